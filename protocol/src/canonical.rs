@@ -1,0 +1,380 @@
+//! Canonical JSON (RFC 8785) of what a record may hold.
+//!
+//! No floating point (amounts are decimal strings), integers below 2^53, text in Unicode normalisation form C, no
+//! name twice, at most [`RECORD_DEPTH_MAX`] levels. Within these bounds RFC 8785 needs no number formatting, so one
+//! pass over a sorted tree does it.
+
+use crate::limits::RECORD_DEPTH_MAX;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use std::{borrow::Cow, cell::Cell, cmp::Ordering, fmt};
+use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick};
+
+/// A JSON value of a record. Text is in normalisation form C, members are sorted by RFC 8785.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// `null`
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// Between -(2^53 - 1) and 2^53 - 1.
+    Integer(i64),
+    /// Text.
+    Text(Cow<'a, str>),
+    /// `[...]`
+    List(Vec<Self>),
+    /// `{...}`
+    Object(Object<'a>),
+}
+
+/// Members of an object, sorted by the UTF-16 code units of their names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
+
+/// Why a line is not a record's JSON.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// Not JSON at all, or not UTF-8.
+    #[error("not JSON: {0}")]
+    Syntax(String),
+    /// JSON, but not `{...}`.
+    #[error("a record is a JSON object {{...}}")]
+    NotAnObject,
+    /// The name stands twice in one object.
+    #[error("the field {0:?} stands there twice")]
+    Twice(String),
+    /// A number with a fraction or exponent.
+    #[error("{0} is a floating point number: write amounts as text, such as \"1.50\"")]
+    Float(String),
+    /// An integer that not every reader keeps exactly.
+    #[error("{0} is not below 2^53: write it as text")]
+    TooBig(String),
+    /// Nested deeper than [`RECORD_DEPTH_MAX`].
+    #[error("nested deeper than {RECORD_DEPTH_MAX} levels")]
+    TooDeep,
+}
+
+const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// RFC 8785 §3.2.3: names are compared by their UTF-16 code units.
+fn by_utf16(a: &str, b: &str) -> Ordering {
+    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
+}
+
+fn normalised(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
+        return text;
+    }
+    Cow::Owned(text.nfc().collect())
+}
+
+impl<'a> Object<'a> {
+    /// Reads one object; text that is not in normalisation form C is brought into it.
+    ///
+    /// # Errors
+    /// [`JsonError`], the first thing found.
+    pub fn parse(json: &'a [u8]) -> Result<Self, JsonError> {
+        let json = std::str::from_utf8(json).map_err(|e| JsonError::Syntax(e.to_string()))?;
+        let found = Cell::new(None);
+        let mut reader = serde_json::Deserializer::from_str(json);
+        let value = Seed { depth: 1, found: &found }
+            .deserialize(&mut reader)
+            .and_then(|v| reader.end().map(|()| v))
+            .map_err(|e| found.take().unwrap_or_else(|| JsonError::Syntax(e.to_string())))?;
+        match value {
+            Value::Object(o) => Ok(o),
+            _ => Err(JsonError::NotAnObject),
+        }
+    }
+
+    /// The member called `name`.
+    pub fn get(&self, name: &str) -> Option<&Value<'a>> {
+        self.0.binary_search_by(|(n, _)| by_utf16(n, name)).ok().map(|i| &self.0[i].1)
+    }
+
+    /// The member called `name`, if it is text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.get(name) {
+            Some(Value::Text(t)) => Some(t),
+            _ => None,
+        }
+    }
+
+    /// Members in canonical order.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
+        self.0.iter().map(|(n, v)| (n.as_ref(), v))
+    }
+
+    /// Puts a member in, or replaces it.
+    pub fn set(&mut self, name: &'a str, value: Value<'a>) {
+        match self.0.binary_search_by(|(n, _)| by_utf16(n, name)) {
+            Ok(i) => self.0[i].1 = value,
+            Err(i) => self.0.insert(i, (Cow::Borrowed(name), value)),
+        }
+    }
+
+    /// Appends the canonical bytes to `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        for (i, (name, value)) in self.0.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            write_text(name, out);
+            out.push(b':');
+            value.write(out);
+        }
+        out.push(b'}');
+    }
+}
+
+impl Value<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Value::Null => out.extend_from_slice(b"null"),
+            Value::Bool(true) => out.extend_from_slice(b"true"),
+            Value::Bool(false) => out.extend_from_slice(b"false"),
+            Value::Integer(n) => out.extend_from_slice(n.to_string().as_bytes()),
+            Value::Text(t) => write_text(t, out),
+            Value::List(items) => {
+                out.push(b'[');
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        out.push(b',');
+                    }
+                    item.write(out);
+                }
+                out.push(b']');
+            }
+            Value::Object(o) => o.write(out),
+        }
+    }
+}
+
+/// RFC 8785 §3.2.2.2: quote, backslash and control characters are escaped, nothing else.
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut plain_from = 0;
+    for (i, b) in text.bytes().enumerate() {
+        if b >= 0x20 && b != b'"' && b != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(&text.as_bytes()[plain_from..i]);
+        plain_from = i + 1;
+        match b {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', b]),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x09 => out.extend_from_slice(b"\\t"),
+            0x0a => out.extend_from_slice(b"\\n"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            0x0d => out.extend_from_slice(b"\\r"),
+            _ => out.extend_from_slice(format!("\\u{b:04x}").as_bytes()),
+        }
+    }
+    out.extend_from_slice(&text.as_bytes()[plain_from..]);
+    out.push(b'"');
+}
+
+/// Reads a value that, as a list or object, is nested `depth` deep. serde can only carry text as an error, so the exact one goes by the side.
+#[derive(Clone, Copy)]
+struct Seed<'c> {
+    depth: usize,
+    found: &'c Cell<Option<JsonError>>,
+}
+
+impl Seed<'_> {
+    fn fail<E: serde::de::Error>(self, why: JsonError) -> E {
+        let e = E::custom(&why);
+        self.found.set(Some(why));
+        e
+    }
+
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth > RECORD_DEPTH_MAX {
+            return Err(self.fail(JsonError::TooDeep));
+        }
+        Ok(Self { depth: self.depth + 1, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value<'de>;
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Value<'de>, D::Error> {
+        d.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
+        Ok(Value::Null)
+    }
+    fn visit_bool<E>(self, b: bool) -> Result<Value<'de>, E> {
+        Ok(Value::Bool(b))
+    }
+    fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<Value<'de>, E> {
+        if n.unsigned_abs() > INTEGER_MAX {
+            return Err(self.fail(JsonError::TooBig(n.to_string())));
+        }
+        Ok(Value::Integer(n))
+    }
+    fn visit_u64<E: serde::de::Error>(self, n: u64) -> Result<Value<'de>, E> {
+        match i64::try_from(n) {
+            Ok(small) if n <= INTEGER_MAX => Ok(Value::Integer(small)),
+            _ => Err(self.fail(JsonError::TooBig(n.to_string()))),
+        }
+    }
+    fn visit_f64<E: serde::de::Error>(self, n: f64) -> Result<Value<'de>, E> {
+        Err(self.fail(JsonError::Float(n.to_string())))
+    }
+    fn visit_borrowed_str<E>(self, s: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(normalised(Cow::Borrowed(s))))
+    }
+    fn visit_str<E>(self, s: &str) -> Result<Value<'de>, E> {
+        Ok(Value::Text(normalised(Cow::Owned(s.to_owned()))))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
+        let below = self.deeper()?;
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(below)? {
+            items.push(item);
+        }
+        Ok(Value::List(items))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
+        let below = self.deeper()?;
+        let mut members = Vec::with_capacity(32);
+        while let Some(Name(name)) = map.next_key()? {
+            members.push((name, map.next_value_seed(below)?));
+        }
+        if !members.is_sorted_by(|a, b| by_utf16(&a.0, &b.0) == Ordering::Less) {
+            members.sort_by(|a, b| by_utf16(&a.0, &b.0));
+            if let Some(pair) = members.windows(2).find(|w| w[0].0 == w[1].0) {
+                let name = pair[0].0.chars().take(64).collect();
+                return Err(self.fail(JsonError::Twice(name)));
+            }
+        }
+        Ok(Value::Object(Object(members)))
+    }
+}
+
+/// A member's name, borrowed where the JSON has no escapes in it.
+struct Name<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Name<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+            fn visit_borrowed_str<E>(self, s: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(normalised(Cow::Borrowed(s))))
+            }
+            fn visit_str<E: serde::de::Error>(self, s: &str) -> Result<Name<'de>, E> {
+                Ok(Name(normalised(Cow::Owned(s.to_owned()))))
+            }
+            fn visit_bytes<E: serde::de::Error>(self, _: &[u8]) -> Result<Name<'de>, E> {
+                Err(E::custom("a name is text"))
+            }
+        }
+        d.deserialize_str(V).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn canonical(json: &str) -> Result<String, JsonError> {
+        let mut out = Vec::new();
+        Object::parse(json.as_bytes())?.write(&mut out);
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn rfc_8785_sorting_example() {
+        // RFC 8785 §3.2.3, with its expected order.
+        let json = r#"{"\u20ac":"Euro Sign","\r":"Carriage Return","\ufb33":"Hebrew Letter Dalet With Dagesh","1":"One",
+            "\ud83d\ude00":"Emoji: Grinning Face","\u0080":"Control","\u00f6":"Latin Small Letter O With Diaeresis"}"#;
+        let out = canonical(json).unwrap();
+        let order: Vec<_> = ["Carriage", "One", "Control", "Latin", "Euro", "Emoji", "Hebrew"]
+            .iter()
+            .map(|w| out.find(&format!("\"{w}")).unwrap_or_else(|| panic!("{w} in {out}")))
+            .collect();
+        // The dalet with dagesh (U+FB33) has no composed form in NFC; as U+05D3 U+05BC it sorts before the euro sign.
+        assert!(order[..6].is_sorted(), "{out}");
+        assert!(out.contains("\u{5d3}\u{5bc}"));
+    }
+
+    #[test]
+    fn escapes_and_integers() {
+        assert_eq!(
+            canonical("{ \"b\" : [1, -2, 0, true, null], \"a\": \"\\u0007\\u000a\\\"\\\\\\/é\" }").unwrap(),
+            "{\"a\":\"\\u0007\\n\\\"\\\\/é\",\"b\":[1,-2,0,true,null]}"
+        );
+        assert_eq!(canonical("{\"n\":9007199254740991}").unwrap(), "{\"n\":9007199254740991}");
+    }
+
+    #[test]
+    fn decomposed_text_is_composed() {
+        assert_eq!(canonical("{\"e\u{301}\":\"e\u{301}\"}").unwrap(), "{\"é\":\"é\"}");
+        assert_eq!(canonical("{\"é\":1,\"e\u{301}\":2}"), Err(JsonError::Twice("é".into())));
+    }
+
+    #[test]
+    fn refusals_are_named() {
+        assert_eq!(canonical("{\"a\":1.5}"), Err(JsonError::Float("1.5".into())));
+        assert_eq!(canonical("{\"a\":1e2}"), Err(JsonError::Float("100".into())));
+        assert_eq!(canonical("{\"a\":-0}"), Err(JsonError::Float("-0".into())));
+        assert_eq!(canonical("{\"a\":9007199254740992}"), Err(JsonError::TooBig("9007199254740992".into())));
+        assert_eq!(canonical("{\"a\":1,\"a\":1}"), Err(JsonError::Twice("a".into())));
+        assert_eq!(canonical("[1]"), Err(JsonError::NotAnObject));
+        assert!(matches!(canonical("{\"a\":1"), Err(JsonError::Syntax(_))));
+        assert!(matches!(canonical("{\"a\":1} x"), Err(JsonError::Syntax(_))));
+        assert!(matches!(canonical("{\"a\":\"\\ud800\"}"), Err(JsonError::Syntax(_))));
+        assert!(matches!(Object::parse(b"{\"a\":\"\xff\"}"), Err(JsonError::Syntax(_))));
+        let deep = |n| format!("{}1{}", "{\"a\":".repeat(n), "}".repeat(n));
+        assert!(canonical(&deep(RECORD_DEPTH_MAX)).is_ok());
+        assert_eq!(canonical(&deep(RECORD_DEPTH_MAX + 1)), Err(JsonError::TooDeep));
+        assert_eq!(canonical(&format!("{{\"a\":{}", "[".repeat(100_000))), Err(JsonError::TooDeep));
+    }
+
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i32>().prop_map(Into::into),
+            "\\PC*".prop_map(|s| s.nfc().collect::<String>().into()),
+            "[\\x00-\\x7f]*".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(3, 24, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::hash_map("[a-zé福\u{10000}\u{ff00}]{0,4}", inner, 0..6)
+                    .prop_map(|m| serde_json::Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_serde_json_canonicalizer(value in json()) {
+            let object = serde_json::json!({ "x": value });
+            let theirs = serde_json_canonicalizer::to_string(&object).unwrap();
+            let ours = canonical(&serde_json::to_string_pretty(&object).unwrap()).unwrap();
+            prop_assert_eq!(&ours, &theirs);
+            prop_assert_eq!(canonical(&ours).unwrap(), ours);
+        }
+
+        #[test]
+        fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Object::parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Tally's formats and sessions.
+//!
+//! Everything here is pure: no clock, no socket, no disk, no randomness (`.ci/purity` checks sources and
+//! dependencies). Time is an argument; what must be written or sent is returned as a value.
+//!
+//! * [`record`], [`canonical`]: a record is one line of canonical JSON, named by its leaf hash.
+//! * [`merkle`]: the RFC 9162 tree, proofs, and tiles.
+//! * [`note`], [`keys`], [`checkpoint`]: C2SP signed notes, checkpoints and timestamped cosignatures.
+//! * [`batch`]: the unit of signing, transport and storage.
+//! * [`log`]: what a node knows of a log that it holds.
+//! * [`session`]: push, receive, and the gate before signing, as state machines.
+//! * [`wire`], [`codec`]: the messages between neighbours.
+
+pub mod batch;
+pub mod canonical;
+pub mod checkpoint;
+pub mod codec;
+pub mod digest;
+pub mod hash;
+pub mod ids;
+pub mod keys;
+pub mod limits;
+pub mod log;
+pub mod merkle;
+pub mod note;
+pub mod record;
+pub mod session;
+pub mod wire;

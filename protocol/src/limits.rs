@@ -1,0 +1,42 @@
+//! Every bound on what is stored, sent or decoded, and the relations between them.
+
+/// Largest record in bytes: a tlog-tiles entry has a 16-bit length (c2sp.org/tlog-tiles).
+pub const RECORD_BYTES_MAX: usize = 65_535;
+/// Deepest nesting of a record's JSON, the record itself counted as 1.
+pub const RECORD_DEPTH_MAX: usize = 8;
+/// A batch closes at this many records.
+pub const BATCH_RECORDS_MAX: usize = 1_000;
+/// A batch closes when its records, each with its length prefix, reach this many bytes.
+pub const BATCH_CLOSE_BYTES: usize = 1 << 20;
+/// Largest expanded batch: the closing size, passed by at most one record and its prefix.
+pub const BATCH_RAW_MAX: usize = BATCH_CLOSE_BYTES + RECORD_BYTES_MAX + 2;
+/// A batch closes this long after its first record, in milliseconds.
+pub const BATCH_CLOSE_MS: u64 = 200;
+/// Largest signed checkpoint note with its signatures, in bytes.
+pub const NOTE_BYTES_MAX: usize = 8 << 10;
+/// Most signature lines read in a note; the standard asks for at least 16.
+pub const NOTE_SIGNATURES_MAX: usize = 32;
+/// Largest encoded batch: header, note, compressed records.
+pub const BATCH_BYTES_MAX: usize = 1_300_000;
+/// Largest message on the control stream, and largest frame that opens a stream.
+pub const CONTROL_BYTES_MAX: usize = 1 << 20;
+/// Most log heads in one frontier message.
+pub const FRONTIER_HEADS_MAX: usize = 512;
+/// Largest signed charter, in bytes.
+pub const CHARTER_BYTES_MAX: usize = 512 << 10;
+/// Most hashes in a proof (RFC 9162: a tree has fewer than 2^63 leaves).
+pub const PROOF_HASHES_MAX: usize = 63;
+/// Batches of one log handed to a stream and not yet taken by it.
+pub const PUSH_WINDOW: usize = 4;
+/// Longest federation name, in bytes; it starts the origin line of every checkpoint.
+pub const FEDERATION_BYTES_MAX: usize = 100;
+
+/// What zstd may add to bytes that do not compress (zstd's `ZSTD_COMPRESSBOUND`).
+const fn zstd_bound(raw: usize) -> usize {
+    raw + (raw >> 8) + 512
+}
+
+const _: () = assert!(RECORD_BYTES_MAX == u16::MAX as usize);
+const _: () = assert!(zstd_bound(BATCH_RAW_MAX) + NOTE_BYTES_MAX + 64 <= BATCH_BYTES_MAX);
+const _: () = assert!(FRONTIER_HEADS_MAX * 1_024 <= CONTROL_BYTES_MAX);
+const _: () = assert!(CHARTER_BYTES_MAX < CONTROL_BYTES_MAX);

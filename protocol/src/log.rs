@@ -1,0 +1,234 @@
+//! What a node knows of a log that it holds: its right edge, where its batches lie, who has confirmed it.
+
+use crate::{hash::Hash, ids::Division, merkle::Tree};
+use std::collections::BTreeMap;
+
+/// Where the driver keeps a frame. The core only hands it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Segment file number.
+    pub segment: u32,
+    /// Byte offset in it.
+    pub offset: u64,
+}
+
+/// One batch that is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Index of the first record; the map's key is one past the last.
+    pub start: u64,
+    /// Root at its end.
+    pub root: Hash,
+    /// When the origin sealed it, POSIX seconds.
+    pub sealed_at: u64,
+    /// Where it lies.
+    pub place: Place,
+}
+
+/// A holder's statement that it has a log up to `size` on disk: one cosignature line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Records covered.
+    pub size: u64,
+    /// When the holder signed, POSIX seconds.
+    pub time: u64,
+    /// The signature line, as received.
+    pub line: String,
+}
+
+/// Why a log takes no more records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frozen {
+    /// For people: what was found.
+    pub reason: String,
+    /// Both signed checkpoints.
+    pub notes: [String; 2],
+}
+
+/// A log as this node holds it.
+#[derive(Debug, Clone, Default)]
+pub struct HeldLog {
+    tree: Tree,
+    batches: BTreeMap<u64, Held>,
+    /// Signed checkpoint of the current size; empty for an empty log.
+    pub note: String,
+    /// Latest receipt of each holder.
+    pub receipts: BTreeMap<Division, Receipt>,
+    /// Set once two conflicting checkpoints were seen.
+    pub frozen: Option<Frozen>,
+}
+
+/// A neighbour's head compared with what is held here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Same size and root.
+    Equal,
+    /// The neighbour has a part, and that part is the same.
+    TheyAreBehind,
+    /// The neighbour has more; whether it is the same history will show.
+    TheyAreAhead,
+    /// Same size, other root: two histories were signed.
+    Conflict,
+    /// The neighbour stands where no batch ends here.
+    Unaligned,
+}
+
+impl HeldLog {
+    /// Records held.
+    pub fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// The right edge.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Takes a batch that is on disk: records `start..tree.size()`. Gaps (frames lost to damage) are allowed here,
+    /// order is not.
+    pub fn took(&mut self, start: u64, tree: Tree, sealed_at: u64, note: String, place: Place) {
+        debug_assert!(start >= self.size() && tree.size() > start);
+        self.batches.insert(tree.size(), Held { start, root: tree.root(), sealed_at, place });
+        self.tree = tree;
+        self.note = note;
+    }
+
+    /// The batch that starts at `start`.
+    pub fn batch_at(&self, start: u64) -> Option<(u64, &Held)> {
+        self.batches.range(start + 1..).next().filter(|(_, h)| h.start == start).map(|(end, h)| (*end, h))
+    }
+
+    /// The batch that holds record `index`.
+    pub fn batch_of(&self, index: u64) -> Option<(u64, &Held)> {
+        self.batches.range(index.checked_add(1)?..).next().filter(|(_, h)| h.start <= index).map(|(end, h)| (*end, h))
+    }
+
+    /// All batches, by one past their last record.
+    pub fn batches(&self) -> impl Iterator<Item = (u64, &Held)> {
+        self.batches.iter().map(|(end, h)| (*end, h))
+    }
+
+    /// Root at `size`, if a batch ends there (or `size` is 0).
+    pub fn root_at(&self, size: u64) -> Option<Hash> {
+        if size == 0 {
+            return Some(Tree::default().root());
+        }
+        self.batches.get(&size).map(|h| h.root)
+    }
+
+    /// Ranges of records that are missing between batches.
+    pub fn gaps(&self) -> Vec<(u64, u64)> {
+        let mut at = 0;
+        let mut gaps = Vec::new();
+        for (end, held) in &self.batches {
+            if held.start > at {
+                gaps.push((at, held.start));
+            }
+            at = *end;
+        }
+        gaps
+    }
+
+    /// How a neighbour with this head stands to what is held here.
+    pub fn compare(&self, size: u64, root: &Hash) -> Standing {
+        if size > self.size() {
+            return Standing::TheyAreAhead;
+        }
+        match self.root_at(size) {
+            None => Standing::Unaligned,
+            Some(mine) if mine != *root => Standing::Conflict,
+            Some(_) if size == self.size() => Standing::Equal,
+            Some(_) => Standing::TheyAreBehind,
+        }
+    }
+
+    /// Keeps a receipt if it is news. Receipts of a holder only grow.
+    pub fn receipt(&mut self, holder: Division, receipt: Receipt) -> bool {
+        let news = self.receipts.get(&holder).is_none_or(|r| r.size < receipt.size);
+        if news {
+            self.receipts.insert(holder, receipt);
+        }
+        news
+    }
+}
+
+/// Where a batch stands to what is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// It continues the log.
+    Next,
+    /// It is held already: a replay or a retry.
+    Known,
+    /// Records before it are missing, or it starts in the middle of what is held.
+    Gap,
+}
+
+/// Where records `start..end` of `log` stand to a log of `size` records.
+pub fn position(size: u64, start: u64, end: u64) -> Position {
+    if start == size {
+        Position::Next
+    } else if end <= size {
+        Position::Known
+    } else {
+        Position::Gap
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merkle::leaf_hash;
+
+    fn grown(sizes: &[u64]) -> HeldLog {
+        let mut log = HeldLog::default();
+        let mut tree = Tree::default();
+        for (i, size) in sizes.iter().enumerate() {
+            let start = tree.size();
+            while tree.size() < *size {
+                tree.push(leaf_hash(&tree.size().to_be_bytes()));
+            }
+            log.took(start, tree.clone(), i as u64, format!("{size}"), Place { segment: 1, offset: i as u64 });
+        }
+        log
+    }
+
+    #[test]
+    fn batches_are_found_by_any_record() {
+        let log = grown(&[3, 4, 9]);
+        assert_eq!(log.batch_at(3).unwrap().0, 4);
+        assert_eq!(log.batch_at(2), None);
+        assert_eq!(log.batch_of(8).unwrap().0, 9);
+        assert_eq!(log.batch_of(9), None);
+        assert_eq!(log.gaps(), []);
+    }
+
+    #[test]
+    fn neighbours_compare() {
+        let log = grown(&[3, 4, 9]);
+        let root = |n| log.root_at(n).unwrap();
+        assert_eq!(log.compare(9, &root(9)), Standing::Equal);
+        assert_eq!(log.compare(4, &root(4)), Standing::TheyAreBehind);
+        assert_eq!(log.compare(0, &root(0)), Standing::TheyAreBehind);
+        assert_eq!(log.compare(4, &root(9)), Standing::Conflict);
+        assert_eq!(log.compare(5, &root(9)), Standing::Unaligned);
+        assert_eq!(log.compare(10, &root(9)), Standing::TheyAreAhead);
+        assert_eq!(HeldLog::default().compare(0, &root(0)), Standing::Equal);
+        assert_eq!((position(4, 4, 9), position(4, 0, 4), position(4, 5, 9), position(4, 3, 9)), {
+            (Position::Next, Position::Known, Position::Gap, Position::Gap)
+        });
+    }
+
+    #[test]
+    fn gaps_are_seen_and_receipts_only_grow() {
+        let whole = grown(&[3, 4, 9]);
+        let mut log = HeldLog::default();
+        log.took(4, whole.tree().clone(), 0, String::new(), Place { segment: 1, offset: 0 });
+        assert_eq!(log.gaps(), [(0, 4)]);
+        let d = Division::try_from(350_100).unwrap();
+        let receipt = |size| Receipt { size, time: size, line: String::new() };
+        assert!(log.receipt(d, receipt(5)));
+        assert!(!log.receipt(d, receipt(5)));
+        assert!(!log.receipt(d, receipt(4)));
+        assert!(log.receipt(d, receipt(9)));
+    }
+}

@@ -1,0 +1,78 @@
+//! The gate before signing (invariant I4): after a start a node asks its parent how far its own log had got.
+
+use crate::log::Standing;
+
+/// Whether the node may sign its own log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gate {
+    /// The parent has not answered since the start.
+    Asking,
+    /// The parent holds more: this disk is an old copy. The rest is fetched up to this size first.
+    Fetching(u64),
+    /// Signing.
+    Open,
+    /// The histories conflict. Only a new epoch, admitted by the charter, can go on.
+    Frozen,
+}
+
+impl Gate {
+    /// A node without a parent has nobody to ask.
+    pub fn at_start(has_parent: bool) -> Self {
+        if has_parent { Self::Asking } else { Self::Open }
+    }
+
+    /// The parent told its head: `size`, standing to ours as `standing`.
+    ///
+    /// An open gate stays open when the parent is behind: a parent that lost its disk is refilled from here. It
+    /// closes when the parent is ahead, which an open gate makes impossible without a second copy of this node.
+    pub fn parent_stands(&mut self, size: u64, standing: Standing) {
+        *self = match (&*self, standing) {
+            (Self::Frozen, _) | (_, Standing::Conflict | Standing::Unaligned) => Self::Frozen,
+            (_, Standing::TheyAreAhead) => Self::Fetching(size),
+            (_, Standing::Equal | Standing::TheyAreBehind) => Self::Open,
+        };
+    }
+
+    /// The own log now has `size` records, fetched from the parent or sealed here.
+    pub fn grew(&mut self, size: u64) {
+        if let Self::Fetching(target) = *self
+            && size >= target
+        {
+            *self = Self::Open;
+        }
+    }
+
+    /// Two histories were seen.
+    pub fn freeze(&mut self) {
+        *self = Self::Frozen;
+    }
+
+    /// Whether a checkpoint may be signed now.
+    pub fn is_open(&self) -> bool {
+        *self == Self::Open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_only_after_the_parent_has_answered() {
+        let mut gate = Gate::at_start(true);
+        assert!(!gate.is_open());
+        gate.grew(5);
+        assert!(!gate.is_open());
+        gate.parent_stands(7, Standing::TheyAreAhead);
+        gate.grew(6);
+        assert_eq!(gate, Gate::Fetching(7));
+        gate.grew(7);
+        assert!(gate.is_open());
+        gate.parent_stands(3, Standing::TheyAreBehind);
+        assert!(gate.is_open());
+        gate.parent_stands(3, Standing::Conflict);
+        gate.parent_stands(3, Standing::Equal);
+        assert_eq!(gate, Gate::Frozen);
+        assert!(Gate::at_start(false).is_open());
+    }
+}

@@ -1,0 +1,65 @@
+//! Child side of one log over one link: what to send next, and not more at once than the window.
+
+use crate::limits::PUSH_WINDOW;
+
+/// Sends a log's batches in order, from where the parent stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Push {
+    next: u64,
+    outstanding: usize,
+    stopped: bool,
+}
+
+impl Push {
+    /// The parent holds the first `parent_size` records.
+    pub fn from(parent_size: u64) -> Self {
+        Self { next: parent_size, outstanding: 0, stopped: false }
+    }
+
+    /// Start of the batch to hand to the transport now, if the log has grown to `size` and the window is open.
+    pub fn wants(&self, size: u64) -> Option<u64> {
+        (!self.stopped && self.outstanding < PUSH_WINDOW && self.next < size).then_some(self.next)
+    }
+
+    /// The batch up to `end` was handed over.
+    pub fn sent(&mut self, end: u64) {
+        debug_assert!(end > self.next);
+        self.next = end;
+        self.outstanding += 1;
+    }
+
+    /// The transport took one batch.
+    pub fn taken(&mut self) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+    }
+
+    /// The parent refused a batch: nothing more goes out on this link.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Whether the parent refused.
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn window_and_order() {
+        let mut push = Push::from(10);
+        assert_eq!(push.wants(10), None);
+        for i in 0..PUSH_WINDOW as u64 {
+            assert_eq!(push.wants(100), Some(10 + i));
+            push.sent(11 + i);
+        }
+        assert_eq!(push.wants(100), None);
+        push.taken();
+        assert_eq!(push.wants(100), Some(10 + PUSH_WINDOW as u64));
+        push.stop();
+        assert_eq!(push.wants(100), None);
+    }
+}
