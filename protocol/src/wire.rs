@@ -108,6 +108,8 @@ pub enum Refusal {
     Protocol,
     /// A second link of the same node took over.
     Replaced,
+    /// Come back later.
+    Busy,
 }
 
 impl std::fmt::Display for Refusal {
@@ -126,6 +128,7 @@ impl std::fmt::Display for Refusal {
             Self::Frozen => "frozen",
             Self::Protocol => "protocol",
             Self::Replaced => "replaced",
+            Self::Busy => "busy",
         })
     }
 }

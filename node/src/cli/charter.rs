@@ -1,0 +1,173 @@
+//! `tally charter`: the document's life, from a template to a running node.
+
+use super::{ConfigFile, Exit, Failure, block_on, keygen::authority_signer};
+use crate::{keyfile, view::screen::pad};
+use clap::Subcommand;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use tally_protocol::{ids::Division, keys::VerifierKey, note::Note};
+use tally_topology::{
+    charter::Charter,
+    signed::{self, SignedCharter},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CharterCommand {
+    /// Print a charter to start from.
+    New {
+        /// Name of the federation.
+        #[arg(long, value_name = "NAME")]
+        federation: String,
+    },
+    /// Check a charter: a TOML text, or a signed note with --authority.
+    Check {
+        /// The file.
+        file: PathBuf,
+        /// Public key of the authority; checks the signature too.
+        #[arg(long, value_name = "KEY")]
+        authority: Option<String>,
+        /// The charter in force; checks that FILE may follow it.
+        #[arg(long, value_name = "FILE", requires = "authority")]
+        follows: Option<PathBuf>,
+    },
+    /// Sign a charter with the authority's secret.
+    Sign {
+        /// The TOML text.
+        file: PathBuf,
+        /// The authority's secret, made by `tally keygen --authority`.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// Where the signed note is written.
+        #[arg(short, long, value_name = "FILE", default_value = "charter.note")]
+        output: PathBuf,
+    },
+    /// Show the tree of nodes in a charter (signed or not).
+    Show {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Load a newer signed charter into a running node; it hands it down to its children.
+    Load {
+        /// The signed note.
+        file: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))
+}
+
+fn named(path: &Path) -> impl Fn(&dyn std::fmt::Display) -> Failure {
+    move |e| Failure::failed(format!("{}: {e}", path.display()))
+}
+
+/// The charter in a file, signed or not; its signature is not looked at.
+fn content(path: &Path) -> Result<Charter, Failure> {
+    let text = read(path)?;
+    let text = match Note::parse(&text) {
+        Ok(note) => note.text().to_owned(),
+        Err(_) => text,
+    };
+    Charter::parse(&text).map_err(|e| named(path)(&e))
+}
+
+pub(super) fn run(command: CharterCommand) -> Result<Exit, Failure> {
+    match command {
+        CharterCommand::New { federation } => {
+            print!("{}", TEMPLATE.replace("FEDERATION", &federation));
+        }
+        CharterCommand::Check { file, authority, follows } => check(&file, authority.as_deref(), follows.as_deref())?,
+        CharterCommand::Sign { file, key, output } => {
+            let charter = content(&file)?;
+            let secret = keyfile::read(&key).map_err(Failure::failed)?;
+            let signer = authority_signer(charter.federation(), &secret);
+            let note = signed::sign(&read(&file)?, &signer).map_err(|e| named(&file)(&e))?;
+            fs::write(&output, note).map_err(|e| named(&output)(&e))?;
+            eprintln!("{}: version {} signed as {}", output.display(), charter.version(), signer.public());
+        }
+        CharterCommand::Show { file } => show(&content(&file)?),
+        CharterCommand::Load { file, config } => {
+            let (client, note) = (config.client()?, read(&file)?);
+            block_on(async {
+                let answer = client.post("/v1/charter", note.into()).await?;
+                println!("{}", String::from_utf8_lossy(&answer));
+                Ok(())
+            })?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn check(file: &Path, authority: Option<&str>, follows: Option<&Path>) -> Result<(), Failure> {
+    let Some(authority) = authority else {
+        let charter = content(file)?;
+        println!("{}: version {}, {} nodes: in order", file.display(), charter.version(), charter.nodes().count());
+        return Ok(());
+    };
+    let key: VerifierKey = authority.parse().map_err(|e| Failure::new(Exit::Usage, format!("--authority: {e}")))?;
+    let open = |path: &Path| SignedCharter::open(&read(path)?, &key).map_err(|e| named(path)(&e));
+    let signed = open(file)?;
+    if let Some(current) = follows {
+        signed.follows(open(current)?.charter()).map_err(|e| named(file)(&e))?;
+    }
+    let charter = signed.charter();
+    println!(
+        "{}: version {}, {} nodes: signed and in order",
+        file.display(),
+        charter.version(),
+        charter.nodes().count()
+    );
+    Ok(())
+}
+
+fn show(charter: &Charter) {
+    println!("federation {}   version {}   {} nodes", charter.federation(), charter.version(), charter.nodes().count());
+    for top in charter.nodes().filter(|n| n.parent.is_none()) {
+        show_under(charter, top.division, 0);
+    }
+}
+
+fn show_under(charter: &Charter, division: Division, depth: usize) {
+    let Some(n) = charter.node(division) else { return };
+    let indent = "  ".repeat(depth + 1);
+    let retired = if n.retired { "  retired" } else { "" };
+    let covers: Vec<_> = n.covers.iter().map(ToString::to_string).collect();
+    let covers = if covers.is_empty() { String::new() } else { format!("  covers {}", covers.join(" ")) };
+    let (level, name, epoch) = (pad(n.level.name(), 10), pad(&n.name, 20), n.epochs.len());
+    println!("{indent}{division}  {name}  {level}  epoch {epoch}  {}{covers}{retired}", n.addresses.join(" "));
+    for child in charter.children(division) {
+        show_under(charter, child.division, depth + 1);
+    }
+}
+
+const TEMPLATE: &str = r#"# A charter: who is in the federation, who reports to whom, whose keys count.
+# Fill in, check with `tally charter check`, sign with `tally charter sign`. No tabs.
+format = 1
+federation = "FEDERATION"
+version = 1
+
+# The top has no parent. A parent needs an address: host:port, UDP, reachable from its children.
+[[node]]
+division = "350000"
+name = "福建省"
+level = "province"
+addresses = ["10.0.0.1:7443"]
+# Paste what `tally keygen --federation FEDERATION --division 350000` printed there:
+# [[node.epoch]]
+# epoch = 1
+# log = "..."
+# mirror = "..."
+# link = "..."
+
+# [[node]]
+# division = "350100"
+# name = "福州市"
+# level = "prefecture"
+# parent = "350000"
+# addresses = ["10.1.0.1:7443"]
+# covers = []            # divisions without a node of their own, whose records enter here
+"#;

@@ -1,0 +1,93 @@
+//! `tally keygen`: secrets, and what goes into the charter of them.
+
+use super::{Exit, Failure};
+use crate::keyfile;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use tally_protocol::{
+    ids::{Division, Federation, LogId},
+    keys::{Algorithm, NodeKeys, Signer},
+};
+
+#[derive(Debug, Args)]
+#[group(id = "what", required = true, multiple = false, args = ["division", "authority", "token"])]
+pub(super) struct KeygenArgs {
+    /// Name of the federation, as in the charter.
+    #[arg(long, value_name = "NAME", required_unless_present = "token")]
+    federation: Option<String>,
+    /// Make the secret of this division's node; prints its part of the charter.
+    #[arg(long, value_name = "D")]
+    division: Option<Division>,
+    /// Epoch of the node's log.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    epoch: u32,
+    /// Make the secret that signs charters; prints what every node pins.
+    #[arg(long)]
+    authority: bool,
+    /// Make a token for a department's program; prints it and its part of tally.toml.
+    #[arg(long, value_name = "NAME")]
+    token: Option<String>,
+    /// Where the secret is written (never over an existing file).
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print the public part of the existing secret in FILE instead of making one.
+    #[arg(long, requires = "output")]
+    show: bool,
+}
+
+/// The signer of charters, from its secret.
+pub(crate) fn authority_signer(federation: &Federation, secret: &[u8; 32]) -> Signer {
+    let seed = blake3::derive_key("tally 2026-11 authority key", secret);
+    Signer::new(federation.authority_name(), Algorithm::Ed25519, &seed)
+}
+
+/// The `[[node.epoch]]` part of the charter for these keys.
+pub(crate) fn epoch_block(keys: &NodeKeys) -> String {
+    format!(
+        "[[node.epoch]]\nepoch = {}\nlog = \"{}\"\nmirror = \"{}\"\nlink = \"{}\"\n",
+        keys.node.epoch,
+        keys.log.public(),
+        keys.mirror.public(),
+        keys.link.public()
+    )
+}
+
+pub(super) fn run(args: &KeygenArgs) -> Result<Exit, Failure> {
+    if let Some(name) = &args.token {
+        return token(name);
+    }
+    let federation = args.federation.clone().unwrap_or_default();
+    let federation = Federation::try_from(federation).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
+    let default = if args.authority { "authority.key" } else { "keys/node.key" };
+    let path = args.output.clone().unwrap_or_else(|| default.into());
+    let secret = secret(&path, args.show)?;
+    if args.authority {
+        println!("authority = \"{}\"", authority_signer(&federation, &secret).public());
+        eprintln!(
+            "The secret is in {}. Keep it off the nodes; the line above goes into every tally.toml.",
+            path.display()
+        );
+    } else if let Some(division) = args.division {
+        let keys = NodeKeys::derive(&federation, LogId { division, epoch: args.epoch }, &secret);
+        print!("{}", epoch_block(&keys));
+        eprintln!("The secret is in {}. The lines above go under node {division} in the charter.", path.display());
+    }
+    Ok(Exit::Done)
+}
+
+fn secret(path: &Path, show: bool) -> Result<[u8; 32], Failure> {
+    let secret = if show { keyfile::read(path) } else { keyfile::create(path) };
+    secret.map_err(Failure::failed)
+}
+
+fn token(name: &str) -> Result<Exit, Failure> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(Failure::failed)?;
+    let secret = URL_SAFE_NO_PAD.encode(secret);
+    // A JSON string is a TOML string too.
+    let name = serde_json::Value::from(name);
+    println!("[[token]]\nname = {name}\nblake3 = \"{}\"", blake3::hash(secret.as_bytes()));
+    eprintln!("Token for the department (shown only now): {secret}");
+    Ok(Exit::Done)
+}

@@ -1,0 +1,178 @@
+//! The command line: parses, runs one command, turns its end into an exit code. stdout carries results only.
+
+mod charter;
+mod client;
+mod export;
+mod ingest;
+mod keygen;
+mod status;
+
+pub use client::{Client, ClientError};
+pub(crate) use keygen::{authority_signer, epoch_block};
+
+use crate::{
+    config::{Config, ConfigError},
+    daemon::{self, StartError},
+    demo,
+};
+use clap::{Args, Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Tally: verifiable replication of enterprise records from county to city to province.
+#[derive(Debug, Parser)]
+#[command(name = "tally", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node (systemd calls this).
+    Run(RunArgs),
+    /// Run a whole federation on this machine, with generated records.
+    Demo(demo::DemoArgs),
+    /// Hand in records; answers when the accepted ones are durable.
+    Ingest(ingest::IngestArgs),
+    /// Show a node's state, and what needs attention.
+    Status(status::StatusArgs),
+    /// Write the records that a node holds as NDJSON.
+    Export(export::ExportArgs),
+    /// Make a node's secret, the authority's, or a token.
+    Keygen(keygen::KeygenArgs),
+    /// Write, check, sign, show or load a charter.
+    #[command(subcommand)]
+    Charter(charter::CharterCommand),
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Stop when standard input closes: whoever started the node is gone.
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+}
+
+/// Which node.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFile {
+    /// The node's tally.toml.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Config, Failure> {
+        Ok(Config::load(&self.config)?)
+    }
+
+    fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::new(self.load()?.admin()))
+    }
+}
+
+/// How a command ended, in the terms of the exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, all in order.
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// Wrong arguments.
+    Usage = 2,
+    /// Done, something to look at.
+    Look = 3,
+    /// Not admitted, or not allowed.
+    NotAdmitted = 6,
+    /// The node does not answer.
+    Unreachable = 7,
+    /// The configuration is wrong (EX_CONFIG).
+    Config = 78,
+}
+
+/// A command that did not do what it should.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    /// With an exit code of its own.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+
+    /// Exit 1.
+    pub fn failed(message: impl std::fmt::Display) -> Self {
+        Self::new(Exit::Failed, message.to_string())
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(e: ConfigError) -> Self {
+        Self::new(Exit::Config, e.to_string())
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(e: ClientError) -> Self {
+        let exit = match &e {
+            ClientError::Unreachable { .. } => Exit::Unreachable,
+            ClientError::Refused { status, .. } if [401, 403].contains(status) => Exit::NotAdmitted,
+            ClientError::Refused { .. } | ClientError::Broken(_) => Exit::Failed,
+        };
+        Self::new(exit, e.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(e: StartError) -> Self {
+        let exit = match &e {
+            StartError::Config(_) => Exit::Config,
+            StartError::NotAdmitted(_) => Exit::NotAdmitted,
+            StartError::Failed(_) => Exit::Failed,
+        };
+        Self::new(exit, e.to_string())
+    }
+}
+
+/// Parses the process's arguments and runs the command.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(e.exit_code() as u8);
+        }
+    };
+    let result = match cli.command {
+        Command::Run(args) => {
+            args.config.load().and_then(|c| Ok(daemon::run(&c, args.until_stdin_closes)?)).map(|()| Exit::Done)
+        }
+        Command::Demo(args) => demo::run(&args),
+        Command::Ingest(args) => block_on(ingest::run(args)),
+        Command::Status(args) => block_on(status::run(args)),
+        Command::Export(args) => block_on(export::run(args)),
+        Command::Keygen(args) => keygen::run(&args),
+        Command::Charter(command) => charter::run(command),
+    };
+    match result {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(failure) => {
+            eprintln!("tally: {failure}");
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+/// Runs a command that talks to a node.
+pub(crate) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    let result = runtime.block_on(command);
+    // A read of a terminal may still block a helper thread.
+    runtime.shutdown_background();
+    result
+}

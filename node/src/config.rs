@@ -1,0 +1,283 @@
+//! `tally.toml`: what one node is told. Paths in it are relative to the file's folder.
+
+use serde::Deserialize;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+use tally_protocol::{ids::Division, keys::VerifierKey};
+
+/// The whole file. Unknown names are refused.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who this node is.
+    pub node: NodeSection,
+    /// Where it listens.
+    pub listen: ListenSection,
+    /// The derived index.
+    #[serde(default)]
+    pub index: IndexSection,
+    /// Limits of the disk.
+    #[serde(default)]
+    pub storage: StorageSection,
+    /// The log file.
+    #[serde(default)]
+    pub log: LogSection,
+    /// Who may hand in records over TCP.
+    #[serde(default)]
+    pub token: Vec<Token>,
+    /// Folder of the file.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+/// `[node]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSection {
+    /// Division code.
+    pub division: Division,
+    /// Folder of journal and index.
+    #[serde(default = "default_data")]
+    pub data: PathBuf,
+    /// The node's secret, made by `tally keygen`.
+    #[serde(default = "default_key")]
+    pub key: PathBuf,
+    /// The signed charter to start from; newer ones come from the parent.
+    #[serde(default = "default_charter")]
+    pub charter: PathBuf,
+    /// Public key of the authority that signs charters.
+    pub authority: String,
+}
+
+/// `[listen]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenSection {
+    /// UDP address for children (QUIC). Without children: any free port.
+    #[serde(default = "default_quic")]
+    pub quic: SocketAddr,
+    /// Unix socket for `tally` commands on this machine.
+    #[serde(default = "default_admin")]
+    pub admin: PathBuf,
+    /// TCP address of the HTTP API; records need a token there.
+    pub http: Option<SocketAddr>,
+}
+
+/// `[index]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IndexSection {
+    /// `sled` (default, up to about a million records) or `fjall`.
+    pub engine: EngineName,
+}
+
+/// Which engine keeps the index.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineName {
+    /// sled 0.34
+    #[default]
+    Sled,
+    /// fjall 3
+    Fjall,
+}
+
+impl EngineName {
+    /// As in the config.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sled => "sled",
+            Self::Fjall => "fjall",
+        }
+    }
+}
+
+/// `[storage]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageSection {
+    /// Nothing is taken any more when less than this is free, in MiB.
+    pub reserve_mib: u64,
+}
+
+impl Default for StorageSection {
+    fn default() -> Self {
+        Self { reserve_mib: 256 }
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSection {
+    /// `error`, `warn`, `info`, `debug`, or a tracing filter.
+    pub level: String,
+    /// `text` or `json`.
+    pub format: LogFormat,
+}
+
+/// Form of the log file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// `[[token]]`: a secret that a department's program sends as `Authorization: Bearer ...`.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// Whose it is, for the log file.
+    pub name: String,
+    /// BLAKE3 of the secret, 64 hexadecimal digits (`tally keygen --token` prints both): the file holds no secret.
+    pub blake3: String,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Token({})", self.name)
+    }
+}
+
+fn default_data() -> PathBuf {
+    "data".into()
+}
+fn default_key() -> PathBuf {
+    "keys/node.key".into()
+}
+fn default_charter() -> PathBuf {
+    "charter.note".into()
+}
+fn default_admin() -> PathBuf {
+    "admin.sock".into()
+}
+fn default_quic() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 0))
+}
+
+/// A config that cannot be used: the file, and what is wrong in it.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {what}")]
+pub struct ConfigError {
+    file: String,
+    what: String,
+}
+
+impl Config {
+    /// Reads the file; variables such as `TALLY__LOG__LEVEL=debug` win over it.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: syntax with its line, unknown or missing names, values that cannot be.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let wrong = |what: String| ConfigError { file: path.display().to_string(), what };
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        // Parsed by itself first: its messages name line and column.
+        text.parse::<toml::Table>().map_err(|e| wrong(e.to_string()))?;
+        let built = config::Config::builder()
+            .add_source(config::File::from_str(&text, config::FileFormat::Toml))
+            .add_source(config::Environment::with_prefix("TALLY").prefix_separator("__").separator("__"))
+            .build()
+            .map_err(|e| wrong(e.to_string()))?;
+        let mut config: Self = built.try_deserialize().map_err(|e| wrong(e.to_string()))?;
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        config.folder = folder.to_owned();
+        config.authority().map_err(wrong)?;
+        for token in &config.token {
+            if token.blake3.parse::<tally_protocol::hash::Hash>().is_err() {
+                let name = &token.name;
+                return Err(wrong(format!(
+                    "token {name:?}: blake3 must be 64 hexadecimal digits (tally keygen --token)"
+                )));
+            }
+        }
+        Ok(config)
+    }
+
+    fn place(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    /// The key that signs charters.
+    ///
+    /// # Errors
+    /// When the text is not a verifier key.
+    pub fn authority(&self) -> Result<VerifierKey, String> {
+        self.node.authority.parse().map_err(|e| format!("node.authority: {e}"))
+    }
+
+    /// Folder of journal and index.
+    pub fn data(&self) -> PathBuf {
+        self.place(&self.node.data)
+    }
+    /// The journal's folder.
+    pub fn journal(&self) -> PathBuf {
+        self.data().join("journal")
+    }
+    /// The index's folder.
+    pub fn index_dir(&self) -> PathBuf {
+        self.data().join("index")
+    }
+    /// The node's secret.
+    pub fn key(&self) -> PathBuf {
+        self.place(&self.node.key)
+    }
+    /// The charter to start from.
+    pub fn charter(&self) -> PathBuf {
+        self.place(&self.node.charter)
+    }
+    /// The admin socket.
+    pub fn admin(&self) -> PathBuf {
+        self.place(&self.listen.admin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+
+    fn load(more: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tally.toml");
+        let text = format!("[node]\ndivision = \"350102\"\nauthority = \"{KEY}\"\n{more}\n");
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn few_lines_are_enough_and_the_rest_has_defaults() {
+        let c = load("[listen]").unwrap();
+        assert_eq!(c.index.engine, EngineName::Sled);
+        assert!(c.journal().ends_with("data/journal"));
+        assert_eq!(c.storage.reserve_mib, 256);
+        let c = load("[listen]\nhttp = \"127.0.0.1:8443\"\n[index]\nengine = \"fjall\"").unwrap();
+        assert_eq!((c.index.engine, c.listen.http.unwrap().port()), (EngineName::Fjall, 8443));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (more, expected) in [
+            ("[listen]\nhttps = \"1\"", "https"),
+            ("[listen", "line 4"),
+            ("[listen]\nquic = \"nowhere\"", "quic"),
+            ("[listen]\n[index]\nengine = \"rocksdb\"", "rocksdb"),
+            ("[listen]\n[[token]]\nname = \"a\"\nblake3 = \"x\"", "64 hexadecimal"),
+            ("", "listen"),
+        ] {
+            let why = load(more).unwrap_err();
+            assert!(why.contains(expected), "{expected:?} in {why:?}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Bearer tokens from the config. The config holds their BLAKE3, so reading it gives nothing away.
+
+use super::problem::Problem;
+use crate::config::Token;
+use axum::http::{HeaderMap, StatusCode, header};
+use tally_protocol::hash::Hash;
+
+/// Whose token the request carries.
+pub(super) fn check<'t>(tokens: &'t [Token], headers: &HeaderMap) -> Result<&'t str, Problem> {
+    let refuse = |detail| Err(Problem::new(StatusCode::UNAUTHORIZED, "no_token", detail));
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return refuse("send the token as `Authorization: Bearer ...`; the node's operator has it");
+    };
+    let secret = value.to_str().ok().and_then(|v| v.strip_prefix("Bearer "));
+    let Some(secret) = secret else { return refuse("the Authorization header is not `Bearer ...`") };
+    // Equality of blake3 values is compared in constant time, and the secret itself never is.
+    let hash = blake3::hash(secret.trim().as_bytes());
+    let known = |t: &&Token| t.blake3.parse::<Hash>().is_ok_and(|h| hash == blake3::Hash::from_bytes(h.0));
+    match tokens.iter().find(known) {
+        Some(token) => Ok(&token.name),
+        None => refuse("this token is not known here"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_secret_opens() {
+        let tokens = [Token { name: "health".into(), blake3: blake3::hash(b"open sesame").to_hex().to_string() }];
+        let with = |v: &str| {
+            let mut h = HeaderMap::new();
+            h.insert(header::AUTHORIZATION, v.parse().unwrap());
+            check(&tokens, &h).map(str::to_owned).ok()
+        };
+        assert_eq!(with("Bearer open sesame"), Some("health".into()));
+        for bad in ["Bearer open", "Bearer ", "Basic open sesame", "open sesame"] {
+            assert_eq!(with(bad), None, "{bad}");
+        }
+        assert!(check(&tokens, &HeaderMap::new()).is_err());
+    }
+}

@@ -1,0 +1,210 @@
+//! The HTTP API: on the admin socket for this machine's operator, and over TCP for departments' programs.
+
+mod auth;
+mod export;
+mod metrics;
+mod problem;
+mod records;
+mod socket;
+
+pub use records::Answer;
+pub use socket::{bind, connect};
+
+use crate::{
+    config::Token,
+    daemon::mail::{Mail, Mailbox},
+    index::{Engine, Progress},
+    intake::Intake,
+    journal::Reader,
+    link::Trust,
+    view::status::{Around, Status},
+};
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Query, Request, State},
+    http::StatusCode,
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use problem::Problem;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tally_protocol::{
+    ids::{Division, LogId},
+    limits::CHARTER_BYTES_MAX,
+    log::Place,
+};
+use tokio::sync::{oneshot, watch};
+
+/// An answer that needs the index waits so long for it to catch up.
+const INDEX_PATIENCE: Duration = Duration::from_secs(10);
+/// Exports at the same time; each reads the disk.
+const EXPORTS: usize = 2;
+
+/// What the handlers use.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// The core's mailbox.
+    pub mailbox: Mailbox,
+    /// Where chunks go.
+    pub intake: Intake,
+    /// The charter in force.
+    pub trust: Trust,
+    /// The index.
+    pub engine: Arc<dyn Engine>,
+    /// The journal, for exports.
+    pub reader: Reader,
+    /// How far the index is.
+    pub progress: watch::Receiver<Progress>,
+    /// End of the durable journal.
+    pub durable: watch::Receiver<Place>,
+    /// The disk is nearly full.
+    pub full: Arc<AtomicBool>,
+    /// Damaged places found at the start.
+    pub damaged_places: usize,
+    /// The own log.
+    pub own: LogId,
+    /// Secrets for TCP.
+    pub tokens: Arc<Vec<Token>>,
+    /// Exports running.
+    pub exports: Arc<AtomicUsize>,
+}
+
+impl App {
+    fn me(&self) -> Division {
+        self.own.division
+    }
+
+    fn around(&self) -> Around {
+        Around {
+            progress: self.progress.borrow().clone(),
+            durable: *self.durable.borrow(),
+            full: self.full.load(Ordering::Relaxed),
+            damaged_places: self.damaged_places,
+        }
+    }
+
+    /// Waits until the index holds everything that is durable now.
+    async fn index_caught_up(&self) -> bool {
+        let until = *self.durable.borrow();
+        let mut progress = self.progress.clone();
+        let wait = progress.wait_for(|p| p.cursor >= until || p.trouble.is_some());
+        tokio::time::timeout(INDEX_PATIENCE, wait).await.is_ok_and(|r| r.is_ok_and(|p| p.trouble.is_none()))
+    }
+
+    async fn status(&self) -> Result<Status, Problem> {
+        let around = self.around();
+        self.mailbox.ask(move |r, now| Status::of(r, now, &around)).await.map_err(|_| Problem::stopping())
+    }
+}
+
+/// Routes of the admin socket: whoever may open the socket is the operator.
+pub fn admin(app: App) -> Router {
+    let operator = Router::new()
+        .route("/v1/charter", post(load_charter).layer(DefaultBodyLimit::max(CHARTER_BYTES_MAX)))
+        .route("/v1/records", post(records::post).layer(DefaultBodyLimit::disable()));
+    operator.merge(open_routes()).merge(read_routes()).fallback(not_found).with_state(app)
+}
+
+/// Routes over TCP. Health is open to all; everything else needs a token.
+pub fn public(app: App) -> Router {
+    let protected = Router::new()
+        .route("/v1/records", post(records::post).layer(DefaultBodyLimit::disable()))
+        .merge(read_routes())
+        .layer(middleware::from_fn_with_state(app.clone(), require_token));
+    protected.merge(open_routes()).fallback(not_found).with_state(app)
+}
+
+fn open_routes() -> Router<App> {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/version", get(version))
+        .route("/metrics", get(metrics::metrics))
+}
+
+fn read_routes() -> Router<App> {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/export", get(export::export))
+        .route("/v1/charter", get(show_charter))
+}
+
+async fn require_token(State(app): State<App>, request: Request, next: middleware::Next) -> Response {
+    match auth::check(&app.tokens, request.headers()) {
+        Ok(_) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn not_found() -> Problem {
+    let paths = "/v1/records, /v1/status, /v1/export, /v1/charter, /metrics, /healthz, /readyz, /version";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", &format!("no such path here; there are: {paths}"))
+}
+
+/// Alive means: the driver answers.
+async fn healthz(State(app): State<App>) -> Response {
+    match tokio::time::timeout(INDEX_PATIENCE, app.mailbox.ask(|_, _| ())).await {
+        Ok(Ok(())) => "ok\n".into_response(),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer\n").into_response(),
+    }
+}
+
+/// Ready means: records can be taken in now, and the parent (if there is one) is linked. Names of checks only.
+async fn readyz(State(app): State<App>) -> Response {
+    let Ok(status) = app.status().await else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "[-]stopping\n").into_response();
+    };
+    let failing = |codes: &[&str]| status.actions.iter().any(|a| codes.contains(&a.code.as_str()));
+    let checks = [
+        ("signing", !failing(&["not_signing"])),
+        ("store", !failing(&["storage_full", "journal_damaged", "log_damaged"])),
+        ("index", !failing(&["index_failed"])),
+        ("parent", !failing(&["parent_not_live"])),
+    ];
+    let text: String = checks.iter().map(|(n, ok)| format!("[{}]{n}\n", if *ok { '+' } else { '-' })).collect();
+    let code = if checks.iter().all(|(_, ok)| *ok) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, text).into_response()
+}
+
+async fn version() -> Json<serde_json::Value> {
+    Json(serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "protocol": tally_protocol::wire::VERSION }))
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatusWanted {
+    /// Wait for the index, so that `records` is known.
+    #[serde(default = "yes")]
+    wait: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+async fn status(State(app): State<App>, Query(wanted): Query<StatusWanted>) -> Result<Json<Status>, Problem> {
+    if wanted.wait {
+        app.index_caught_up().await;
+    }
+    Ok(Json(app.status().await?))
+}
+
+async fn show_charter(State(app): State<App>) -> String {
+    app.trust.charter().note().to_owned()
+}
+
+async fn load_charter(State(app): State<App>, note: String) -> Result<Json<serde_json::Value>, Problem> {
+    let (reply, answer) = oneshot::channel();
+    app.mailbox.send(Mail::Charter { note, reply }).await.map_err(|_| Problem::stopping())?;
+    match answer.await.map_err(|_| Problem::stopping())? {
+        Ok(version) => Ok(Json(serde_json::json!({ "version": version }))),
+        Err(why) => Err(Problem::new(StatusCode::FORBIDDEN, "charter_refused", &why)),
+    }
+}

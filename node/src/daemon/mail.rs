@@ -1,0 +1,129 @@
+//! What may be put into the driver's mailbox, and how.
+
+use crate::{
+    link::LinkHandle,
+    replica::{Input, LinkId, NotSealed, Replica},
+};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tally_protocol::record::Record;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+
+/// Messages that may wait for the driver. Batches are bounded by bytes before they come here.
+const MAILBOX: usize = 256;
+
+/// A question that the driver answers between two rounds.
+pub type Question = Box<dyn FnOnce(&Replica, u64) + Send>;
+
+/// One message to the driver.
+pub enum Mail {
+    /// For the core. The permit is the room that a batch takes until it is on disk.
+    Core(Input, Option<OwnedSemaphorePermit>),
+    /// A link is up; `input` says so to the core.
+    LinkUp {
+        /// Its name.
+        link: LinkId,
+        /// Its sending end.
+        handle: LinkHandle,
+        /// For the core.
+        input: Input,
+    },
+    /// Records to seal; the answer means durable.
+    Seal {
+        /// 1 to `BATCH_RECORDS_MAX`.
+        records: Vec<Record>,
+        /// First index and one past the last.
+        reply: oneshot::Sender<Result<(u64, u64), NotSealed>>,
+    },
+    /// A charter from the operator.
+    Charter {
+        /// The signed note.
+        note: String,
+        /// Version in force, or why not.
+        reply: oneshot::Sender<Result<u64, String>>,
+    },
+    /// A question about the core's state, with the time of asking.
+    Ask(Question),
+    /// Finish this round, flush, and end.
+    Stop,
+}
+
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Core(..) => "Core",
+            Self::LinkUp { .. } => "LinkUp",
+            Self::Seal { .. } => "Seal",
+            Self::Charter { .. } => "Charter",
+            Self::Ask(_) => "Ask",
+            Self::Stop => "Stop",
+        })
+    }
+}
+
+/// The driver has ended: the node is stopping.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the node is stopping")]
+pub struct Stopping;
+
+/// The sending end.
+#[derive(Debug, Clone)]
+pub struct Mailbox {
+    mail: mpsc::Sender<Mail>,
+    busy_until_ms: Arc<AtomicU64>,
+    closed: watch::Receiver<Option<NotSealed>>,
+}
+
+impl Mailbox {
+    /// A mailbox, and the end that the driver reads. `closed` is kept by the driver.
+    pub fn new(closed: watch::Receiver<Option<NotSealed>>) -> (Self, mpsc::Receiver<Mail>) {
+        let (mail, read) = mpsc::channel(MAILBOX);
+        (Self { mail, busy_until_ms: Arc::default(), closed }, read)
+    }
+
+    /// Why nothing may be sealed now; `None` when it may.
+    pub fn closed(&self) -> Option<NotSealed> {
+        self.closed.borrow().clone()
+    }
+
+    /// Waits for a place in the queue.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn send(&self, mail: Mail) -> Result<(), Stopping> {
+        self.mail.send(mail).await.map_err(|_| Stopping)
+    }
+
+    /// Asks the core.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Replica, u64) -> T + Send + 'static,
+    ) -> Result<T, Stopping> {
+        let (reply, answer) = oneshot::channel();
+        let ask = move |replica: &Replica, now: u64| {
+            let _ = reply.send(question(replica, now));
+        };
+        self.send(Mail::Ask(Box::new(ask))).await?;
+        answer.await.map_err(|_| Stopping)
+    }
+
+    /// How long the parent has asked to be left alone.
+    pub fn parent_busy(&self) -> Duration {
+        let until = self.busy_until_ms.load(Ordering::Relaxed);
+        Duration::from_millis(until.saturating_sub(super::clock::now_ms())).min(Duration::from_secs(300))
+    }
+
+    /// The parent has asked to be left alone until then, POSIX milliseconds.
+    pub(super) fn set_parent_busy(&self, until_ms: u64) {
+        self.busy_until_ms.store(until_ms, Ordering::Relaxed);
+    }
+}

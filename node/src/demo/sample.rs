@@ -1,0 +1,656 @@
+//! Sample records for the demo: built from the catalog's real field lists and code lists, with valid check digits.
+//!
+//! Companies and persons are made up. A record is a function of (seed, place, number), so that the same federation
+//! can be filled again, and an amendment finds its original by its number alone.
+
+use std::{collections::VecDeque, fmt::Write as _};
+
+use super::words::{
+    AMEND_REASONS, BANKS, BUILDINGS, DEPTS, ENVELOPE, FARMING, FORMS, Form, GROUPS, GULOU_STREETS, Group, Licence,
+    MARKET, NAME_FIRST, NAME_SECOND, Penalty, Rng, SERIOUS_CAUSES, SHORT, STREETS, Trade, WITHDRAW_REASONS, glyph, mix,
+    person,
+};
+
+/// Place where records are produced.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Six digits, GB/T 2260, e.g. `350102`.
+    pub division: String,
+    /// E.g. 鼓楼区.
+    pub name: String,
+    /// The city above, e.g. 福州市; equal to `name` for a city and for the province.
+    pub city_name: String,
+}
+
+/// What the receiver should make of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Valid and new.
+    Fresh,
+    /// Byte for byte one of the last 1,000 fresh lines.
+    Duplicate,
+    /// To be rejected.
+    Faulty,
+}
+
+/// One line to submit.
+#[derive(Debug)]
+pub struct Line {
+    /// NDJSON without the newline; a faulty one may be broken JSON, but is UTF-8.
+    pub text: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// Generator of sample lines: the same seed and place give the same lines. Holds about 1 MiB.
+#[derive(Debug)]
+pub struct Sampler {
+    seed: u64,
+    rng: Rng,
+    place: Place,
+    /// The division as a number.
+    digits: u64,
+    /// Prefix of units and addresses, e.g. 福州市鼓楼区.
+    full_name: String,
+    /// Prefix of document numbers, e.g. 榕鼓.
+    short_name: String,
+    /// Name and USCC, as `DEPTS`.
+    units: Vec<(String, String)>,
+    complete: bool,
+    /// Number of the last record; part of every document number.
+    number: u64,
+    faults: u64,
+    recent: VecDeque<String>,
+    /// Numbers of records that can still be amended or withdrawn.
+    originals: Vec<u64>,
+}
+
+/// Fresh lines remembered for repetition, and originals for amendment.
+const RECENT: usize = 1_000;
+/// Records are produced from 2026-06-01, a Monday and day 0, to 2026-11-20, a Friday.
+const DAYS: u64 = 173;
+
+impl Sampler {
+    /// A sampler for one place; document numbers count from 1.
+    pub fn new(seed: u64, place: Place) -> Self {
+        let digits: u64 = place.division.parse().unwrap_or(0);
+        let (column, city) = match (digits % 10_000, digits % 100) {
+            (0, _) => (2, ""),
+            (_, 0) => (1, ""),
+            // Offices of counties and county-level cities go without the city's name.
+            _ if place.city_name == place.name || !place.name.ends_with('区') => (0, ""),
+            _ => (0, place.city_name.as_str()),
+        };
+        let full_name = format!("{city}{}", place.name);
+        let mut short_name: String = SHORT.chars().nth((digits / 100 % 100) as usize).into_iter().collect();
+        if column == 0 {
+            short_name.extend(place.name.chars().next());
+        }
+        let mut units: Vec<(String, String)> = Vec::with_capacity(DEPTS.len());
+        for (serial, dept) in (360_125..).step_by(1_037).zip(&DEPTS) {
+            let name = [&full_name, dept.names[column]].concat();
+            // Departments that are one office at this level have one code.
+            let same = units.iter().find(|unit| unit.0 == name).map(|unit| unit.1.clone());
+            units.push((name, same.unwrap_or_else(|| uscc("11", &place.division, serial))));
+        }
+        let seed = mix(seed ^ mix(digits));
+        Self {
+            seed,
+            rng: Rng(seed),
+            place,
+            digits,
+            full_name,
+            short_name,
+            units,
+            complete: false,
+            number: 0,
+            faults: 0,
+            recent: VecDeque::with_capacity(RECENT),
+            originals: Vec::with_capacity(RECENT),
+        }
+    }
+
+    /// Adds every other field that the catalog requires of a category, also those that repeat the envelope (party,
+    /// authority, source unit). Lines are then about 1,100 bytes on average, at most 2,000.
+    pub fn complete(mut self) -> Self {
+        self.complete = true;
+        self
+    }
+
+    /// Name and USCC of the producing units, for the unit registry; an office of two departments comes twice.
+    pub fn units(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.units.iter().map(|(name, code)| (name.as_str(), code.as_str()))
+    }
+
+    /// The next line: about 3 % exact repetitions, 1 % faulty, else fresh.
+    pub fn next_line(&mut self) -> Line {
+        let (roll, at) = (self.rng.below(100), self.rng.index(self.recent.len()));
+        match (roll, self.recent.get(at)) {
+            (0..=2, Some(text)) => Line { text: text.clone(), kind: Kind::Duplicate },
+            (3, _) => Line { text: self.faulty(), kind: Kind::Faulty },
+            _ => Line { text: self.fresh(), kind: Kind::Fresh },
+        }
+    }
+
+    /// A valid line, unlike all others of this sampler and of samplers of other places. About 3 % amend and 1 %
+    /// withdraw one of the records before.
+    pub fn fresh(&mut self) -> String {
+        self.number += 1;
+        let (own, roll, at) = (self.number, self.rng.below(100), self.rng.index(self.originals.len()));
+        let text = match self.originals.get(at) {
+            Some(&original) if roll < 3 => self.build(original, own, "amend"),
+            // What is withdrawn is not changed again.
+            Some(_) if roll == 3 => {
+                let original = self.originals.swap_remove(at);
+                self.build(original, own, "withdraw")
+            }
+            Some(_) if self.originals.len() == RECENT => {
+                self.originals[at] = own;
+                self.build(own, own, "create")
+            }
+            _ => {
+                self.originals.push(own);
+                self.build(own, own, "create")
+            }
+        };
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(text.clone());
+        text
+    }
+
+    /// The faults in turn; but for its fault a line is valid.
+    fn faulty(&mut self) -> String {
+        let fault = self.faults % 8;
+        self.faults += 1;
+        let mut line = loop {
+            self.number += 1;
+            let line = self.build(self.number, self.number, "create");
+            if fault != 5 || line.contains("\"fine_wan\"") {
+                break line;
+            }
+        };
+        match fault {
+            0 => edit(&mut line, "producer_uscc", None),
+            1 => edit(&mut line, "subject_name", Some("\"\"")),
+            2 => edit(&mut line, "produced_on", Some("\"2026-13-40\"")),
+            3 => edit(&mut line, "operation", Some("\"delete\"")),
+            4 => line = line.chars().take(line.chars().count() / 2).collect(),
+            5 => edit(&mut line, "fine_wan", Some("1.5")),
+            6 => edit(&mut line, "producer_division", Some("\"110101\"")),
+            _ => edit(&mut line, "subject_name", Some("\"福\u{fffd}\u{fffd}\u{fffd}贸易有限公司\"")),
+        }
+        line
+    }
+
+    /// Line `own`, applying `operation` to record `number`: who, what and when follow from `number`, the amounts and
+    /// texts of an amendment from `own`.
+    fn build(&self, number: u64, own: u64, operation: &'static str) -> String {
+        let mut id = Rng(mix(self.seed ^ mix(number)));
+        let mut roll = id.below(100);
+        let form = FORMS.iter().find(|form| match roll.checked_sub(form.share) {
+            Some(rest) => {
+                roll = rest;
+                false
+            }
+            None => true,
+        });
+        let form = form.unwrap_or(&FORMS[0]);
+        let recurring = id.below(number + 500);
+        let subject = match form.code {
+            // Nothing but the subject makes the key unique.
+            "registration" | "abnormal_operation" | "serious_violation" => Subject::of(self, number),
+            // Pledged equity is a company's.
+            "equity_pledge" => Subject::of(self, recurring / 25 * 25 + 7),
+            _ => Subject::of(self, recurring),
+        };
+        let (licence, penalty) = (id.pick(subject.group.licences), id.pick(subject.group.penalties));
+        let dept = match form.code {
+            "admin_license" => licence.dept,
+            "admin_penalty" => penalty.dept,
+            "spot_check" if id.below(3) == 0 => licence.dept,
+            _ => MARKET,
+        };
+        let decided = workday(id.below(DAYS));
+        let later = (decided + 1 + mix(own) % 20).min(DAYS - 1);
+        let mut rng = Rng(mix(!self.seed ^ mix(if operation == "amend" { own } else { number })));
+        let (short, division, (least, most)) = (&self.short_name, &self.place.division, penalty.yuan);
+        let mut draft = Draft {
+            sampler: self,
+            form,
+            operation,
+            own,
+            unit: &self.units[dept],
+            document: format!("{short}{}{}〔2026〕{division}{number:06}号", DEPTS[dept].short, form.act),
+            decided,
+            decided_on: iso(2026, decided),
+            produced_on: iso(2026, if operation == "create" { decided } else { workday(later) }),
+            cause: id.index(4),
+            fine: (least + rng.below(most - least + 1)) / 100 * 100,
+            seized: 50 + rng.below(9_000),
+            rng,
+            subject,
+            licence,
+            penalty,
+        };
+        let mut values = String::with_capacity(1_000);
+        let mut fields = Vec::with_capacity(40);
+        let more = if self.complete { form.more } else { &[] };
+        for (key, text) in ENVELOPE.iter().chain(form.fields).chain(more) {
+            let start = values.len();
+            draft.fill(&mut values, text);
+            if values.len() > start {
+                fields.push((*key, start..values.len()));
+            }
+        }
+        // Ascending keys are what canonical JSON wants.
+        fields.sort_unstable_by_key(|field| field.0);
+        let mut line = String::with_capacity(values.len() + 26 * fields.len());
+        for (key, range) in fields {
+            line.push_str(if line.is_empty() { "{\"" } else { ",\"" });
+            line.push_str(key);
+            line.push_str("\":\"");
+            escape(&mut line, &values[range]);
+            line.push('"');
+        }
+        line.push('}');
+        line
+    }
+}
+
+/// A line being written: what blanks are filled in with.
+struct Draft<'a> {
+    sampler: &'a Sampler,
+    form: &'static Form,
+    operation: &'static str,
+    own: u64,
+    /// Name and USCC.
+    unit: &'a (String, String),
+    document: String,
+    decided: u64,
+    decided_on: String,
+    produced_on: String,
+    cause: usize,
+    /// Yuan, like `seized`.
+    fine: u64,
+    seized: u64,
+    rng: Rng,
+    subject: Subject,
+    licence: Licence,
+    penalty: Penalty,
+}
+
+impl Draft<'_> {
+    /// Appends a text of the word lists with its blanks filled in.
+    fn fill(&mut self, out: &mut String, mut text: &str) {
+        while let Some((before, after)) = cut(text, b'{') {
+            let (blank, rest) = cut(after, b'}').unwrap_or((after, ""));
+            out.push_str(before);
+            self.blank(out, blank);
+            text = rest;
+        }
+        out.push_str(text);
+    }
+
+    /// Appends nothing where the record has nothing, such as a fine or a reason for a change.
+    fn blank(&mut self, out: &mut String, blank: &str) {
+        let (subject, place, rng) = (&self.subject, &self.sampler.place, &mut self.rng);
+        let amended = self.operation == "amend";
+        out.push_str(match blank {
+            "unit" => &self.unit.0,
+            "unit_uscc" => &self.unit.1,
+            "division" => &place.division,
+            "uscc" => &subject.uscc,
+            "name" => &subject.name,
+            "document" => &self.document,
+            "decided" => &self.decided_on,
+            "produced" => &self.produced_on,
+            "category" => self.form.code,
+            "operation" => self.operation,
+            "kind" => subject.kind,
+            "party_kind" if subject.kind == INDIVIDUAL => "个体工商户",
+            "party_kind" => "法人及非法人组织",
+            "entity_type" => subject.entity,
+            "person" => &subject.person,
+            "place" => &self.sampler.full_name,
+            "street" if place.division == "350102" => rng.pick(&GULOU_STREETS),
+            "street" => rng.pick(&STREETS),
+            "building" => rng.pick(&BUILDINGS),
+            "bank" => rng.pick(&BANKS),
+            "license" => self.licence.document,
+            "license_kind" => self.licence.kind,
+            "until" if self.licence.years == 0 => "2099-12-31",
+            "violation" => self.penalty.violation,
+            "basis" => self.penalty.basis,
+            "penalty_kinds" => self.penalty.kinds.0,
+            "cause" => ["1", "2", "3", "4"][self.cause],
+            "serious" => SERIOUS_CAUSES[self.cause],
+            // An amended listing is a removal, for the cause that answers that of the listing.
+            "removal" if amended => ["1", "2", "3", "5"][self.cause],
+            "removed" if amended => &self.produced_on,
+            "reason" if amended => rng.pick(&AMEND_REASONS),
+            "reason" if self.operation == "withdraw" => rng.pick(&WITHDRAW_REASONS),
+            "content" => {
+                let content = rng.pick(self.licence.content);
+                return self.fill(out, content);
+            }
+            "fact" => return self.fill(out, self.penalty.fact),
+            "penalty" => return self.fill(out, self.penalty.kinds.1),
+            _ => return self.computed(out, blank),
+        });
+    }
+
+    /// The blanks that are not there as they stand.
+    fn computed(&mut self, out: &mut String, blank: &str) {
+        let ((kinds, _), rng) = (self.penalty.kinds, &mut self.rng);
+        // Writing to a String cannot fail.
+        let _ = match blank {
+            "n" => write!(out, "{}", 2 + rng.below(90)),
+            "m" => write!(out, "{}", 120 + rng.below(9_000)),
+            "d" => {
+                let (month, day) = month_day(self.decided.saturating_sub(rng.below(30)));
+                write!(out, "{month}月{day}日")
+            }
+            "p" => out.write_str(&person(rng)),
+            "scope" => {
+                let scope = self.subject.trade.scope;
+                let (first, step) = (rng.index(scope.len()), 1 + rng.index(scope.len() - 1));
+                write!(out, "{}；{}", scope[first], scope[(first + step) % scope.len()])
+            }
+            "until" if self.licence.years > 0 => out.write_str(&iso(2026 + self.licence.years, self.decided)),
+            "fine" => write!(out, "{}", self.fine),
+            "seized" => write!(out, "{}", self.seized),
+            "fine_wan" if kinds.contains("罚款") => out.write_str(&wan(self.fine)),
+            "seized_wan" if kinds.contains("没收") => out.write_str(&wan(self.seized)),
+            // Keeps two amendments of one record apart.
+            "row" if self.operation != "create" => write!(out, "{}-{}", self.sampler.place.division, self.own),
+            choice if choice.contains('/') => {
+                let at = rng.index(choice.split('/').count());
+                out.write_str(choice.split('/').nth(at).unwrap_or_default())
+            }
+            _ => Ok(()),
+        };
+    }
+}
+
+const INDIVIDUAL: &str = "individual_business";
+
+/// A market entity; the same place and number give the same one, whatever the seed.
+struct Subject {
+    name: String,
+    uscc: String,
+    /// `subject_type` of the catalog.
+    kind: &'static str,
+    /// `entity_type` of the catalog.
+    entity: &'static str,
+    person: String,
+    group: Group,
+    trade: Trade,
+}
+
+impl Subject {
+    /// Of 25 numbers one is a farmers' cooperative, four are individual businesses, the others companies.
+    fn of(sampler: &Sampler, number: u64) -> Self {
+        /// 31^5: serials begin with the digit 2 or 3, as in codes given out since 2015.
+        const BLOCK: u64 = 28_629_151;
+        let (place, full_name) = (&sampler.place, sampler.full_name.as_str());
+        let mut rng = Rng(mix(mix(number) ^ sampler.digits));
+        let group = if number.is_multiple_of(25) { GROUPS[FARMING] } else { rng.pick(&GROUPS) };
+        let trade = rng.pick(group.trades);
+        let third = if rng.below(2) == 0 { "" } else { glyph(NAME_SECOND, &mut rng) };
+        let brand = [glyph(NAME_FIRST, &mut rng), glyph(NAME_SECOND, &mut rng), third].concat();
+        let city = place.city_name.trim_end_matches(['市', '省']);
+        let (prefix, kind, entity, parts) = match number % 25 {
+            0 => ("93", "farmers_cooperative", "9100", [full_name, &brand, trade.shop, "专业合作社"]),
+            1..=4 => ("92", INDIVIDUAL, "9500", [full_name, &brand, trade.shop, ""]),
+            5..=9 => ("91", "enterprise", "1151", ["福建", &brand, trade.company, "有限公司"]),
+            _ => ("91", "enterprise", "1130", [city, &brand, trade.company, "有限公司"]),
+        };
+        // The factor is prime to 31: numbers below 31^5 have different codes, and neighbours look unlike.
+        let serial = (2 + number % 2) * BLOCK + number % BLOCK * 7_368_787 % BLOCK;
+        let (name, uscc) = (parts.concat(), uscc(prefix, &place.division, serial));
+        Self { name, uscc, kind, entity, person: person(&mut rng), group, trade }
+    }
+}
+
+/// `str::split_once` for an ASCII character; on texts this short a plain loop is faster.
+fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|b| b == at)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// Appends `text` as the inside of a JSON string.
+fn escape(out: &mut String, text: &str) {
+    let special = |c: char| c < ' ' || c == '"' || c == '\\';
+    if !text.bytes().any(|b| special(char::from(b))) {
+        return out.push_str(text);
+    }
+    for c in text.chars() {
+        let _ = if special(c) { write!(out, "\\u{:04x}", u32::from(c)) } else { out.write_char(c) };
+    }
+}
+
+/// Replaces the value of `key` by raw JSON, or takes the field out. Not for the last field of a line.
+fn edit(line: &mut String, key: &str, raw: Option<&str>) {
+    let name = format!("\"{key}\":\"");
+    let Some((before, rest)) = line.split_once(&name) else { return };
+    let Some((_, after)) = rest.split_once("\",") else { return };
+    *line = match raw {
+        Some(raw) => format!("{before}\"{key}\":{raw},{after}"),
+        None => format!("{before}{after}"),
+    };
+}
+
+/// Yuan as 万元 with six decimals.
+fn wan(yuan: u64) -> String {
+    format!("{}.{:04}00", yuan / 10_000, yuan % 10_000)
+}
+
+/// Saturdays and Sundays become the Friday before.
+fn workday(day: u64) -> u64 {
+    day - (day % 7).saturating_sub(4)
+}
+
+fn month_day(mut day: u64) -> (u64, u64) {
+    for (month, length) in [(6, 30), (7, 31), (8, 31), (9, 30), (10, 31)] {
+        if day < length {
+            return (month, day + 1);
+        }
+        day -= length;
+    }
+    (11, day + 1)
+}
+
+fn iso(year: u32, day: u64) -> String {
+    let (month, day) = month_day(day);
+    format!("{year}-{month:02}-{day:02}")
+}
+
+const ALPHABET: &[u8; 31] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
+
+/// A valid unified social credit code, 18 characters: the check of the organisation code (GB 11714) and the check
+/// character (GB 32100) are both right.
+///
+/// `prefix2` says who registers what (`11`, `91` …), `division` is six digits. The subject is `MA` and `serial`
+/// modulo 31^6 for entities (`9…`), `serial` modulo 10^8 in decimal for others.
+pub fn uscc(prefix2: &str, division: &str, serial: u64) -> String {
+    let mut code = String::with_capacity(18);
+    code.push_str(prefix2);
+    code.push_str(division);
+    if prefix2.starts_with('9') {
+        code.push_str("MA");
+        code.extend((0..6).rev().map(|i| char::from(ALPHABET[(serial / 31_u64.pow(i) % 31) as usize])));
+    } else {
+        let _ = write!(code, "{:08}", serial % 100_000_000);
+    }
+    code.push(org_check(code.as_bytes().get(8..16).unwrap_or_default()));
+    code.push(uscc_check(code.as_bytes()));
+    code
+}
+
+/// GB 11714 check of eight characters.
+fn org_check(body: &[u8]) -> char {
+    let value = |c: u8| char::from(c).to_digit(36).unwrap_or(0);
+    let sum: u32 = body.iter().zip([3, 7, 9, 10, 5, 8, 4, 2]).map(|(&c, weight)| value(c) * weight).sum();
+    char::from(b"0X987654321"[(sum % 11) as usize])
+}
+
+/// GB 32100 check of the first 17 characters.
+fn uscc_check(code: &[u8]) -> char {
+    let value = |c: u8| ALPHABET.binary_search(&c).unwrap_or(0);
+    let weights = [1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28];
+    let sum: usize = code.iter().zip(weights).map(|(&c, weight)| value(c) * weight).sum();
+    char::from(ALPHABET[(31 - sum % 31) % 31])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap, HashSet};
+
+    use super::*;
+
+    fn sampler(seed: u64, division: &str, name: &str, city_name: &str) -> Sampler {
+        Sampler::new(seed, Place { division: division.into(), name: name.into(), city_name: city_name.into() })
+    }
+
+    fn gulou(seed: u64) -> Sampler {
+        sampler(seed, "350102", "鼓楼区", "福州市")
+    }
+
+    /// Both check characters right.
+    fn check(code: &str) -> bool {
+        let code = code.as_bytes();
+        code.len() == 18
+            && code.iter().all(|c| ALPHABET.contains(c))
+            && (char::from(code[16]), char::from(code[17])) == (org_check(&code[8..16]), uscc_check(code))
+    }
+
+    /// Reads a flat object of plain strings; asserts that it is one, with ascending keys and no empty value.
+    fn parse(line: &str) -> BTreeMap<&str, &str> {
+        let body = line.strip_prefix("{\"").and_then(|rest| rest.strip_suffix("\"}")).expect(line);
+        let fields: Vec<_> = body.split("\",\"").map(|field| field.split_once("\":\"").expect(line)).collect();
+        assert!(fields.is_sorted_by(|a, b| a.0 < b.0), "{line}");
+        assert!(!fields.iter().any(|(_, v)| v.is_empty() || v.contains(['"', '\\', '\n', '{', '}'])), "{line}");
+        fields.into_iter().collect()
+    }
+
+    #[test]
+    fn check_digits_of_the_catalog() {
+        let serial = |digits: &str| {
+            digits.bytes().fold(0, |n, c| 31 * n + ALPHABET.iter().position(|a| *a == c).expect("digit") as u64)
+        };
+        assert_eq!(uscc("91", "350102", serial("2TE5T1")), "91350102MA2TE5T1X0");
+        assert_eq!(uscc("92", "350604", serial("8UAA01")), "92350604MA8UAA019Y");
+        assert_eq!(uscc("93", "350703", serial("33CC02")), "93350703MA33CC02XJ");
+        assert_eq!(uscc("11", "350000", 123_456), "11350000001234562W");
+        assert!(check("9152000071430580XT") && check("91310000741627329A"));
+        assert!(!check("91350102MA2TE5T1X1") && !check("91350203M0001QAY9B"));
+    }
+
+    #[test]
+    fn same_seed_same_lines() {
+        let lines = |seed| {
+            let mut sampler = gulou(seed);
+            (0..3_000).map(|_| sampler.next_line().text).collect::<Vec<_>>()
+        };
+        assert!(lines(7) == lines(7) && lines(7) != lines(8));
+    }
+
+    #[test]
+    fn fresh_lines_are_distinct() {
+        let mut seen = HashSet::new();
+        let others = [sampler(1, "350100", "福州市", "福州市"), sampler(1, "350203", "思明区", "厦门市")];
+        for mut sampler in [gulou(1)].into_iter().chain(others) {
+            assert!((0..20_000).all(|_| seen.insert(sampler.fresh())));
+        }
+    }
+
+    #[test]
+    fn lengths() {
+        for mut sampler in [
+            gulou(3),
+            sampler(3, "350128", "平潭综合实验区", "平潭综合实验区"),
+            sampler(3, "350200", "厦门市", "厦门市"),
+            sampler(3, "350000", "福建省", "福建省"),
+        ] {
+            let lengths: Vec<_> = (0..10_000).map(|_| sampler.fresh().len()).collect();
+            assert!(lengths.iter().all(|length| (300..=1_200).contains(length)), "{:?}", lengths.iter().max());
+            let mean = lengths.iter().sum::<usize>() / lengths.len();
+            assert!((500..=750).contains(&mean), "{mean}");
+        }
+    }
+
+    #[test]
+    fn shares_of_duplicates_and_faults() {
+        let mut sampler = gulou(5);
+        let (mut fresh, mut duplicates, mut faulty) = (VecDeque::new(), 0, Vec::new());
+        for _ in 0..10_000 {
+            let Line { text, kind } = sampler.next_line();
+            match kind {
+                Kind::Fresh => fresh.push_front(text),
+                Kind::Duplicate => {
+                    duplicates += 1;
+                    assert!(fresh.iter().take(RECENT).any(|line| *line == text));
+                }
+                Kind::Faulty => faulty.push(text),
+            }
+        }
+        assert!((240..360).contains(&duplicates) && (70..130).contains(&faulty.len()), "{duplicates} {}", faulty.len());
+        for (i, line) in faulty.iter().enumerate() {
+            assert!(match i % 8 {
+                0 => !parse(line).contains_key("producer_uscc"),
+                1 => line.contains("\"subject_name\":\"\","),
+                2 => line.contains("\"produced_on\":\"2026-13-40\","),
+                3 => line.contains("\"operation\":\"delete\","),
+                4 => !line.ends_with('}'),
+                5 => line.contains("\"fine_wan\":1.5,"),
+                6 => line.contains("\"producer_division\":\"110101\","),
+                _ => line.contains("\"subject_name\":\"福\u{fffd}"),
+            });
+        }
+    }
+
+    #[test]
+    fn records_by_the_catalog() {
+        let (mut short, mut long) = (gulou(9), gulou(9).complete());
+        let units: HashMap<_, _> = short.units().map(|(name, code)| (name.to_owned(), code.to_owned())).collect();
+        let optional = ["fine_wan", "confiscation_wan", "removal_cause", "removed_on"];
+        let (mut keys, mut counts) = (HashMap::new(), HashMap::<String, usize>::new());
+        for _ in 0..20_000 {
+            let (line, full) = (short.fresh(), long.fresh());
+            let (row, full_row) = (parse(&line), parse(&full));
+            assert!(full.len() <= 2_000 && row.iter().all(|(key, value)| full_row.get(key) == Some(value)), "{full}");
+            assert!(ENVELOPE[..13].iter().all(|(key, _)| row.contains_key(key)), "{line}");
+            let form = FORMS.iter().find(|form| form.code == row["category"]).expect(&line);
+            let missing = |key: &str| !full_row.contains_key(key) && !optional.contains(&key);
+            assert!(!form.fields.iter().chain(form.more).any(|(key, _)| missing(key)), "{full}");
+            assert!(check(row["subject_uscc"]) && check(row["producer_uscc"]), "{line}");
+            assert_eq!(units.get(row["producer_name"]).map(String::as_str), Some(row["producer_uscc"]));
+            assert!(("2026-06-01"..="2026-11-20").contains(&row["produced_on"]), "{line}");
+            // A created key is new; an amended or withdrawn one is known, of the same category and producer.
+            let origin = format!("{} {}", row["category"], row["producer_uscc"]);
+            let known = keys.insert(row["business_key"].to_owned(), origin.clone());
+            assert_eq!(known, (row["operation"] != "create").then_some(origin), "{line}");
+            for name in [row["operation"], row["category"]] {
+                *counts.entry(name.to_owned()).or_default() += 1;
+            }
+        }
+        for (name, percent) in
+            FORMS.iter().map(|f| (f.code, f.share)).chain([("create", 96), ("amend", 3), ("withdraw", 1)])
+        {
+            let count = counts.get(name).copied().unwrap_or_default();
+            assert!(count.abs_diff(200 * percent as usize) < 240.min(160 * percent as usize), "{name} {count}");
+        }
+    }
+
+    #[test]
+    fn texts_and_dates() {
+        let mut out = String::new();
+        escape(&mut out, "a\"\\\n鼓");
+        assert_eq!(out, "a\\u0022\\u005c\\u000a鼓");
+        assert_eq!([0, 29, 30, DAYS - 1].map(month_day), [(6, 1), (6, 30), (7, 1), (11, 20)]);
+        assert_eq!([15_000, 205].map(wan), ["1.500000", "0.020500"]);
+        assert!([NAME_FIRST, NAME_SECOND].iter().all(|list| list.chars().all(|c| c.len_utf8() == 3)));
+    }
+}

@@ -1,0 +1,160 @@
+//! The indexer: follows the journal and keeps the index behind it, at low priority, with bounded memory.
+
+use super::{
+    Engine, EngineError, Known, Opened, Write,
+    entry::{self, Entry, STATE_KEY, State},
+};
+use crate::journal::{Journal, Meta, Reader};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tally_protocol::{batch::Batch, ids::LogId, log::Place, record::RecordId};
+use tokio::sync::watch;
+
+/// Records that go into the index in one atomic write.
+const WRITE_RECORDS: usize = 10_000;
+/// Flushed this often.
+const FLUSH_EVERY: Duration = Duration::from_secs(10);
+
+/// How far the index is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Everything before this place is in.
+    pub cursor: Place,
+    /// Distinct records in the index.
+    pub distinct: u64,
+    /// Why the index does not work, if it does not.
+    pub trouble: Option<String>,
+}
+
+struct Follower {
+    engine: Arc<dyn Engine>,
+    known: Arc<Known>,
+    reader: Reader,
+    state: State,
+    pairs: Write,
+    ids: Vec<RecordId>,
+    fresh: HashSet<RecordId>,
+}
+
+/// Follows the journal until `durable` closes. Runs on a thread of its own.
+pub fn follow(
+    opened: &Opened,
+    known: Arc<Known>,
+    reader: Reader,
+    mut durable: watch::Receiver<Place>,
+    progress: &watch::Sender<Progress>,
+    runtime: &tokio::runtime::Handle,
+) {
+    // The replication path must not wait for the index: this thread stands back when both want the processor.
+    let _ = rustix::process::nice(10);
+    let mut follower = Follower {
+        engine: opened.engine.clone(),
+        known,
+        reader,
+        state: opened.state.clone(),
+        pairs: Vec::new(),
+        ids: Vec::new(),
+        fresh: HashSet::new(),
+    };
+    if follower.state.segment == 0 {
+        let Place { segment, offset } = Journal::origin();
+        (follower.state.segment, follower.state.offset) = (segment, offset);
+    }
+    if let Err(e) = follower.known.fill() {
+        tracing::error!(event = "index.failed", reason = %e, "the index cannot be read");
+    }
+    let mut flushed = Instant::now();
+    loop {
+        let until = *durable.borrow_and_update();
+        let result = follower.catch_up(until, progress);
+        let (cursor, distinct) = (follower.cursor(), follower.state.distinct);
+        let trouble = result.err().map(|e| e.0);
+        if let Some(reason) = &trouble {
+            tracing::error!(event = "index.failed", %reason, "the index does not go on; it is rebuilt at the next start");
+        }
+        let stop = trouble.is_some();
+        progress.send_replace(Progress { cursor, distinct, trouble });
+        if stop {
+            return;
+        }
+        if flushed.elapsed() > FLUSH_EVERY {
+            flushed = Instant::now();
+            let _ = follower.engine.flush();
+        }
+        if runtime.block_on(durable.changed()).is_err() {
+            return;
+        }
+    }
+}
+
+impl Follower {
+    fn cursor(&self) -> Place {
+        Place { segment: self.state.segment, offset: self.state.offset }
+    }
+
+    fn catch_up(&mut self, until: Place, progress: &watch::Sender<Progress>) -> Result<(), EngineError> {
+        let mut at = self.cursor();
+        while let Some((place, frame)) = self.reader.next(at, until).map_err(EngineError::of)? {
+            if let Meta::Batch { log, start, sealed_at, .. } = frame.meta {
+                self.take(log, start, sealed_at, place, &frame.body)?;
+            }
+            at = frame.next;
+            (self.state.segment, self.state.offset) = (at.segment, at.offset);
+            if self.ids.len() >= WRITE_RECORDS {
+                self.write()?;
+                let (cursor, distinct) = (self.cursor(), self.state.distinct);
+                progress.send_replace(Progress { cursor, distinct, trouble: None });
+            }
+        }
+        self.write()?;
+        (self.state.segment, self.state.offset) = (until.segment, until.offset);
+        Ok(())
+    }
+
+    fn take(&mut self, log: LogId, start: u64, sealed_at: u64, place: Place, body: &[u8]) -> Result<(), EngineError> {
+        let batch = Batch::decode(body).map_err(EngineError::of)?;
+        let records = batch.records().map_err(EngineError::of)?;
+        for (i, bytes) in records.iter().enumerate() {
+            let id = RecordId::of(bytes);
+            let (operation, key) = entry::facts(id, bytes);
+            let Place { segment, offset } = place;
+            let e = Entry { index: start + i as u64, ordinal: i as u16, segment, offset, sealed_at, operation, key };
+            if self.is_new(id)? {
+                self.state.distinct += 1;
+            }
+            *self.state.logs.entry(log).or_default() += 1;
+            self.pairs.extend(entry::pairs(id, log, &e));
+            self.ids.push(id);
+        }
+        Ok(())
+    }
+
+    /// Whether no log is known to hold the record yet.
+    fn is_new(&mut self, id: RecordId) -> Result<bool, EngineError> {
+        if !self.fresh.insert(id) {
+            return Ok(false);
+        }
+        if !self.known.maybe(&id) {
+            return Ok(true);
+        }
+        Ok(self.engine.scan(&entry::record_prefix(id), b"", 1)?.is_empty())
+    }
+
+    /// Entries and cursor go in together, so a stop in between repeats nothing and loses nothing.
+    fn write(&mut self) -> Result<(), EngineError> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        let mut pairs = std::mem::take(&mut self.pairs);
+        pairs.sort_unstable();
+        pairs.push((STATE_KEY.to_vec(), self.state.encode()));
+        self.engine.write(pairs)?;
+        self.known.indexed(&self.ids);
+        self.ids.clear();
+        self.fresh.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,212 @@
+//! Export: current versions or history, by record id, in bounded memory.
+
+use super::{
+    Engine, EngineError, Entry,
+    entry::{read_record, read_version, version_prefix},
+};
+use crate::journal::Reader;
+use std::{borrow::Cow, collections::HashSet};
+use tally_protocol::{
+    batch::Batch,
+    canonical::{Object, Value},
+    ids::{Division, LogId},
+    record::RecordId,
+};
+use tally_topology::charter::Charter;
+
+/// Index pairs read at once.
+const PAGE: usize = 4_096;
+/// Records gathered before they are sent.
+const GATHER_RECORDS: usize = 16_000;
+/// Bytes gathered at most, about; a gathering that would be larger is cut in two.
+const GATHER_BYTES: usize = 32 << 20;
+
+/// What to export.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Only records that count for this division or those below it.
+    pub division: Option<Division>,
+    /// Only this category.
+    pub category: Option<String>,
+    /// Only records sealed at or after this, POSIX seconds.
+    pub since: Option<u64>,
+    /// All versions, not only the current one of each business key.
+    pub history: bool,
+}
+
+/// How an export ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Lines written.
+    pub lines: u64,
+    /// Records whose batch cannot be read from this disk.
+    pub unreadable: u64,
+}
+
+/// Every log that holds a record; the first is the one that had it first.
+type Attested = Vec<(LogId, Entry)>;
+
+/// Writes the selection, sorted by record id, one JSON line at a time; `emit` answers whether to go on.
+///
+/// # Errors
+/// The engine's.
+pub fn export(
+    engine: &dyn Engine,
+    reader: &Reader,
+    charter: &Charter,
+    selection: &Selection,
+    mut emit: impl FnMut(Vec<u8>) -> bool,
+) -> Result<Exported, EngineError> {
+    let mut exported = Exported::default();
+    let mut gathered: Vec<(RecordId, Attested)> = Vec::new();
+    let mut current: Option<(RecordId, Attested)> = None;
+    let mut from = b"r".to_vec();
+    loop {
+        let page = engine.scan(b"r", &from, PAGE)?;
+        let done = page.len() < PAGE;
+        if let Some((key, _)) = page.last() {
+            from = [key.as_slice(), &[0]].concat();
+        }
+        for (key, value) in &page {
+            let Some((id, log, e)) = read_record(key, value) else { continue };
+            match &mut current {
+                Some((open, attested)) if *open == id => attested.push((log, e)),
+                _ => {
+                    if let Some(whole) = current.replace((id, vec![(log, e)])) {
+                        consider(engine, selection, whole, &mut gathered)?;
+                    }
+                }
+            }
+        }
+        if done && let Some(whole) = current.take() {
+            consider(engine, selection, whole, &mut gathered)?;
+        }
+        if done || gathered.len() >= GATHER_RECORDS {
+            let goes_on = send(reader, charter, selection, &gathered, &mut exported, &mut emit);
+            gathered.clear();
+            if done || !goes_on {
+                return Ok(exported);
+            }
+        }
+    }
+}
+
+fn consider(
+    engine: &dyn Engine,
+    selection: &Selection,
+    (id, mut attested): (RecordId, Attested),
+    gathered: &mut Vec<(RecordId, Attested)>,
+) -> Result<(), EngineError> {
+    attested.sort_by_key(|(log, e)| (e.sealed_at, *log));
+    let Some((_, first)) = attested.first() else { return Ok(()) };
+    let old = selection.since.is_some_and(|t| first.sealed_at < t);
+    if !old && (selection.history || current_version(engine, &first.key)? == Some(id)) {
+        gathered.push((id, attested));
+    }
+    Ok(())
+}
+
+/// The version of a business key that counts: the one that came last, when each is taken at its first attestation
+/// (a late second path must not revive an old version). `None`: withdrawn.
+fn current_version(engine: &dyn Engine, key: &[u8; 16]) -> Result<Option<RecordId>, EngineError> {
+    let prefix = version_prefix(key);
+    let (mut seen, mut last, mut from) = (HashSet::new(), None, prefix.clone());
+    loop {
+        let page = engine.scan(&prefix, &from, PAGE)?;
+        for (_, value) in &page {
+            if let Some((id, withdrawn)) = read_version(value)
+                && seen.insert(id)
+            {
+                last = (!withdrawn).then_some(id);
+            }
+        }
+        match page.last() {
+            Some((key, _)) if page.len() == PAGE => from = [key.as_slice(), &[0]].concat(),
+            _ => return Ok(last),
+        }
+    }
+}
+
+/// Reads the records of `gathered`, each batch once, and sends them in their order.
+fn send(
+    reader: &Reader,
+    charter: &Charter,
+    selection: &Selection,
+    gathered: &[(RecordId, Attested)],
+    exported: &mut Exported,
+    emit: &mut impl FnMut(Vec<u8>) -> bool,
+) -> bool {
+    let mut bytes: Vec<Option<Vec<u8>>> = vec![None; gathered.len()];
+    let mut order: Vec<_> =
+        gathered.iter().enumerate().map(|(i, (_, a))| (a[0].1.place(), a[0].1.ordinal, i)).collect();
+    order.sort_unstable();
+    let mut total = 0;
+    for same in order.chunk_by(|a, b| a.0 == b.0) {
+        let Some(records) = read_batch(reader, same[0].0) else { continue };
+        for (_, ordinal, i) in same {
+            if let Some(record) = records.get(usize::from(*ordinal)) {
+                total += record.len();
+                bytes[*i] = Some(record.clone());
+            }
+        }
+        if total > GATHER_BYTES && gathered.len() > 1 {
+            drop(bytes);
+            let (left, right) = gathered.split_at(gathered.len() / 2);
+            return send(reader, charter, selection, left, exported, emit)
+                && send(reader, charter, selection, right, exported, emit);
+        }
+    }
+    for ((id, attested), bytes) in gathered.iter().zip(bytes) {
+        let Some(bytes) = bytes.filter(|b| RecordId::of(b) == *id) else {
+            exported.unreadable += 1;
+            continue;
+        };
+        if let Some(line) = line(charter, selection, *id, attested, &bytes) {
+            if !emit(line) {
+                return false;
+            }
+            exported.lines += 1;
+        }
+    }
+    true
+}
+
+fn read_batch(reader: &Reader, place: tally_protocol::log::Place) -> Option<Vec<Vec<u8>>> {
+    let frame = reader.read(place).ok()?;
+    let records = Batch::decode(&frame.body).ok()?.records().ok()?;
+    Some(records.iter().map(<[u8]>::to_vec).collect())
+}
+
+/// The record with `_tally` put in: id, log, index, time of sealing, and all attestations if there are several.
+fn line(charter: &Charter, selection: &Selection, id: RecordId, attested: &Attested, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut object = Object::parse(bytes).ok()?;
+    if let Some(category) = &selection.category
+        && object.text("category") != Some(category)
+    {
+        return None;
+    }
+    if let Some(top) = selection.division {
+        let division: Division = object.text("producer_division")?.parse().ok()?;
+        let node = charter.entry_node(division);
+        if division != top && !node.is_some_and(|n| charter.is_within(n, top)) {
+            return None;
+        }
+    }
+    let attestation = |(log, e): &(LogId, Entry)| {
+        let mut o = Object::default();
+        o.set("log", Value::Text(Cow::Owned(charter.federation().origin(*log))));
+        o.set("index", Value::Integer(e.index.cast_signed()));
+        o.set("sealed_at", Value::Text(Cow::Owned(crate::view::time(e.sealed_at))));
+        o
+    };
+    let mut tally = attestation(attested.first()?);
+    tally.set("id", Value::Text(Cow::Owned(id.to_string())));
+    if attested.len() > 1 {
+        let all = attested.iter().map(|a| Value::Object(attestation(a))).collect();
+        tally.set("attested", Value::List(all));
+    }
+    object.set("_tally", Value::Object(tally));
+    let mut out = Vec::with_capacity(bytes.len() + 256);
+    object.write(&mut out);
+    Some(out)
+}

@@ -1,0 +1,335 @@
+//! Group commit: submitters share batches, each waits for its own records to be durable.
+//!
+//! Runs on a thread of its own, because the answer "is this a duplicate" may need the disk.
+
+use crate::{
+    daemon::mail::{Mail, Mailbox},
+    index::Known,
+    replica::NotSealed,
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    time::Duration,
+};
+use tally_protocol::{
+    batch::raw_len,
+    ids::LogId,
+    limits::{BATCH_CLOSE_BYTES, BATCH_CLOSE_MS, BATCH_RECORDS_MAX},
+    record::{Record, RecordId},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep, sleep_until},
+};
+
+/// Chunks that may wait; submitters beyond wait at their own end.
+const CHUNKS: usize = 8;
+/// Sealed batches on their way to disk.
+const FLYING: usize = 8;
+/// Ids that may wait for the index before intake waits too: bounds memory at about 30 MB.
+const PENDING_MAX: usize = 400_000;
+/// After a start the parent has this long to confirm before submitters are told to come back.
+const GATE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Records that one submitter handed in together.
+#[derive(Debug)]
+pub struct Chunk {
+    /// In the order of the input.
+    pub records: Vec<Record>,
+    /// Answered when all of them are durable.
+    pub reply: oneshot::Sender<Result<ChunkResult, ChunkError>>,
+}
+
+/// All records of a chunk are durable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChunkResult {
+    /// New records.
+    pub accepted: u64,
+    /// Records that this log holds already.
+    pub duplicate: u64,
+    /// First index and one past the last of the batches they went into.
+    pub range: Option<(u64, u64)>,
+}
+
+/// Some records of a chunk were not taken. Those that were will be found to be duplicates next time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkError {
+    /// Nothing may be signed now.
+    #[error(transparent)]
+    NotSealed(#[from] NotSealed),
+    /// The index cannot say whether a record is new.
+    #[error("the index does not answer: {0}")]
+    Index(String),
+    /// The node ends.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// Where submitters hand in chunks.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    chunks: mpsc::Sender<Chunk>,
+    /// Totals since the start, for metrics.
+    pub totals: Arc<Totals>,
+}
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// New records.
+    pub accepted: AtomicU64,
+    /// Duplicates.
+    pub duplicate: AtomicU64,
+    /// Rejected lines.
+    pub rejected: AtomicU64,
+}
+
+impl Intake {
+    /// Hands in a chunk; the receiver resolves when it is durable.
+    ///
+    /// # Errors
+    /// [`ChunkError::Stopping`].
+    pub async fn submit(
+        &self,
+        records: Vec<Record>,
+    ) -> Result<oneshot::Receiver<Result<ChunkResult, ChunkError>>, ChunkError> {
+        let (reply, answer) = oneshot::channel();
+        self.chunks.send(Chunk { records, reply }).await.map_err(|_| ChunkError::Stopping)?;
+        Ok(answer)
+    }
+}
+
+/// Starts the batcher of the log `own` on a thread of its own. It ends when all [`Intake`]s are dropped.
+///
+/// # Errors
+/// When the thread cannot be made.
+pub fn start(
+    own: LogId,
+    known: Arc<Known>,
+    mailbox: Mailbox,
+    runtime: tokio::runtime::Handle,
+) -> std::io::Result<(Intake, std::thread::JoinHandle<()>)> {
+    let (chunks, queue) = mpsc::channel(CHUNKS);
+    let totals = Arc::new(Totals::default());
+    let batcher = Batcher {
+        own,
+        known,
+        mailbox,
+        totals: totals.clone(),
+        open: Vec::new(),
+        open_bytes: 0,
+        deadline: None,
+        number: 1,
+        unsealed: HashMap::new(),
+        flying: VecDeque::new(),
+        waiting: VecDeque::new(),
+        patience: Instant::now() + GATE_PATIENCE,
+    };
+    let thread =
+        std::thread::Builder::new().name("intake".into()).spawn(move || runtime.block_on(batcher.run(queue)))?;
+    Ok((Intake { chunks, totals }, thread))
+}
+
+struct Flying {
+    ids: Vec<RecordId>,
+    result: oneshot::Receiver<Result<(u64, u64), NotSealed>>,
+}
+
+/// A chunk that waits for batch number `last` to be durable.
+struct Waiting {
+    last: u64,
+    result: ChunkResult,
+    failed: Option<NotSealed>,
+    first: u64,
+    reply: oneshot::Sender<Result<ChunkResult, ChunkError>>,
+}
+
+struct Batcher {
+    own: LogId,
+    known: Arc<Known>,
+    mailbox: Mailbox,
+    totals: Arc<Totals>,
+    open: Vec<Record>,
+    open_bytes: usize,
+    deadline: Option<Instant>,
+    /// Of the open batch; the oldest flying one has `number - flying.len()`.
+    number: u64,
+    /// Ids in the open batch or on their way, with the batch's number.
+    unsealed: HashMap<RecordId, u64>,
+    flying: VecDeque<Flying>,
+    waiting: VecDeque<Waiting>,
+    patience: Instant,
+}
+
+impl Batcher {
+    async fn run(mut self, mut queue: mpsc::Receiver<Chunk>) {
+        let mut open = true;
+        while open || !self.open.is_empty() || !self.flying.is_empty() {
+            let deadline = self.deadline;
+            tokio::select! {
+                biased;
+                result = next_result(&mut self.flying), if !self.flying.is_empty() => self.finished(result),
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.close().await,
+                chunk = queue.recv(), if open => match chunk {
+                    Some(chunk) => self.take(chunk).await,
+                    None => {
+                        open = false;
+                        self.close().await;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn take(&mut self, chunk: Chunk) {
+        if let Err(why) = self.may_seal().await {
+            let _ = chunk.reply.send(Err(why));
+            return;
+        }
+        // In the queue from the start: batches with its first records may be durable before its last are looked at.
+        self.waiting.push_back(Waiting {
+            first: u64::MAX,
+            last: u64::MAX,
+            result: ChunkResult::default(),
+            failed: None,
+            reply: chunk.reply,
+        });
+        let mut last = 0;
+        for record in chunk.records {
+            let id = record.id();
+            // A retry of something that is on its way counts as durable when that is.
+            let unsealed = self.unsealed.get(&id).copied();
+            let known = match unsealed {
+                Some(_) => Ok(true),
+                None => self.known.holds(self.own, &id),
+            };
+            let Some(w) = self.waiting.back_mut() else { return };
+            match known {
+                Ok(true) => {
+                    w.result.duplicate += 1;
+                    if let Some(number) = unsealed {
+                        (w.first, last) = (w.first.min(number), last.max(number));
+                    }
+                }
+                Ok(false) => {
+                    w.result.accepted += 1;
+                    (w.first, last) = (w.first.min(self.number), last.max(self.number));
+                    self.add(record).await;
+                }
+                Err(e) => {
+                    if let Some(w) = self.waiting.pop_back() {
+                        let _ = w.reply.send(Err(ChunkError::Index(e.0)));
+                    }
+                    return;
+                }
+            }
+        }
+        if let Some(w) = self.waiting.back_mut() {
+            w.last = last;
+        }
+        self.answer();
+    }
+
+    /// Waits for the gate right after a start, and for the index when too much waits for it.
+    async fn may_seal(&mut self) -> Result<(), ChunkError> {
+        loop {
+            match self.mailbox.closed() {
+                None => break,
+                Some(NotSealed::Frozen(why)) => return Err(NotSealed::Frozen(why).into()),
+                Some(why) if Instant::now() > self.patience => return Err(why.into()),
+                Some(_) => sleep(Duration::from_millis(50)).await,
+            }
+        }
+        while self.known.pending() > PENDING_MAX {
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    async fn add(&mut self, record: Record) {
+        let id = record.id();
+        self.unsealed.insert(id, self.number);
+        self.known.add_pending(id);
+        if self.open.is_empty() {
+            self.deadline = Some(Instant::now() + Duration::from_millis(BATCH_CLOSE_MS));
+        }
+        self.open_bytes += raw_len(&record);
+        self.open.push(record);
+        if self.open.len() >= BATCH_RECORDS_MAX || self.open_bytes >= BATCH_CLOSE_BYTES {
+            self.close().await;
+        }
+    }
+
+    async fn close(&mut self) {
+        self.deadline = None;
+        if self.open.is_empty() {
+            return;
+        }
+        while self.flying.len() >= FLYING {
+            let result = next_result(&mut self.flying).await;
+            self.finished(result);
+        }
+        let records = std::mem::take(&mut self.open);
+        self.open_bytes = 0;
+        self.number += 1;
+        let ids = records.iter().map(Record::id).collect();
+        let (reply, result) = oneshot::channel();
+        // If the driver has ended, the reply is dropped and the chunk is told so.
+        let _ = self.mailbox.send(Mail::Seal { records, reply }).await;
+        self.flying.push_back(Flying { ids, result });
+    }
+
+    fn finished(&mut self, result: Option<Result<(u64, u64), NotSealed>>) {
+        let Some(flying) = self.flying.pop_front() else { return };
+        let number = self.number - 1 - self.flying.len() as u64;
+        for id in &flying.ids {
+            self.unsealed.remove(id);
+        }
+        let failed = match result {
+            Some(Ok((start, end))) => {
+                for w in self.waiting.iter_mut().filter(|w| w.first <= number && number <= w.last) {
+                    let (low, high) = w.result.range.unwrap_or((start, end));
+                    w.result.range = Some((low.min(start), high.max(end)));
+                }
+                None
+            }
+            Some(Err(why)) => Some(why),
+            None => Some(NotSealed::Asking),
+        };
+        if let Some(why) = failed {
+            self.known.forget_pending(flying.ids.iter());
+            for w in self.waiting.iter_mut().filter(|w| w.first <= number && number <= w.last) {
+                w.failed = Some(why.clone());
+            }
+        }
+        self.answer();
+    }
+
+    /// Answers every chunk whose last batch is durable.
+    fn answer(&mut self) {
+        let durable = self.number - self.flying.len() as u64;
+        while self.waiting.front().is_some_and(|w| w.last < durable) {
+            let Some(w) = self.waiting.pop_front() else { return };
+            let result = match w.failed {
+                None => {
+                    let range = w.result.range.filter(|_| w.result.accepted > 0);
+                    let result = ChunkResult { range, ..w.result };
+                    self.totals.accepted.fetch_add(w.result.accepted, Ordering::Relaxed);
+                    self.totals.duplicate.fetch_add(w.result.duplicate, Ordering::Relaxed);
+                    Ok(result)
+                }
+                Some(why) => Err(why.into()),
+            };
+            let _ = w.reply.send(result);
+        }
+    }
+}
+
+/// Result of the oldest batch on its way; it stays in the queue until [`Batcher::finished`].
+async fn next_result(flying: &mut VecDeque<Flying>) -> Option<Result<(u64, u64), NotSealed>> {
+    match flying.front_mut() {
+        Some(f) => (&mut f.result).await.ok(),
+        None => std::future::pending().await,
+    }
+}

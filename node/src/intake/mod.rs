@@ -1,0 +1,9 @@
+//! Intake: lines become records, records become batches of the own log; the answer means durable.
+
+mod batcher;
+mod lines;
+mod shape;
+
+pub use batcher::{Chunk, ChunkError, ChunkResult, Intake, start};
+pub use lines::Lines;
+pub use shape::{Door, Finding, Severity, read_line};

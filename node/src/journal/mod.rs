@@ -1,0 +1,246 @@
+//! The journal: segment files with every frame of every log that the node holds, in arrival order.
+//!
+//! One writer appends and flushes; sealed segments never change. It knows nobody who writes to it or follows it.
+//! Opening reads frame heads only, cuts a torn tail of the last segment, and steps over damage in the middle
+//! without hiding what follows.
+
+mod frame;
+mod reader;
+mod scan;
+
+pub use frame::Meta;
+pub use reader::{Frame, ReadError, Reader};
+pub use scan::{Damage, DamageKind};
+
+use crate::replica::{Append, Recovered};
+use scan::Step;
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Seek, SeekFrom, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+use tally_protocol::log::Place;
+
+/// A segment is sealed once it is this long, in bytes.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+const SEGMENT_HEAD: &[u8; 12] = b"TALLYSEG\x01\0\0\0";
+/// First frame of a segment: after the head and the segment's number.
+const FIRST_FRAME: u64 = 16;
+
+/// A failure of the disk. The node stops: what is in memory and what is on disk no longer agree for sure.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {action}: {source}")]
+pub struct JournalError {
+    path: PathBuf,
+    action: &'static str,
+    source: io::Error,
+}
+
+fn at(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> JournalError {
+    let path = path.to_owned();
+    move |source| JournalError { path, action, source }
+}
+
+/// The writing end.
+#[derive(Debug)]
+pub struct Journal {
+    dir: PathBuf,
+    file: File,
+    segment: u32,
+    /// End of what was written.
+    written: u64,
+    /// End of what was flushed; `flushed <= written`.
+    flushed: u64,
+    buffer: Vec<u8>,
+    segment_bytes: u64,
+}
+
+/// What opening found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Places where frames are damaged.
+    pub damage: Vec<Damage>,
+    /// Bytes of a torn tail that were cut.
+    pub cut_bytes: u64,
+    /// Frames that are whole.
+    pub frames: u64,
+}
+
+/// File of a segment.
+pub fn segment_path(dir: &Path, segment: u32) -> PathBuf {
+    dir.join(format!("{segment:08}.seg"))
+}
+
+/// Numbers of the segments in `dir`, ascending.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn segments(dir: &Path) -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|n| n.strip_suffix(".seg")).filter(|n| n.len() == 8);
+        numbers.extend(number.and_then(|n| n.parse::<u32>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+impl Journal {
+    /// Opens the journal in `dir`, made if missing, and hands every whole frame to `take`, in order.
+    ///
+    /// # Errors
+    /// [`JournalError`] when a file or folder cannot be read or written.
+    pub fn open(dir: &Path, take: impl FnMut(Recovered)) -> Result<(Self, Found), JournalError> {
+        Self::open_with(dir, SEGMENT_BYTES, take)
+    }
+
+    fn open_with(
+        dir: &Path,
+        segment_bytes: u64,
+        mut take: impl FnMut(Recovered),
+    ) -> Result<(Self, Found), JournalError> {
+        fs::create_dir_all(dir).map_err(at(dir, "cannot be made"))?;
+        let numbers = segments(dir).map_err(at(dir, "cannot be read"))?;
+        let mut found = Found::default();
+        let mut end = FIRST_FRAME;
+        for &segment in &numbers {
+            let path = segment_path(dir, segment);
+            let last = numbers.last() == Some(&segment);
+            let file = File::open(&path).map_err(at(&path, "cannot be opened"))?;
+            let mut scan = scan::Scan::new(&file, segment, FIRST_FRAME).map_err(at(&path, "cannot be read"))?;
+            end = FIRST_FRAME;
+            let mut after_end = None;
+            while let Some(step) = scan.step(last).map_err(at(&path, "cannot be read"))? {
+                match step {
+                    Step::Frame { meta, place, end: frame_end } => {
+                        // Damage that is followed by a whole frame is damage in the middle, not a torn tail.
+                        found.damage.extend(after_end.take());
+                        end = frame_end;
+                        found.frames += 1;
+                        if let Some(recovered) = meta.recovered(place) {
+                            take(recovered);
+                        }
+                    }
+                    Step::Bad(damage) => {
+                        found.damage.extend(after_end.replace(damage));
+                    }
+                }
+            }
+            match after_end {
+                Some(tail) if last => found.cut_bytes += tail.bytes,
+                Some(tail) => found.damage.push(tail),
+                None => {}
+            }
+        }
+        let segment = numbers.last().copied().unwrap_or(1);
+        let path = segment_path(dir, segment);
+        let file = if numbers.is_empty() {
+            Self::create(dir, segment)?
+        } else {
+            // A stop between sealing this segment and starting the next leaves it read-only.
+            let mut permissions = fs::metadata(&path).map_err(at(&path, "cannot be read"))?.permissions();
+            permissions.set_mode(0o600);
+            fs::set_permissions(&path, permissions).map_err(at(&path, "cannot be made writable"))?;
+            let open = OpenOptions::new().read(true).write(true).open(&path);
+            let mut file = open.map_err(at(&path, "cannot be opened for writing"))?;
+            file.set_len(end).map_err(at(&path, "a torn tail cannot be cut"))?;
+            file.seek(SeekFrom::Start(0)).map_err(at(&path, "cannot be positioned"))?;
+            file.write_all(&segment_head(segment)).map_err(at(&path, "cannot be written"))?;
+            file.sync_all().map_err(at(&path, "cannot be flushed"))?;
+            file.seek(SeekFrom::Start(end)).map_err(at(&path, "cannot be positioned"))?;
+            file
+        };
+        let journal =
+            Self { dir: dir.to_owned(), file, segment, written: end, flushed: end, buffer: Vec::new(), segment_bytes };
+        Ok((journal, found))
+    }
+
+    fn create(dir: &Path, segment: u32) -> Result<File, JournalError> {
+        let path = segment_path(dir, segment);
+        let open = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+        let mut file = open.map_err(at(&path, "cannot be made"))?;
+        file.write_all(&segment_head(segment)).map_err(at(&path, "cannot be written"))?;
+        file.sync_all().map_err(at(&path, "cannot be flushed"))?;
+        File::open(dir).and_then(|d| d.sync_all()).map_err(at(dir, "cannot be flushed"))?;
+        Ok(file)
+    }
+
+    /// Writes frames behind what is there, without flushing. The places are good to speak of only after
+    /// [`Journal::flush`].
+    ///
+    /// # Errors
+    /// [`JournalError`]; then nothing may be said about any of them, and the journal must not be used any more.
+    pub fn append(&mut self, frames: &[Append]) -> Result<Vec<Place>, JournalError> {
+        let mut places = Vec::with_capacity(frames.len());
+        for frame in frames {
+            if self.written + self.buffer.len() as u64 >= self.segment_bytes {
+                self.roll()?;
+            }
+            places.push(Place { segment: self.segment, offset: self.written + self.buffer.len() as u64 });
+            frame::encode(frame, &mut self.buffer);
+        }
+        self.write_buffer()?;
+        Ok(places)
+    }
+
+    fn write_buffer(&mut self) -> Result<(), JournalError> {
+        let path = segment_path(&self.dir, self.segment);
+        self.file.write_all(&self.buffer).map_err(at(&path, "cannot be written"))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        if self.buffer.capacity() > 8 << 20 {
+            self.buffer = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Makes everything written durable (one fdatasync for all logs).
+    ///
+    /// # Errors
+    /// [`JournalError`]; after a failed flush nothing is known about the disk, and the node must stop.
+    pub fn flush(&mut self) -> Result<(), JournalError> {
+        if self.flushed < self.written {
+            let path = segment_path(&self.dir, self.segment);
+            self.file.sync_data().map_err(at(&path, "cannot be flushed"))?;
+            self.flushed = self.written;
+        }
+        Ok(())
+    }
+
+    /// Seals the segment, read-only from now on, and starts the next.
+    fn roll(&mut self) -> Result<(), JournalError> {
+        self.write_buffer()?;
+        self.flush()?;
+        let path = segment_path(&self.dir, self.segment);
+        let mut permissions = self.file.metadata().map_err(at(&path, "cannot be read"))?.permissions();
+        permissions.set_mode(0o400);
+        self.file.set_permissions(permissions).map_err(at(&path, "cannot be made read-only"))?;
+        self.segment += 1;
+        self.file = Self::create(&self.dir, self.segment)?;
+        self.written = FIRST_FRAME;
+        self.flushed = FIRST_FRAME;
+        Ok(())
+    }
+
+    /// End of what is durable: followers may read up to here.
+    pub fn durable(&self) -> Place {
+        Place { segment: self.segment, offset: self.flushed }
+    }
+
+    /// Where the first frame ever lies.
+    pub fn origin() -> Place {
+        Place { segment: 1, offset: FIRST_FRAME }
+    }
+}
+
+fn segment_head(segment: u32) -> [u8; 16] {
+    let mut head = [0; 16];
+    head[..12].copy_from_slice(SEGMENT_HEAD);
+    head[12..].copy_from_slice(&segment.to_le_bytes());
+    head
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Walking through one segment, over damage.
+
+use super::frame::{HEAD_BYTES, Head, MAGIC, Meta};
+use std::{fs::File, io, os::unix::fs::FileExt};
+use tally_protocol::log::Place;
+
+/// A place where no whole frame could be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// Segment number.
+    pub segment: u32,
+    /// Where it starts.
+    pub offset: u64,
+    /// How far it reaches: to the next whole frame, or to the end.
+    pub bytes: u64,
+    /// What is wrong.
+    pub kind: DamageKind,
+}
+
+/// What is wrong at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DamageKind {
+    /// Bytes that are no frame.
+    Unreadable,
+    /// A frame whose body does not fit its checksum.
+    Altered,
+    /// A frame that ends beyond the file.
+    Truncated,
+}
+
+/// One step of a scan.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// A whole frame (of which the body was checked only if that was asked for).
+    Frame {
+        /// What it says.
+        meta: Meta,
+        /// Where it starts.
+        place: Place,
+        /// Where it ends.
+        end: u64,
+    },
+    /// Something else.
+    Bad(Damage),
+}
+
+/// Reads a segment frame by frame.
+#[derive(Debug)]
+pub(super) struct Scan<'a> {
+    file: &'a File,
+    segment: u32,
+    at: u64,
+    len: u64,
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(file: &'a File, segment: u32, from: u64) -> io::Result<Self> {
+        Ok(Self { file, segment, at: from, len: file.metadata()?.len() })
+    }
+
+    /// The next frame or damaged place; `None` at the end. With `bodies` the body's checksum counts too.
+    pub(super) fn step(&mut self, bodies: bool) -> io::Result<Option<Step>> {
+        if self.at >= self.len {
+            return Ok(None);
+        }
+        let start = self.at;
+        match self.frame_at(start, bodies)? {
+            Ok((meta, end)) => {
+                self.at = end;
+                Ok(Some(Step::Frame { meta, place: Place { segment: self.segment, offset: start }, end }))
+            }
+            Err(kind) => {
+                self.at = self.resync(start + 1)?;
+                let bytes = self.at - start;
+                Ok(Some(Step::Bad(Damage { segment: self.segment, offset: start, bytes, kind })))
+            }
+        }
+    }
+
+    fn frame_at(&self, offset: u64, bodies: bool) -> io::Result<Result<(Meta, u64), DamageKind>> {
+        let Some(head) = read_at(self.file, offset, HEAD_BYTES, self.len)? else {
+            return Ok(Err(DamageKind::Truncated));
+        };
+        let Some(head) = Head::parse(&head) else { return Ok(Err(DamageKind::Unreadable)) };
+        let meta_at = offset + HEAD_BYTES as u64;
+        let Some(meta) = read_at(self.file, meta_at, head.meta_bytes, self.len)? else {
+            return Ok(Err(DamageKind::Truncated));
+        };
+        let Some(meta) = head.meta(&meta) else { return Ok(Err(DamageKind::Unreadable)) };
+        let end = offset + head.frame_bytes();
+        if end > self.len {
+            return Ok(Err(DamageKind::Truncated));
+        }
+        if bodies {
+            let body = read_at(self.file, meta_at + head.meta_bytes as u64, head.body_bytes, self.len)?;
+            if !body.is_some_and(|b| head.body_holds(&b)) {
+                return Ok(Err(DamageKind::Altered));
+            }
+        }
+        Ok(Ok((meta, end)))
+    }
+
+    /// Offset of the next frame whose head holds, or the end of the file.
+    fn resync(&self, from: u64) -> io::Result<u64> {
+        const WINDOW: usize = 64 << 10;
+        let mut at = from;
+        while at < self.len {
+            let want = WINDOW.min((self.len - at) as usize);
+            let Some(window) = read_at(self.file, at, want, self.len)? else { break };
+            for (i, _) in window.windows(MAGIC.len()).enumerate().filter(|(_, w)| *w == MAGIC) {
+                if self.frame_at(at + i as u64, false)?.is_ok() {
+                    return Ok(at + i as u64);
+                }
+            }
+            if want < WINDOW {
+                break;
+            }
+            // The magic may lie across the edge of two windows.
+            at += (WINDOW - (MAGIC.len() - 1)) as u64;
+        }
+        Ok(self.len)
+    }
+}
+
+/// Reads exactly `n` bytes; `None` when the file ends before.
+pub(super) fn read_at(file: &File, offset: u64, n: usize, len: u64) -> io::Result<Option<Vec<u8>>> {
+    if offset.checked_add(n as u64).is_none_or(|end| end > len) {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; n];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(Some(bytes))
+}

@@ -1,0 +1,255 @@
+//! One live connection: a control stream both ways, and one stream for each log that is pushed.
+
+use super::{LinkContext, SETUP};
+use crate::{
+    daemon::mail::Mail,
+    replica::{Input, LinkId},
+};
+use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
+use tally_protocol::{
+    ids::LogId,
+    limits::{BATCH_BYTES_MAX, CONTROL_BYTES_MAX, PUSH_WINDOW},
+    log::Place,
+    wire::{Control, Refusal, STREAM_OPEN_BYTES_MAX, StreamOpen},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::JoinSet,
+};
+
+/// Messages that may wait for a link. A peer that lets more pile up is closed.
+const OUT_QUEUE: usize = 4_096;
+/// Control before batches, whatever is queued.
+const CONTROL_PRIORITY: i32 = 10;
+
+/// Something for a link to send.
+#[derive(Debug)]
+pub enum LinkOut {
+    /// A control message.
+    Control(Control),
+    /// A batch, from its place in the journal.
+    Push(LogId, Place),
+    /// Say goodbye.
+    Close(Refusal, String),
+}
+
+/// The driver's end of a link.
+#[derive(Debug, Clone)]
+pub struct LinkHandle {
+    out: mpsc::Sender<LinkOut>,
+    connection: quinn::Connection,
+}
+
+impl LinkHandle {
+    /// Queues something; a link whose queue is full is closed, for it is too slow to be served.
+    pub fn send(&self, out: LinkOut) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.out.try_send(out) {
+            self.connection.close(0_u8.into(), b"too slow");
+        }
+    }
+}
+
+/// Runs a link until it ends. `input` tells the core that it is up.
+pub(super) async fn run(
+    context: LinkContext,
+    link: LinkId,
+    connection: quinn::Connection,
+    control: (quinn::SendStream, quinn::RecvStream),
+    input: Input,
+) {
+    let (out, queue) = mpsc::channel(OUT_QUEUE);
+    let handle = LinkHandle { out, connection: connection.clone() };
+    if context.mailbox.send(Mail::LinkUp { link, handle, input }).await.is_err() {
+        return;
+    }
+    let (send, receive) = control;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(write_out(context.clone(), link, connection.clone(), send, queue));
+    tasks.spawn(read_control(context.clone(), link, receive));
+    tasks.spawn(accept_streams(context.clone(), link, connection.clone()));
+    connection.closed().await;
+    // The reader may still hold messages that had arrived: let it hand them over.
+    let _ = tokio::time::timeout(Duration::from_millis(200), async {
+        while tasks.len() > 0 {
+            tasks.join_next().await;
+        }
+    })
+    .await;
+    drop(tasks);
+    let _ = context.mailbox.send(Mail::Core(Input::LinkDown { link }, None)).await;
+}
+
+async fn write_out(
+    context: LinkContext,
+    link: LinkId,
+    connection: quinn::Connection,
+    mut control: quinn::SendStream,
+    mut queue: mpsc::Receiver<LinkOut>,
+) {
+    let _ = control.set_priority(CONTROL_PRIORITY);
+    let mut streams: HashMap<LogId, mpsc::Sender<Place>> = HashMap::new();
+    let mut pushers = JoinSet::new();
+    while let Some(out) = queue.recv().await {
+        match out {
+            LinkOut::Control(message) => {
+                if write_frame(&mut control, &message.encode()).await.is_err() {
+                    return;
+                }
+            }
+            LinkOut::Push(log, place) => {
+                let stream = streams.entry(log).or_insert_with(|| {
+                    // Never more than the window waits; twice that, for the moment a session starts anew.
+                    let (to, from) = mpsc::channel(2 * PUSH_WINDOW);
+                    pushers.spawn(push_log(context.clone(), link, connection.clone(), log, from));
+                    to
+                });
+                let _ = stream.send(place).await;
+            }
+            LinkOut::Close(code, reason) => {
+                let _ = control.finish();
+                let _ = tokio::time::timeout(Duration::from_millis(500), control.stopped()).await;
+                connection.close((code as u8).into(), reason.as_bytes());
+                return;
+            }
+        }
+    }
+}
+
+/// Sends the batches of one log, each as the bytes it arrived as.
+async fn push_log(
+    context: LinkContext,
+    link: LinkId,
+    connection: quinn::Connection,
+    log: LogId,
+    mut places: mpsc::Receiver<Place>,
+) {
+    let Ok(mut stream) = connection.open_uni().await else { return };
+    if write_frame(&mut stream, &StreamOpen { log }.encode()).await.is_err() {
+        return;
+    }
+    while let Some(place) = places.recv().await {
+        let reader = context.reader.clone();
+        let read = tokio::task::spawn_blocking(move || reader.read(place)).await;
+        let input = match read {
+            Ok(Ok(frame)) => {
+                if write_frame(&mut stream, &frame.body).await.is_err() {
+                    return;
+                }
+                Input::Pushed { link, log }
+            }
+            Ok(Err(e)) => Input::PushFailed { link, log, reason: e.to_string() },
+            Err(_) => return,
+        };
+        if context.mailbox.send(Mail::Core(input, None)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read_control(context: LinkContext, link: LinkId, mut stream: quinn::RecvStream) {
+    loop {
+        let input = match read_frame(&mut stream, CONTROL_BYTES_MAX).await {
+            Ok(Some(bytes)) => match Control::decode(&bytes) {
+                Ok(message) => Input::Control { link, message },
+                Err(e) => Input::Garbage { link, reason: format!("control message: {e}") },
+            },
+            Ok(None) => return,
+            Err(FrameError::Oversize(n)) => {
+                Input::Garbage { link, reason: format!("a control frame says to have {n} bytes") }
+            }
+            Err(FrameError::Truncated) => Input::Garbage { link, reason: "a control frame ends early".into() },
+            Err(FrameError::Link) => return,
+        };
+        let stop = matches!(input, Input::Garbage { .. });
+        if context.mailbox.send(Mail::Core(input, None)).await.is_err() || stop {
+            return;
+        }
+    }
+}
+
+async fn accept_streams(context: LinkContext, link: LinkId, connection: quinn::Connection) {
+    let mut readers = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept_uni() => match stream {
+                Ok(stream) => {
+                    readers.spawn(read_batches(context.clone(), link, stream));
+                }
+                Err(_) => return,
+            },
+            Some(_) = readers.join_next() => {}
+        }
+    }
+}
+
+async fn read_batches(context: LinkContext, link: LinkId, mut stream: quinn::RecvStream) {
+    let result = batches(&context, link, &mut stream).await;
+    let reason = match result {
+        Ok(()) | Err(FrameError::Link) => return,
+        Err(FrameError::Oversize(n)) => format!("a frame on a stream of batches says to have {n} bytes"),
+        Err(FrameError::Truncated) => "a stream of batches ends in the middle of a frame".to_owned(),
+    };
+    let _ = context.mailbox.send(Mail::Core(Input::Garbage { link, reason }, None)).await;
+}
+
+async fn batches(context: &LinkContext, link: LinkId, stream: &mut quinn::RecvStream) -> Result<(), FrameError> {
+    let first = tokio::time::timeout(SETUP, read_frame(stream, STREAM_OPEN_BYTES_MAX)).await;
+    let Some(bytes) = first.map_err(|_| FrameError::Truncated)?? else { return Ok(()) };
+    let Ok(StreamOpen { log }) = StreamOpen::decode(&bytes) else { return Err(FrameError::Truncated) };
+    loop {
+        let Some(len) = read_length(stream, BATCH_BYTES_MAX).await? else { return Ok(()) };
+        // Room first, bytes after: what does not fit waits in the peer, by QUIC's flow control.
+        let room = room(context, len).await.ok_or(FrameError::Link)?;
+        let bytes = read_body(stream, len).await?;
+        let mail = Mail::Core(Input::Batch { link, log, bytes }, Some(room));
+        context.mailbox.send(mail).await.map_err(|_| FrameError::Link)?;
+    }
+}
+
+async fn room(context: &LinkContext, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    while context.full.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    context.room.clone().acquire_many_owned(bytes as u32).await.ok()
+}
+
+#[derive(Debug)]
+enum FrameError {
+    Oversize(usize),
+    Truncated,
+    Link,
+}
+
+async fn write_frame(stream: &mut quinn::SendStream, bytes: &[u8]) -> Result<(), quinn::WriteError> {
+    stream.write_all(&(bytes.len() as u32).to_le_bytes()).await?;
+    stream.write_all(bytes).await
+}
+
+/// The next frame's length; `None` at the end of the stream.
+async fn read_length(stream: &mut quinn::RecvStream, limit: usize) -> Result<Option<usize>, FrameError> {
+    let mut len = [0; 4];
+    match stream.read_exact(&mut len).await {
+        Ok(()) => {}
+        Err(quinn::ReadExactError::FinishedEarly(0)) => return Ok(None),
+        Err(quinn::ReadExactError::FinishedEarly(_)) => return Err(FrameError::Truncated),
+        Err(quinn::ReadExactError::ReadError(_)) => return Err(FrameError::Link),
+    }
+    let len = u32::from_le_bytes(len) as usize;
+    if len > limit { Err(FrameError::Oversize(len)) } else { Ok(Some(len)) }
+}
+
+async fn read_body(stream: &mut quinn::RecvStream, len: usize) -> Result<Vec<u8>, FrameError> {
+    let mut bytes = vec![0; len];
+    stream.read_exact(&mut bytes).await.map_err(|e| match e {
+        quinn::ReadExactError::FinishedEarly(_) => FrameError::Truncated,
+        quinn::ReadExactError::ReadError(_) => FrameError::Link,
+    })?;
+    Ok(bytes)
+}
+
+async fn read_frame(stream: &mut quinn::RecvStream, limit: usize) -> Result<Option<Vec<u8>>, FrameError> {
+    match read_length(stream, limit).await? {
+        Some(len) => read_body(stream, len).await.map(Some),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,88 @@
+//! Charters: from the operator or the parent, into the journal, into force, down to the children.
+
+use super::{Append, Event, Output, Replica, Ticket};
+use std::sync::Arc;
+use tally_protocol::{
+    ids::Division,
+    wire::{Control, Refusal},
+};
+use tally_topology::signed::{SignedCharter, SignedError};
+
+impl Replica {
+    pub(super) fn load_charter(&mut self, ticket: Ticket, note: String, out: &mut Vec<Output>) {
+        match self.judge_charter(&note) {
+            Ok(_) => out.push(Output::Append(Append::Charter { note, ticket: Some(ticket) })),
+            Err(why) => out.push(Output::CharterLoaded { ticket, result: Err(why.to_string()) }),
+        }
+    }
+
+    pub(super) fn charter_from_parent(&mut self, peer: Division, note: String, out: &mut Vec<Output>) {
+        match self.judge_charter(&note) {
+            Ok(_) => out.push(Output::Append(Append::Charter { note, ticket: None })),
+            Err(SignedError::NotNewer { .. }) => {}
+            Err(why) => out.push(Output::Note(Event::CharterRefused { peer, reason: why.to_string() })),
+        }
+    }
+
+    fn judge_charter(&self, note: &str) -> Result<SignedCharter, SignedError> {
+        let signed = SignedCharter::open(note, &self.authority)?;
+        signed.follows(self.charter())?;
+        Ok(signed)
+    }
+
+    /// The charter is on disk: it takes effect now, on live links too.
+    pub(super) fn charter_appended(&mut self, note: &str, ticket: Option<Ticket>, out: &mut Vec<Output>) {
+        // Judged again: another one may have come into force in the same round.
+        let signed = match self.judge_charter(note) {
+            Ok(signed) => signed,
+            Err(why) => {
+                let result = Err(why.to_string());
+                out.extend(ticket.map(|ticket| Output::CharterLoaded { ticket, result }));
+                return;
+            }
+        };
+        let version = signed.charter().version();
+        self.charter = Arc::new(signed);
+        out.push(Output::Note(Event::Charter(version)));
+        out.push(Output::CharterChanged);
+        out.extend(ticket.map(|ticket| Output::CharterLoaded { ticket, result: Ok(version) }));
+        self.recheck_links(out);
+        for child in self.children.values() {
+            if let Some(up) = child.link.as_ref().filter(|l| l.welcomed) {
+                let note = self.charter.note().to_owned();
+                out.push(Output::Send { link: up.id, message: Control::Charter { note } });
+            }
+        }
+    }
+
+    /// A handshake is judged once; a live link must stand before each new charter too.
+    fn recheck_links(&mut self, out: &mut Vec<Output>) {
+        let charter = self.charter.clone();
+        let charter = charter.charter();
+        let me = self.me();
+        let child_stands = |d: Division, peer| {
+            let node = charter.node(d);
+            charter.parent(d) == Some(me) && charter.current_log(d) == Some(peer) && node.is_some_and(|n| !n.retired)
+        };
+        let gone: Vec<_> = self
+            .children
+            .iter()
+            .filter_map(|(d, c)| c.link.as_ref().map(|l| (*d, l.id, l.peer)))
+            .filter(|(d, _, peer)| !child_stands(*d, *peer))
+            .collect();
+        for (division, link, _) in gone {
+            let reason = format!("charter version {} does not admit this link", charter.version());
+            let refused = (Refusal::NotAdmitted, reason.clone());
+            if let Some(child) = self.children.get_mut(&division) {
+                child.refused = Some(refused);
+            }
+            self.close(0, link, Refusal::NotAdmitted, reason, out);
+        }
+        let parent = self.parent.link.as_ref().map(|l| (l.id, l.peer));
+        if let Some((link, peer)) = parent
+            && charter.parent(me) != Some(peer)
+        {
+            self.close(0, link, Refusal::NotAChild, "the charter names another parent".into(), out);
+        }
+    }
+}

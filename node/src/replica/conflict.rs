@@ -1,0 +1,92 @@
+//! Two histories of one log (I4): keep both checkpoints, freeze that log, tell the neighbours, go on with all others.
+
+use super::{Append, Event, Output, Replica};
+use tally_protocol::{
+    checkpoint::Checkpoint,
+    ids::{Division, LogId},
+    log::{Frozen, Standing},
+    wire::{Control, Head},
+};
+
+/// So many times the same checkpoint must fail before it is called a second history and not a passing fault.
+const SUSPECT_LIMIT: u32 = 3;
+
+impl Replica {
+    /// A neighbour's head contradicts what is held. Its signature decides whether that is the origin's fault.
+    pub(super) fn found_conflict(&mut self, head: &Head, out: &mut Vec<Output>) {
+        let Some(key) = self.charter().epoch(head.log).map(|e| e.log.clone()) else { return };
+        let signed = Checkpoint::open(&head.note, &key).is_ok_and(|c| (c.size, c.root) == (head.size, head.root));
+        if !signed {
+            return;
+        }
+        let mine = self.logs.get(&head.log).map_or(String::new(), |l| l.note.clone());
+        let reason = format!("two histories were signed: a neighbour holds another one of size {}", head.size);
+        self.conflict(head.log, [mine, head.note.clone()], reason, out);
+    }
+
+    /// A neighbour tells of a conflict. It counts here if one of the notes contradicts what is held here.
+    pub(super) fn told_of_conflict(
+        &mut self,
+        peer: Division,
+        id: LogId,
+        notes: [String; 2],
+        reason: &str,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(key) = self.charter().epoch(id).map(|e| e.log.clone()) else { return };
+        let opened: Vec<_> = notes.iter().filter_map(|n| Checkpoint::open(n, &key).ok()).collect();
+        let contradicts = match opened.as_slice() {
+            [a, b] if a.size == b.size && a.root != b.root => true,
+            some => {
+                let held = self.logs.get(&id);
+                some.iter().any(|c| held.is_some_and(|l| l.compare(c.size, &c.root) == Standing::Conflict))
+            }
+        };
+        if contradicts {
+            self.conflict(id, notes, format!("{peer} shows two histories of this log"), out);
+        } else {
+            let reason = format!("{peer} reports a conflict that cannot be seen here: {reason}");
+            let reason = reason.chars().take(300).collect();
+            out.push(Output::Note(Event::Frozen { log: id, reason }));
+        }
+    }
+
+    /// The origin itself sent a checkpoint that does not continue what it had signed before.
+    pub(super) fn suspect(&mut self, id: LogId, note: &str, out: &mut Vec<Output>) {
+        let entry = self.refused_notes.entry(id).or_insert_with(|| (note.to_owned(), 0));
+        if entry.0 != note {
+            *entry = (note.to_owned(), 0);
+        }
+        entry.1 += 1;
+        if entry.1 >= SUSPECT_LIMIT {
+            let mine = self.logs.get(&id).map_or(String::new(), |l| l.note.clone());
+            let reason = "its origin keeps sending a history that does not continue what it had signed".to_owned();
+            self.conflict(id, [mine, note.to_owned()], reason, out);
+        }
+    }
+
+    pub(super) fn conflict(&mut self, id: LogId, notes: [String; 2], reason: String, out: &mut Vec<Output>) {
+        let log = self.logs.entry(id).or_default();
+        if log.frozen.is_some() {
+            return;
+        }
+        log.frozen = Some(Frozen { reason: reason.clone(), notes: notes.clone() });
+        if id == self.own() {
+            self.gate.freeze();
+        }
+        out.push(Output::Append(Append::Freeze { log: id, reason: reason.clone(), notes: notes.clone() }));
+        out.push(Output::Note(Event::Frozen { log: id, reason: reason.clone() }));
+        let message = Control::Conflict { log: id, notes, reason };
+        if let Some(up) = self.parent.link.as_mut().filter(|l| l.welcomed) {
+            if let Some(push) = up.pushes.get_mut(&id) {
+                push.stop();
+            }
+            out.push(Output::Send { link: up.id, message: message.clone() });
+        }
+        let branch = self.charter().branch(id.division, self.me());
+        let below = branch.and_then(|b| self.children.get(&b)).and_then(|c| c.link.as_ref()).filter(|l| l.welcomed);
+        if let Some(below) = below {
+            out.push(Output::Send { link: below.id, message });
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Links from children: hello, frontier, batches, receipts down.
+
+use super::{Child, ChildLink, Event, LinkId, Output, Replica, WELCOME_EVERY_MS, WELCOME_QUEUE_MS};
+use std::collections::BTreeMap;
+use tally_protocol::{
+    ids::{Division, LogId},
+    log::Standing,
+    session::Push,
+    wire::{Control, Head, Hello, Refusal, Welcome, negotiate},
+};
+use tally_topology::admit::{AdmitError, admit};
+
+impl Replica {
+    pub(super) fn child_up(&mut self, now_ms: u64, link: LinkId, peer: LogId, out: &mut Vec<Output>) {
+        self.links.insert(link, peer.division);
+        let old = self.children.get(&peer.division).and_then(|c| c.link.as_ref()).map(|l| l.id);
+        if let Some(old) = old {
+            let reason = "the same node opened another link".to_owned();
+            self.close(now_ms, old, Refusal::Replaced, reason, out);
+        }
+        let child = self.children.entry(peer.division).or_default();
+        child.link =
+            Some(ChildLink { id: link, peer, welcomed: false, heard_ms: now_ms, skew_ms: 0, serving: BTreeMap::new() });
+    }
+
+    pub(super) fn on_child(
+        &mut self,
+        now_ms: u64,
+        link: LinkId,
+        peer: Division,
+        message: Control,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(child) = self.children.get_mut(&peer) else { return };
+        let Some(up) = child.link.as_mut().filter(|l| l.id == link) else { return };
+        up.heard_ms = now_ms;
+        if !up.welcomed {
+            match message {
+                Control::Hello(hello) => self.hello(now_ms, link, peer, &hello, out),
+                _ => self.close(now_ms, link, Refusal::Protocol, "the first message must be a hello".into(), out),
+            }
+            return;
+        }
+        child.seen_ms = Some(now_ms);
+        match message {
+            Control::Frontier { heads, .. } => self.child_frontier(peer, &heads, out),
+            Control::Heartbeat(beat) => {
+                up.skew_ms = beat.clock_ms.cast_signed() - now_ms.cast_signed();
+                let same = self.digest(peer) == beat.digest;
+                if let Some(child) = self.children.get_mut(&peer) {
+                    child.records = Some(beat.records);
+                    child.agreement.compared(same, now_ms);
+                }
+            }
+            Control::Fetch { log, from } => self.fetch(now_ms, link, peer, log, from, out),
+            Control::Conflict { log, notes, reason } => self.told_of_conflict(peer, log, notes, &reason, out),
+            _ => self.close(now_ms, link, Refusal::Protocol, "a message that only a parent sends".into(), out),
+        }
+    }
+
+    fn hello(&mut self, now_ms: u64, link: LinkId, peer: Division, hello: &Hello, out: &mut Vec<Output>) {
+        if let Err((code, reason)) = self.judge_hello(link, peer, hello) {
+            if let Some(child) = self.children.get_mut(&peer) {
+                child.refused = Some((code, reason.clone()));
+            }
+            self.close(now_ms, link, code, reason, out);
+            return;
+        }
+        // Welcomes are spread out: a frontier exchange for each child of a restarted parent at once would be a herd.
+        let slot = self.next_welcome_ms.max(now_ms);
+        if slot - now_ms > WELCOME_QUEUE_MS {
+            let spread = u64::from(peer.code()) * 7 % 1_000;
+            out.push(Output::Send { link, message: Control::Busy { retry_after_ms: slot - now_ms + spread } });
+            out.push(Output::Close { link, code: Refusal::Busy, reason: "busy".into() });
+            self.link_down(now_ms, link);
+            return;
+        }
+        self.next_welcome_ms = slot + WELCOME_EVERY_MS;
+        let welcome = Welcome {
+            version: negotiate(hello.version_min, hello.version_max).unwrap_or(tally_protocol::wire::VERSION),
+            node: self.own(),
+            charter: self.charter().version(),
+            clock_ms: now_ms,
+        };
+        out.push(Output::Send { link, message: Control::Welcome(welcome) });
+        out.push(Output::Note(Event::Up { peer }));
+        if hello.charter < self.charter().version() {
+            out.push(Output::Send { link, message: Control::Charter { note: self.charter.note().to_owned() } });
+        }
+        self.send_frontier(link, peer, out);
+        for (id, log) in &self.logs {
+            if !self.charter().is_within(id.division, peer) {
+                continue;
+            }
+            for (holder, r) in &log.receipts {
+                let Some(holder) = self.charter().current_log(*holder) else { continue };
+                let message = Control::Receipt { log: *id, size: r.size, holder, line: r.line.clone() };
+                out.push(Output::Send { link, message });
+            }
+            if let Some(frozen) = &log.frozen {
+                let (notes, reason) = (frozen.notes.clone(), frozen.reason.clone());
+                out.push(Output::Send { link, message: Control::Conflict { log: *id, notes, reason } });
+            }
+        }
+        if let Some(child) = self.children.get_mut(&peer) {
+            child.refused = None;
+            child.rejected.clear();
+            child.seen_ms = Some(now_ms);
+            child.software = hello.software.chars().take(60).collect();
+            child.charter = hello.charter;
+            if let Some(up) = child.link.as_mut() {
+                up.welcomed = true;
+                up.skew_ms = hello.clock_ms.cast_signed() - now_ms.cast_signed();
+            }
+        }
+    }
+
+    fn judge_hello(&self, link: LinkId, peer: Division, hello: &Hello) -> Result<(), (Refusal, String)> {
+        let by_key = self.children.get(&peer).and_then(|c| c.link.as_ref()).filter(|l| l.id == link).map(|l| l.peer);
+        if hello.federation != self.charter().federation().to_string() {
+            let mine = self.charter().federation();
+            return Err((Refusal::Federation, format!("this is federation {mine}, the caller is of another")));
+        }
+        if by_key != Some(hello.node) {
+            return Err((
+                Refusal::Identity,
+                format!("the key is that of {peer}, the caller says to be {}", hello.node),
+            ));
+        }
+        if negotiate(hello.version_min, hello.version_max).is_none() {
+            let (min, max) = (hello.version_min, hello.version_max);
+            return Err((Refusal::Version, format!("versions {min} to {max} are spoken there, none of them here")));
+        }
+        if self.charter().parent(peer) != Some(self.me()) {
+            return Err((Refusal::NotAChild, format!("by charter {peer} does not report to {}", self.me())));
+        }
+        Ok(())
+    }
+
+    fn child_frontier(&mut self, peer: Division, heads: &[Head], out: &mut Vec<Output>) {
+        for head in heads {
+            if !self.charter().is_within(head.log.division, peer) {
+                continue;
+            }
+            let Some(log) = self.logs.get(&head.log) else { continue };
+            if log.compare(head.size, &head.root) == Standing::Conflict {
+                self.found_conflict(head, out);
+            }
+        }
+    }
+
+    fn fetch(&mut self, now_ms: u64, link: LinkId, peer: Division, log: LogId, from: u64, out: &mut Vec<Output>) {
+        let allowed = self.charter().is_within(log.division, peer);
+        let known = self.logs.get(&log).is_some_and(|l| l.root_at(from).is_some());
+        if !allowed || !known {
+            let reason = format!("{log} from {from} is not to be had here");
+            self.close(now_ms, link, Refusal::Protocol, reason, out);
+            return;
+        }
+        let up = self.children.get_mut(&peer).and_then(|c| c.link.as_mut());
+        if let Some(up) = up {
+            up.serving.insert(log, Push::from(from));
+        }
+        self.pump_children(out);
+    }
+
+    /// Hands batches to children that asked for them.
+    pub(super) fn pump_children(&mut self, out: &mut Vec<Output>) {
+        for child in self.children.values_mut() {
+            let Some(up) = child.link.as_mut() else { continue };
+            for (id, push) in &mut up.serving {
+                super::uplink::pump(up.id, *id, push, self.logs.get(id), out);
+            }
+        }
+    }
+
+    pub(super) fn batch_from_child(
+        &mut self,
+        now_ms: u64,
+        link: LinkId,
+        peer: Division,
+        id: LogId,
+        bytes: Vec<u8>,
+        out: &mut Vec<Output>,
+    ) {
+        let up = self.children.get_mut(&peer).and_then(|c| c.link.as_mut()).filter(|l| l.id == link);
+        let Some(up) = up else { return };
+        up.heard_ms = now_ms;
+        if !up.welcomed {
+            self.close(now_ms, link, Refusal::Protocol, "a batch before the welcome".into(), out);
+            return;
+        }
+        if !self.charter().is_within(id.division, peer) {
+            let reason = format!("{id} is not a log of {peer} or below it");
+            self.reject(link, peer, id, 0, Refusal::NotBelow, reason, out);
+            return;
+        }
+        if self.logs.get(&id).is_some_and(|l| l.frozen.is_some()) {
+            let reason = format!("{id} is frozen: two histories of it were signed");
+            self.reject(link, peer, id, 0, Refusal::Frozen, reason, out);
+            return;
+        }
+        let edge = self.edge(id);
+        match admit(self.charter.charter(), id, &edge, bytes) {
+            Ok(batch) => {
+                if let Some(child) = self.children.get_mut(&peer) {
+                    child.rejected.remove(&id);
+                }
+                self.refused_notes.remove(&id);
+                self.write_batch(batch, None, out);
+            }
+            // A retry after a lost answer: the receipt tells the child where we stand.
+            Err(AdmitError::Known { .. }) => {}
+            Err(why) => {
+                let code = refusal(&why);
+                if let AdmitError::Root { note, .. } = &why
+                    && id.division == peer
+                {
+                    self.suspect(id, note, out);
+                }
+                self.reject(link, peer, id, edge.size(), code, why.to_string(), out);
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one message's fields")]
+    fn reject(
+        &mut self,
+        link: LinkId,
+        peer: Division,
+        log: LogId,
+        start: u64,
+        code: Refusal,
+        reason: String,
+        out: &mut Vec<Output>,
+    ) {
+        let child: &mut Child = self.children.entry(peer).or_default();
+        // Batches that were on their way behind a refused one are dropped without a word.
+        if code == Refusal::Gap && child.rejected.contains_key(&log) {
+            return;
+        }
+        child.rejected.insert(log, (code, reason.clone()));
+        out.push(Output::Note(Event::Rejected { peer, log, code, reason: reason.clone() }));
+        out.push(Output::Send { link, message: Control::Reject { log, start, code, reason } });
+    }
+
+    /// Sends a receipt toward the log's origin, if its branch is linked.
+    pub(super) fn send_receipt_down(&self, log: LogId, holder: LogId, size: u64, line: String, out: &mut Vec<Output>) {
+        let branch = self.charter().branch(log.division, self.me());
+        let link = branch.and_then(|b| self.children.get(&b)).and_then(|c| c.link.as_ref()).filter(|l| l.welcomed);
+        if let Some(link) = link {
+            out.push(Output::Send { link: link.id, message: Control::Receipt { log, size, holder, line } });
+        }
+    }
+}
+
+fn refusal(why: &AdmitError) -> Refusal {
+    match why {
+        AdmitError::Batch(_) | AdmitError::OtherLog { .. } | AdmitError::Size { .. } => Refusal::Malformed,
+        AdmitError::Unknown(_) | AdmitError::Closed { .. } => Refusal::NotAdmitted,
+        AdmitError::Gap { .. } | AdmitError::Known { .. } => Refusal::Gap,
+        AdmitError::Checkpoint(_) | AdmitError::Cosignature(_) => Refusal::Signature,
+        AdmitError::Root { .. } => Refusal::Root,
+    }
+}

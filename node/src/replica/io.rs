@@ -1,0 +1,272 @@
+//! What goes into the core and what comes out of it. The same two lists serve the daemon and the simulation.
+
+use tally_protocol::{
+    ids::{Division, LogId},
+    log::Place,
+    record::Record,
+    wire::{Control, Refusal},
+};
+use tally_topology::admit::AdmittedBatch;
+
+/// Names one connection for as long as the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// Names one group of records handed in for sealing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Records for the own log: 1 to `BATCH_RECORDS_MAX`, none of them in it.
+    Seal {
+        /// Comes back in [`Output::Sealed`].
+        ticket: Ticket,
+        /// The records.
+        records: Vec<Record>,
+    },
+    /// The link to the parent is there; the parent's key was checked.
+    ParentUp {
+        /// Its name.
+        link: LinkId,
+        /// The parent.
+        parent: Division,
+    },
+    /// Somebody whose key the charter knows has called.
+    ChildUp {
+        /// Its name.
+        link: LinkId,
+        /// Who, by key.
+        peer: LogId,
+    },
+    /// The link is gone.
+    LinkDown {
+        /// Its name.
+        link: LinkId,
+    },
+    /// The parent could not be reached.
+    DialFailed {
+        /// For people.
+        reason: String,
+    },
+    /// A control message.
+    Control {
+        /// From which link.
+        link: LinkId,
+        /// The message.
+        message: Control,
+    },
+    /// A batch arrived on a stream of `log`.
+    Batch {
+        /// From which link.
+        link: LinkId,
+        /// The stream's log.
+        log: LogId,
+        /// The encoded batch.
+        bytes: Vec<u8>,
+    },
+    /// The transport took a batch.
+    Pushed {
+        /// On which link.
+        link: LinkId,
+        /// Of which log.
+        log: LogId,
+    },
+    /// Bytes arrived that are no message, or longer than any may be.
+    Garbage {
+        /// From which link.
+        link: LinkId,
+        /// For people.
+        reason: String,
+    },
+    /// The batch could not be read from this disk.
+    PushFailed {
+        /// On which link.
+        link: LinkId,
+        /// Of which log.
+        log: LogId,
+        /// For people.
+        reason: String,
+    },
+    /// The operator loads a charter.
+    Charter {
+        /// Comes back in [`Output::CharterLoaded`].
+        ticket: Ticket,
+        /// The signed note.
+        note: String,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done. The driver writes all appends of a round, flushes, reports them with
+/// [`super::Replica::appended`], and only then lets anything out: persist, then speak (I2).
+#[derive(Debug)]
+pub enum Output {
+    /// Write this frame.
+    Append(Append),
+    /// Send a control message.
+    Send {
+        /// On which link.
+        link: LinkId,
+        /// The message.
+        message: Control,
+    },
+    /// Hand the batch at `place` to the log's stream.
+    Push {
+        /// On which link.
+        link: LinkId,
+        /// Of which log.
+        log: LogId,
+        /// Where the batch lies.
+        place: Place,
+    },
+    /// Close the link.
+    Close {
+        /// Which.
+        link: LinkId,
+        /// Stable name.
+        code: Refusal,
+        /// For people.
+        reason: String,
+    },
+    /// The answer to [`Input::Seal`]: durable, or not taken.
+    Sealed {
+        /// Which group.
+        ticket: Ticket,
+        /// First index and one past the last.
+        result: Result<(u64, u64), NotSealed>,
+    },
+    /// The answer to [`Input::Charter`].
+    CharterLoaded {
+        /// Which request.
+        ticket: Ticket,
+        /// Version in force, or why it was refused.
+        result: Result<u64, String>,
+    },
+    /// Another charter is in force: keys that open links have changed.
+    CharterChanged,
+    /// For the log file.
+    Note(Event),
+}
+
+/// Why records were not sealed. Nothing of them was kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotSealed {
+    /// The parent has not yet said how far this log had got (I4).
+    #[error("waiting for the parent to confirm how far this log had got before the restart")]
+    Asking,
+    /// This disk is an old copy; the rest is being fetched.
+    #[error("fetching {0} records of this node's own log that the parent holds and this disk does not")]
+    Fetching(u64),
+    /// Two histories of the own log exist.
+    #[error("this node's log is frozen: {0}")]
+    Frozen(String),
+}
+
+/// A frame for the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Append {
+    /// A verified batch, and who waits for it.
+    Batch(AdmittedBatch, Option<Ticket>),
+    /// A receipt, issued here or received.
+    Receipt {
+        /// Of which log.
+        log: LogId,
+        /// Who holds it.
+        holder: LogId,
+        /// Records covered.
+        size: u64,
+        /// When, POSIX seconds.
+        time: u64,
+        /// The cosignature line.
+        line: String,
+    },
+    /// A log is frozen.
+    Freeze {
+        /// Which log.
+        log: LogId,
+        /// For people.
+        reason: String,
+        /// Both signed checkpoints.
+        notes: [String; 2],
+    },
+    /// A charter comes into force.
+    Charter {
+        /// The signed note.
+        note: String,
+        /// Who waits for it.
+        ticket: Option<Ticket>,
+    },
+}
+
+/// What a person reading the log file should know. `Display` is the message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Event {
+    /// A link was refused or closed.
+    #[error("link with {peer} refused ({code}): {reason}")]
+    Refused {
+        /// With whom.
+        peer: Division,
+        /// Stable name.
+        code: Refusal,
+        /// For people.
+        reason: String,
+    },
+    /// A batch was refused.
+    #[error("batch of {log} from {peer} refused ({code}): {reason}")]
+    Rejected {
+        /// From whom.
+        peer: Division,
+        /// Of which log.
+        log: LogId,
+        /// Stable name.
+        code: Refusal,
+        /// For people.
+        reason: String,
+    },
+    /// A log was frozen.
+    #[error("log {log} is frozen: {reason}")]
+    Frozen {
+        /// Which.
+        log: LogId,
+        /// For people.
+        reason: String,
+    },
+    /// A link is up.
+    #[error("link with {peer} is up")]
+    Up {
+        /// With whom.
+        peer: Division,
+    },
+    /// The parent holds less than it had confirmed: it was set back.
+    #[error("parent holds {now} records of {log}, it had confirmed {before}: it was set back; sending again")]
+    ParentSetBack {
+        /// Which log.
+        log: LogId,
+        /// What it holds.
+        now: u64,
+        /// What it had confirmed.
+        before: u64,
+    },
+    /// The own log is behind the parent's copy.
+    #[error("this disk is an old copy: {here} records of the own log, the parent holds {there}; fetching")]
+    OldCopy {
+        /// Records here.
+        here: u64,
+        /// Records there.
+        there: u64,
+    },
+    /// A charter came into force.
+    #[error("charter version {0} is in force")]
+    Charter(u64),
+    /// A charter was refused.
+    #[error("charter from {peer} refused: {reason}")]
+    CharterRefused {
+        /// From whom.
+        peer: Division,
+        /// For people.
+        reason: String,
+    },
+}

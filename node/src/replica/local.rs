@@ -1,0 +1,56 @@
+//! The own log: sealing, behind the gate (I4).
+
+use super::{Append, NotSealed, Output, Replica, Ticket};
+use tally_protocol::{batch, checkpoint::Checkpoint, ids::LogId, note, record::Record, session::Gate};
+use tally_topology::admit::admit;
+
+impl Replica {
+    /// Why nothing may be sealed now; `None` when it may.
+    pub fn closed(&self) -> Option<NotSealed> {
+        match &self.gate {
+            Gate::Open => None,
+            Gate::Asking => Some(NotSealed::Asking),
+            Gate::Fetching(target) => {
+                let held = self.logs.get(&self.own()).map_or(0, |l| l.size());
+                Some(NotSealed::Fetching(target.saturating_sub(held)))
+            }
+            Gate::Frozen => {
+                let frozen = self.logs.get(&self.own()).and_then(|l| l.frozen.as_ref());
+                let reason = frozen.map_or("its history conflicts with the parent's copy", |f| f.reason.as_str());
+                Some(NotSealed::Frozen(reason.to_owned()))
+            }
+        }
+    }
+
+    pub(super) fn seal(&mut self, now_ms: u64, ticket: Ticket, records: &[Record], out: &mut Vec<Output>) {
+        if let Some(why) = self.closed() {
+            out.push(Output::Sealed { ticket, result: Err(why) });
+            return;
+        }
+        let own = self.own();
+        let tree = self.edge(own);
+        // Sealing times never run backwards, whatever the clock does: they order versions across restarts.
+        self.last_sealed = self.last_sealed.max(now_ms / 1_000);
+        let bytes = batch::seal(&self.keys, &tree, records, self.last_sealed);
+        match admit(self.charter.charter(), own, &tree, bytes) {
+            Ok(batch) => self.write_batch(batch, Some(ticket), out),
+            // Our own charter does not know our key any more, or closed our epoch.
+            Err(why) => {
+                out.push(Output::Sealed { ticket, result: Err(NotSealed::Frozen(why.to_string())) });
+            }
+        }
+    }
+
+    /// Cosigns the head of a mirrored log: its bytes are on this disk.
+    pub(super) fn issue_receipt(&mut self, now_ms: u64, id: LogId, out: &mut Vec<Output>) {
+        let (me, time) = (self.own(), now_ms / 1_000);
+        let origin = self.charter().federation().origin(id);
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        let size = log.size();
+        let text = Checkpoint { origin, size, root: log.tree().root() }.text();
+        let line = note::cosign_line(&text, time, &self.keys.mirror);
+        log.receipt(me.division, tally_protocol::log::Receipt { size, time, line: line.clone() });
+        out.push(Output::Append(Append::Receipt { log: id, holder: me, size, time, line: line.clone() }));
+        self.send_receipt_down(id, me, size, line, out);
+    }
+}

@@ -1,0 +1,316 @@
+//! The core of a node: every decision about logs, links, receipts and the charter.
+//!
+//! No clock, no socket, no disk, no thread: [`Replica::handle`] takes what happened and returns what is to be done.
+//! The daemon and the simulation drive the same code. What must not be here: tokio, std::fs, std::net, std::time.
+
+mod charter;
+mod conflict;
+mod downlink;
+mod io;
+mod local;
+mod recover;
+mod state;
+mod uplink;
+
+pub use io::{Append, Event, Input, LinkId, NotSealed, Output, Ticket};
+pub use recover::{RecoverError, Recovered};
+pub use state::{Agreement, Child, ChildLink, Parent, ParentLink, Rejected};
+
+use std::{collections::BTreeMap, sync::Arc};
+use tally_protocol::{
+    digest::{LogPart, fold},
+    hash::Hash,
+    ids::{Division, LogId},
+    keys::{NodeKeys, VerifierKey},
+    log::{HeldLog, Place},
+    merkle::Tree,
+    session::Gate,
+    wire::{Control, Head, Heartbeat, Refusal},
+};
+use tally_topology::{charter::Charter, signed::SignedCharter};
+
+/// A heartbeat goes out this often, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 1_000;
+/// A neighbour silent for so long is called stalled, in milliseconds.
+pub const STALLED_MS: u64 = 10_000;
+/// A link silent for so long is closed, in milliseconds.
+pub const SILENT_MS: u64 = 30_000;
+/// A child is welcomed at most this often: one each so many milliseconds, so that a herd comes in one by one.
+pub const WELCOME_EVERY_MS: u64 = 5;
+/// A child that would wait longer than this, in milliseconds, is told to come back.
+pub const WELCOME_QUEUE_MS: u64 = 500;
+
+/// State and rules of one node.
+#[derive(Debug)]
+pub struct Replica {
+    keys: Arc<NodeKeys>,
+    authority: VerifierKey,
+    charter: Arc<SignedCharter>,
+    logs: BTreeMap<LogId, HeldLog>,
+    /// Right edges including batches that are on their way to disk.
+    ahead: BTreeMap<LogId, (Tree, usize)>,
+    gate: Gate,
+    parent: Parent,
+    children: BTreeMap<Division, Child>,
+    links: BTreeMap<LinkId, Division>,
+    /// Mirrored logs that grew in this round: each gets one receipt.
+    unreceipted: Vec<LogId>,
+    /// Refused checkpoints and how often, to tell a passing fault from a second history.
+    refused_notes: BTreeMap<LogId, (String, u32)>,
+    next_welcome_ms: u64,
+    last_heartbeat_ms: u64,
+    last_sealed: u64,
+    software: String,
+}
+
+impl Replica {
+    /// A node as it is before anything was recovered from its journal.
+    pub fn new(keys: Arc<NodeKeys>, authority: VerifierKey, charter: SignedCharter, software: String) -> Self {
+        let has_parent = charter.charter().parent(keys.node.division).is_some();
+        Self {
+            keys,
+            authority,
+            charter: Arc::new(charter),
+            logs: BTreeMap::new(),
+            ahead: BTreeMap::new(),
+            gate: Gate::at_start(has_parent),
+            parent: Parent::default(),
+            children: BTreeMap::new(),
+            links: BTreeMap::new(),
+            unreceipted: Vec::new(),
+            refused_notes: BTreeMap::new(),
+            next_welcome_ms: 0,
+            last_heartbeat_ms: 0,
+            last_sealed: 0,
+            software,
+        }
+    }
+
+    /// The node's own log.
+    pub fn own(&self) -> LogId {
+        self.keys.node
+    }
+
+    /// The node's division.
+    pub fn me(&self) -> Division {
+        self.keys.node.division
+    }
+
+    /// The charter in force.
+    pub fn charter(&self) -> &Charter {
+        self.charter.charter()
+    }
+
+    /// The charter in force, signed.
+    pub fn signed_charter(&self) -> &Arc<SignedCharter> {
+        &self.charter
+    }
+
+    /// All logs that are held, also empty ones that were opened.
+    pub fn logs(&self) -> &BTreeMap<LogId, HeldLog> {
+        &self.logs
+    }
+
+    /// Whether the own log may be signed.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The link to the parent.
+    pub fn parent(&self) -> &Parent {
+        &self.parent
+    }
+
+    /// Children that have called since the start.
+    pub fn children(&self) -> &BTreeMap<Division, Child> {
+        &self.children
+    }
+
+    /// Digest of everything held of `division` and below.
+    pub fn digest(&self, division: Division) -> Option<Hash> {
+        let federation = self.charter().federation();
+        let own: Vec<_> = self
+            .logs
+            .range(LogId { division, epoch: 0 }..=LogId { division, epoch: u32::MAX })
+            .map(|(id, log)| (federation.origin(*id), log.size(), log.tree().root()))
+            .collect();
+        let parts: Vec<_> =
+            own.iter().map(|(origin, size, root)| LogPart { origin, size: *size, root: *root }).collect();
+        let below: Vec<_> = self.charter().children(division).map(|n| (n.division, self.digest(n.division))).collect();
+        fold(division, &parts, &below)
+    }
+
+    /// Records (counted per log) held of `division` and below.
+    pub fn records_of(&self, division: Division) -> u64 {
+        let within = |id: &LogId| self.charter().is_within(id.division, division);
+        self.logs.iter().filter(|(id, _)| within(id)).map(|(_, log)| log.size()).sum()
+    }
+
+    /// Takes one input; `now_ms` is the wall clock in POSIX milliseconds.
+    pub fn handle(&mut self, now_ms: u64, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Seal { ticket, records } => self.seal(now_ms, ticket, &records, out),
+            Input::ParentUp { link, parent } => self.parent_up(now_ms, link, parent, out),
+            Input::ChildUp { link, peer } => self.child_up(now_ms, link, peer, out),
+            Input::LinkDown { link } => self.link_down(now_ms, link),
+            Input::DialFailed { reason } => self.parent.trouble = Some(reason),
+            Input::Control { link, message } => self.control(now_ms, link, message, out),
+            Input::Batch { link, log, bytes } => self.batch(now_ms, link, log, bytes, out),
+            Input::Pushed { link, log } => self.pushed(link, log, out),
+            Input::Garbage { link, reason } => self.close(now_ms, link, Refusal::Malformed, reason, out),
+            Input::PushFailed { link, log, reason } => self.push_failed(link, log, reason),
+            Input::Charter { ticket, note } => self.load_charter(ticket, note, out),
+            Input::Tick => self.tick(now_ms, out),
+        }
+    }
+
+    /// A frame of this round is on disk, at `place`.
+    pub fn appended(&mut self, append: Append, place: Place, out: &mut Vec<Output>) {
+        match append {
+            Append::Batch(batch, ticket) => {
+                let id = batch.log();
+                if let Some((_, flying)) = self.ahead.get_mut(&id) {
+                    *flying -= 1;
+                    if *flying == 0 {
+                        self.ahead.remove(&id);
+                    }
+                }
+                let log = self.logs.entry(id).or_default();
+                log.took(batch.start(), batch.tree().clone(), batch.sealed_at(), batch.note().to_owned(), place);
+                if id == self.own() {
+                    self.gate.grew(batch.end());
+                } else if !self.unreceipted.contains(&id) {
+                    self.unreceipted.push(id);
+                }
+                if let Some(ticket) = ticket {
+                    out.push(Output::Sealed { ticket, result: Ok((batch.start(), batch.end())) });
+                }
+            }
+            Append::Charter { note, ticket } => self.charter_appended(&note, ticket, out),
+            Append::Receipt { .. } | Append::Freeze { .. } => {}
+        }
+    }
+
+    /// Ends a round after all its frames were reported: receipts for what arrived, and more batches for the streams.
+    pub fn settle(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        for log in std::mem::take(&mut self.unreceipted) {
+            self.issue_receipt(now_ms, log, out);
+        }
+        self.pump_parent(out);
+        self.pump_children(out);
+    }
+
+    fn link_down(&mut self, now_ms: u64, link: LinkId) {
+        let Some(peer) = self.links.remove(&link) else { return };
+        if self.parent.link.as_ref().is_some_and(|l| l.id == link) {
+            self.parent.link = None;
+            self.parent.lost_ms = Some(now_ms);
+            return;
+        }
+        if let Some(child) = self.children.get_mut(&peer)
+            && child.link.as_ref().is_some_and(|l| l.id == link)
+        {
+            child.link = None;
+        }
+    }
+
+    /// Closes a link and forgets it. The reason goes out first, so that the other side can show it.
+    fn close(&mut self, now_ms: u64, link: LinkId, code: Refusal, reason: String, out: &mut Vec<Output>) {
+        if let Some(&peer) = self.links.get(&link) {
+            out.push(Output::Note(Event::Refused { peer, code, reason: reason.clone() }));
+            out.push(Output::Send { link, message: Control::Refused { code, reason: reason.clone() } });
+            out.push(Output::Close { link, code, reason });
+        }
+        self.link_down(now_ms, link);
+    }
+
+    fn control(&mut self, now_ms: u64, link: LinkId, message: Control, out: &mut Vec<Output>) {
+        if self.parent.link.as_ref().is_some_and(|l| l.id == link) {
+            self.on_parent(now_ms, link, message, out);
+        } else if let Some(&peer) = self.links.get(&link) {
+            self.on_child(now_ms, link, peer, message, out);
+        }
+    }
+
+    fn batch(&mut self, now_ms: u64, link: LinkId, log: LogId, bytes: Vec<u8>, out: &mut Vec<Output>) {
+        if self.parent.link.as_ref().is_some_and(|l| l.id == link) {
+            self.batch_from_parent(now_ms, link, log, bytes, out);
+        } else if let Some(&peer) = self.links.get(&link) {
+            self.batch_from_child(now_ms, link, peer, log, bytes, out);
+        }
+    }
+
+    fn tick(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        if now_ms.abs_diff(self.last_heartbeat_ms) >= HEARTBEAT_MS {
+            self.last_heartbeat_ms = now_ms;
+            self.send_heartbeats(now_ms, out);
+        }
+        self.retry_rejected(now_ms, out);
+        let silent = |heard: u64| now_ms.saturating_sub(heard) > SILENT_MS;
+        let mut dead: Vec<LinkId> = Vec::new();
+        dead.extend(self.parent.link.iter().filter(|l| silent(l.heard_ms)).map(|l| l.id));
+        dead.extend(
+            self.children.values().filter_map(|c| c.link.as_ref()).filter(|l| silent(l.heard_ms)).map(|l| l.id),
+        );
+        for link in dead {
+            let reason = format!("nothing heard for {} s", SILENT_MS / 1_000);
+            self.close(now_ms, link, Refusal::Protocol, reason, out);
+        }
+    }
+
+    fn send_heartbeats(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        let beat = |division| {
+            let (records, digest) = (self.records_of(division), self.digest(division));
+            Control::Heartbeat(Heartbeat { clock_ms: now_ms, records, digest })
+        };
+        if let Some(link) = self.parent.link.as_ref().filter(|l| l.welcomed) {
+            out.push(Output::Send { link: link.id, message: beat(self.me()) });
+        }
+        for (division, child) in &self.children {
+            if let Some(link) = child.link.as_ref().filter(|l| l.welcomed) {
+                out.push(Output::Send { link: link.id, message: beat(*division) });
+            }
+        }
+    }
+
+    /// Right edge of a log with everything that is on its way to disk.
+    fn edge(&self, log: LogId) -> Tree {
+        match (self.ahead.get(&log), self.logs.get(&log)) {
+            (Some((tree, _)), _) => tree.clone(),
+            (None, Some(held)) => held.tree().clone(),
+            (None, None) => Tree::default(),
+        }
+    }
+
+    fn write_batch(
+        &mut self,
+        batch: tally_topology::admit::AdmittedBatch,
+        ticket: Option<Ticket>,
+        out: &mut Vec<Output>,
+    ) {
+        let entry = self.ahead.entry(batch.log()).or_insert_with(|| (Tree::default(), 0));
+        entry.0 = batch.tree().clone();
+        entry.1 += 1;
+        out.push(Output::Append(Append::Batch(batch, ticket)));
+    }
+
+    /// Heads of the logs held of `division` and below, for a frontier.
+    fn heads(&self, division: Division) -> Vec<Head> {
+        let held =
+            self.logs.iter().filter(|(id, log)| log.size() > 0 && self.charter().is_within(id.division, division));
+        held.map(|(id, log)| Head { log: *id, size: log.size(), root: log.tree().root(), note: log.note.clone() })
+            .collect()
+    }
+
+    fn send_frontier(&self, link: LinkId, division: Division, out: &mut Vec<Output>) {
+        let heads = self.heads(division);
+        let mut pages = heads.chunks(tally_protocol::limits::FRONTIER_HEADS_MAX).peekable();
+        if pages.peek().is_none() {
+            out.push(Output::Send { link, message: Control::Frontier { heads: Vec::new(), last: true } });
+        }
+        while let Some(page) = pages.next() {
+            let message = Control::Frontier { heads: page.to_vec(), last: pages.peek().is_none() };
+            out.push(Output::Send { link, message });
+        }
+    }
+}

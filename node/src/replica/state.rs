@@ -1,0 +1,129 @@
+//! What a node remembers of its neighbours.
+
+use super::LinkId;
+use std::collections::BTreeMap;
+use tally_protocol::{
+    hash::Hash,
+    ids::{Division, LogId},
+    session::Push,
+    wire::Refusal,
+};
+
+/// The parent, linked or not.
+#[derive(Debug, Default)]
+pub struct Parent {
+    /// The live link.
+    pub link: Option<ParentLink>,
+    /// When the last link went, POSIX milliseconds.
+    pub lost_ms: Option<u64>,
+    /// When the parent last confirmed anything, POSIX milliseconds.
+    pub last_ack_ms: Option<u64>,
+    /// The parent's last word if it refused: stable name and reason.
+    pub refused: Option<(Refusal, String)>,
+    /// Why it cannot be reached.
+    pub trouble: Option<String>,
+    /// The parent asked to come back later: not before, POSIX milliseconds.
+    pub busy_until_ms: Option<u64>,
+    /// Logs that the parent does not take, and why.
+    pub rejected: BTreeMap<LogId, Rejected>,
+    /// Logs of which a batch cannot be read from this disk, and why.
+    pub damaged: BTreeMap<LogId, String>,
+}
+
+/// The parent's refusal of a log's next batch.
+#[derive(Debug, Clone)]
+pub struct Rejected {
+    /// Stable name.
+    pub code: Refusal,
+    /// For people.
+    pub reason: String,
+    /// When, POSIX milliseconds.
+    pub since_ms: u64,
+    /// So many times in a row.
+    pub times: u32,
+}
+
+/// A link to the parent.
+#[derive(Debug)]
+pub struct ParentLink {
+    /// Its name.
+    pub id: LinkId,
+    /// The parent.
+    pub peer: Division,
+    /// The welcome has arrived.
+    pub welcomed: bool,
+    /// When anything was last heard, POSIX milliseconds.
+    pub heard_ms: u64,
+    /// The parent's clock minus ours, milliseconds (includes half a round trip).
+    pub skew_ms: i64,
+    /// The frontier has arrived whole.
+    pub frontier_known: bool,
+    /// Sessions by log, from the frontier on.
+    pub pushes: BTreeMap<LogId, Push>,
+    /// Logs of which the parent holds more than is held here: nothing to push.
+    pub ahead: BTreeMap<LogId, u64>,
+    /// The parent's digest of this node's division.
+    pub digest: Option<Hash>,
+}
+
+/// A child that has called since the start.
+#[derive(Debug, Default)]
+pub struct Child {
+    /// The live link.
+    pub link: Option<ChildLink>,
+    /// When anything was last heard, POSIX milliseconds.
+    pub seen_ms: Option<u64>,
+    /// Records that the child says to hold of its division and below.
+    pub records: Option<u64>,
+    /// Whether its digest was ours at its last heartbeat.
+    pub agreement: Agreement,
+    /// Why it was last refused, until it is welcomed again.
+    pub refused: Option<(Refusal, String)>,
+    /// Its software.
+    pub software: String,
+    /// Its charter version.
+    pub charter: u64,
+    /// Logs of which a batch was refused, and why.
+    pub rejected: BTreeMap<LogId, (Refusal, String)>,
+}
+
+/// Whether two neighbours hold the same.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Agreement {
+    /// Not compared yet.
+    #[default]
+    Unknown,
+    /// Same digest since, POSIX milliseconds.
+    Agrees(u64),
+    /// Different digests since, POSIX milliseconds.
+    Differs(u64),
+}
+
+impl Agreement {
+    /// Takes a comparison made at `now_ms`.
+    pub fn compared(&mut self, same: bool, now_ms: u64) {
+        *self = match (*self, same) {
+            (Self::Agrees(since), true) => Self::Agrees(since),
+            (Self::Differs(since), false) => Self::Differs(since),
+            (_, true) => Self::Agrees(now_ms),
+            (_, false) => Self::Differs(now_ms),
+        };
+    }
+}
+
+/// A link from a child.
+#[derive(Debug)]
+pub struct ChildLink {
+    /// Its name.
+    pub id: LinkId,
+    /// Who, by key.
+    pub peer: LogId,
+    /// The hello was answered with a welcome.
+    pub welcomed: bool,
+    /// When anything was last heard, POSIX milliseconds.
+    pub heard_ms: u64,
+    /// The child's clock minus ours, milliseconds.
+    pub skew_ms: i64,
+    /// Logs that the child asked for.
+    pub serving: BTreeMap<LogId, Push>,
+}

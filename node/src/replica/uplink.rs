@@ -1,0 +1,325 @@
+//! The link to the parent: hello, where it stands, batches up, receipts in.
+
+use super::{Append, Event, LinkId, Output, ParentLink, Replica, state::Rejected};
+use std::collections::BTreeMap;
+use tally_protocol::{
+    checkpoint::Checkpoint,
+    ids::{Division, LogId},
+    log::{HeldLog, Receipt, Standing},
+    merkle::Tree,
+    note::NoteSignature,
+    session::{Gate, Push},
+    wire::{Control, Head, Hello, Refusal, VERSION, VERSION_MIN},
+};
+use tally_topology::admit::{AdmitError, admit};
+
+/// First wait before a refused log is tried again, in milliseconds; it doubles each time.
+const RETRY_MS: u64 = 5_000;
+/// Longest such wait, in milliseconds.
+const RETRY_MAX_MS: u64 = 15 * 60 * 1_000;
+
+impl Replica {
+    pub(super) fn parent_up(&mut self, now_ms: u64, link: LinkId, peer: Division, out: &mut Vec<Output>) {
+        if let Some(old) = self.parent.link.take() {
+            self.links.remove(&old.id);
+            out.push(Output::Close { link: old.id, code: Refusal::Replaced, reason: "dialled again".into() });
+        }
+        if self.charter().parent(self.me()) != Some(peer) {
+            out.push(Output::Close { link, code: Refusal::NotAChild, reason: format!("{peer} is not the parent") });
+            return;
+        }
+        self.links.insert(link, peer);
+        self.parent.link = Some(ParentLink {
+            id: link,
+            peer,
+            welcomed: false,
+            heard_ms: now_ms,
+            skew_ms: 0,
+            frontier_known: false,
+            ahead: BTreeMap::new(),
+            pushes: BTreeMap::new(),
+            digest: None,
+        });
+        let hello = Hello {
+            version_min: VERSION_MIN,
+            version_max: VERSION,
+            federation: self.charter().federation().to_string(),
+            node: self.own(),
+            charter: self.charter().version(),
+            clock_ms: now_ms,
+            software: self.software.clone(),
+        };
+        out.push(Output::Send { link, message: Control::Hello(hello) });
+    }
+
+    pub(super) fn on_parent(&mut self, now_ms: u64, link: LinkId, message: Control, out: &mut Vec<Output>) {
+        let Some(up) = self.parent.link.as_mut() else { return };
+        up.heard_ms = now_ms;
+        let (peer, welcomed) = (up.peer, up.welcomed);
+        match message {
+            Control::Welcome(w) if !welcomed => {
+                if w.version < VERSION_MIN || w.version > VERSION || w.node.division != peer {
+                    let reason = format!("the welcome is of {} in version {}", w.node, w.version);
+                    self.close(now_ms, link, Refusal::Version, reason, out);
+                    return;
+                }
+                up.welcomed = true;
+                up.skew_ms = w.clock_ms.cast_signed() - now_ms.cast_signed();
+                self.parent.refused = None;
+                self.parent.trouble = None;
+                self.parent.busy_until_ms = None;
+                out.push(Output::Note(Event::Up { peer }));
+                self.send_frontier(link, self.me(), out);
+            }
+            Control::Busy { retry_after_ms } => {
+                self.parent.busy_until_ms = Some(now_ms.saturating_add(retry_after_ms));
+            }
+            Control::Refused { code, reason } => {
+                let reason: String = reason.chars().take(300).collect();
+                out.push(Output::Note(Event::Refused { peer, code, reason: reason.clone() }));
+                self.parent.refused = Some((code, reason));
+            }
+            _ if !welcomed => {
+                self.close(now_ms, link, Refusal::Protocol, "a message before the welcome".into(), out);
+            }
+            Control::Frontier { heads, last } => self.parent_frontier(now_ms, link, heads, last, out),
+            Control::Heartbeat(beat) => {
+                up.skew_ms = beat.clock_ms.cast_signed() - now_ms.cast_signed();
+                up.digest = beat.digest;
+            }
+            Control::Receipt { log, size, holder, line } => {
+                self.take_receipt(now_ms, log, size, holder, &line, out);
+            }
+            Control::Charter { note } => self.charter_from_parent(peer, note, out),
+            Control::Reject { log, code, reason, .. } => {
+                if let Some(push) = up.pushes.get_mut(&log) {
+                    push.stop();
+                }
+                let reason: String = reason.chars().take(300).collect();
+                out.push(Output::Note(Event::Rejected { peer, log, code, reason: reason.clone() }));
+                let times = self.parent.rejected.get(&log).map_or(0, |r| r.times) + 1;
+                self.parent.rejected.insert(log, Rejected { code, reason, since_ms: now_ms, times });
+            }
+            Control::Conflict { log, notes, reason } => self.told_of_conflict(peer, log, notes, &reason, out),
+            Control::Welcome(_) | Control::Hello(_) | Control::Fetch { .. } => {
+                self.close(now_ms, link, Refusal::Protocol, "a message that only a child sends".into(), out);
+            }
+        }
+    }
+
+    /// The parent has said where it stands: open the gate, and start a push session for each log.
+    fn parent_frontier(&mut self, now_ms: u64, link: LinkId, heads: Vec<Head>, last: bool, out: &mut Vec<Output>) {
+        if self.parent.link.as_ref().is_none_or(|l| l.frontier_known) {
+            self.close(now_ms, link, Refusal::Protocol, "a second frontier".into(), out);
+            return;
+        }
+        let own = self.own();
+        for head in &heads {
+            if self.charter().is_within(head.log.division, self.me()) {
+                self.parent_stands(now_ms, link, head, out);
+            }
+        }
+        if !last {
+            return;
+        }
+        if let Some(up) = self.parent.link.as_mut() {
+            up.frontier_known = true;
+        }
+        if self.gate == Gate::Asking {
+            // The parent named no head of the own log: it holds nothing of it.
+            let standing = self.logs.get(&own).map_or(Standing::Equal, |l| l.compare(0, &Tree::default().root()));
+            self.gate.parent_stands(0, standing);
+        }
+        let frozen = self.logs.iter().filter_map(|(id, l)| l.frozen.as_ref().map(|f| (*id, f)));
+        for (log, f) in frozen {
+            let message = Control::Conflict { log, notes: f.notes.clone(), reason: f.reason.clone() };
+            out.push(Output::Send { link, message });
+        }
+        self.pump_parent(out);
+    }
+
+    /// A refused log is tried again, at growing intervals: the fault may have been a passing one.
+    pub(super) fn retry_rejected(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        let Some(up) = self.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
+        for (id, rejected) in &self.parent.rejected {
+            let wait = RETRY_MS.saturating_mul(1 << rejected.times.min(6)).min(RETRY_MAX_MS);
+            let Some(push) = up.pushes.get_mut(id).filter(|p| p.stopped()) else { continue };
+            let Some(log) = self.logs.get(id).filter(|l| l.frozen.is_none()) else { continue };
+            if now_ms.saturating_sub(rejected.since_ms) >= wait {
+                *push = Push::from(log.receipts.get(&up.peer).map_or(0, |r| r.size));
+            }
+        }
+        self.pump_parent(out);
+    }
+
+    fn parent_stands(&mut self, now_ms: u64, link: LinkId, head: &Head, out: &mut Vec<Output>) {
+        let (id, own) = (head.log, head.log == self.own());
+        let empty = HeldLog::default();
+        let log = self.logs.get(&id).unwrap_or(&empty);
+        let standing = log.compare(head.size, &head.root);
+        let held = log.size();
+        if standing == Standing::TheyAreAhead && own {
+            // Only our own signature makes the parent's head a fact about our past.
+            let key = self.charter().epoch(id).map(|e| e.log.clone());
+            let signed = key.is_some_and(|k| {
+                Checkpoint::open(&head.note, &k).is_ok_and(|c| (c.size, c.root) == (head.size, head.root))
+            });
+            if !signed {
+                let reason = format!("the parent's head of {id} is not signed by this node's key");
+                self.close(now_ms, link, Refusal::Signature, reason, out);
+                return;
+            }
+            self.gate.parent_stands(head.size, standing);
+            if let Some(up) = self.parent.link.as_mut() {
+                up.ahead.insert(id, head.size);
+            }
+            out.push(Output::Note(Event::OldCopy { here: held, there: head.size }));
+            out.push(Output::Send { link, message: Control::Fetch { log: id, from: held } });
+            return;
+        }
+        if own {
+            self.gate.parent_stands(head.size, standing);
+        }
+        match standing {
+            Standing::Conflict => self.found_conflict(head, out),
+            // Frames are missing here, so nothing can be said; repair has to come first.
+            Standing::Unaligned => {
+                let reason = format!("no batch here ends at {}, where the parent stands", head.size);
+                self.parent.damaged.insert(id, reason);
+                if let Some(up) = self.parent.link.as_mut() {
+                    up.ahead.insert(id, u64::MAX);
+                }
+            }
+            Standing::TheyAreAhead => {
+                if let Some(up) = self.parent.link.as_mut() {
+                    up.ahead.insert(id, head.size);
+                }
+            }
+            Standing::Equal | Standing::TheyAreBehind => {
+                let peer = self.parent.link.as_ref().map(|l| l.peer);
+                let confirmed = peer.and_then(|p| self.logs.get(&id)?.receipts.get(&p)).map_or(0, |r| r.size);
+                if head.size < confirmed {
+                    out.push(Output::Note(Event::ParentSetBack { log: id, now: head.size, before: confirmed }));
+                }
+                if let Some(up) = self.parent.link.as_mut() {
+                    up.pushes.insert(id, Push::from(head.size));
+                }
+                self.parent.rejected.remove(&id);
+            }
+        }
+    }
+
+    /// Logs that the parent has never seen start from 0. Also called when a log appears while the link is up.
+    fn start_missing_pushes(&mut self) {
+        let me = self.me();
+        let within: Vec<_> = self.logs.keys().copied().filter(|id| self.charter().is_within(id.division, me)).collect();
+        let Some(up) = self.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
+        for id in within {
+            let Some(log) = self.logs.get(&id).filter(|l| l.frozen.is_none()) else { continue };
+            // Where the parent was ahead, pushing starts once this node has caught up with it.
+            let from = up.ahead.get(&id).copied().unwrap_or(0);
+            if log.size() >= from && log.root_at(from).is_some() {
+                up.pushes.entry(id).or_insert_with(|| Push::from(from));
+            }
+        }
+    }
+
+    /// Hands batches to the parent's streams, as far as their windows allow.
+    pub(super) fn pump_parent(&mut self, out: &mut Vec<Output>) {
+        self.start_missing_pushes();
+        let Some(up) = self.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
+        for (id, push) in &mut up.pushes {
+            pump(up.id, *id, push, self.logs.get(id), out);
+        }
+    }
+
+    pub(super) fn pushed(&mut self, link: LinkId, log: LogId, out: &mut Vec<Output>) {
+        if let Some(up) = self.parent.link.as_mut().filter(|l| l.id == link) {
+            if let Some(push) = up.pushes.get_mut(&log) {
+                push.taken();
+                pump(link, log, push, self.logs.get(&log), out);
+            }
+            return;
+        }
+        for child in self.children.values_mut() {
+            if let Some(up) = child.link.as_mut().filter(|l| l.id == link)
+                && let Some(push) = up.serving.get_mut(&log)
+            {
+                push.taken();
+                pump(link, log, push, self.logs.get(&log), out);
+            }
+        }
+    }
+
+    pub(super) fn push_failed(&mut self, link: LinkId, log: LogId, reason: String) {
+        if let Some(up) = self.parent.link.as_mut().filter(|l| l.id == link) {
+            if let Some(push) = up.pushes.get_mut(&log) {
+                push.stop();
+            }
+            self.parent.damaged.insert(log, reason);
+        }
+    }
+
+    pub(super) fn batch_from_parent(
+        &mut self,
+        now_ms: u64,
+        link: LinkId,
+        id: LogId,
+        bytes: Vec<u8>,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(up) = self.parent.link.as_mut() {
+            up.heard_ms = now_ms;
+        }
+        if id != self.own() || !matches!(self.gate, Gate::Fetching(_)) {
+            self.close(now_ms, link, Refusal::Protocol, "a batch that was not asked for".into(), out);
+            return;
+        }
+        let edge = self.edge(id);
+        match admit(self.charter.charter(), id, &edge, bytes) {
+            Ok(batch) => self.write_batch(batch, None, out),
+            Err(AdmitError::Known { .. }) => {}
+            Err(AdmitError::Root { note, .. }) => self.conflict(
+                id,
+                [self.logs.get(&id).map_or(String::new(), |l| l.note.clone()), note],
+                "what the parent holds of this node's log does not continue what is on this disk".into(),
+                out,
+            ),
+            Err(why) => self.close(now_ms, link, Refusal::Malformed, why.to_string(), out),
+        }
+    }
+
+    /// A receipt counts when an ancestor's mirror key signed exactly the checkpoint that is held here.
+    fn take_receipt(&mut self, now_ms: u64, id: LogId, size: u64, holder: LogId, line: &str, out: &mut Vec<Output>) {
+        let charter = self.charter.charter();
+        let above = holder.division != self.me() && charter.is_within(self.me(), holder.division);
+        let Some(key) = charter.epoch(holder).map(|e| e.mirror.clone()).filter(|_| above) else { return };
+        let origin = charter.federation().origin(id);
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        // Not (yet) known here: after this disk was set back, the tail comes first and the receipt again with it.
+        let Some(root) = log.root_at(size).filter(|_| size > 0) else { return };
+        let text = Checkpoint { origin, size, root }.text();
+        let parsed = line.strip_suffix('\n').map(NoteSignature::parse);
+        let Some(Ok(Ok(time))) = parsed.map(|p| p.map(|s| s.verify(&key, &text))) else { return };
+        if Some(holder.division) == self.parent.link.as_ref().map(|l| l.peer) {
+            self.parent.last_ack_ms = Some(now_ms);
+        }
+        let receipt = Receipt { size, time, line: line.to_owned() };
+        if log.receipt(holder.division, receipt) {
+            let line = line.to_owned();
+            out.push(Output::Append(Append::Receipt { log: id, holder, size, time, line: line.clone() }));
+            self.send_receipt_down(id, holder, size, line, out);
+        }
+    }
+}
+
+/// Hands the batches that `push` wants to the link, as far as the window allows.
+pub(super) fn pump(link: LinkId, log: LogId, push: &mut Push, held: Option<&HeldLog>, out: &mut Vec<Output>) {
+    let Some(held) = held else { return };
+    while let Some(start) = push.wants(held.size()) {
+        // A gap (frames lost to damage here) stops this log; status shows it as damaged.
+        let Some((end, batch)) = held.batch_at(start) else { return };
+        push.sent(end);
+        out.push(Output::Push { link, log, place: batch.place });
+    }
+}
