@@ -11,7 +11,7 @@ use super::{
 use crate::{
     journal::{Journal, JournalError},
     link::{LinkHandle, LinkOut, Trust},
-    replica::{Append, Event, Input, LinkId, NotSealed, Output, Replica, Ticket},
+    replica::{Disk as _, Event, Input, LinkId, NotSealed, Output, Replica, Ticket},
 };
 use std::{
     collections::HashMap,
@@ -33,7 +33,7 @@ const SPACE_EVERY_MS: u64 = 1_000;
 
 /// Everything the driver thread owns.
 #[derive(Debug)]
-pub struct Driver {
+pub(super) struct Driver {
     /// The core.
     pub replica: Replica,
     /// The journal's writing end.
@@ -56,10 +56,12 @@ pub struct Driver {
     pub data: PathBuf,
 }
 
+type SealReply = oneshot::Sender<Result<(u64, u64), NotSealed>>;
+
 #[derive(Default)]
 struct Waiting {
     links: HashMap<LinkId, LinkHandle>,
-    seals: HashMap<Ticket, oneshot::Sender<Result<(u64, u64), NotSealed>>>,
+    seals: HashMap<Ticket, SealReply>,
     charters: HashMap<Ticket, oneshot::Sender<Result<u64, String>>>,
     tickets: u64,
 }
@@ -69,13 +71,12 @@ impl Driver {
     ///
     /// # Errors
     /// [`JournalError`]: the disk failed. Nothing that was not durable has been said; the process must end.
-    pub fn run(mut self) -> Result<(), JournalError> {
+    pub(super) fn run(mut self) -> Result<(), JournalError> {
         let mut waiting = Waiting::default();
         let mut out = Vec::new();
         let mut space_at = 0;
         // Receipts for what reached the disk just before the last stop.
-        self.replica.settle(now_ms(), &mut out);
-        self.end_round(&mut waiting, std::mem::take(&mut out))?;
+        self.end_round(&mut waiting, Vec::new())?;
         while let Some(first) = self.mail.blocking_recv() {
             let now = now_ms();
             if now.abs_diff(space_at) >= SPACE_EVERY_MS {
@@ -150,12 +151,8 @@ impl Driver {
         None
     }
 
-    /// Writes, flushes, reports, lets out.
     fn end_round(&mut self, waiting: &mut Waiting, out: Vec<Output>) -> Result<(), JournalError> {
-        let mut said = self.write(out)?;
-        let mut after = Vec::new();
-        self.replica.settle(now_ms(), &mut after);
-        said.extend(self.write(after)?);
+        let said = self.replica.finish(now_ms(), out, &mut self.journal)?;
         self.durable.send_if_modified(|d| std::mem::replace(d, self.journal.durable()) != self.journal.durable());
         let closed = self.replica.closed();
         self.closed.send_if_modified(|c| std::mem::replace(c, closed.clone()) != closed);
@@ -166,29 +163,6 @@ impl Driver {
             self.mailbox.set_parent_busy(until);
         }
         Ok(())
-    }
-
-    /// Writes the frames among `out`. Receipts alone are not flushed for: the next flush takes them along, and what
-    /// they attest is on disk already.
-    fn write(&mut self, out: Vec<Output>) -> Result<Vec<Output>, JournalError> {
-        let (mut frames, mut rest) = (Vec::new(), Vec::new());
-        for output in out {
-            match output {
-                Output::Append(frame) => frames.push(frame),
-                other => rest.push(other),
-            }
-        }
-        if frames.is_empty() {
-            return Ok(rest);
-        }
-        let places = self.journal.append(&frames)?;
-        if frames.iter().any(|f| !matches!(f, Append::Receipt { .. })) {
-            self.journal.flush()?;
-        }
-        for (frame, place) in frames.into_iter().zip(places) {
-            self.replica.appended(frame, place, &mut rest);
-        }
-        Ok(rest)
     }
 
     fn let_out(&mut self, waiting: &mut Waiting, output: Output) {
@@ -242,6 +216,7 @@ fn log(event: &Event) {
             tracing::warn!(event = "batch.refused", %peer, %log, %code, "{event}");
         }
         Event::Frozen { log, .. } => tracing::error!(event = "log.frozen", %log, "{event}"),
+        Event::ConflictReported { log, .. } => tracing::error!(event = "conflict.reported", %log, "{event}"),
         Event::ParentSetBack { log, .. } => tracing::warn!(event = "parent.set_back", %log, "{event}"),
         Event::OldCopy { .. } => tracing::warn!(event = "disk.old_copy", "{event}"),
         Event::CharterRefused { peer, .. } => tracing::warn!(event = "charter.refused", %peer, "{event}"),

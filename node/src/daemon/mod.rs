@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     console::{self, App},
     index::{self, Known, Opened, Progress, follow},
-    intake,
+    intake::{self, Holdings},
     journal::{Found, Journal, Reader},
     keyfile,
     link::{Dial, LinkContext, Trust, dial, endpoint, listen},
@@ -207,8 +207,9 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
         })
         .context("no thread for the driver")?;
 
+    let holdings = Holdings { own, known, progress: progress.clone(), durable: durable.clone() };
     let (intake, batcher) =
-        intake::start(own, known, mailbox.clone(), runtime.clone()).context("no thread for intake")?;
+        intake::start(holdings, mailbox.clone(), runtime.clone()).context("no thread for intake")?;
     let context = LinkContext::new(trust.clone(), mailbox.clone(), reader.clone(), full.clone(), keys);
     let endpoint = endpoint(config.listen.quic, &context).map_err(StartError::Config)?;
     let app = App {

@@ -4,7 +4,7 @@
 
 use crate::{
     daemon::mail::{Mail, Mailbox},
-    index::Known,
+    index::{Known, Progress},
     replica::NotSealed,
 };
 use std::{
@@ -16,10 +16,11 @@ use tally_protocol::{
     batch::raw_len,
     ids::LogId,
     limits::{BATCH_CLOSE_BYTES, BATCH_CLOSE_MS, BATCH_RECORDS_MAX},
+    log::Place,
     record::{Record, RecordId},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until},
 };
 
@@ -100,21 +101,33 @@ impl Intake {
     }
 }
 
-/// Starts the batcher of the log `own` on a thread of its own. It ends when all [`Intake`]s are dropped.
+/// What the batcher needs to know which records the log holds.
+#[derive(Debug, Clone)]
+pub struct Holdings {
+    /// The log that is written.
+    pub own: LogId,
+    /// Ids that are known.
+    pub known: Arc<Known>,
+    /// How far the index is.
+    pub progress: watch::Receiver<Progress>,
+    /// End of the durable journal.
+    pub durable: watch::Receiver<Place>,
+}
+
+/// Starts the batcher of the own log on a thread of its own. It ends when all [`Intake`]s are dropped.
 ///
 /// # Errors
 /// When the thread cannot be made.
 pub fn start(
-    own: LogId,
-    known: Arc<Known>,
+    holdings: Holdings,
     mailbox: Mailbox,
     runtime: tokio::runtime::Handle,
 ) -> std::io::Result<(Intake, std::thread::JoinHandle<()>)> {
     let (chunks, queue) = mpsc::channel(CHUNKS);
     let totals = Arc::new(Totals::default());
     let batcher = Batcher {
-        own,
-        known,
+        holdings,
+        indexed: false,
         mailbox,
         totals: totals.clone(),
         open: Vec::new(),
@@ -146,8 +159,9 @@ struct Waiting {
 }
 
 struct Batcher {
-    own: LogId,
-    known: Arc<Known>,
+    holdings: Holdings,
+    /// The index has seen everything of the own log that was not sealed by this batcher.
+    indexed: bool,
     mailbox: Mailbox,
     totals: Arc<Totals>,
     open: Vec<Record>,
@@ -202,7 +216,7 @@ impl Batcher {
             let unsealed = self.unsealed.get(&id).copied();
             let known = match unsealed {
                 Some(_) => Ok(true),
-                None => self.known.holds(self.own, &id),
+                None => self.holdings.known.holds(self.holdings.own, &id),
             };
             let Some(w) = self.waiting.back_mut() else { return };
             match known {
@@ -238,19 +252,40 @@ impl Batcher {
                 None => break,
                 Some(NotSealed::Frozen(why)) => return Err(NotSealed::Frozen(why).into()),
                 Some(why) if Instant::now() > self.patience => return Err(why.into()),
-                Some(_) => sleep(Duration::from_millis(50)).await,
+                Some(_) => {
+                    self.indexed = false;
+                    sleep(Duration::from_millis(50)).await;
+                }
             }
         }
-        while self.known.pending() > PENDING_MAX {
+        if !self.indexed {
+            self.catch_up().await?;
+        }
+        while self.holdings.known.pending() > PENDING_MAX {
             sleep(Duration::from_millis(20)).await;
         }
         Ok(())
     }
 
+    /// After a start, and after fetching from the parent, the log holds records that neither the index nor the pending
+    /// ids know yet. Until the index has them, nobody can say what is a duplicate.
+    async fn catch_up(&mut self) -> Result<(), ChunkError> {
+        let until = *self.holdings.durable.borrow();
+        let caught_up = self.holdings.progress.wait_for(|p| p.cursor >= until || p.trouble.is_some()).await;
+        let trouble = caught_up.map_err(|_| ChunkError::Stopping)?.trouble.clone();
+        match trouble {
+            Some(why) => Err(ChunkError::Index(why)),
+            None => {
+                self.indexed = true;
+                Ok(())
+            }
+        }
+    }
+
     async fn add(&mut self, record: Record) {
         let id = record.id();
         self.unsealed.insert(id, self.number);
-        self.known.add_pending(id);
+        self.holdings.known.add_pending(id);
         if self.open.is_empty() {
             self.deadline = Some(Instant::now() + Duration::from_millis(BATCH_CLOSE_MS));
         }
@@ -298,7 +333,7 @@ impl Batcher {
             None => Some(NotSealed::Asking),
         };
         if let Some(why) = failed {
-            self.known.forget_pending(flying.ids.iter());
+            self.holdings.known.forget_pending(flying.ids.iter());
             for w in self.waiting.iter_mut().filter(|w| w.first <= number && number <= w.last) {
                 w.failed = Some(why.clone());
             }

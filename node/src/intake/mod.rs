@@ -4,6 +4,6 @@ mod batcher;
 mod lines;
 mod shape;
 
-pub use batcher::{Chunk, ChunkError, ChunkResult, Intake, start};
+pub use batcher::{Chunk, ChunkError, ChunkResult, Holdings, Intake, start};
 pub use lines::Lines;
 pub use shape::{Door, Finding, Severity, read_line};

@@ -12,7 +12,7 @@ pub use frame::Meta;
 pub use reader::{Frame, ReadError, Reader};
 pub use scan::{Damage, DamageKind};
 
-use crate::replica::{Append, Recovered};
+use crate::replica::{Append, Disk, Recovered};
 use scan::Step;
 use std::{
     fs::{self, File, OpenOptions},
@@ -167,12 +167,7 @@ impl Journal {
         Ok(file)
     }
 
-    /// Writes frames behind what is there, without flushing. The places are good to speak of only after
-    /// [`Journal::flush`].
-    ///
-    /// # Errors
-    /// [`JournalError`]; then nothing may be said about any of them, and the journal must not be used any more.
-    pub fn append(&mut self, frames: &[Append]) -> Result<Vec<Place>, JournalError> {
+    fn append_frames(&mut self, frames: &[Append]) -> Result<Vec<Place>, JournalError> {
         let mut places = Vec::with_capacity(frames.len());
         for frame in frames {
             if self.written + self.buffer.len() as u64 >= self.segment_bytes {
@@ -196,11 +191,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes everything written durable (one fdatasync for all logs).
-    ///
-    /// # Errors
-    /// [`JournalError`]; after a failed flush nothing is known about the disk, and the node must stop.
-    pub fn flush(&mut self) -> Result<(), JournalError> {
+    fn sync(&mut self) -> Result<(), JournalError> {
         if self.flushed < self.written {
             let path = segment_path(&self.dir, self.segment);
             self.file.sync_data().map_err(at(&path, "cannot be flushed"))?;
@@ -212,7 +203,7 @@ impl Journal {
     /// Seals the segment, read-only from now on, and starts the next.
     fn roll(&mut self) -> Result<(), JournalError> {
         self.write_buffer()?;
-        self.flush()?;
+        self.sync()?;
         let path = segment_path(&self.dir, self.segment);
         let mut permissions = self.file.metadata().map_err(at(&path, "cannot be read"))?.permissions();
         permissions.set_mode(0o400);
@@ -232,6 +223,20 @@ impl Journal {
     /// Where the first frame ever lies.
     pub fn origin() -> Place {
         Place { segment: 1, offset: FIRST_FRAME }
+    }
+}
+
+/// After an error nothing may be said about the frames, and the journal must not be used any more: after a failed
+/// flush nothing is known about the disk. A flush is one fdatasync for all logs.
+impl Disk for Journal {
+    type Error = JournalError;
+
+    fn append(&mut self, frames: &[Append]) -> Result<Vec<Place>, JournalError> {
+        self.append_frames(frames)
+    }
+
+    fn flush(&mut self) -> Result<(), JournalError> {
+        self.sync()
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) async fn run(
     connection.closed().await;
     // The reader may still hold messages that had arrived: let it hand them over.
     let _ = tokio::time::timeout(Duration::from_millis(200), async {
-        while tasks.len() > 0 {
+        while !tasks.is_empty() {
             tasks.join_next().await;
         }
     })

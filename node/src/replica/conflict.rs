@@ -35,19 +35,23 @@ impl Replica {
     ) {
         let Some(key) = self.charter().epoch(id).map(|e| e.log.clone()) else { return };
         let opened: Vec<_> = notes.iter().filter_map(|n| Checkpoint::open(n, &key).ok()).collect();
+        let held = self.logs.get(&id);
+        let unseen = id == self.own() && opened.iter().any(|c| c.size > self.edge(id).size());
         let contradicts = match opened.as_slice() {
             [a, b] if a.size == b.size && a.root != b.root => true,
-            some => {
-                let held = self.logs.get(&id);
-                some.iter().any(|c| held.is_some_and(|l| l.compare(c.size, &c.root) == Standing::Conflict))
-            }
+            some => some.iter().any(|c| held.is_some_and(|l| l.compare(c.size, &c.root) == Standing::Conflict)),
         };
         if contradicts {
             self.conflict(id, notes, format!("{peer} shows two histories of this log"), out);
+        } else if unseen && self.gate.is_open() {
+            // Whoever signed it has this node's key: a second copy of this node runs somewhere.
+            let reason = format!("{peer} holds a checkpoint that this node's key signed and this node never did");
+            self.conflict(id, notes, reason, out);
         } else {
-            let reason = format!("{peer} reports a conflict that cannot be seen here: {reason}");
-            let reason = reason.chars().take(300).collect();
-            out.push(Output::Note(Event::Frozen { log: id, reason }));
+            // Nothing here contradicts the notes, so nothing is frozen; people are told.
+            let reason: String = format!("{peer} reports: {reason}").chars().take(300).collect();
+            out.push(Output::Note(Event::ConflictReported { log: id, reason: reason.clone() }));
+            self.reported.insert(id, reason);
         }
     }
 

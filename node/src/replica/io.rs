@@ -234,6 +234,14 @@ pub enum Event {
         /// For people.
         reason: String,
     },
+    /// A neighbour has frozen a log; nothing here contradicts what it shows.
+    #[error("conflict in {log}: {reason}")]
+    ConflictReported {
+        /// Which.
+        log: LogId,
+        /// For people.
+        reason: String,
+    },
     /// A link is up.
     #[error("link with {peer} is up")]
     Up {

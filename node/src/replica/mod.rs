@@ -9,11 +9,13 @@ mod downlink;
 mod io;
 mod local;
 mod recover;
+mod round;
 mod state;
 mod uplink;
 
 pub use io::{Append, Event, Input, LinkId, NotSealed, Output, Ticket};
 pub use recover::{RecoverError, Recovered};
+pub use round::Disk;
 pub use state::{Agreement, Child, ChildLink, Parent, ParentLink, Rejected};
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -57,6 +59,8 @@ pub struct Replica {
     unreceipted: Vec<LogId>,
     /// Refused checkpoints and how often, to tell a passing fault from a second history.
     refused_notes: BTreeMap<LogId, (String, u32)>,
+    /// Conflicts that a neighbour saw and that cannot be seen here.
+    reported: BTreeMap<LogId, String>,
     next_welcome_ms: u64,
     last_heartbeat_ms: u64,
     last_sealed: u64,
@@ -79,6 +83,7 @@ impl Replica {
             links: BTreeMap::new(),
             unreceipted: Vec::new(),
             refused_notes: BTreeMap::new(),
+            reported: BTreeMap::new(),
             next_welcome_ms: 0,
             last_heartbeat_ms: 0,
             last_sealed: 0,
@@ -119,6 +124,11 @@ impl Replica {
     /// The link to the parent.
     pub fn parent(&self) -> &Parent {
         &self.parent
+    }
+
+    /// Conflicts that neighbours have seen and that cannot be seen here.
+    pub fn reported(&self) -> &BTreeMap<LogId, String> {
+        &self.reported
     }
 
     /// Children that have called since the start.

@@ -377,6 +377,10 @@ fn actions(r: &Replica, now_ms: u64, around: &Around, status: &Status) -> Vec<Ac
             );
         }
     }
+    for (id, why) in r.reported() {
+        let next = "ask that node's operator for `tally status`; the province decides which copy is right";
+        add("conflict_reported", origin(*id), why.clone(), next);
+    }
     for (id, why) in &r.parent().damaged {
         add("log_damaged", origin(*id), why.clone(), "restore data/journal from a backup");
     }
