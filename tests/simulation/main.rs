@@ -4,6 +4,7 @@
 //! `TALLY_SEEDS=2000 cargo test --test simulation` runs more; `TALLY_SEED=17` runs one. Every failure names its seed.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(unreachable_pub, reason = "modules of one test")]
 
 mod disk;
 mod oracle;

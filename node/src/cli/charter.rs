@@ -78,7 +78,7 @@ fn content(path: &Path) -> Result<Charter, Failure> {
 pub(super) fn run(command: CharterCommand) -> Result<Exit, Failure> {
     match command {
         CharterCommand::New { federation } => {
-            print!("{}", TEMPLATE.replace("FEDERATION", &federation));
+            outln!("{}", TEMPLATE.replace("FEDERATION", &federation).trim_end());
         }
         CharterCommand::Check { file, authority, follows } => check(&file, authority.as_deref(), follows.as_deref())?,
         CharterCommand::Sign { file, key, output } => {
@@ -94,7 +94,7 @@ pub(super) fn run(command: CharterCommand) -> Result<Exit, Failure> {
             let (client, note) = (config.client()?, read(&file)?);
             block_on(async {
                 let answer = client.post("/v1/charter", note.into()).await?;
-                println!("{}", String::from_utf8_lossy(&answer));
+                outln!("{}", String::from_utf8_lossy(&answer));
                 Ok(())
             })?;
         }
@@ -105,7 +105,7 @@ pub(super) fn run(command: CharterCommand) -> Result<Exit, Failure> {
 fn check(file: &Path, authority: Option<&str>, follows: Option<&Path>) -> Result<(), Failure> {
     let Some(authority) = authority else {
         let charter = content(file)?;
-        println!("{}: version {}, {} nodes: in order", file.display(), charter.version(), charter.nodes().count());
+        outln!("{}: version {}, {} nodes: in order", file.display(), charter.version(), charter.nodes().count());
         return Ok(());
     };
     let key: VerifierKey = authority.parse().map_err(|e| Failure::new(Exit::Usage, format!("--authority: {e}")))?;
@@ -115,17 +115,12 @@ fn check(file: &Path, authority: Option<&str>, follows: Option<&Path>) -> Result
         signed.follows(open(current)?.charter()).map_err(|e| named(file)(&e))?;
     }
     let charter = signed.charter();
-    println!(
-        "{}: version {}, {} nodes: signed and in order",
-        file.display(),
-        charter.version(),
-        charter.nodes().count()
-    );
+    outln!("{}: version {}, {} nodes: signed and in order", file.display(), charter.version(), charter.nodes().count());
     Ok(())
 }
 
 fn show(charter: &Charter) {
-    println!("federation {}   version {}   {} nodes", charter.federation(), charter.version(), charter.nodes().count());
+    outln!("federation {}   version {}   {} nodes", charter.federation(), charter.version(), charter.nodes().count());
     for top in charter.nodes().filter(|n| n.parent.is_none()) {
         show_under(charter, top.division, 0);
     }
@@ -138,7 +133,7 @@ fn show_under(charter: &Charter, division: Division, depth: usize) {
     let covers: Vec<_> = n.covers.iter().map(ToString::to_string).collect();
     let covers = if covers.is_empty() { String::new() } else { format!("  covers {}", covers.join(" ")) };
     let (level, name, epoch) = (pad(n.level.name(), 10), pad(&n.name, 20), n.epochs.len());
-    println!("{indent}{division}  {name}  {level}  epoch {epoch}  {}{covers}{retired}", n.addresses.join(" "));
+    outln!("{indent}{division}  {name}  {level}  epoch {epoch}  {}{covers}{retired}", n.addresses.join(" "));
     for child in charter.children(division) {
         show_under(charter, child.division, depth + 1);
     }

@@ -29,6 +29,8 @@ pub enum ClientError {
     Refused {
         /// HTTP status.
         status: u16,
+        /// Stable name.
+        code: String,
         /// For people.
         detail: String,
     },
@@ -45,7 +47,13 @@ impl Client {
 
     async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, ClientError> {
         let unreachable = |why: String| ClientError::Unreachable { socket: self.socket.clone(), why };
-        let stream = connect(&self.socket).await.map_err(|e| unreachable(e.to_string()))?;
+        let stream = connect(&self.socket).await.map_err(|e| match e.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                let detail = format!("{}: only the node's own user may open it; use sudo", self.socket.display());
+                ClientError::Refused { status: 403, code: "permission".into(), detail }
+            }
+            _ => unreachable(e.to_string()),
+        })?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|e| unreachable(e.to_string()))?;
         tokio::spawn(connection);
@@ -63,7 +71,8 @@ impl Client {
                 done => format!("{detail} (before that: {done})"),
             },
         );
-        Err(ClientError::Refused { status, detail })
+        let code = problem.as_ref().and_then(|p| p["code"].as_str()).unwrap_or_default().to_owned();
+        Err(ClientError::Refused { status, code, detail })
     }
 
     /// Asks for a small document.

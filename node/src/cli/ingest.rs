@@ -63,7 +63,7 @@ pub(super) async fn run(args: IngestArgs) -> Result<Exit, Failure> {
         add(&mut total, answer, several.then_some(&name));
     }
     if args.json {
-        println!("{total}");
+        outln!("{total}");
     }
     let rejected = total["rejected"].as_u64().unwrap_or(0);
     Ok(if rejected > 0 { Exit::Look } else { Exit::Done })
@@ -98,14 +98,14 @@ fn print(name: &str, answer: &Value) {
     const SHOWN: usize = 20;
     let n = |key: &str| answer[key].as_u64().unwrap_or(0);
     let (read, accepted, duplicate, rejected) = (n("read"), n("accepted"), n("duplicate"), n("rejected"));
-    println!("{name}: read {read} = accepted {accepted} + duplicate {duplicate} + rejected {rejected}");
+    outln!("{name}: read {read} = accepted {accepted} + duplicate {duplicate} + rejected {rejected}");
     if accepted > 0 {
-        println!("  durable in {} {}..{}", answer["log"].as_str().unwrap_or(""), n("from"), n("to"));
+        outln!("  durable in {} {}..{}", answer["log"].as_str().unwrap_or(""), n("from"), n("to"));
     }
     let errors = answer["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
     for e in errors.iter().take(SHOWN) {
         let text = |key: &str| e[key].as_str().unwrap_or("").to_owned();
-        println!(
+        outln!(
             "  line {}  {}  {}  {}  {}",
             e["line"],
             text("code"),
@@ -115,7 +115,7 @@ fn print(name: &str, answer: &Value) {
         );
     }
     if n("rejected") > SHOWN as u64 {
-        println!("  ... and {} more; all of them: --json", n("rejected") - SHOWN as u64);
+        outln!("  ... and {} more; all of them: --json", n("rejected") - SHOWN as u64);
     }
 }
 

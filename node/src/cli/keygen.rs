@@ -3,7 +3,7 @@
 use super::{Exit, Failure};
 use crate::keyfile;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use std::path::{Path, PathBuf};
 use tally_protocol::{
     ids::{Division, Federation, LogId},
@@ -11,7 +11,8 @@ use tally_protocol::{
 };
 
 #[derive(Debug, Args)]
-#[group(id = "what", required = true, multiple = false, args = ["division", "authority", "token"])]
+#[group(skip)]
+#[command(group = ArgGroup::new("what").required(true).args(["division", "authority", "token"]))]
 pub(super) struct KeygenArgs {
     /// Name of the federation, as in the charter.
     #[arg(long, value_name = "NAME", required_unless_present = "token")]
@@ -63,14 +64,14 @@ pub(super) fn run(args: &KeygenArgs) -> Result<Exit, Failure> {
     let path = args.output.clone().unwrap_or_else(|| default.into());
     let secret = secret(&path, args.show)?;
     if args.authority {
-        println!("authority = \"{}\"", authority_signer(&federation, &secret).public());
+        outln!("authority = \"{}\"", authority_signer(&federation, &secret).public());
         eprintln!(
             "The secret is in {}. Keep it off the nodes; the line above goes into every tally.toml.",
             path.display()
         );
     } else if let Some(division) = args.division {
         let keys = NodeKeys::derive(&federation, LogId { division, epoch: args.epoch }, &secret);
-        print!("{}", epoch_block(&keys));
+        outln!("{}", epoch_block(&keys).trim_end());
         eprintln!("The secret is in {}. The lines above go under node {division} in the charter.", path.display());
     }
     Ok(Exit::Done)
@@ -87,7 +88,7 @@ fn token(name: &str) -> Result<Exit, Failure> {
     let secret = URL_SAFE_NO_PAD.encode(secret);
     // A JSON string is a TOML string too.
     let name = serde_json::Value::from(name);
-    println!("[[token]]\nname = {name}\nblake3 = \"{}\"", blake3::hash(secret.as_bytes()));
+    outln!("[[token]]\nname = {name}\nblake3 = \"{}\"", blake3::hash(secret.as_bytes()));
     eprintln!("Token for the department (shown only now): {secret}");
     Ok(Exit::Done)
 }

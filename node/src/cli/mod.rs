@@ -1,5 +1,14 @@
 //! The command line: parses, runs one command, turns its end into an exit code. stdout carries results only.
 
+/// A line on stdout. Whoever reads it may have seen enough and gone, which is no failure.
+macro_rules! outln {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+pub(crate) use outln;
+
 mod charter;
 mod client;
 mod export;
@@ -122,6 +131,7 @@ impl From<ClientError> for Failure {
         let exit = match &e {
             ClientError::Unreachable { .. } => Exit::Unreachable,
             ClientError::Refused { status, .. } if [401, 403].contains(status) => Exit::NotAdmitted,
+            ClientError::Refused { status: 400, code, .. } if code == "bad_parameter" => Exit::Usage,
             ClientError::Refused { .. } | ClientError::Broken(_) => Exit::Failed,
         };
         Self::new(exit, e.to_string())

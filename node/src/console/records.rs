@@ -2,6 +2,7 @@
 
 use super::{App, problem::Problem};
 use crate::intake::{ChunkError, ChunkResult, Door, Finding, Lines, read_line};
+use crate::replica::NotSealed;
 use axum::{
     Json,
     body::Body,
@@ -192,6 +193,9 @@ impl Request {
 
 fn refused(e: &ChunkError) -> Problem {
     let code = match e {
+        ChunkError::NotSealed(NotSealed::Frozen(_)) => {
+            return Problem::new(StatusCode::CONFLICT, "frozen", &e.to_string());
+        }
         ChunkError::NotSealed(_) => "not_signing",
         ChunkError::Index(_) => "index",
         ChunkError::Stopping => "stopping",

@@ -210,6 +210,7 @@ fn weight(mail: &Mail) -> usize {
 fn log(event: &Event) {
     match event {
         Event::Up { peer } => tracing::info!(event = "link.up", %peer, "{event}"),
+        Event::Down { peer } => tracing::info!(event = "link.down", %peer, "{event}"),
         Event::Charter(_) => tracing::info!(event = "charter.in_force", "{event}"),
         Event::Refused { peer, code, .. } => tracing::warn!(event = "link.refused", %peer, %code, "{event}"),
         Event::Rejected { peer, log, code, .. } => {

@@ -25,7 +25,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
-use tally_protocol::{ids::LogId, keys::NodeKeys, log::Place};
+use tally_protocol::{keys::NodeKeys, log::Place};
 use tally_topology::signed::SignedCharter;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -85,21 +85,21 @@ fn identity(config: &Config) -> Result<(Arc<NodeKeys>, SignedCharter), StartErro
     Ok((Arc::new(keys), charter))
 }
 
-/// The key must be that of the epoch in the charter that is in force, which may be newer than the file.
-fn admitted(replica: &Replica, secret_of: impl Fn(LogId) -> NodeKeys) -> Result<(), StartError> {
+/// The key must be that of the epoch in the charter in force, which may be newer than the file.
+fn admitted(config: &Config, replica: &mut Replica) -> Result<Arc<NodeKeys>, StartError> {
     let charter = replica.charter();
     let own = charter.current_log(replica.me()).unwrap_or(replica.own());
-    let epoch = charter.epoch(own);
-    let derived = secret_of(own);
-    if epoch.is_some_and(|e| e.log == *derived.log.public()) && own == replica.own() {
-        return Ok(());
+    let secret = keyfile::read(&config.key()).map_err(|e| StartError::Config(e.into()))?;
+    let keys = Arc::new(NodeKeys::derive(charter.federation(), own, &secret));
+    if charter.epoch(own).is_none_or(|e| e.log != *keys.log.public()) {
+        let (version, found) = (charter.version(), keys.log.public());
+        let why = format!("the key file is not that of {own} in charter version {version}: its log key is {found}");
+        return Err(StartError::NotAdmitted(why));
     }
-    let why = format!(
-        "the key file is not that of {own} in charter version {}: its log key is {}",
-        charter.version(),
-        derived.log.public()
-    );
-    Err(StartError::NotAdmitted(why))
+    if own != replica.own() {
+        replica.adopt(keys.clone());
+    }
+    Ok(keys)
 }
 
 fn lock(data: &Path) -> anyhow::Result<File> {
@@ -144,8 +144,9 @@ fn open_index(config: &Config, replica: &Replica, durable: Place) -> anyhow::Res
         let cursor = counts.cursor();
         let known = counts.logs().all(|l| replica.logs().contains_key(&l));
         let of = |id, log: &tally_protocol::log::HeldLog| {
-            let before = log.batches().filter(|(_, h)| h.place < cursor);
-            before.map(|(end, h)| end - h.start).sum::<u64>() == counts.of(id)
+            let before = log.batches().filter(|(_, h)| h.place < cursor).map(|(end, h)| end - h.start).sum::<u64>();
+            let begun = log.batches().any(|(_, h)| h.place == cursor);
+            before + if begun { counts.done() } else { 0 } == counts.of(id)
         };
         cursor <= durable && known && replica.logs().iter().all(|(id, log)| of(*id, log))
     })?;
@@ -157,12 +158,11 @@ fn open_index(config: &Config, replica: &Replica, durable: Place) -> anyhow::Res
 
 async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtime::Handle) -> Result<(), StartError> {
     let (keys, charter) = identity(config)?;
-    let own = keys.node;
     let data = config.data();
     let _lock = lock(&data)?;
-    let (replica, journal, found) = recover(config, keys.clone(), charter)?;
-    let secret = keyfile::read(&config.key()).map_err(|e| StartError::Config(e.into()))?;
-    admitted(&replica, |log| NodeKeys::derive(replica.charter().federation(), log, &secret))?;
+    let (mut replica, journal, found) = recover(config, keys, charter)?;
+    let keys = admitted(config, &mut replica)?;
+    let own = keys.node;
 
     let trust = Trust::new(replica.signed_charter().clone());
     let reader = Reader::new(config.journal());
@@ -207,11 +207,12 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
         })
         .context("no thread for the driver")?;
 
+    let (stop, stopping) = watch::channel(false);
     let holdings = Holdings { own, known, progress: progress.clone(), durable: durable.clone() };
     let (intake, batcher) =
-        intake::start(holdings, mailbox.clone(), runtime.clone()).context("no thread for intake")?;
+        intake::start(holdings, mailbox.clone(), stopping.clone(), runtime.clone()).context("no thread for intake")?;
     let context = LinkContext::new(trust.clone(), mailbox.clone(), reader.clone(), full.clone(), keys);
-    let endpoint = endpoint(config.listen.quic, &context).map_err(StartError::Config)?;
+    let endpoint = endpoint(config.listen.quic, &context)?;
     let app = App {
         mailbox: mailbox.clone(),
         intake,
@@ -226,7 +227,6 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
         tokens: Arc::new(config.token.clone()),
         exports: Arc::default(),
     };
-    let (stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
     surfaces(config, app, &stopping, &mut tasks).await?;
     tasks.spawn(listen(endpoint.clone(), context.clone()));
@@ -309,17 +309,14 @@ async fn surfaces(
         let _ = s.wait_for(|s| *s).await;
     };
     let path = config.admin();
-    let socket =
-        console::bind(&path).with_context(|| format!("listen.admin {}", path.display())).map_err(StartError::Config)?;
+    let socket = console::bind(&path).with_context(|| format!("listen.admin {}", path.display()))?;
     let serve = axum::serve(socket, console::admin(app.clone())).with_graceful_shutdown(stopped(stopping.clone()));
     tasks.spawn(async move {
         let _ = serve.await;
     });
     if let Some(address) = config.listen.http {
-        let listener = tokio::net::TcpListener::bind(address)
-            .await
-            .with_context(|| format!("listen.http {address}"))
-            .map_err(StartError::Config)?;
+        let listener =
+            tokio::net::TcpListener::bind(address).await.with_context(|| format!("listen.http {address}"))?;
         let serve = axum::serve(listener, console::public(app)).with_graceful_shutdown(stopped(stopping.clone()));
         tasks.spawn(async move {
             let _ = serve.await;

@@ -6,7 +6,7 @@ mod sample;
 mod words;
 
 use crate::{
-    cli::{Exit, Failure, block_on},
+    cli::{Exit, Failure, block_on, outln},
     view::{
         screen::{count, pad},
         status::Status,
@@ -90,7 +90,7 @@ async fn live(args: &DemoArgs, fleet: Fleet, mut processes: Processes) -> Result
     let statuses = statuses(&fleet, "/v1/status").await?;
     screen.draw(&fleet, &statuses, &fed, started.elapsed(), true);
     if args.json {
-        println!("{}", document(&fleet, &statuses, &fed, converged, seconds, started.elapsed().as_secs_f64()));
+        outln!("{}", document(&fleet, &statuses, &fed, converged, seconds, started.elapsed().as_secs_f64()));
     } else {
         summary(&fleet, &fed, converged, seconds);
     }

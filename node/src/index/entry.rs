@@ -60,6 +60,8 @@ pub(super) struct State {
     /// Everything before this place is in.
     pub(super) segment: u32,
     pub(super) offset: u64,
+    /// And so many records of the batch that lies at it.
+    pub(super) done: u16,
     /// Distinct records.
     pub(super) distinct: u64,
     /// Entries of each log.

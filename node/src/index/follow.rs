@@ -13,8 +13,9 @@ use std::{
 use tally_protocol::{batch::Batch, ids::LogId, log::Place, record::RecordId};
 use tokio::sync::watch;
 
-/// Records that go into the index in one atomic write.
-const WRITE_RECORDS: usize = 10_000;
+/// Records that go into the index in one atomic write. Small, and not a whole
+/// batch: sled keeps memory in proportion to its largest write, which adds up to hundreds of megabytes.
+pub const WRITE_RECORDS: usize = 200;
 /// Flushed this often.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 
@@ -95,29 +96,33 @@ impl Follower {
         Place { segment: self.state.segment, offset: self.state.offset }
     }
 
+    /// Everything before `place` is in.
+    fn move_to(&mut self, place: Place) {
+        (self.state.segment, self.state.offset, self.state.done) = (place.segment, place.offset, 0);
+    }
+
     fn catch_up(&mut self, until: Place, progress: &watch::Sender<Progress>) -> Result<(), EngineError> {
         let mut at = self.cursor();
         while let Some((place, frame)) = self.reader.next(at, until).map_err(EngineError::of)? {
             if let Meta::Batch { log, start, sealed_at, .. } = frame.meta {
                 self.take(log, start, sealed_at, place, &frame.body)?;
-            }
-            at = frame.next;
-            (self.state.segment, self.state.offset) = (at.segment, at.offset);
-            if self.ids.len() >= WRITE_RECORDS {
-                self.write()?;
                 let (cursor, distinct) = (self.cursor(), self.state.distinct);
                 progress.send_replace(Progress { cursor, distinct, trouble: None });
             }
+            at = frame.next;
+            self.move_to(at);
         }
         self.write()?;
-        (self.state.segment, self.state.offset) = (until.segment, until.offset);
+        self.move_to(until);
         Ok(())
     }
 
     fn take(&mut self, log: LogId, start: u64, sealed_at: u64, place: Place, body: &[u8]) -> Result<(), EngineError> {
         let batch = Batch::decode(body).map_err(EngineError::of)?;
         let records = batch.records().map_err(EngineError::of)?;
-        for (i, bytes) in records.iter().enumerate() {
+        let done = if self.cursor() == place { usize::from(self.state.done) } else { 0 };
+        (self.state.segment, self.state.offset) = (place.segment, place.offset);
+        for (i, bytes) in records.iter().enumerate().skip(done) {
             let id = RecordId::of(bytes);
             let (operation, key) = entry::facts(id, bytes);
             let Place { segment, offset } = place;
@@ -128,6 +133,10 @@ impl Follower {
             *self.state.logs.entry(log).or_default() += 1;
             self.pairs.extend(entry::pairs(id, log, &e));
             self.ids.push(id);
+            self.state.done = i as u16 + 1;
+            if self.ids.len() >= WRITE_RECORDS {
+                self.write()?;
+            }
         }
         Ok(())
     }
@@ -158,3 +167,6 @@ impl Follower {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

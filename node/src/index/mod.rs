@@ -13,5 +13,5 @@ mod sled_engine;
 pub use engine::{Engine, EngineError, Write};
 pub use entry::{Entry, Operation};
 pub use filter::Known;
-pub use follow::{Progress, follow};
+pub use follow::{Progress, WRITE_RECORDS, follow};
 pub use open::{Counts, Opened, open};

@@ -29,7 +29,7 @@ struct Marker {
 }
 
 /// Changes when the entries change their form; an index of another form is rebuilt.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// An open index.
 #[derive(Debug)]
@@ -159,6 +159,11 @@ impl Counts<'_> {
         tally_protocol::log::Place { segment: self.0.segment, offset: self.0.offset }
     }
 
+    /// Records of the batch at the cursor that are in, too.
+    pub fn done(&self) -> u64 {
+        self.0.done.into()
+    }
+
     /// Records of a log.
     pub fn of(&self, log: tally_protocol::ids::LogId) -> u64 {
         self.0.logs.get(&log).copied().unwrap_or(0)
@@ -212,7 +217,8 @@ mod tests {
         let dir = dir.path().join("index");
         again(&dir, EngineName::Sled).closer()();
         std::thread::sleep(Duration::from_millis(300));
-        fs::write(dir.join("sled/conf"), b"nonsense").unwrap();
+        fs::remove_file(dir.join("sled/db")).unwrap();
+        fs::create_dir(dir.join("sled/db")).unwrap();
         assert!(again(&dir, EngineName::Sled).rebuilt.is_some());
     }
 }

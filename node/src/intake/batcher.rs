@@ -114,13 +114,15 @@ pub struct Holdings {
     pub durable: watch::Receiver<Place>,
 }
 
-/// Starts the batcher of the own log on a thread of its own. It ends when all [`Intake`]s are dropped.
+/// Starts the batcher of the own log on a thread of its own. It ends when `stop` becomes true: what was handed in until
+/// then becomes durable and is answered.
 ///
 /// # Errors
 /// When the thread cannot be made.
 pub fn start(
     holdings: Holdings,
     mailbox: Mailbox,
+    stop: watch::Receiver<bool>,
     runtime: tokio::runtime::Handle,
 ) -> std::io::Result<(Intake, std::thread::JoinHandle<()>)> {
     let (chunks, queue) = mpsc::channel(CHUNKS);
@@ -140,7 +142,7 @@ pub fn start(
         patience: Instant::now() + GATE_PATIENCE,
     };
     let thread =
-        std::thread::Builder::new().name("intake".into()).spawn(move || runtime.block_on(batcher.run(queue)))?;
+        std::thread::Builder::new().name("intake".into()).spawn(move || runtime.block_on(batcher.run(queue, stop)))?;
     Ok((Intake { chunks, totals }, thread))
 }
 
@@ -177,14 +179,20 @@ struct Batcher {
 }
 
 impl Batcher {
-    async fn run(mut self, mut queue: mpsc::Receiver<Chunk>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<Chunk>, mut stop: watch::Receiver<bool>) {
         let mut open = true;
+        let mut stopping = false;
         while open || !self.open.is_empty() || !self.flying.is_empty() {
             let deadline = self.deadline;
             tokio::select! {
                 biased;
                 result = next_result(&mut self.flying), if !self.flying.is_empty() => self.finished(result),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.close().await,
+                _ = stop.wait_for(|s| *s), if !stopping => {
+                    // Nothing new comes in; an upload that is still open is told that the node stops.
+                    stopping = true;
+                    queue.close();
+                }
                 chunk = queue.recv(), if open => match chunk {
                     Some(chunk) => self.take(chunk).await,
                     None => {

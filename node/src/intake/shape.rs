@@ -167,9 +167,7 @@ fn judge<'l>(door: &Door<'l>, line: &'l [u8]) -> Result<Record, Wrong> {
     for (name, value) in object.members() {
         clean(name, value)?;
     }
-    for field in ["producer_division", "submitter_division"] {
-        right_door(door, field, object.text(field).unwrap_or_default())?;
-    }
+    right_door(door, &object)?;
     Record::new(&object).or_else(|e| too_long(e.0))
 }
 
@@ -209,23 +207,30 @@ fn clean(name: &str, value: &Value<'_>) -> Result<(), Wrong> {
     }
 }
 
-fn right_door(door: &Door<'_>, field: &'static str, value: &str) -> Result<(), Wrong> {
-    let Ok(division) = value.parse::<Division>() else {
-        let message = format!("{field} {value:?} is not a division code of six digits");
-        return wrong(field, "V002", message, format!("行政区划代码无效：{value}"));
+/// Both divisions are of this federation, and the record was produced or is submitted at or below this node. (Which of
+/// the two decides, the routes of each category will say.)
+fn right_door(door: &Door<'_>, object: &Object<'_>) -> Result<(), Wrong> {
+    let entry = |field: &'static str| {
+        let value = object.text(field).unwrap_or_default();
+        let Ok(division) = value.parse::<Division>() else {
+            let message = format!("{field} {value:?} is not a division code of six digits");
+            return wrong(field, "V002", message, format!("行政区划代码无效：{value}"));
+        };
+        match door.charter.entry_node(division) {
+            Some(node) => Ok(node),
+            None => {
+                let message = format!("{division} is not a division of this federation's charter");
+                wrong(field, "V017", message, format!("归集路径不符：{division} 不在本体系内"))
+            }
+        }
     };
-    match door.charter.entry_node(division) {
-        Some(node) if door.charter.is_within(node, door.me) => Ok(()),
-        Some(node) => {
-            let name = door.charter.node(node).map_or("", |n| n.name.as_str());
-            let message = format!("{division} does not belong to {}: hand it in at {node} {name}", door.me);
-            wrong(field, "V017", message, format!("归集路径不符：{division} 应报送至 {node} {name}"))
-        }
-        None => {
-            let message = format!("{division} is not a division of this federation's charter");
-            wrong(field, "V017", message, format!("归集路径不符：{division} 不在本体系内"))
-        }
+    let (producer, submitter) = (entry("producer_division")?, entry("submitter_division")?);
+    if door.charter.is_within(producer, door.me) || door.charter.is_within(submitter, door.me) {
+        return Ok(());
     }
+    let name = door.charter.node(submitter).map_or("", |n| n.name.as_str());
+    let message = format!("this record does not belong to {}: hand it in at {submitter} {name}", door.me);
+    wrong("submitter_division", "V017", message, format!("归集路径不符：应报送至 {submitter} {name}"))
 }
 
 #[cfg(test)]
@@ -292,7 +297,7 @@ mod tests {
             ("produced_on", "2026-02-30".into(), "V004"),
             ("produced_on", "2026-2-3".into(), "V004"),
             ("producer_division", "35010".into(), "V002"),
-            ("producer_division", "350103".into(), "V017"),
+            ("producer_division", "110101".into(), "V017"),
             ("submitter_division", "110101".into(), "V017"),
             ("remark", "a\u{fffd}b".into(), "V021"),
             ("remark", "a\u{0}b".into(), "V021"),
@@ -316,6 +321,10 @@ mod tests {
             assert_eq!(read(350_102, line.as_bytes()).unwrap_err().code, code, "{line}");
         }
         assert_eq!(read(350_102, &[b'x'; 300_000]).unwrap_err().code, "S003");
+        let mut two_paths = good();
+        two_paths["submitter_division"] = "350103".into();
+        let [here, there] = [350_102, 350_103].map(|d| read(d, two_paths.to_string().as_bytes()).unwrap().id());
+        assert_eq!(here, there, "produced in one county, submitted in another: one record at either door");
         let wrong_door = read(350_103, good().to_string().as_bytes()).unwrap_err();
         assert!(wrong_door.message.contains("hand it in at 350102 N350102"));
     }

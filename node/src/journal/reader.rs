@@ -32,7 +32,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// The bytes there are not what was written.
-    #[error("journal segment {segment} at {offset}: damaged; run `tally verify`")]
+    #[error("journal segment {segment} at {offset}: the frame is damaged")]
     Damaged {
         /// Segment number.
         segment: u32,

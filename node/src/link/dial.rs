@@ -38,8 +38,8 @@ pub async fn dial(dial: Dial) {
         let started = Instant::now();
         let address = addresses.get(turn % addresses.len().max(1)).cloned().unwrap_or_default();
         turn += 1;
-        if let Err(reason) = call(&dial, parent, &address).await {
-            let input = Input::DialFailed { reason: format!("{parent} at {address}: {reason}") };
+        if let Err(Ended { reason, refused }) = call(&dial, parent, &address).await {
+            let input = Input::DialFailed { reason: format!("{parent} at {address}: {reason}"), refused };
             if dial.context.mailbox.send(Mail::Core(input, None)).await.is_err() {
                 return;
             }
@@ -61,11 +61,25 @@ fn jittered(low: Duration, high: Duration) -> Duration {
     low + (high - low).mul_f64(part)
 }
 
+/// Why there is no link, or no longer.
+struct Ended {
+    reason: String,
+    /// The parent does not admit this node's key.
+    refused: bool,
+}
+
+impl From<String> for Ended {
+    fn from(reason: String) -> Self {
+        Self { reason, refused: false }
+    }
+}
+
 /// One call, and the link's whole life; the error tells why it ended.
-async fn call(dial: &Dial, parent: Division, address: &str) -> Result<(), String> {
+async fn call(dial: &Dial, parent: Division, address: &str) -> Result<(), Ended> {
     let mut resolved = tokio::net::lookup_host(address).await.map_err(|e| format!("cannot be resolved: {e}"))?;
     let local_v4 = dial.endpoint.local_addr().is_ok_and(|a| a.is_ipv4());
-    let target = resolved.find(|a| a.is_ipv4() == local_v4).ok_or("no address of the right family")?;
+    let target =
+        resolved.find(|a| a.is_ipv4() == local_v4).ok_or_else(|| "no address of the right family".to_owned())?;
     let config = tls::client(&dial.context).map_err(|e| e.to_string())?;
     let connecting =
         dial.endpoint.connect_with(config, target, &tls::server_name(parent)).map_err(|e| e.to_string())?;
@@ -80,5 +94,12 @@ async fn call(dial: &Dial, parent: Division, address: &str) -> Result<(), String
     let link = dial.context.name();
     run(dial.context.clone(), link, connection.clone(), control, Input::ParentUp { link, parent }).await;
     // A refusal by key shows only here: the handshake is over for us before the parent has judged it.
-    Err(connection.close_reason().map_or_else(|| "the link ended".to_owned(), |e| e.to_string()))
+    match connection.close_reason() {
+        Some(quinn::ConnectionError::ConnectionClosed(c)) if c.to_string().contains("handshake") => {
+            let reason = "the parent does not admit this node's key: is the charter there and here the same?";
+            Err(Ended { reason: reason.into(), refused: true })
+        }
+        Some(e) => Err(e.to_string().into()),
+        None => Err("the link ended".to_owned().into()),
+    }
 }

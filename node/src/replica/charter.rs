@@ -46,13 +46,14 @@ impl Replica {
         out.push(Output::Note(Event::Charter(version)));
         out.push(Output::CharterChanged);
         out.extend(ticket.map(|ticket| Output::CharterLoaded { ticket, result: Ok(version) }));
-        self.recheck_links(out);
+        // First to everybody who is linked, also to those who lose their link by it: they must learn why.
         for child in self.children.values() {
             if let Some(up) = child.link.as_ref().filter(|l| l.welcomed) {
                 let note = self.charter.note().to_owned();
                 out.push(Output::Send { link: up.id, message: Control::Charter { note } });
             }
         }
+        self.recheck_links(out);
     }
 
     /// A handshake is judged once; a live link must stand before each new charter too.

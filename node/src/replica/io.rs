@@ -49,6 +49,8 @@ pub enum Input {
     DialFailed {
         /// For people.
         reason: String,
+        /// It answered, and does not admit this node's key.
+        refused: bool,
     },
     /// A control message.
     Control {
@@ -245,6 +247,12 @@ pub enum Event {
     /// A link is up.
     #[error("link with {peer} is up")]
     Up {
+        /// With whom.
+        peer: Division,
+    },
+    /// A link has ended.
+    #[error("link with {peer} is down")]
+    Down {
         /// With whom.
         peer: Division,
     },

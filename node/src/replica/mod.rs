@@ -59,6 +59,8 @@ pub struct Replica {
     unreceipted: Vec<LogId>,
     /// Refused checkpoints and how often, to tell a passing fault from a second history.
     refused_notes: BTreeMap<LogId, (String, u32)>,
+    /// Latest receipt of each ancestor for records that are not here yet.
+    early: BTreeMap<(LogId, LogId), (u64, String)>,
     /// Conflicts that a neighbour saw and that cannot be seen here.
     reported: BTreeMap<LogId, String>,
     next_welcome_ms: u64,
@@ -83,6 +85,7 @@ impl Replica {
             links: BTreeMap::new(),
             unreceipted: Vec::new(),
             refused_notes: BTreeMap::new(),
+            early: BTreeMap::new(),
             reported: BTreeMap::new(),
             next_welcome_ms: 0,
             last_heartbeat_ms: 0,
@@ -162,8 +165,18 @@ impl Replica {
             Input::Seal { ticket, records } => self.seal(now_ms, ticket, &records, out),
             Input::ParentUp { link, parent } => self.parent_up(now_ms, link, parent, out),
             Input::ChildUp { link, peer } => self.child_up(now_ms, link, peer, out),
-            Input::LinkDown { link } => self.link_down(now_ms, link),
-            Input::DialFailed { reason } => self.parent.trouble = Some(reason),
+            Input::LinkDown { link } => {
+                if let Some(&peer) = self.links.get(&link) {
+                    out.push(Output::Note(Event::Down { peer }));
+                }
+                self.link_down(now_ms, link);
+            }
+            Input::DialFailed { reason, refused } => {
+                if refused {
+                    self.parent.refused = Some((Refusal::Identity, reason.clone()));
+                }
+                self.parent.trouble = Some(reason);
+            }
             Input::Control { link, message } => self.control(now_ms, link, message, out),
             Input::Batch { link, log, bytes } => self.batch(now_ms, link, log, bytes, out),
             Input::Pushed { link, log } => self.pushed(link, log, out),
@@ -206,6 +219,7 @@ impl Replica {
         for log in std::mem::take(&mut self.unreceipted) {
             self.issue_receipt(now_ms, log, out);
         }
+        self.take_early_receipts(now_ms, out);
         self.pump_parent(out);
         self.pump_children(out);
     }

@@ -1,10 +1,13 @@
 //! A node's state from its journal: the same rules, frame by frame.
 
 use super::Replica;
+use std::sync::Arc;
 use tally_protocol::{
     ids::LogId,
-    log::{Frozen, Place, Receipt},
+    keys::NodeKeys,
+    log::{Frozen, HeldLog, Place, Receipt},
     merkle::Tree,
+    session::Gate,
 };
 use tally_topology::signed::SignedCharter;
 
@@ -109,9 +112,19 @@ impl Replica {
 
     /// Ends recovery. Logs that reached the disk just before the stop get their receipts in the first round.
     pub fn recovered(&mut self) {
-        let (own, me) = (self.own(), self.me());
-        let missing = |log: &tally_protocol::log::HeldLog| log.receipts.get(&me).map_or(0, |r| r.size) < log.size();
-        let ids = self.logs.iter().filter(|(id, log)| **id != own && missing(log)).map(|(id, _)| *id);
-        self.unreceipted = ids.collect();
+        let me = self.me();
+        let missing = |log: &HeldLog| log.receipts.get(&me).map_or(0, |r| r.size) < log.size();
+        let mirrored = |id: &LogId, log: &HeldLog| id.division != me && log.frozen.is_none() && missing(log);
+        self.unreceipted = self.logs.iter().filter(|(id, log)| mirrored(id, log)).map(|(id, _)| *id).collect();
+    }
+
+    /// The charter in the journal names a later epoch of this node than the one it started with: its keys from now on.
+    pub fn adopt(&mut self, keys: Arc<NodeKeys>) {
+        debug_assert_eq!(keys.node.division, self.me());
+        self.keys = keys;
+        self.gate = Gate::at_start(self.charter().parent(self.me()).is_some());
+        if self.logs.get(&self.own()).is_some_and(|l| l.frozen.is_some()) {
+            self.gate.freeze();
+        }
     }
 }

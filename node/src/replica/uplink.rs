@@ -215,8 +215,8 @@ impl Replica {
         let within: Vec<_> = self.logs.keys().copied().filter(|id| self.charter().is_within(id.division, me)).collect();
         let Some(up) = self.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
         for id in within {
-            let Some(log) = self.logs.get(&id).filter(|l| l.frozen.is_none()) else { continue };
-            // Where the parent was ahead, pushing starts once this node has caught up with it.
+            let Some(log) = self.logs.get(&id) else { continue };
+            // A frozen log is pushed as far as it goes, so that a parent that lost it gets it back. Where the parent was ahead, pushing starts once this node has caught up with it.
             let from = up.ahead.get(&id).copied().unwrap_or(0);
             if log.size() >= from && log.root_at(from).is_some() {
                 up.pushes.entry(id).or_insert_with(|| Push::from(from));
@@ -289,6 +289,16 @@ impl Replica {
         }
     }
 
+    /// Receipts that came before their records.
+    pub(super) fn take_early_receipts(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        let logs = &self.logs;
+        let due: Vec<_> =
+            self.early.extract_if(.., |(id, _), (size, _)| logs.get(id).is_some_and(|l| l.size() >= *size)).collect();
+        for ((id, holder), (size, line)) in due {
+            self.take_receipt(now_ms, id, size, holder, &line, out);
+        }
+    }
+
     /// A receipt counts when an ancestor's mirror key signed exactly the checkpoint that is held here.
     fn take_receipt(&mut self, now_ms: u64, id: LogId, size: u64, holder: LogId, line: &str, out: &mut Vec<Output>) {
         let charter = self.charter.charter();
@@ -296,13 +306,17 @@ impl Replica {
         let Some(key) = charter.epoch(holder).map(|e| e.mirror.clone()).filter(|_| above) else { return };
         let origin = charter.federation().origin(id);
         let Some(log) = self.logs.get_mut(&id) else { return };
-        // Not (yet) known here: after this disk was set back, the tail comes first and the receipt again with it.
-        let Some(root) = log.root_at(size).filter(|_| size > 0) else { return };
+        // Not known here yet: after this disk was set back, the receipt comes before the records.
+        let Some(root) = log.root_at(size).filter(|_| size > 0) else {
+            self.early.insert((id, holder), (size, line.to_owned()));
+            return;
+        };
         let text = Checkpoint { origin, size, root }.text();
         let parsed = line.strip_suffix('\n').map(NoteSignature::parse);
         let Some(Ok(Ok(time))) = parsed.map(|p| p.map(|s| s.verify(&key, &text))) else { return };
         if Some(holder.division) == self.parent.link.as_ref().map(|l| l.peer) {
             self.parent.last_ack_ms = Some(now_ms);
+            self.parent.rejected.remove(&id);
         }
         let receipt = Receipt { size, time, line: line.to_owned() };
         if log.receipt(holder.division, receipt) {

@@ -285,10 +285,13 @@ fn logs(r: &Replica, divisions: &[Division]) -> Vec<LogStatus> {
     all.extend(r.logs().keys().copied());
     all.sort();
     all.dedup();
+    // The own log is known to be empty before its first record; others are not known.
+    let nothing = HeldLog::default();
     let level = |d: Division| charter.node(d).map(|n| n.level);
     let one = |id: LogId| {
         let log = charter.federation().origin(id);
-        let Some(held) = r.logs().get(&id).filter(|l| l.size() > 0 || id == r.own()) else {
+        let own = (id == r.own()).then_some(&nothing);
+        let Some(held) = r.logs().get(&id).filter(|l| l.size() > 0).or(own) else {
             let (size, root, records) = (None, None, None);
             return LogStatus { log, size, root, records, state: LogState::Unknown, receipts: Vec::new() };
         };

@@ -1,0 +1,97 @@
+//! Both index engines under the indexer's load: two pairs a record, random keys, atomic writes of the indexer's size.
+//!
+//! `cargo bench --bench index -- 1000000` (records, default 200,000; then records a write, default the indexer's). Every engine runs in a process of its own, one
+//! after the other, so that memory is its own; read the figures as ratios.
+
+use std::{process::Command, time::Instant};
+use tally_node::{
+    config::EngineName,
+    index::{WRITE_RECORDS, open},
+};
+
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    fn bytes(&mut self, prefix: u8, random: usize, total: usize) -> Vec<u8> {
+        let mut out = vec![prefix];
+        while out.len() <= random {
+            out.extend_from_slice(&self.next().to_be_bytes());
+        }
+        out.resize(total, 7);
+        out
+    }
+}
+
+fn memory(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|l| l.starts_with(field)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0) / 1_024
+}
+
+fn disk(dir: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|e| if e.path().is_dir() { disk(&e.path()) } else { e.metadata().map_or(0, |m| m.len()) }).sum()
+}
+
+fn one(name: EngineName, records: usize, write: usize) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let opened = open(dir.path(), name, |_| true).expect("an empty index");
+    let mut rng = Rng(1);
+    let start = Instant::now();
+    for _ in 0..records / write {
+        let mut pairs = Vec::with_capacity(2 * write);
+        for _ in 0..write {
+            pairs.push((rng.bytes(b'r', 32, 41), rng.bytes(0, 30, 34)));
+            pairs.push((rng.bytes(b'k', 16, 41), rng.bytes(0, 32, 33)));
+        }
+        pairs.sort_unstable();
+        opened.engine.write(pairs).expect("writes");
+    }
+    opened.engine.flush().expect("flushes");
+    let written = start.elapsed().as_secs_f64();
+    let (mut again, looked) = (Rng(1), Instant::now());
+    let lookups = (records / 10).min(100_000);
+    for _ in 0..lookups {
+        let key = again.bytes(b'r', 32, 41);
+        let _ = (again.bytes(0, 30, 34), again.bytes(b'k', 16, 41), again.bytes(0, 32, 33));
+        assert!(opened.engine.get(&key).expect("reads").is_some());
+    }
+    let lookup_rate = lookups as f64 / looked.elapsed().as_secs_f64();
+    let (peak, used) = (memory("VmHWM"), disk(dir.path()) >> 20);
+    opened.closer()();
+    drop(opened);
+    let reopened = Instant::now();
+    let again = open(dir.path(), name, |_| true).expect("opens again");
+    println!(
+        "{:6} {records:>9} records: {:>7.0} records/s, {lookup_rate:>7.0} lookups/s, {peak:>5} MiB at most, \
+         {used:>5} MiB on disk, {:.2} s to open, trusted {}",
+        name.name(),
+        records as f64 / written,
+        reopened.elapsed().as_secs_f64(),
+        again.rebuilt.is_none()
+    );
+}
+
+fn main() {
+    let args: Vec<_> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let mut numbers = args.iter().filter_map(|a| a.parse().ok());
+    let records = numbers.next().unwrap_or(200_000);
+    let write = numbers.next().unwrap_or(WRITE_RECORDS);
+    match args.first().map(String::as_str) {
+        Some("sled") => one(EngineName::Sled, records, write),
+        Some("fjall") => one(EngineName::Fjall, records, write),
+        _ => {
+            let program = std::env::current_exe().expect("this program");
+            for engine in ["sled", "fjall"] {
+                let run = Command::new(&program).args([engine, &records.to_string(), &write.to_string()]).status();
+                assert!(run.is_ok_and(|s| s.success()), "{engine} failed");
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Nodes as processes: start, stop, kill, and what the system says of them.
+
+use super::{Federation, PROGRAM, poll, seconds};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write as _,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// Stands in a node's log file before the output of each start.
+const START: &str = "---- start ----";
+
+impl Federation {
+    fn processes(&self) -> MutexGuard<'_, BTreeMap<String, Child>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a node and waits until it says that it is ready.
+    pub(crate) fn start(&self, division: &str) {
+        self.spawn(division);
+        self.ready(division);
+    }
+
+    /// Starts a node and does not wait.
+    pub(crate) fn spawn(&self, division: &str) {
+        let mut log = File::options().create(true).append(true).open(self.file(division, "node.log")).unwrap();
+        writeln!(log, "{START}").unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args(["run", "--config", &self.config(division)]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let before = self.processes().insert(division.into(), child);
+        assert!(before.is_none(), "{division} runs already");
+    }
+
+    pub(crate) fn ready(&self, division: &str) {
+        let ready = poll(READY_WITHIN, || {
+            let log = self.log(division);
+            let said = log.rsplit(START).next().is_some_and(|l| l.lines().any(|l| l.starts_with("ready ")));
+            (said || self.ended(division).is_some()).then_some(said)
+        });
+        assert_eq!(ready, Some(true), "{division} is not ready:\n{}", self.tail(division));
+    }
+
+    /// Ends a node that refuses to start, and answers how it did.
+    pub(crate) fn refused(&self, division: &str) -> i32 {
+        self.spawn(division);
+        let status = poll(seconds(20), || self.ended(division));
+        if let Some(mut child) = self.processes().remove(division) {
+            end(&mut child);
+        }
+        let code = status.and_then(|s| s.code());
+        code.unwrap_or_else(|| panic!("{division} runs, but should not:\n{}", self.tail(division)))
+    }
+
+    fn ended(&self, division: &str) -> Option<ExitStatus> {
+        self.processes().get_mut(division)?.try_wait().unwrap()
+    }
+
+    fn take(&self, division: &str) -> Child {
+        if let Some(status) = self.ended(division) {
+            panic!("{division} ended by itself ({status}):\n{}", self.tail(division));
+        }
+        self.processes().remove(division).unwrap_or_else(|| panic!("{division} does not run"))
+    }
+
+    pub(crate) fn kill9(&self, division: &str) {
+        end(&mut self.take(division));
+    }
+
+    /// SIGTERM; it has to end well, and soon.
+    pub(crate) fn stop(&self, division: &str) {
+        let mut child = self.take(division);
+        let signalled = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        let ended = poll(STOP_WITHIN, || child.try_wait().unwrap());
+        end(&mut child);
+        assert!(signalled.unwrap().success());
+        let good = ended.is_some_and(|s| s.success());
+        assert!(good, "{division} on SIGTERM: {ended:?} within {STOP_WITHIN:?}:\n{}", self.tail(division));
+    }
+
+    /// Highest and present resident memory of a node, in KiB.
+    pub(crate) fn memory_kib(&self, division: &str) -> (u64, u64) {
+        let pid = self.processes()[division].id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|l| l.strip_prefix(name)).unwrap();
+            line.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        (field("VmHWM:"), field("VmRSS:"))
+    }
+
+    /// Bytes of the journal's segments.
+    pub(crate) fn journal_bytes(&self, division: &str) -> u64 {
+        let files = fs::read_dir(self.file(division, "data/journal")).unwrap().map(|f| f.unwrap());
+        files.filter(|f| is_segment(&f.path())).map(|f| f.metadata().unwrap().len()).sum()
+    }
+
+    fn log(&self, division: &str) -> String {
+        let bytes = fs::read(self.file(division, "node.log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn tail(&self, division: &str) -> String {
+        let log = self.log(division);
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+impl Drop for Federation {
+    fn drop(&mut self) {
+        self.processes().values_mut().for_each(end);
+        if std::thread::panicking() {
+            for m in &self.members {
+                eprintln!("==== log of {} ends with ====\n{}", m.division, self.tail(&m.division));
+            }
+        }
+    }
+}
+
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn is_segment(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "seg")
+}
