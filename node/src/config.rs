@@ -267,6 +267,25 @@ mod tests {
     }
 
     #[test]
+    fn the_example_configs_are_read() {
+        for (name, engine) in
+            [("county", EngineName::Sled), ("city", EngineName::Fjall), ("province", EngineName::Fjall)]
+        {
+            let path = format!("{}/../deploy/config/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+            let c = Config::load(Path::new(&path)).unwrap();
+            assert_eq!(c.index.engine, engine, "{name}");
+            // The commented token is an example too.
+            let text = std::fs::read_to_string(&path).unwrap();
+            let uncommented: String = text
+                .lines()
+                .map(|l| l.strip_prefix("# ").filter(|l| l.starts_with("[[token") || l.contains(" = \"")).unwrap_or(l))
+                .map(|l| format!("{l}\n"))
+                .collect();
+            assert!(uncommented.parse::<toml::Table>().is_ok(), "{name}: {uncommented}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (more, expected) in [
             ("[listen]\nhttps = \"1\"", "https"),

@@ -39,7 +39,21 @@ pub(super) async fn run(args: ExportArgs) -> Result<Exit, Failure> {
         }
     }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    client.get_pieces(&path, |piece| out.write_all(piece)).await?;
-    out.flush().map_err(Failure::failed)?;
-    Ok(Exit::Done)
+    let mut gone = false;
+    let result = client
+        .get_pieces(&path, |piece| {
+            let written = out.write_all(piece);
+            gone = matches!(&written, Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe);
+            written
+        })
+        .await;
+    // Whoever reads our output may have seen enough (`| head`).
+    if gone {
+        return Ok(Exit::Done);
+    }
+    result?;
+    match out.flush() {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::failed(e)),
+        _ => Ok(Exit::Done),
+    }
 }

@@ -6,6 +6,10 @@ use std::path::Path;
 
 /// Block cache in bytes.
 const CACHE_BYTES: u64 = 32 << 20;
+/// Bytes in memory that are not in a table yet.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+/// What an open may have to replay.
+const JOURNAL_BYTES: u64 = 64 << 20;
 
 pub(super) struct Fjall {
     db: Database,
@@ -20,9 +24,12 @@ impl std::fmt::Debug for Fjall {
 
 impl Fjall {
     pub(super) fn open(dir: &Path) -> Result<Self, EngineError> {
-        let open = Database::builder(dir).cache_size(CACHE_BYTES).worker_threads(1).open();
+        let open =
+            Database::builder(dir).cache_size(CACHE_BYTES).max_journaling_size(JOURNAL_BYTES).worker_threads(2).open();
         let db = open.map_err(EngineError::of)?;
-        let pairs = db.keyspace("index", KeyspaceCreateOptions::default).map_err(EngineError::of)?;
+        let pairs = db
+            .keyspace("index", || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
+            .map_err(EngineError::of)?;
         Ok(Self { db, pairs })
     }
 }
