@@ -1,14 +1,15 @@
 //! The Tally daemon, as a library for its binary and for the simulation.
 
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod console;
 pub mod daemon;
-pub mod demo;
 pub mod index;
 pub mod intake;
 pub mod journal;
 pub mod keyfile;
 pub mod link;
+pub mod mail;
 pub mod replica;
 pub mod view;

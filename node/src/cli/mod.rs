@@ -7,10 +7,9 @@ macro_rules! outln {
         let _ = writeln!(std::io::stdout(), $($text)*);
     }};
 }
-pub(crate) use outln;
-
 mod charter;
 mod client;
+mod demo;
 mod export;
 mod ingest;
 mod keygen;
@@ -22,7 +21,6 @@ pub(crate) use keygen::{authority_signer, epoch_block};
 use crate::{
     config::{Config, ConfigError},
     daemon::{self, StartError},
-    demo,
 };
 use clap::{Args, Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};

@@ -12,11 +12,11 @@ pub use socket::{bind, connect};
 
 use crate::{
     config::Token,
-    daemon::mail::{Mail, Mailbox},
     index::{Engine, Progress},
     intake::Intake,
     journal::Reader,
     link::Trust,
+    mail::{Mail, Mailbox},
     view::status::{Around, Status},
 };
 use axum::{

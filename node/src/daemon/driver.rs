@@ -4,13 +4,11 @@
 //! the core, and only then let anything out. One owner, one flush for all logs, and nothing is said before it is on
 //! disk (I2).
 
-use super::{
-    clock::now_ms,
-    mail::{Mail, Mailbox},
-};
 use crate::{
+    clock::now_ms,
     journal::{Journal, JournalError},
-    link::{LinkHandle, LinkOut, Trust},
+    link::Trust,
+    mail::{LinkOut, Mail, Mailbox, Outbox},
     replica::{Disk as _, Event, Input, LinkId, NotSealed, Output, Replica, Ticket},
 };
 use std::{
@@ -60,7 +58,7 @@ type SealReply = oneshot::Sender<Result<(u64, u64), NotSealed>>;
 
 #[derive(Default)]
 struct Waiting {
-    links: HashMap<LinkId, LinkHandle>,
+    links: HashMap<LinkId, Outbox>,
     seals: HashMap<Ticket, SealReply>,
     charters: HashMap<Ticket, oneshot::Sender<Result<u64, String>>>,
     tickets: u64,
@@ -131,8 +129,8 @@ impl Driver {
                 self.replica.handle(now, input, out);
                 return room;
             }
-            Mail::LinkUp { link, handle, input } => {
-                waiting.links.insert(link, handle);
+            Mail::LinkUp { link, outbox, input } => {
+                waiting.links.insert(link, outbox);
                 self.replica.handle(now, input, out);
             }
             Mail::Seal { records, reply } => {
@@ -167,8 +165,8 @@ impl Driver {
 
     fn let_out(&mut self, waiting: &mut Waiting, output: Output) {
         let send = |link: &LinkId, out| {
-            if let Some(handle) = waiting.links.get(link) {
-                handle.send(out);
+            if let Some(outbox) = waiting.links.get(link) {
+                outbox.send(out);
             }
         };
         match output {

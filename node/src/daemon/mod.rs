@@ -1,10 +1,8 @@
 //! The daemon: all wiring. It reads as the plan of a node's life: keys, journal, core, index, links, surfaces, and the
 //! way down in the opposite order.
 
-pub mod clock;
 mod driver;
 mod logging;
-pub mod mail;
 
 use crate::{
     config::Config,
@@ -14,11 +12,11 @@ use crate::{
     journal::{Found, Journal, Reader},
     keyfile,
     link::{Dial, LinkContext, Trust, dial, endpoint, listen},
+    mail::{Mail, Mailbox},
     replica::{Input, NotSealed, RecoverError, Recovered, Replica},
 };
 use anyhow::Context as _;
 use driver::Driver;
-use mail::{Mail, Mailbox};
 use std::{
     fs::{self, File},
     path::Path,

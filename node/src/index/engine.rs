@@ -1,7 +1,6 @@
 //! What an index engine has to do: get, scan, write atomically, flush. One conformance suite for all.
 
-use crate::config::EngineName;
-use std::{fmt::Debug, path::Path, sync::Arc};
+use std::fmt::Debug;
 
 /// An engine's own words.
 #[derive(Debug, thiserror::Error)]
@@ -44,17 +43,11 @@ pub trait Engine: Debug + Send + Sync {
     fn flush(&self) -> Result<(), EngineError>;
 }
 
-/// Opens an engine in `dir`, made if missing. May panic inside the engine: the caller catches.
-pub(super) fn open_engine(name: EngineName, dir: &Path) -> Result<Arc<dyn Engine>, EngineError> {
-    Ok(match name {
-        EngineName::Sled => Arc::new(super::sled_engine::Sled::open(dir)?),
-        EngineName::Fjall => Arc::new(super::fjall_engine::Fjall::open(dir)?),
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::open::open_engine, *};
+    use crate::config::EngineName;
+    use std::sync::Arc;
 
     fn both(check: impl Fn(&dyn Fn() -> Arc<dyn Engine>)) {
         for name in [EngineName::Sled, EngineName::Fjall] {

@@ -6,8 +6,10 @@
 
 use super::{
     Engine,
-    engine::{EngineError, open_engine},
+    engine::EngineError,
     entry::{STATE_KEY, State},
+    fjall_engine::Fjall,
+    sled_engine::Sled,
 };
 use crate::config::EngineName;
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,14 @@ pub struct Opened {
     pub(super) state: State,
     dir: PathBuf,
     name: EngineName,
+}
+
+/// Opens an engine in `dir`, made if missing. May panic inside the engine: the caller catches.
+pub(super) fn open_engine(name: EngineName, dir: &Path) -> Result<Arc<dyn Engine>, EngineError> {
+    Ok(match name {
+        EngineName::Sled => Arc::new(Sled::open(dir)?),
+        EngineName::Fjall => Arc::new(Fjall::open(dir)?),
+    })
 }
 
 fn boot_id() -> String {

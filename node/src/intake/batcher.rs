@@ -3,8 +3,8 @@
 //! Runs on a thread of its own, because the answer "is this a duplicate" may need the disk.
 
 use crate::{
-    daemon::mail::{Mail, Mailbox},
     index::{Known, Progress},
+    mail::{Mail, Mailbox},
     replica::NotSealed,
 };
 use std::{

@@ -1,7 +1,7 @@
 //! Calling the parent, again and again, with growing and jittered pauses.
 
 use super::{LinkContext, SETUP, run::run, tls};
-use crate::{daemon::mail::Mail, replica::Input};
+use crate::{mail::Mail, replica::Input};
 use std::time::{Duration, Instant};
 use tally_protocol::ids::Division;
 

@@ -7,11 +7,9 @@ mod tls;
 
 pub use dial::{Dial, dial};
 pub use listen::listen;
-pub use run::{LinkHandle, LinkOut};
 pub use tls::Trust;
 
-use crate::daemon::mail::Mailbox;
-use crate::journal::Reader;
+use crate::{journal::Reader, mail::Mailbox};
 use std::{
     net::{SocketAddr, UdpSocket},
     sync::{

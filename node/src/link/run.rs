@@ -2,7 +2,7 @@
 
 use super::{LinkContext, SETUP};
 use crate::{
-    daemon::mail::Mail,
+    mail::{LinkOut, Mail, Outbox},
     replica::{Input, LinkId},
 };
 use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
@@ -10,44 +10,15 @@ use tally_protocol::{
     ids::LogId,
     limits::{BATCH_BYTES_MAX, CONTROL_BYTES_MAX, PUSH_WINDOW},
     log::Place,
-    wire::{Control, Refusal, STREAM_OPEN_BYTES_MAX, StreamOpen},
+    wire::{Control, STREAM_OPEN_BYTES_MAX, StreamOpen},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     task::JoinSet,
 };
 
-/// Messages that may wait for a link. A peer that lets more pile up is closed.
-const OUT_QUEUE: usize = 4_096;
 /// Control before batches, whatever is queued.
 const CONTROL_PRIORITY: i32 = 10;
-
-/// Something for a link to send.
-#[derive(Debug)]
-pub enum LinkOut {
-    /// A control message.
-    Control(Control),
-    /// A batch, from its place in the journal.
-    Push(LogId, Place),
-    /// Say goodbye.
-    Close(Refusal, String),
-}
-
-/// The driver's end of a link.
-#[derive(Debug, Clone)]
-pub struct LinkHandle {
-    out: mpsc::Sender<LinkOut>,
-    connection: quinn::Connection,
-}
-
-impl LinkHandle {
-    /// Queues something; a link whose queue is full is closed, for it is too slow to be served.
-    pub fn send(&self, out: LinkOut) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.out.try_send(out) {
-            self.connection.close(0_u8.into(), b"too slow");
-        }
-    }
-}
 
 /// Runs a link until it ends. `input` tells the core that it is up.
 pub(super) async fn run(
@@ -57,9 +28,8 @@ pub(super) async fn run(
     control: (quinn::SendStream, quinn::RecvStream),
     input: Input,
 ) {
-    let (out, queue) = mpsc::channel(OUT_QUEUE);
-    let handle = LinkHandle { out, connection: connection.clone() };
-    if context.mailbox.send(Mail::LinkUp { link, handle, input }).await.is_err() {
+    let (outbox, queue, too_slow) = Outbox::new();
+    if context.mailbox.send(Mail::LinkUp { link, outbox, input }).await.is_err() {
         return;
     }
     let (send, receive) = control;
@@ -67,7 +37,10 @@ pub(super) async fn run(
     tasks.spawn(write_out(context.clone(), link, connection.clone(), send, queue));
     tasks.spawn(read_control(context.clone(), link, receive));
     tasks.spawn(accept_streams(context.clone(), link, connection.clone()));
-    connection.closed().await;
+    tokio::select! {
+        _ = connection.closed() => {}
+        () = too_slow.notified() => connection.close(0_u8.into(), b"too slow"),
+    }
     // The reader may still hold messages that had arrived: let it hand them over.
     let _ = tokio::time::timeout(Duration::from_millis(200), async {
         while !tasks.is_empty() {

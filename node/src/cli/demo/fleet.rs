@@ -20,7 +20,7 @@ use tally_protocol::{
 use tally_topology::signed;
 
 /// Nodes of the plan, with their names; the demo uses some of them.
-const NODES: &str = include_str!("../../data/nodes-fujian.csv");
+const NODES: &str = include_str!("../../../data/nodes-fujian.csv");
 const FEDERATION: &str = "demo.tally.example";
 const PROVINCE: &str = "350000";
 const CITIES: [&str; 2] = ["350100", "350200"];

@@ -6,7 +6,7 @@ mod sample;
 mod words;
 
 use crate::{
-    cli::{Exit, Failure, block_on, outln},
+    cli::{Exit, Failure, block_on},
     view::{
         screen::{count, pad},
         status::Status,
@@ -29,7 +29,7 @@ const REDRAW: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(900);
 
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(super) struct DemoArgs {
     /// Folder for the nodes; kept afterwards, and can be used again (default: a new one in the system's temporary folder).
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -51,7 +51,7 @@ pub struct DemoArgs {
 ///
 /// # Errors
 /// [`Failure`] when a node does not start or records cannot be handed in.
-pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
+pub(super) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     let max = counties_max();
     if !(1..=max).contains(&args.counties) {
         return Err(Failure::new(Exit::Usage, format!("--counties: 1 to {max}")));

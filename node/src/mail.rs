@@ -1,7 +1,7 @@
-//! What may be put into the driver's mailbox, and how.
+//! Between the driver and everybody else: its mailbox, and the outboxes of links.
 
 use crate::{
-    link::LinkHandle,
+    clock::now_ms,
     replica::{Input, LinkId, NotSealed, Replica},
 };
 use std::{
@@ -12,11 +12,53 @@ use std::{
     },
     time::Duration,
 };
-use tally_protocol::record::Record;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tally_protocol::{
+    ids::LogId,
+    log::Place,
+    record::Record,
+    wire::{Control, Refusal},
+};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 /// Messages that may wait for the driver. Batches are bounded by bytes before they come here.
 const MAILBOX: usize = 256;
+
+/// Messages that may wait for a link. A peer that lets more pile up is closed.
+const OUTBOX: usize = 4_096;
+
+/// Something for a link to send.
+#[derive(Debug)]
+pub enum LinkOut {
+    /// A control message.
+    Control(Control),
+    /// A batch, from its place in the journal.
+    Push(LogId, Place),
+    /// Say goodbye.
+    Close(Refusal, String),
+}
+
+/// The driver's end of a link.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    out: mpsc::Sender<LinkOut>,
+    too_slow: Arc<Notify>,
+}
+
+impl Outbox {
+    /// An outbox, the end that the link reads, and what tells it that it is too slow to be served.
+    pub fn new() -> (Self, mpsc::Receiver<LinkOut>, Arc<Notify>) {
+        let (out, read) = mpsc::channel(OUTBOX);
+        let too_slow = Arc::new(Notify::new());
+        (Self { out, too_slow: too_slow.clone() }, read, too_slow)
+    }
+
+    /// Queues something, never waits.
+    pub fn send(&self, out: LinkOut) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.out.try_send(out) {
+            self.too_slow.notify_one();
+        }
+    }
+}
 
 /// A question that the driver answers between two rounds.
 pub type Question = Box<dyn FnOnce(&Replica, u64) + Send>;
@@ -30,7 +72,7 @@ pub enum Mail {
         /// Its name.
         link: LinkId,
         /// Its sending end.
-        handle: LinkHandle,
+        outbox: Outbox,
         /// For the core.
         input: Input,
     },
@@ -119,11 +161,11 @@ impl Mailbox {
     /// How long the parent has asked to be left alone.
     pub fn parent_busy(&self) -> Duration {
         let until = self.busy_until_ms.load(Ordering::Relaxed);
-        Duration::from_millis(until.saturating_sub(super::clock::now_ms())).min(Duration::from_secs(300))
+        Duration::from_millis(until.saturating_sub(now_ms())).min(Duration::from_secs(300))
     }
 
     /// The parent has asked to be left alone until then, POSIX milliseconds.
-    pub(super) fn set_parent_busy(&self, until_ms: u64) {
+    pub fn set_parent_busy(&self, until_ms: u64) {
         self.busy_until_ms.store(until_ms, Ordering::Relaxed);
     }
 }
