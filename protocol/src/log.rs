@@ -32,6 +32,8 @@ pub struct Receipt {
     pub size: u64,
     /// When the holder signed, POSIX seconds.
     pub time: u64,
+    /// Epoch of the holder whose key signed.
+    pub epoch: u32,
     /// The signature line, as received.
     pub line: String,
 }
@@ -225,7 +227,7 @@ mod tests {
         log.took(4, whole.tree().clone(), 0, String::new(), Place { segment: 1, offset: 0 });
         assert_eq!(log.gaps(), [(0, 4)]);
         let d = Division::try_from(350_100).unwrap();
-        let receipt = |size| Receipt { size, time: size, line: String::new() };
+        let receipt = |size| Receipt { size, time: size, epoch: 1, line: String::new() };
         assert!(log.receipt(d, receipt(5)));
         assert!(!log.receipt(d, receipt(5)));
         assert!(!log.receipt(d, receipt(4)));

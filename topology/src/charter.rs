@@ -120,6 +120,7 @@ pub struct Charter {
     version: u64,
     nodes: BTreeMap<Division, Node>,
     covered: BTreeMap<Division, Division>,
+    by_parent: BTreeMap<Division, Vec<Division>>,
     by_link: BTreeMap<[u8; 32], LogId>,
 }
 
@@ -151,6 +152,7 @@ impl Charter {
             version: document.version,
             nodes: BTreeMap::new(),
             covered: BTreeMap::new(),
+            by_parent: BTreeMap::new(),
             by_link: BTreeMap::new(),
         };
         let mut public = BTreeSet::new();
@@ -244,6 +246,7 @@ impl Charter {
             if above.addresses.is_empty() {
                 return wrong(format!("node {parent} has children, so it needs an address"));
             }
+            self.by_parent.entry(parent).or_default().push(d);
         }
         for node in self.nodes.values() {
             for c in &node.covers {
@@ -285,7 +288,8 @@ impl Charter {
 
     /// Nodes that report to `division`, in order.
     pub fn children(&self, division: Division) -> impl Iterator<Item = &Node> {
-        self.nodes.values().filter(move |n| n.parent == Some(division))
+        let children = self.by_parent.get(&division).map_or(&[][..], Vec::as_slice);
+        children.iter().filter_map(|d| self.nodes.get(d))
     }
 
     /// The node at which records of `division` enter: its own, or the one that covers it.

@@ -40,12 +40,14 @@ use tally_protocol::{
     limits::CHARTER_BYTES_MAX,
     log::Place,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 /// An answer that needs the index waits so long for it to catch up.
 const INDEX_PATIENCE: Duration = Duration::from_secs(10);
 /// Exports at the same time; each reads the disk.
 const EXPORTS: usize = 2;
+/// Uploads at the same time; each holds a few megabytes.
+pub const UPLOADS: usize = 16;
 
 /// What the handlers use.
 #[derive(Debug, Clone)]
@@ -74,6 +76,8 @@ pub struct App {
     pub tokens: Arc<Vec<Token>>,
     /// Exports running.
     pub exports: Arc<AtomicUsize>,
+    /// Room for uploads.
+    pub uploads: Arc<Semaphore>,
 }
 
 impl App {

@@ -1,6 +1,6 @@
 //! `POST /v1/records`: NDJSON in, streaming, answered when everything accepted is durable.
 
-use super::{App, problem::Problem};
+use super::{App, UPLOADS, problem::Problem};
 use crate::intake::{ChunkError, ChunkResult, Door, Finding, Lines, read_line};
 use crate::replica::NotSealed;
 use axum::{
@@ -87,6 +87,10 @@ pub(super) async fn post(
         let detail = "the node's disk is nearly full; its operator has been told";
         return Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", detail).retry(60));
     }
+    let Ok(_room) = app.uploads.clone().try_acquire_owned() else {
+        let detail = format!("{UPLOADS} uploads are running already; send it again in a moment");
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", &detail).retry(2));
+    };
     let log = app.trust.charter().charter().federation().origin(app.own);
     let answer = Answer { log, ..Answer::default() };
     let mut request =

@@ -25,7 +25,10 @@ use std::{
 };
 use tally_protocol::{keys::NodeKeys, log::Place};
 use tally_topology::signed::SignedCharter;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
 
 /// A stop ends after this long, whatever still hangs.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
@@ -224,6 +227,7 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
         own,
         tokens: Arc::new(config.token.clone()),
         exports: Arc::default(),
+        uploads: Arc::new(Semaphore::new(console::UPLOADS)),
     };
     let mut tasks = JoinSet::new();
     surfaces(config, app, &stopping, &mut tasks).await?;

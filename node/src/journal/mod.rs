@@ -17,7 +17,7 @@ use scan::Step;
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Seek, SeekFrom, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 use tally_protocol::log::Place;
@@ -129,7 +129,10 @@ impl Journal {
                 }
             }
             match after_end {
-                Some(tail) if last => found.cut_bytes += tail.bytes,
+                Some(tail) if last => {
+                    keep_aside(dir, &file, &tail).map_err(at(&path, "a torn tail cannot be kept aside"))?;
+                    found.cut_bytes += tail.bytes;
+                }
                 Some(tail) => found.damage.push(tail),
                 None => {}
             }
@@ -238,6 +241,13 @@ impl Disk for Journal {
     fn flush(&mut self) -> Result<(), JournalError> {
         self.sync()
     }
+}
+
+/// A torn tail was never confirmed, unless the disk lied: its bytes stay beside the segment, for people.
+fn keep_aside(dir: &Path, file: &File, tail: &Damage) -> io::Result<()> {
+    let mut bytes = vec![0; usize::try_from(tail.bytes).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, tail.offset)?;
+    fs::write(dir.join(format!("{:08}-{}.cut", tail.segment, tail.offset)), bytes)
 }
 
 fn segment_head(segment: u32) -> [u8; 16] {

@@ -58,6 +58,8 @@ fn a_torn_tail_is_cut_and_writing_goes_on() {
     file.set_len(places[9].offset + 70).unwrap();
     let (seen, found, _) = sizes(dir.path(), SEGMENT_BYTES);
     assert_eq!((seen.len(), found.cut_bytes), (9, 70));
+    let aside = dir.path().join(format!("00000001-{}.cut", places[9].offset));
+    assert_eq!(fs::metadata(aside).unwrap().len(), 70);
     let (mut journal, _) = Journal::open(dir.path(), |_| {}).unwrap();
     assert_eq!(journal.append(&[receipt(10)]).unwrap(), [places[9]]);
     journal.flush().unwrap();

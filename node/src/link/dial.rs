@@ -38,8 +38,9 @@ pub async fn dial(dial: Dial) {
         let started = Instant::now();
         let address = addresses.get(turn % addresses.len().max(1)).cloned().unwrap_or_default();
         turn += 1;
-        if let Err(Ended { reason, refused }) = call(&dial, parent, &address).await {
-            let input = Input::DialFailed { reason: format!("{parent} at {address}: {reason}"), refused };
+        if let Err(Ended { reason, refused, linked }) = call(&dial, parent, &address).await {
+            let reason = format!("{parent} at {address}: {reason}");
+            let input = Input::DialFailed { reason, refused, linked };
             if dial.context.mailbox.send(Mail::Core(input, None)).await.is_err() {
                 return;
             }
@@ -66,11 +67,13 @@ struct Ended {
     reason: String,
     /// The parent does not admit this node's key.
     refused: bool,
+    /// There was a link.
+    linked: bool,
 }
 
 impl From<String> for Ended {
     fn from(reason: String) -> Self {
-        Self { reason, refused: false }
+        Self { reason, refused: false, linked: false }
     }
 }
 
@@ -97,9 +100,9 @@ async fn call(dial: &Dial, parent: Division, address: &str) -> Result<(), Ended>
     match connection.close_reason() {
         Some(quinn::ConnectionError::ConnectionClosed(c)) if c.to_string().contains("handshake") => {
             let reason = "the parent does not admit this node's key: is the charter there and here the same?";
-            Err(Ended { reason: reason.into(), refused: true })
+            Err(Ended { reason: reason.into(), refused: true, linked: false })
         }
-        Some(e) => Err(e.to_string().into()),
-        None => Err("the link ended".to_owned().into()),
+        Some(e) => Err(Ended { reason: e.to_string(), refused: false, linked: true }),
+        None => Err(Ended { reason: "the link ended".into(), refused: false, linked: true }),
     }
 }

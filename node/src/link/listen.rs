@@ -16,6 +16,12 @@ pub async fn listen(endpoint: quinn::Endpoint, context: LinkContext) {
         tokio::select! {
             incoming = endpoint.accept() => match incoming {
                 Some(incoming) => {
+                    // Under pressure a caller has to show first that it can be reached at its address.
+                    let pressed = handshakes.available_permits() < HANDSHAKES / 2;
+                    if pressed && !incoming.remote_address_validated() && incoming.may_retry() {
+                        let _ = incoming.retry();
+                        continue;
+                    }
                     links.spawn(accept(incoming, context.clone(), handshakes.clone()));
                 }
                 None => return,

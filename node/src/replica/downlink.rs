@@ -10,6 +10,9 @@ use tally_protocol::{
 };
 use tally_topology::admit::{AdmitError, admit};
 
+/// Refused logs that are remembered for a child; one with more is not making mistakes.
+const REJECTED_MAX: usize = 256;
+
 impl Replica {
     pub(super) fn child_up(&mut self, now_ms: u64, link: LinkId, peer: LogId, out: &mut Vec<Output>) {
         self.links.insert(link, peer.division);
@@ -67,7 +70,9 @@ impl Replica {
             return;
         }
         // Welcomes are spread out: a frontier exchange for each child of a restarted parent at once would be a herd.
-        let slot = self.next_welcome_ms.max(now_ms);
+        // A slot far ahead is left over from before the clock was set back.
+        let queue = now_ms..=now_ms + 2 * WELCOME_QUEUE_MS;
+        let slot = if queue.contains(&self.next_welcome_ms) { self.next_welcome_ms } else { now_ms };
         if slot - now_ms > WELCOME_QUEUE_MS {
             let spread = u64::from(peer.code()) * 7 % 1_000;
             out.push(Output::Send { link, message: Control::Busy { retry_after_ms: slot - now_ms + spread } });
@@ -93,7 +98,7 @@ impl Replica {
                 continue;
             }
             for (holder, r) in &log.receipts {
-                let Some(holder) = self.charter().current_log(*holder) else { continue };
+                let holder = LogId { division: *holder, epoch: r.epoch };
                 let message = Control::Receipt { log: *id, size: r.size, holder, line: r.line.clone() };
                 out.push(Output::Send { link, message });
             }
@@ -237,6 +242,10 @@ impl Replica {
         let child: &mut Child = self.children.entry(peer).or_default();
         // Batches that were on their way behind a refused one are dropped without a word.
         if code == Refusal::Gap && child.rejected.contains_key(&log) {
+            return;
+        }
+        if child.rejected.len() >= REJECTED_MAX && !child.rejected.contains_key(&log) {
+            out.push(Output::Close { link, code: Refusal::Protocol, reason: "too many refused logs".into() });
             return;
         }
         child.rejected.insert(log, (code, reason.clone()));

@@ -51,6 +51,8 @@ pub enum Input {
         reason: String,
         /// It answered, and does not admit this node's key.
         refused: bool,
+        /// There was a link, which has ended.
+        linked: bool,
     },
     /// A control message.
     Control {

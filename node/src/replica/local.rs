@@ -49,7 +49,7 @@ impl Replica {
         let size = log.size();
         let text = Checkpoint { origin, size, root: log.tree().root() }.text();
         let line = note::cosign_line(&text, time, &self.keys.mirror);
-        log.receipt(me.division, tally_protocol::log::Receipt { size, time, line: line.clone() });
+        log.receipt(me.division, tally_protocol::log::Receipt { size, time, epoch: me.epoch, line: line.clone() });
         out.push(Output::Append(Append::Receipt { log: id, holder: me, size, time, line: line.clone() }));
         self.send_receipt_down(id, me, size, line, out);
     }

@@ -171,9 +171,11 @@ impl Replica {
                 }
                 self.link_down(now_ms, link);
             }
-            Input::DialFailed { reason, refused } => {
+            Input::DialFailed { reason, refused, linked } => {
                 if refused {
                     self.parent.refused = Some((Refusal::Identity, reason.clone()));
+                } else if !linked {
+                    self.parent.refused = None;
                 }
                 self.parent.trouble = Some(reason);
             }
@@ -338,3 +340,6 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

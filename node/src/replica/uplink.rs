@@ -216,7 +216,8 @@ impl Replica {
         let Some(up) = self.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
         for id in within {
             let Some(log) = self.logs.get(&id) else { continue };
-            // A frozen log is pushed as far as it goes, so that a parent that lost it gets it back. Where the parent was ahead, pushing starts once this node has caught up with it.
+            // A frozen log is pushed as far as it goes, so that a parent that lost it gets it back. Where the parent
+            // was ahead, pushing starts once this node has caught up with it.
             let from = up.ahead.get(&id).copied().unwrap_or(0);
             if log.size() >= from && log.root_at(from).is_some() {
                 up.pushes.entry(id).or_insert_with(|| Push::from(from));
@@ -305,10 +306,12 @@ impl Replica {
         let above = holder.division != self.me() && charter.is_within(self.me(), holder.division);
         let Some(key) = charter.epoch(holder).map(|e| e.mirror.clone()).filter(|_| above) else { return };
         let origin = charter.federation().origin(id);
-        let Some(log) = self.logs.get_mut(&id) else { return };
+        let ours = charter.is_within(id.division, self.me()) && charter.epoch(id).is_some();
         // Not known here yet: after this disk was set back, the receipt comes before the records.
-        let Some(root) = log.root_at(size).filter(|_| size > 0) else {
-            self.early.insert((id, holder), (size, line.to_owned()));
+        let Some(root) = self.logs.get(&id).and_then(|l| l.root_at(size)).filter(|_| size > 0) else {
+            if ours && self.logs.get(&id).is_none_or(|l| l.size() < size) {
+                self.early.insert((id, holder), (size, line.to_owned()));
+            }
             return;
         };
         let text = Checkpoint { origin, size, root }.text();
@@ -318,8 +321,8 @@ impl Replica {
             self.parent.last_ack_ms = Some(now_ms);
             self.parent.rejected.remove(&id);
         }
-        let receipt = Receipt { size, time, line: line.to_owned() };
-        if log.receipt(holder.division, receipt) {
+        let receipt = Receipt { size, time, epoch: holder.epoch, line: line.to_owned() };
+        if self.logs.get_mut(&id).is_some_and(|log| log.receipt(holder.division, receipt)) {
             let line = line.to_owned();
             out.push(Output::Append(Append::Receipt { log: id, holder, size, time, line: line.clone() }));
             self.send_receipt_down(id, holder, size, line, out);
