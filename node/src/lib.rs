@@ -12,4 +12,5 @@ pub mod keyfile;
 pub mod link;
 pub mod mail;
 pub mod replica;
+pub mod verify;
 pub mod view;

@@ -14,6 +14,7 @@ mod export;
 mod ingest;
 mod keygen;
 mod status;
+mod verify;
 
 pub use client::{Client, ClientError};
 pub(crate) use keygen::{authority_signer, epoch_block};
@@ -45,6 +46,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Write the records that a node holds as NDJSON.
     Export(export::ExportArgs),
+    /// Read the journal from the disk and name everything that does not hold.
+    Verify(verify::VerifyArgs),
     /// Make a node's secret, the authority's, or a token.
     Keygen(keygen::KeygenArgs),
     /// Write, check, sign, show or load a charter.
@@ -90,6 +93,8 @@ pub enum Exit {
     Usage = 2,
     /// Done, something to look at.
     Look = 3,
+    /// Damage was found.
+    Differences = 4,
     /// Not admitted, or not allowed.
     NotAdmitted = 6,
     /// The node does not answer.
@@ -164,6 +169,7 @@ pub fn main() -> ExitCode {
         Command::Ingest(args) => block_on(ingest::run(args)),
         Command::Status(args) => block_on(status::run(args)),
         Command::Export(args) => block_on(export::run(args)),
+        Command::Verify(args) => block_on(verify::run(args)),
         Command::Keygen(args) => keygen::run(&args),
         Command::Charter(command) => charter::run(command),
     };

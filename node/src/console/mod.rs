@@ -6,6 +6,7 @@ mod metrics;
 mod problem;
 mod records;
 mod socket;
+mod verify;
 
 pub use records::Answer;
 pub use socket::{bind, connect};
@@ -76,6 +77,8 @@ pub struct App {
     pub tokens: Arc<Vec<Token>>,
     /// Exports running.
     pub exports: Arc<AtomicUsize>,
+    /// A verify is running.
+    pub verifying: Arc<AtomicBool>,
     /// Room for uploads.
     pub uploads: Arc<Semaphore>,
 }
@@ -112,6 +115,7 @@ impl App {
 pub fn admin(app: App) -> Router {
     let operator = Router::new()
         .route("/v1/charter", post(load_charter).layer(DefaultBodyLimit::max(CHARTER_BYTES_MAX)))
+        .route("/v1/verify", get(verify::verify))
         .route("/v1/records", post(records::post).layer(DefaultBodyLimit::disable()));
     operator.merge(open_routes()).merge(read_routes()).fallback(not_found).with_state(app)
 }

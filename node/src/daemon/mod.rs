@@ -227,6 +227,7 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
         own,
         tokens: Arc::new(config.token.clone()),
         exports: Arc::default(),
+        verifying: Arc::default(),
         uploads: Arc::new(Semaphore::new(console::UPLOADS)),
     };
     let mut tasks = JoinSet::new();

@@ -9,11 +9,10 @@ mod reader;
 mod scan;
 
 pub use frame::Meta;
-pub use reader::{Frame, ReadError, Reader};
-pub use scan::{Damage, DamageKind};
+pub use reader::{Frame, ReadError, Reader, Walk};
+pub use scan::{Damage, DamageKind, Step};
 
 use crate::replica::{Append, Disk, Recovered};
-use scan::Step;
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Seek, SeekFrom, Write},

@@ -52,6 +52,33 @@ pub struct Frame {
     pub next: Place,
 }
 
+/// A walk through one segment, frame by frame, over damage; bodies are not read.
+#[derive(Debug)]
+pub struct Walk {
+    file: Arc<File>,
+    segment: u32,
+    at: u64,
+    len: u64,
+}
+
+impl Walk {
+    /// The next frame or damaged place; `None` at the end.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn step(&mut self) -> io::Result<Option<Step>> {
+        let mut scan = Scan::within(&self.file, self.segment, self.at, self.len);
+        let step = scan.step(false)?;
+        self.at = scan.at();
+        Ok(step)
+    }
+
+    /// Where the next step starts.
+    pub fn offset(&self) -> u64 {
+        self.at
+    }
+}
+
 /// Reads frames. Cheap to clone; clones share their open files.
 #[derive(Debug, Clone)]
 pub struct Reader {
@@ -76,6 +103,24 @@ impl Reader {
         }
         files.insert(segment, file.clone());
         Ok(file)
+    }
+
+    /// Walks through a segment, as far as `until`; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn walk(&self, segment: u32, until: Place) -> io::Result<Option<Walk>> {
+        // Opened anew: what a descriptor still shows of a deleted file is not on the disk.
+        let file = match File::open(segment_path(&self.dir, segment)) {
+            Ok(file) => Arc::new(file),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let mut len = file.metadata()?.len();
+        if segment == until.segment {
+            len = len.min(until.offset);
+        }
+        Ok(Some(Walk { file, segment, at: FIRST_FRAME, len }))
     }
 
     /// The frame at `place`, checked whole.

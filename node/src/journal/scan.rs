@@ -30,7 +30,7 @@ pub enum DamageKind {
 
 /// One step of a scan.
 #[derive(Debug)]
-pub(super) enum Step {
+pub enum Step {
     /// A whole frame (of which the body was checked only if that was asked for).
     Frame {
         /// What it says.
@@ -54,6 +54,16 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
+    /// From `from` to `len` of a file that may be longer.
+    pub(super) fn within(file: &'a File, segment: u32, from: u64, len: u64) -> Self {
+        Self { file, segment, at: from, len }
+    }
+
+    /// Where the next step starts.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
     pub(super) fn new(file: &'a File, segment: u32, from: u64) -> io::Result<Self> {
         Ok(Self { file, segment, at: from, len: file.metadata()?.len() })
     }

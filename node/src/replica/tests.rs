@@ -75,7 +75,7 @@ fn round(replica: &mut Replica, now: u64, input: Input) -> Vec<Output> {
 }
 
 fn call(city: &mut Replica, now: u64, code: u32) -> Vec<Control> {
-    let (link, peer) = (LinkId(u64::from(code) << 32 | now % 1_000_000), keys(code).node);
+    let (link, peer) = (LinkId((u64::from(code) << 32) | (now % 1_000_000)), keys(code).node);
     let hello = Hello {
         version_min: 1,
         version_max: 1,
