@@ -44,6 +44,7 @@ fn one(name: EngineName, records: usize, write: usize) {
     let opened = open(dir.path(), name, |_| true).expect("an empty index");
     let mut rng = Rng(1);
     let start = Instant::now();
+    let (mut done, mut lap) = (0, Instant::now());
     for _ in 0..records / write {
         let mut pairs = Vec::with_capacity(2 * write);
         for _ in 0..write {
@@ -52,6 +53,16 @@ fn one(name: EngineName, records: usize, write: usize) {
         }
         pairs.sort_unstable();
         opened.engine.write(pairs).expect("writes");
+        done += write;
+        if done.is_multiple_of(1_000_000) {
+            let (million, high) = (lap.elapsed().as_secs_f64(), memory("VmHWM"));
+            eprintln!(
+                "{} at {done}: {:.0} records/s in the last million, {high} MiB at most",
+                name.name(),
+                1e6 / million
+            );
+            lap = Instant::now();
+        }
     }
     opened.engine.flush().expect("flushes");
     let written = start.elapsed().as_secs_f64();
