@@ -147,6 +147,27 @@ fn a_record_that_came_two_ways_counts_once() {
     assert!(federation.export(COUNTY, &[]).iter().all(|l| l["_tally"]["attested"].is_null()));
 }
 
+/// Produced in one county, submitted by a unit of another: either is a right door, and it is one record.
+#[test]
+fn a_record_of_two_counties_counts_once_and_is_attested_twice() {
+    let federation = Federation::running(TREE);
+    let shared = record(1, COUNTY).replacen(
+        &format!("\"submitter_division\":\"{COUNTY}\""),
+        &format!("\"submitter_division\":\"{NEIGHBOUR}\""),
+        1,
+    );
+    assert!(shared.contains(NEIGHBOUR), "{shared}");
+    for county in [COUNTY, NEIGHBOUR] {
+        let (code, answer) = federation.ingest(county, &shared);
+        assert!(code == 0 && answer["accepted"] == 1, "{answer}");
+    }
+    federation.wait_converged(ALL, seconds(60));
+    assert_eq!(federation.count(CITY), 1);
+    let lines = federation.export(CITY, &[]);
+    let logs: Vec<_> = list(&lines[0]["_tally"]["attested"]).iter().map(|a| a["log"].as_str().unwrap()).collect();
+    assert_eq!((lines.len(), logs), (1, vec![&*origin(COUNTY), &*origin(NEIGHBOUR)]));
+}
+
 #[test]
 fn an_export_has_the_current_version_and_the_history() {
     let federation = Federation::running(LINE);

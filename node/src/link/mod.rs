@@ -26,6 +26,8 @@ pub const ROOM_BYTES: usize = 16 << 20;
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 const SOCKET_BUFFER: usize = 4 << 20;
+/// Guess before the first answer: a call that is lost is repeated after some three times this.
+const FIRST_RTT: Duration = Duration::from_millis(100);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(12);
 /// A peer has this long for the handshake and for opening its control stream.
@@ -68,6 +70,7 @@ fn transport() -> Arc<quinn::TransportConfig> {
         .send_window(u64::from(CONNECTION_WINDOW))
         .max_concurrent_bidi_streams(1_u8.into())
         .max_concurrent_uni_streams(4_096_u16.into())
+        .initial_rtt(FIRST_RTT)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(IDLE.try_into().ok())
         .datagram_receive_buffer_size(None);

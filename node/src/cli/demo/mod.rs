@@ -9,7 +9,7 @@ use crate::{
     cli::{Exit, Failure, block_on},
     view::{
         screen::{count, pad},
-        status::Status,
+        status::{PeerState, Status},
     },
 };
 use clap::Args;
@@ -25,6 +25,8 @@ use tokio::task::JoinSet;
 
 /// The table is drawn this often.
 const REDRAW: Duration = Duration::from_millis(250);
+/// All links are up within this, or something is wrong.
+const LINKED_WITHIN: Duration = Duration::from_secs(60);
 /// Without agreement after this, the demo has failed.
 const PATIENCE: Duration = Duration::from_secs(900);
 
@@ -66,6 +68,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
 async fn live(args: &DemoArgs, fleet: Fleet, mut processes: Processes) -> Result<Exit, Failure> {
     processes.ready(&fleet).await?;
     eprintln!("{} nodes run, each its own process; their folders are in {}", fleet.members.len(), fleet.dir.display());
+    linked(&fleet).await?;
     let started = Instant::now();
     let mut feeding = start_feeding(args, &fleet);
     let mut fed = Fed::default();
@@ -101,6 +104,22 @@ async fn live(args: &DemoArgs, fleet: Fleet, mut processes: Processes) -> Result
     }
     tokio::task::spawn_blocking(move || processes.stop()).await.map_err(Failure::failed)?;
     Ok(if converged { Exit::Done } else { Exit::Failed })
+}
+
+/// Waits until every node has its parent: the clock starts with the first record, not with the processes.
+async fn linked(fleet: &Fleet) -> Result<(), Failure> {
+    let deadline = Instant::now() + LINKED_WITHIN;
+    loop {
+        let statuses = statuses(fleet, "/v1/status?wait=false").await?;
+        let live = |s: &Status| s.parent.as_ref().is_none_or(|p| p.state == PeerState::Live);
+        if statuses.iter().all(live) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::failed("not every node reaches its parent; see node.log in their folders"));
+        }
+        tokio::time::sleep(REDRAW / 5).await;
+    }
 }
 
 /// A few records enter at the province and the cities, the rest at the counties, all at the same time.
