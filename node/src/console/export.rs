@@ -56,7 +56,7 @@ pub(super) async fn export(
             .transpose()?,
         history: wanted.history,
     };
-    if !app.index_caught_up().await {
+    if app.index_caught_up().await.is_none() {
         let detail = "the index is being built; exports are complete only after that";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_behind", detail).retry(10));
     }

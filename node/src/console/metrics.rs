@@ -37,7 +37,7 @@ fn clamp(n: u64) -> i64 {
 }
 
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
-    let status = app.status().await?;
+    let status = app.status(None).await?;
     let mut registry = Registry::with_prefix("tally");
     let build = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     registry.register("build", "Version of the software", Info::new(build));

@@ -97,16 +97,20 @@ impl App {
         }
     }
 
-    /// Waits until the index holds everything that is durable now.
-    async fn index_caught_up(&self) -> bool {
+    /// Waits until the index holds everything that is durable now; answers up to where that is.
+    async fn index_caught_up(&self) -> Option<Place> {
         let until = *self.durable.borrow();
         let mut progress = self.progress.clone();
         let wait = progress.wait_for(|p| p.cursor >= until || p.trouble.is_some());
-        tokio::time::timeout(INDEX_PATIENCE, wait).await.is_ok_and(|r| r.is_ok_and(|p| p.trouble.is_none()))
+        let caught_up = tokio::time::timeout(INDEX_PATIENCE, wait).await;
+        caught_up.is_ok_and(|r| r.is_ok_and(|p| p.trouble.is_none())).then_some(until)
     }
 
-    async fn status(&self) -> Result<Status, Problem> {
-        let around = self.around();
+    /// The snapshot. Its counts are those of the index, which are good if it holds everything up to `as_of` (or, by
+    /// default, everything that is durable now).
+    async fn status(&self, as_of: Option<Place>) -> Result<Status, Problem> {
+        let mut around = self.around();
+        around.durable = as_of.unwrap_or(around.durable);
         self.mailbox.ask(move |r, now| Status::of(r, now, &around)).await.map_err(|_| Problem::stopping())
     }
 }
@@ -166,7 +170,7 @@ async fn healthz(State(app): State<App>) -> Response {
 
 /// Ready means: records can be taken in now, and the parent (if there is one) is linked. Names of checks only.
 async fn readyz(State(app): State<App>) -> Response {
-    let Ok(status) = app.status().await else {
+    let Ok(status) = app.status(None).await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "[-]stopping\n").into_response();
     };
     let failing = |codes: &[&str]| status.actions.iter().any(|a| codes.contains(&a.code.as_str()));
@@ -198,10 +202,8 @@ fn yes() -> bool {
 }
 
 async fn status(State(app): State<App>, Query(wanted): Query<StatusWanted>) -> Result<Json<Status>, Problem> {
-    if wanted.wait {
-        app.index_caught_up().await;
-    }
-    Ok(Json(app.status().await?))
+    let as_of = if wanted.wait { app.index_caught_up().await } else { None };
+    Ok(Json(app.status(as_of).await?))
 }
 
 async fn show_charter(State(app): State<App>) -> String {
