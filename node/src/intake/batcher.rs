@@ -182,6 +182,7 @@ impl Batcher {
     async fn run(mut self, mut queue: mpsc::Receiver<Chunk>, mut stop: watch::Receiver<bool>) {
         let mut open = true;
         let mut stopping = false;
+        let mut stopped = stop.clone();
         while open || !self.open.is_empty() || !self.flying.is_empty() {
             let deadline = self.deadline;
             tokio::select! {
@@ -194,7 +195,7 @@ impl Batcher {
                     queue.close();
                 }
                 chunk = queue.recv(), if open => match chunk {
-                    Some(chunk) => self.take(chunk).await,
+                    Some(chunk) => self.take(chunk, &mut stopped).await,
                     None => {
                         open = false;
                         self.close().await;
@@ -204,8 +205,12 @@ impl Batcher {
         }
     }
 
-    async fn take(&mut self, chunk: Chunk) {
-        if let Err(why) = self.may_seal().await {
+    async fn take(&mut self, chunk: Chunk, stop: &mut watch::Receiver<bool>) {
+        let may_seal = tokio::select! {
+            may = self.may_seal() => may,
+            _ = stop.wait_for(|s| *s) => Err(ChunkError::Stopping),
+        };
+        if let Err(why) = may_seal {
             let _ = chunk.reply.send(Err(why));
             return;
         }
