@@ -41,21 +41,34 @@ pub enum LinkOut {
 #[derive(Debug, Clone)]
 pub struct Outbox {
     out: mpsc::Sender<LinkOut>,
-    too_slow: Arc<Notify>,
+    signs: Arc<Signs>,
+}
+
+/// What a link is told beside its queue.
+#[derive(Debug, Default)]
+pub struct Signs {
+    /// Its queue is full: it is too slow to be served.
+    pub too_slow: Notify,
+    /// A goodbye is in its queue.
+    pub closing: Notify,
 }
 
 impl Outbox {
-    /// An outbox, the end that the link reads, and what tells it that it is too slow to be served.
-    pub fn new() -> (Self, mpsc::Receiver<LinkOut>, Arc<Notify>) {
+    /// An outbox, the end that the link reads, and what it is told beside.
+    pub fn new() -> (Self, mpsc::Receiver<LinkOut>, Arc<Signs>) {
         let (out, read) = mpsc::channel(OUTBOX);
-        let too_slow = Arc::new(Notify::new());
-        (Self { out, too_slow: too_slow.clone() }, read, too_slow)
+        let signs = Arc::new(Signs::default());
+        (Self { out, signs: signs.clone() }, read, signs)
     }
 
     /// Queues something, never waits.
     pub fn send(&self, out: LinkOut) {
+        let closing = matches!(out, LinkOut::Close(..));
         if let Err(mpsc::error::TrySendError::Full(_)) = self.out.try_send(out) {
-            self.too_slow.notify_one();
+            self.signs.too_slow.notify_one();
+        }
+        if closing {
+            self.signs.closing.notify_one();
         }
     }
 }

@@ -75,7 +75,7 @@ fn one(name: EngineName, records: usize, write: usize) {
     }
     let lookup_rate = lookups as f64 / looked.elapsed().as_secs_f64();
     let (peak, used) = (memory("VmHWM"), disk(dir.path()) >> 20);
-    opened.closer()();
+    opened.closer()(true);
     drop(opened);
     let reopened = Instant::now();
     let again = open(dir.path(), name, |_| true).expect("opens again");

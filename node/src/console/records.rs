@@ -17,6 +17,10 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 /// Bytes of lines that are parsed together.
 const CHUNK_BYTES: usize = 256 << 10;
+/// Lines that are parsed together: short ones cost more in findings than in bytes.
+const CHUNK_LINES: usize = 2_000;
+/// Bytes that are cut into lines at once.
+const PART_BYTES: usize = 4 << 10;
 /// Chunks being parsed at the same time, for one request.
 const PARSING: usize = 2;
 /// Chunks waiting to be durable, for one request.
@@ -84,8 +88,7 @@ pub(super) async fn post(
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type", &detail));
     }
     if app.full.load(Ordering::Relaxed) {
-        let detail = "the node's disk is nearly full; its operator has been told";
-        return Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", detail).retry(60));
+        return Err(full());
     }
     let Ok(_room) = app.uploads.clone().try_acquire_owned() else {
         let detail = format!("{UPLOADS} uploads are running already; send it again in a moment");
@@ -116,12 +119,12 @@ impl Request {
                 Problem::new(StatusCode::BAD_REQUEST, "broken_off", &detail)
             })?;
             // A large piece is fed in parts, so that a chunk stays near its size.
-            for part in piece.chunks(CHUNK_BYTES) {
+            for part in piece.chunks(PART_BYTES) {
                 lines.feed(part, |n, line| {
                     bytes += line.len();
                     chunk.push((n, line.to_vec()));
                 });
-                if bytes >= CHUNK_BYTES {
+                if bytes >= CHUNK_BYTES || chunk.len() >= CHUNK_LINES {
                     self.parse(std::mem::take(&mut chunk)).await?;
                     bytes = 0;
                 }
@@ -141,6 +144,9 @@ impl Request {
     async fn parse(&mut self, chunk: Vec<(u64, Vec<u8>)>) -> Result<(), Problem> {
         if chunk.is_empty() {
             return Ok(());
+        }
+        if self.app.full.load(Ordering::Relaxed) {
+            return Err(full());
         }
         self.answer.read += chunk.len() as u64;
         let (trust, me, category) = (self.app.trust.clone(), self.app.me(), self.category.clone());
@@ -193,6 +199,11 @@ impl Request {
         }
         Ok(())
     }
+}
+
+fn full() -> Problem {
+    let detail = "the node's disk is nearly full; its operator has been told";
+    Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", detail).retry(60)
 }
 
 fn refused(e: &ChunkError) -> Problem {

@@ -157,9 +157,7 @@ impl Driver {
         for output in said {
             self.let_out(waiting, output);
         }
-        if let Some(until) = self.replica.parent().busy_until_ms {
-            self.mailbox.set_parent_busy(until);
-        }
+        self.mailbox.set_parent_busy(self.replica.parent().busy_until_ms.unwrap_or(0));
         Ok(())
     }
 

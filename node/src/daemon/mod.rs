@@ -19,6 +19,7 @@ use anyhow::Context as _;
 use driver::Driver;
 use std::{
     fs::{self, File},
+    panic::AssertUnwindSafe,
     path::Path,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -126,6 +127,13 @@ fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedCharter) -> anyh
         return Err(e.into());
     }
     replica.recovered();
+    if replica.unproved() > 0 {
+        tracing::error!(
+            event = "journal.unproved",
+            frames = replica.unproved(),
+            "frames that no signature proves were passed over"
+        );
+    }
     for d in &found.damage {
         tracing::error!(event = "journal.damaged", segment = d.segment, offset = d.offset, bytes = d.bytes, kind = ?d.kind,
             "damaged place in the journal");
@@ -174,14 +182,20 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
 
     // The index follows; nothing waits for it but the questions that need it.
     let opened = open_index(config, &replica, journal.durable())?;
-    let known = Arc::new(Known::new(opened.engine.clone(), opened.is_empty()));
+    let known = Arc::new(Known::new(opened.engine.clone(), own, opened.is_empty()));
     let close_index = opened.closer();
     let engine = opened.engine.clone();
     let start = Progress { cursor: Place { segment: 0, offset: 0 }, distinct: 0, trouble: None };
     let (progress_tell, progress) = watch::channel(start);
     let indexer = {
         let (known, reader, durable, runtime) = (known.clone(), reader.clone(), durable.clone(), runtime.clone());
-        let body = move || follow(&opened, known, reader, durable, &progress_tell, &runtime);
+        let body = move || {
+            // An engine may panic; that is a failure of the index, not of the node.
+            let run = || follow(&opened, known, reader, durable, &progress_tell, &runtime);
+            if std::panic::catch_unwind(AssertUnwindSafe(run)).is_err() {
+                progress_tell.send_modify(|p| p.trouble = Some("the index engine panicked".into()));
+            }
+        };
         std::thread::Builder::new().name("index".into()).spawn(body).context("no thread for the index")?
     };
 
@@ -197,7 +211,9 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
         reserve: config.storage.reserve_mib << 20,
         data,
     };
+    let index_state = progress.clone();
     let (failed_tell, mut failed) = watch::channel(None);
+    let intake_failed = failed_tell.clone();
     let driver = std::thread::Builder::new()
         .name("driver".into())
         .spawn(move || {
@@ -209,9 +225,9 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
         .context("no thread for the driver")?;
 
     let (stop, stopping) = watch::channel(false);
-    let holdings = Holdings { own, known, progress: progress.clone(), durable: durable.clone() };
-    let (intake, batcher) =
-        intake::start(holdings, mailbox.clone(), stopping.clone(), runtime.clone()).context("no thread for intake")?;
+    let holdings = Holdings { known, progress: progress.clone(), durable: durable.clone() };
+    let (intake, batcher) = intake::start(holdings, mailbox.clone(), stopping.clone(), intake_failed, runtime.clone())
+        .context("no thread for intake")?;
     let context = LinkContext::new(trust.clone(), mailbox.clone(), reader.clone(), full.clone(), keys);
     let endpoint = endpoint(config.listen.quic, &context)?;
     let app = App {
@@ -255,7 +271,8 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
         endpoint.wait_idle().await;
         tasks.shutdown().await;
         tokio::task::spawn_blocking(move || indexer.join()).await.ok();
-        tokio::task::spawn_blocking(close_index).await.ok();
+        let sound = index_state.borrow().trouble.is_none();
+        tokio::task::spawn_blocking(move || close_index(sound)).await.ok();
     };
     if tokio::time::timeout(STOP_WITHIN, down).await.is_err() {
         tracing::warn!(event = "node.stop_late", "not everything ended in time; nothing confirmed is lost");

@@ -20,6 +20,7 @@ const FALSE_POSITIVE: f64 = 0.005;
 #[derive(Debug)]
 pub struct Known {
     engine: Arc<dyn Engine>,
+    own: LogId,
     filter: Mutex<Layers>,
     /// The filter holds every id of the index.
     complete: AtomicBool,
@@ -65,8 +66,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Known {
     /// Of an index. `empty`: nothing is in it yet, so the filter is complete from the start.
-    pub fn new(engine: Arc<dyn Engine>, empty: bool) -> Self {
-        Self { engine, filter: Mutex::new(Layers::new()), complete: AtomicBool::new(empty), pending: Mutex::default() }
+    pub fn new(engine: Arc<dyn Engine>, own: LogId, empty: bool) -> Self {
+        Self {
+            engine,
+            own,
+            filter: Mutex::new(Layers::new()),
+            complete: AtomicBool::new(empty),
+            pending: Mutex::default(),
+        }
     }
 
     /// Fills the filter from the index; until this is done the engine is asked.
@@ -101,15 +108,15 @@ impl Known {
         !self.complete.load(Ordering::Acquire) || lock(&self.filter).contains(id)
     }
 
-    /// Whether `log` holds `id`, counting ids that were added and are not indexed yet.
+    /// Whether the own log holds `id`, counting ids that were added and are not indexed yet.
     ///
     /// # Errors
     /// The engine's.
-    pub fn holds(&self, log: LogId, id: &RecordId) -> Result<bool, EngineError> {
+    pub fn holds(&self, id: &RecordId) -> Result<bool, EngineError> {
         if lock(&self.pending).contains(id) {
             return Ok(true);
         }
-        Ok(self.maybe(id) && self.engine.get(&entry::record_key(*id, log))?.is_some())
+        Ok(self.maybe(id) && self.engine.get(&entry::record_key(*id, self.own))?.is_some())
     }
 
     /// An id of the own log is about to be sealed.
@@ -126,12 +133,13 @@ impl Known {
     }
 
     /// These are in the index now.
-    pub(super) fn indexed(&self, ids: &[RecordId]) {
+    pub(super) fn indexed(&self, ids: &[(LogId, RecordId)]) {
         let mut filter = lock(&self.filter);
-        ids.iter().for_each(|id| filter.insert(id));
+        ids.iter().for_each(|(_, id)| filter.insert(id));
         drop(filter);
         let mut pending = lock(&self.pending);
-        for id in ids {
+        // The same record in another log says nothing about the own one.
+        for (_, id) in ids.iter().filter(|(log, _)| *log == self.own) {
             pending.remove(id);
         }
         if pending.is_empty() && pending.capacity() > 1 << 16 {

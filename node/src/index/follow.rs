@@ -36,7 +36,7 @@ struct Follower {
     reader: Reader,
     state: State,
     pairs: Write,
-    ids: Vec<RecordId>,
+    ids: Vec<(LogId, RecordId)>,
     fresh: HashSet<RecordId>,
 }
 
@@ -132,7 +132,7 @@ impl Follower {
             }
             *self.state.logs.entry(log).or_default() += 1;
             self.pairs.extend(entry::pairs(id, log, &e));
-            self.ids.push(id);
+            self.ids.push((log, id));
             self.state.done = i as u16 + 1;
             if self.ids.len() >= WRITE_RECORDS {
                 self.write()?;

@@ -141,11 +141,13 @@ fn try_open(dir: &Path, name: EngineName) -> Result<Opened, EngineError> {
 }
 
 impl Opened {
-    /// A way to mark the index as cleanly left.
-    pub fn closer(&self) -> impl FnOnce() + Send + 'static {
+    /// A way to mark the index as cleanly left, or, if it was not, as one to be rebuilt.
+    pub fn closer(&self) -> impl FnOnce(bool) + Send + 'static {
         let (engine, dir, name) = (self.engine.clone(), self.dir.clone(), self.name);
-        move || {
-            if engine.flush().is_ok()
+        move |sound| {
+            if !sound {
+                let _ = fs::remove_file(marker_path(&dir));
+            } else if engine.flush().is_ok()
                 && let Err(e) = write_marker(&dir, name, true)
             {
                 tracing::warn!(event = "index.marker", reason = %e, "the index will be rebuilt after a reboot");
@@ -202,7 +204,7 @@ mod tests {
             assert!(first.rebuilt.is_none() && first.is_empty());
             let state = State { segment: 1, offset: 99, distinct: 5, ..State::default() };
             first.engine.write(vec![(STATE_KEY.to_vec(), state.encode())]).unwrap();
-            first.closer()();
+            first.closer()(true);
             drop(first);
             std::thread::sleep(Duration::from_millis(300));
             let kept = again(&dir, name);
@@ -222,10 +224,19 @@ mod tests {
     }
 
     #[test]
+    fn an_index_that_failed_is_rebuilt_even_after_a_clean_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("index");
+        again(&dir, EngineName::Fjall).closer()(false);
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(again(&dir, EngineName::Fjall).rebuilt.is_some());
+    }
+
+    #[test]
     fn garbage_is_set_aside() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("index");
-        again(&dir, EngineName::Sled).closer()();
+        again(&dir, EngineName::Sled).closer()(true);
         std::thread::sleep(Duration::from_millis(300));
         fs::remove_file(dir.join("sled/db")).unwrap();
         fs::create_dir(dir.join("sled/db")).unwrap();

@@ -9,12 +9,12 @@ use crate::{
 };
 use std::{
     collections::{HashMap, VecDeque},
+    panic::AssertUnwindSafe,
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
     time::Duration,
 };
 use tally_protocol::{
     batch::raw_len,
-    ids::LogId,
     limits::{BATCH_CLOSE_BYTES, BATCH_CLOSE_MS, BATCH_RECORDS_MAX},
     log::Place,
     record::{Record, RecordId},
@@ -104,8 +104,6 @@ impl Intake {
 /// What the batcher needs to know which records the log holds.
 #[derive(Debug, Clone)]
 pub struct Holdings {
-    /// The log that is written.
-    pub own: LogId,
     /// Ids that are known.
     pub known: Arc<Known>,
     /// How far the index is.
@@ -123,6 +121,7 @@ pub fn start(
     holdings: Holdings,
     mailbox: Mailbox,
     stop: watch::Receiver<bool>,
+    failed: watch::Sender<Option<String>>,
     runtime: tokio::runtime::Handle,
 ) -> std::io::Result<(Intake, std::thread::JoinHandle<()>)> {
     let (chunks, queue) = mpsc::channel(CHUNKS);
@@ -141,8 +140,14 @@ pub fn start(
         waiting: VecDeque::new(),
         patience: Instant::now() + GATE_PATIENCE,
     };
-    let thread =
-        std::thread::Builder::new().name("intake".into()).spawn(move || runtime.block_on(batcher.run(queue, stop)))?;
+    let run = move || {
+        let body = AssertUnwindSafe(|| runtime.block_on(batcher.run(queue, stop)));
+        if std::panic::catch_unwind(body).is_err() {
+            // Without intake the node would only look alive.
+            failed.send_replace(Some("the thread that takes records in has panicked".into()));
+        }
+    };
+    let thread = std::thread::Builder::new().name("intake".into()).spawn(run)?;
     Ok((Intake { chunks, totals }, thread))
 }
 
@@ -229,7 +234,7 @@ impl Batcher {
             let unsealed = self.unsealed.get(&id).copied();
             let known = match unsealed {
                 Some(_) => Ok(true),
-                None => self.holdings.known.holds(self.holdings.own, &id),
+                None => self.holdings.known.holds(&id),
             };
             let Some(w) = self.waiting.back_mut() else { return };
             match known {
@@ -275,6 +280,9 @@ impl Batcher {
             self.catch_up().await?;
         }
         while self.holdings.known.pending() > PENDING_MAX {
+            if let Some(why) = self.holdings.progress.borrow().trouble.clone() {
+                return Err(ChunkError::Index(why));
+            }
             sleep(Duration::from_millis(20)).await;
         }
         Ok(())

@@ -81,6 +81,11 @@ const CATEGORIES: &[&str] = &[
     "punitive_measure_feedback",
 ];
 
+/// As much of a value as is worth repeating.
+fn shown(value: &str) -> String {
+    value.chars().take(40).collect()
+}
+
 struct Wrong {
     field: &'static str,
     code: &'static str,
@@ -120,6 +125,7 @@ fn judge<'l>(door: &Door<'l>, line: &'l [u8]) -> Result<Record, Wrong> {
     match (door.category, object.text("category")) {
         (Some(wanted), None) => object.set("category", Value::Text(wanted.into())),
         (Some(wanted), Some(found)) if wanted != found => {
+            let found = shown(found);
             let message = format!("category {found:?} in a file of {wanted}");
             return wrong("category", "V003", message, format!("信息类别与文件不符：{found}"));
         }

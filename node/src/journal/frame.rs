@@ -178,8 +178,21 @@ pub(super) fn encode(append: &Append, out: &mut Vec<u8>) {
         }
         Append::Charter { note, .. } => (Meta::Charter { note: note.clone() }, &[]),
     };
+    write(&meta, body, out);
+}
+
+#[cfg(test)]
+pub(super) fn encode_with_body(append: &Append, body: &[u8], out: &mut Vec<u8>) {
+    if let Append::Receipt { log, holder, size, time, line } = append {
+        let meta = Meta::Receipt { log: *log, holder: *holder, size: *size, time: *time, line: line.clone() };
+        write(&meta, body, out);
+    }
+}
+
+fn write(meta: &Meta, body: &[u8], out: &mut Vec<u8>) {
     let kind = meta.kind();
-    let meta = codec::encode(&meta);
+    let meta = codec::encode(meta);
+    debug_assert!(meta.len() <= META_BYTES_MAX);
     let mut fixed = [0; 48];
     fixed[..4].copy_from_slice(&MAGIC);
     fixed[4] = FORMAT;

@@ -129,7 +129,8 @@ impl Journal {
             }
             match after_end {
                 Some(tail) if last => {
-                    keep_aside(dir, &file, &tail).map_err(at(&path, "a torn tail cannot be kept aside"))?;
+                    // Best effort: a full disk must not keep the node from starting.
+                    let _ = keep_aside(dir, &file, &tail);
                     found.cut_bytes += tail.bytes;
                 }
                 Some(tail) => found.damage.push(tail),

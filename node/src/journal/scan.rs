@@ -44,6 +44,9 @@ pub enum Step {
     Bad(Damage),
 }
 
+/// What stands there instead of a whole frame, and where it ends if its head holds.
+type NoFrame = (DamageKind, Option<u64>);
+
 /// Reads a segment frame by frame.
 #[derive(Debug)]
 pub(super) struct Scan<'a> {
@@ -79,32 +82,37 @@ impl<'a> Scan<'a> {
                 self.at = end;
                 Ok(Some(Step::Frame { meta, place: Place { segment: self.segment, offset: start }, end }))
             }
-            Err(kind) => {
-                self.at = self.resync(start + 1)?;
+            Err((kind, frame_end)) => {
+                // Where the head holds, its frame is passed whole: its body is somebody else's bytes, and a search in
+                // it could find a frame that nobody wrote.
+                self.at = match frame_end {
+                    Some(end) => end.min(self.len),
+                    None => self.resync(start + 1)?,
+                };
                 let bytes = self.at - start;
                 Ok(Some(Step::Bad(Damage { segment: self.segment, offset: start, bytes, kind })))
             }
         }
     }
 
-    fn frame_at(&self, offset: u64, bodies: bool) -> io::Result<Result<(Meta, u64), DamageKind>> {
+    fn frame_at(&self, offset: u64, bodies: bool) -> io::Result<Result<(Meta, u64), NoFrame>> {
         let Some(head) = read_at(self.file, offset, HEAD_BYTES, self.len)? else {
-            return Ok(Err(DamageKind::Truncated));
+            return Ok(Err((DamageKind::Truncated, None)));
         };
-        let Some(head) = Head::parse(&head) else { return Ok(Err(DamageKind::Unreadable)) };
+        let Some(head) = Head::parse(&head) else { return Ok(Err((DamageKind::Unreadable, None))) };
         let meta_at = offset + HEAD_BYTES as u64;
         let Some(meta) = read_at(self.file, meta_at, head.meta_bytes, self.len)? else {
-            return Ok(Err(DamageKind::Truncated));
+            return Ok(Err((DamageKind::Truncated, None)));
         };
-        let Some(meta) = head.meta(&meta) else { return Ok(Err(DamageKind::Unreadable)) };
+        let Some(meta) = head.meta(&meta) else { return Ok(Err((DamageKind::Unreadable, None))) };
         let end = offset + head.frame_bytes();
         if end > self.len {
-            return Ok(Err(DamageKind::Truncated));
+            return Ok(Err((DamageKind::Truncated, Some(end))));
         }
         if bodies {
             let body = read_at(self.file, meta_at + head.meta_bytes as u64, head.body_bytes, self.len)?;
             if !body.is_some_and(|b| head.body_holds(&b)) {
-                return Ok(Err(DamageKind::Altered));
+                return Ok(Err((DamageKind::Altered, Some(end))));
             }
         }
         Ok(Ok((meta, end)))

@@ -124,3 +124,24 @@ proptest! {
         prop_assert_eq!(sizes(dir.path(), SEGMENT_BYTES).0, seen);
     }
 }
+
+/// A body may hold what looks like a frame. When its own frame is torn, the search for the next one does not look in it.
+#[test]
+fn a_frame_inside_a_body_is_never_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = written(dir.path(), 3, SEGMENT_BYTES);
+    let mut forged = Vec::new();
+    frame::encode(&receipt(666), &mut forged);
+    let path = segment_path(dir.path(), 1);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    let last = places[2].offset;
+    let mut bodied = Vec::new();
+    frame::encode_with_body(&receipt(2), &forged.repeat(3), &mut bodied);
+    file.set_len(last).unwrap();
+    file.write_all_at(&bodied, last).unwrap();
+    let torn = last + bodied.len() as u64 - 10;
+    file.set_len(torn).unwrap();
+    let (seen, found, _) = sizes(dir.path(), SEGMENT_BYTES);
+    assert_eq!(seen, [0, 1], "666 stands inside the torn frame and is not one");
+    assert_eq!(found.cut_bytes, torn - last);
+}

@@ -23,8 +23,15 @@ use tokio::sync::Semaphore;
 
 /// Bytes of batches that may be in memory on their way to disk, over all links.
 pub const ROOM_BYTES: usize = 16 << 20;
-const STREAM_WINDOW: u32 = 2 << 20;
-const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Of them, over one link: no peer can take the room of all others.
+pub const LINK_ROOM_BYTES: usize = 4 << 20;
+/// Unread bytes of one stream. Small against the connection's, so that streams that wait for room do not starve the
+/// control stream.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 32 << 20;
+const SEND_WINDOW: u64 = 8 << 20;
+/// A batch that was announced has to arrive within this.
+const BODY: Duration = Duration::from_secs(30);
 const SOCKET_BUFFER: usize = 4 << 20;
 /// Guess before the first answer: a call that is lost is repeated after some three times this.
 const FIRST_RTT: Duration = Duration::from_millis(100);
@@ -67,7 +74,7 @@ fn transport() -> Arc<quinn::TransportConfig> {
     let mut t = quinn::TransportConfig::default();
     t.stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
-        .send_window(u64::from(CONNECTION_WINDOW))
+        .send_window(SEND_WINDOW)
         .max_concurrent_bidi_streams(1_u8.into())
         .max_concurrent_uni_streams(4_096_u16.into())
         .initial_rtt(FIRST_RTT)

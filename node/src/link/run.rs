@@ -1,11 +1,15 @@
 //! One live connection: a control stream both ways, and one stream for each log that is pushed.
 
-use super::{LinkContext, SETUP};
+use super::{BODY, LINK_ROOM_BYTES, LinkContext, SETUP};
 use crate::{
     mail::{LinkOut, Mail, Outbox},
     replica::{Input, LinkId},
 };
-use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tally_protocol::{
     ids::LogId,
     limits::{BATCH_BYTES_MAX, CONTROL_BYTES_MAX, PUSH_WINDOW},
@@ -13,12 +17,15 @@ use tally_protocol::{
     wire::{Control, STREAM_OPEN_BYTES_MAX, StreamOpen},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
 };
 
 /// Control before batches, whatever is queued.
 const CONTROL_PRIORITY: i32 = 10;
+
+/// A closed link is gone after this, whatever the peer does.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Runs a link until it ends. `input` tells the core that it is up.
 pub(super) async fn run(
@@ -28,7 +35,7 @@ pub(super) async fn run(
     control: (quinn::SendStream, quinn::RecvStream),
     input: Input,
 ) {
-    let (outbox, queue, too_slow) = Outbox::new();
+    let (outbox, queue, signs) = Outbox::new();
     if context.mailbox.send(Mail::LinkUp { link, outbox, input }).await.is_err() {
         return;
     }
@@ -39,7 +46,12 @@ pub(super) async fn run(
     tasks.spawn(accept_streams(context.clone(), link, connection.clone()));
     tokio::select! {
         _ = connection.closed() => {}
-        () = too_slow.notified() => connection.close(0_u8.into(), b"too slow"),
+        () = signs.too_slow.notified() => connection.close(0_u8.into(), b"too slow"),
+        () = signs.closing.notified() => {
+            // The goodbye gets a moment; a peer that does not read it is not waited for.
+            let _ = tokio::time::timeout(GOODBYE, connection.closed()).await;
+            connection.close(0_u8.into(), b"closed");
+        }
     }
     // The reader may still hold messages that had arrived: let it hand them over.
     let _ = tokio::time::timeout(Duration::from_millis(200), async {
@@ -142,11 +154,12 @@ async fn read_control(context: LinkContext, link: LinkId, mut stream: quinn::Rec
 
 async fn accept_streams(context: LinkContext, link: LinkId, connection: quinn::Connection) {
     let mut readers = JoinSet::new();
+    let own_room = Arc::new(Semaphore::new(LINK_ROOM_BYTES));
     loop {
         tokio::select! {
             stream = connection.accept_uni() => match stream {
                 Ok(stream) => {
-                    readers.spawn(read_batches(context.clone(), link, stream));
+                    readers.spawn(read_batches(context.clone(), own_room.clone(), link, stream));
                 }
                 Err(_) => return,
             },
@@ -155,8 +168,8 @@ async fn accept_streams(context: LinkContext, link: LinkId, connection: quinn::C
     }
 }
 
-async fn read_batches(context: LinkContext, link: LinkId, mut stream: quinn::RecvStream) {
-    let result = batches(&context, link, &mut stream).await;
+async fn read_batches(context: LinkContext, own_room: Arc<Semaphore>, link: LinkId, mut stream: quinn::RecvStream) {
+    let result = batches(&context, &own_room, link, &mut stream).await;
     let reason = match result {
         Ok(()) | Err(FrameError::Link) => return,
         Err(FrameError::Oversize(n)) => format!("a frame on a stream of batches says to have {n} bytes"),
@@ -165,15 +178,22 @@ async fn read_batches(context: LinkContext, link: LinkId, mut stream: quinn::Rec
     let _ = context.mailbox.send(Mail::Core(Input::Garbage { link, reason }, None)).await;
 }
 
-async fn batches(context: &LinkContext, link: LinkId, stream: &mut quinn::RecvStream) -> Result<(), FrameError> {
+async fn batches(
+    context: &LinkContext,
+    own_room: &Arc<Semaphore>,
+    link: LinkId,
+    stream: &mut quinn::RecvStream,
+) -> Result<(), FrameError> {
     let first = tokio::time::timeout(SETUP, read_frame(stream, STREAM_OPEN_BYTES_MAX)).await;
     let Some(bytes) = first.map_err(|_| FrameError::Truncated)?? else { return Ok(()) };
     let Ok(StreamOpen { log }) = StreamOpen::decode(&bytes) else { return Err(FrameError::Truncated) };
     loop {
         let Some(len) = read_length(stream, BATCH_BYTES_MAX).await? else { return Ok(()) };
         // Room first, bytes after: what does not fit waits in the peer, by QUIC's flow control.
+        let _own = own_room.acquire_many(len as u32).await.map_err(|_| FrameError::Link)?;
         let room = room(context, len).await.ok_or(FrameError::Link)?;
-        let bytes = read_body(stream, len).await?;
+        let body = tokio::time::timeout(BODY, read_body(stream, len)).await;
+        let bytes = body.map_err(|_| FrameError::Truncated)??;
         let mail = Mail::Core(Input::Batch { link, log, bytes }, Some(room));
         context.mailbox.send(mail).await.map_err(|_| FrameError::Link)?;
     }

@@ -4,6 +4,7 @@ use super::{Append, Event, Output, Replica};
 use tally_protocol::{
     checkpoint::Checkpoint,
     ids::{Division, LogId},
+    limits::NOTE_BYTES_MAX,
     log::{Frozen, Standing},
     wire::{Control, Head},
 };
@@ -41,6 +42,11 @@ impl Replica {
             [a, b] if a.size == b.size && a.root != b.root => true,
             some => some.iter().any(|c| held.is_some_and(|l| l.compare(c.size, &c.root) == Standing::Conflict)),
         };
+        // Only what was opened is kept and passed on: the rest of a hostile message could be of any length.
+        let mine = held.map_or(String::new(), |l| l.note.clone());
+        let mut evidence = notes.iter().filter(|n| Checkpoint::open(n, &key).is_ok()).cloned();
+        let first = evidence.next().unwrap_or_default();
+        let notes = [first, evidence.next().unwrap_or(mine)];
         if contradicts {
             self.conflict(id, notes, format!("{peer} shows two histories of this log"), out);
         } else if unseen && self.gate.is_open() {
@@ -70,6 +76,7 @@ impl Replica {
     }
 
     pub(super) fn conflict(&mut self, id: LogId, notes: [String; 2], reason: String, out: &mut Vec<Output>) {
+        debug_assert!(notes.iter().all(|n| n.len() <= NOTE_BYTES_MAX));
         let log = self.logs.entry(id).or_default();
         if log.frozen.is_some() {
             return;

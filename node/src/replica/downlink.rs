@@ -48,14 +48,14 @@ impl Replica {
         match message {
             Control::Frontier { heads, .. } => self.child_frontier(peer, &heads, out),
             Control::Heartbeat(beat) => {
-                up.skew_ms = beat.clock_ms.cast_signed() - now_ms.cast_signed();
+                up.skew_ms = super::uplink::skew(beat.clock_ms, now_ms);
                 let same = self.digest(peer) == beat.digest;
                 if let Some(child) = self.children.get_mut(&peer) {
                     child.records = Some(beat.records);
                     child.agreement.compared(same, now_ms);
                 }
             }
-            Control::Fetch { log, from } => self.fetch(now_ms, link, peer, log, from, out),
+            Control::Fetch { log, from } => self.fetch(link, peer, log, from, out),
             Control::Conflict { log, notes, reason } => self.told_of_conflict(peer, log, notes, &reason, out),
             _ => self.close(now_ms, link, Refusal::Protocol, "a message that only a parent sends".into(), out),
         }
@@ -115,7 +115,7 @@ impl Replica {
             child.charter = hello.charter;
             if let Some(up) = child.link.as_mut() {
                 up.welcomed = true;
-                up.skew_ms = hello.clock_ms.cast_signed() - now_ms.cast_signed();
+                up.skew_ms = super::uplink::skew(hello.clock_ms, now_ms);
             }
         }
     }
@@ -154,12 +154,12 @@ impl Replica {
         }
     }
 
-    fn fetch(&mut self, now_ms: u64, link: LinkId, peer: Division, log: LogId, from: u64, out: &mut Vec<Output>) {
+    fn fetch(&mut self, link: LinkId, peer: Division, log: LogId, from: u64, out: &mut Vec<Output>) {
         let allowed = self.charter().is_within(log.division, peer);
         let known = self.logs.get(&log).is_some_and(|l| l.root_at(from).is_some());
         if !allowed || !known {
             let reason = format!("{log} from {from} is not to be had here");
-            self.close(now_ms, link, Refusal::Protocol, reason, out);
+            self.reject(link, peer, log, from, Refusal::Gap, reason, out);
             return;
         }
         let up = self.children.get_mut(&peer).and_then(|c| c.link.as_mut());
@@ -202,7 +202,8 @@ impl Replica {
         }
         if self.logs.get(&id).is_some_and(|l| l.frozen.is_some()) {
             let reason = format!("{id} is frozen: two histories of it were signed");
-            self.reject(link, peer, id, 0, Refusal::Frozen, reason, out);
+            let size = self.edge(id).size();
+            self.reject(link, peer, id, size, Refusal::Frozen, reason, out);
             return;
         }
         let edge = self.edge(id);

@@ -66,6 +66,8 @@ pub struct Replica {
     next_welcome_ms: u64,
     last_heartbeat_ms: u64,
     last_sealed: u64,
+    /// Frames of the journal that were passed over at the start because no signature proves them.
+    unproved: u64,
     software: String,
 }
 
@@ -90,6 +92,7 @@ impl Replica {
             next_welcome_ms: 0,
             last_heartbeat_ms: 0,
             last_sealed: 0,
+            unproved: 0,
             software,
         }
     }
@@ -127,6 +130,11 @@ impl Replica {
     /// The link to the parent.
     pub fn parent(&self) -> &Parent {
         &self.parent
+    }
+
+    /// Frames of the journal that were passed over at the start because no signature proves them.
+    pub fn unproved(&self) -> u64 {
+        self.unproved
     }
 
     /// Conflicts that neighbours have seen and that cannot be seen here.
@@ -183,7 +191,7 @@ impl Replica {
             Input::Batch { link, log, bytes } => self.batch(now_ms, link, log, bytes, out),
             Input::Pushed { link, log } => self.pushed(link, log, out),
             Input::Garbage { link, reason } => self.close(now_ms, link, Refusal::Malformed, reason, out),
-            Input::PushFailed { link, log, reason } => self.push_failed(link, log, reason),
+            Input::PushFailed { link, log, reason } => self.push_failed(now_ms, link, log, reason),
             Input::Charter { ticket, note } => self.load_charter(ticket, note, out),
             Input::Tick => self.tick(now_ms, out),
         }

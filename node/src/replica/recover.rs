@@ -3,6 +3,7 @@
 use super::Replica;
 use std::sync::Arc;
 use tally_protocol::{
+    checkpoint::Checkpoint,
     ids::LogId,
     keys::NodeKeys,
     log::{Frozen, HeldLog, Place, Receipt},
@@ -79,6 +80,14 @@ impl Replica {
     pub fn recover(&mut self, frame: Recovered) -> Result<(), RecoverError> {
         match frame {
             Recovered::Batch { log, start, tree, sealed_at, note, place } => {
+                // A frame's checksum is no proof of who wrote it: behind damage, a scan may find what looks like a
+                // frame inside a record. Only a signed right edge counts.
+                let key = self.charter().epoch(log).map(|e| &e.log);
+                let signed = key.and_then(|k| Checkpoint::open(&note, k).ok());
+                if signed.is_none_or(|c| (c.size, c.root) != (tree.size(), tree.root())) {
+                    self.unproved += 1;
+                    return Ok(());
+                }
                 let held = self.logs.entry(log).or_default();
                 if start < held.size() {
                     let (size, Place { segment, offset }) = (held.size(), place);
@@ -93,6 +102,11 @@ impl Replica {
                 self.logs.entry(log).or_default().receipt(holder.division, receipt);
             }
             Recovered::Freeze { log, frozen } => {
+                let key = self.charter().epoch(log).map(|e| &e.log);
+                if !key.is_some_and(|k| frozen.notes.iter().any(|n| Checkpoint::open(n, k).is_ok())) {
+                    self.unproved += 1;
+                    return Ok(());
+                }
                 self.logs.entry(log).or_default().frozen = Some(frozen);
                 if log == self.own() {
                     self.gate.freeze();

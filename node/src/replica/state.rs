@@ -26,6 +26,8 @@ pub struct Parent {
     pub busy_until_ms: Option<u64>,
     /// Logs that the parent does not take, and why.
     pub rejected: BTreeMap<LogId, Rejected>,
+    /// Logs of which the parent holds less than it had confirmed, and how much it holds.
+    pub set_back: BTreeMap<LogId, u64>,
     /// Logs of which a batch cannot be read from this disk, and why.
     pub damaged: BTreeMap<LogId, String>,
 }
@@ -37,6 +39,8 @@ pub struct Rejected {
     pub code: Refusal,
     /// For people.
     pub reason: String,
+    /// Where the parent said to stand.
+    pub start: u64,
     /// When, POSIX milliseconds.
     pub since_ms: u64,
     /// So many times in a row.

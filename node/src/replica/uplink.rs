@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tally_protocol::{
     checkpoint::Checkpoint,
     ids::{Division, LogId},
+    limits::NOTE_BYTES_MAX,
     log::{HeldLog, Receipt, Standing},
     merkle::Tree,
     note::NoteSignature,
@@ -64,7 +65,7 @@ impl Replica {
                     return;
                 }
                 up.welcomed = true;
-                up.skew_ms = w.clock_ms.cast_signed() - now_ms.cast_signed();
+                up.skew_ms = skew(w.clock_ms, now_ms);
                 self.parent.refused = None;
                 self.parent.trouble = None;
                 self.parent.busy_until_ms = None;
@@ -84,21 +85,24 @@ impl Replica {
             }
             Control::Frontier { heads, last } => self.parent_frontier(now_ms, link, heads, last, out),
             Control::Heartbeat(beat) => {
-                up.skew_ms = beat.clock_ms.cast_signed() - now_ms.cast_signed();
+                up.skew_ms = skew(beat.clock_ms, now_ms);
                 up.digest = beat.digest;
             }
             Control::Receipt { log, size, holder, line } => {
                 self.take_receipt(now_ms, log, size, holder, &line, out);
             }
             Control::Charter { note } => self.charter_from_parent(peer, note, out),
-            Control::Reject { log, code, reason, .. } => {
+            Control::Reject { log, start, code, reason } => {
                 if let Some(push) = up.pushes.get_mut(&log) {
                     push.stop();
+                }
+                if !self.logs.contains_key(&log) {
+                    return;
                 }
                 let reason: String = reason.chars().take(300).collect();
                 out.push(Output::Note(Event::Rejected { peer, log, code, reason: reason.clone() }));
                 let times = self.parent.rejected.get(&log).map_or(0, |r| r.times) + 1;
-                self.parent.rejected.insert(log, Rejected { code, reason, since_ms: now_ms, times });
+                self.parent.rejected.insert(log, Rejected { code, reason, start, since_ms: now_ms, times });
             }
             Control::Conflict { log, notes, reason } => self.told_of_conflict(peer, log, notes, &reason, out),
             Control::Welcome(_) | Control::Hello(_) | Control::Fetch { .. } => {
@@ -145,8 +149,9 @@ impl Replica {
             let wait = RETRY_MS.saturating_mul(1 << rejected.times.min(6)).min(RETRY_MAX_MS);
             let Some(push) = up.pushes.get_mut(id).filter(|p| p.stopped()) else { continue };
             let Some(log) = self.logs.get(id).filter(|l| l.frozen.is_none()) else { continue };
-            if now_ms.saturating_sub(rejected.since_ms) >= wait {
-                *push = Push::from(log.receipts.get(&up.peer).map_or(0, |r| r.size));
+            if now_ms.abs_diff(rejected.since_ms) >= wait {
+                // From where the parent says to stand: what it had confirmed earlier it may have lost since.
+                *push = Push::from(log.root_at(rejected.start).map_or(0, |_| rejected.start));
             }
         }
         self.pump_parent(out);
@@ -200,6 +205,9 @@ impl Replica {
                 let confirmed = peer.and_then(|p| self.logs.get(&id)?.receipts.get(&p)).map_or(0, |r| r.size);
                 if head.size < confirmed {
                     out.push(Output::Note(Event::ParentSetBack { log: id, now: head.size, before: confirmed }));
+                    self.parent.set_back.insert(id, head.size);
+                } else {
+                    self.parent.set_back.remove(&id);
                 }
                 if let Some(up) = self.parent.link.as_mut() {
                     up.pushes.insert(id, Push::from(head.size));
@@ -252,12 +260,26 @@ impl Replica {
         }
     }
 
-    pub(super) fn push_failed(&mut self, link: LinkId, log: LogId, reason: String) {
+    pub(super) fn push_failed(&mut self, now_ms: u64, link: LinkId, log: LogId, reason: String) {
         if let Some(up) = self.parent.link.as_mut().filter(|l| l.id == link) {
             if let Some(push) = up.pushes.get_mut(&log) {
                 push.stop();
             }
+            // Tried again like a refusal: a read may fail once.
+            let start = self.logs.get(&log).and_then(|l| l.receipts.get(&up.peer)).map_or(0, |r| r.size);
+            let times = self.parent.rejected.get(&log).map_or(0, |r| r.times) + 1;
+            let (code, since_ms) = (Refusal::Malformed, now_ms);
+            let refused = Rejected { code, reason: reason.clone(), start, since_ms, times };
+            self.parent.rejected.insert(log, refused);
             self.parent.damaged.insert(log, reason);
+            return;
+        }
+        // A child that fetches gets no further here; it asks again with its next link.
+        for child in self.children.values_mut() {
+            if let Some(push) = child.link.as_mut().filter(|l| l.id == link).and_then(|l| l.serving.get_mut(&log)) {
+                push.stop();
+                self.parent.damaged.insert(log, reason.clone());
+            }
         }
     }
 
@@ -302,6 +324,9 @@ impl Replica {
 
     /// A receipt counts when an ancestor's mirror key signed exactly the checkpoint that is held here.
     fn take_receipt(&mut self, now_ms: u64, id: LogId, size: u64, holder: LogId, line: &str, out: &mut Vec<Output>) {
+        if line.len() > NOTE_BYTES_MAX {
+            return;
+        }
         let charter = self.charter.charter();
         let above = holder.division != self.me() && charter.is_within(self.me(), holder.division);
         let Some(key) = charter.epoch(holder).map(|e| e.mirror.clone()).filter(|_| above) else { return };
@@ -320,6 +345,14 @@ impl Replica {
         if Some(holder.division) == self.parent.link.as_ref().map(|l| l.peer) {
             self.parent.last_ack_ms = Some(now_ms);
             self.parent.rejected.remove(&id);
+            self.parent.damaged.remove(&id);
+            let confirmed = self.logs.get(&id).and_then(|l| l.receipts.get(&holder.division)).map_or(0, |r| r.size);
+            if let Some(now) = self.parent.set_back.get_mut(&id) {
+                *now = size.max(*now);
+                if size >= confirmed {
+                    self.parent.set_back.remove(&id);
+                }
+            }
         }
         let receipt = Receipt { size, time, epoch: holder.epoch, line: line.to_owned() };
         if self.logs.get_mut(&id).is_some_and(|log| log.receipt(holder.division, receipt)) {
@@ -328,6 +361,11 @@ impl Replica {
             self.send_receipt_down(id, holder, size, line, out);
         }
     }
+}
+
+/// A neighbour's clock minus ours, in milliseconds, whatever it says.
+pub(super) fn skew(theirs: u64, now_ms: u64) -> i64 {
+    theirs.cast_signed().saturating_sub(now_ms.cast_signed())
 }
 
 /// Hands the batches that `push` wants to the link, as far as the window allows.

@@ -16,7 +16,7 @@ use tally_protocol::{
 use tally_topology::charter::Level;
 
 /// Clocks further apart than this are reported, in milliseconds.
-const SKEW_MS: i64 = 5_000;
+const SKEW_MS: u64 = 5_000;
 /// Unconfirmed for longer than this is reported, in milliseconds.
 const UNCONFIRMED_MS: u64 = 120_000;
 
@@ -262,9 +262,10 @@ fn signing(gate: &Gate) -> &'static str {
     }
 }
 
-fn confirmed(r: &Replica, log: &HeldLog) -> Option<u64> {
+fn confirmed(r: &Replica, id: LogId, log: &HeldLog) -> Option<u64> {
     let parent = r.charter().parent(r.me())?;
-    Some(log.receipts.get(&parent).map_or(0, |x| x.size))
+    let receipt = log.receipts.get(&parent).map_or(0, |x| x.size);
+    Some(r.parent().set_back.get(&id).map_or(receipt, |now| receipt.min(*now)))
 }
 
 fn log_state(r: &Replica, id: LogId, log: &HeldLog) -> LogState {
@@ -272,7 +273,7 @@ fn log_state(r: &Replica, id: LogId, log: &HeldLog) -> LogState {
         LogState::Frozen
     } else if !log.gaps().is_empty() || r.parent().damaged.contains_key(&id) {
         LogState::Damaged
-    } else if confirmed(r, log).is_some_and(|c| c < log.size()) {
+    } else if confirmed(r, id, log).is_some_and(|c| c < log.size()) {
         LogState::Behind
     } else {
         LogState::Ok
@@ -316,8 +317,8 @@ fn parent(r: &Replica, now_ms: u64) -> Option<ParentStatus> {
         _ => PeerState::NeverSeen,
     };
     let (mut unacked, mut oldest) = (0, None::<u64>);
-    for log in r.logs().values() {
-        let from = confirmed(r, log).unwrap_or(0);
+    for (id, log) in r.logs() {
+        let from = confirmed(r, *id, log).unwrap_or(0);
         unacked += log.size().saturating_sub(from);
         let first = log.batch_of(from).map(|(_, held)| held.sealed_at);
         oldest = oldest.into_iter().chain(first).min();
@@ -431,14 +432,15 @@ fn actions(r: &Replica, now_ms: u64, around: &Around, status: &Status) -> Vec<Ac
         add("log_rejected", origin(*id), format!("the parent refuses it ({}): {}", x.code, x.reason), next);
     }
     if let Some(p) = &status.parent {
-        let oldest = r.logs().values().filter_map(|l| l.batch_of(confirmed(r, l)?)).map(|(_, h)| h.sealed_at).min();
-        let late = oldest.is_some_and(|t| now_ms.saturating_sub(t * 1_000) > UNCONFIRMED_MS);
+        let oldest =
+            r.logs().iter().filter_map(|(id, l)| l.batch_of(confirmed(r, *id, l)?)).map(|(_, h)| h.sealed_at).min();
+        let late = oldest.is_some_and(|t| now_ms.saturating_sub(t.saturating_mul(1_000)) > UNCONFIRMED_MS);
         if late && p.state == PeerState::Live {
             let what = format!("{} records are not confirmed by {}", p.unacked_records, p.division);
             let why = format!("oldest since {}", p.oldest_unacked.clone().unwrap_or_default());
             add("unconfirmed", what, why, "look at the parent's status: is its disk full, is it catching up?");
         }
-        if p.clock_skew_ms.is_some_and(|s| s.abs() > SKEW_MS) {
+        if p.clock_skew_ms.is_some_and(|s| s.unsigned_abs() > SKEW_MS) {
             let why = format!("{} ms away from {}", p.clock_skew_ms.unwrap_or(0), p.division);
             add("clock_skew", "this node's clock or the parent's".into(), why, "set the clock: chronyc makestep");
         }
@@ -463,7 +465,7 @@ fn actions(r: &Replica, now_ms: u64, around: &Around, status: &Status) -> Vec<Ac
             add("batch_refused", what, format!("{code}: {reason}"), "ask that node's operator for `tally status`");
         }
         let skew = entry.and_then(|e| e.link.as_ref()).map_or(0, |l| l.skew_ms);
-        if skew.abs() > SKEW_MS {
+        if skew.unsigned_abs() > SKEW_MS {
             let what = format!("the clock of {} {}", c.division, c.name);
             add(
                 "clock_skew",

@@ -30,7 +30,7 @@ fn journal(dir: &std::path::Path, batches: usize) -> Place {
 }
 
 fn follower(opened: &Opened, dir: &std::path::Path) -> Follower {
-    let known = Arc::new(Known::new(opened.engine.clone(), opened.is_empty()));
+    let known = Arc::new(Known::new(opened.engine.clone(), "350102/e1".parse().unwrap(), opened.is_empty()));
     known.fill().unwrap();
     let mut f = Follower {
         engine: opened.engine.clone(),
