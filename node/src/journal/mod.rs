@@ -5,10 +5,12 @@
 //! without hiding what follows.
 
 mod frame;
+mod layout;
 mod reader;
 mod scan;
 
 pub use frame::Meta;
+pub use layout::{Layout, LayoutError, Lying};
 pub use reader::{Frame, ReadError, Reader, Walk};
 pub use scan::{Damage, DamageKind, Step};
 
