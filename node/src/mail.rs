@@ -2,6 +2,7 @@
 
 use crate::{
     clock::now_ms,
+    journal::Damage,
     replica::{Input, LinkId, NotSealed, Replica},
 };
 use std::{
@@ -18,6 +19,7 @@ use tally_protocol::{
     record::Record,
     wire::{Control, Refusal},
 };
+use tally_topology::admit::AdmittedBatch;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 /// Messages that may wait for the driver. Batches are bounded by bytes before they come here.
@@ -103,6 +105,24 @@ pub enum Mail {
         /// Version in force, or why not.
         reply: oneshot::Sender<Result<u64, String>>,
     },
+    /// A batch for the place of damaged or missing bytes; the answer means durable.
+    PutBack {
+        /// Admitted against the tree before it.
+        batch: AdmittedBatch,
+        /// Or why it does not count.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Put a damaged place of the journal right.
+    Mend {
+        /// Where.
+        damage: Damage,
+        /// For the note in the quarantine folder.
+        why: String,
+        /// Or why it could not be.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Put the journal's open file back if it was deleted or exchanged; answers whether it was.
+    Rescue(oneshot::Sender<bool>),
     /// A question about the core's state, with the time of asking.
     Ask(Question),
     /// Finish this round, flush, and end.
@@ -116,6 +136,9 @@ impl fmt::Debug for Mail {
             Self::LinkUp { .. } => "LinkUp",
             Self::Seal { .. } => "Seal",
             Self::Charter { .. } => "Charter",
+            Self::PutBack { .. } => "PutBack",
+            Self::Mend { .. } => "Mend",
+            Self::Rescue(_) => "Rescue",
             Self::Ask(_) => "Ask",
             Self::Stop => "Stop",
         })

@@ -52,6 +52,8 @@ pub struct Frozen {
 pub struct HeldLog {
     tree: Tree,
     batches: BTreeMap<u64, Held>,
+    /// Batches whose bytes were found damaged, first record to one past the last.
+    lost: BTreeMap<u64, u64>,
     /// Signed checkpoint of the current size; empty for an empty log.
     pub note: String,
     /// Latest receipt of each holder.
@@ -86,13 +88,42 @@ impl HeldLog {
         &self.tree
     }
 
-    /// Takes a batch that is on disk: records `start..tree.size()`. Gaps (frames lost to damage) are allowed here,
-    /// order is not.
-    pub fn took(&mut self, start: u64, tree: Tree, sealed_at: u64, note: String, place: Place) {
-        debug_assert!(start >= self.size() && tree.size() > start);
-        self.batches.insert(tree.size(), Held { start, root: tree.root(), sealed_at, place });
-        self.tree = tree;
-        self.note = note;
+    /// Takes a batch that is on disk: records `start..tree.size()`. It continues the log (over a gap, if frames were
+    /// lost to damage), fills a gap, or takes the place of a copy of itself: the latest copy counts. The answer is
+    /// whether it fits; what overlaps held batches otherwise, or has another root, does not.
+    pub fn put(&mut self, start: u64, tree: Tree, sealed_at: u64, note: String, place: Place) -> bool {
+        let (end, root) = (tree.size(), tree.root());
+        if !self.fits(start, end, &root) {
+            return false;
+        }
+        self.batches.insert(end, Held { start, root, sealed_at, place });
+        self.lost.remove(&start);
+        if end > self.size() {
+            self.tree = tree;
+            self.note = note;
+        }
+        true
+    }
+
+    /// Whether the batch `start..end` with this root would fit: see [`Self::put`].
+    pub fn fits(&self, start: u64, end: u64, root: &Hash) -> bool {
+        let overlapping = self.batches.range(start.saturating_add(1)..).next().filter(|(_, h)| h.start < end);
+        end > start && overlapping.is_none_or(|(e, h)| (h.start, *e, &h.root) == (start, end, root))
+    }
+
+    /// The batch that starts at `start` cannot be read from this disk any more.
+    pub fn lose(&mut self, start: u64) {
+        if let Some((end, _)) = self.batch_at(start) {
+            self.lost.insert(start, end);
+        }
+    }
+
+    /// Ranges of records that are not to be had from this disk: gaps between batches, and batches found damaged.
+    pub fn missing(&self) -> Vec<(u64, u64)> {
+        let mut all = self.gaps();
+        all.extend(self.lost.iter().map(|(start, end)| (*start, *end)));
+        all.sort_unstable();
+        all
     }
 
     /// The batch that starts at `start`.
@@ -189,7 +220,7 @@ mod tests {
             while tree.size() < *size {
                 tree.push(leaf_hash(&tree.size().to_be_bytes()));
             }
-            log.took(start, tree.clone(), i as u64, format!("{size}"), Place { segment: 1, offset: i as u64 });
+            assert!(log.put(start, tree.clone(), i as u64, format!("{size}"), Place { segment: 1, offset: i as u64 }));
         }
         log
     }
@@ -221,10 +252,36 @@ mod tests {
     }
 
     #[test]
+    fn lost_batches_come_back_where_they_were() {
+        let place = |offset| Place { segment: 9, offset };
+        let mut log = grown(&[3, 4, 9]);
+        log.lose(3);
+        log.lose(5);
+        assert_eq!(log.missing(), [(3, 4)]);
+        let part = grown(&[3, 4]);
+        assert!(!log.put(2, part.tree().clone(), 0, String::new(), place(1)), "it would overlap");
+        let mut other = grown(&[3]).tree().clone();
+        other.push(leaf_hash(b"another"));
+        assert!(!log.fits(3, 4, &other.root()) && !log.put(3, other, 0, String::new(), place(1)), "another history");
+        assert!(log.fits(3, 4, &part.tree().root()));
+        assert!(log.put(3, part.tree().clone(), 7, String::new(), place(2)));
+        assert_eq!((log.missing(), log.size(), log.note.as_str()), (vec![], 9, "9"));
+        assert_eq!(log.batch_at(3).unwrap().1.place, place(2));
+        // The same out of order, as a journal with exchanged segments has it.
+        let mut late = HeldLog::default();
+        for size in [9, 3, 4] {
+            let tree = grown(&[3, 4, 9][..[3, 4, 9].iter().position(|s| *s == size).unwrap() + 1]).tree().clone();
+            let start = [(9, 4), (3, 0), (4, 3)].iter().find(|(e, _)| *e == size).unwrap().1;
+            assert!(late.put(start, tree, 0, format!("{size}"), place(size)));
+        }
+        assert_eq!((late.size(), late.note.as_str(), late.gaps()), (9, "9", vec![]));
+    }
+
+    #[test]
     fn gaps_are_seen_and_receipts_only_grow() {
         let whole = grown(&[3, 4, 9]);
         let mut log = HeldLog::default();
-        log.took(4, whole.tree().clone(), 0, String::new(), Place { segment: 1, offset: 0 });
+        assert!(log.put(4, whole.tree().clone(), 0, String::new(), Place { segment: 1, offset: 0 }));
         assert_eq!(log.gaps(), [(0, 4)]);
         let d = Division::try_from(350_100).unwrap();
         let receipt = |size| Receipt { size, time: size, epoch: 1, line: String::new() };

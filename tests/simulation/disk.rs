@@ -70,7 +70,7 @@ impl SimDisk {
     /// Frames as recovery reads them.
     pub fn recovered(&self) -> Vec<Recovered> {
         let one = |(i, a): (usize, &Append)| match a.clone() {
-            Append::Batch(b, _) => Recovered::Batch {
+            Append::Batch(b, _) | Append::PutBack(b, _) => Recovered::Batch {
                 log: b.log(),
                 start: b.start(),
                 tree: b.tree().clone(),
@@ -89,7 +89,7 @@ impl SimDisk {
 
     pub fn batch(&self, place: Place) -> Option<Vec<u8>> {
         match self.frames.get(place.offset as usize)? {
-            Append::Batch(b, _) => Some(b.bytes().to_vec()),
+            Append::Batch(b, _) | Append::PutBack(b, _) => Some(b.bytes().to_vec()),
             _ => None,
         }
     }

@@ -413,7 +413,7 @@ impl World {
             Output::Note(Said::Frozen { log, reason }) => {
                 assert_eq!(self.oracle.forged, Some(log), "an honest log was called a fork at {code}: {reason}");
             }
-            Output::Note(_) | Output::CharterChanged | Output::CharterLoaded { .. } => {}
+            Output::Note(_) | Output::CharterChanged | Output::CharterLoaded { .. } | Output::PutBack { .. } => {}
             Output::Append(_) => panic!("a frame came out of finish()"),
         }
     }

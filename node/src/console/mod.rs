@@ -119,7 +119,7 @@ impl App {
 pub fn admin(app: App) -> Router {
     let operator = Router::new()
         .route("/v1/charter", post(load_charter).layer(DefaultBodyLimit::max(CHARTER_BYTES_MAX)))
-        .route("/v1/verify", get(verify::verify))
+        .route("/v1/verify", get(verify::run))
         .route("/v1/records", post(records::post).layer(DefaultBodyLimit::disable()));
     operator.merge(open_routes()).merge(read_routes()).fallback(not_found).with_state(app)
 }

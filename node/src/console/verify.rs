@@ -1,7 +1,7 @@
 //! `GET /v1/verify` on the admin socket: reads the whole journal, one at a time.
 
 use super::{App, problem::Problem};
-use crate::verify::{Held, Report};
+use crate::verify::{self, Held, Report};
 use axum::{
     Json,
     extract::{Query, State},
@@ -17,7 +17,7 @@ pub(super) struct Wanted {
     log: Option<String>,
 }
 
-pub(super) async fn verify(State(app): State<App>, Query(wanted): Query<Wanted>) -> Result<Json<Report>, Problem> {
+pub(super) async fn run(State(app): State<App>, Query(wanted): Query<Wanted>) -> Result<Json<Report>, Problem> {
     let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail);
     let only = wanted.log.map(|l| l.parse::<LogId>().map_err(|e| bad(&format!("log: {e}")))).transpose()?;
     // Sizes first: the journal holds at least as much by the time it is read.
@@ -36,9 +36,11 @@ pub(super) async fn verify(State(app): State<App>, Query(wanted): Query<Wanted>)
     let flag = app.verifying.clone();
     let report = tokio::task::spawn_blocking(move || {
         let charter = app.trust.charter();
-        let report = crate::verify::verify(&app.reader, until, charter.charter(), &held, only);
+        let charter = charter.charter();
+        let wanted = verify::Wanted { until, charter, held: &held, noticed: &[], only, from_segment: 0 };
+        let survey = verify::verify(&app.reader, wanted, &mut |_, _| Ok(()));
         flag.store(false, Ordering::Release);
-        report
+        survey.map(|s| s.report)
     });
     let report = report.await.map_err(|_| Problem::stopping())?;
     let report = report.map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", &e.to_string()))?;

@@ -6,7 +6,7 @@
 
 use crate::{
     clock::now_ms,
-    journal::{Journal, JournalError},
+    journal::{Damage, Journal, JournalError},
     link::Trust,
     mail::{LinkOut, Mail, Mailbox, Outbox},
     replica::{Disk as _, Event, Input, LinkId, NotSealed, Output, Replica, Ticket},
@@ -56,11 +56,19 @@ pub(super) struct Driver {
 
 type SealReply = oneshot::Sender<Result<(u64, u64), NotSealed>>;
 
+enum Mending {
+    Place(Damage, String, oneshot::Sender<Result<(), String>>),
+    Rescue(oneshot::Sender<bool>),
+}
+
 #[derive(Default)]
 struct Waiting {
     links: HashMap<LinkId, Outbox>,
     seals: HashMap<Ticket, SealReply>,
     charters: HashMap<Ticket, oneshot::Sender<Result<u64, String>>>,
+    put_backs: HashMap<Ticket, oneshot::Sender<Result<(), String>>>,
+    /// Who waits for a place of the journal to be put right, which happens between two rounds.
+    mends: Vec<Mending>,
     tickets: u64,
 }
 
@@ -80,6 +88,7 @@ impl Driver {
             if now.abs_diff(space_at) >= SPACE_EVERY_MS {
                 space_at = now;
                 self.look_at_space();
+                self.journal.mark();
             }
             let mut rooms = Vec::new();
             let (mut next, mut count, mut bytes, mut stop) = (Some(first), 0, 0, false);
@@ -94,11 +103,50 @@ impl Driver {
             }
             self.end_round(&mut waiting, std::mem::take(&mut out))?;
             drop(rooms);
+            for mending in std::mem::take(&mut waiting.mends) {
+                self.mend(mending)?;
+            }
             if stop {
                 break;
             }
         }
-        self.journal.flush()
+        self.journal.flush()?;
+        self.journal.mark();
+        Ok(())
+    }
+
+    /// A place that cannot be mended stays damaged, which is no failure; a journal that cannot go on is one.
+    fn mend(&mut self, mending: Mending) -> Result<(), JournalError> {
+        match mending {
+            Mending::Place(damage, why, reply) => {
+                self.journal.leave(damage.segment)?;
+                let result = self.journal.mend(&damage, &why);
+                let Damage { segment, offset, bytes, kind } = damage;
+                match &result {
+                    Ok(()) => {
+                        tracing::warn!(
+                            event = "journal.mended",
+                            segment,
+                            offset,
+                            bytes,
+                            ?kind,
+                            "a damaged place was put right"
+                        );
+                    }
+                    Err(e) => tracing::error!(event = "journal.not_mended", segment, offset, reason = %e, "not mended"),
+                }
+                let _ = reply.send(result.map_err(|e| e.to_string()));
+            }
+            Mending::Rescue(reply) => {
+                let rescued = self.journal.rescue()?;
+                if rescued {
+                    tracing::error!(event = "journal.rescued", "the journal's open file was gone; it was put back");
+                }
+                let _ = reply.send(rescued);
+            }
+        }
+        self.durable.send_if_modified(|d| std::mem::replace(d, self.journal.durable()) != self.journal.durable());
+        Ok(())
     }
 
     fn look_at_space(&mut self) {
@@ -143,6 +191,13 @@ impl Driver {
                 waiting.charters.insert(ticket, reply);
                 self.replica.handle(now, Input::Charter { ticket, note }, out);
             }
+            Mail::PutBack { batch, reply } => {
+                let ticket = waiting.ticket();
+                waiting.put_backs.insert(ticket, reply);
+                self.replica.handle(now, Input::PutBack { ticket, batch }, out);
+            }
+            Mail::Mend { damage, why, reply } => waiting.mends.push(Mending::Place(damage, why, reply)),
+            Mail::Rescue(reply) => waiting.mends.push(Mending::Rescue(reply)),
             Mail::Ask(question) => question(&self.replica, now),
             Mail::Stop => {}
         }
@@ -173,6 +228,11 @@ impl Driver {
             Output::Close { link, code, reason } => send(&link, LinkOut::Close(code, reason)),
             Output::Sealed { ticket, result } => {
                 if let Some(reply) = waiting.seals.remove(&ticket) {
+                    let _ = reply.send(result);
+                }
+            }
+            Output::PutBack { ticket, result } => {
+                if let Some(reply) = waiting.put_backs.remove(&ticket) {
                     let _ = reply.send(result);
                 }
             }

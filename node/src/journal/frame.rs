@@ -78,6 +78,8 @@ pub enum Meta {
         /// The signed note.
         note: String,
     },
+    /// Says nothing: stands where damaged bytes were put aside.
+    Filler,
 }
 
 /// A head that was read and whose checksum held.
@@ -137,10 +139,11 @@ impl Meta {
             Self::Receipt { .. } => 2,
             Self::Freeze { .. } => 3,
             Self::Charter { .. } => 4,
+            Self::Filler => 5,
         }
     }
 
-    /// The same for the core's recovery; `None` if a batch's peaks do not fit its size.
+    /// The same for the core's recovery; `None` if a batch's peaks do not fit its size, or it says nothing.
     pub fn recovered(self, place: Place) -> Option<Recovered> {
         Some(match self {
             Self::Batch { log, start, end, peaks, sealed_at, note } => {
@@ -152,6 +155,7 @@ impl Meta {
             }
             Self::Freeze { log, reason, notes } => Recovered::Freeze { log, frozen: Frozen { reason, notes } },
             Self::Charter { note } => Recovered::Charter { note },
+            Self::Filler => return None,
         })
     }
 }
@@ -159,7 +163,7 @@ impl Meta {
 /// Appends the frame of `append` to `out`.
 pub(super) fn encode(append: &Append, out: &mut Vec<u8>) {
     let (meta, body): (Meta, &[u8]) = match append {
-        Append::Batch(b, _) => {
+        Append::Batch(b, _) | Append::PutBack(b, _) => {
             let meta = Meta::Batch {
                 log: b.log(),
                 start: b.start(),
@@ -179,6 +183,21 @@ pub(super) fn encode(append: &Append, out: &mut Vec<u8>) {
         Append::Charter { note, .. } => (Meta::Charter { note: note.clone() }, &[]),
     };
     write(&meta, body, out);
+}
+
+/// Frames that say nothing and take `bytes` together; `None` if that is less than one takes.
+pub(super) fn fillers(bytes: u64) -> Option<Vec<u8>> {
+    const LARGEST: u64 = 1 << 20;
+    let least = (HEAD_BYTES + codec::encode(&Meta::Filler).len()) as u64;
+    let (mut out, mut left) = (Vec::new(), bytes);
+    while left > 0 {
+        // What is left after this one must be nothing, or enough for the next.
+        let take = if left <= LARGEST { left } else { LARGEST.min(left - least) };
+        let body = take.checked_sub(least)?;
+        write(&Meta::Filler, &vec![0; body as usize], &mut out);
+        left -= take;
+    }
+    Some(out)
 }
 
 #[cfg(test)]
@@ -225,6 +244,26 @@ mod tests {
         encode(&receipt(), &mut bytes);
         assert_eq!(&bytes[..16], b"\xffTLY\x01\x02\0\0\x12\0\0\0\0\0\0\0");
         assert_eq!(&bytes[64..], b"\x01\xfc\x96\x57\x05\x00\x01\xfc\x94\x57\x05\x00\x01\x05\x09\x02l\n");
+    }
+
+    #[test]
+    fn fillers_fill_exactly() {
+        let mebi = 1_u64 << 20;
+        for bytes in [65, 66, 1_000, mebi - 1, mebi, mebi + 1, mebi + 64, mebi + 65, 3 * mebi + 7] {
+            let out = fillers(bytes).unwrap();
+            assert_eq!(out.len() as u64, bytes);
+            let (mut at, mut frames) = (0, 0);
+            while at < out.len() {
+                let head = Head::parse(&out[at..]).unwrap();
+                assert!(matches!(head.meta(&out[at + HEAD_BYTES..][..head.meta_bytes]), Some(Meta::Filler)));
+                at += head.frame_bytes() as usize;
+                frames += 1;
+            }
+            assert_eq!((at as u64, frames), (bytes, bytes.div_ceil(mebi)), "{bytes}");
+        }
+        assert_eq!(fillers(64), None);
+        // As a journal has it, for ever.
+        assert_eq!(&fillers(70).unwrap()[..16], b"\xffTLY\x01\x05\0\0\x01\0\0\0\x05\0\0\0");
     }
 
     #[test]

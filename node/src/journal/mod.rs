@@ -6,6 +6,8 @@
 
 mod frame;
 mod layout;
+mod mark;
+mod mend;
 mod reader;
 mod scan;
 
@@ -55,6 +57,7 @@ pub struct Journal {
     flushed: u64,
     buffer: Vec<u8>,
     segment_bytes: u64,
+    marked: Place,
 }
 
 /// What opening found.
@@ -105,15 +108,30 @@ impl Journal {
         fs::create_dir_all(dir).map_err(at(dir, "cannot be made"))?;
         let numbers = segments(dir).map_err(at(dir, "cannot be read"))?;
         let mut found = Found::default();
-        let mut end = FIRST_FRAME;
-        for &segment in &numbers {
+        let mark = mark::read(&mark_path(dir)).unwrap_or(Place { segment: 0, offset: 0 });
+        let last = numbers.last().copied().unwrap_or(0).max(mark.segment);
+        // End of the last segment's frames, if writing can go on there.
+        let mut open_end = None;
+        for segment in 1..=last {
             let path = segment_path(dir, segment);
-            let last = numbers.last() == Some(&segment);
-            let file = File::open(&path).map_err(at(&path, "cannot be opened"))?;
-            let mut scan = scan::Scan::new(&file, segment, FIRST_FRAME).map_err(at(&path, "cannot be read"))?;
-            end = FIRST_FRAME;
+            let place = |offset, bytes, kind| Damage { segment, offset, bytes, kind };
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    found.damage.push(place(0, 0, DamageKind::Missing));
+                    continue;
+                }
+                Err(e) => return Err(at(&path, "cannot be opened")(e)),
+            };
+            let metadata = file.metadata().map_err(at(&path, "cannot be read"))?;
+            let len = metadata.len();
+            if segment < last && !head_holds(&file, segment) {
+                found.damage.push(place(0, FIRST_FRAME, DamageKind::Header));
+            }
+            let mut scan = scan::Scan::within(&file, segment, FIRST_FRAME, len);
+            let mut end = FIRST_FRAME;
             let mut after_end = None;
-            while let Some(step) = scan.step(last).map_err(at(&path, "cannot be read"))? {
+            while let Some(step) = scan.step(segment == last) {
                 match step {
                     Step::Frame { meta, place, end: frame_end } => {
                         // Damage that is followed by a whole frame is damage in the middle, not a torn tail.
@@ -129,37 +147,68 @@ impl Journal {
                     }
                 }
             }
+            // What lay before the mark was durable: if it is not there any more, that is no torn write.
+            let vanished = segment == mark.segment && end < mark.offset;
             match after_end {
-                Some(tail) if last => {
+                Some(tail) if segment == last && !vanished => {
                     // Best effort: a full disk must not keep the node from starting.
                     let _ = keep_aside(dir, &file, &tail);
                     found.cut_bytes += tail.bytes;
                 }
                 Some(tail) => found.damage.push(tail),
+                None if vanished => {
+                    found.damage.push(place(len, mark.offset.saturating_sub(len), DamageKind::Truncated))
+                }
                 None => {}
             }
+            open_end = (segment == last && !vanished && metadata.is_file()).then_some(end);
         }
-        let segment = numbers.last().copied().unwrap_or(1);
-        let path = segment_path(dir, segment);
-        let file = if numbers.is_empty() {
-            Self::create(dir, segment)?
-        } else {
-            // A stop between sealing this segment and starting the next leaves it read-only.
-            let mut permissions = fs::metadata(&path).map_err(at(&path, "cannot be read"))?.permissions();
-            permissions.set_mode(0o600);
-            fs::set_permissions(&path, permissions).map_err(at(&path, "cannot be made writable"))?;
-            let open = OpenOptions::new().read(true).write(true).open(&path);
-            let mut file = open.map_err(at(&path, "cannot be opened for writing"))?;
-            file.set_len(end).map_err(at(&path, "a torn tail cannot be cut"))?;
-            file.seek(SeekFrom::Start(0)).map_err(at(&path, "cannot be positioned"))?;
-            file.write_all(&segment_head(segment)).map_err(at(&path, "cannot be written"))?;
-            file.sync_all().map_err(at(&path, "cannot be flushed"))?;
-            file.seek(SeekFrom::Start(end)).map_err(at(&path, "cannot be positioned"))?;
-            file
+        let (file, segment, end) = match open_end {
+            Some(end) => (Self::reopen(dir, last, end)?, last, end),
+            None => (Self::create(dir, last + 1)?, last + 1, FIRST_FRAME),
         };
-        let journal =
-            Self { dir: dir.to_owned(), file, segment, written: end, flushed: end, buffer: Vec::new(), segment_bytes };
+        let mut journal = Self {
+            dir: dir.to_owned(),
+            file,
+            segment,
+            written: end,
+            flushed: end,
+            buffer: Vec::new(),
+            segment_bytes,
+            marked: mark,
+        };
+        journal.mark();
         Ok((journal, found))
+    }
+
+    /// The last segment, cut to `end`, to be written on.
+    fn reopen(dir: &Path, segment: u32, end: u64) -> Result<File, JournalError> {
+        let path = segment_path(dir, segment);
+        // A stop between sealing this segment and starting the next leaves it read-only.
+        let mut permissions = fs::metadata(&path).map_err(at(&path, "cannot be read"))?.permissions();
+        permissions.set_mode(0o600);
+        fs::set_permissions(&path, permissions).map_err(at(&path, "cannot be made writable"))?;
+        let open = OpenOptions::new().read(true).write(true).open(&path);
+        let mut file = open.map_err(at(&path, "cannot be opened for writing"))?;
+        file.set_len(end).map_err(at(&path, "a torn tail cannot be cut"))?;
+        file.write_all_at(&segment_head(segment), 0).map_err(at(&path, "cannot be written"))?;
+        file.sync_all().map_err(at(&path, "cannot be flushed"))?;
+        file.seek(SeekFrom::Start(end)).map_err(at(&path, "cannot be positioned"))?;
+        Ok(file)
+    }
+
+    /// Notes beside the journal how far it is durable; see [`mark`].
+    pub fn mark(&mut self) {
+        let durable = self.durable();
+        if durable == self.marked {
+            return;
+        }
+        match mark::write(&mark_path(&self.dir), durable) {
+            Ok(()) => self.marked = durable,
+            Err(e) => {
+                tracing::warn!(event = "journal.mark", reason = %e, "a tail that vanishes will be taken for a torn write");
+            }
+        }
     }
 
     fn create(dir: &Path, segment: u32) -> Result<File, JournalError> {
@@ -168,7 +217,7 @@ impl Journal {
         let mut file = open.map_err(at(&path, "cannot be made"))?;
         file.write_all(&segment_head(segment)).map_err(at(&path, "cannot be written"))?;
         file.sync_all().map_err(at(&path, "cannot be flushed"))?;
-        File::open(dir).and_then(|d| d.sync_all()).map_err(at(dir, "cannot be flushed"))?;
+        sync_folder(dir).map_err(at(dir, "cannot be flushed"))?;
         Ok(file)
     }
 
@@ -217,6 +266,7 @@ impl Journal {
         self.file = Self::create(&self.dir, self.segment)?;
         self.written = FIRST_FRAME;
         self.flushed = FIRST_FRAME;
+        self.mark();
         Ok(())
     }
 
@@ -245,11 +295,27 @@ impl Disk for Journal {
     }
 }
 
-/// A torn tail was never confirmed, unless the disk lied: its bytes stay beside the segment, for people.
+/// A torn tail was never confirmed, unless the disk lied: its bytes are kept for people.
 fn keep_aside(dir: &Path, file: &File, tail: &Damage) -> io::Result<()> {
     let mut bytes = vec![0; usize::try_from(tail.bytes).unwrap_or(0)];
     file.read_exact_at(&mut bytes, tail.offset)?;
-    fs::write(dir.join(format!("{:08}-{}.cut", tail.segment, tail.offset)), bytes)
+    let name = format!("{:08}-{}-cut", tail.segment, tail.offset);
+    let note = "cut from the end of the journal at a start: never confirmed to anybody\n";
+    mend::keep(&Journal::quarantine(dir), &name, &bytes, note)
+}
+
+fn sync_folder(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn mark_path(dir: &Path) -> PathBuf {
+    dir.with_extension("mark")
+}
+
+/// Whether a segment's file starts as the segment of this number does.
+fn head_holds(file: &File, segment: u32) -> bool {
+    let mut head = [0; FIRST_FRAME as usize];
+    file.read_exact_at(&mut head, 0).is_ok() && head == segment_head(segment)
 }
 
 fn segment_head(segment: u32) -> [u8; 16] {

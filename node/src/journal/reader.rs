@@ -3,6 +3,7 @@
 use super::{
     FIRST_FRAME,
     frame::{HEAD_BYTES, Head, Meta},
+    head_holds,
     scan::{Scan, Step, read_at},
     segment_path, segments,
 };
@@ -31,7 +32,7 @@ pub enum ReadError {
         /// What it said.
         source: io::Error,
     },
-    /// The bytes there are not what was written.
+    /// The bytes there are not what was written, or the file is gone.
     #[error("journal segment {segment} at {offset}: the frame is damaged")]
     Damaged {
         /// Segment number.
@@ -63,19 +64,16 @@ pub struct Walk {
 
 impl Walk {
     /// The next frame or damaged place; `None` at the end.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn step(&mut self) -> io::Result<Option<Step>> {
+    pub fn step(&mut self) -> Option<Step> {
         let mut scan = Scan::within(&self.file, self.segment, self.at, self.len);
-        let step = scan.step(false)?;
+        let step = scan.step(false);
         self.at = scan.at();
-        Ok(step)
+        step
     }
 
-    /// Where the next step starts.
-    pub fn offset(&self) -> u64 {
-        self.at
+    /// Whether the file starts as the segment of its number does.
+    pub fn head_holds(&self) -> bool {
+        head_holds(&self.file, self.segment)
     }
 }
 
@@ -105,6 +103,46 @@ impl Reader {
         Ok(file)
     }
 
+    /// A segment that is gone is damage; what else keeps it from being opened is the system's fault.
+    fn open(&self, segment: u32, offset: u64) -> Result<Arc<File>, ReadError> {
+        self.file(segment).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => ReadError::Damaged { segment, offset },
+            _ => ReadError::Io { segment, offset, source },
+        })
+    }
+
+    /// Forgets open files: a segment's file was put back or replaced.
+    pub fn forget_files(&self) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// What the frame at `place` says, without its body.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn head(&self, place: Place) -> Result<Meta, ReadError> {
+        let Place { segment, offset } = place;
+        let damaged = || ReadError::Damaged { segment, offset };
+        let file = self.open(segment, offset)?;
+        let len = file.metadata().map_err(|source| ReadError::Io { segment, offset, source })?.len();
+        let take = |from: u64, n| read_at(&file, from, n, len).ok().flatten().ok_or_else(damaged);
+        let head = Head::parse(&take(offset, HEAD_BYTES)?).ok_or_else(damaged)?;
+        head.meta(&take(offset + HEAD_BYTES as u64, head.meta_bytes)?).ok_or_else(damaged)
+    }
+
+    /// The bytes that stand where the body of the frame at `place` should, and how many there should be; the body's
+    /// checksum is not looked at. `None` when the head does not hold.
+    pub fn remains(&self, place: Place) -> Option<(Vec<u8>, usize)> {
+        let file = self.open(place.segment, place.offset).ok()?;
+        let len = file.metadata().ok()?.len();
+        let head = Head::parse(&read_at(&file, place.offset, HEAD_BYTES, len).ok()??)?;
+        let meta_at = place.offset + HEAD_BYTES as u64;
+        head.meta(&read_at(&file, meta_at, head.meta_bytes, len).ok()??)?;
+        let body_at = meta_at + head.meta_bytes as u64;
+        let there = (head.body_bytes as u64).min(len.saturating_sub(body_at)) as usize;
+        Some((read_at(&file, body_at, there, len).ok()??, head.body_bytes))
+    }
+
     /// Walks through a segment, as far as `until`; `None` if there is no such file.
     ///
     /// # Errors
@@ -129,11 +167,11 @@ impl Reader {
     /// [`ReadError`].
     pub fn read(&self, place: Place) -> Result<Frame, ReadError> {
         let Place { segment, offset } = place;
-        let io_error = |source| ReadError::Io { segment, offset, source };
         let damaged = || ReadError::Damaged { segment, offset };
-        let file = self.file(segment).map_err(io_error)?;
-        let len = file.metadata().map_err(io_error)?.len();
-        let take = |from: u64, n| read_at(&file, from, n, len).map_err(io_error)?.ok_or_else(damaged);
+        let file = self.open(segment, offset)?;
+        let len = file.metadata().map_err(|source| ReadError::Io { segment, offset, source })?.len();
+        // What the file system refuses to read is damage like any other.
+        let take = |from: u64, n| read_at(&file, from, n, len).ok().flatten().ok_or_else(damaged);
         let head = Head::parse(&take(offset, HEAD_BYTES)?).ok_or_else(damaged)?;
         let rest = take(offset + HEAD_BYTES as u64, head.meta_bytes + head.body_bytes)?;
         let (meta, body) = rest.split_at(head.meta_bytes);
@@ -169,14 +207,16 @@ impl Reader {
     fn after(&self, at: Place) -> Result<Option<Place>, ReadError> {
         let Place { segment, offset } = at;
         let io_error = |source| ReadError::Io { segment, offset, source };
-        let file = self.file(segment).map_err(io_error)?;
-        let mut scan = Scan::new(&file, segment, offset).map_err(io_error)?;
-        // The first step passes what is bad at `at`; a frame with a bad body passes as one frame.
-        while let Some(step) = scan.step(false).map_err(io_error)? {
-            if let Step::Frame { place, .. } = step
-                && place.offset > offset
-            {
-                return Ok(Some(place));
+        if let Ok(file) = self.open(segment, offset) {
+            let len = file.metadata().map_err(io_error)?.len();
+            let mut scan = Scan::within(&file, segment, offset, len);
+            // The first step passes what is bad at `at`; a frame with a bad body passes as one frame.
+            while let Some(step) = scan.step(false) {
+                if let Step::Frame { place, .. } = step
+                    && place.offset > offset
+                {
+                    return Ok(Some(place));
+                }
             }
         }
         let numbers = segments(&self.dir).map_err(io_error)?;

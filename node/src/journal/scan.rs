@@ -26,6 +26,12 @@ pub enum DamageKind {
     Altered,
     /// A frame that ends beyond the file.
     Truncated,
+    /// The file system refuses to read it.
+    Refused,
+    /// The segment's first bytes are not those of a segment with this number.
+    Header,
+    /// The segment's file is not there.
+    Missing,
 }
 
 /// One step of a scan.
@@ -67,30 +73,28 @@ impl<'a> Scan<'a> {
         self.at
     }
 
-    pub(super) fn new(file: &'a File, segment: u32, from: u64) -> io::Result<Self> {
-        Ok(Self { file, segment, at: from, len: file.metadata()?.len() })
-    }
-
     /// The next frame or damaged place; `None` at the end. With `bodies` the body's checksum counts too.
-    pub(super) fn step(&mut self, bodies: bool) -> io::Result<Option<Step>> {
+    pub(super) fn step(&mut self, bodies: bool) -> Option<Step> {
         if self.at >= self.len {
-            return Ok(None);
+            return None;
         }
         let start = self.at;
-        match self.frame_at(start, bodies)? {
+        // What the file system refuses to read (a bad sector) is damage like any other: the rest can still be read.
+        let found = self.frame_at(start, bodies).unwrap_or(Err((DamageKind::Refused, None)));
+        match found {
             Ok((meta, end)) => {
                 self.at = end;
-                Ok(Some(Step::Frame { meta, place: Place { segment: self.segment, offset: start }, end }))
+                Some(Step::Frame { meta, place: Place { segment: self.segment, offset: start }, end })
             }
             Err((kind, frame_end)) => {
                 // Where the head holds, its frame is passed whole: its body is somebody else's bytes, and a search in
                 // it could find a frame that nobody wrote.
                 self.at = match frame_end {
                     Some(end) => end.min(self.len),
-                    None => self.resync(start + 1)?,
+                    None => self.resync(start + 1),
                 };
                 let bytes = self.at - start;
-                Ok(Some(Step::Bad(Damage { segment: self.segment, offset: start, bytes, kind })))
+                Some(Step::Bad(Damage { segment: self.segment, offset: start, bytes, kind }))
             }
         }
     }
@@ -119,24 +123,36 @@ impl<'a> Scan<'a> {
     }
 
     /// Offset of the next frame whose head holds, or the end of the file.
-    fn resync(&self, from: u64) -> io::Result<u64> {
+    fn resync(&self, from: u64) -> u64 {
         const WINDOW: usize = 64 << 10;
+        const SECTOR: u64 = 4 << 10;
         let mut at = from;
         while at < self.len {
             let want = WINDOW.min((self.len - at) as usize);
-            let Some(window) = read_at(self.file, at, want, self.len)? else { break };
+            let window = match read_at(self.file, at, want, self.len) {
+                Ok(Some(window)) => window,
+                Ok(None) => break,
+                Err(_) => match read_at(self.file, at, (SECTOR - at % SECTOR).min(self.len - at) as usize, self.len) {
+                    Ok(Some(sector)) => sector,
+                    _ => {
+                        at += SECTOR - at % SECTOR;
+                        continue;
+                    }
+                },
+            };
             for (i, _) in window.windows(MAGIC.len()).enumerate().filter(|(_, w)| *w == MAGIC) {
-                if self.frame_at(at + i as u64, false)?.is_ok() {
-                    return Ok(at + i as u64);
+                if self.frame_at(at + i as u64, false).is_ok_and(|f| f.is_ok()) {
+                    return at + i as u64;
                 }
             }
-            if want < WINDOW {
+            let read = window.len();
+            if at + read as u64 >= self.len {
                 break;
             }
             // The magic may lie across the edge of two windows.
-            at += (WINDOW - (MAGIC.len() - 1)) as u64;
+            at += read.saturating_sub(MAGIC.len() - 1).max(1) as u64;
         }
-        Ok(self.len)
+        self.len
     }
 }
 

@@ -93,6 +93,22 @@ pub enum Input {
         /// For people.
         reason: String,
     },
+    /// A batch that was fetched to take the place of damaged or missing bytes, admitted against the tree before it.
+    PutBack {
+        /// Comes back in [`Output::PutBack`].
+        ticket: Ticket,
+        /// The batch.
+        batch: AdmittedBatch,
+    },
+    /// Batches that were found damaged on this disk, by their first records.
+    Lost {
+        /// Of which log.
+        log: LogId,
+        /// First record of each.
+        starts: Vec<u64>,
+    },
+    /// Frames without records may have been lost: write what they said again.
+    Resave,
     /// The operator loads a charter.
     Charter {
         /// Comes back in [`Output::CharterLoaded`].
@@ -142,6 +158,13 @@ pub enum Output {
         /// First index and one past the last.
         result: Result<(u64, u64), NotSealed>,
     },
+    /// The answer to [`Input::PutBack`]: whether it is on disk and counts.
+    PutBack {
+        /// Which request.
+        ticket: Ticket,
+        /// If not, why.
+        result: Result<(), String>,
+    },
     /// The answer to [`Input::Charter`].
     CharterLoaded {
         /// Which request.
@@ -174,6 +197,8 @@ pub enum NotSealed {
 pub enum Append {
     /// A verified batch, and who waits for it.
     Batch(AdmittedBatch, Option<Ticket>),
+    /// A verified batch that is no news: it fills a gap, or takes the place of a damaged copy.
+    PutBack(AdmittedBatch, Ticket),
     /// A receipt, issued here or received.
     Receipt {
         /// Of which log.

@@ -8,6 +8,7 @@ mod conflict;
 mod downlink;
 mod io;
 mod local;
+mod put_back;
 mod recover;
 mod round;
 mod state;
@@ -192,6 +193,9 @@ impl Replica {
             Input::Pushed { link, log } => self.pushed(link, log, out),
             Input::Garbage { link, reason } => self.close(now_ms, link, Refusal::Malformed, reason, out),
             Input::PushFailed { link, log, reason } => self.push_failed(now_ms, link, log, reason),
+            Input::PutBack { ticket, batch } => self.put_back(ticket, batch, out),
+            Input::Lost { log, starts } => self.lost(log, &starts),
+            Input::Resave => self.resave(out),
             Input::Charter { ticket, note } => self.load_charter(ticket, note, out),
             Input::Tick => self.tick(now_ms, out),
         }
@@ -209,7 +213,9 @@ impl Replica {
                     }
                 }
                 let log = self.logs.entry(id).or_default();
-                log.took(batch.start(), batch.tree().clone(), batch.sealed_at(), batch.note().to_owned(), place);
+                let fits =
+                    log.put(batch.start(), batch.tree().clone(), batch.sealed_at(), batch.note().to_owned(), place);
+                debug_assert!(fits, "the edge was checked when it was admitted");
                 if id == self.own() {
                     self.gate.grew(batch.end());
                 } else if !self.unreceipted.contains(&id) {
@@ -219,6 +225,7 @@ impl Replica {
                     out.push(Output::Sealed { ticket, result: Ok((batch.start(), batch.end())) });
                 }
             }
+            Append::PutBack(batch, ticket) => self.is_back(ticket, batch, place, out),
             Append::Charter { note, ticket } => self.charter_appended(&note, ticket, out),
             Append::Receipt { .. } | Append::Freeze { .. } => {}
         }

@@ -56,8 +56,10 @@ pub enum Recovered {
 /// Frames that cannot follow each other: the journal was not written by this program alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecoverError {
-    /// A batch that starts before the end of the one before.
-    #[error("journal segment {segment} at {offset}: batch {log} {start} comes after {size} records of that log")]
+    /// A batch that overlaps others, or that is another one than stands at its place already.
+    #[error(
+        "journal segment {segment} at {offset}: batch {log} {start} does not fit to the {size} records of that log"
+    )]
     Order {
         /// Of which log.
         log: LogId,
@@ -88,12 +90,13 @@ impl Replica {
                     self.unproved += 1;
                     return Ok(());
                 }
+                // Out of order is in order: repaired batches stand behind, and the latest copy counts.
                 let held = self.logs.entry(log).or_default();
-                if start < held.size() {
-                    let (size, Place { segment, offset }) = (held.size(), place);
+                let size = held.size();
+                if !held.put(start, tree, sealed_at, note, place) {
+                    let Place { segment, offset } = place;
                     return Err(RecoverError::Order { log, start, size, segment, offset });
                 }
-                held.took(start, tree, sealed_at, note, place);
                 if log == self.own() {
                     self.last_sealed = self.last_sealed.max(sealed_at);
                 }

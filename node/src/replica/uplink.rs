@@ -217,6 +217,18 @@ impl Replica {
         }
     }
 
+    /// What was damaged here is back: its log is pushed again from where the parent stands.
+    pub(super) fn restart_push(&mut self, id: LogId) {
+        let Some(log) = self.logs.get(&id) else { return };
+        let Some(up) = self.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
+        let confirmed = log.receipts.get(&up.peer).map_or(0, |r| r.size);
+        let stands = up.ahead.get(&id).copied().filter(|a| *a != u64::MAX).unwrap_or(confirmed);
+        if up.pushes.get(&id).is_none_or(Push::stopped) && log.root_at(stands).is_some() {
+            up.ahead.remove(&id);
+            up.pushes.insert(id, Push::from(stands));
+        }
+    }
+
     /// Logs that the parent has never seen start from 0. Also called when a log appears while the link is up.
     fn start_missing_pushes(&mut self) {
         let me = self.me();

@@ -3,11 +3,15 @@
 //! Every frame's checksums; every batch through `admit()`, the door it came in by: signatures, position, every leaf, the
 //! root; every receipt; and by position what is missing. It changes nothing.
 
+mod coverage;
+mod report;
 #[cfg(test)]
 mod tests;
 
-use crate::journal::{DamageKind, Meta, Reader, Step, Walk};
-use serde::{Deserialize, Serialize};
+pub use report::{Damaged, Kind, Lack, Report, Survey};
+
+use crate::journal::{Damage, DamageKind, Meta, Reader, Step, Walk};
+use coverage::Coverage;
 use std::{collections::BTreeMap, io};
 use tally_protocol::{checkpoint::Checkpoint, hash::Hash, ids::LogId, log::Place, merkle::Tree, note::NoteSignature};
 use tally_topology::{
@@ -15,239 +19,374 @@ use tally_topology::{
     charter::Charter,
 };
 
-/// What is wrong with a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A frame whose bytes are not those that were written.
-    Altered,
-    /// Bytes that are no frame.
-    Unreadable,
-    /// A frame that ends beyond its file.
-    Truncated,
-    /// A whole segment file is not there.
-    MissingSegment,
-    /// Records between two batches are nowhere.
-    MissingFrame,
-    /// The frame is whole, but its signature does not hold.
-    Signature,
-    /// The frame is whole and signed, but its records do not lead to the root.
-    Root,
-    /// The file system refuses to read it.
-    UnreadableFile,
-}
-
-/// One damaged place.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Damaged {
-    /// Origin of the log; null if no log's records are touched, or it is not known which.
-    pub log: Option<String>,
-    /// First record; null if no record is touched.
-    pub from: Option<u64>,
-    /// One past the last record.
-    pub to: Option<u64>,
-    /// The same as `from`.
-    pub index: Option<u64>,
-    /// Segment number.
-    pub segment: u32,
-    /// Byte offset in it.
-    pub offset: u64,
-    /// What is wrong.
-    pub kind: Kind,
-}
-
-/// The result; its JSON is the contract of `tally verify --json`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Report {
-    /// Frames that are whole.
-    pub frames: u64,
-    /// Records that were rehashed and hold.
-    pub records: u64,
-    /// Bytes read.
-    pub bytes: u64,
-    /// Places that do not hold.
-    pub damaged: Vec<Damaged>,
-}
-
 /// What the node says to hold: the size of each log.
 pub type Held = BTreeMap<LogId, u64>;
+
+/// What is to be read.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// End of the durable journal.
+    pub until: Place,
+    /// Keys and closed epochs.
+    pub charter: &'a Charter,
+    /// Sizes of logs by the node's own word.
+    pub held: &'a Held,
+    /// Damage that cannot be seen by reading what is there: files and tails that were gone when the node started.
+    pub noticed: &'a [Damage],
+    /// Only this log's records are rehashed and reported.
+    pub only: Option<LogId>,
+    /// Of segments before this one only frame heads are read: they were verified before.
+    pub from_segment: u32,
+}
+
+/// Who asked to stop in the middle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The journal's folder itself.
+    #[error("the journal's folder cannot be read: {0}")]
+    Folder(#[from] io::Error),
+    /// It was told to stop.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// Told before each frame how many bytes will be read, and in which segment; may wait, and may end the verify.
+pub type Pace<'p> = &'p mut dyn FnMut(u32, u64) -> Result<(), Stopped>;
 
 /// A log as far as the walk has come.
 #[derive(Default)]
 struct Walked {
-    tree: Tree,
-    /// The tree before the next batch is known, so its leaves can be checked against the root.
-    known: bool,
+    /// The log's right edge in the order of the walk.
+    edge: Tree,
+    /// Edges at which records are missing so far: what comes later may continue them.
+    edges: BTreeMap<u64, Tree>,
     roots: BTreeMap<u64, Hash>,
+    good: Coverage,
+    bad: Vec<Bad>,
+    /// First record of a gap, and where its records may have lain.
+    gaps: BTreeMap<u64, (Place, Kind)>,
+    /// Batches whose leaves could not be checked yet, because the tree before them was not known.
+    waiting: Vec<(u64, u64, Place, u64)>,
+}
+
+/// A frame whose head holds and whose content does not.
+#[derive(Clone, Copy)]
+struct Bad {
+    from: u64,
+    to: u64,
+    place: Place,
+    kind: Kind,
+}
+
+/// A receipt whose batch had not come yet when it did.
+struct LateReceipt {
+    log: LogId,
+    holder: LogId,
+    size: u64,
+    line: String,
+    place: Place,
+    bytes: u64,
 }
 
 struct Verifier<'a> {
-    charter: &'a Charter,
-    only: Option<LogId>,
+    reader: &'a Reader,
+    wanted: Wanted<'a>,
     report: Report,
     logs: BTreeMap<LogId, Walked>,
+    places: Vec<Damage>,
     /// Damaged places that named no log, in journal order.
-    nameless: Vec<Damaged>,
+    nameless: Vec<(Place, Kind)>,
+    receipts: Vec<LateReceipt>,
+    bodies: bool,
 }
 
-/// Verifies the journal up to `until`. With `only`, only that log's records are rehashed and reported.
+/// Verifies the journal up to `wanted.until`.
 ///
 /// # Errors
-/// When the folder itself cannot be read.
-pub fn verify(
-    reader: &Reader,
-    until: Place,
-    charter: &Charter,
-    held: &Held,
-    only: Option<LogId>,
-) -> io::Result<Report> {
-    let mut v = Verifier { charter, only, report: Report::default(), logs: BTreeMap::new(), nameless: Vec::new() };
-    for segment in 1..=until.segment {
-        match reader.walk(segment, until) {
-            Ok(Some(mut walk)) => v.segment(reader, segment, &mut walk),
-            Ok(None) => v.nameless(segment, 0, Kind::MissingSegment),
-            Err(_) => v.nameless(segment, 0, Kind::UnreadableFile),
+/// [`VerifyError`].
+pub fn verify(reader: &Reader, wanted: Wanted<'_>, pace: Pace<'_>) -> Result<Survey, VerifyError> {
+    let mut v = Verifier {
+        reader,
+        wanted,
+        report: Report::default(),
+        logs: BTreeMap::new(),
+        places: Vec::new(),
+        nameless: Vec::new(),
+        receipts: Vec::new(),
+        bodies: true,
+    };
+    for segment in 1..=wanted.until.segment {
+        v.bodies = segment >= wanted.from_segment;
+        match reader.walk(segment, wanted.until) {
+            Ok(Some(mut walk)) => v.segment(segment, &mut walk, pace)?,
+            Ok(None) => v.nameless(Damage { segment, offset: 0, bytes: 0, kind: DamageKind::Missing }),
+            Err(_) => v.nameless(Damage { segment, offset: 0, bytes: 0, kind: DamageKind::Refused }),
+        }
+        for noticed in wanted.noticed.iter().filter(|d| d.segment == segment && d.kind == DamageKind::Truncated) {
+            v.nameless(noticed.clone());
         }
     }
-    v.missing_tails(held, until);
-    let named = |d: &Damaged| v.report.damaged.iter().any(|x| (x.segment, x.offset) == (d.segment, d.offset));
-    let unnamed: Vec<_> = v.nameless.iter().filter(|d| !named(d)).cloned().collect();
-    v.report.damaged.extend(unnamed);
-    v.report.damaged.sort_by_key(|d| (d.segment, d.offset, d.from));
-    Ok(v.report)
+    v.late_receipts();
+    Ok(v.finish())
+}
+
+fn kind_of(kind: DamageKind) -> Kind {
+    match kind {
+        DamageKind::Unreadable | DamageKind::Altered => Kind::Unreadable,
+        DamageKind::Truncated => Kind::Truncated,
+        DamageKind::Refused => Kind::UnreadableFile,
+        DamageKind::Header => Kind::SegmentHeader,
+        DamageKind::Missing => Kind::MissingSegment,
+    }
 }
 
 impl Verifier<'_> {
-    fn segment(&mut self, reader: &Reader, segment: u32, walk: &mut Walk) {
-        loop {
-            match walk.step() {
-                Ok(Some(Step::Frame { meta, place, end })) => {
-                    self.report.bytes += end - place.offset;
-                    self.frame(reader, meta, place);
+    fn segment(&mut self, segment: u32, walk: &mut Walk, pace: Pace<'_>) -> Result<(), VerifyError> {
+        if !walk.head_holds() {
+            self.nameless(Damage { segment, offset: 0, bytes: 0, kind: DamageKind::Header });
+        }
+        while let Some(step) = walk.step() {
+            match step {
+                Step::Frame { meta, place, end } => {
+                    let bytes = end - place.offset;
+                    if self.bodies {
+                        pace(segment, bytes).map_err(|Stopped| VerifyError::Stopped)?;
+                        self.report.bytes += bytes;
+                    }
+                    self.frame(meta, place, bytes);
                 }
-                Ok(Some(Step::Bad(d))) => {
+                Step::Bad(d) => {
                     self.report.bytes += d.bytes;
-                    let kind = match d.kind {
-                        DamageKind::Unreadable | DamageKind::Altered => Kind::Unreadable,
-                        DamageKind::Truncated => Kind::Truncated,
-                    };
-                    self.nameless(segment, d.offset, kind);
-                }
-                Ok(None) => return,
-                Err(_) => {
-                    self.nameless(segment, walk.offset(), Kind::UnreadableFile);
-                    return;
+                    self.nameless(d);
                 }
             }
         }
+        Ok(())
     }
 
-    fn nameless(&mut self, segment: u32, offset: u64, kind: Kind) {
-        self.nameless.push(Damaged { log: None, from: None, to: None, index: None, segment, offset, kind });
+    fn nameless(&mut self, d: Damage) {
+        self.nameless.push((Place { segment: d.segment, offset: d.offset }, kind_of(d.kind)));
+        self.places.push(d);
     }
 
-    fn damaged(&mut self, log: LogId, from: u64, to: u64, place: Place, kind: Kind) {
-        if self.only.is_some_and(|only| only != log) {
-            return;
-        }
-        let log = Some(self.charter.federation().origin(log));
-        let Place { segment, offset } = place;
-        self.report.damaged.push(Damaged {
-            log,
-            from: Some(from),
-            to: Some(to),
-            index: Some(from),
-            segment,
-            offset,
-            kind,
-        });
-    }
-
-    fn frame(&mut self, reader: &Reader, meta: Meta, place: Place) {
+    fn frame(&mut self, meta: Meta, place: Place, bytes: u64) {
         match meta {
             Meta::Batch { log, start, end, peaks, note, .. } => {
-                self.gap_before(log, start, place);
-                if self.only.is_none_or(|only| only == log) {
-                    self.batch(reader, log, start, end, place);
-                }
-                // What follows stands on the signed root in this frame's head, whether or not its body holds.
-                let signed = self.charter.epoch(log).and_then(|e| Checkpoint::open(&note, &e.log).ok());
-                let walked = self.logs.entry(log).or_default();
-                let tree = Tree::from_peaks(end, peaks).filter(|t| signed.is_some_and(|c| c.root == t.root()));
-                walked.known = tree.is_some();
-                walked.tree = tree.unwrap_or_default();
-                walked.roots.insert(end, walked.tree.root());
+                self.batch_frame(log, (start, end), peaks, &note, place, bytes)
             }
             Meta::Receipt { log, holder, size, line, .. } => {
-                let known = self.logs.get(&log).and_then(|w| w.roots.get(&size)).copied();
-                let key = self.charter.epoch(holder).map(|e| e.mirror.clone());
-                let holds = match (known, key) {
-                    (Some(root), Some(key)) => {
-                        let text = Checkpoint { origin: self.charter.federation().origin(log), size, root }.text();
-                        let line = line.strip_suffix('\n').map(NoteSignature::parse);
-                        matches!(line, Some(Ok(l)) if l.verify(&key, &text).is_ok())
-                    }
-                    // Its batch is damaged, which is reported there.
-                    (None, _) => true,
-                    (_, None) => false,
-                };
-                if holds {
-                    self.report.frames += 1;
+                let receipt = LateReceipt { log, holder, size, line, place, bytes };
+                if self.logs.get(&log).is_some_and(|w| w.roots.contains_key(&size)) {
+                    self.receipt(&receipt);
                 } else {
-                    self.damaged(log, size, size, place, Kind::Signature);
+                    self.receipts.push(receipt);
                 }
             }
-            Meta::Freeze { .. } | Meta::Charter { .. } => self.report.frames += 1,
+            Meta::Freeze { .. } | Meta::Charter { .. } | Meta::Filler => self.report.frames += 1,
         }
     }
 
-    fn batch(&mut self, reader: &Reader, log: LogId, start: u64, end: u64, place: Place) {
-        let body = match reader.read(place) {
-            Ok(frame) => frame.body,
-            Err(_) => return self.damaged(log, start, end, place, Kind::Altered),
-        };
-        let Some(walked) = self.logs.get(&log).filter(|w| w.known) else {
-            // Frames before it are lost, and with them the tree that its leaves would have to continue. Its checksum
-            // and its signature hold.
+    fn batch_frame(
+        &mut self,
+        log: LogId,
+        (start, end): (u64, u64),
+        peaks: Vec<Hash>,
+        note: &str,
+        place: Place,
+        bytes: u64,
+    ) {
+        let charter = self.wanted.charter;
+        // Records beyond the end of a closed epoch do not count, and are not missed.
+        if charter.epoch(log).and_then(|e| e.last.as_ref()).is_some_and(|(last, _)| end > *last) {
             self.report.frames += 1;
             return;
+        }
+        let signed = charter.epoch(log).and_then(|e| Checkpoint::open(note, &e.log).ok());
+        let tree = Tree::from_peaks(end, peaks).filter(|t| signed.is_some_and(|c| (c.size, c.root) == (end, t.root())));
+        let mut last = self.nameless.last().copied();
+        let walked = self.logs.entry(log).or_default();
+        let Some(tree) = tree else {
+            self.bad(log, start, end, place, Kind::Signature, bytes);
+            return;
         };
-        match admit(self.charter, log, &walked.tree, body) {
-            Ok(_) => {
-                self.report.frames += 1;
-                self.report.records += end - start;
-            }
-            Err(AdmitError::Root { .. }) => self.damaged(log, start, end, place, Kind::Root),
-            Err(AdmitError::Checkpoint(_) | AdmitError::Cosignature(_)) => {
-                self.damaged(log, start, end, place, Kind::Signature);
-            }
-            Err(_) => self.damaged(log, start, end, place, Kind::Altered),
-        }
-    }
-
-    /// Records between the last batch of a log and this one are nowhere: named at the damaged place that held them.
-    fn gap_before(&mut self, log: LogId, start: u64, place: Place) {
-        let walked = self.logs.entry(log).or_insert_with(|| Walked { known: true, ..Walked::default() });
-        let size = walked.roots.last_key_value().map_or(0, |(end, _)| *end);
+        let size = walked.edge.size();
+        let before = match start {
+            0 => Some(Tree::default()),
+            _ if start == size => Some(walked.edge.clone()),
+            _ => walked.edges.get(&start).cloned(),
+        };
         if start > size {
-            walked.known = false;
-            self.missing(log, size, start, place);
+            walked.gaps.entry(size).or_insert_with(|| last.take().unwrap_or((place, Kind::MissingFrame)));
+            walked.edges.insert(size, walked.edge.clone());
+        }
+        walked.roots.insert(end, tree.root());
+        if end > size {
+            walked.edge = tree;
+        } else {
+            walked.edges.insert(end, tree);
+        }
+        let read = self.bodies && self.wanted.only.is_none_or(|only| only == log);
+        match before {
+            _ if !read => {
+                walked.good.add(start, end);
+                self.report.frames += 1;
+            }
+            Some(before) => self.batch(log, &before, start, end, place, bytes),
+            None => walked.waiting.push((start, end, place, bytes)),
         }
     }
 
-    fn missing(&mut self, log: LogId, from: u64, to: u64, seen_at: Place) {
-        let held_them = self.nameless.last().map(|d| (Place { segment: d.segment, offset: d.offset }, d.kind));
-        let (place, kind) = held_them.unwrap_or((seen_at, Kind::MissingFrame));
-        self.damaged(log, from, to, place, kind);
+    /// Reads a batch and checks it as if it came in now.
+    fn batch(&mut self, log: LogId, before: &Tree, start: u64, end: u64, place: Place, bytes: u64) {
+        // A copy that stands elsewhere continues from the same edge.
+        self.logs.entry(log).or_default().edges.insert(start, before.clone());
+        let Ok(frame) = self.reader.read(place) else {
+            return self.bad(log, start, end, place, Kind::Altered, bytes);
+        };
+        match admit(self.wanted.charter, log, before, frame.body) {
+            Ok(batch) if batch.end() == end => {
+                self.good(log, start, end);
+                self.logs.entry(log).or_default().edges.remove(&start);
+            }
+            Err(AdmitError::Root { .. }) => self.bad(log, start, end, place, Kind::Root, bytes),
+            Err(AdmitError::Checkpoint(_) | AdmitError::Cosignature(_)) => {
+                self.bad(log, start, end, place, Kind::Signature, bytes);
+            }
+            Ok(_) | Err(_) => self.bad(log, start, end, place, Kind::Altered, bytes),
+        }
     }
 
-    /// What the node holds by its own word and the disk does not.
-    fn missing_tails(&mut self, held: &Held, until: Place) {
-        for (log, size) in held {
-            let seen = self.logs.get(log).and_then(|w| w.roots.last_key_value()).map_or(0, |(end, _)| *end);
-            if seen < *size {
-                self.missing(*log, seen, *size, until);
+    fn good(&mut self, log: LogId, start: u64, end: u64) {
+        self.report.frames += 1;
+        self.report.records += end - start;
+        self.logs.entry(log).or_default().good.add(start, end);
+    }
+
+    fn bad(&mut self, log: LogId, from: u64, to: u64, place: Place, kind: Kind, bytes: u64) {
+        let Place { segment, offset } = place;
+        self.places.push(Damage { segment, offset, bytes, kind: DamageKind::Altered });
+        self.logs.entry(log).or_default().bad.push(Bad { from, to, place, kind });
+    }
+
+    fn late_receipts(&mut self) {
+        for receipt in std::mem::take(&mut self.receipts) {
+            if self.logs.get(&receipt.log).is_some_and(|w| w.roots.contains_key(&receipt.size)) {
+                self.receipt(&receipt);
+            } else {
+                // Its batch is damaged or gone, which is reported there.
+                self.report.frames += 1;
             }
         }
     }
+
+    fn receipt(&mut self, r: &LateReceipt) {
+        let charter = self.wanted.charter;
+        let Some(root) = self.logs.get(&r.log).and_then(|w| w.roots.get(&r.size)).copied() else { return };
+        let text = Checkpoint { origin: charter.federation().origin(r.log), size: r.size, root }.text();
+        let line = r.line.strip_suffix('\n').map(NoteSignature::parse);
+        let holds = match (line, charter.epoch(r.holder)) {
+            (Some(Ok(line)), Some(epoch)) => line.verify(&epoch.mirror, &text).is_ok(),
+            _ => false,
+        };
+        if holds {
+            self.report.frames += 1;
+        } else {
+            let Place { segment, offset } = r.place;
+            self.nameless.push((r.place, Kind::Signature));
+            self.places.push(Damage { segment, offset, bytes: r.bytes, kind: DamageKind::Altered });
+        }
+    }
+
+    /// Batches that had to wait for the tree before them, then what is missing after all.
+    fn finish(mut self) -> Survey {
+        let logs: Vec<_> = self.logs.keys().copied().collect();
+        for log in logs {
+            let waiting = self.logs.get_mut(&log).map(|w| std::mem::take(&mut w.waiting)).unwrap_or_default();
+            for (start, end, place, bytes) in waiting {
+                match self.logs.get(&log).and_then(|w| w.edges.get(&start)).cloned() {
+                    Some(before) => self.batch(log, &before, start, end, place, bytes),
+                    // The frames before it are lost, and with them the tree that its leaves would have to continue. Its
+                    // checksum and its signature are what can be checked.
+                    None => match self.reader.read(place) {
+                        Ok(_) => {
+                            self.report.frames += 1;
+                            self.logs.entry(log).or_default().good.add(start, end);
+                        }
+                        Err(_) => self.bad(log, start, end, place, Kind::Altered, bytes),
+                    },
+                }
+            }
+        }
+        self.name_what_is_missing()
+    }
+
+    fn name_what_is_missing(self) -> Survey {
+        let Self { wanted, mut report, logs, places, nameless, .. } = self;
+        let origin = |log| wanted.charter.federation().origin(log);
+        let mut lacks: BTreeMap<LogId, Vec<Lack>> = BTreeMap::new();
+        let mut named = Vec::new();
+        let nothing = Walked::default();
+        let mut all: Vec<_> = logs.keys().chain(wanted.held.keys()).copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        for log in all.into_iter().filter(|l| wanted.only.is_none_or(|only| only == *l)) {
+            let walked = logs.get(&log).unwrap_or(&nothing);
+            let size = wanted.held.get(&log).copied().unwrap_or(0).max(walked.edge.size());
+            let tail = nameless.last().copied().unwrap_or((wanted.until, Kind::MissingFrame));
+            let lack = lacks.entry(log).or_default();
+            let mut add = |from, to, (place, kind): (Place, Kind), exact: bool| {
+                lack.push(Lack { from, to, place: exact.then_some(place) });
+                named.push(place);
+                let Place { segment, offset } = place;
+                let log = Some(origin(log));
+                report.damaged.push(Damaged {
+                    log,
+                    from: Some(from),
+                    to: Some(to),
+                    index: Some(from),
+                    segment,
+                    offset,
+                    kind,
+                });
+            };
+            for (from, to) in walked.good.holes(size) {
+                // Of the hole, what damaged frames say to have held; the rest lies where frames are no frames any more.
+                let mut at = from;
+                let mut inside: Vec<_> = walked.bad.iter().filter(|b| b.from >= from && b.to <= to).copied().collect();
+                inside.sort_unstable_by_key(|b| (b.from, std::cmp::Reverse(b.place)));
+                let seen_at = |at| walked.gaps.range(..=at).next_back().map_or(tail, |(_, seen)| *seen);
+                for b in inside {
+                    if b.from < at {
+                        continue;
+                    }
+                    if b.from > at {
+                        add(at, b.from, seen_at(at), false);
+                    }
+                    add(b.from, b.to, (b.place, b.kind), true);
+                    at = b.to;
+                }
+                if at < to {
+                    let beyond = at >= walked.edge.size();
+                    add(at, to, if beyond { tail } else { seen_at(at) }, false);
+                }
+            }
+            // Damaged copies of records that are good elsewhere.
+            for b in walked.bad.iter().filter(|b| walked.good.covers(b.from, b.to)) {
+                report.damaged.push(nothing_lost(b.place, b.kind));
+            }
+        }
+        lacks.retain(|_, l| !l.is_empty());
+        let unnamed = nameless.iter().filter(|(place, _)| !named.contains(place));
+        report.damaged.extend(unnamed.map(|(place, kind)| nothing_lost(*place, *kind)));
+        report.damaged.sort_by_key(|d| (d.segment, d.offset, d.from));
+        Survey { report, lacks, places }
+    }
+}
+
+fn nothing_lost(Place { segment, offset }: Place, kind: Kind) -> Damaged {
+    Damaged { log: None, from: None, to: None, index: None, segment, offset, kind }
 }

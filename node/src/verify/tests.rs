@@ -27,7 +27,7 @@ fn made(n: usize) -> Made {
          level = \"county\"\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
     );
     let charter = Charter::parse(&text).unwrap();
-    let (mut journal, _) = Journal::open(dir.path(), |_| {}).unwrap();
+    let (mut journal, _) = Journal::open(&dir.path().join("journal"), |_| {}).unwrap();
     let (mut tree, mut places) = (Tree::default(), Vec::new());
     for b in 0..n {
         let record = |i| Record::new(&Object::parse(format!("{{\"n\":\"{b} {i}\"}}").as_bytes()).unwrap()).unwrap();
@@ -42,19 +42,35 @@ fn made(n: usize) -> Made {
 }
 
 impl Made {
+    fn journal(&self) -> std::path::PathBuf {
+        self.dir.path().join("journal")
+    }
+
     fn report(&self) -> Report {
-        let reader = Reader::new(self.dir.path().to_owned());
-        verify(&reader, self.until, &self.charter, &self.held, None).unwrap()
+        self.survey().report
+    }
+
+    fn survey(&self) -> Survey {
+        let reader = Reader::new(self.journal());
+        let wanted = Wanted {
+            until: self.until,
+            charter: &self.charter,
+            held: &self.held,
+            noticed: &[],
+            only: None,
+            from_segment: 0,
+        };
+        verify(&reader, wanted, &mut |_, _| Ok(())).unwrap()
     }
 
     fn overwrite(&self, offset: u64, bytes: &[u8]) {
-        let path = segment_path(self.dir.path(), 1);
+        let path = segment_path(&self.journal(), 1);
         OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, offset).unwrap();
     }
 
     fn byte(&self, offset: u64) -> u8 {
         let mut b = [0];
-        std::fs::File::open(segment_path(self.dir.path(), 1)).unwrap().read_exact_at(&mut b, offset).unwrap();
+        std::fs::File::open(segment_path(&self.journal(), 1)).unwrap().read_exact_at(&mut b, offset).unwrap();
         b[0]
     }
 }
@@ -91,7 +107,7 @@ fn any_altered_byte_names_its_batch_and_no_other() {
 #[test]
 fn what_is_gone_is_named_by_position() {
     let made = made(5);
-    let path = segment_path(made.dir.path(), 1);
+    let path = segment_path(&made.journal(), 1);
     let file = OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(made.places[4].offset + 30).unwrap();
     assert_eq!(ranges(&made.report()), [(4 * BATCH, 5 * BATCH, Kind::Truncated)]);

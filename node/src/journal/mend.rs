@@ -1,0 +1,172 @@
+//! Putting a damaged place right: its bytes go to the quarantine folder with a note, and frames that say nothing take
+//! their place. The records that it held are appended elsewhere, before.
+
+use super::{
+    Damage, DamageKind, FIRST_FRAME, Journal, JournalError, at, frame, segment_head, segment_path, sync_folder,
+};
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+/// Bytes read at once from a damaged place.
+const PIECE: usize = 4 << 10;
+
+impl Journal {
+    /// Where damaged bytes are kept.
+    pub fn quarantine(dir: &Path) -> PathBuf {
+        dir.with_file_name("quarantine")
+    }
+
+    /// Nothing may be written to a segment that is mended: if this is the one that is written to, it is sealed now.
+    ///
+    /// # Errors
+    /// [`JournalError`], after which the journal must not be used any more.
+    pub fn leave(&mut self, segment: u32) -> Result<(), JournalError> {
+        if segment >= self.segment {
+            self.rescue()?;
+            self.roll()?;
+        }
+        Ok(())
+    }
+
+    /// Puts a damaged place of a sealed segment right; `why` goes into the note. Mending twice does nothing more.
+    ///
+    /// # Errors
+    /// [`JournalError`]: the disk's. The place is then damaged as before, or mended in part.
+    pub fn mend(&self, damage: &Damage, why: &str) -> Result<(), JournalError> {
+        debug_assert!(damage.segment < self.segment, "see leave()");
+        let path = segment_path(&self.dir, damage.segment);
+        self.mend_sealed(&path, damage, why).map_err(at(&path, "cannot be mended"))
+    }
+
+    /// The file that is written to was deleted or exchanged under this process: what its descriptor still holds goes
+    /// back to its place. The answer is whether that was needed.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn rescue(&mut self) -> Result<bool, JournalError> {
+        let path = segment_path(&self.dir, self.segment);
+        self.rescue_to(&path).map_err(at(&path, "cannot be put back"))
+    }
+
+    fn rescue_to(&mut self, path: &Path) -> io::Result<bool> {
+        let mine = self.file.metadata()?;
+        let there = fs::symlink_metadata(path).ok();
+        if there.as_ref().is_some_and(|t| (t.ino(), t.dev()) == (mine.ino(), mine.dev())) {
+            return Ok(false);
+        }
+        if there.is_some() {
+            set_aside_file(&self.dir, path, "not the file that this node was writing")?;
+        }
+        let new = path.with_extension("new");
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&new)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        let mut piece = vec![0; 1 << 20];
+        let mut from = 0;
+        while from < self.written {
+            let n = piece.len().min((self.written - from) as usize);
+            self.file.read_exact_at(&mut piece[..n], from)?;
+            file.write_all(&piece[..n])?;
+            from += n as u64;
+        }
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        sync_folder(&self.dir)?;
+        self.file = file;
+        Ok(true)
+    }
+
+    fn mend_sealed(&self, path: &Path, damage: &Damage, why: &str) -> io::Result<()> {
+        let head = segment_head(damage.segment);
+        let regular = fs::symlink_metadata(path).is_ok_and(|m| m.is_file());
+        if !regular {
+            if fs::symlink_metadata(path).is_ok() {
+                set_aside_file(&self.dir, path, why)?;
+            }
+            let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+            file.write_all(&head)?;
+            file.set_permissions(Permissions::from_mode(0o400))?;
+            file.sync_all()?;
+            return sync_folder(&self.dir);
+        }
+        if damage.kind == DamageKind::Missing {
+            return Ok(());
+        }
+        // The owner may write to a sealed segment only while it is mended.
+        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let done = self.fill(&file, damage, &head, why);
+        file.set_permissions(Permissions::from_mode(0o400))?;
+        done?;
+        file.sync_all()
+    }
+
+    fn fill(&self, file: &File, damage: &Damage, head: &[u8], why: &str) -> io::Result<()> {
+        let len = file.metadata()?.len();
+        if damage.kind == DamageKind::Header || len < FIRST_FRAME {
+            self.set_aside(file, damage, 0, len.min(FIRST_FRAME), why)?;
+            return file.write_all_at(head, 0);
+        }
+        let end = damage.offset.saturating_add(damage.bytes).min(len);
+        if damage.offset >= end {
+            return Ok(());
+        }
+        self.set_aside(file, damage, damage.offset, end, why)?;
+        if end == len {
+            return file.set_len(damage.offset);
+        }
+        let fillers = frame::fillers(end - damage.offset);
+        let fillers = fillers.ok_or_else(|| io::Error::other("the damaged place is shorter than a frame"))?;
+        file.write_all_at(&fillers, damage.offset)
+    }
+
+    fn set_aside(&self, file: &File, damage: &Damage, from: u64, to: u64, why: &str) -> io::Result<()> {
+        let folder = Self::quarantine(&self.dir);
+        fs::create_dir_all(&folder)?;
+        let (bytes, unreadable) = read_what_can_be_read(file, from, to);
+        let name = format!("{:08}-{from}", damage.segment);
+        let note = format!(
+            "journal segment {:08}, bytes {from} to {to}: {:?}\n{why}\n{unreadable} of these bytes could not be read and are zeros in the copy\n",
+            damage.segment, damage.kind
+        );
+        keep(&folder, &name, &bytes, &note)
+    }
+}
+
+/// Keeps bytes and a note; an earlier copy of the same name stays.
+pub(super) fn keep(folder: &Path, name: &str, bytes: &[u8], note: &str) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let free = |i: &u32| !folder.join(format!("{name}.{i}.bin")).exists();
+    let i = (0..).find(free).unwrap_or(0);
+    let mut file = File::create(folder.join(format!("{name}.{i}.bin")))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::write(folder.join(format!("{name}.{i}.txt")), note)?;
+    sync_folder(folder)
+}
+
+fn set_aside_file(dir: &Path, path: &Path, why: &str) -> io::Result<()> {
+    let folder = Journal::quarantine(dir);
+    fs::create_dir_all(&folder)?;
+    let name = path.file_name().map_or_else(Default::default, |n| n.to_string_lossy().into_owned());
+    let target = (0_u32..).map(|i| folder.join(format!("{name}.{i}"))).find(|p| !p.exists());
+    let Some(target) = target else { return Ok(()) };
+    fs::write(target.with_extension("txt"), format!("{name} stood in the journal's folder: {why}\n"))?;
+    fs::rename(path, target)
+}
+
+/// The bytes, with zeros for what the disk refuses, and how many those are.
+fn read_what_can_be_read(file: &File, from: u64, to: u64) -> (Vec<u8>, u64) {
+    let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
+    let mut refused = 0;
+    for (i, piece) in bytes.chunks_mut(PIECE).enumerate() {
+        if file.read_exact_at(piece, from + (i * PIECE) as u64).is_err() {
+            piece.fill(0);
+            refused += piece.len() as u64;
+        }
+    }
+    (bytes, refused)
+}
