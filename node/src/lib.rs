@@ -12,5 +12,6 @@ pub mod keyfile;
 pub mod link;
 pub mod mail;
 pub mod replica;
+pub mod tree;
 pub mod verify;
 pub mod view;
