@@ -5,8 +5,8 @@
 //! stays verifiable after keys were rotated. It has one form: whoever verifies it writes the file again from what was
 //! verified, and compares. Nothing stands in it that is not signed or follows from what is signed.
 //!
-//! * [`write`]: checks the parts, and writes the file.
-//! * [`verify`]: reads the file and names the step that does not hold.
+//! * [`write()`]: checks the parts, and writes the file.
+//! * [`verify()`]: reads the file and names the step that does not hold.
 
 mod read;
 #[cfg(test)]
@@ -218,7 +218,10 @@ fn check(parts: &mut Parts, charter: &Charter) -> Result<Verified, Failed> {
         (None, None) => {}
         (None, Some(_)) => return fail(Step::EpochClosed, format!("{log} is not closed by this charter")),
         (Some((size, _)), None) => {
-            return fail(Step::EpochClosed, format!("{log} was closed at {size} records; the proof for that is missing"));
+            return fail(
+                Step::EpochClosed,
+                format!("{log} was closed at {size} records; the proof for that is missing"),
+            );
         }
         (Some((size, root)), Some(path)) => verify_inclusion(index, size, &id.0, path, &root)
             .map_err(|e| Failed::at(Step::EpochClosed)(&format_args!("{log} was closed at {size} records: {e}")))?,
@@ -249,7 +252,8 @@ pub fn verify(bytes: &[u8], authority: &VerifierKey) -> Result<Verified, Failed>
     let mut parts = found.parts;
     let id = RecordId::of(parts.record.as_bytes());
     if id.to_string() != found.id {
-        return fail(Step::Record, format!("its leaf hash is {id}, the file names {}", found.id));
+        let named: String = found.id.chars().take(64).collect();
+        return fail(Step::Record, format!("its leaf hash is {id}, the file names {named}"));
     }
     let verified = check(&mut parts, charter.charter())?;
     let digest = sha256(&[found.before_digest.as_bytes()]);

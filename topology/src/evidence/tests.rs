@@ -152,13 +152,15 @@ fn a_rewritten_file_fails_where_it_lies() {
     assert_eq!(altered("version = 1", "version = 2"), "charter_signature");
     assert_eq!(altered("\nindex 3\n", "\nindex 4\n"), "inclusion 350102");
     assert_eq!(altered("\n8\n", "\n9\n"), "checkpoint_signature 350000");
-    assert_eq!(altered("BEGIN TLOG PROOF t.example/350000/e1", "BEGIN TLOG PROOF t.example/350128/e1"), "cosignature 350128");
+    assert_eq!(
+        altered("BEGIN TLOG PROOF t.example/350000/e1", "BEGIN TLOG PROOF t.example/350128/e1"),
+        "cosignature 350128"
+    );
     // Another record of the log, with its own id named: its proof is missing.
     let other = entry(4);
-    let swapped = text.replace(&entry(3), &other).replace(
-        &RecordId::of(entry(3).as_bytes()).to_string(),
-        &RecordId::of(other.as_bytes()).to_string(),
-    );
+    let swapped = text
+        .replace(&entry(3), &other)
+        .replace(&RecordId::of(entry(3).as_bytes()).to_string(), &RecordId::of(other.as_bytes()).to_string());
     assert_eq!(step(&resealed(&swapped)), "inclusion 350102");
     // A part cut out whole.
     let from = text.find("-----BEGIN TLOG PROOF t.example/350100").unwrap();
@@ -194,10 +196,8 @@ fn rotated(version: u64, division: &str, size: u64, root: Hash) -> SignedCharter
     let log = format!("{division}/e1");
     let close = epoch(&log, &format!("last_size = {size}\nlast_root = \"{root}\"\n"));
     let next = epoch(&format!("{division}/e2"), "");
-    let swap = |n: String| if n.contains(&format!("division = \"{division}\"")) {
-        n.replace(&epoch(&log, ""), &close) + &next
-    } else {
-        n
+    let swap = |n: String| {
+        if n.contains(&format!("division = \"{division}\"")) { n.replace(&epoch(&log, ""), &close) + &next } else { n }
     };
     charter(version, &sample().into_iter().map(swap).collect::<Vec<_>>())
 }
