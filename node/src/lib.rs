@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod console;
 pub mod daemon;
+pub mod evidence;
 pub mod index;
 pub mod intake;
 pub mod journal;

@@ -144,6 +144,30 @@ impl Trees {
     }
 }
 
+/// Hands the records of a range of `log` to `take`, with their indices, each batch read once.
+///
+/// # Errors
+/// [`TreeError::Unreadable`].
+pub fn records(
+    reader: &Reader,
+    log: LogId,
+    layout: &Layout,
+    range: Range<u64>,
+    mut take: impl FnMut(u64, &[u8]),
+) -> Result<(), TreeError> {
+    let mut at = range.start;
+    while at < range.end {
+        let (lying, records) = layout.read(reader, at).map_err(|source| {
+            let (from, to) = layout.batch_of(at).map_or((at, range.end), |l| (l.start, l.end));
+            TreeError::Unreadable { log, from, to, source }
+        })?;
+        let wanted = (lying.start..).zip(records.iter());
+        wanted.filter(|(i, _)| range.contains(i)).for_each(|(i, record)| take(i, record));
+        at = lying.end;
+    }
+    Ok(())
+}
+
 /// Leaf hashes of one tile, and its number.
 type Leaves = (u64, Arc<[Hash]>);
 
@@ -202,23 +226,8 @@ impl LogTree {
         failed.unwrap_or(TreeError::Proof { log: self.log, why: error })
     }
 
-    /// Hands the records of a range to `take`, with their indices, each batch read once.
-    ///
-    /// # Errors
-    /// [`TreeError::Unreadable`].
-    pub fn records(&self, range: Range<u64>, mut take: impl FnMut(u64, &[u8])) -> Result<(), TreeError> {
-        let mut at = range.start;
-        while at < range.end {
-            let (lying, records) = self.layout.read(&self.reader, at).map_err(|source| {
-                let held = self.layout.batch_of(at);
-                let (from, to) = held.map_or((at, range.end), |l| (l.start, l.end));
-                TreeError::Unreadable { log: self.log, from, to, source }
-            })?;
-            let wanted = (lying.start..).zip(records.iter());
-            wanted.filter(|(i, _)| range.contains(i)).for_each(|(i, record)| take(i, record));
-            at = lying.end;
-        }
-        Ok(())
+    fn records(&self, range: Range<u64>, take: impl FnMut(u64, &[u8])) -> Result<(), TreeError> {
+        records(&self.reader, self.log, &self.layout, range, take)
     }
 
     /// Adds the complete tiles that are not kept yet.
