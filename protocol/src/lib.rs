@@ -6,6 +6,7 @@
 //! * [`record`], [`canonical`]: a record is one line of canonical JSON, named by its leaf hash.
 //! * [`merkle`]: the RFC 9162 tree, proofs, and tiles.
 //! * [`note`], [`keys`], [`checkpoint`]: C2SP signed notes, checkpoints and timestamped cosignatures.
+//! * [`tlog_proof`]: a record's proof as a text of its own.
 //! * [`batch`]: the unit of signing, transport and storage.
 //! * [`log`]: what a node knows of a log that it holds.
 //! * [`session`]: push, receive, and the gate before signing, as state machines.
@@ -25,4 +26,5 @@ pub mod merkle;
 pub mod note;
 pub mod record;
 pub mod session;
+pub mod tlog_proof;
 pub mod wire;

@@ -38,6 +38,26 @@ pub struct Receipt {
     pub line: String,
 }
 
+/// A receipt whose frame is in the journal; its line can be read there. 32 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Records covered.
+    pub size: u64,
+    /// When the holder signed, POSIX seconds.
+    pub time: u64,
+    /// Epoch of the holder whose key signed.
+    pub epoch: u32,
+    segment: u32,
+    offset: u64,
+}
+
+impl Kept {
+    /// Where its frame lies.
+    pub fn place(&self) -> Place {
+        Place { segment: self.segment, offset: self.offset }
+    }
+}
+
 /// Why a log takes no more records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frozen {
@@ -58,6 +78,8 @@ pub struct HeldLog {
     pub note: String,
     /// Latest receipt of each holder.
     pub receipts: BTreeMap<Division, Receipt>,
+    /// Every receipt of each holder that is in the journal, by size. Not more than one a batch and holder.
+    kept: BTreeMap<Division, Vec<Kept>>,
     /// Set once two conflicting checkpoints were seen.
     pub frozen: Option<Frozen>,
 }
@@ -136,6 +158,12 @@ impl HeldLog {
         self.batches.range(index.checked_add(1)?..).next().filter(|(_, h)| h.start <= index).map(|(end, h)| (*end, h))
     }
 
+    /// The batches that hold records of `from..to`, by one past their last record.
+    pub fn batches_within(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, &Held)> {
+        let after = self.batches.range(from.saturating_add(1)..);
+        after.take_while(move |(_, h)| h.start < to).map(|(end, h)| (*end, h))
+    }
+
     /// All batches, by one past their last record.
     pub fn batches(&self) -> impl Iterator<Item = (u64, &Held)> {
         self.batches.iter().map(|(end, h)| (*end, h))
@@ -182,6 +210,33 @@ impl HeldLog {
             self.receipts.insert(holder, receipt);
         }
         news
+    }
+
+    /// A receipt's frame is in the journal at `place`. The first frame of a size counts: a later one can only be a
+    /// repetition.
+    pub fn keep_receipt(&mut self, holder: Division, (size, time, epoch): (u64, u64, u32), place: Place) {
+        let kept = self.kept.entry(holder).or_default();
+        let at = kept.partition_point(|k| k.size < size);
+        if kept.get(at).is_none_or(|k| k.size != size) {
+            kept.insert(at, Kept { size, time, epoch, segment: place.segment, offset: place.offset });
+        }
+    }
+
+    /// The first receipt of `holder` that covers record `index`: the one of the smallest size above it.
+    pub fn first_receipt(&self, holder: Division, index: u64) -> Option<&Kept> {
+        self.receipts_over(holder, index).first()
+    }
+
+    /// All receipts of `holder` that cover record `index`, smallest first: where the frame of one cannot be read, the
+    /// next covers the record too.
+    pub fn receipts_over(&self, holder: Division, index: u64) -> &[Kept] {
+        let kept = self.kept.get(&holder).map_or(&[][..], Vec::as_slice);
+        &kept[kept.partition_point(|k| k.size <= index)..]
+    }
+
+    /// Who has issued receipts that are in the journal.
+    pub fn holders(&self) -> impl Iterator<Item = Division> {
+        self.kept.keys().copied()
     }
 }
 
@@ -289,5 +344,22 @@ mod tests {
         assert!(!log.receipt(d, receipt(5)));
         assert!(!log.receipt(d, receipt(4)));
         assert!(log.receipt(d, receipt(9)));
+    }
+
+    #[test]
+    fn the_first_receipt_over_a_record_is_found() {
+        let mut log = grown(&[3, 4, 9]);
+        let d = Division::try_from(350_100).unwrap();
+        let place = |offset| Place { segment: 1, offset };
+        // The last one comes out of order, as after frames were put back.
+        for (size, time) in [(3, 30), (9, 90), (9, 99), (4, 40)] {
+            log.keep_receipt(d, (size, time, 1), place(time));
+        }
+        let first = |index| log.first_receipt(d, index).map(|k| (k.size, k.time, k.place().offset));
+        assert_eq!([first(0), first(2), first(3)], [Some((3, 30, 30)), Some((3, 30, 30)), Some((4, 40, 40))]);
+        assert_eq!([first(4), first(8), first(9)], [Some((9, 90, 90)), Some((9, 90, 90)), None]);
+        assert_eq!(log.receipts_over(d, 3).iter().map(|k| k.size).collect::<Vec<_>>(), [4, 9]);
+        assert_eq!(log.first_receipt(Division::try_from(350_000).unwrap(), 0), None);
+        assert_eq!((log.holders().collect::<Vec<_>>(), size_of::<Kept>()), (vec![d], 32));
     }
 }

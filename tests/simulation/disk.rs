@@ -79,7 +79,8 @@ impl SimDisk {
                 place: Place { segment: 1, offset: i as u64 },
             },
             Append::Receipt { log, holder, size, time, line } => {
-                Recovered::Receipt { log, holder, receipt: Receipt { size, time, epoch: holder.epoch, line } }
+                let place = Place { segment: 1, offset: i as u64 };
+                Recovered::Receipt { log, holder, receipt: Receipt { size, time, epoch: holder.epoch, line }, place }
             }
             Append::Freeze { log, reason, notes } => Recovered::Freeze { log, frozen: Frozen { reason, notes } },
             Append::Charter { note, .. } => Recovered::Charter { note },

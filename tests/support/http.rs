@@ -19,7 +19,9 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// In lower case.
     pub(crate) headers: String,
+    /// As text, for people where it is none.
     pub(crate) body: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Response {
@@ -72,7 +74,7 @@ fn parse(answer: &[u8]) -> Response {
     let headers = headers.to_lowercase();
     let rest = &answer[end + 4..];
     let body = if headers.contains("transfer-encoding: chunked") { join(rest) } else { rest.to_vec() };
-    Response { status, headers, body: String::from_utf8(body).unwrap() }
+    Response { status, headers, body: String::from_utf8_lossy(&body).into_owned(), bytes: body }
 }
 
 /// The content of a chunked body.

@@ -146,6 +146,11 @@ impl Federation {
         tally(&["keygen", "--federation", FEDERATION, "--authority", "-o", &key]).done()
     }
 
+    /// The authority's public key, as the line for `tally.toml`.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// Makes the node's secret and config. It is in the charters that are signed from now on.
     pub(crate) fn enroll(&mut self, (division, level, parent): Plan<'_>) {
         let epoch = self.new_secret(division);

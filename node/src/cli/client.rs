@@ -111,7 +111,19 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn post(&self, path: &str, body: Body) -> Result<Bytes, ClientError> {
-        let request = Request::post(path).header("host", "node").header("content-type", "text/plain").body(body);
+        self.post_as("text/plain", path, body).await
+    }
+
+    /// Posts a JSON document and returns the whole answer.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn post_json(&self, path: &str, document: String) -> Result<Bytes, ClientError> {
+        self.post_as("application/json", path, document.into()).await
+    }
+
+    async fn post_as(&self, kind: &str, path: &str, body: Body) -> Result<Bytes, ClientError> {
+        let request = Request::post(path).header("host", "node").header("content-type", kind).body(body);
         let response = self.send(request.map_err(|e| ClientError::Broken(e.to_string()))?).await?;
         whole(response).await
     }

@@ -10,9 +10,11 @@ macro_rules! outln {
 mod charter;
 mod client;
 mod demo;
+mod evidence;
 mod export;
 mod ingest;
 mod keygen;
+mod receipt;
 mod status;
 mod verify;
 
@@ -48,6 +50,11 @@ enum Command {
     Export(export::ExportArgs),
     /// Read the journal from the disk and name everything that does not hold.
     Verify(verify::VerifyArgs),
+    /// Show since when each level has had records on disk, and which are not held.
+    Receipt(receipt::ReceiptArgs),
+    /// Export or check the proof of one record.
+    #[command(subcommand)]
+    Evidence(evidence::EvidenceCommand),
     /// Make a node's secret, the authority's, or a token.
     Keygen(keygen::KeygenArgs),
     /// Write, check, sign, show or load a charter.
@@ -95,6 +102,8 @@ pub enum Exit {
     Look = 3,
     /// Damage was found.
     Differences = 4,
+    /// A proof did not hold.
+    Proof = 5,
     /// Not admitted, or not allowed.
     NotAdmitted = 6,
     /// The node does not answer.
@@ -170,6 +179,8 @@ pub fn main() -> ExitCode {
         Command::Status(args) => block_on(status::run(args)),
         Command::Export(args) => block_on(export::run(args)),
         Command::Verify(args) => block_on(verify::run(args)),
+        Command::Receipt(args) => block_on(receipt::run(args)),
+        Command::Evidence(command) => evidence::run(command),
         Command::Keygen(args) => keygen::run(&args),
         Command::Charter(command) => charter::run(command),
     };

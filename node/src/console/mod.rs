@@ -1,13 +1,16 @@
 //! The HTTP API: on the admin socket for this machine's operator, and over TCP for departments' programs.
 
 mod auth;
+mod evidence;
 mod export;
 mod metrics;
 mod problem;
 mod records;
 mod socket;
+mod tlog;
 mod verify;
 
+pub use evidence::{IDS_MAX, Ids};
 pub use records::Answer;
 pub use socket::{bind, connect};
 
@@ -18,6 +21,7 @@ use crate::{
     journal::Reader,
     link::Trust,
     mail::{Mail, Mailbox},
+    tree::Trees,
     view::status::{Around, Status},
 };
 use axum::{
@@ -49,6 +53,8 @@ const INDEX_PATIENCE: Duration = Duration::from_secs(10);
 const EXPORTS: usize = 2;
 /// Uploads at the same time; each holds a few megabytes.
 pub const UPLOADS: usize = 16;
+/// Tiles and evidence files read from the journal at the same time; each takes a few megabytes.
+pub const TREE_READS: usize = 4;
 
 /// What the handlers use.
 #[derive(Debug, Clone)]
@@ -81,6 +87,10 @@ pub struct App {
     pub verifying: Arc<AtomicBool>,
     /// Room for uploads.
     pub uploads: Arc<Semaphore>,
+    /// Hashes of the logs' trees.
+    pub trees: Trees,
+    /// Room for those who read them.
+    pub tree_reads: Arc<Semaphore>,
 }
 
 impl App {
@@ -120,6 +130,8 @@ pub fn admin(app: App) -> Router {
     let operator = Router::new()
         .route("/v1/charter", post(load_charter).layer(DefaultBodyLimit::max(CHARTER_BYTES_MAX)))
         .route("/v1/verify", get(verify::run))
+        .route("/v1/evidence", get(evidence::evidence))
+        .route("/v1/receipts", post(evidence::receipts).layer(DefaultBodyLimit::max(evidence::IDS_BYTES_MAX)))
         .route("/v1/records", post(records::post).layer(DefaultBodyLimit::disable()));
     operator.merge(open_routes()).merge(read_routes()).fallback(not_found).with_state(app)
 }
@@ -146,6 +158,7 @@ fn read_routes() -> Router<App> {
         .route("/v1/status", get(status))
         .route("/v1/export", get(export::export))
         .route("/v1/charter", get(show_charter))
+        .route("/tlog/{*path}", get(tlog::serve))
 }
 
 async fn require_token(State(app): State<App>, request: Request, next: middleware::Next) -> Response {
@@ -156,7 +169,7 @@ async fn require_token(State(app): State<App>, request: Request, next: middlewar
 }
 
 async fn not_found() -> Problem {
-    let paths = "/v1/records, /v1/status, /v1/export, /v1/charter, /metrics, /healthz, /readyz, /version";
+    let paths = "/v1/records, /v1/status, /v1/export, /v1/charter, /tlog/, /metrics, /healthz, /readyz, /version";
     Problem::new(StatusCode::NOT_FOUND, "not_found", &format!("no such path here; there are: {paths}"))
 }
 

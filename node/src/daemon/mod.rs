@@ -14,6 +14,7 @@ use crate::{
     link::{Dial, LinkContext, Trust, dial, endpoint, listen},
     mail::{Mail, Mailbox},
     replica::{Input, NotSealed, RecoverError, Recovered, Replica},
+    tree::Trees,
 };
 use anyhow::Context as _;
 use driver::Driver;
@@ -235,6 +236,8 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
         intake,
         trust,
         engine,
+        trees: Trees::new(reader.clone()),
+        tree_reads: Arc::new(Semaphore::new(console::TREE_READS)),
         reader,
         progress,
         durable,

@@ -2,7 +2,7 @@
 
 use super::{
     Engine, EngineError, Entry,
-    entry::{read_record, read_version, version_prefix},
+    entry::{read_record, read_version, record_prefix, version_prefix},
 };
 use crate::journal::Reader;
 use std::{borrow::Cow, collections::HashSet};
@@ -45,6 +45,18 @@ pub struct Exported {
 
 /// Every log that holds a record; the first is the one that had it first.
 type Attested = Vec<(LogId, Entry)>;
+
+/// Every log that holds a record, the first attestation first; empty if none does.
+///
+/// # Errors
+/// The engine's.
+pub fn attested(engine: &dyn Engine, id: RecordId) -> Result<Vec<(LogId, Entry)>, EngineError> {
+    let pairs = engine.scan(&record_prefix(id), b"", PAGE)?;
+    let mut attested: Attested =
+        pairs.iter().filter_map(|(k, v)| read_record(k, v)).map(|(_, log, e)| (log, e)).collect();
+    attested.sort_by_key(|(log, e)| (e.sealed_at, *log));
+    Ok(attested)
+}
 
 /// Writes the selection, sorted by record id, one JSON line at a time; `emit` answers whether to go on.
 ///

@@ -6,4 +6,4 @@ mod shape;
 
 pub use batcher::{Chunk, ChunkError, ChunkResult, Holdings, Intake, start};
 pub use lines::Lines;
-pub use shape::{Door, Finding, Severity, read_line};
+pub use shape::{Door, Finding, Severity, identify, read_line};

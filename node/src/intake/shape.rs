@@ -107,22 +107,30 @@ fn wrong<T>(
 /// # Errors
 /// The first [`Finding`]; the line is then not taken.
 pub fn read_line<'l>(door: &Door<'l>, number: u64, line: &'l [u8]) -> Result<Record, Finding> {
-    judge(door, line).map_err(|w| Finding {
-        line: number,
-        field: w.field.to_owned(),
-        code: w.code,
-        severity: Severity::Reject,
-        message: w.message,
-        message_zh: w.message_zh,
-    })
+    judge(door, line).map_err(|w| finding(number, w))
 }
 
-fn judge<'l>(door: &Door<'l>, line: &'l [u8]) -> Result<Record, Wrong> {
+/// The record that a line is, whether or not it would be taken: the same bytes and id as at the door.
+///
+/// # Errors
+/// [`Finding`] for a line that is no record's JSON, of another category, or too long.
+pub fn identify<'l>(category: Option<&'l str>, number: u64, line: &'l [u8]) -> Result<Record, Finding> {
+    let record = object(category, line).and_then(|o| Record::new(&o).or_else(|e| too_long(e.0)));
+    record.map_err(|w| finding(number, w))
+}
+
+fn finding(line: u64, w: Wrong) -> Finding {
+    let (field, severity) = (w.field.to_owned(), Severity::Reject);
+    Finding { line, field, code: w.code, severity, message: w.message, message_zh: w.message_zh }
+}
+
+/// What stands on a line, with the category put in that the file is said to be of.
+fn object<'l>(category: Option<&'l str>, line: &'l [u8]) -> Result<Object<'l>, Wrong> {
     if line.len() > 4 * RECORD_BYTES_MAX {
         return too_long(line.len());
     }
     let mut object = Object::parse(line).or_else(|e| not_json(&e))?;
-    match (door.category, object.text("category")) {
+    match (category, object.text("category")) {
         (Some(wanted), None) => object.set("category", Value::Text(wanted.into())),
         (Some(wanted), Some(found)) if wanted != found => {
             let found = shown(found);
@@ -131,6 +139,11 @@ fn judge<'l>(door: &Door<'l>, line: &'l [u8]) -> Result<Record, Wrong> {
         }
         _ => {}
     }
+    Ok(object)
+}
+
+fn judge<'l>(door: &Door<'l>, line: &'l [u8]) -> Result<Record, Wrong> {
+    let object = object(door.category, line)?;
     if object.get("_tally").is_some() {
         return wrong(
             "_tally",
@@ -287,6 +300,11 @@ mod tests {
         let line = good().to_string();
         let at_county = read(350_102, line.as_bytes()).unwrap();
         assert_eq!(read(350_100, line.as_bytes()).unwrap().id(), at_county.id());
+        assert_eq!(identify(None, 1, line.as_bytes()).unwrap().id(), at_county.id());
+        let (mut bare, category) = (good(), "admin_license");
+        bare.as_object_mut().unwrap().remove("category");
+        assert_eq!(identify(Some(category), 1, bare.to_string().as_bytes()).unwrap().id(), at_county.id());
+        assert_eq!(identify(Some("trademark"), 4, line.as_bytes()).unwrap_err().line, 4);
         let covered = line.replace("\"producer_division\":\"350102\"", "\"producer_division\":\"350199\"");
         assert!(read(350_100, covered.as_bytes()).is_ok());
     }

@@ -151,7 +151,7 @@ impl Meta {
                 Recovered::Batch { log, start, tree, sealed_at, note, place }
             }
             Self::Receipt { log, holder, size, time, line } => {
-                Recovered::Receipt { log, holder, receipt: Receipt { size, time, epoch: holder.epoch, line } }
+                Recovered::Receipt { log, holder, receipt: Receipt { size, time, epoch: holder.epoch, line }, place }
             }
             Self::Freeze { log, reason, notes } => Recovered::Freeze { log, frozen: Frozen { reason, notes } },
             Self::Charter { note } => Recovered::Charter { note },

@@ -1,7 +1,7 @@
 //! Where the batches of one log lie: a snapshot to read by position, taken from the core.
 
 use super::{ReadError, Reader};
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 use tally_protocol::{
     batch::{Batch, Records},
     log::{HeldLog, Place},
@@ -40,6 +40,19 @@ impl Layout {
     /// As the log is held now.
     pub fn of(log: &HeldLog) -> Self {
         Self(log.batches().map(|(end, h)| Lying { start: h.start, end, place: h.place }).collect())
+    }
+
+    /// Only the batches that hold records of these ranges: what a reader of a part needs of a log of millions of
+    /// records.
+    pub fn covering(log: &HeldLog, ranges: &[Range<u64>]) -> Self {
+        let mut lying = Vec::new();
+        for range in ranges.iter().filter(|r| r.start < r.end) {
+            let batches = log.batches_within(range.start, range.end);
+            lying.extend(batches.map(|(end, h)| Lying { start: h.start, end, place: h.place }));
+        }
+        lying.sort_unstable_by_key(|l| l.end);
+        lying.dedup();
+        Self(lying.into())
     }
 
     /// The batch that holds record `index`.

@@ -227,7 +227,10 @@ impl Replica {
             }
             Append::PutBack(batch, ticket) => self.is_back(ticket, batch, place, out),
             Append::Charter { note, ticket } => self.charter_appended(&note, ticket, out),
-            Append::Receipt { .. } | Append::Freeze { .. } => {}
+            Append::Receipt { log, holder, size, time, .. } => {
+                self.logs.entry(log).or_default().keep_receipt(holder.division, (size, time, holder.epoch), place);
+            }
+            Append::Freeze { .. } => {}
         }
     }
 

@@ -38,6 +38,8 @@ pub enum Recovered {
         holder: LogId,
         /// What it says.
         receipt: Receipt,
+        /// Where it lies.
+        place: Place,
     },
     /// A frozen log.
     Freeze {
@@ -101,8 +103,10 @@ impl Replica {
                     self.last_sealed = self.last_sealed.max(sealed_at);
                 }
             }
-            Recovered::Receipt { log, holder, receipt } => {
-                self.logs.entry(log).or_default().receipt(holder.division, receipt);
+            Recovered::Receipt { log, holder, receipt, place } => {
+                let held = self.logs.entry(log).or_default();
+                held.keep_receipt(holder.division, (receipt.size, receipt.time, receipt.epoch), place);
+                held.receipt(holder.division, receipt);
             }
             Recovered::Freeze { log, frozen } => {
                 let key = self.charter().epoch(log).map(|e| &e.log);

@@ -1,0 +1,324 @@
+//! Evidence: one text file that proves to anyone who has the authority's key that a record stands in a log, and since
+//! when each level has had it on disk.
+//!
+//! It holds the record, a C2SP tlog-proof for each holder, and the signed charter with the keys of all epochs; so it
+//! stays verifiable after keys were rotated. It has one form: whoever verifies it writes the file again from what was
+//! verified, and compares. Nothing stands in it that is not signed or follows from what is signed.
+//!
+//! * [`write()`]: checks the parts, and writes the file.
+//! * [`verify()`]: reads the file and names the step that does not hold.
+
+mod read;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    charter::{Charter, Level},
+    signed::{SignedCharter, SignedError},
+};
+use std::{cmp::Reverse, fmt, fmt::Write as _};
+use tally_protocol::{
+    checkpoint::Checkpoint,
+    hash::{Hash, sha256},
+    ids::{Division, LogId},
+    keys::VerifierKey,
+    limits::{CHARTER_BYTES_MAX, RECORD_BYTES_MAX},
+    merkle::proof::verify_inclusion,
+    note::Note,
+    record::RecordId,
+    tlog_proof::{TLOG_PROOF_BYTES_MAX, TlogProof, hash_lines},
+};
+
+/// Largest evidence file, in bytes.
+pub const EVIDENCE_BYTES_MAX: usize = 1 << 20;
+/// Most holders in one file: there are four levels.
+pub const HOLDERS_MAX: usize = 8;
+
+const README: &str = include_str!("readme.txt");
+const _: () = assert!(
+    README.len() + CHARTER_BYTES_MAX + RECORD_BYTES_MAX + (HOLDERS_MAX + 1) * (TLOG_PROOF_BYTES_MAX + 1_024) + 4_096
+        <= EVIDENCE_BYTES_MAX
+);
+
+/// What is checked, in the order of checking. `Display` is the stable name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The file has the parts it should, and no others.
+    Form,
+    /// The authority signed the charter.
+    CharterSignature,
+    /// The charter can be read.
+    Charter,
+    /// The record has the id that the file names.
+    Record,
+    /// The log's key signed the checkpoint that this holder cosigned.
+    CheckpointSignature(Division),
+    /// The record is in the tree of that checkpoint.
+    Inclusion(Division),
+    /// The holder cosigned it.
+    Cosignature(Division),
+    /// The record is in what the charter closed the log with.
+    EpochClosed,
+    /// The last line is the SHA-256 of all lines before.
+    Digest,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Form => f.write_str("form"),
+            Self::CharterSignature => f.write_str("charter_signature"),
+            Self::Charter => f.write_str("charter"),
+            Self::Record => f.write_str("record"),
+            Self::CheckpointSignature(d) => write!(f, "checkpoint_signature {d}"),
+            Self::Inclusion(d) => write!(f, "inclusion {d}"),
+            Self::Cosignature(d) => write!(f, "cosignature {d}"),
+            Self::EpochClosed => f.write_str("epoch_closed"),
+            Self::Digest => f.write_str("digest"),
+        }
+    }
+}
+
+/// A proof that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{step}: {reason}")]
+pub struct Failed {
+    /// The first step that failed.
+    pub step: Step,
+    /// For people.
+    pub reason: String,
+}
+
+impl Failed {
+    fn at(step: Step) -> impl Fn(&dyn fmt::Display) -> Self {
+        move |reason| Self { step, reason: reason.to_string() }
+    }
+}
+
+fn fail<T>(step: Step, reason: impl Into<String>) -> Result<T, Failed> {
+    Err(Failed { step, reason: reason.into() })
+}
+
+/// What a file is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// The record's bytes: one line of text.
+    pub record: String,
+    /// The log it stands in.
+    pub log: LogId,
+    /// A proof for the origin (holder = `log`) and for every other holder. The note of a proof has the signature of the
+    /// log's key, the cosignature of the origin and, for another holder, its cosignature, in this order.
+    pub proofs: Vec<(LogId, TlogProof)>,
+    /// If the charter has closed the log's epoch: the inclusion proof to its last root.
+    pub closing: Option<Vec<Hash>>,
+}
+
+/// One holder's proved statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// Who had the record on disk.
+    pub division: Division,
+    /// Its name by the charter.
+    pub name: String,
+    /// Its level by the charter.
+    pub level: Level,
+    /// Records of the log that it had then.
+    pub size: u64,
+    /// By when, POSIX seconds: for the origin when it sealed the record's batch or a later one.
+    pub time: u64,
+}
+
+/// What a file proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The record.
+    pub record: String,
+    /// Its id.
+    pub id: RecordId,
+    /// Origin line of the log.
+    pub origin: String,
+    /// Its index there.
+    pub index: u64,
+    /// Version of the charter whose keys were used.
+    pub charter_version: u64,
+    /// The origin, then the other holders, lower levels first.
+    pub held_by: Vec<Holding>,
+}
+
+/// Checks one holder's proof that the record with this leaf hash is in `log`.
+///
+/// # Errors
+/// [`Failed`].
+pub fn check_proof(
+    charter: &Charter,
+    log: LogId,
+    leaf: &Hash,
+    holder: LogId,
+    proof: &TlogProof,
+) -> Result<Holding, Failed> {
+    let (d, version) = (holder.division, charter.version());
+    let Some(keys) = charter.epoch(log) else {
+        return fail(Step::CheckpointSignature(d), format!("{log} is not in charter version {version}"));
+    };
+    let checkpoint =
+        Checkpoint::open(&proof.note, &keys.log).map_err(|e| Failed::at(Step::CheckpointSignature(d))(&e))?;
+    verify_inclusion(proof.index, checkpoint.size, leaf, &proof.path, &checkpoint.root)
+        .map_err(|e| Failed::at(Step::Inclusion(d))(&e))?;
+    let (Some(node), Some(theirs)) = (charter.node(d), charter.epoch(holder)) else {
+        return fail(Step::Cosignature(d), format!("{holder} is not in charter version {version}"));
+    };
+    let bad = Failed::at(Step::Cosignature(d));
+    let note = Note::parse(&proof.note).map_err(|e| bad(&e))?;
+    note.verify(&keys.mirror).map_err(|e| bad(&e))?;
+    let time = note.verify(&theirs.mirror).map_err(|e| bad(&e))?;
+    let mut wanted = vec![keys.log.name(), keys.mirror.name()];
+    if holder != log {
+        wanted.push(theirs.mirror.name());
+    }
+    if !note.signatures().iter().map(|s| s.name).eq(wanted) {
+        return fail(Step::Form, format!("the checkpoint for {holder} does not have exactly its signature lines"));
+    }
+    if let Some((last, root)) = keys.last
+        && (checkpoint.size > last || (checkpoint.size == last && checkpoint.root != root))
+    {
+        let size = checkpoint.size;
+        return fail(Step::EpochClosed, format!("{log} was closed at {last} records; this checkpoint is of {size}"));
+    }
+    Ok(Holding { division: d, name: plain(&node.name), level: node.level, size: checkpoint.size, time })
+}
+
+/// Checks all parts; the proofs come out in the order of the file.
+fn check(parts: &mut Parts, charter: &Charter) -> Result<Verified, Failed> {
+    let Parts { record, log, proofs, closing } = parts;
+    let log = *log;
+    if record.is_empty() || record.len() > RECORD_BYTES_MAX || record.bytes().any(|b| b < 0x20) {
+        return fail(Step::Form, "the record is not one line of text");
+    }
+    let id = RecordId::of(record.as_bytes());
+    let level = |holder: &LogId| charter.node(holder.division).map(|n| Reverse(n.level));
+    proofs.sort_by_key(|(holder, _)| (*holder != log, level(holder), *holder));
+    if proofs.len() > HOLDERS_MAX || proofs.first().is_none_or(|(holder, _)| *holder != log) {
+        return fail(Step::Form, "a proof of the log's origin and at most seven others are needed");
+    }
+    let mut divisions: Vec<_> = proofs.iter().map(|(holder, _)| holder.division).collect();
+    divisions.sort();
+    if divisions.windows(2).any(|d| d[0] == d[1]) {
+        return fail(Step::Form, "a holder stands there twice");
+    }
+    let index = proofs[0].1.index;
+    let mut held_by = Vec::new();
+    for (holder, proof) in proofs.iter() {
+        held_by.push(check_proof(charter, log, &id.0, *holder, proof)?);
+        if proof.index != index {
+            return fail(Step::Form, "the proofs name different indices");
+        }
+    }
+    let last = charter.epoch(log).and_then(|e| e.last);
+    match (last, closing) {
+        (None, None) => {}
+        (None, Some(_)) => return fail(Step::EpochClosed, format!("{log} is not closed by this charter")),
+        (Some((size, _)), None) => {
+            return fail(
+                Step::EpochClosed,
+                format!("{log} was closed at {size} records; the proof for that is missing"),
+            );
+        }
+        (Some((size, root)), Some(path)) => verify_inclusion(index, size, &id.0, path, &root)
+            .map_err(|e| Failed::at(Step::EpochClosed)(&format_args!("{log} was closed at {size} records: {e}")))?,
+    }
+    let (record, origin) = (record.clone(), charter.federation().origin(log));
+    Ok(Verified { record, id, origin, index, charter_version: charter.version(), held_by })
+}
+
+/// Writes the file, after checking every part of it.
+///
+/// # Errors
+/// [`Failed`]: the part that would not verify.
+pub fn write(mut parts: Parts, charter: &SignedCharter) -> Result<String, Failed> {
+    let verified = check(&mut parts, charter.charter())?;
+    Ok(render(&parts, &verified, charter))
+}
+
+/// Verifies a file. Work and memory are bounded, whatever the bytes are.
+///
+/// # Errors
+/// [`Failed`]: the first step that does not hold.
+pub fn verify(bytes: &[u8], authority: &VerifierKey) -> Result<Verified, Failed> {
+    let found = read::parse(bytes)?;
+    let charter = SignedCharter::open(found.charter, authority).map_err(|e| {
+        let step = if matches!(e, SignedError::Content(_)) { Step::Charter } else { Step::CharterSignature };
+        Failed::at(step)(&e)
+    })?;
+    let mut parts = found.parts;
+    let id = RecordId::of(parts.record.as_bytes());
+    if id.to_string() != found.id {
+        let named: String = found.id.chars().take(64).collect();
+        return fail(Step::Record, format!("its leaf hash is {id}, the file names {named}"));
+    }
+    let verified = check(&mut parts, charter.charter())?;
+    let digest = sha256(&[found.before_digest.as_bytes()]);
+    if digest.to_string() != found.digest {
+        return fail(Step::Digest, format!("the SHA-256 of the lines before the last is {digest}"));
+    }
+    let again = render(&parts, &verified, &charter);
+    if again.as_bytes() != bytes {
+        let line = again.lines().zip(found.text.lines()).take_while(|(a, b)| a == b).count() + 1;
+        return fail(Step::Form, format!("line {line} is not as it follows from what was verified"));
+    }
+    Ok(verified)
+}
+
+fn render(parts: &Parts, verified: &Verified, charter: &SignedCharter) -> String {
+    let (federation, version) = (charter.charter().federation(), verified.charter_version);
+    let mut out = String::with_capacity(README.len() + charter.note().len() + parts.record.len() + (16 << 10));
+    out.push_str(README);
+    // Writing to a String cannot fail.
+    let _ = write!(out, "record   {}\nlog      {}\nindex    {}\n", verified.id, verified.origin, verified.index);
+    let _ = writeln!(out, "charter  {federation} version {version}");
+    for h in &verified.held_by {
+        let (d, level, time) = (h.division, h.level.name(), utc(h.time));
+        let _ = writeln!(out, "held by  {d} {level} {}, by {time}, with {} records of this log", h.name, h.size);
+    }
+    let _ = write!(out, "\n-----BEGIN RECORD-----\n{}\n-----END RECORD-----\n\n", parts.record);
+    for (holder, proof) in &parts.proofs {
+        let name = federation.mirror_name(*holder);
+        let _ = write!(out, "-----BEGIN TLOG PROOF {name}-----\n{}-----END TLOG PROOF-----\n\n", proof.text());
+    }
+    if let Some(path) = &parts.closing {
+        let _ = write!(out, "-----BEGIN CLOSING PROOF-----\n{}-----END CLOSING PROOF-----\n\n", hash_lines(path));
+    }
+    let _ = write!(out, "-----BEGIN CHARTER-----\n{}-----END CHARTER-----\n", charter.note());
+    let digest = sha256(&[out.as_bytes()]);
+    let _ = writeln!(out, "sha256 {digest}");
+    out
+}
+
+/// A name that stays on its line.
+fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// POSIX seconds in UTC as RFC 3339, by the proleptic Gregorian calendar; beyond the year 9999 just the number.
+fn utc(seconds: u64) -> String {
+    const DAY: u64 = 86_400;
+    if seconds >= 253_402_300_800 {
+        return format!("{seconds} s after 1970-01-01T00:00:00Z");
+    }
+    let (mut days, time) = (seconds / DAY, seconds % DAY);
+    let mut year = 1970;
+    let leap = |y: u64| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
+    while days >= 365 + u64::from(leap(year)) {
+        days -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let mut month = 1;
+    for length in [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    let (h, m, s) = (time / 3_600, time / 60 % 60, time % 60);
+    format!("{year:04}-{month:02}-{:02}T{h:02}:{m:02}:{s:02}Z", days + 1)
+}

@@ -1,0 +1,95 @@
+//! Cutting an evidence file into its parts. Nothing is verified here.
+
+use super::{EVIDENCE_BYTES_MAX, Failed, HOLDERS_MAX, Parts, Step, fail};
+use tally_protocol::{
+    ids::LogId,
+    tlog_proof::{TlogProof, parse_hash_lines},
+};
+
+/// The parts as they stand in the file.
+pub(super) struct Found<'a> {
+    pub(super) text: &'a str,
+    pub(super) parts: Parts,
+    /// The record's id as named above the parts.
+    pub(super) id: &'a str,
+    /// The charter's signed note.
+    pub(super) charter: &'a str,
+    /// Everything but the last line.
+    pub(super) before_digest: &'a str,
+    pub(super) digest: &'a str,
+}
+
+const RECORD: &str = "\n-----BEGIN RECORD-----\n";
+const CHARTER: &str = "-----BEGIN CHARTER-----\n";
+const CHARTER_END: &str = "-----END CHARTER-----\n";
+
+/// The rest of a file, taken from its front.
+struct Rest<'a>(&'a str);
+
+impl<'a> Rest<'a> {
+    fn skip(&mut self, expected: &str) -> bool {
+        let after = self.0.strip_prefix(expected);
+        self.0 = after.unwrap_or(self.0);
+        after.is_some()
+    }
+
+    /// Everything before `end`, which is skipped too.
+    fn until(&mut self, end: &str) -> Result<&'a str, Failed> {
+        match self.0.split_once(end) {
+            Some((found, after)) => {
+                self.0 = after;
+                Ok(found)
+            }
+            None => fail(Step::Form, format!("there is no {:?}", end.trim())),
+        }
+    }
+
+    fn must(&mut self, expected: &str) -> Result<(), Failed> {
+        if self.skip(expected) { Ok(()) } else { fail(Step::Form, format!("{:?} is expected", expected.trim())) }
+    }
+}
+
+pub(super) fn parse(bytes: &[u8]) -> Result<Found<'_>, Failed> {
+    if bytes.len() > EVIDENCE_BYTES_MAX {
+        return fail(Step::Form, format!("longer than {EVIDENCE_BYTES_MAX} bytes"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|e| Failed::at(Step::Form)(&e))?;
+    if !text.starts_with("TALLY EVIDENCE 1\n") {
+        return fail(Step::Form, "the first line is not TALLY EVIDENCE 1");
+    }
+    let mut rest = Rest(text);
+    let above = rest.until(RECORD)?;
+    let id = above.lines().find_map(|l| l.strip_prefix("record   ")).unwrap_or_default();
+    let record = rest.until("\n")?.to_owned();
+    rest.must("-----END RECORD-----\n\n")?;
+    let (mut proofs, mut log) = (Vec::new(), None);
+    while rest.skip("-----BEGIN TLOG PROOF ") {
+        if proofs.len() == HOLDERS_MAX {
+            return fail(Step::Form, format!("more than {HOLDERS_MAX} proofs"));
+        }
+        let name = rest.until("-----\n")?;
+        let holder = name.strip_suffix("/mirror").and_then(|n| n.parse::<LogId>().ok());
+        let Some(holder) = holder else { return fail(Step::Form, format!("{name:?} is not the name of a holder")) };
+        let proof = TlogProof::parse(rest.until("-----END TLOG PROOF-----\n\n")?);
+        proofs.push((holder, proof.map_err(|e| Failed::at(Step::Form)(&format_args!("proof of {holder}: {e}")))?));
+        // The origin's proof comes first.
+        log.get_or_insert(holder);
+    }
+    let Some(log) = log else { return fail(Step::Form, "there is no proof") };
+    let closing = if rest.skip("-----BEGIN CLOSING PROOF-----\n") {
+        let lines = rest.until("-----END CLOSING PROOF-----\n\n")?;
+        Some(parse_hash_lines(lines).map_err(|e| Failed::at(Step::Form)(&e))?)
+    } else {
+        None
+    };
+    rest.must(CHARTER)?;
+    // A charter's text may hold any line, also this one.
+    let Some((charter, last)) = rest.0.rsplit_once(CHARTER_END) else {
+        return fail(Step::Form, "the charter does not end");
+    };
+    let Some(digest) = last.strip_prefix("sha256 ").and_then(|l| l.strip_suffix('\n')) else {
+        return fail(Step::Form, "the last line is not sha256 and a hash");
+    };
+    let before_digest = &text[..text.len() - last.len()];
+    Ok(Found { text, parts: Parts { record, log, proofs, closing }, id, charter, before_digest, digest })
+}
