@@ -1,5 +1,6 @@
 //! `tally.toml`: what one node is told. Paths in it are relative to the file's folder.
 
+use crate::journal::SEGMENT_BYTES;
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -21,6 +22,9 @@ pub struct Config {
     /// Limits of the disk.
     #[serde(default)]
     pub storage: StorageSection,
+    /// What the node does by itself.
+    #[serde(default)]
+    pub schedule: ScheduleSection,
     /// The log file.
     #[serde(default)]
     pub log: LogSection,
@@ -100,11 +104,33 @@ impl EngineName {
 pub struct StorageSection {
     /// Nothing is taken any more when less than this is free, in MiB.
     pub reserve_mib: u64,
+    /// A segment of the journal is sealed at this size, in KiB: 64 KiB to 1 GiB. Smaller ones make more files.
+    pub segment_kib: u64,
 }
 
 impl Default for StorageSection {
     fn default() -> Self {
-        Self { reserve_mib: 256 }
+        Self { reserve_mib: 256, segment_kib: SEGMENT_BYTES >> 10 }
+    }
+}
+
+/// `[schedule]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleSection {
+    /// Everything on the disk is verified within so many days; 0: never by itself.
+    pub verify_days: u64,
+    /// What is held is compared with the parent every so many minutes; 0: never by itself.
+    pub reconcile_minutes: u64,
+    /// Records that are then known to be missing are fetched.
+    pub repair: bool,
+    /// MiB a second that scheduled work may read; 0: as fast as the disk.
+    pub rate_mib: u64,
+}
+
+impl Default for ScheduleSection {
+    fn default() -> Self {
+        Self { verify_days: 30, reconcile_minutes: 60, repair: true, rate_mib: 16 }
     }
 }
 
@@ -193,6 +219,9 @@ impl Config {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         config.folder = folder.to_owned();
         config.authority().map_err(wrong)?;
+        if !(64..=1 << 20).contains(&config.storage.segment_kib) {
+            return Err(wrong("storage.segment_kib: 64 (64 KiB) to 1048576 (1 GiB) can be had".into()));
+        }
         for token in &config.token {
             if token.blake3.parse::<tally_protocol::hash::Hash>().is_err() {
                 let name = &token.name;
@@ -262,6 +291,7 @@ mod tests {
         assert_eq!(c.index.engine, EngineName::Sled);
         assert!(c.journal().ends_with("data/journal"));
         assert_eq!(c.storage.reserve_mib, 256);
+        assert_eq!((c.schedule.verify_days, c.schedule.reconcile_minutes), (30, 60));
         let c = load("[listen]\nhttp = \"127.0.0.1:8443\"\n[index]\nengine = \"fjall\"").unwrap();
         assert_eq!((c.index.engine, c.listen.http.unwrap().port()), (EngineName::Fjall, 8443));
     }
@@ -293,6 +323,8 @@ mod tests {
             ("[listen]\nquic = \"nowhere\"", "quic"),
             ("[listen]\n[index]\nengine = \"rocksdb\"", "rocksdb"),
             ("[listen]\n[[token]]\nname = \"a\"\nblake3 = \"x\"", "64 hexadecimal"),
+            ("[listen]\n[storage]\nsegment_kib = 1", "64 KiB"),
+            ("[listen]\n[schedule]\nverify_weeks = 1", "verify_weeks"),
             ("", "listen"),
         ] {
             let why = load(more).unwrap_err();

@@ -1,5 +1,6 @@
 //! The Tally daemon, as a library for its binary and for the simulation.
 
+pub mod agree;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod keyfile;
 pub mod link;
 pub mod mail;
 pub mod replica;
+pub mod task;
 pub mod tree;
 pub mod verify;
 pub mod view;

@@ -146,7 +146,7 @@ impl fmt::Debug for Mail {
 }
 
 /// The driver has ended: the node is stopping.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the node is stopping")]
 pub struct Stopping;
 

@@ -9,10 +9,12 @@
 //! * [`tlog_proof`]: a record's proof as a text of its own.
 //! * [`batch`]: the unit of signing, transport and storage.
 //! * [`log`]: what a node knows of a log that it holds.
-//! * [`session`]: push, receive, and the gate before signing, as state machines.
+//! * [`session`]: push, receive, descend, reconcile, and the gate before signing, as state machines; want-lists.
+//! * [`blocks`]: a damaged copy mended by the blocks that differ.
 //! * [`wire`], [`codec`]: the messages between neighbours.
 
 pub mod batch;
+pub mod blocks;
 pub mod canonical;
 pub mod checkpoint;
 pub mod codec;

@@ -72,6 +72,8 @@ pub struct Frozen {
 pub struct HeldLog {
     tree: Tree,
     batches: BTreeMap<u64, Held>,
+    /// Records in them: less than the size if there are gaps.
+    records: u64,
     /// Batches whose bytes were found damaged, first record to one past the last.
     lost: BTreeMap<u64, u64>,
     /// Signed checkpoint of the current size; empty for an empty log.
@@ -118,7 +120,9 @@ impl HeldLog {
         if !self.fits(start, end, &root) {
             return false;
         }
-        self.batches.insert(end, Held { start, root, sealed_at, place });
+        if self.batches.insert(end, Held { start, root, sealed_at, place }).is_none() {
+            self.records += end - start;
+        }
         self.lost.remove(&start);
         if end > self.size() {
             self.tree = tree;
@@ -138,6 +142,40 @@ impl HeldLog {
         if let Some((end, _)) = self.batch_at(start) {
             self.lost.insert(start, end);
         }
+    }
+
+    /// Everything from `from` to `until` was read from the disk: of the batches there, exactly those that touch a range
+    /// in `damaged` (ascending) are lost.
+    pub fn surveyed(&mut self, damaged: &[(u64, u64)], from: Place, until: Place) {
+        let touched = |start: u64, end: u64| {
+            let at = damaged.partition_point(|(_, to)| *to <= start);
+            damaged.get(at).is_some_and(|(from, _)| *from < end)
+        };
+        for (end, held) in self.batches.iter().filter(|(_, h)| (from..until).contains(&h.place)) {
+            if touched(held.start, *end) {
+                self.lost.insert(held.start, *end);
+            } else {
+                self.lost.remove(&held.start);
+            }
+        }
+    }
+
+    /// Whether any record of `start..end` is not to be had from this disk.
+    pub fn misses(&self, start: u64, end: u64) -> bool {
+        let lost = self.lost.range(..end).next_back().is_some_and(|(_, to)| *to > start);
+        let mut at = start;
+        for (e, held) in self.batches.range(start.saturating_add(1)..) {
+            if held.start > at || at >= end {
+                break;
+            }
+            at = *e;
+        }
+        lost || at < end
+    }
+
+    /// Whether every record up to the size can be had from this disk, as far as is known.
+    pub fn is_whole(&self) -> bool {
+        self.lost.is_empty() && self.records == self.size()
     }
 
     /// Ranges of records that are not to be had from this disk: gaps between batches, and batches found damaged.
@@ -313,6 +351,14 @@ mod tests {
         log.lose(3);
         log.lose(5);
         assert_eq!(log.missing(), [(3, 4)]);
+        assert!(log.misses(3, 9) && !log.misses(0, 3) && !log.misses(4, 9));
+        let at = |segment, offset| Place { segment, offset };
+        log.surveyed(&[(1, 2), (5, 6)], at(0, 0), at(1, 2));
+        assert_eq!(log.missing(), [(0, 3)], "3..4 was found good, 4..9 lies beyond what was read");
+        log.surveyed(&[], at(2, 0), at(3, 0));
+        assert_eq!(log.missing(), [(0, 3)], "nothing of it was read");
+        log.surveyed(&[(3, 4)], at(0, 0), at(2, 0));
+        assert_eq!((log.missing(), log.is_whole()), (vec![(3, 4)], false));
         let part = grown(&[3, 4]);
         assert!(!log.put(2, part.tree().clone(), 0, String::new(), place(1)), "it would overlap");
         let mut other = grown(&[3]).tree().clone();
@@ -321,6 +367,7 @@ mod tests {
         assert!(log.fits(3, 4, &part.tree().root()));
         assert!(log.put(3, part.tree().clone(), 7, String::new(), place(2)));
         assert_eq!((log.missing(), log.size(), log.note.as_str()), (vec![], 9, "9"));
+        assert!(log.is_whole());
         assert_eq!(log.batch_at(3).unwrap().1.place, place(2));
         // The same out of order, as a journal with exchanged segments has it.
         let mut late = HeldLog::default();

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 /// TLS application protocol: changes only when not even `Hello` can be read any more.
 pub const ALPN: &[u8] = b"tally/1";
-/// Newest message version spoken here.
-pub const VERSION: u16 = 1;
-/// Oldest message version spoken here: one release back, once there is one.
+/// Newest message version spoken here. 2: neighbours may open streams to reconcile.
+pub const VERSION: u16 = 2;
+/// Oldest message version spoken here: one back.
 pub const VERSION_MIN: u16 = 1;
 
 /// The highest version that both sides speak.
@@ -254,8 +254,8 @@ mod tests {
     #[test]
     fn versions_meet() {
         assert_eq!(negotiate(1, 1), Some(1));
-        assert_eq!(negotiate(1, 7), Some(1));
-        assert_eq!(negotiate(2, 7), None);
+        assert_eq!(negotiate(1, 7), Some(2));
+        assert_eq!(negotiate(3, 7), None);
         assert_eq!(negotiate(0, 0), None);
     }
 

@@ -15,7 +15,9 @@ mod export;
 mod ingest;
 mod keygen;
 mod receipt;
+mod reconcile;
 mod status;
+mod task;
 mod verify;
 
 pub use client::{Client, ClientError};
@@ -55,6 +57,11 @@ enum Command {
     /// Export or check the proof of one record.
     #[command(subcommand)]
     Evidence(evidence::EvidenceCommand),
+    /// Compare what two nodes hold, record by record if need be; with --repair mend both.
+    Reconcile(reconcile::ReconcileArgs),
+    /// Long work of the node: list, watch, pause, resume, cancel.
+    #[command(subcommand)]
+    Task(task::TaskCommand),
     /// Make a node's secret, the authority's, or a token.
     Keygen(keygen::KeygenArgs),
     /// Write, check, sign, show or load a charter.
@@ -110,6 +117,8 @@ pub enum Exit {
     Unreachable = 7,
     /// The configuration is wrong (EX_CONFIG).
     Config = 78,
+    /// Interrupted; a task that was followed goes on.
+    Interrupted = 130,
 }
 
 /// A command that did not do what it should.
@@ -181,6 +190,8 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => block_on(verify::run(args)),
         Command::Receipt(args) => block_on(receipt::run(args)),
         Command::Evidence(command) => evidence::run(command),
+        Command::Reconcile(args) => block_on(reconcile::run(args)),
+        Command::Task(command) => block_on(task::run(command)),
         Command::Keygen(args) => keygen::run(&args),
         Command::Charter(command) => charter::run(command),
     };

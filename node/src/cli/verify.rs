@@ -1,7 +1,7 @@
 //! `tally verify`.
 
-use super::{ConfigFile, Exit, Failure};
-use crate::verify::Report;
+use super::{ConfigFile, Exit, Failure, task};
+use crate::{task::Kind, verify::Report};
 use clap::Args;
 use tally_protocol::ids::LogId;
 
@@ -10,6 +10,15 @@ pub(super) struct VerifyArgs {
     /// Only this log, such as 350102/e1.
     #[arg(long, value_name = "L")]
     log: Option<LogId>,
+    /// Read at most so many MiB a second.
+    #[arg(long, value_name = "MIB", default_value_t = 0)]
+    rate: u64,
+    /// Why; kept with the task.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    /// Do not wait: print the task's name.
+    #[arg(long)]
+    detach: bool,
     /// One JSON document on stdout.
     #[arg(long)]
     json: bool,
@@ -19,31 +28,33 @@ pub(super) struct VerifyArgs {
 
 pub(super) async fn run(args: VerifyArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
-    let path = args.log.map_or("/v1/verify".to_owned(), |l| format!("/v1/verify?log={}%2Fe{}", l.division, l.epoch));
-    let answer = client.get(&path).await?;
-    let report: Report = serde_json::from_slice(&answer).map_err(Failure::failed)?;
-    if args.json {
-        outln!("{}", String::from_utf8_lossy(&answer));
-    } else {
-        print(&report);
+    let kind = Kind::Verify { log: args.log };
+    if args.detach {
+        outln!("{}", task::add(&client, kind, args.reason, args.rate).await?.id);
+        return Ok(Exit::Done);
     }
-    Ok(if report.damaged.is_empty() { Exit::Done } else { Exit::Differences })
+    let (result, exit) = task::carry_out(&client, kind, args.reason, args.rate).await?;
+    if args.json {
+        outln!("{result}");
+    } else {
+        print(&serde_json::from_value(result).map_err(Failure::failed)?);
+    }
+    Ok(exit)
 }
 
 fn print(report: &Report) {
     let Report { frames, records, bytes, damaged } = report;
     outln!("{frames} frames and {records} records hold, {bytes} bytes read, {} damaged places", damaged.len());
     for d in damaged {
-        let kind = serde_json::to_value(d.kind).ok().and_then(|k| k.as_str().map(str::to_owned)).unwrap_or_default();
         let records = match (&d.log, d.from, d.to) {
             (Some(log), Some(from), Some(to)) => format!("{log} records {from}..{to}"),
-            _ => "no records named".to_owned(),
+            _ => "no record is lost by it".to_owned(),
         };
-        outln!("  segment {:08} at {}  {kind}  {records}", d.segment, d.offset);
+        outln!("  segment {:08} at {}  {}  {records}", d.segment, d.offset, d.kind.name());
     }
     if !damaged.is_empty() {
         outln!(
-            "next: stop the node and restore data/journal from a backup; what the parent holds of the own log comes back by itself"
+            "next: tally reconcile --with all --repair --config ...   (without --repair it only says what it would do)"
         );
     }
 }

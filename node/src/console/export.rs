@@ -1,7 +1,11 @@
 //! `GET /v1/export`: current versions or history as NDJSON, streaming.
 
 use super::{App, EXPORTS, problem::Problem};
-use crate::index::query::{self, Selection};
+use crate::{
+    index::query::{self, Selection, Source},
+    journal::Layout,
+    replica::Replica,
+};
 use axum::{
     body::{Body, Bytes},
     extract::{Query, State},
@@ -9,7 +13,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
+use tally_protocol::ids::LogId;
 use tokio::sync::mpsc;
 
 /// Pieces that may wait for the reader.
@@ -25,6 +30,12 @@ pub(super) struct Wanted {
     since: Option<String>,
     #[serde(default)]
     history: bool,
+}
+
+type Layouts = BTreeMap<LogId, Layout>;
+
+fn layouts(r: &Replica) -> Layouts {
+    r.logs().iter().map(|(id, log)| (*id, Layout::of(log))).collect()
 }
 
 fn bad(detail: &str) -> Problem {
@@ -65,9 +76,13 @@ pub(super) async fn export(
         let detail = format!("{EXPORTS} exports are running already");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", &detail).retry(5));
     }
+    let Ok(layouts) = app.mailbox.ask(|r, _| layouts(r)).await else {
+        app.exports.fetch_sub(1, Ordering::AcqRel);
+        return Err(Problem::stopping());
+    };
     let (pieces, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(PIECES);
     tokio::task::spawn_blocking(move || {
-        run(&app, &selection, &pieces);
+        run(&app, &selection, &layouts, &pieces);
         app.exports.fetch_sub(1, Ordering::AcqRel);
     });
     let stream = futures_util::stream::unfold(receive, |mut r| async { r.recv().await.map(|p| (p, r)) });
@@ -75,10 +90,11 @@ pub(super) async fn export(
 }
 
 /// An export that cannot be completed breaks the stream off, so that nobody takes a part for the whole.
-fn run(app: &App, selection: &Selection, pieces: &mpsc::Sender<Result<Bytes, std::io::Error>>) {
+fn run(app: &App, selection: &Selection, layouts: &Layouts, pieces: &mpsc::Sender<Result<Bytes, std::io::Error>>) {
     let charter = app.trust.charter();
+    let source = Source { reader: &app.reader, layouts, charter: charter.charter() };
     let mut piece = Vec::with_capacity(PIECE_BYTES * 2);
-    let result = query::export(&*app.engine, &app.reader, charter.charter(), selection, |line| {
+    let result = query::export(&*app.engine, &source, selection, |line| {
         piece.extend_from_slice(&line);
         piece.push(b'\n');
         piece.len() < PIECE_BYTES || pieces.blocking_send(Ok(std::mem::take(&mut piece).into())).is_ok()

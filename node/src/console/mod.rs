@@ -7,20 +7,23 @@ mod metrics;
 mod problem;
 mod records;
 mod socket;
+mod tasks;
 mod tlog;
-mod verify;
 
 pub use evidence::{IDS_MAX, Ids};
 pub use records::Answer;
 pub use socket::{bind, connect};
+pub use tasks::{NewTask, Steer};
 
 use crate::{
+    agree::Noticed,
     config::Token,
     index::{Engine, Progress},
     intake::Intake,
     journal::Reader,
     link::Trust,
     mail::{Mail, Mailbox},
+    task::Tasks,
     tree::Trees,
     view::status::{Around, Status},
 };
@@ -75,16 +78,16 @@ pub struct App {
     pub durable: watch::Receiver<Place>,
     /// The disk is nearly full.
     pub full: Arc<AtomicBool>,
-    /// Damaged places found at the start.
-    pub damaged_places: usize,
+    /// Damaged places that are known.
+    pub noticed: Noticed,
+    /// Long work.
+    pub tasks: Tasks,
     /// The own log.
     pub own: LogId,
     /// Secrets for TCP.
     pub tokens: Arc<Vec<Token>>,
     /// Exports running.
     pub exports: Arc<AtomicUsize>,
-    /// A verify is running.
-    pub verifying: Arc<AtomicBool>,
     /// Room for uploads.
     pub uploads: Arc<Semaphore>,
     /// Hashes of the logs' trees.
@@ -103,7 +106,7 @@ impl App {
             progress: self.progress.borrow().clone(),
             durable: *self.durable.borrow(),
             full: self.full.load(Ordering::Relaxed),
-            damaged_places: self.damaged_places,
+            damaged_places: self.noticed.count(),
         }
     }
 
@@ -129,9 +132,10 @@ impl App {
 pub fn admin(app: App) -> Router {
     let operator = Router::new()
         .route("/v1/charter", post(load_charter).layer(DefaultBodyLimit::max(CHARTER_BYTES_MAX)))
-        .route("/v1/verify", get(verify::run))
         .route("/v1/evidence", get(evidence::evidence))
         .route("/v1/receipts", post(evidence::receipts).layer(DefaultBodyLimit::max(evidence::IDS_BYTES_MAX)))
+        .route("/v1/tasks", get(tasks::list).post(tasks::add))
+        .route("/v1/tasks/{id}", get(tasks::show).post(tasks::steer))
         .route("/v1/records", post(records::post).layer(DefaultBodyLimit::disable()));
     operator.merge(open_routes()).merge(read_routes()).fallback(not_found).with_state(app)
 }

@@ -5,6 +5,7 @@ mod driver;
 mod logging;
 
 use crate::{
+    agree::{self, Ground, Noticed},
     config::Config,
     console::{self, App},
     index::{self, Known, Opened, Progress, follow},
@@ -14,6 +15,7 @@ use crate::{
     link::{Dial, LinkContext, Trust, dial, endpoint, listen},
     mail::{Mail, Mailbox},
     replica::{Input, NotSealed, RecoverError, Recovered, Replica},
+    task::{self, Tasks, Workshop},
     tree::Trees,
 };
 use anyhow::Context as _;
@@ -28,7 +30,7 @@ use std::{
 use tally_protocol::{keys::NodeKeys, log::Place};
 use tally_topology::signed::SignedCharter;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Notify, Semaphore, mpsc, watch},
     task::JoinSet,
 };
 
@@ -119,11 +121,12 @@ fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedCharter) -> anyh
     let software = format!("tally {}", env!("CARGO_PKG_VERSION"));
     let mut replica = Replica::new(keys, authority, charter, software);
     let mut trouble: Option<RecoverError> = None;
-    let (journal, found) = Journal::open(&config.journal(), |frame: Recovered| {
-        if let Err(e) = replica.recover(frame) {
-            trouble.get_or_insert(e);
-        }
-    })?;
+    let (journal, found) =
+        Journal::open_with(&config.journal(), config.storage.segment_kib << 10, |frame: Recovered| {
+            if let Err(e) = replica.recover(frame) {
+                trouble.get_or_insert(e);
+            }
+        })?;
     if let Some(e) = trouble {
         return Err(e.into());
     }
@@ -229,24 +232,38 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
     let holdings = Holdings { known, progress: progress.clone(), durable: durable.clone() };
     let (intake, batcher) = intake::start(holdings, mailbox.clone(), stopping.clone(), intake_failed, runtime.clone())
         .context("no thread for intake")?;
-    let context = LinkContext::new(trust.clone(), mailbox.clone(), reader.clone(), full.clone(), keys);
+    let (answerer, incoming) = mpsc::channel(16);
+    let context = LinkContext::new(trust.clone(), mailbox.clone(), reader.clone(), full.clone(), keys, answerer);
+    let ground = Ground {
+        mailbox: mailbox.clone(),
+        reader: reader.clone(),
+        trust: trust.clone(),
+        lines: context.lines.clone(),
+        durable: durable.clone(),
+        noticed: Noticed::new(found.damage),
+        trees: Trees::new(reader.clone()),
+        heavy: Arc::new(Semaphore::new(1)),
+    };
+    let rebuild_index = Arc::new(Notify::new());
+    let workshop = Workshop { ground: ground.clone(), rebuild_index: rebuild_index.clone() };
+    let list = Tasks::open(config.data().join("tasks.json"));
     let endpoint = endpoint(config.listen.quic, &context)?;
     let app = App {
         mailbox: mailbox.clone(),
         intake,
         trust,
         engine,
-        trees: Trees::new(reader.clone()),
+        trees: ground.trees.clone(),
         tree_reads: Arc::new(Semaphore::new(console::TREE_READS)),
         reader,
         progress,
         durable,
         full,
-        damaged_places: found.damage.len(),
+        noticed: ground.noticed.clone(),
+        tasks: list.clone(),
         own,
         tokens: Arc::new(config.token.clone()),
         exports: Arc::default(),
-        verifying: Arc::default(),
         uploads: Arc::new(Semaphore::new(console::UPLOADS)),
     };
     let mut tasks = JoinSet::new();
@@ -254,6 +271,8 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
     tasks.spawn(listen(endpoint.clone(), context.clone()));
     tasks.spawn(dial(Dial { endpoint: endpoint.clone(), me: own.division, context }));
     tasks.spawn(tick(mailbox.clone()));
+    tasks.spawn(agree::serve(ground, incoming));
+    tasks.spawn(task::work(workshop, list, config.schedule.clone(), stopping.clone()));
 
     let quic = endpoint.local_addr().map_or(config.listen.quic, |a| a);
     eprintln!("ready {} frames={} quic={quic} admin={}", own, found.frames, config.admin().display());

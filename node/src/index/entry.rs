@@ -13,34 +13,21 @@ use tally_protocol::{
     codec::{self, CodecError},
     hash::Hash,
     ids::LogId,
-    log::Place,
     record::RecordId,
 };
 
-/// Where one log holds a record, and what is needed to find its other versions.
+/// Where one log holds a record, and what is needed to find its other versions. Where the log's bytes lie on the disk
+/// is the core's knowledge: repair moves them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Index in the log.
     pub index: u64,
-    /// Place among the records of its batch.
-    pub ordinal: u16,
-    /// Segment of the batch.
-    pub segment: u32,
-    /// Offset of the batch's frame.
-    pub offset: u64,
     /// When it was sealed, POSIX seconds.
     pub sealed_at: u64,
     /// What it does.
     pub operation: Operation,
     /// Hash of its business key.
     pub key: [u8; 16],
-}
-
-impl Entry {
-    /// Where the batch lies.
-    pub fn place(&self) -> Place {
-        Place { segment: self.segment, offset: self.offset }
-    }
 }
 
 /// What a record does to its business key.
@@ -66,6 +53,8 @@ pub(super) struct State {
     pub(super) distinct: u64,
     /// Entries of each log.
     pub(super) logs: BTreeMap<LogId, u64>,
+    /// One past the last record seen of each log: what comes below may be in already.
+    pub(super) reached: BTreeMap<LogId, u64>,
 }
 
 const STATE_BYTES_MAX: usize = 1 << 20;
@@ -173,7 +162,7 @@ mod tests {
         let json = br#"{"business_key":"b","category":"c","operation":"withdraw","producer_uscc":"u"}"#;
         let id = RecordId::of(json);
         let (operation, key) = facts(id, json);
-        let e = Entry { index: 9, ordinal: 3, segment: 1, offset: 16, sealed_at: 5, operation, key };
+        let e = Entry { index: 9, sealed_at: 5, operation, key };
         let [(rk, rv), (vk, vv)] = pairs(id, log, &e);
         assert_eq!(read_record(&rk, &rv), Some((id, log, e)));
         assert!(vk.starts_with(&version_prefix(&key)));

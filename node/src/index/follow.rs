@@ -122,15 +122,20 @@ impl Follower {
         let records = batch.records().map_err(EngineError::of)?;
         let done = if self.cursor() == place { usize::from(self.state.done) } else { 0 };
         (self.state.segment, self.state.offset) = (place.segment, place.offset);
+        let reached = self.state.reached.get(&log).copied().unwrap_or(0);
         for (i, bytes) in records.iter().enumerate().skip(done) {
             let id = RecordId::of(bytes);
             let (operation, key) = entry::facts(id, bytes);
-            let Place { segment, offset } = place;
-            let e = Entry { index: start + i as u64, ordinal: i as u16, segment, offset, sealed_at, operation, key };
-            if self.is_new(id)? {
-                self.state.distinct += 1;
+            let e = Entry { index: start + i as u64, sealed_at, operation, key };
+            // A batch that was repaired comes a second time, or late.
+            let counted = e.index < reached && self.engine.get(&entry::record_key(id, log))?.is_some();
+            if !counted {
+                if self.is_new(id)? {
+                    self.state.distinct += 1;
+                }
+                *self.state.logs.entry(log).or_default() += 1;
             }
-            *self.state.logs.entry(log).or_default() += 1;
+            self.state.reached.insert(log, reached.max(e.index + 1));
             self.pairs.extend(entry::pairs(id, log, &e));
             self.ids.push((log, id));
             self.state.done = i as u16 + 1;

@@ -4,10 +4,12 @@ use super::{
     Engine, EngineError, Entry,
     entry::{read_record, read_version, record_prefix, version_prefix},
 };
-use crate::journal::Reader;
-use std::{borrow::Cow, collections::HashSet};
+use crate::journal::{Layout, Reader};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+};
 use tally_protocol::{
-    batch::Batch,
     canonical::{Object, Value},
     ids::{Division, LogId},
     record::RecordId,
@@ -58,14 +60,24 @@ pub fn attested(engine: &dyn Engine, id: RecordId) -> Result<Vec<(LogId, Entry)>
     Ok(attested)
 }
 
+/// What an export reads besides the index.
+#[derive(Debug)]
+pub struct Source<'a> {
+    /// The journal.
+    pub reader: &'a Reader,
+    /// Where the logs' batches lie.
+    pub layouts: &'a BTreeMap<LogId, Layout>,
+    /// Origins, and which division lies below which.
+    pub charter: &'a Charter,
+}
+
 /// Writes the selection, sorted by record id, one JSON line at a time; `emit` answers whether to go on.
 ///
 /// # Errors
 /// The engine's.
 pub fn export(
     engine: &dyn Engine,
-    reader: &Reader,
-    charter: &Charter,
+    source: &Source<'_>,
     selection: &Selection,
     mut emit: impl FnMut(Vec<u8>) -> bool,
 ) -> Result<Exported, EngineError> {
@@ -94,7 +106,7 @@ pub fn export(
             consider(engine, selection, whole, &mut gathered)?;
         }
         if done || gathered.len() >= GATHER_RECORDS {
-            let goes_on = send(reader, charter, selection, &gathered, &mut exported, &mut emit);
+            let goes_on = send(source, selection, &gathered, &mut exported, &mut emit);
             gathered.clear();
             if done || !goes_on {
                 return Ok(exported);
@@ -141,22 +153,23 @@ fn current_version(engine: &dyn Engine, key: &[u8; 16]) -> Result<Option<RecordI
 
 /// Reads the records of `gathered`, each batch once, and sends them in their order.
 fn send(
-    reader: &Reader,
-    charter: &Charter,
+    source: &Source<'_>,
     selection: &Selection,
     gathered: &[(RecordId, Attested)],
     exported: &mut Exported,
     emit: &mut impl FnMut(Vec<u8>) -> bool,
 ) -> bool {
     let mut bytes: Vec<Option<Vec<u8>>> = vec![None; gathered.len()];
-    let mut order: Vec<_> =
-        gathered.iter().enumerate().map(|(i, (_, a))| (a[0].1.place(), a[0].1.ordinal, i)).collect();
+    let lying = |log: LogId, e: &Entry| source.layouts.get(&log)?.batch_of(e.index);
+    let first = |(i, (_, a)): (usize, &(RecordId, Attested))| Some((lying(a[0].0, &a[0].1)?.place, a[0].1.index, i));
+    let mut order: Vec<_> = gathered.iter().enumerate().filter_map(first).collect();
     order.sort_unstable();
     let mut total = 0;
     for same in order.chunk_by(|a, b| a.0 == b.0) {
-        let Some(records) = read_batch(reader, same[0].0) else { continue };
-        for (_, ordinal, i) in same {
-            if let Some(record) = records.get(usize::from(*ordinal)) {
+        let (log, e) = &gathered[same[0].2].1[0];
+        let Some((start, records)) = read_batch(source, *log, e.index) else { continue };
+        for (_, index, i) in same {
+            if let Some(record) = records.get((index - start) as usize) {
                 total += record.len();
                 bytes[*i] = Some(record.clone());
             }
@@ -164,16 +177,15 @@ fn send(
         if total > GATHER_BYTES && gathered.len() > 1 {
             drop(bytes);
             let (left, right) = gathered.split_at(gathered.len() / 2);
-            return send(reader, charter, selection, left, exported, emit)
-                && send(reader, charter, selection, right, exported, emit);
+            return send(source, selection, left, exported, emit) && send(source, selection, right, exported, emit);
         }
     }
     for ((id, attested), bytes) in gathered.iter().zip(bytes) {
-        let Some(bytes) = bytes.filter(|b| RecordId::of(b) == *id) else {
+        let Some(bytes) = bytes.filter(|b| RecordId::of(b) == *id).or_else(|| elsewhere(source, *id, attested)) else {
             exported.unreadable += 1;
             continue;
         };
-        if let Some(line) = line(charter, selection, *id, attested, &bytes) {
+        if let Some(line) = line(source.charter, selection, *id, attested, &bytes) {
             if !emit(line) {
                 return false;
             }
@@ -183,10 +195,17 @@ fn send(
     true
 }
 
-fn read_batch(reader: &Reader, place: tally_protocol::log::Place) -> Option<Vec<Vec<u8>>> {
-    let frame = reader.read(place).ok()?;
-    let records = Batch::decode(&frame.body).ok()?.records().ok()?;
-    Some(records.iter().map(<[u8]>::to_vec).collect())
+/// A record whose first copy cannot be read may stand in another log too.
+fn elsewhere(source: &Source<'_>, id: RecordId, attested: &Attested) -> Option<Vec<u8>> {
+    attested.iter().skip(1).find_map(|(log, e)| {
+        let (start, records) = read_batch(source, *log, e.index)?;
+        records.get((e.index - start) as usize).filter(|b| RecordId::of(b) == id).cloned()
+    })
+}
+
+fn read_batch(source: &Source<'_>, log: LogId, index: u64) -> Option<(u64, Vec<Vec<u8>>)> {
+    let (lying, records) = source.layouts.get(&log)?.read(source.reader, index).ok()?;
+    Some((lying.start, records.iter().map(<[u8]>::to_vec).collect()))
 }
 
 /// The record with `_tally` put in: id, log, index, time of sealing, and all attestations if there are several.

@@ -61,6 +61,11 @@ impl Layout {
         self.0.get(at).copied().filter(|b| b.start <= index)
     }
 
+    /// First record of the first batch that starts after `index`.
+    pub fn next_start(&self, index: u64) -> Option<u64> {
+        self.0.get(self.0.partition_point(|b| b.start <= index)).map(|b| b.start)
+    }
+
     /// Reads the batch that holds record `index`, checksums checked.
     ///
     /// # Errors
@@ -85,5 +90,6 @@ mod tests {
         let at = |i| layout.batch_of(i).map(|b| b.place.offset);
         assert_eq!((at(0), at(2), at(3), at(4), at(6)), (Some(16), Some(16), Some(99), None, None));
         assert_eq!((at(7), at(8), at(9)), (Some(200), Some(200), None));
+        assert_eq!((layout.next_start(4), layout.next_start(0), layout.next_start(7)), (Some(7), Some(3), None));
     }
 }

@@ -25,7 +25,7 @@ use std::{
 };
 use tally_protocol::log::Place;
 
-/// A segment is sealed once it is this long, in bytes.
+/// A segment is sealed once it is this long, in bytes, unless the config says otherwise.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 const SEGMENT_HEAD: &[u8; 12] = b"TALLYSEG\x01\0\0\0";
 /// First frame of a segment: after the head and the segment's number.
@@ -100,7 +100,11 @@ impl Journal {
         Self::open_with(dir, SEGMENT_BYTES, take)
     }
 
-    fn open_with(
+    /// The same with segments that are sealed once they are `segment_bytes` long.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn open_with(
         dir: &Path,
         segment_bytes: u64,
         mut take: impl FnMut(Recovered),

@@ -11,7 +11,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 use tally_protocol::log::Place;
@@ -88,6 +88,11 @@ impl Reader {
     /// Of the journal in `dir`.
     pub fn new(dir: PathBuf) -> Self {
         Self { dir: Arc::new(dir), files: Arc::default() }
+    }
+
+    /// Folder of the segments.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     fn file(&self, segment: u32) -> io::Result<Arc<File>> {

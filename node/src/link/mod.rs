@@ -1,11 +1,13 @@
 //! Links between neighbours: QUIC streams that carry frames. Knows messages, no storage and no rules.
 
 mod dial;
+mod exchange;
 mod listen;
 mod run;
 mod tls;
 
 pub use dial::{Dial, dial};
+pub use exchange::{Exchange, ExchangeError, Incoming, Lines, SILENCE};
 pub use listen::listen;
 pub use tls::Trust;
 
@@ -19,7 +21,7 @@ use std::{
     time::Duration,
 };
 use tally_protocol::keys::NodeKeys;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Bytes of batches that may be in memory on their way to disk, over all links.
 pub const ROOM_BYTES: usize = 16 << 20;
@@ -55,14 +57,26 @@ pub struct LinkContext {
     pub full: Arc<AtomicBool>,
     /// The node's keys.
     pub keys: Arc<NodeKeys>,
+    /// Live connections.
+    pub lines: Lines,
+    /// Who answers the exchanges that neighbours open.
+    pub answerer: mpsc::Sender<Incoming>,
     names: Arc<AtomicU64>,
 }
 
 impl LinkContext {
     /// With names for links from 1 on.
-    pub fn new(trust: Trust, mailbox: Mailbox, reader: Reader, full: Arc<AtomicBool>, keys: Arc<NodeKeys>) -> Self {
+    pub fn new(
+        trust: Trust,
+        mailbox: Mailbox,
+        reader: Reader,
+        full: Arc<AtomicBool>,
+        keys: Arc<NodeKeys>,
+        answerer: mpsc::Sender<Incoming>,
+    ) -> Self {
         let room = Arc::new(Semaphore::new(ROOM_BYTES));
-        Self { trust, mailbox, reader, room, full, keys, names: Arc::new(AtomicU64::new(1)) }
+        let (lines, names) = (Lines::default(), Arc::new(AtomicU64::new(1)));
+        Self { trust, mailbox, reader, room, full, keys, lines, answerer, names }
     }
 
     fn name(&self) -> crate::replica::LinkId {
@@ -75,7 +89,8 @@ fn transport() -> Arc<quinn::TransportConfig> {
     t.stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
         .send_window(SEND_WINDOW)
-        .max_concurrent_bidi_streams(1_u8.into())
+        // The control stream, and exchanges.
+        .max_concurrent_bidi_streams((1 + exchange::EXCHANGES).into())
         .max_concurrent_uni_streams(4_096_u16.into())
         .initial_rtt(FIRST_RTT)
         .keep_alive_interval(Some(KEEP_ALIVE))

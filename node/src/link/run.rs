@@ -1,6 +1,6 @@
 //! One live connection: a control stream both ways, and one stream for each log that is pushed.
 
-use super::{BODY, LINK_ROOM_BYTES, LinkContext, SETUP};
+use super::{BODY, LINK_ROOM_BYTES, LinkContext, SETUP, exchange};
 use crate::{
     mail::{LinkOut, Mail, Outbox},
     replica::{Input, LinkId},
@@ -36,6 +36,11 @@ pub(super) async fn run(
     input: Input,
 ) {
     let (outbox, queue, signs) = Outbox::new();
+    let peer = match &input {
+        Input::ParentUp { parent, .. } => Some(*parent),
+        Input::ChildUp { peer, .. } => Some(peer.division),
+        _ => None,
+    };
     if context.mailbox.send(Mail::LinkUp { link, outbox, input }).await.is_err() {
         return;
     }
@@ -44,6 +49,10 @@ pub(super) async fn run(
     tasks.spawn(write_out(context.clone(), link, connection.clone(), send, queue));
     tasks.spawn(read_control(context.clone(), link, receive));
     tasks.spawn(accept_streams(context.clone(), link, connection.clone()));
+    if let Some(peer) = peer {
+        context.lines.up(peer, connection.clone());
+        tasks.spawn(exchange::accept(peer, connection.clone(), context.answerer.clone()));
+    }
     tokio::select! {
         _ = connection.closed() => {}
         () = signs.too_slow.notified() => connection.close(0_u8.into(), b"too slow"),
@@ -52,6 +61,9 @@ pub(super) async fn run(
             let _ = tokio::time::timeout(GOODBYE, connection.closed()).await;
             connection.close(0_u8.into(), b"closed");
         }
+    }
+    if let Some(peer) = peer {
+        context.lines.down(peer, &connection);
     }
     // The reader may still hold messages that had arrived: let it hand them over.
     let _ = tokio::time::timeout(Duration::from_millis(200), async {
@@ -207,13 +219,13 @@ async fn room(context: &LinkContext, bytes: usize) -> Option<OwnedSemaphorePermi
 }
 
 #[derive(Debug)]
-enum FrameError {
+pub(super) enum FrameError {
     Oversize(usize),
     Truncated,
     Link,
 }
 
-async fn write_frame(stream: &mut quinn::SendStream, bytes: &[u8]) -> Result<(), quinn::WriteError> {
+pub(super) async fn write_frame(stream: &mut quinn::SendStream, bytes: &[u8]) -> Result<(), quinn::WriteError> {
     stream.write_all(&(bytes.len() as u32).to_le_bytes()).await?;
     stream.write_all(bytes).await
 }
@@ -240,7 +252,7 @@ async fn read_body(stream: &mut quinn::RecvStream, len: usize) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-async fn read_frame(stream: &mut quinn::RecvStream, limit: usize) -> Result<Option<Vec<u8>>, FrameError> {
+pub(super) async fn read_frame(stream: &mut quinn::RecvStream, limit: usize) -> Result<Option<Vec<u8>>, FrameError> {
     match read_length(stream, limit).await? {
         Some(len) => read_body(stream, len).await.map(Some),
         None => Ok(None),

@@ -22,8 +22,15 @@ impl Replica {
             self.close(now_ms, old, Refusal::Replaced, reason, out);
         }
         let child = self.children.entry(peer.division).or_default();
-        child.link =
-            Some(ChildLink { id: link, peer, welcomed: false, heard_ms: now_ms, skew_ms: 0, serving: BTreeMap::new() });
+        child.link = Some(ChildLink {
+            id: link,
+            peer,
+            welcomed: false,
+            version: 0,
+            heard_ms: now_ms,
+            skew_ms: 0,
+            serving: BTreeMap::new(),
+        });
     }
 
     pub(super) fn on_child(
@@ -81,12 +88,8 @@ impl Replica {
             return;
         }
         self.next_welcome_ms = slot + WELCOME_EVERY_MS;
-        let welcome = Welcome {
-            version: negotiate(hello.version_min, hello.version_max).unwrap_or(tally_protocol::wire::VERSION),
-            node: self.own(),
-            charter: self.charter().version(),
-            clock_ms: now_ms,
-        };
+        let version = negotiate(hello.version_min, hello.version_max).unwrap_or(tally_protocol::wire::VERSION_MIN);
+        let welcome = Welcome { version, node: self.own(), charter: self.charter().version(), clock_ms: now_ms };
         out.push(Output::Send { link, message: Control::Welcome(welcome) });
         out.push(Output::Note(Event::Up { peer }));
         if hello.charter < self.charter().version() {
@@ -115,6 +118,7 @@ impl Replica {
             child.charter = hello.charter;
             if let Some(up) = child.link.as_mut() {
                 up.welcomed = true;
+                up.version = version;
                 up.skew_ms = super::uplink::skew(hello.clock_ms, now_ms);
             }
         }

@@ -100,12 +100,16 @@ pub enum Input {
         /// The batch.
         batch: AdmittedBatch,
     },
-    /// Batches that were found damaged on this disk, by their first records.
-    Lost {
-        /// Of which log.
+    /// A part of the journal was read from the disk: what of a log cannot be had from there.
+    Surveyed {
+        /// Which log.
         log: LogId,
-        /// First record of each.
-        starts: Vec<u64>,
+        /// Ranges of records, ascending.
+        missing: Vec<(u64, u64)>,
+        /// Start of what was read.
+        from: Place,
+        /// End of what was read.
+        until: Place,
     },
     /// Frames without records may have been lost: write what they said again.
     Resave,

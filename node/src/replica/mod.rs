@@ -194,7 +194,7 @@ impl Replica {
             Input::Garbage { link, reason } => self.close(now_ms, link, Refusal::Malformed, reason, out),
             Input::PushFailed { link, log, reason } => self.push_failed(now_ms, link, log, reason),
             Input::PutBack { ticket, batch } => self.put_back(ticket, batch, out),
-            Input::Lost { log, starts } => self.lost(log, &starts),
+            Input::Surveyed { log, missing, from, until } => self.surveyed(log, &missing, from, until),
             Input::Resave => self.resave(out),
             Input::Charter { ticket, note } => self.load_charter(ticket, note, out),
             Input::Tick => self.tick(now_ms, out),
@@ -232,6 +232,31 @@ impl Replica {
             }
             Append::Freeze { .. } => {}
         }
+    }
+
+    /// What may be compared with a neighbour: everything of this division with its parent, everything of the child's
+    /// with a child.
+    ///
+    /// # Errors
+    /// Why nothing may be: there is no live link, or the neighbour's software does not know how.
+    pub fn common_ground(&self, peer: Division) -> Result<Division, String> {
+        let parent = self.parent.link.as_ref().filter(|l| l.peer == peer && l.welcomed).map(|l| (l.version, self.me()));
+        let child = self.children.get(&peer).and_then(|c| c.link.as_ref()).filter(|l| l.welcomed);
+        match parent.or(child.map(|l| (l.version, peer))) {
+            None => Err(format!("there is no live link with {peer}")),
+            Some((version, _)) if version < 2 => {
+                Err(format!("{peer} speaks message version {version}; update it first"))
+            }
+            Some((_, division)) => Ok(division),
+        }
+    }
+
+    /// Records of this division's logs that are held, and that the parent has; `None` until it has said so.
+    pub fn restoring(&self) -> Option<(u64, u64)> {
+        self.parent.link.as_ref().filter(|l| l.frontier_known)?;
+        let held: u64 = self.logs.iter().filter(|(id, _)| id.division == self.me()).map(|(_, l)| l.size()).sum();
+        let wanted = self.parent.own_sizes.iter().map(|(id, n)| (*n).max(self.logs.get(id).map_or(0, HeldLog::size)));
+        Some((held, wanted.sum::<u64>().max(held)))
     }
 
     /// Ends a round after all its frames were reported: receipts for what arrived, and more batches for the streams.

@@ -4,6 +4,8 @@ use super::{Append, Output, Replica, Ticket};
 use tally_protocol::{
     ids::LogId,
     log::{HeldLog, Place},
+    session::Gate,
+    wire::Control,
 };
 use tally_topology::admit::{AdmittedBatch, admit};
 
@@ -31,11 +33,13 @@ impl Replica {
             }
             return;
         }
-        let fits = self.logs.get(&id).is_some_and(|l| l.fits(batch.start(), batch.end(), &batch.tree().root()));
-        if fits && batch.end() <= edge.size() {
+        let (start, end) = (batch.start(), batch.end());
+        // What is here already is not written again, whoever sends it.
+        let wanted = |l: &HeldLog| l.misses(start, end) && l.fits(start, end, &batch.tree().root());
+        if end <= edge.size() && self.logs.get(&id).is_some_and(wanted) {
             out.push(Output::Append(Append::PutBack(batch, ticket)));
         } else {
-            out.push(refuse(format!("records {}..{} do not fit to what is held", batch.start(), batch.end())));
+            out.push(refuse(format!("records {start}..{end} are not missing, or do not fit to what is held")));
         }
     }
 
@@ -45,19 +49,37 @@ impl Replica {
         let log = self.logs.entry(id).or_default();
         let (tree, sealed_at, note) = (batch.tree().clone(), batch.sealed_at(), batch.note().to_owned());
         let fits = log.put(batch.start(), tree, sealed_at, note, place);
-        let whole = log.missing().is_empty();
-        if whole {
+        if log.is_whole() {
             self.parent.damaged.remove(&id);
             self.parent.rejected.remove(&id);
             self.restart_push(id);
+            self.reopen_gate(id, out);
         }
         let result = if fits { Ok(()) } else { Err("another batch took its place meanwhile".to_owned()) };
         out.push(Output::PutBack { ticket, result });
     }
 
-    pub(super) fn lost(&mut self, log: LogId, starts: &[u64]) {
-        if let Some(held) = self.logs.get_mut(&log) {
-            starts.iter().for_each(|s| held.lose(*s));
+    /// Where frames were missing, the parent's head could not be compared with this disk. Now it can.
+    fn reopen_gate(&mut self, id: LogId, out: &mut Vec<Output>) {
+        let frozen = self.logs.get(&id).is_none_or(|l| l.frozen.is_some());
+        if id != self.own() || self.gate.is_open() || frozen {
+            return;
+        }
+        let Some((size, root)) = self.parent.own_head else { return };
+        if let Some(log) = self.logs.get(&id) {
+            self.gate = Gate::at_start(true);
+            self.gate.parent_stands(size, log.compare(size, &root));
+            if let (Gate::Fetching(_), Some(up)) = (&self.gate, &self.parent.link) {
+                out.push(Output::Send { link: up.id, message: Control::Fetch { log: id, from: log.size() } });
+            }
+        }
+    }
+
+    pub(super) fn surveyed(&mut self, id: LogId, missing: &[(u64, u64)], from: Place, until: Place) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        log.surveyed(missing, from, until);
+        if log.is_whole() {
+            self.parent.damaged.remove(&id);
         }
     }
 

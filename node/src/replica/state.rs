@@ -28,6 +28,10 @@ pub struct Parent {
     pub rejected: BTreeMap<LogId, Rejected>,
     /// Logs of which the parent holds less than it had confirmed, and how much it holds.
     pub set_back: BTreeMap<LogId, u64>,
+    /// The parent's latest head of this node's own log.
+    pub own_head: Option<(u64, Hash)>,
+    /// How much the parent holds of each log of this node's division, also of earlier epochs.
+    pub own_sizes: BTreeMap<LogId, u64>,
     /// Logs of which a batch cannot be read from this disk, and why.
     pub damaged: BTreeMap<LogId, String>,
 }
@@ -56,6 +60,8 @@ pub struct ParentLink {
     pub peer: Division,
     /// The welcome has arrived.
     pub welcomed: bool,
+    /// Version of the messages, once welcomed.
+    pub version: u16,
     /// When anything was last heard, POSIX milliseconds.
     pub heard_ms: u64,
     /// The parent's clock minus ours, milliseconds (includes half a round trip).
@@ -124,6 +130,8 @@ pub struct ChildLink {
     pub peer: LogId,
     /// The hello was answered with a welcome.
     pub welcomed: bool,
+    /// Version of the messages, once welcomed.
+    pub version: u16,
     /// When anything was last heard, POSIX milliseconds.
     pub heard_ms: u64,
     /// The child's clock minus ours, milliseconds.

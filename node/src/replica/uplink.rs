@@ -34,6 +34,7 @@ impl Replica {
             id: link,
             peer,
             welcomed: false,
+            version: 0,
             heard_ms: now_ms,
             skew_ms: 0,
             frontier_known: false,
@@ -65,6 +66,7 @@ impl Replica {
                     return;
                 }
                 up.welcomed = true;
+                up.version = w.version;
                 up.skew_ms = skew(w.clock_ms, now_ms);
                 self.parent.refused = None;
                 self.parent.trouble = None;
@@ -163,6 +165,16 @@ impl Replica {
         let log = self.logs.get(&id).unwrap_or(&empty);
         let standing = log.compare(head.size, &head.root);
         let held = log.size();
+        if id.division == self.keys.node.division {
+            self.parent.own_sizes.insert(id, head.size);
+        }
+        if own {
+            self.parent.own_head = Some((head.size, head.root));
+        }
+        // Earlier epochs of this division are history: what this disk does not have of them comes from the parent.
+        if standing == Standing::TheyAreAhead && !own && id.division == self.me() {
+            out.push(Output::Send { link, message: Control::Fetch { log: id, from: held } });
+        }
         if standing == Standing::TheyAreAhead && own {
             // Only our own signature makes the parent's head a fact about our past.
             let key = self.charter().epoch(id).map(|e| e.log.clone());
@@ -306,7 +318,8 @@ impl Replica {
         if let Some(up) = self.parent.link.as_mut() {
             up.heard_ms = now_ms;
         }
-        if id != self.own() || !matches!(self.gate, Gate::Fetching(_)) {
+        let fetching = if id == self.own() { matches!(self.gate, Gate::Fetching(_)) } else { id.division == self.me() };
+        if !fetching {
             self.close(now_ms, link, Refusal::Protocol, "a batch that was not asked for".into(), out);
             return;
         }

@@ -12,6 +12,7 @@ pub use report::{Damaged, Kind, Lack, Report, Survey};
 
 use crate::journal::{Damage, DamageKind, Meta, Reader, Step, Walk};
 use coverage::Coverage;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io};
 use tally_protocol::{checkpoint::Checkpoint, hash::Hash, ids::LogId, log::Place, merkle::Tree, note::NoteSignature};
 use tally_topology::{
@@ -35,8 +36,21 @@ pub struct Wanted<'a> {
     pub noticed: &'a [Damage],
     /// Only this log's records are rehashed and reported.
     pub only: Option<LogId>,
-    /// Of segments before this one only frame heads are read: they were verified before.
-    pub from_segment: u32,
+    /// What an earlier verify, stopped in the middle, has read already.
+    pub before: &'a Watermark,
+}
+
+/// Where a verify stopped, for another one to go on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watermark {
+    /// Of segments before this one only frame heads are read again.
+    pub segment: u32,
+    /// Records that held.
+    pub records: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Frames whose head holds and whose content does not: segment, offset.
+    pub bad: Vec<(u32, u64)>,
 }
 
 /// Who asked to stop in the middle.
@@ -54,8 +68,8 @@ pub enum VerifyError {
     Stopped,
 }
 
-/// Told before each frame how many bytes will be read, and in which segment; may wait, and may end the verify.
-pub type Pace<'p> = &'p mut dyn FnMut(u32, u64) -> Result<(), Stopped>;
+/// Told before each frame how many bytes will be read, and where another verify could go on; may wait, and may end it.
+pub type Pace<'p> = &'p mut dyn FnMut(u64, &Watermark) -> Result<(), Stopped>;
 
 /// A log as far as the walk has come.
 #[derive(Default)]
@@ -98,6 +112,7 @@ struct Verifier<'a> {
     report: Report,
     logs: BTreeMap<LogId, Walked>,
     places: Vec<Damage>,
+    watermark: Watermark,
     /// Damaged places that named no log, in journal order.
     nameless: Vec<(Place, Kind)>,
     receipts: Vec<LateReceipt>,
@@ -112,15 +127,20 @@ pub fn verify(reader: &Reader, wanted: Wanted<'_>, pace: Pace<'_>) -> Result<Sur
     let mut v = Verifier {
         reader,
         wanted,
-        report: Report::default(),
+        report: Report { records: wanted.before.records, bytes: wanted.before.bytes, ..Report::default() },
         logs: BTreeMap::new(),
         places: Vec::new(),
+        watermark: wanted.before.clone(),
         nameless: Vec::new(),
         receipts: Vec::new(),
         bodies: true,
     };
     for segment in 1..=wanted.until.segment {
-        v.bodies = segment >= wanted.from_segment;
+        v.bodies = segment >= wanted.before.segment;
+        if v.bodies {
+            let (records, bytes) = (v.report.records, v.report.bytes);
+            v.watermark = Watermark { segment, records, bytes, bad: std::mem::take(&mut v.watermark.bad) };
+        }
         match reader.walk(segment, wanted.until) {
             Ok(Some(mut walk)) => v.segment(segment, &mut walk, pace)?,
             Ok(None) => v.nameless(Damage { segment, offset: 0, bytes: 0, kind: DamageKind::Missing }),
@@ -154,13 +174,15 @@ impl Verifier<'_> {
                 Step::Frame { meta, place, end } => {
                     let bytes = end - place.offset;
                     if self.bodies {
-                        pace(segment, bytes).map_err(|Stopped| VerifyError::Stopped)?;
+                        pace(bytes, &self.watermark).map_err(|Stopped| VerifyError::Stopped)?;
                         self.report.bytes += bytes;
                     }
                     self.frame(meta, place, bytes);
                 }
                 Step::Bad(d) => {
-                    self.report.bytes += d.bytes;
+                    if self.bodies {
+                        self.report.bytes += d.bytes;
+                    }
                     self.nameless(d);
                 }
             }
@@ -231,9 +253,14 @@ impl Verifier<'_> {
         }
         let read = self.bodies && self.wanted.only.is_none_or(|only| only == log);
         match before {
-            _ if !read => {
-                walked.good.add(start, end);
-                self.report.frames += 1;
+            before if !read => {
+                if self.wanted.before.bad.contains(&(place.segment, place.offset)) {
+                    walked.edges.extend(before.map(|tree| (start, tree)));
+                    self.bad(log, start, end, place, Kind::Altered, bytes);
+                } else {
+                    walked.good.add(start, end);
+                    self.report.frames += 1;
+                }
             }
             Some(before) => self.batch(log, &before, start, end, place, bytes),
             None => walked.waiting.push((start, end, place, bytes)),
@@ -269,6 +296,9 @@ impl Verifier<'_> {
     fn bad(&mut self, log: LogId, from: u64, to: u64, place: Place, kind: Kind, bytes: u64) {
         let Place { segment, offset } = place;
         self.places.push(Damage { segment, offset, bytes, kind: DamageKind::Altered });
+        if !self.watermark.bad.contains(&(segment, offset)) {
+            self.watermark.bad.push((segment, offset));
+        }
         self.logs.entry(log).or_default().bad.push(Bad { from, to, place, kind });
     }
 
@@ -358,7 +388,11 @@ impl Verifier<'_> {
                 let mut at = from;
                 let mut inside: Vec<_> = walked.bad.iter().filter(|b| b.from >= from && b.to <= to).copied().collect();
                 inside.sort_unstable_by_key(|b| (b.from, std::cmp::Reverse(b.place)));
-                let seen_at = |at| walked.gaps.range(..=at).next_back().map_or(tail, |(_, seen)| *seen);
+                // A gap that was met before any damaged place: repaired copies stand out of order, so it lies behind.
+                let seen_at = |at| match walked.gaps.range(..=at).next_back() {
+                    Some((_, (_, Kind::MissingFrame))) | None => tail,
+                    Some((_, seen)) => *seen,
+                };
                 for b in inside {
                     if b.from < at {
                         continue;

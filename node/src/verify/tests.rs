@@ -51,16 +51,13 @@ impl Made {
     }
 
     fn survey(&self) -> Survey {
+        self.go_on(&Watermark::default(), &mut |_, _| Ok(())).unwrap()
+    }
+
+    fn go_on(&self, before: &Watermark, pace: Pace<'_>) -> Result<Survey, VerifyError> {
         let reader = Reader::new(self.journal());
-        let wanted = Wanted {
-            until: self.until,
-            charter: &self.charter,
-            held: &self.held,
-            noticed: &[],
-            only: None,
-            from_segment: 0,
-        };
-        verify(&reader, wanted, &mut |_, _| Ok(())).unwrap()
+        let (until, charter, held) = (self.until, &self.charter, &self.held);
+        verify(&reader, Wanted { until, charter, held, noticed: &[], only: None, before }, pace)
     }
 
     fn overwrite(&self, offset: u64, bytes: &[u8]) {

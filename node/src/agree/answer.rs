@@ -1,0 +1,229 @@
+//! A neighbour compares itself with this node: what it asks is answered, what it gives is proved and put back.
+
+use super::{
+    AgreeError, Ground, Pace, Progress,
+    pieces::{self, Cutter, Putter},
+    trees,
+};
+use crate::{
+    link::{Exchange, Incoming},
+    tree::LogTree,
+    verify::{Stopped, Survey, Watermark},
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tally_protocol::{
+    ids::{Division, LogId},
+    session::reconcile::{Answer, Ask, Lacking, ROOTS_MAX, Scope},
+    wire::Refusal,
+};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+};
+
+/// Exchanges that are answered at the same time, over all links; each holds a few megabytes at most.
+const EXCHANGES: usize = 4;
+/// A neighbour that waits is told so this often.
+const TELL: Duration = Duration::from_secs(2);
+
+/// Until when the disk is not read again for a neighbour: no more than half of its time goes to any of them.
+type Rest = Arc<Mutex<HashMap<Division, Instant>>>;
+
+/// Answers exchanges until the links have ended.
+pub async fn serve(ground: Ground, mut incoming: mpsc::Receiver<Incoming>) {
+    let room = Arc::new(Semaphore::new(EXCHANGES));
+    let rest = Rest::default();
+    let mut tasks = JoinSet::new();
+    loop {
+        let next = tokio::select! {
+            next = incoming.recv() => next,
+            Some(_) = tasks.join_next() => continue,
+        };
+        let Some(Incoming { peer, exchange }) = next else { return };
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let (ground, rest) = (ground.clone(), rest.clone());
+        tasks.spawn(async move {
+            let mut answering = Answering { ground: &ground, peer, exchange, survey: None, tree: None, rest };
+            if let Err(e) = answering.run().await {
+                tracing::info!(event = "reconcile.ended", %peer, reason = %e, "a neighbour's comparison ended early");
+            }
+            drop(permit);
+        });
+    }
+}
+
+struct Answering<'g> {
+    ground: &'g Ground,
+    peer: Division,
+    exchange: Exchange,
+    survey: Option<Survey>,
+    tree: Option<(LogId, Arc<LogTree>)>,
+    rest: Rest,
+}
+
+impl<'g> Answering<'g> {
+    async fn run(&mut self) -> Result<(), AgreeError> {
+        let peer = self.peer;
+        let common = self.ground.mailbox.ask(move |r, _| r.common_ground(peer)).await?;
+        let within = match common {
+            Ok(division) => division,
+            Err(reason) => return self.refuse(Refusal::NotAChild, reason).await,
+        };
+        let mut putter = Putter::new(self.ground, within);
+        loop {
+            let frame = self.exchange.receive().await.map_err(|source| AgreeError::Exchange { peer, source })?;
+            let Some(bytes) = frame else { return Ok(()) };
+            let ask = match Ask::decode(&bytes) {
+                Ok(ask) => ask,
+                Err(e) => return self.refuse(Refusal::Malformed, e.to_string()).await,
+            };
+            match ask {
+                Ask::Compare { scope, digest, deep } => {
+                    if !self.may(within, scope) {
+                        return self.refuse(Refusal::NotBelow, format!("{within} and below can be compared")).await;
+                    }
+                    if deep {
+                        self.read_disk(scope).await?;
+                    }
+                    let (mine, standing) = self.ground.standing(scope).await?;
+                    if mine == digest && standing.lacks.is_empty() {
+                        self.send(&Answer::Agree).await?;
+                    } else {
+                        for answer in standing.messages().collect::<Vec<_>>() {
+                            self.send(&answer).await?;
+                        }
+                    }
+                }
+                Ask::Roots(wanted) => {
+                    if wanted.len() > ROOTS_MAX || !wanted.iter().all(|(l, _)| self.may(within, Scope::Log(*l))) {
+                        return self.refuse(Refusal::NotBelow, format!("{within} and below can be compared")).await;
+                    }
+                    let roots = pieces::roots(self.ground, wanted).await?;
+                    self.send(&Answer::Roots(roots)).await?;
+                }
+                Ask::Nodes { log, question } => {
+                    if !self.may(within, Scope::Log(log)) {
+                        return self.refuse(Refusal::NotBelow, format!("{within} and below can be compared")).await;
+                    }
+                    self.nodes(log, &question).await?;
+                }
+                Ask::Want { log, lacking } => {
+                    if !self.may(within, Scope::Log(log)) {
+                        return self.refuse(Refusal::NotBelow, format!("{within} and below can be had")).await;
+                    }
+                    self.give(log, lacking).await?;
+                }
+                Ask::Here(piece) => putter.take(piece).await?,
+                Ask::Taken => {
+                    putter.flush().await?;
+                    if let Some(survey) = self.survey.take() {
+                        let why = format!("found when {peer} compared; what it held came back from there");
+                        self.ground.mend(&survey, &why).await?;
+                    }
+                    if let Some(reason) = putter.trouble.take() {
+                        tracing::warn!(event = "reconcile.not_taken", %peer, %reason, "something that a neighbour gave was not taken");
+                    }
+                    self.send(&Answer::Taken { put_back: std::mem::take(&mut putter.put_back) }).await?;
+                }
+            }
+        }
+    }
+
+    fn may(&self, within: Division, scope: Scope) -> bool {
+        let charter = self.ground.trust.charter();
+        let division = match scope {
+            Scope::Division(d) => d,
+            Scope::Log(log) => log.division,
+        };
+        charter.charter().is_within(division, within)
+    }
+
+    /// Reads the disk, and tells the neighbour all the while that it is at work.
+    async fn read_disk(&mut self, scope: Scope) -> Result<(), AgreeError> {
+        let until = self.rest.lock().unwrap_or_else(PoisonError::into_inner).get(&self.peer).copied();
+        while until.is_some_and(|u| u > Instant::now()) {
+            self.send(&Answer::Working { done: 0, total: 0 }).await?;
+            let left = until.map_or(Duration::ZERO, |u| u.saturating_duration_since(Instant::now()));
+            tokio::time::sleep(left.min(TELL)).await;
+        }
+        let ground = self.ground;
+        let one = loop {
+            tokio::select! {
+                one = ground.heavy.acquire() => break one.map_err(|_| crate::mail::Stopping)?,
+                () = tokio::time::sleep(TELL) => self.send(&Answer::Working { done: 0, total: 0 }).await?,
+            }
+        };
+        let started = Instant::now();
+        let (tell, told) = watch::channel(Progress::default());
+        // A neighbour that has gone is not read for any longer.
+        let pace = Pace(Arc::new(move |p, _| tell.send(p.clone()).map_err(|_| Stopped)));
+        let only = match scope {
+            Scope::Log(log) => Some(log),
+            Scope::Division(_) => None,
+        };
+        ground.rescue().await?;
+        let survey = {
+            let read = ground.survey(only, Watermark::default(), pace);
+            tokio::pin!(read);
+            loop {
+                tokio::select! {
+                    survey = &mut read => break survey?,
+                    () = tokio::time::sleep(TELL) => {
+                        let Progress { done, total, .. } = told.borrow().clone();
+                        self.send(&Answer::Working { done, total }).await?;
+                    }
+                }
+            }
+        };
+        drop(one);
+        let rest = Instant::now() + started.elapsed();
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner).insert(self.peer, rest);
+        self.survey = Some(survey);
+        Ok(())
+    }
+
+    async fn nodes(&mut self, log: LogId, question: &[u8]) -> Result<(), AgreeError> {
+        let tree = match self.tree.take().filter(|(l, _)| *l == log) {
+            Some((_, tree)) => Ok(tree),
+            None => self.ground.tree(log).await?,
+        };
+        let answer = match tree {
+            Ok(tree) => {
+                self.tree = Some((log, tree.clone()));
+                trees::hashes(tree, question).await?
+            }
+            Err(why) => Err(why),
+        };
+        match answer {
+            Ok(bytes) => self.send(&Answer::Nodes(bytes)).await,
+            Err(reason) => self.send(&Answer::Refused { code: Refusal::Malformed, reason }).await,
+        }
+    }
+
+    async fn give(&mut self, log: LogId, lacking: Lacking) -> Result<(), AgreeError> {
+        let mut cutter = Cutter::new(self.ground, log, lacking).await?;
+        loop {
+            let (back, piece) = cutter.next().await?;
+            cutter = back;
+            match piece {
+                Some(piece) => self.send(&Answer::Piece(piece)).await?,
+                None => return self.send(&Answer::End).await,
+            }
+        }
+    }
+
+    async fn send(&mut self, answer: &Answer) -> Result<(), AgreeError> {
+        let peer = self.peer;
+        self.exchange.send(&answer.encode()).await.map_err(|source| AgreeError::Exchange { peer, source })
+    }
+
+    async fn refuse(&mut self, code: Refusal, reason: String) -> Result<(), AgreeError> {
+        self.send(&Answer::Refused { code, reason }).await?;
+        self.exchange.finish();
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! Agreement with neighbours: reading the own disk, comparing, fetching and giving what is missing, and putting damaged
+//! places right. The decisions are `protocol::session::reconcile`; here are the disk, the core and the links.
+//!
+//! ```text
+//! ask.rs      this node compares      ─┐                    ┌─ survey.rs   what does the own disk lack?
+//! answer.rs   a neighbour compares    ─┴─ pieces.rs (batches in and out, proved) ─ mend.rs (damaged places)
+//! ```
+
+mod answer;
+mod ask;
+mod mend;
+mod pieces;
+mod survey;
+mod trees;
+
+pub use answer::serve;
+pub use ask::{Found, Order, Reconciled};
+pub use survey::{Pace, Progress};
+
+use crate::{
+    journal::{Damage, Reader},
+    link::{ExchangeError, Lines, Trust},
+    mail::{Mailbox, Stopping},
+    tree::Trees,
+    verify::VerifyError,
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tally_protocol::{ids::Division, log::Place, session::reconcile::Violation};
+use tokio::sync::{Semaphore, watch};
+
+/// What agreement works with.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// The core.
+    pub mailbox: Mailbox,
+    /// The journal.
+    pub reader: Reader,
+    /// The charter in force.
+    pub trust: Trust,
+    /// The neighbours.
+    pub lines: Lines,
+    /// End of the durable journal.
+    pub durable: watch::Receiver<Place>,
+    /// Damaged places that are known: from the start of the node, and from the last survey of everything.
+    pub noticed: Noticed,
+    /// Hashes of the logs' trees.
+    pub trees: Trees,
+    /// One thing at a time reads the whole disk or repairs it.
+    pub heavy: Arc<Semaphore>,
+}
+
+/// Damaged places that are known.
+#[derive(Debug, Clone, Default)]
+pub struct Noticed(Arc<Mutex<Vec<Damage>>>);
+
+impl Noticed {
+    /// With what opening the journal found.
+    pub fn new(found: Vec<Damage>) -> Self {
+        Self(Arc::new(Mutex::new(found)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Damage>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Damage> {
+        self.lock().clone()
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn set(&self, places: Vec<Damage>) {
+        *self.lock() = places;
+    }
+
+    fn mended(&self, place: &Damage) {
+        self.lock().retain(|d| (d.segment, d.offset) != (place.segment, place.offset));
+    }
+}
+
+/// Why agreement could not be sought.
+#[derive(Debug, thiserror::Error)]
+pub enum AgreeError {
+    /// The node ends.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+    /// The own disk could not be read, or it was told to stop.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// There is nothing to compare with.
+    #[error("{0}")]
+    NoPeer(String),
+    /// The exchange broke off.
+    #[error("with {peer}: {source}")]
+    Exchange {
+        /// With whom.
+        peer: Division,
+        /// Why.
+        source: ExchangeError,
+    },
+    /// The neighbour does not keep to the protocol, or refuses.
+    #[error("{peer}: {source}")]
+    Violation {
+        /// Who.
+        peer: Division,
+        /// What.
+        source: Violation,
+    },
+    /// A thread that read the disk has panicked.
+    #[error("internal: a thread that read the disk has ended")]
+    Thread,
+}

@@ -1,0 +1,236 @@
+//! `tally task`, and how other commands attach to a task of the node.
+
+use super::{Client, ConfigFile, Exit, Failure};
+use crate::{
+    console::{NewTask, Steer},
+    task::{Kind, State, Task},
+    view::screen::pad,
+};
+use clap::{Args, Subcommand};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TaskCommand {
+    /// List tasks, the latest last.
+    Ls(TaskList),
+    /// Show one task with its result.
+    Show(One),
+    /// Follow a task until it ends; Ctrl-C leaves it running.
+    Watch(One),
+    /// Hold a task.
+    Pause(One),
+    /// Let a task go on.
+    Resume(One),
+    /// End a task for good; what it has mended stays mended.
+    Cancel(One),
+    /// Set how fast a task may read.
+    Rate {
+        /// MiB a second; 0: as fast as the disk.
+        mib: u64,
+        #[command(flatten)]
+        one: One,
+    },
+    /// Build the index anew from the journal: counts and exports wait, replication does not.
+    RebuildIndex(TaskList),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TaskList {
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct One {
+    /// Name of the task, such as t-3.
+    id: String,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(super) async fn run(command: TaskCommand) -> Result<Exit, Failure> {
+    match command {
+        TaskCommand::Ls(TaskList { json, config }) => {
+            let answer = config.client()?.get("/v1/tasks").await?;
+            if json {
+                outln!("{}", String::from_utf8_lossy(&answer));
+            } else {
+                let tasks: Vec<Task> = serde_json::from_slice(&answer).map_err(Failure::failed)?;
+                list(&tasks);
+            }
+        }
+        TaskCommand::Show(one) => {
+            let task = one.config.client()?.get(&path(&one.id)).await?;
+            show(&task, one.json)?;
+        }
+        TaskCommand::Watch(one) => {
+            let client = one.config.client()?;
+            let task = follow(&client, &one.id).await?;
+            show(&serde_json::to_vec(&task).map_err(Failure::failed)?, one.json)?;
+            return Ok(exit_of(&task));
+        }
+        TaskCommand::Pause(one) => steer(one, &Steer::Pause).await?,
+        TaskCommand::Resume(one) => steer(one, &Steer::Resume).await?,
+        TaskCommand::Cancel(one) => steer(one, &Steer::Cancel).await?,
+        TaskCommand::Rate { mib, one } => steer(one, &Steer::Rate { mib }).await?,
+        TaskCommand::RebuildIndex(TaskList { json, config }) => {
+            let client = config.client()?;
+            let task = add(&client, Kind::Rebuild, String::new(), 0).await?;
+            show(&serde_json::to_vec(&task).map_err(Failure::failed)?, json)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// A task's name goes into a path: nothing but letters, digits and '-' is one.
+fn path(id: &str) -> String {
+    let plain: String = id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    format!("/v1/tasks/{}", if plain == id && !id.is_empty() { id } else { "-" })
+}
+
+async fn steer(one: One, steer: &Steer) -> Result<(), Failure> {
+    let body = serde_json::to_string(steer).map_err(Failure::failed)?;
+    let task = one.config.client()?.post(&path(&one.id), body.into()).await?;
+    show(&task, one.json)
+}
+
+fn show(task: &[u8], json: bool) -> Result<(), Failure> {
+    if json {
+        outln!("{}", String::from_utf8_lossy(task));
+        return Ok(());
+    }
+    let task: Task = serde_json::from_slice(task).map_err(Failure::failed)?;
+    list(std::slice::from_ref(&task));
+    if let Some(error) = &task.error {
+        outln!("error: {error}");
+    }
+    if let Some(result) = &task.result {
+        outln!("{}", serde_json::to_string_pretty(result).map_err(Failure::failed)?);
+    }
+    Ok(())
+}
+
+fn list(tasks: &[Task]) {
+    outln!(
+        "{}",
+        [
+            "ID     ",
+            "STATE    ",
+            "KIND                  ",
+            "PROGRESS                    ",
+            "STARTED              ",
+            "REASON"
+        ]
+        .join("  ")
+    );
+    for t in tasks {
+        let kind = match &t.kind {
+            Kind::Verify { log: None } => "verify".to_owned(),
+            Kind::Verify { log: Some(log) } => format!("verify {log}"),
+            Kind::Reconcile { with, repair, .. } => format!("{} {with}", if *repair { "repair" } else { "reconcile" }),
+            Kind::Restore => "restore".to_owned(),
+            Kind::Rebuild => "rebuild index".to_owned(),
+        };
+        let state = serde_json::to_value(t.state).ok().and_then(|s| s.as_str().map(str::to_owned)).unwrap_or_default();
+        outln!(
+            "{}  {}  {}  {}  {}  {}",
+            pad(&t.id, 7),
+            pad(&state, 9),
+            pad(&kind, 22),
+            pad(&progress(t), 28),
+            pad(t.started.as_deref().unwrap_or("-"), 21),
+            t.reason
+        );
+    }
+}
+
+fn progress(t: &Task) -> String {
+    let p = &t.progress;
+    let of = match (p.total, p.unit.as_str()) {
+        (Some(total), "bytes") if total < 10 << 20 => format!("{} of {} KiB", p.done >> 10, total >> 10),
+        (Some(total), "bytes") => format!("{} of {} MiB", p.done >> 20, total >> 20),
+        (Some(total), unit) => format!("{} of {total} {unit}", p.done),
+        (None, _) => "-".to_owned(),
+    };
+    match &p.waiting_for {
+        Some(whom) if !t.state.is_over() => format!("{of}, waits for {whom}"),
+        _ => of,
+    }
+}
+
+/// Puts a task on the node's list.
+pub(super) async fn add(client: &Client, kind: Kind, reason: String, rate_mib: u64) -> Result<Task, Failure> {
+    let body = serde_json::to_string(&NewTask { kind, reason, rate_mib }).map_err(Failure::failed)?;
+    let answer = client.post("/v1/tasks", body.into()).await?;
+    serde_json::from_slice(&answer).map_err(Failure::failed)
+}
+
+/// Follows a task to its end. Whoever interrupts the command leaves the task running.
+pub(super) async fn follow(client: &Client, id: &str) -> Result<Task, Failure> {
+    let terminal = std::io::stderr().is_terminal();
+    let watch = async {
+        let mut shown = String::new();
+        loop {
+            let answer = client.get(&format!("{}?wait=1", path(id))).await?;
+            let task: Task = serde_json::from_slice(&answer).map_err(Failure::failed)?;
+            if terminal {
+                let now = format!("{id}  {}", progress(&task));
+                if now != shown {
+                    eprint!("\r\x1b[K{now}");
+                    shown = now;
+                }
+            }
+            if task.state.is_over() {
+                if terminal && !shown.is_empty() {
+                    eprint!("\r\x1b[K");
+                }
+                return Ok(task);
+            }
+        }
+    };
+    tokio::select! {
+        task = watch => task,
+        _ = tokio::signal::ctrl_c() => {
+            let _ = writeln!(std::io::stderr(), "\n{id} goes on; `tally task watch {id}` shows it again, `tally task cancel {id}` ends it");
+            // Nothing was decided yet, and the shell should see that.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Err(Failure::new(Exit::Interrupted, format!("left task {id} running")))
+        }
+    }
+}
+
+/// The exit code of a command that waited for this task.
+pub(super) fn exit_of(task: &Task) -> Exit {
+    match (task.state, task.exit) {
+        (State::Done, Some(3)) => Exit::Look,
+        (State::Done, Some(4)) => Exit::Differences,
+        (State::Done, _) => Exit::Done,
+        _ => Exit::Failed,
+    }
+}
+
+/// Puts a task on the list and follows it; the result, or why there is none.
+pub(super) async fn carry_out(
+    client: &Client,
+    kind: Kind,
+    reason: String,
+    rate_mib: u64,
+) -> Result<(serde_json::Value, Exit), Failure> {
+    let task = add(client, kind, reason, rate_mib).await?;
+    let task = follow(client, &task.id).await?;
+    let exit = exit_of(&task);
+    match (task.state, task.result) {
+        (State::Done, Some(result)) => Ok((result, exit)),
+        (State::Cancelled, _) => Err(Failure::failed(format!("{} was cancelled", task.id))),
+        _ => Err(Failure::failed(task.error.unwrap_or_else(|| format!("{} failed", task.id)))),
+    }
+}

@@ -1,0 +1,133 @@
+//! Exchanges: streams of their own beside the control stream, opened by either side, with a frame each way at a time.
+//! Reconcile uses them. They yield to everything else on the link.
+
+use super::{
+    BODY,
+    run::{FrameError, read_frame, write_frame},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tally_protocol::{ids::Division, session::reconcile::EXCHANGE_BYTES_MAX};
+use tokio::sync::mpsc;
+
+/// Behind batches, which are behind control.
+const PRIORITY: i32 = -10;
+/// Exchanges at the same time on one link, of those that the peer opened.
+pub(super) const EXCHANGES: u8 = 2;
+/// A side that works says so more often than this.
+pub const SILENCE: Duration = Duration::from_secs(30);
+/// First byte of an exchange, so that other kinds of streams can be told apart later.
+const RECONCILE: u8 = 1;
+
+/// One exchange.
+#[derive(Debug)]
+pub struct Exchange {
+    send: quinn::SendStream,
+    receive: quinn::RecvStream,
+}
+
+/// Why an exchange ended early.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExchangeError {
+    /// No link, or it went.
+    #[error("the link is gone")]
+    Link,
+    /// Nothing came for so long.
+    #[error("nothing was heard for {} s", SILENCE.as_secs())]
+    Silence,
+    /// A frame that cannot be.
+    #[error("a frame that is too long or breaks off")]
+    Frame,
+    /// The peer does not take another exchange.
+    #[error("the neighbour does not take the exchange: is it busy with another?")]
+    Busy,
+}
+
+impl Exchange {
+    /// Sends a frame; waits while the peer does not read.
+    ///
+    /// # Errors
+    /// [`ExchangeError`].
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), ExchangeError> {
+        let written = tokio::time::timeout(SILENCE, write_frame(&mut self.send, bytes)).await;
+        written.map_err(|_| ExchangeError::Silence)?.map_err(|_| ExchangeError::Link)
+    }
+
+    /// The next frame; `None` when the peer has ended the exchange.
+    ///
+    /// # Errors
+    /// [`ExchangeError`].
+    pub async fn receive(&mut self) -> Result<Option<Vec<u8>>, ExchangeError> {
+        let frame = tokio::time::timeout(SILENCE, read_frame(&mut self.receive, EXCHANGE_BYTES_MAX)).await;
+        frame.map_err(|_| ExchangeError::Silence)?.map_err(|e| match e {
+            FrameError::Link => ExchangeError::Link,
+            FrameError::Oversize(_) | FrameError::Truncated => ExchangeError::Frame,
+        })
+    }
+
+    /// Says that nothing more comes.
+    pub fn finish(&mut self) {
+        let _ = self.send.finish();
+    }
+}
+
+/// Live connections, to open exchanges on.
+#[derive(Debug, Clone, Default)]
+pub struct Lines(Arc<Mutex<BTreeMap<Division, quinn::Connection>>>);
+
+impl Lines {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Division, quinn::Connection>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn up(&self, peer: Division, connection: quinn::Connection) {
+        self.lock().insert(peer, connection);
+    }
+
+    pub(super) fn down(&self, peer: Division, connection: &quinn::Connection) {
+        let mut lines = self.lock();
+        if lines.get(&peer).is_some_and(|c| c.stable_id() == connection.stable_id()) {
+            lines.remove(&peer);
+        }
+    }
+
+    /// Opens an exchange with a neighbour that is linked. Whether it may be compared with, the core knows.
+    ///
+    /// # Errors
+    /// [`ExchangeError`].
+    pub async fn open(&self, peer: Division) -> Result<Exchange, ExchangeError> {
+        let connection = self.lock().get(&peer).cloned().ok_or(ExchangeError::Link)?;
+        let opened = tokio::time::timeout(BODY, connection.open_bi()).await;
+        let (mut send, receive) = opened.map_err(|_| ExchangeError::Busy)?.map_err(|_| ExchangeError::Link)?;
+        let _ = send.set_priority(PRIORITY);
+        send.write_all(&[RECONCILE]).await.map_err(|_| ExchangeError::Link)?;
+        Ok(Exchange { send, receive })
+    }
+}
+
+/// An exchange that a neighbour opened.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Who.
+    pub peer: Division,
+    /// The exchange.
+    pub exchange: Exchange,
+}
+
+/// Hands the exchanges that the peer opens to whoever answers them, until the link ends.
+pub(super) async fn accept(peer: Division, connection: quinn::Connection, answerer: mpsc::Sender<Incoming>) {
+    while let Ok((send, mut receive)) = connection.accept_bi().await {
+        let mut kind = [0];
+        let first = tokio::time::timeout(BODY, receive.read_exact(&mut kind)).await;
+        if !matches!(first, Ok(Ok(()))) || kind != [RECONCILE] {
+            continue;
+        }
+        let _ = send.set_priority(PRIORITY);
+        if answerer.send(Incoming { peer, exchange: Exchange { send, receive } }).await.is_err() {
+            return;
+        }
+    }
+}

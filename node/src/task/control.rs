@@ -1,0 +1,145 @@
+//! The reins of a running task: pause, cancel, yield, rate; and how far it is.
+
+use super::list::TaskProgress;
+use crate::verify::{Stopped, Watermark};
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// A paused task looks this often whether it may go on.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Shared between the task and whoever holds the reins.
+#[derive(Debug)]
+pub struct Control {
+    paused: AtomicBool,
+    cancelled: AtomicBool,
+    /// Stop where you are, to go on later.
+    yields: AtomicBool,
+    /// Bytes a second; 0: as fast as the disk.
+    rate: AtomicU64,
+    /// When the bytes read so far are paid for.
+    paid: Mutex<Option<Instant>>,
+    progress: Mutex<TaskProgress>,
+    watermark: Mutex<Watermark>,
+}
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Control {
+    /// Of a task that may read `rate` bytes a second (0: no limit) and has got this far.
+    pub fn new(rate: u64, watermark: Watermark) -> Self {
+        Self {
+            paused: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
+            yields: AtomicBool::new(false),
+            rate: AtomicU64::new(rate),
+            paid: Mutex::new(None),
+            progress: Mutex::default(),
+            watermark: Mutex::new(watermark),
+        }
+    }
+
+    /// Holds the task, or lets it go on.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Ends the task for good.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the task where it is, to go on later.
+    pub fn give_way(&self) {
+        self.yields.store(true, Ordering::Relaxed);
+    }
+
+    /// Bytes a second from now on; 0: as fast as the disk.
+    pub fn set_rate(&self, rate: u64) {
+        self.rate.store(rate, Ordering::Relaxed);
+        *lock(&self.paid) = None;
+    }
+
+    /// Whether the task has been told to end for good.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Whether the task is to end, for whatever reason.
+    pub fn is_stopped(&self) -> bool {
+        self.is_cancelled() || self.yields.load(Ordering::Relaxed)
+    }
+
+    /// Whether the task is held.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> TaskProgress {
+        lock(&self.progress).clone()
+    }
+
+    /// Says how far it is. What is done never goes beyond the total.
+    pub fn tell(&self, change: impl FnOnce(&mut TaskProgress)) {
+        let mut p = lock(&self.progress);
+        change(&mut p);
+        if let Some(total) = p.total {
+            p.done = p.done.min(total);
+        }
+    }
+
+    /// Where it could go on.
+    pub fn watermark(&self) -> Watermark {
+        lock(&self.watermark).clone()
+    }
+
+    /// Called before `bytes` are read: waits while held or ahead of the rate. For threads that may block.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub fn pace(&self, bytes: u64, watermark: &Watermark) -> Result<(), Stopped> {
+        {
+            let mut mine = lock(&self.watermark);
+            if *mine != *watermark {
+                *mine = watermark.clone();
+            }
+        }
+        let rate = self.rate.load(Ordering::Relaxed);
+        if rate > 0 {
+            let mut paid = lock(&self.paid);
+            let now = Instant::now();
+            let until = paid.map_or(now, |p| p.max(now)) + Duration::from_secs_f64(bytes as f64 / rate as f64);
+            *paid = Some(until);
+        }
+        loop {
+            if self.is_stopped() {
+                return Err(Stopped);
+            }
+            let ahead = lock(&self.paid).map_or(Duration::ZERO, |p| p.saturating_duration_since(Instant::now()));
+            // Up to a tenth of a second ahead is not waited for: sleeps are coarse.
+            if !self.is_paused() && ahead < Duration::from_millis(100) {
+                return Ok(());
+            }
+            std::thread::sleep(if self.is_paused() { LOOK } else { ahead.min(LOOK) });
+        }
+    }
+
+    /// Waits while held.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn hold(&self) -> Result<(), Stopped> {
+        while self.is_paused() && !self.is_stopped() {
+            tokio::time::sleep(LOOK).await;
+        }
+        if self.is_stopped() { Err(Stopped) } else { Ok(()) }
+    }
+}

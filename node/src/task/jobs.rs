@@ -1,0 +1,281 @@
+//! What each kind of task does.
+
+use super::{Control, Kind, Tasks, With, Workshop};
+use crate::{
+    agree::{AgreeError, Order, Pace, Reconciled},
+    verify::{Report, Stopped, VerifyError},
+};
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Duration};
+use tally_protocol::{
+    ids::{Division, LogId},
+    session::{Gate, reconcile::Holding},
+};
+
+/// How a task ended well.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// For the command that waits for it.
+    pub result: serde_json::Value,
+    /// Its exit code.
+    pub exit: u8,
+}
+
+/// All in order.
+const IN_ORDER: u8 = 0;
+/// Done, something to look at.
+const LOOK: u8 = 3;
+/// Differences or damage.
+const DIFFERENCES: u8 = 4;
+
+/// The result of a reconcile; its JSON is the contract of `tally reconcile --json`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ReconcileResult {
+    /// With whom.
+    pub with: String,
+    /// In the end all neighbours that were reached hold the same, and all of it.
+    pub agree: bool,
+    /// What was found, before anything was mended.
+    pub differences: Vec<DifferenceOut>,
+    /// Records that came back, here and there.
+    pub repaired: u64,
+    /// Places of this node's journal that were put right.
+    pub mended_places: u64,
+    /// Bytes that came in.
+    pub fetched_bytes: u64,
+    /// Bytes that went out.
+    pub sent_bytes: u64,
+    /// Round trips.
+    pub rounds: u64,
+    /// Whether this was a dry run: what is missing was named and not moved.
+    pub dry_run: bool,
+    /// Neighbours that could not be compared with, and why.
+    pub skipped: Vec<Skipped>,
+    /// Why something could not be mended, the last of it.
+    pub trouble: Option<String>,
+}
+
+/// Records that do not stand alike at both sides.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DifferenceOut {
+    /// With which neighbour.
+    pub with: Division,
+    /// Origin of the log.
+    pub log: String,
+    /// First record.
+    pub index: u64,
+    /// One past the last.
+    pub to: u64,
+    /// At this node: `ok`, `damaged`, `missing`, `other`.
+    pub here: Holding,
+    /// At the neighbour.
+    pub there: Holding,
+    /// It is gone by now.
+    pub mended: bool,
+}
+
+/// A neighbour that could not be compared with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Who.
+    pub division: Division,
+    /// Why.
+    pub why: String,
+}
+
+/// Runs a task and puts its end on the list.
+pub(super) async fn run(workshop: &Workshop, tasks: &Tasks, id: String, kind: Kind, control: Arc<Control>) {
+    let reason = tasks.get(&id).map(|t| t.reason).unwrap_or_default();
+    let work = async {
+        match kind {
+            Kind::Verify { log } => verify(workshop, log, &control).await,
+            Kind::Reconcile { with, log, repair, quick } => {
+                let why = format!("task {id}{}{reason}", if reason.is_empty() { "" } else { ": " });
+                reconcile(workshop, with, log, repair, !quick, &why, &control).await
+            }
+            Kind::Restore => restore(workshop, &control).await,
+            Kind::Rebuild => {
+                workshop.rebuild_index.notify_one();
+                // The node starts again without its index; there is nothing more to do here.
+                Ok(Outcome { result: serde_json::json!({ "index": "is built anew" }), exit: IN_ORDER })
+            }
+        }
+    };
+    // Work that waits for a neighbour hears of a cancel here.
+    let ended = async {
+        while !control.is_stopped() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let remember = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            tasks.remember();
+        }
+    };
+    let result = tokio::select! {
+        result = work => result,
+        () = ended => Err("stopped".to_owned()),
+        () = remember => Err("stopped".to_owned()),
+    };
+    match &result {
+        Ok(outcome) => tracing::info!(event = "task.done", task = %id, exit = outcome.exit, "a task is done"),
+        Err(why) if control.is_stopped() => {
+            tracing::info!(event = "task.stopped", task = %id, reason = %why, "a task was stopped")
+        }
+        Err(why) => tracing::warn!(event = "task.failed", task = %id, reason = %why, "a task failed"),
+    }
+    tasks.finished(&id, result);
+}
+
+fn pace_of(control: &Arc<Control>) -> Pace {
+    let control = control.clone();
+    Pace(Arc::new(move |p, watermark| {
+        control.tell(|t| {
+            t.total.get_or_insert(p.total);
+            (t.done, t.unit) = (p.done, "bytes".into());
+        });
+        control.pace(p.frame, watermark)
+    }))
+}
+
+fn failed(e: &impl std::fmt::Display) -> String {
+    e.to_string()
+}
+
+async fn verify(workshop: &Workshop, log: Option<LogId>, control: &Arc<Control>) -> Result<Outcome, String> {
+    let ground = &workshop.ground;
+    let _one = ground.heavy.acquire().await.map_err(|e| failed(&e))?;
+    let survey = ground.survey(log, control.watermark(), pace_of(control)).await.map_err(|e| failed(&e))?;
+    let report: Report = survey.report;
+    let exit = if report.damaged.is_empty() { IN_ORDER } else { DIFFERENCES };
+    Ok(Outcome { result: serde_json::to_value(&report).map_err(|e| failed(&e))?, exit })
+}
+
+/// The neighbours meant by `with`, in the order of asking: the parent first, because it has seen most.
+async fn neighbours(workshop: &Workshop, with: With) -> Result<Vec<Division>, String> {
+    let found = workshop.ground.mailbox.ask(move |r, _| {
+        let parent = r.charter().parent(r.me());
+        let children: Vec<_> = r.charter().children(r.me()).filter(|n| !n.retired).map(|n| n.division).collect();
+        match with {
+            With::Parent => parent.map(|p| vec![p]).ok_or_else(|| "this node has no parent".to_owned()),
+            With::All => Ok(parent.into_iter().chain(children).collect()),
+            With::Division(d) if parent == Some(d) || children.contains(&d) => Ok(vec![d]),
+            With::Division(d) => Err(format!("{d} is neither the parent nor a child of this node")),
+        }
+    });
+    found.await.map_err(|e| failed(&e))?
+}
+
+async fn reconcile(
+    workshop: &Workshop,
+    with: With,
+    log: Option<LogId>,
+    repair: bool,
+    deep: bool,
+    why: &str,
+    control: &Arc<Control>,
+) -> Result<Outcome, String> {
+    let peers = neighbours(workshop, with).await?;
+    let mut all = ReconcileResult { with: with.to_string(), agree: true, dry_run: !repair, ..Default::default() };
+    let federation = workshop.ground.trust.charter().charter().federation().clone();
+    control.tell(|p| (p.unit, p.total) = ("neighbours".into(), Some(peers.len() as u64)));
+    for (i, peer) in peers.iter().enumerate() {
+        control.hold().await.map_err(|Stopped| "stopped".to_owned())?;
+        control.tell(|p| (p.done, p.waiting_for) = (i as u64, Some(peer.to_string())));
+        // The own disk is read once for all neighbours; what the second brings may help with the first.
+        let order = Order { peer: *peer, log, deep, repair, why: format!("{why}; what it held came back from {peer}") };
+        let gate = control.clone();
+        let pace = Pace(Arc::new(move |p, _| gate.pace(p.frame, &crate::verify::Watermark::default())));
+        let told = control.clone();
+        let waiting = move |done: u64, total: u64| {
+            told.tell(|p| {
+                p.waiting_for = Some(if total == 0 {
+                    format!("{peer}")
+                } else {
+                    format!("{peer}, which has read {} of {} MiB", done >> 20, total >> 20)
+                })
+            });
+        };
+        match workshop.ground.reconcile(&order, pace, &waiting).await {
+            Ok(done) => all.add(*peer, done, &federation),
+            Err(AgreeError::Verify(VerifyError::Stopped)) => return Err("stopped".into()),
+            Err(AgreeError::Stopping(e)) => return Err(failed(&e)),
+            Err(e) => all.skipped.push(Skipped { division: *peer, why: e.to_string() }),
+        }
+    }
+    control.tell(|p| (p.done, p.waiting_for) = (peers.len() as u64, None));
+    if with != With::All
+        && let Some(skipped) = all.skipped.first()
+    {
+        return Err(skipped.why.clone());
+    }
+    // A range that one neighbour could not mend may have come from another.
+    all.agree &= all.skipped.len() < peers.len() || peers.is_empty();
+    let exit = match () {
+        () if !all.agree => DIFFERENCES,
+        () if !all.skipped.is_empty() => LOOK,
+        () => IN_ORDER,
+    };
+    Ok(Outcome { result: serde_json::to_value(&all).map_err(|e| failed(&e))?, exit })
+}
+
+impl ReconcileResult {
+    fn add(&mut self, with: Division, done: Reconciled, federation: &tally_protocol::ids::Federation) {
+        self.agree &= done.agree;
+        self.differences.extend(done.found.iter().map(|f| DifferenceOut {
+            with,
+            log: federation.origin(f.difference.log),
+            index: f.difference.from,
+            to: f.difference.to,
+            here: f.difference.here,
+            there: f.difference.there,
+            mended: f.mended,
+        }));
+        self.repaired += done.repaired;
+        self.mended_places += done.mended_places;
+        self.fetched_bytes += done.fetched_bytes;
+        self.sent_bytes += done.sent_bytes;
+        self.rounds += done.rounds;
+        self.trouble = done.trouble.or(self.trouble.take());
+    }
+}
+
+/// The core fetches by itself; this watches until nothing of the own history is missing any more.
+async fn restore(workshop: &Workshop, control: &Arc<Control>) -> Result<Outcome, String> {
+    let mut total = None;
+    loop {
+        let now =
+            workshop.ground.mailbox.ask(|r, _| (r.restoring(), r.gate().clone(), r.charter().parent(r.me()))).await;
+        let (left, gate, parent) = now.map_err(|e| failed(&e))?;
+        let Some(parent) = parent else { return Err("the top node has no parent to restore from".into()) };
+        if gate == Gate::Frozen {
+            return Err("the histories conflict: see `tally status`".into());
+        }
+        match left {
+            None => {
+                control.tell(|p| (p.unit, p.waiting_for) = ("records".into(), Some(format!("the parent {parent}"))))
+            }
+            Some((held, wanted)) => {
+                let total = *total.get_or_insert(wanted);
+                control.tell(|p| {
+                    (p.unit, p.waiting_for, p.total, p.done) = ("records".into(), None, Some(total), held);
+                });
+                if held >= wanted && gate == Gate::Open {
+                    let logs = workshop.ground.mailbox.ask(|r, _| {
+                        let own = r.logs().iter().filter(|(id, _)| id.division == r.me());
+                        own.map(|(id, l)| (r.charter().federation().origin(*id), l.size())).collect::<Vec<_>>()
+                    });
+                    let logs = logs.await.map_err(|e| failed(&e))?;
+                    let logs: Vec<_> =
+                        logs.iter().map(|(log, n)| serde_json::json!({ "log": log, "records": n })).collect();
+                    return Ok(Outcome {
+                        result: serde_json::json!({ "records": held, "logs": logs }),
+                        exit: IN_ORDER,
+                    });
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,112 @@
+use super::*;
+
+fn verify() -> Kind {
+    Kind::Verify { log: None }
+}
+
+fn open(dir: &tempfile::TempDir) -> Tasks {
+    Tasks::open(dir.path().join("tasks.json"))
+}
+
+fn done() -> Result<super::super::Outcome, String> {
+    Ok(super::super::Outcome { result: serde_json::json!({ "frames": 1 }), exit: 4 })
+}
+
+#[test]
+fn what_ran_at_a_stop_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let tasks = open(&dir);
+    let id = tasks.add(verify(), "disk was noisy".into(), false, 5).unwrap().id;
+    let (taken, kind, control) = tasks.take().unwrap();
+    assert_eq!((&taken, kind, tasks.get(&id).unwrap().state), (&id, verify(), State::Running));
+    let watermark = Watermark { segment: 7, records: 9, bytes: 11, bad: vec![(3, 16)] };
+    control.pace(1, &watermark).unwrap();
+    control.tell(|p| (p.done, p.total) = (500, Some(100)));
+    assert_eq!(tasks.get(&id).unwrap().progress.done, 100, "never beyond the total");
+    // The process is killed: what was saved last counts.
+    tasks.remember();
+    let again = open(&dir);
+    let task = again.get(&id).unwrap();
+    assert_eq!((task.state, task.reason.as_str(), task.rate_mib), (State::Queued, "disk was noisy", 5));
+    let (_, _, control) = again.take().unwrap();
+    assert_eq!(control.watermark(), watermark);
+    again.finished(&id, done());
+    let task = again.get(&id).unwrap();
+    assert_eq!((task.state, task.exit), (State::Done, Some(4)));
+    assert!(again.last().1.is_some());
+    assert_eq!(again.cancel(&id).unwrap_err(), TaskError::Over(id));
+}
+
+#[test]
+fn an_operators_task_goes_before_the_schedules() {
+    let dir = tempfile::tempdir().unwrap();
+    let tasks = open(&dir);
+    let scheduled = tasks.add(verify(), "schedule".into(), true, 1).unwrap().id;
+    let (_, _, control) = tasks.take().unwrap();
+    let urgent = tasks.add(Kind::Rebuild, "now".into(), false, 0).unwrap().id;
+    assert!(control.is_stopped() && !control.is_cancelled());
+    tasks.finished(&scheduled, Err("stopped".into()));
+    assert_eq!(tasks.get(&scheduled).unwrap().state, State::Queued);
+    assert_eq!(tasks.take().unwrap().0, urgent);
+    assert!(tasks.pending(|k| *k == verify()));
+}
+
+#[test]
+fn reins_hold_release_and_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let tasks = open(&dir);
+    let id = tasks.add(verify(), String::new(), false, 0).unwrap().id;
+    assert_eq!(tasks.pause(&id).unwrap().state, State::Paused);
+    assert!(tasks.take().is_none(), "held before it began");
+    tasks.resume(&id).unwrap();
+    let (_, _, control) = tasks.take().unwrap();
+    tasks.pause(&id).unwrap();
+    assert!(control.is_paused());
+    let waits = std::thread::spawn({
+        let control = control.clone();
+        move || control.pace(1, &Watermark::default())
+    });
+    tasks.cancel(&id).unwrap();
+    assert_eq!(waits.join().unwrap(), Err(crate::verify::Stopped));
+    tasks.finished(&id, Err("stopped".into()));
+    assert_eq!(tasks.get(&id).unwrap().state, State::Cancelled);
+    assert_eq!(tasks.pause("t-99").unwrap_err(), TaskError::Unknown("t-99".into()));
+    let restore = tasks.add(Kind::Restore, String::new(), false, 0).unwrap().id;
+    assert!(matches!(tasks.pause(&restore), Err(TaskError::Waits(_))));
+}
+
+#[test]
+fn the_list_is_bounded_and_a_broken_one_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let tasks = open(&dir);
+    for _ in 0..REMEMBERED + 20 {
+        let id = tasks.add(Kind::Rebuild, String::new(), false, 0).unwrap().id;
+        tasks.take().unwrap();
+        tasks.finished(&id, done());
+    }
+    assert_eq!(tasks.all().len(), REMEMBERED);
+    for _ in 0..QUEUED_MAX {
+        tasks.add(verify(), String::new(), false, 0).unwrap();
+    }
+    assert_eq!(tasks.add(verify(), String::new(), false, 0).unwrap_err(), TaskError::Full);
+    fs::write(dir.path().join("tasks.json"), "{").unwrap();
+    assert!(open(&dir).all().is_empty());
+    assert!(dir.path().join("tasks.unreadable").exists());
+}
+
+#[test]
+fn kinds_are_read_as_they_are_written() {
+    let log = "350102/e1".parse().ok();
+    for kind in [
+        verify(),
+        Kind::Verify { log },
+        Kind::Reconcile { with: With::Parent, log, repair: true, quick: false },
+        Kind::Reconcile { with: "350102".parse().unwrap(), log: None, repair: false, quick: true },
+        Kind::Restore,
+    ] {
+        let text = serde_json::to_string(&kind).unwrap();
+        assert_eq!(serde_json::from_str::<Kind>(&text).unwrap(), kind, "{text}");
+    }
+    assert!("3501".parse::<With>().unwrap_err().contains("parent"));
+    assert!(serde_json::from_str::<Kind>(r#"{"kind":"reconcile","with":"all"}"#).is_ok());
+}

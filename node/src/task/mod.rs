@@ -1,0 +1,49 @@
+//! Long work as tasks of the node: whoever asks for it may leave; it survives a restart, can be paused and cancelled, and
+//! says truthfully how far it is.
+//!
+//! One at a time: heavy work shares the disk with replication. What an operator asks for goes before what the schedule
+//! does, which stops where it is and goes on afterwards.
+
+mod control;
+mod jobs;
+mod list;
+mod schedule;
+
+pub use control::Control;
+pub use jobs::{DifferenceOut, Outcome, ReconcileResult, Skipped};
+pub use list::{Kind, State, Task, TaskError, TaskProgress, Tasks, With};
+
+use crate::agree::Ground;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What jobs work with.
+#[derive(Debug, Clone)]
+pub struct Workshop {
+    /// Agreement.
+    pub ground: Ground,
+    /// Told when the index has to be built anew; the node starts again without it.
+    pub rebuild_index: Arc<tokio::sync::Notify>,
+}
+
+/// Works off the list until the node stops: then the task under way stays on the list, to go on at the next start.
+pub async fn work(
+    workshop: Workshop,
+    tasks: Tasks,
+    schedule: crate::config::ScheduleSection,
+    mut stop: watch::Receiver<bool>,
+) {
+    let ticking = schedule::run(workshop.clone(), tasks.clone(), schedule);
+    let working = async {
+        loop {
+            let (id, kind, control) = tasks.next().await;
+            jobs::run(&workshop, &tasks, id, kind, control).await;
+        }
+    };
+    tokio::select! {
+        () = ticking => {}
+        () = working => {}
+        _ = stop.wait_for(|s| *s) => {}
+    }
+    tasks.suspend();
+}

@@ -1,0 +1,57 @@
+//! What the node does by itself: verify everything within a number of days, compare with the parent every hour.
+
+use super::{Kind, Tasks, With, Workshop};
+use crate::{clock::now_ms, config::ScheduleSection};
+use std::time::Duration;
+
+/// The clock is looked at this often.
+const LOOK: Duration = Duration::from_secs(20);
+const HOUR_MS: u64 = 3_600_000;
+const MINUTE_MS: u64 = 60_000;
+
+/// Puts scheduled tasks on the list until the node stops.
+pub(super) async fn run(workshop: Workshop, tasks: Tasks, config: ScheduleSection) {
+    let mut spread = [0; 8];
+    // Without randomness the times are regular, which is only less polite.
+    let _ = getrandom::fill(&mut spread);
+    let spread = u64::from_le_bytes(spread);
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let now = now_ms();
+        let (first, verified, reconciled) = tasks.last();
+        let add = |kind: Kind, rate| {
+            if let Err(e) = tasks.add(kind, "schedule".into(), true, rate) {
+                tracing::warn!(event = "schedule.skipped", reason = %e, "scheduled work could not be put on the list");
+            }
+        };
+        let verifying = tasks.pending(|k| matches!(k, Kind::Verify { log: None }));
+        let last = verified.unwrap_or(first);
+        if config.verify_days > 0 && !verifying && now >= due(last, config.verify_days * 24 * HOUR_MS, spread) {
+            add(Kind::Verify { log: None }, config.rate_mib);
+        }
+        let comparing = tasks.pending(|k| matches!(k, Kind::Reconcile { .. }));
+        let every = config.reconcile_minutes * MINUTE_MS;
+        let has_parent = workshop.ground.mailbox.ask(|r, _| r.charter().parent(r.me()).is_some()).await;
+        if has_parent == Ok(true) && every > 0 && !comparing && now >= due(reconciled.unwrap_or(first), every, spread) {
+            let (with, log, repair, quick) = (With::Parent, None, config.repair, true);
+            add(Kind::Reconcile { with, log, repair, quick }, config.rate_mib);
+        }
+    }
+}
+
+/// A tenth of the time before it is over, at most, so that neighbours spread out and nothing comes late.
+fn due(last_ms: u64, every_ms: u64, spread: u64) -> u64 {
+    last_ms.saturating_add(every_ms - spread % (every_ms / 10).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_comes_late_and_neighbours_spread_out() {
+        let times: Vec<_> = (0..50).map(|i| due(1_000, 100_000, i * 7_919)).collect();
+        assert!(times.iter().all(|t| (91_000..=101_000).contains(t)), "{times:?}");
+        assert!(times.iter().max() > times.iter().min());
+    }
+}
