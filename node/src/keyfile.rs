@@ -41,6 +41,27 @@ pub fn create(path: &Path) -> Result<[u8; 32], KeyFileError> {
     Ok(secret)
 }
 
+/// The secret for which `fits`: the one in `path`, or another `*.key` file beside it. So the secret of the next epoch can
+/// lie there before the charter names it, and that of the last one afterwards.
+///
+/// # Errors
+/// [`KeyFileError`] of the file at `path`, if none fits and that one cannot be read; `None`: they can be read, and none
+/// fits.
+pub fn find(path: &Path, fits: impl Fn(&[u8; 32]) -> bool) -> Result<Option<[u8; 32]>, KeyFileError> {
+    let first = read(path);
+    if let Some(secret) = first.as_ref().ok().filter(|s| fits(s)) {
+        return Ok(Some(*secret));
+    }
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+    let mut keys: Vec<_> = beside.filter(|p| p.extension().is_some_and(|e| e == "key") && p != path).collect();
+    keys.sort();
+    match keys.iter().filter_map(|p| read(p).ok()).find(|s| fits(s)) {
+        Some(secret) => Ok(Some(secret)),
+        None => first.map(|_| None),
+    }
+}
+
 /// Reads a secret.
 ///
 /// # Errors
@@ -67,6 +88,11 @@ mod tests {
         let secret = create(&path).unwrap();
         assert_eq!(read(&path).unwrap(), secret);
         assert!(create(&path).is_err());
+        let next = create(&dir.path().join("keys/next.key")).unwrap();
+        assert_eq!(find(&path, |s| *s == next).unwrap(), Some(next));
+        assert_eq!(find(&path, |s| *s == secret).unwrap(), Some(secret));
+        assert_eq!(find(&path, |_| false).unwrap(), None);
+        assert!(find(&dir.path().join("keys/none.key"), |_| false).is_err());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(read(&path), Err(KeyFileError::Mode(_))));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();

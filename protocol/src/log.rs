@@ -137,6 +137,20 @@ impl HeldLog {
         end > start && overlapping.is_none_or(|(e, h)| (h.start, *e, &h.root) == (start, end, root))
     }
 
+    /// Cuts the log back to `tree`, whose size must be one at which a batch ends: the charter has closed it there. The
+    /// answer is what lay beyond, in log order. Receipts of more are forgotten.
+    pub fn cut(&mut self, tree: Tree, note: String) -> Vec<Held> {
+        let size = tree.size();
+        debug_assert!(size == 0 || self.root_at(size) == Some(tree.root()));
+        let beyond = self.batches.split_off(&(size + 1));
+        self.records = self.batches.iter().map(|(end, h)| end - h.start).sum();
+        self.lost.retain(|start, _| *start < size);
+        self.receipts.retain(|_, r| r.size <= size);
+        self.kept.values_mut().for_each(|all| all.retain(|k| k.size <= size));
+        (self.tree, self.note) = (tree, note);
+        beyond.into_values().collect()
+    }
+
     /// The batch that starts at `start` cannot be read from this disk any more.
     pub fn lose(&mut self, start: u64) {
         if let Some((end, _)) = self.batch_at(start) {
@@ -342,6 +356,17 @@ mod tests {
         assert_eq!((position(4, 4, 9), position(4, 0, 4), position(4, 5, 9), position(4, 3, 9)), {
             (Position::Next, Position::Known, Position::Gap, Position::Gap)
         });
+    }
+
+    #[test]
+    fn a_closed_log_is_cut_where_the_charter_says() {
+        let mut log = grown(&[3, 4, 9]);
+        let d = Division::try_from(350_100).unwrap();
+        assert!(log.receipt(d, Receipt { size: 9, time: 1, epoch: 1, line: String::new() }));
+        let beyond = log.cut(grown(&[3, 4]).tree().clone(), "4".into());
+        assert_eq!(beyond.iter().map(|h| h.start).collect::<Vec<_>>(), [4]);
+        assert_eq!((log.size(), log.note.as_str(), log.receipts.len(), log.is_whole()), (4, "4", 0, true));
+        assert!(log.put(4, grown(&[3, 4, 9]).tree().clone(), 0, String::new(), Place { segment: 1, offset: 9 }));
     }
 
     #[test]

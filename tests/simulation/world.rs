@@ -262,6 +262,7 @@ impl World {
         for frame in node.disk.recovered() {
             replica.recover(frame).expect("a disk written by this program is in order");
         }
+        replica.all_read().expect("a disk written by this program is in order");
         replica.recovered();
         node.logs = logs_on(node.disk.durable());
         node.known.clear();

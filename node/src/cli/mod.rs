@@ -16,6 +16,7 @@ mod ingest;
 mod keygen;
 mod receipt;
 mod reconcile;
+mod restore;
 mod status;
 mod task;
 mod verify;
@@ -59,6 +60,8 @@ enum Command {
     Evidence(evidence::EvidenceCommand),
     /// Compare what two nodes hold, record by record if need be; with --repair mend both.
     Reconcile(reconcile::ReconcileArgs),
+    /// Pull this node's history back from its parent, after its disk was lost.
+    Restore(restore::RestoreArgs),
     /// Long work of the node: list, watch, pause, resume, cancel.
     #[command(subcommand)]
     Task(task::TaskCommand),
@@ -191,6 +194,7 @@ pub fn main() -> ExitCode {
         Command::Receipt(args) => block_on(receipt::run(args)),
         Command::Evidence(command) => evidence::run(command),
         Command::Reconcile(args) => block_on(reconcile::run(args)),
+        Command::Restore(args) => block_on(restore::run(args)),
         Command::Task(command) => block_on(task::run(command)),
         Command::Keygen(args) => keygen::run(&args),
         Command::Charter(command) => charter::run(command),

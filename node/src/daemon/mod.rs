@@ -2,33 +2,31 @@
 //! way down in the opposite order.
 
 mod driver;
+mod epoch;
 mod logging;
+mod start;
 
 use crate::{
     agree::{self, Ground, Noticed},
     config::Config,
     console::{self, App},
-    index::{self, Known, Opened, Progress, follow},
+    index::{Known, Progress, follow},
     intake::{self, Holdings},
-    journal::{Found, Journal, Reader},
-    keyfile,
+    journal::Reader,
     link::{Dial, LinkContext, Trust, dial, endpoint, listen},
     mail::{Mail, Mailbox},
-    replica::{Input, NotSealed, RecoverError, Recovered, Replica},
+    replica::{Input, NotSealed},
     task::{self, Tasks, Workshop},
     tree::Trees,
 };
 use anyhow::Context as _;
 use driver::Driver;
 use std::{
-    fs::{self, File},
     panic::AssertUnwindSafe,
-    path::Path,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
-use tally_protocol::{keys::NodeKeys, log::Place};
-use tally_topology::signed::SignedCharter;
+use tally_protocol::log::Place;
 use tokio::{
     sync::{Notify, Semaphore, mpsc, watch},
     task::JoinSet,
@@ -36,6 +34,8 @@ use tokio::{
 
 /// A stop ends after this long, whatever still hangs.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
+/// Pause before a node starts again in the same process.
+const AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// The core hears of time passing this often.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -65,117 +65,59 @@ pub fn run(config: &Config, until_stdin_closes: bool) -> Result<(), StartError> 
         .enable_all()
         .build()
         .context("the runtime cannot start")?;
-    let result = runtime.block_on(serve(config, until_stdin_closes, runtime.handle().clone()));
+    let left_alone = standard_input(until_stdin_closes);
+    let result = runtime.block_on(async {
+        loop {
+            match serve(config, left_alone.clone(), runtime.handle().clone()).await? {
+                End::Stopped => return Ok(()),
+                End::Failed(why) => return Err(anyhow::anyhow!(why).into()),
+                End::Again(why) => {
+                    tracing::info!(event = "node.again", reason = ?why, "the node starts again from its disk");
+                    // What was under way lets go of files and ports.
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                }
+            }
+        }
+    });
     // A read of standard input may still hold a helper thread.
     runtime.shutdown_background();
     result
 }
 
-/// Keys and charter, checked against each other.
-fn identity(config: &Config) -> Result<(Arc<NodeKeys>, SignedCharter), StartError> {
-    let authority = config.authority().map_err(|e| StartError::Config(anyhow::anyhow!(e)))?;
-    let path = config.charter();
-    let note = fs::read_to_string(&path)
-        .with_context(|| format!("node.charter {}", path.display()))
-        .map_err(StartError::Config)?;
-    let charter = SignedCharter::open(&note, &authority).map_err(|e| {
-        StartError::NotAdmitted(format!("{}: {e}; node.authority pins {}", path.display(), authority.name()))
-    })?;
-    let secret = keyfile::read(&config.key()).map_err(|e| StartError::Config(e.into()))?;
-    let division = config.node.division;
-    let Some(own) = charter.charter().current_log(division) else {
-        return Err(StartError::NotAdmitted(format!("{division} is not a node of charter {}", path.display())));
-    };
-    let keys = NodeKeys::derive(charter.charter().federation(), own, &secret);
-    Ok((Arc::new(keys), charter))
+/// How a life of the node ended.
+enum End {
+    /// It was told to.
+    Stopped,
+    /// It cannot go on.
+    Failed(String),
+    /// It starts again in the same process.
+    Again(Again),
 }
 
-/// The key must be that of the epoch in the charter in force, which may be newer than the file.
-fn admitted(config: &Config, replica: &mut Replica) -> Result<Arc<NodeKeys>, StartError> {
-    let charter = replica.charter();
-    let own = charter.current_log(replica.me()).unwrap_or(replica.own());
-    let secret = keyfile::read(&config.key()).map_err(|e| StartError::Config(e.into()))?;
-    let keys = Arc::new(NodeKeys::derive(charter.federation(), own, &secret));
-    if charter.epoch(own).is_none_or(|e| e.log != *keys.log.public()) {
-        let (version, found) = (charter.version(), keys.log.public());
-        let why = format!("the key file is not that of {own} in charter version {version}: its log key is {found}");
-        return Err(StartError::NotAdmitted(why));
-    }
-    if own != replica.own() {
-        replica.adopt(keys.clone());
-    }
-    Ok(keys)
+/// Why a node starts again: what was derived from charter or journal at the start is no longer right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// The charter names another epoch of this node, and its secret is here.
+    Epoch,
+    /// The charter has closed a log before what is held of it.
+    ClosedLog,
+    /// The index is to be built anew.
+    RebuildIndex,
 }
 
-fn lock(data: &Path) -> anyhow::Result<File> {
-    fs::create_dir_all(data).with_context(|| format!("{}", data.display()))?;
-    let path = data.join("lock");
-    let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .with_context(|| format!("{}: another tally runs on this data", path.display()))?;
-    Ok(file)
-}
-
-fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedCharter) -> anyhow::Result<(Replica, Journal, Found)> {
-    let authority = config.authority().map_err(|e| anyhow::anyhow!(e))?;
-    let software = format!("tally {}", env!("CARGO_PKG_VERSION"));
-    let mut replica = Replica::new(keys, authority, charter, software);
-    let mut trouble: Option<RecoverError> = None;
-    let (journal, found) =
-        Journal::open_with(&config.journal(), config.storage.segment_kib << 10, |frame: Recovered| {
-            if let Err(e) = replica.recover(frame) {
-                trouble.get_or_insert(e);
-            }
-        })?;
-    if let Some(e) = trouble {
-        return Err(e.into());
-    }
-    replica.recovered();
-    if replica.unproved() > 0 {
-        tracing::error!(
-            event = "journal.unproved",
-            frames = replica.unproved(),
-            "frames that no signature proves were passed over"
-        );
-    }
-    for d in &found.damage {
-        tracing::error!(event = "journal.damaged", segment = d.segment, offset = d.offset, bytes = d.bytes, kind = ?d.kind,
-            "damaged place in the journal");
-    }
-    if found.cut_bytes > 0 {
-        tracing::warn!(
-            event = "journal.cut",
-            bytes = found.cut_bytes,
-            "a torn tail was cut: it had never been confirmed"
-        );
-    }
-    Ok((replica, journal, found))
-}
-
-fn open_index(config: &Config, replica: &Replica, durable: Place) -> anyhow::Result<Opened> {
-    let opened = index::open(&config.index_dir(), config.index.engine, |counts| {
-        let cursor = counts.cursor();
-        let known = counts.logs().all(|l| replica.logs().contains_key(&l));
-        let of = |id, log: &tally_protocol::log::HeldLog| {
-            let before = log.batches().filter(|(_, h)| h.place < cursor).map(|(end, h)| end - h.start).sum::<u64>();
-            let begun = log.batches().any(|(_, h)| h.place == cursor);
-            before + if begun { counts.done() } else { 0 } == counts.of(id)
-        };
-        cursor <= durable && known && replica.logs().iter().all(|(id, log)| of(*id, log))
-    })?;
-    if let Some(why) = &opened.rebuilt {
-        tracing::warn!(event = "index.rebuild", reason = %why, "the index is rebuilt from the journal");
-    }
-    Ok(opened)
-}
-
-async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtime::Handle) -> Result<(), StartError> {
-    let (keys, charter) = identity(config)?;
+/// One life of the node, from the disk to the disk.
+async fn serve(
+    config: &Config,
+    mut left_alone: watch::Receiver<bool>,
+    runtime: tokio::runtime::Handle,
+) -> Result<End, StartError> {
+    let (keys, charter) = start::identity(config)?;
     let data = config.data();
-    let _lock = lock(&data)?;
-    let (mut replica, journal, found) = recover(config, keys, charter)?;
-    let keys = admitted(config, &mut replica)?;
+    let _lock = start::lock(&data)?;
+    let start::Recovery { mut replica, journal, found, beyond } = start::recover(config, keys, charter)?;
+    let keys = start::admitted(config, &mut replica)?;
     let own = keys.node;
+    let overruns = replica.overruns();
 
     let trust = Trust::new(replica.signed_charter().clone());
     let reader = Reader::new(config.journal());
@@ -185,7 +127,7 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
     let (mailbox, mail) = Mailbox::new(closed);
 
     // The index follows; nothing waits for it but the questions that need it.
-    let opened = open_index(config, &replica, journal.durable())?;
+    let opened = start::open_index(config, &replica, journal.durable())?;
     let known = Arc::new(Known::new(opened.engine.clone(), own, opened.is_empty()));
     let close_index = opened.closer();
     let engine = opened.engine.clone();
@@ -193,9 +135,10 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
     let (progress_tell, progress) = watch::channel(start);
     let indexer = {
         let (known, reader, durable, runtime) = (known.clone(), reader.clone(), durable.clone(), runtime.clone());
+        let trust = trust.clone();
         let body = move || {
             // An engine may panic; that is a failure of the index, not of the node.
-            let run = || follow(&opened, known, reader, durable, &progress_tell, &runtime);
+            let run = || follow(&opened, known, reader, &trust, durable, &progress_tell, &runtime);
             if std::panic::catch_unwind(AssertUnwindSafe(run)).is_err() {
                 progress_tell.send_modify(|p| p.trouble = Some("the index engine panicked".into()));
             }
@@ -266,7 +209,14 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
         exports: Arc::default(),
         uploads: Arc::new(Semaphore::new(console::UPLOADS)),
     };
+    let (again_tell, mut again) = watch::channel(None);
     let mut tasks = JoinSet::new();
+    tasks.spawn(epoch::watch(config.clone(), ground.clone(), own, overruns, again_tell.clone()));
+    tasks.spawn(epoch::carry_over(app.intake.clone(), app.reader.clone(), own, beyond));
+    tasks.spawn(async move {
+        rebuild_index.notified().await;
+        again_tell.send_replace(Some(Again::RebuildIndex));
+    });
     surfaces(config, app, &stopping, &mut tasks).await?;
     tasks.spawn(listen(endpoint.clone(), context.clone()));
     tasks.spawn(dial(Dial { endpoint: endpoint.clone(), me: own.division, context }));
@@ -279,7 +229,7 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(event = "node.ready", node = %own, frames = found.frames, %quic, "ready");
 
-    let broken = wait(&mut failed, until_stdin_closes).await;
+    let end = wait(&mut failed, &mut again, &mut left_alone).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!(event = "node.stopping", "stopping");
     // Down again: no new requests, then what is under way becomes durable, then the links, then the disk.
@@ -293,41 +243,50 @@ async fn serve(config: &Config, until_stdin_closes: bool, runtime: tokio::runtim
         endpoint.wait_idle().await;
         tasks.shutdown().await;
         tokio::task::spawn_blocking(move || indexer.join()).await.ok();
-        let sound = index_state.borrow().trouble.is_none();
+        let sound = index_state.borrow().trouble.is_none() && !matches!(end, End::Again(Again::RebuildIndex));
         tokio::task::spawn_blocking(move || close_index(sound)).await.ok();
     };
     if tokio::time::timeout(STOP_WITHIN, down).await.is_err() {
         tracing::warn!(event = "node.stop_late", "not everything ended in time; nothing confirmed is lost");
     }
-    match broken {
-        Some(why) => Err(anyhow::anyhow!(why).into()),
-        None => Ok(()),
+    Ok(end)
+}
+
+/// Waits for a signal, for standard input to close, for the driver to fail, or for a reason to start again.
+async fn wait(
+    failed: &mut watch::Receiver<Option<String>>,
+    again: &mut watch::Receiver<Option<Again>>,
+    left_alone: &mut watch::Receiver<bool>,
+) -> End {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return End::Failed("signals cannot be handled".into());
+    };
+    tokio::select! {
+        Ok(_) = left_alone.wait_for(|closed| *closed) => End::Stopped,
+        _ = term.recv() => End::Stopped,
+        _ = int.recv() => End::Stopped,
+        why = failed.wait_for(Option::is_some) => {
+            let why = why.ok().and_then(|w| w.clone());
+            End::Failed(why.unwrap_or_else(|| "the driver ended".into()))
+        }
+        Ok(why) = again.wait_for(Option::is_some) => why.map_or(End::Stopped, End::Again),
     }
 }
 
-/// Waits for a signal, for standard input to close, or for the driver to fail.
-async fn wait(failed: &mut watch::Receiver<Option<String>>, until_stdin_closes: bool) -> Option<String> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return Some("signals cannot be handled".into());
-    };
-    let (closes, closed) = tokio::sync::oneshot::channel::<()>();
-    if until_stdin_closes {
-        // A thread of its own: a read of standard input cannot be cancelled.
+/// Tells when standard input closes, if that is asked for. A thread of its own: a read of it cannot be cancelled.
+fn standard_input(until_it_closes: bool) -> watch::Receiver<bool> {
+    let (closes, closed) = watch::channel(false);
+    if until_it_closes {
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-            let _ = closes.send(());
+            closes.send_replace(true);
         });
+    } else {
+        // Never told; and never dropped, which would tell too.
+        std::mem::forget(closes);
     }
-    tokio::select! {
-        Ok(()) = closed => None,
-        _ = term.recv() => None,
-        _ = int.recv() => None,
-        why = failed.wait_for(Option::is_some) => {
-            let why = why.ok().and_then(|w| w.clone());
-            Some(why.unwrap_or_else(|| "the driver ended".into()))
-        }
-    }
+    closed
 }
 
 async fn tick(mailbox: Mailbox) {

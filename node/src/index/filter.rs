@@ -13,6 +13,8 @@ use tally_protocol::{ids::LogId, record::RecordId};
 
 /// First size of the filter, in ids; each further layer is twice the last.
 const FIRST_LAYER: usize = 1 << 20;
+/// More logs than this are not asked whether they hold a record.
+const ATTESTED: usize = 4_096;
 /// One lookup in so many finds a new id "perhaps known" and asks the engine.
 const FALSE_POSITIVE: f64 = 0.005;
 
@@ -108,7 +110,7 @@ impl Known {
         !self.complete.load(Ordering::Acquire) || lock(&self.filter).contains(id)
     }
 
-    /// Whether the own log holds `id`, counting ids that were added and are not indexed yet.
+    /// Whether the own log, of whatever epoch, holds `id`, counting ids that were added and are not indexed yet.
     ///
     /// # Errors
     /// The engine's.
@@ -116,7 +118,12 @@ impl Known {
         if lock(&self.pending).contains(id) {
             return Ok(true);
         }
-        Ok(self.maybe(id) && self.engine.get(&entry::record_key(*id, self.own))?.is_some())
+        if !self.maybe(id) {
+            return Ok(false);
+        }
+        let attested = self.engine.scan(&entry::record_prefix(*id), b"", ATTESTED)?;
+        let log = |(key, value): &(Vec<u8>, Vec<u8>)| entry::read_record(key, value).map(|(_, log, _)| log);
+        Ok(attested.iter().filter_map(log).any(|log| log.division == self.own.division))
     }
 
     /// An id of the own log is about to be sealed.

@@ -4,13 +4,17 @@ use super::{
     Engine, EngineError, Known, Opened, Write,
     entry::{self, Entry, STATE_KEY, State},
 };
-use crate::journal::{Journal, Meta, Reader};
+use crate::{
+    journal::{Journal, Meta, Reader},
+    link::Trust,
+};
 use std::{
     collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tally_protocol::{batch::Batch, ids::LogId, log::Place, record::RecordId};
+use tally_topology::charter::Charter;
 use tokio::sync::watch;
 
 /// Records that go into the index in one atomic write. Small, and not a whole
@@ -45,6 +49,7 @@ pub fn follow(
     opened: &Opened,
     known: Arc<Known>,
     reader: Reader,
+    trust: &Trust,
     mut durable: watch::Receiver<Place>,
     progress: &watch::Sender<Progress>,
     runtime: &tokio::runtime::Handle,
@@ -70,7 +75,9 @@ pub fn follow(
     let mut flushed = Instant::now();
     loop {
         let until = *durable.borrow_and_update();
-        let result = follower.catch_up(until, progress);
+        let charter = trust.charter();
+        let result = follower.catch_up(charter.charter(), until, progress);
+        drop(charter);
         let (cursor, distinct) = (follower.cursor(), follower.state.distinct);
         let trouble = result.err().map(|e| e.0);
         if let Some(reason) = &trouble {
@@ -91,6 +98,11 @@ pub fn follow(
     }
 }
 
+/// Records beyond the end of a closed epoch do not count.
+fn counts(charter: &Charter, log: LogId, end: u64) -> bool {
+    charter.epoch(log).and_then(|e| e.last.as_ref()).is_none_or(|(last, _)| end <= *last)
+}
+
 impl Follower {
     fn cursor(&self) -> Place {
         Place { segment: self.state.segment, offset: self.state.offset }
@@ -101,10 +113,17 @@ impl Follower {
         (self.state.segment, self.state.offset, self.state.done) = (place.segment, place.offset, 0);
     }
 
-    fn catch_up(&mut self, until: Place, progress: &watch::Sender<Progress>) -> Result<(), EngineError> {
+    fn catch_up(
+        &mut self,
+        charter: &Charter,
+        until: Place,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<(), EngineError> {
         let mut at = self.cursor();
         while let Some((place, frame)) = self.reader.next(at, until).map_err(EngineError::of)? {
-            if let Meta::Batch { log, start, sealed_at, .. } = frame.meta {
+            if let Meta::Batch { log, start, end, sealed_at, .. } = frame.meta
+                && counts(charter, log, end)
+            {
                 self.take(log, start, sealed_at, place, &frame.body)?;
                 let (cursor, distinct) = (self.cursor(), self.state.distinct);
                 progress.send_replace(Progress { cursor, distinct, trouble: None });

@@ -100,7 +100,7 @@ fn distrust(dir: &Path, name: EngineName) -> Option<String> {
 pub fn open(dir: &Path, name: EngineName, agrees: impl Fn(&Counts<'_>) -> bool) -> Result<Opened, EngineError> {
     let mut rebuilt = distrust(dir, name);
     if rebuilt.is_none() {
-        match try_open(dir, name) {
+        match open_patiently(dir, name) {
             Ok(opened) if agrees(&Counts(&opened.state)) => return Ok(opened),
             Ok(_) => rebuilt = Some("its counts are not those of the journal".into()),
             Err(why) => rebuilt = Some(why.0),
@@ -114,6 +114,20 @@ pub fn open(dir: &Path, name: EngineName, agrees: impl Fn(&Counts<'_>) -> bool) 
         try_open(dir, name)
     })?;
     Ok(Opened { rebuilt, ..opened })
+}
+
+/// After a start in the same process, or a panic, an engine may hold its own lock a moment longer.
+fn open_patiently(dir: &Path, name: EngineName) -> Result<Opened, EngineError> {
+    let mut left = 10;
+    loop {
+        match try_open(dir, name) {
+            Err(e) if left > 0 && e.0.to_lowercase().contains("lock") => {
+                left -= 1;
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            done => return done,
+        }
+    }
 }
 
 fn clear(dir: &Path) -> io::Result<()> {

@@ -15,8 +15,15 @@ impl Replica {
                 Some(NotSealed::Fetching(target.saturating_sub(held)))
             }
             Gate::Frozen => {
-                let frozen = self.logs.get(&self.own()).and_then(|l| l.frozen.as_ref());
-                let reason = frozen.map_or("its history conflicts with the parent's copy", |f| f.reason.as_str());
+                let log = self.logs.get(&self.own());
+                let frozen = log.and_then(|l| l.frozen.as_ref());
+                let reason = match frozen {
+                    Some(f) => f.reason.as_str(),
+                    None if log.is_some_and(|l| !l.is_whole()) => {
+                        "records of it are missing on this disk, so it cannot be compared with the parent's copy"
+                    }
+                    None => "its history conflicts with the parent's copy",
+                };
                 Some(NotSealed::Frozen(reason.to_owned()))
             }
         }

@@ -69,6 +69,8 @@ pub struct Replica {
     last_sealed: u64,
     /// Frames of the journal that were passed over at the start because no signature proves them.
     unproved: u64,
+    /// Frames of logs that no charter read so far knows.
+    unknown: Vec<Recovered>,
     software: String,
 }
 
@@ -94,6 +96,7 @@ impl Replica {
             last_heartbeat_ms: 0,
             last_sealed: 0,
             unproved: 0,
+            unknown: Vec::new(),
             software,
         }
     }

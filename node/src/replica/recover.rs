@@ -86,8 +86,12 @@ impl Replica {
             Recovered::Batch { log, start, tree, sealed_at, note, place } => {
                 // A frame's checksum is no proof of who wrote it: behind damage, a scan may find what looks like a
                 // frame inside a record. Only a signed right edge counts.
-                let key = self.charter().epoch(log).map(|e| &e.log);
-                let signed = key.and_then(|k| Checkpoint::open(&note, k).ok());
+                let Some(key) = self.charter().epoch(log).map(|e| &e.log) else {
+                    // The charter that knows it may stand further behind, if it had to be written again.
+                    self.unknown.push(Recovered::Batch { log, start, tree, sealed_at, note, place });
+                    return Ok(());
+                };
+                let signed = Checkpoint::open(&note, key).ok();
                 if signed.is_none_or(|c| (c.size, c.root) != (tree.size(), tree.root())) {
                     self.unproved += 1;
                     return Ok(());
@@ -129,6 +133,39 @@ impl Replica {
             }
         }
         Ok(())
+    }
+
+    /// The journal has been read. What was of no known log is looked at again, under the last charter.
+    ///
+    /// # Errors
+    /// [`RecoverError::Order`].
+    pub fn all_read(&mut self) -> Result<(), RecoverError> {
+        for frame in std::mem::take(&mut self.unknown) {
+            self.recover(frame)?;
+        }
+        self.unproved += self.unknown.len() as u64;
+        self.unknown.clear();
+        Ok(())
+    }
+
+    /// Logs that hold more than the charter's last word on their closed epoch, the size it names, and where the batch
+    /// lies that ends there (at size 0 there is none).
+    pub fn overruns(&self) -> Vec<(LogId, u64, Option<Place>)> {
+        let overrun = |(id, log): (&LogId, &HeldLog)| {
+            let (last, root) = self.charter().epoch(*id)?.last?;
+            if log.size() <= last || log.root_at(last) != Some(root) {
+                return None;
+            }
+            let place = last.checked_sub(1).and_then(|i| log.batch_of(i)).map(|(_, held)| held.place);
+            Some((*id, last, place))
+        };
+        self.logs.iter().filter_map(overrun).collect()
+    }
+
+    /// Cuts a log back to where the charter closed it; the answer is where the batches lie that do not count any more.
+    pub fn cut(&mut self, id: LogId, tree: Tree, note: String) -> Vec<Place> {
+        let beyond = self.logs.get_mut(&id).map(|log| log.cut(tree, note)).unwrap_or_default();
+        beyond.into_iter().map(|held| held.place).collect()
     }
 
     /// Ends recovery. Logs that reached the disk just before the stop get their receipts in the first round.

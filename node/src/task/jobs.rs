@@ -262,20 +262,30 @@ async fn restore(workshop: &Workshop, control: &Arc<Control>) -> Result<Outcome,
                     (p.unit, p.waiting_for, p.total, p.done) = ("records".into(), None, Some(total), held);
                 });
                 if held >= wanted && gate == Gate::Open {
-                    let logs = workshop.ground.mailbox.ask(|r, _| {
-                        let own = r.logs().iter().filter(|(id, _)| id.division == r.me());
-                        own.map(|(id, l)| (r.charter().federation().origin(*id), l.size())).collect::<Vec<_>>()
-                    });
-                    let logs = logs.await.map_err(|e| failed(&e))?;
-                    let logs: Vec<_> =
-                        logs.iter().map(|(log, n)| serde_json::json!({ "log": log, "records": n })).collect();
-                    return Ok(Outcome {
-                        result: serde_json::json!({ "records": held, "logs": logs }),
-                        exit: IN_ORDER,
-                    });
+                    return restored(workshop, parent, held, control).await;
                 }
             }
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// The own history is back. What the parent holds of nodes below comes too; the rest they send themselves.
+async fn restored(workshop: &Workshop, parent: Division, held: u64, control: &Arc<Control>) -> Result<Outcome, String> {
+    let ground = &workshop.ground;
+    control.tell(|p| p.waiting_for = Some(format!("{parent}, for what it holds of nodes below")));
+    let why = "restore".to_owned();
+    let order = Order { peer: parent, log: None, deep: false, repair: true, why };
+    let free = Pace(Arc::new(|_, _| Ok(())));
+    let below = ground.reconcile(&order, free, &|_, _| {}).await.map_err(|e| failed(&e))?;
+    control.tell(|p| p.waiting_for = None);
+    let logs = ground.mailbox.ask(|r, _| {
+        let own = r.logs().iter().filter(|(id, _)| id.division == r.me());
+        own.map(|(id, l)| (r.charter().federation().origin(*id), l.size())).collect::<Vec<_>>()
+    });
+    let logs = logs.await.map_err(|e| failed(&e))?;
+    let logs: Vec<_> = logs.iter().map(|(log, n)| serde_json::json!({ "log": log, "records": n })).collect();
+    let exit = if below.agree { IN_ORDER } else { LOOK };
+    let result = serde_json::json!({ "records": held, "logs": logs, "below": below.repaired, "agree": below.agree });
+    Ok(Outcome { result, exit })
 }

@@ -271,7 +271,7 @@ fn confirmed(r: &Replica, id: LogId, log: &HeldLog) -> Option<u64> {
 fn log_state(r: &Replica, id: LogId, log: &HeldLog) -> LogState {
     if log.frozen.is_some() {
         LogState::Frozen
-    } else if !log.gaps().is_empty() || r.parent().damaged.contains_key(&id) {
+    } else if !log.is_whole() || r.parent().damaged.contains_key(&id) {
         LogState::Damaged
     } else if confirmed(r, id, log).is_some_and(|c| c < log.size()) {
         LogState::Behind
@@ -371,30 +371,40 @@ fn actions(r: &Replica, now_ms: u64, around: &Around, status: &Status) -> Vec<Ac
             let next = "find out which copy is right; the province then admits a new epoch for this division";
             add("log_frozen", origin(*id), f.reason.clone(), next);
         }
-        for (from, to) in log.gaps() {
+        for (from, to) in log.missing() {
             let what = format!("{} records {from}..{to}", origin(*id));
             add(
                 "log_damaged",
                 what,
-                "missing in the journal on this disk".into(),
-                "restore data/journal from a backup",
+                "not to be had from the journal on this disk".into(),
+                "tally reconcile --with all --repair",
             );
         }
+    }
+    if let Some(current) = r.charter().current_log(r.me()).filter(|c| *c != r.own()) {
+        let what = format!("no records are taken in: this node signs as epoch {}", r.own().epoch);
+        let why = format!("charter version {} names epoch {}", r.charter().version(), current.epoch);
+        add(
+            "key_missing",
+            what,
+            why,
+            "put the secret of that epoch beside the old one (keys/*.key); the node takes it up",
+        );
     }
     for (id, why) in r.reported() {
         let next = "ask that node's operator for `tally status`; the province decides which copy is right";
         add("conflict_reported", origin(*id), why.clone(), next);
     }
     for (id, why) in &r.parent().damaged {
-        add("log_damaged", origin(*id), why.clone(), "restore data/journal from a backup");
+        add("log_damaged", origin(*id), why.clone(), "tally reconcile --with all --repair");
     }
     if around.damaged_places > 0 {
         let what = format!("{} damaged places in data/journal", around.damaged_places);
         add(
             "journal_damaged",
             what,
-            "found when the node started".into(),
-            "check the disk; see the log file for the places",
+            "found at the start or by the last verify".into(),
+            "check the disk; tally verify names the places, tally reconcile --with all --repair mends them",
         );
     }
     if around.full {

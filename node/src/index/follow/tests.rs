@@ -7,7 +7,7 @@ use crate::{
 use tally_protocol::{batch::seal, canonical::Object, ids::Federation, keys::NodeKeys, merkle::Tree, record::Record};
 use tally_topology::{admit::admit, charter::Charter};
 
-fn journal(dir: &std::path::Path, batches: usize) -> Place {
+fn journal(dir: &std::path::Path, batches: usize) -> (Place, Charter) {
     let f = Federation::try_from("t.example".to_owned()).unwrap();
     let keys = NodeKeys::derive(&f, "350102/e1".parse().unwrap(), &[7; 32]);
     let (log, mirror, link) = (keys.log.public(), keys.mirror.public(), keys.link.public());
@@ -26,7 +26,7 @@ fn journal(dir: &std::path::Path, batches: usize) -> Place {
         journal.append(&[Append::Batch(batch, None)]).unwrap();
     }
     journal.flush().unwrap();
-    journal.durable()
+    (journal.durable(), charter)
 }
 
 fn follower(opened: &Opened, dir: &std::path::Path) -> Follower {
@@ -52,7 +52,7 @@ fn follower(opened: &Opened, dir: &std::path::Path) -> Follower {
 fn every_stop_resumes_exactly() {
     for name in [EngineName::Sled, EngineName::Fjall] {
         let dir = tempfile::tempdir().unwrap();
-        let until = journal(dir.path(), 3);
+        let (until, charter) = journal(dir.path(), 3);
         let opened = open(&dir.path().join("index"), name, |_| true).unwrap();
         let (progress, _) = watch::channel(Progress { cursor: until, distinct: 0, trouble: None });
         let mut resumed = opened.state.clone();
@@ -81,7 +81,7 @@ fn every_stop_resumes_exactly() {
         }
         let mut last = follower(&opened, dir.path());
         last.state = State::decode(&opened.engine.get(STATE_KEY).unwrap().unwrap()).unwrap();
-        last.catch_up(until, &progress).unwrap();
+        last.catch_up(&charter, until, &progress).unwrap();
         assert_eq!(last.state.distinct, 3 * 550);
         assert_eq!(last.state.logs.values().sum::<u64>(), 3 * 550);
         assert_eq!(opened.engine.scan(b"r", b"", 10_000).unwrap().len(), 3 * 550);

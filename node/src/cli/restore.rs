@@ -1,0 +1,89 @@
+//! `tally restore`: pulls a node's history back from its parent. A node that runs restores itself, and this command
+//! watches; one that does not is started for it and stopped afterwards.
+
+use super::{Client, ConfigFile, Exit, Failure, task};
+use crate::task::Kind;
+use clap::Args;
+use std::{
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A node that is started has this long to answer.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+    /// Why; kept with the task.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// The node of this command. Ends with it.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // Its standard input closes, which tells it to stop.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+pub(super) async fn run(args: RestoreArgs) -> Result<Exit, Failure> {
+    let client = args.config.client()?;
+    let started = match client.get("/version").await {
+        Ok(_) => None,
+        Err(_) => Some(start(&client, &args.config.config).await?),
+    };
+    let restored = task::carry_out(&client, Kind::Restore, args.reason, 0).await;
+    drop(started);
+    let (result, exit) = restored?;
+    if args.json {
+        outln!("{result}");
+        return Ok(exit);
+    }
+    let logs = result["logs"].as_array().map_or(&[][..], Vec::as_slice);
+    outln!("{} records of this node's own history are on this disk, verified", result["records"]);
+    for log in logs {
+        outln!("  {}  {} records", log["log"].as_str().unwrap_or_default(), log["records"]);
+    }
+    outln!("{} records of nodes below came from the parent too; the rest they send themselves", result["below"]);
+    outln!(
+        "What was accepted here and never reached the parent is not among them. `tally receipt FILE` names, for a file that"
+    );
+    outln!("was handed in, every row that is not held: hand those in again. Next: tally run");
+    Ok(exit)
+}
+
+async fn start(client: &Client, config: &PathBuf) -> Result<Started, Failure> {
+    let program = std::env::current_exe().map_err(Failure::failed)?;
+    let mut node = Command::new(program);
+    node.args(["run", "--until-stdin-closes", "--config"]).arg(config);
+    node.env("TALLY__LOG__LEVEL", "warn").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
+    let mut started = Started(node.spawn().map_err(Failure::failed)?);
+    let deadline = Instant::now() + READY_WITHIN;
+    loop {
+        if client.get("/version").await.is_ok() {
+            return Ok(started);
+        }
+        if let Some(status) = started.0.try_wait().map_err(Failure::failed)? {
+            let exit = match status.code() {
+                Some(6) => Exit::NotAdmitted,
+                Some(78) => Exit::Config,
+                _ => Exit::Failed,
+            };
+            return Err(Failure::new(exit, "the node did not start, see above"));
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::failed(format!("the node did not answer within {} s", READY_WITHIN.as_secs())));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,72 @@
+//! When the charter moves this node to its next epoch, or closes a log before what is held of it: the node starts again
+//! from its disk, so that everything that follows from epoch and charter is made anew in one way only.
+
+use super::{Again, start::keys_for};
+use crate::{agree::Ground, config::Config, intake::Intake, journal::Reader};
+use std::time::Duration;
+use tally_protocol::{batch::Batch, canonical::Object, ids::LogId, log::Place, record::Record};
+use tokio::sync::watch;
+
+/// The charter in force, and the folder of keys, are looked at this often.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Tells when the node has to start again. `known`: logs that could not be cut back at this start either.
+pub(super) async fn watch(
+    config: Config,
+    ground: Ground,
+    own: LogId,
+    known: Vec<(LogId, u64, Option<Place>)>,
+    again: watch::Sender<Option<Again>>,
+) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let charter = ground.trust.charter();
+        let current = charter.charter().current_log(own.division).unwrap_or(own);
+        if current != own && matches!(keys_for(&config, charter.charter(), current), Ok(Some(_))) {
+            again.send_replace(Some(Again::Epoch));
+            return;
+        }
+        drop(charter);
+        match ground.mailbox.ask(|r, _| r.overruns()).await {
+            Ok(overruns) if overruns.iter().any(|o| !known.contains(o)) => {
+                again.send_replace(Some(Again::ClosedLog));
+                return;
+            }
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Records that were acknowledged in an epoch which the charter then closed before them are not lost (I1): they are
+/// handed in again, for the epoch that goes on. Those that came in meanwhile are found to be duplicates.
+pub(super) async fn carry_over(intake: Intake, reader: Reader, own: LogId, beyond: Vec<(LogId, Vec<Place>)>) {
+    let mine = beyond.into_iter().filter(|(log, _)| log.division == own.division && *log != own);
+    for (log, places) in mine {
+        for place in places {
+            let read = reader.clone();
+            let records = tokio::task::spawn_blocking(move || records(&read, place)).await.unwrap_or_default();
+            let count = records.len();
+            // The parent may take its time, and the node may be told to stop: the next start tries again.
+            while let Ok(answer) = intake.submit(records.clone()).await {
+                match answer.await {
+                    Ok(Ok(done)) => {
+                        tracing::info!(event = "epoch.carried_over", %log, records = count, accepted = done.accepted, "records beyond the end of a closed epoch");
+                        break;
+                    }
+                    Ok(Err(why)) => {
+                        tracing::warn!(event = "epoch.not_carried_over", %log, records = count, reason = %why, "tried again");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                    Err(_) => return,
+                }
+            }
+        }
+    }
+}
+
+fn records(reader: &Reader, place: Place) -> Vec<Record> {
+    let Ok(frame) = reader.read(place) else { return Vec::new() };
+    let Ok(records) = Batch::decode(&frame.body).and_then(|b| b.records()) else { return Vec::new() };
+    records.iter().filter_map(|bytes| Record::new(&Object::parse(bytes).ok()?).ok()).collect()
+}

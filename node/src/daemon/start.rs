@@ -1,0 +1,168 @@
+//! What a node starts from: its key, its charter, its journal, its index; checked against each other.
+
+use super::StartError;
+use crate::{
+    config::Config,
+    index::{self, Opened},
+    journal::{Found, Journal, Meta, Reader},
+    keyfile,
+    replica::{RecoverError, Recovered, Replica},
+};
+use anyhow::Context as _;
+use std::{
+    fs::{self, File},
+    path::Path,
+    sync::Arc,
+};
+use tally_protocol::{ids::LogId, keys::NodeKeys, log::Place, merkle::Tree};
+use tally_topology::{charter::Charter, signed::SignedCharter};
+
+/// Keys for an epoch from the secrets that lie in the node's folder of keys; `None`: none of them is its.
+pub(super) fn keys_for(config: &Config, charter: &Charter, log: LogId) -> Result<Option<NodeKeys>, StartError> {
+    let derive = |secret: &[u8; 32]| NodeKeys::derive(charter.federation(), log, secret);
+    let fits = |secret: &[u8; 32]| charter.epoch(log).is_some_and(|e| e.log == *derive(secret).log.public());
+    let secret = keyfile::find(&config.key(), fits).map_err(|e| StartError::Config(e.into()))?;
+    Ok(secret.as_ref().map(derive))
+}
+
+/// Keys and charter, checked against each other.
+pub(super) fn identity(config: &Config) -> Result<(Arc<NodeKeys>, SignedCharter), StartError> {
+    let authority = config.authority().map_err(|e| StartError::Config(anyhow::anyhow!(e)))?;
+    let path = config.charter();
+    let note = fs::read_to_string(&path)
+        .with_context(|| format!("node.charter {}", path.display()))
+        .map_err(StartError::Config)?;
+    let charter = SignedCharter::open(&note, &authority).map_err(|e| {
+        StartError::NotAdmitted(format!("{}: {e}; node.authority pins {}", path.display(), authority.name()))
+    })?;
+    let division = config.node.division;
+    let Some(own) = charter.charter().current_log(division) else {
+        return Err(StartError::NotAdmitted(format!("{division} is not a node of charter {}", path.display())));
+    };
+    let keys = match keys_for(config, charter.charter(), own)? {
+        Some(keys) => keys,
+        // The journal may hold a newer charter, which knows the key.
+        None => {
+            let secret = keyfile::read(&config.key()).map_err(|e| StartError::Config(e.into()))?;
+            NodeKeys::derive(charter.charter().federation(), own, &secret)
+        }
+    };
+    Ok((Arc::new(keys), charter))
+}
+
+/// The key must be that of the epoch in the charter in force, which may be newer than the file.
+pub(super) fn admitted(config: &Config, replica: &mut Replica) -> Result<Arc<NodeKeys>, StartError> {
+    let charter = replica.charter();
+    let own = charter.current_log(replica.me()).unwrap_or(replica.own());
+    let Some(keys) = keys_for(config, charter, own)? else {
+        let (version, path) = (charter.version(), config.key());
+        let why = format!(
+            "neither {} nor another *.key file beside it is the secret of {own} in charter version {version}",
+            path.display()
+        );
+        return Err(StartError::NotAdmitted(why));
+    };
+    let keys = Arc::new(keys);
+    if own != replica.own() {
+        replica.adopt(keys.clone());
+    }
+    Ok(keys)
+}
+
+pub(super) fn lock(data: &Path) -> anyhow::Result<File> {
+    fs::create_dir_all(data).with_context(|| format!("{}", data.display()))?;
+    let path = data.join("lock");
+    let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("{}: another tally runs on this data", path.display()))?;
+    Ok(file)
+}
+
+/// What the journal says.
+pub(super) struct Recovery {
+    pub(super) replica: Replica,
+    pub(super) journal: Journal,
+    pub(super) found: Found,
+    /// Batches of closed epochs beyond the size that the charter names, by log: they do not count any more.
+    pub(super) beyond: Vec<(LogId, Vec<Place>)>,
+}
+
+pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedCharter) -> anyhow::Result<Recovery> {
+    let authority = config.authority().map_err(|e| anyhow::anyhow!(e))?;
+    let software = format!("tally {}", env!("CARGO_PKG_VERSION"));
+    let mut replica = Replica::new(keys, authority, charter, software);
+    let mut trouble: Option<RecoverError> = None;
+    let (journal, found) =
+        Journal::open_with(&config.journal(), config.storage.segment_kib << 10, |frame: Recovered| {
+            if let Err(e) = replica.recover(frame) {
+                trouble.get_or_insert(e);
+            }
+        })?;
+    if let Some(e) = trouble {
+        return Err(e.into());
+    }
+    replica.all_read()?;
+    let beyond = close_epochs(&mut replica, &Reader::new(config.journal()));
+    replica.recovered();
+    if replica.unproved() > 0 {
+        tracing::error!(
+            event = "journal.unproved",
+            frames = replica.unproved(),
+            "frames that no signature proves were passed over"
+        );
+    }
+    for d in &found.damage {
+        tracing::error!(event = "journal.damaged", segment = d.segment, offset = d.offset, bytes = d.bytes, kind = ?d.kind,
+            "damaged place in the journal");
+    }
+    if found.cut_bytes > 0 {
+        tracing::warn!(
+            event = "journal.cut",
+            bytes = found.cut_bytes,
+            "a torn tail was cut: it had never been confirmed"
+        );
+    }
+    Ok(Recovery { replica, journal, found, beyond })
+}
+
+/// Cuts logs back to where the charter closed their epoch.
+fn close_epochs(replica: &mut Replica, reader: &Reader) -> Vec<(LogId, Vec<Place>)> {
+    let mut beyond = Vec::new();
+    for (log, size, place) in replica.overruns() {
+        let edge = match place.map(|p| reader.head(p)) {
+            None => Some((Tree::default(), String::new())),
+            Some(Ok(Meta::Batch { end, peaks, note, .. })) if end == size => {
+                Tree::from_peaks(end, peaks).map(|t| (t, note))
+            }
+            Some(_) => None,
+        };
+        match edge {
+            Some((tree, note)) => {
+                let places = replica.cut(log, tree, note);
+                tracing::warn!(event = "log.cut", %log, size, batches = places.len(), "the charter closed this log before what is held of it");
+                beyond.push((log, places));
+            }
+            None => {
+                tracing::error!(event = "log.not_cut", %log, size, "the batch at which the charter closed this log cannot be read")
+            }
+        }
+    }
+    beyond
+}
+
+pub(super) fn open_index(config: &Config, replica: &Replica, durable: Place) -> anyhow::Result<Opened> {
+    let opened = index::open(&config.index_dir(), config.index.engine, |counts| {
+        let cursor = counts.cursor();
+        let known = counts.logs().all(|l| replica.logs().contains_key(&l));
+        let of = |id, log: &tally_protocol::log::HeldLog| {
+            let before = log.batches().filter(|(_, h)| h.place < cursor).map(|(end, h)| end - h.start).sum::<u64>();
+            let begun = log.batches().any(|(_, h)| h.place == cursor);
+            before + if begun { counts.done() } else { 0 } == counts.of(id)
+        };
+        cursor <= durable && known && replica.logs().iter().all(|(id, log)| of(*id, log))
+    })?;
+    if let Some(why) = &opened.rebuilt {
+        tracing::warn!(event = "index.rebuild", reason = %why, "the index is rebuilt from the journal");
+    }
+    Ok(opened)
+}
