@@ -8,10 +8,12 @@
 //! * [`note`], [`keys`], [`checkpoint`]: C2SP signed notes, checkpoints and timestamped cosignatures.
 //! * [`batch`]: the unit of signing, transport and storage.
 //! * [`log`]: what a node knows of a log that it holds.
-//! * [`session`]: push, receive, and the gate before signing, as state machines.
+//! * [`session`]: push, receive, descend, and the gate before signing, as state machines; lists of wanted records.
+//! * [`blocks`]: a damaged copy mended by the blocks that differ.
 //! * [`wire`], [`codec`]: the messages between neighbours.
 
 pub mod batch;
+pub mod blocks;
 pub mod canonical;
 pub mod checkpoint;
 pub mod codec;

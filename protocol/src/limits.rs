@@ -30,6 +30,18 @@ pub const PROOF_HASHES_MAX: usize = 63;
 pub const PUSH_WINDOW: usize = 4;
 /// Longest federation name, in bytes; it starts the origin line of every checkpoint.
 pub const FEDERATION_BYTES_MAX: usize = 100;
+/// Most nodes whose 16 children one question of a descent asks for.
+pub const DESCENT_PARENTS_MAX: usize = 4_000;
+/// Bytes of a hash in a descent's answer: it only locates a difference, signed roots prove.
+pub const DESCENT_HASH_BYTES: usize = 16;
+/// Most differing nodes of one level that a descent looks into; beyond, it takes whole subtrees for different. A level
+/// moves at most 16 times as many hashes: 16 MiB.
+pub const DESCENT_OPEN_MAX: usize = 65_536;
+/// Most ranges that a descent reports, 16 bytes of memory each: every second leaf below the open nodes, as many whole
+/// subtrees as there are open nodes, and one more a level.
+pub const DESCENT_RANGES_MAX: usize = DESCENT_OPEN_MAX * 9 + 16;
+/// Most ranges in one message of wanted records.
+pub const WANT_RANGES_MAX: usize = 50_000;
 
 /// What zstd may add to bytes that do not compress (zstd's `ZSTD_COMPRESSBOUND`).
 const fn zstd_bound(raw: usize) -> usize {
@@ -40,3 +52,7 @@ const _: () = assert!(RECORD_BYTES_MAX == u16::MAX as usize);
 const _: () = assert!(zstd_bound(BATCH_RAW_MAX) + NOTE_BYTES_MAX + 64 <= BATCH_BYTES_MAX);
 const _: () = assert!(FRONTIER_HEADS_MAX * 1_024 <= CONTROL_BYTES_MAX);
 const _: () = assert!(CHARTER_BYTES_MAX < CONTROL_BYTES_MAX);
+// Each absent hash takes fewer bytes than the hash would.
+const _: () = assert!(DESCENT_PARENTS_MAX * 16 * DESCENT_HASH_BYTES + 1_024 < CONTROL_BYTES_MAX);
+// A range is two varints of at most 10 bytes.
+const _: () = assert!(WANT_RANGES_MAX * 20 + 32 < CONTROL_BYTES_MAX);
