@@ -172,6 +172,7 @@ fn add(runs: &mut Vec<Range<u64>>, run: Range<u64>, full: bool) {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // lists of one range
 mod tests {
     use super::super::question::answer;
     use super::*;

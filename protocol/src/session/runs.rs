@@ -95,6 +95,7 @@ pub(super) fn decode(mut bytes: &[u8], most: usize, end: u64) -> Result<Vec<Rang
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // lists of one range
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -89,6 +89,7 @@ impl Wants {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // lists of one range
 mod tests {
     use super::*;
     use proptest::prelude::*;
