@@ -178,6 +178,20 @@ impl Federation {
         tally(&["keygen", "--federation", FEDERATION, "--division", division, "-o", &key]).done()
     }
 
+    /// Closes the current epoch of a node at this checkpoint and adds the next one, with this part of the charter. It is
+    /// so in the charters that are signed from now on.
+    pub(crate) fn next_epoch(&mut self, division: &str, size: u64, root: &str, block: &str) {
+        let member = self.members.iter_mut().find(|m| m.division == division).unwrap();
+        member.entry += &format!("last_size = {size}\nlast_root = \"{root}\"\n{block}");
+    }
+
+    /// Makes the secret of a node's epoch in a file of its folder of keys; answers its part of the charter.
+    pub(crate) fn epoch_secret(&self, division: &str, epoch: u32, name: &str) -> String {
+        let (key, epoch) = (self.file(division, &format!("keys/{name}")), epoch.to_string());
+        let args = ["keygen", "--federation", FEDERATION, "--division", division, "--epoch", &epoch, "-o", &key];
+        tally(&args).done()
+    }
+
     /// Signs a charter with all nodes enrolled so far; answers the note's path.
     pub(crate) fn charter(&self, version: u64, key: &str) -> String {
         let (text, note) = (self.at("charter.toml"), self.at(&format!("charter-{version}-{key}.note")));

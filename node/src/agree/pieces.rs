@@ -45,8 +45,7 @@ impl Cutter {
     /// The next piece; what cannot be read here either is passed over. Reads the disk.
     fn cut(&mut self) -> Option<Piece> {
         loop {
-            let range = self.wants.ranges().find(|r| r.end > self.at)?;
-            let index = range.start.max(self.at);
+            let index = self.wants.first_from(self.at)?;
             let Some(lying) = self.layout.batch_of(index) else {
                 // Not held: go on where the next batch starts.
                 self.at = self.layout.next_start(index).unwrap_or(u64::MAX);

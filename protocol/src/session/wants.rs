@@ -52,6 +52,14 @@ impl Wants {
         self.ranges.range(..=index).next_back().is_some_and(|(_, end)| *end > index)
     }
 
+    /// The first record at or after `index` that is wanted.
+    pub fn first_from(&self, index: u64) -> Option<u64> {
+        if self.contains(index) {
+            return Some(index);
+        }
+        self.ranges.range(index..).next().map(|(start, _)| *start)
+    }
+
     /// Whether any record of the range is wanted.
     pub fn touches(&self, range: &Range<u64>) -> bool {
         self.ranges.range(..range.end).next_back().is_some_and(|(_, end)| *end > range.start)
@@ -155,6 +163,7 @@ mod tests {
             let left: BTreeSet<_> = wa.without(&wb).ranges().flatten().collect();
             prop_assert_eq!(left, sa.difference(&sb).copied().collect::<BTreeSet<_>>());
             prop_assert_eq!(wa.contains(from), sa.contains(&from));
+            prop_assert_eq!(wa.first_from(from), sa.range(from..).next().copied());
             prop_assert_eq!(wa.touches(&(from..from + len)), (from..from + len).any(|i| sa.contains(&i)));
         }
     }
