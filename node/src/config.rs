@@ -53,6 +53,10 @@ pub struct NodeSection {
     pub charter: PathBuf,
     /// Public key of the authority that signs charters.
     pub authority: String,
+    /// No link to the parent: `tally bundle` files are carried instead. Then nobody can be asked at a start whether this
+    /// disk is an old copy: never start such a node from one.
+    #[serde(default)]
+    pub offline: bool,
 }
 
 /// `[listen]`

@@ -10,11 +10,13 @@
 //! * [`batch`]: the unit of signing, transport and storage.
 //! * [`log`]: what a node knows of a log that it holds.
 //! * [`session`]: push, receive, descend, reconcile, and the gate before signing, as state machines; want-lists.
+//! * [`bundle`]: what a link would carry, as a file.
 //! * [`blocks`]: a damaged copy mended by the blocks that differ.
 //! * [`wire`], [`codec`]: the messages between neighbours.
 
 pub mod batch;
 pub mod blocks;
+pub mod bundle;
 pub mod canonical;
 pub mod checkpoint;
 pub mod codec;

@@ -2,12 +2,14 @@
 //! places right. The decisions are `protocol::session::reconcile`; here are the disk, the core and the links.
 //!
 //! ```text
-//! ask.rs      this node compares      ─┐                    ┌─ survey.rs   what does the own disk lack?
-//! answer.rs   a neighbour compares    ─┴─ pieces.rs (batches in and out, proved) ─ mend.rs (damaged places)
+//! ask.rs      this node compares      ─┐  survey.rs (what does the own disk lack?)
+//! answer.rs   a neighbour compares     ├─ pieces.rs (batches in and out, proved) ─ mend.rs (damaged places)
+//! bundle.rs   a file is carried       ─┘
 //! ```
 
 mod answer;
 mod ask;
+mod bundle;
 mod mend;
 mod pieces;
 mod survey;
@@ -15,6 +17,7 @@ mod trees;
 
 pub use answer::serve;
 pub use ask::{Found, Order, Reconciled};
+pub use bundle::{Bundle, Import, ImportError, Imported, Since};
 pub use survey::{Pace, Progress};
 
 use crate::{

@@ -11,7 +11,7 @@ use tally_protocol::{
     blocks,
     hash::Hash,
     ids::{Division, LogId},
-    log::Place,
+    log::{HeldLog, Place},
     merkle::Tree,
     session::{
         Wants,
@@ -80,6 +80,7 @@ impl Cutter {
 }
 
 /// Takes pieces from a neighbour: proves each against the signed tree, and puts it back.
+#[derive(Debug)]
 pub(super) struct Putter<'g> {
     ground: &'g Ground,
     /// Nothing outside of this division is taken.
@@ -125,11 +126,16 @@ impl<'g> Putter<'g> {
         if !charter.charter().is_within(log.division, self.within) {
             return Ok(Err(format!("{log} is not a log of {} or below it", self.within)));
         }
-        let start = match Batch::decode(&bytes) {
-            Ok(batch) if batch.log == log => batch.start,
+        let (start, end) = match Batch::decode(&bytes) {
+            Ok(batch) if batch.log == log => (batch.start, batch.end),
             Ok(batch) => return Ok(Err(format!("a batch of {} came as one of {log}", batch.log))),
             Err(e) => return Ok(Err(e.to_string())),
         };
+        // What is here already, by a push that was faster or an earlier bundle, is no fault and no news.
+        let wanted = move |l: &HeldLog| l.misses(start, end) || end > l.size();
+        if !self.ground.mailbox.ask(move |r, _| r.logs().get(&log).is_none_or(wanted)).await? {
+            return Ok(Ok(()));
+        }
         let before = match self.edges.remove(&log).filter(|t| t.size() == start) {
             Some(tree) => tree,
             None => match self.edge(log, start).await? {

@@ -7,6 +7,7 @@ macro_rules! outln {
         let _ = writeln!(std::io::stdout(), $($text)*);
     }};
 }
+mod bundle;
 mod charter;
 mod client;
 mod demo;
@@ -62,6 +63,9 @@ enum Command {
     Reconcile(reconcile::ReconcileArgs),
     /// Pull this node's history back from its parent, after its disk was lost.
     Restore(restore::RestoreArgs),
+    /// Carry records and receipts as files, where there is no network between two nodes.
+    #[command(subcommand)]
+    Bundle(bundle::BundleCommand),
     /// Long work of the node: list, watch, pause, resume, cancel.
     #[command(subcommand)]
     Task(task::TaskCommand),
@@ -195,6 +199,7 @@ pub fn main() -> ExitCode {
         Command::Evidence(command) => evidence::run(command),
         Command::Reconcile(args) => block_on(reconcile::run(args)),
         Command::Restore(args) => block_on(restore::run(args)),
+        Command::Bundle(command) => block_on(bundle::run(command)),
         Command::Task(command) => block_on(task::run(command)),
         Command::Keygen(args) => keygen::run(&args),
         Command::Charter(command) => charter::run(command),

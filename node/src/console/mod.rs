@@ -1,6 +1,7 @@
 //! The HTTP API: on the admin socket for this machine's operator, and over TCP for departments' programs.
 
 mod auth;
+mod bundle;
 mod evidence;
 mod export;
 mod metrics;
@@ -16,7 +17,7 @@ pub use socket::{bind, connect};
 pub use tasks::{NewTask, Steer};
 
 use crate::{
-    agree::Noticed,
+    agree::{Ground, Noticed},
     config::Token,
     index::{Engine, Progress},
     intake::Intake,
@@ -80,6 +81,8 @@ pub struct App {
     pub full: Arc<AtomicBool>,
     /// Damaged places that are known.
     pub noticed: Noticed,
+    /// What bundles are taken in by.
+    pub ground: Ground,
     /// Long work.
     pub tasks: Tasks,
     /// The own log.
@@ -134,6 +137,7 @@ pub fn admin(app: App) -> Router {
         .route("/v1/charter", post(load_charter).layer(DefaultBodyLimit::max(CHARTER_BYTES_MAX)))
         .route("/v1/evidence", get(evidence::evidence))
         .route("/v1/receipts", post(evidence::receipts).layer(DefaultBodyLimit::max(evidence::IDS_BYTES_MAX)))
+        .route("/v1/bundle", get(bundle::export).post(bundle::import).layer(DefaultBodyLimit::disable()))
         .route("/v1/tasks", get(tasks::list).post(tasks::add))
         .route("/v1/tasks/{id}", get(tasks::show).post(tasks::steer))
         .route("/v1/records", post(records::post).layer(DefaultBodyLimit::disable()));

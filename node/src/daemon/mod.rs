@@ -203,6 +203,7 @@ async fn serve(
         durable,
         full,
         noticed: ground.noticed.clone(),
+        ground: ground.clone(),
         tasks: list.clone(),
         own,
         tokens: Arc::new(config.token.clone()),
@@ -219,7 +220,9 @@ async fn serve(
     });
     surfaces(config, app, &stopping, &mut tasks).await?;
     tasks.spawn(listen(endpoint.clone(), context.clone()));
-    tasks.spawn(dial(Dial { endpoint: endpoint.clone(), me: own.division, context }));
+    if !config.node.offline {
+        tasks.spawn(dial(Dial { endpoint: endpoint.clone(), me: own.division, context }));
+    }
     tasks.spawn(tick(mailbox.clone()));
     tasks.spawn(agree::serve(ground, incoming));
     tasks.spawn(task::work(workshop, list, config.schedule.clone(), stopping.clone()));

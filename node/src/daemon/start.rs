@@ -65,6 +65,9 @@ pub(super) fn admitted(config: &Config, replica: &mut Replica) -> Result<Arc<Nod
     let keys = Arc::new(keys);
     if own != replica.own() {
         replica.adopt(keys.clone());
+        if config.node.offline {
+            replica.work_offline(true);
+        }
     }
     Ok(keys)
 }
@@ -104,6 +107,9 @@ pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedChart
     replica.all_read()?;
     let beyond = close_epochs(&mut replica, &Reader::new(config.journal()));
     replica.recovered();
+    if config.node.offline {
+        replica.work_offline(found.damage.is_empty() && found.cut_bytes == 0);
+    }
     if replica.unproved() > 0 {
         tracing::error!(
             event = "journal.unproved",

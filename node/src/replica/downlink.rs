@@ -146,7 +146,7 @@ impl Replica {
         Ok(())
     }
 
-    fn child_frontier(&mut self, peer: Division, heads: &[Head], out: &mut Vec<Output>) {
+    pub(super) fn child_frontier(&mut self, peer: Division, heads: &[Head], out: &mut Vec<Output>) {
         for head in heads {
             if !self.charter().is_within(head.log.division, peer) {
                 continue;

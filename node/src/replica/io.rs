@@ -4,7 +4,7 @@ use tally_protocol::{
     ids::{Division, LogId},
     log::Place,
     record::Record,
-    wire::{Control, Refusal},
+    wire::{Control, Head, Refusal},
 };
 use tally_topology::admit::AdmittedBatch;
 
@@ -113,6 +113,24 @@ pub enum Input {
     },
     /// Frames without records may have been lost: write what they said again.
     Resave,
+    /// A receipt that came in a bundle.
+    CarriedReceipt {
+        /// Which log.
+        log: LogId,
+        /// Records covered.
+        size: u64,
+        /// Who signed.
+        holder: LogId,
+        /// The cosignature line.
+        line: String,
+    },
+    /// A neighbour's head that came in a bundle.
+    CarriedHead {
+        /// Whose.
+        from: Division,
+        /// The head.
+        head: Head,
+    },
     /// The operator loads a charter.
     Charter {
         /// Comes back in [`Output::CharterLoaded`].

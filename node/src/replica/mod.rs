@@ -3,6 +3,7 @@
 //! No clock, no socket, no disk, no thread: [`Replica::handle`] takes what happened and returns what is to be done.
 //! The daemon and the simulation drive the same code. What must not be here: tokio, std::fs, std::net, std::time.
 
+mod carried;
 mod charter;
 mod conflict;
 mod downlink;
@@ -69,6 +70,8 @@ pub struct Replica {
     last_sealed: u64,
     /// Frames of the journal that were passed over at the start because no signature proves them.
     unproved: u64,
+    /// No link to the parent: bundles are carried.
+    offline: bool,
     /// Frames of logs that no charter read so far knows.
     unknown: Vec<Recovered>,
     software: String,
@@ -96,6 +99,7 @@ impl Replica {
             last_heartbeat_ms: 0,
             last_sealed: 0,
             unproved: 0,
+            offline: false,
             unknown: Vec::new(),
             software,
         }
@@ -199,6 +203,10 @@ impl Replica {
             Input::PutBack { ticket, batch } => self.put_back(ticket, batch, out),
             Input::Surveyed { log, missing, from, until } => self.surveyed(log, &missing, from, until),
             Input::Resave => self.resave(out),
+            Input::CarriedReceipt { log, size, holder, line } => {
+                self.take_receipt(now_ms, log, size, holder, &line, out);
+            }
+            Input::CarriedHead { from, head } => self.carried_head(from, &head, out),
             Input::Charter { ticket, note } => self.load_charter(ticket, note, out),
             Input::Tick => self.tick(now_ms, out),
         }

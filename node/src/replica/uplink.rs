@@ -348,7 +348,15 @@ impl Replica {
     }
 
     /// A receipt counts when an ancestor's mirror key signed exactly the checkpoint that is held here.
-    fn take_receipt(&mut self, now_ms: u64, id: LogId, size: u64, holder: LogId, line: &str, out: &mut Vec<Output>) {
+    pub(super) fn take_receipt(
+        &mut self,
+        now_ms: u64,
+        id: LogId,
+        size: u64,
+        holder: LogId,
+        line: &str,
+        out: &mut Vec<Output>,
+    ) {
         if line.len() > NOTE_BYTES_MAX {
             return;
         }
@@ -367,7 +375,7 @@ impl Replica {
         let text = Checkpoint { origin, size, root }.text();
         let parsed = line.strip_suffix('\n').map(NoteSignature::parse);
         let Some(Ok(Ok(time))) = parsed.map(|p| p.map(|s| s.verify(&key, &text))) else { return };
-        if Some(holder.division) == self.parent.link.as_ref().map(|l| l.peer) {
+        if Some(holder.division) == self.charter().parent(self.me()) {
             self.parent.last_ack_ms = Some(now_ms);
             self.parent.rejected.remove(&id);
             self.parent.damaged.remove(&id);

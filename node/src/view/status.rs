@@ -419,13 +419,25 @@ fn actions(r: &Replica, now_ms: u64, around: &Around, status: &Status) -> Vec<Ac
     }
     if let Some(why) = r.closed() {
         let next = match r.gate() {
+            Gate::Asking if r.is_offline() => "import a bundle from the parent: it tells how far this log had got",
             Gate::Asking => "wait for the link to the parent (see below)",
             Gate::Fetching(_) => "wait; this ends by itself",
             _ => "the province has to admit a new epoch for this division",
         };
         add("not_signing", "no records are taken in".into(), why.to_string(), next);
     }
-    if let Some(p) = &status.parent
+    if let Some(p) = status.parent.as_ref().filter(|_| r.is_offline()) {
+        if p.unacked_records > 0 {
+            let what = format!("{} records have no receipt of {} yet", p.unacked_records, p.division);
+            let why = "this node has no link to its parent (node.offline): bundles are carried".to_owned();
+            add(
+                "bundle_due",
+                what,
+                why,
+                "tally bundle export --to PARENT; import there; import the bundle that comes back",
+            );
+        }
+    } else if let Some(p) = &status.parent
         && p.state != PeerState::Live
     {
         let why = match (&r.parent().refused, &r.parent().trouble) {

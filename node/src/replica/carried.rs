@@ -1,0 +1,59 @@
+//! Working without a link to the parent: what came in a bundle, and signing without being able to ask.
+
+use super::{Event, Output, Replica};
+use tally_protocol::{
+    checkpoint::Checkpoint,
+    ids::Division,
+    log::{HeldLog, Standing},
+    session::Gate,
+    wire::Head,
+};
+
+impl Replica {
+    /// There is no link to the parent, by the operator's word. Whether this disk is an old copy can then not be asked at a
+    /// start; the operator answers for that. If the journal was not `sound`, the gate stays closed until a bundle from
+    /// the parent tells how far the log had got.
+    pub fn work_offline(&mut self, sound: bool) {
+        self.offline = true;
+        if sound && self.gate == Gate::Asking {
+            self.gate = Gate::Open;
+        }
+    }
+
+    /// Whether bundles are carried instead of a link.
+    pub fn is_offline(&self) -> bool {
+        self.offline
+    }
+
+    pub(super) fn carried_head(&mut self, from: Division, head: &Head, out: &mut Vec<Output>) {
+        if self.charter().parent(self.me()) != Some(from) {
+            if self.charter().parent(from) == Some(self.me()) {
+                self.child_frontier(from, std::slice::from_ref(head), out);
+            }
+            return;
+        }
+        if !self.charter().is_within(head.log.division, self.me()) {
+            return;
+        }
+        let empty = HeldLog::default();
+        let log = self.logs.get(&head.log).unwrap_or(&empty);
+        let (standing, held) = (log.compare(head.size, &head.root), log.size());
+        if standing == Standing::Conflict {
+            self.found_conflict(head, out);
+        }
+        if head.log != self.own() {
+            return;
+        }
+        // Only our own signature makes the parent's head a fact about our past.
+        let key = self.charter().epoch(head.log).map(|e| e.log.clone());
+        let opened = key.and_then(|k| Checkpoint::open(&head.note, &k).ok());
+        if opened.is_none_or(|c| (c.size, c.root) != (head.size, head.root)) {
+            return;
+        }
+        self.parent.own_head = Some((head.size, head.root));
+        self.gate.parent_stands(head.size, standing);
+        if standing == Standing::TheyAreAhead {
+            out.push(Output::Note(Event::OldCopy { here: held, there: head.size }));
+        }
+    }
+}
