@@ -154,8 +154,8 @@ fn evidence_is_checked_with_nothing_but_a_key() {
         (COUNTY, 0, &[COUNTY, CITY, PROVINCE][..]),
         (COUNTY, 400, &[COUNTY, CITY, PROVINCE]),
         (CITY, 699, &[COUNTY, CITY, PROVINCE]),
-        // Receipts come down, not up: the province knows its own.
-        (PROVINCE, 401, &[COUNTY, PROVINCE]),
+        // Receipts go both ways: who stands above can prove it as well.
+        (PROVINCE, 401, &[COUNTY, CITY, PROVINCE]),
     ] {
         let (file, id) = (federation.at("export.evidence"), &ids[index]);
         wait_for("evidence of all levels", seconds(30), || {
@@ -229,8 +229,10 @@ fn receipts_tell_what_is_held_and_what_is_not() {
     let text = federation.ask(COUNTY, &["receipt", &file]);
     assert!(text.code == 3 && text.out.ends_with("read 1503 = held 1501 + not held here 2\n"), "{}", text.err);
     assert_eq!(text.out.matches("NOT HELD HERE").count(), 1);
-    let (code, answer) = receipts(&federation, PROVINCE, &["--record", &ids[7]]);
-    assert_eq!((code, holders(&answer["records"][0])), (0, vec![COUNTY, PROVINCE]));
+    wait_for("the city's receipt at the province", seconds(30), || {
+        let (code, answer) = receipts(&federation, PROVINCE, &["--record", &ids[7]]);
+        (code == 0 && holders(&answer["records"][0]) == [COUNTY, CITY, PROVINCE]).then_some(())
+    });
     assert_eq!(receipts(&federation, PROVINCE, &["--record", &"0".repeat(64)]).0, 3);
     let empty = federation.at("empty.ndjson");
     fs::write(&empty, "\n").unwrap();

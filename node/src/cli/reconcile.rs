@@ -88,6 +88,9 @@ fn print(r: &ReconcileResult) {
             r.mended_places
         );
     }
+    if r.index_rebuilt {
+        outln!("the index did not hold what the journal holds; it is being built anew");
+    }
     for s in &r.skipped {
         outln!("  {} was not compared: {}", s.division, s.why);
     }

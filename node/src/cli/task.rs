@@ -1,6 +1,6 @@
 //! `tally task`, and how other commands attach to a task of the node.
 
-use super::{Client, ConfigFile, Exit, Failure};
+use super::{Client, ClientError, ConfigFile, Exit, Failure};
 use crate::{
     console::{NewTask, Steer},
     task::{Kind, State, Task},
@@ -9,8 +9,11 @@ use crate::{
 use clap::{Args, Subcommand};
 use std::{
     io::{IsTerminal as _, Write as _},
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+/// A node that does not answer is waited for so long.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TaskCommand {
@@ -179,8 +182,18 @@ pub(super) async fn follow(client: &Client, id: &str) -> Result<Task, Failure> {
     let terminal = std::io::stderr().is_terminal();
     let watch = async {
         let mut shown = String::new();
+        let mut heard = Instant::now();
         loop {
-            let answer = client.get(&format!("{}?wait=1", path(id))).await?;
+            let answer = match client.get(&format!("{}?wait=1", path(id))).await {
+                Ok(answer) => answer,
+                // A node that starts again goes on with its tasks.
+                Err(ClientError::Unreachable { .. } | ClientError::Broken(_)) if heard.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+                Err(e) => return Err(e.into()),
+            };
+            heard = Instant::now();
             let task: Task = serde_json::from_slice(&answer).map_err(Failure::failed)?;
             if terminal {
                 let now = format!("{id}  {}", progress(&task));

@@ -1,7 +1,10 @@
 //! `tally verify`.
 
 use super::{ConfigFile, Exit, Failure, task};
-use crate::{task::Kind, verify::Report};
+use crate::{
+    task::Kind,
+    verify::{IndexState, Report},
+};
 use clap::Args;
 use tally_protocol::ids::LogId;
 
@@ -43,7 +46,7 @@ pub(super) async fn run(args: VerifyArgs) -> Result<Exit, Failure> {
 }
 
 fn print(report: &Report) {
-    let Report { frames, records, bytes, damaged } = report;
+    let Report { frames, records, bytes, damaged, index } = report;
     outln!("{frames} frames and {records} records hold, {bytes} bytes read, {} damaged places", damaged.len());
     for d in damaged {
         let records = match (&d.log, d.from, d.to) {
@@ -51,6 +54,14 @@ fn print(report: &Report) {
             _ => "no record is lost by it".to_owned(),
         };
         outln!("  segment {:08} at {}  {}  {records}", d.segment, d.offset, d.kind.name());
+    }
+    match index {
+        Some(IndexState::Differs) => {
+            outln!("the index does not hold what the journal holds; no record is lost by that");
+            outln!("next: tally task rebuild-index --config ...");
+        }
+        Some(IndexState::Behind) => outln!("the index is being built; it was not looked at"),
+        Some(IndexState::Ok) | None => {}
     }
     if !damaged.is_empty() {
         outln!(

@@ -1,7 +1,10 @@
 //! `GET /metrics`: Prometheus text, computed from the status snapshot when it is asked for.
 
 use super::{App, problem::Problem};
-use crate::view::status::{LogState, PeerState, Status};
+use crate::{
+    task::Tasks,
+    view::status::{LogState, PeerState, Status},
+};
 use axum::{
     extract::State,
     http::header,
@@ -57,12 +60,34 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     gauge(&mut registry, "signing", "1 while the own log is signed", i64::from(status.signing == "open"));
     gauge(&mut registry, "actions", "Things that need attention; should be 0", clamp(status.actions.len() as u64));
     gauge(&mut registry, "charter_version", "Version of the charter in force", clamp(status.charter_version));
+    gauge(
+        &mut registry,
+        "journal_damaged_places",
+        "Damaged places that are known; should be 0",
+        clamp(app.noticed.count() as u64),
+    );
+    tasks(&mut registry, &app.tasks);
     logs(&mut registry, &status);
     peers(&mut registry, &status);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|_| Problem::stopping())?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// A time that is not known has no series, which is not the same as 0.
+fn tasks(registry: &mut Registry, tasks: &Tasks) {
+    let open = tasks.all().iter().filter(|t| !t.state.is_over()).count();
+    gauge(registry, "tasks_open", "Tasks that are queued, running or paused", clamp(open as u64));
+    let (_, verified, reconciled) = tasks.last();
+    for (name, help, last) in [
+        ("verify_last_done", "When everything was last verified, POSIX seconds", verified),
+        ("reconcile_last_done", "When there was last a comparison with a neighbour, POSIX seconds", reconciled),
+    ] {
+        if let Some(ms) = last {
+            gauge(registry, name, help, clamp(ms / 1_000));
+        }
+    }
 }
 
 fn logs(registry: &mut Registry, status: &Status) {
@@ -95,6 +120,9 @@ fn peers(registry: &mut Registry, status: &Status) {
     if let Some(p) = &status.parent {
         let label = Peer { peer: p.division.to_string() };
         up.get_or_create(&label).set(i64::from(p.state == PeerState::Live));
+        if let Some(a) = p.agrees {
+            agrees.get_or_create(&label).set(i64::from(a));
+        }
         if let Some(ms) = p.clock_skew_ms {
             skew.get_or_create(&label).set(ms / 1_000);
         }
@@ -102,6 +130,6 @@ fn peers(registry: &mut Registry, status: &Status) {
     }
     registry.register("peer_up", "1 while the neighbour is linked and heard", up);
     registry.register("peer_behind_records", "Records that a child holds and this node does not", behind);
-    registry.register("peer_agrees", "1 if the child's digest was ours at its last heartbeat", agrees);
+    registry.register("peer_agrees", "1 if the neighbour's digest was ours at its last heartbeat", agrees);
     registry.register_with_unit("clock_skew", "The neighbour's clock minus ours", Unit::Seconds, skew);
 }

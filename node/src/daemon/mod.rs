@@ -188,7 +188,12 @@ async fn serve(
         heavy: Arc::new(Semaphore::new(1)),
     };
     let rebuild_index = Arc::new(Notify::new());
-    let workshop = Workshop { ground: ground.clone(), rebuild_index: rebuild_index.clone() };
+    let workshop = Workshop {
+        ground: ground.clone(),
+        engine: engine.clone(),
+        progress: progress.clone(),
+        rebuild_index: rebuild_index.clone(),
+    };
     let list = Tasks::open(config.data().join("tasks.json"));
     let endpoint = endpoint(config.listen.quic, &context)?;
     let app = App {

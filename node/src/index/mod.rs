@@ -1,6 +1,7 @@
 //! The index: where a record lies, versions by business key, counts. Derived from the journal and never its master:
 //! it can be deleted at any time (I8), and nothing on the replication path asks it.
 
+pub mod audit;
 mod engine;
 mod entry;
 mod filter;

@@ -64,6 +64,11 @@ impl Replica {
             }
             Control::Fetch { log, from } => self.fetch(link, peer, log, from, out),
             Control::Conflict { log, notes, reason } => self.told_of_conflict(peer, log, notes, &reason, out),
+            Control::Receipt { log, size, holder, line } => {
+                if self.charter().is_within(holder.division, peer) {
+                    self.take_receipt(now_ms, log, size, holder, &line, out);
+                }
+            }
             _ => self.close(now_ms, link, Refusal::Protocol, "a message that only a parent sends".into(), out),
         }
     }

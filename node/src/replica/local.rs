@@ -58,6 +58,7 @@ impl Replica {
         let line = note::cosign_line(&text, time, &self.keys.mirror);
         log.receipt(me.division, tally_protocol::log::Receipt { size, time, epoch: me.epoch, line: line.clone() });
         out.push(Output::Append(Append::Receipt { log: id, holder: me, size, time, line: line.clone() }));
+        self.send_receipt_up(id, me, size, line.clone(), out);
         self.send_receipt_down(id, me, size, line, out);
     }
 }

@@ -28,6 +28,8 @@ pub struct Parent {
     pub rejected: BTreeMap<LogId, Rejected>,
     /// Logs of which the parent holds less than it had confirmed, and how much it holds.
     pub set_back: BTreeMap<LogId, u64>,
+    /// Whether its copy of this division is the same, by its heartbeats.
+    pub agreement: Agreement,
     /// The parent's latest head of this node's own log.
     pub own_head: Option<(u64, Hash)>,
     /// How much the parent holds of each log of this node's division, also of earlier epochs.
@@ -72,8 +74,6 @@ pub struct ParentLink {
     pub pushes: BTreeMap<LogId, Push>,
     /// Logs of which the parent holds more than is held here: nothing to push.
     pub ahead: BTreeMap<LogId, u64>,
-    /// The parent's digest of this node's division.
-    pub digest: Option<Hash>,
 }
 
 /// A child that has called since the start.

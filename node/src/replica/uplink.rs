@@ -40,7 +40,6 @@ impl Replica {
             frontier_known: false,
             ahead: BTreeMap::new(),
             pushes: BTreeMap::new(),
-            digest: None,
         });
         let hello = Hello {
             version_min: VERSION_MIN,
@@ -73,6 +72,7 @@ impl Replica {
                 self.parent.busy_until_ms = None;
                 out.push(Output::Note(Event::Up { peer }));
                 self.send_frontier(link, self.me(), out);
+                self.send_receipts_up(out);
             }
             Control::Busy { retry_after_ms } => {
                 self.parent.busy_until_ms = Some(now_ms.saturating_add(retry_after_ms));
@@ -88,7 +88,8 @@ impl Replica {
             Control::Frontier { heads, last } => self.parent_frontier(now_ms, link, heads, last, out),
             Control::Heartbeat(beat) => {
                 up.skew_ms = skew(beat.clock_ms, now_ms);
-                up.digest = beat.digest;
+                let same = self.digest(self.me()) == beat.digest;
+                self.parent.agreement.compared(same, now_ms);
             }
             Control::Receipt { log, size, holder, line } => {
                 self.take_receipt(now_ms, log, size, holder, &line, out);
@@ -337,6 +338,25 @@ impl Replica {
         }
     }
 
+    /// What nodes of this branch have cosigned, for whoever proves a record above.
+    fn send_receipts_up(&self, out: &mut Vec<Output>) {
+        for (id, log) in &self.logs {
+            for (division, r) in &log.receipts {
+                if self.charter().is_within(*division, self.me()) {
+                    let holder = LogId { division: *division, epoch: r.epoch };
+                    self.send_receipt_up(*id, holder, r.size, r.line.clone(), out);
+                }
+            }
+        }
+    }
+
+    /// Sends a receipt of this branch to the parent, if it understands that.
+    pub(super) fn send_receipt_up(&self, log: LogId, holder: LogId, size: u64, line: String, out: &mut Vec<Output>) {
+        if let Some(up) = self.parent.link.as_ref().filter(|l| l.welcomed && l.version >= 2) {
+            out.push(Output::Send { link: up.id, message: Control::Receipt { log, size, holder, line } });
+        }
+    }
+
     /// Receipts that came before their records.
     pub(super) fn take_early_receipts(&mut self, now_ms: u64, out: &mut Vec<Output>) {
         let logs = &self.logs;
@@ -347,7 +367,7 @@ impl Replica {
         }
     }
 
-    /// A receipt counts when an ancestor's mirror key signed exactly the checkpoint that is held here.
+    /// A receipt counts when the mirror key of a node on the log's path signed exactly the checkpoint that is held here.
     pub(super) fn take_receipt(
         &mut self,
         now_ms: u64,
@@ -361,8 +381,11 @@ impl Replica {
             return;
         }
         let charter = self.charter.charter();
-        let above = holder.division != self.me() && charter.is_within(self.me(), holder.division);
-        let Some(key) = charter.epoch(holder).map(|e| e.mirror.clone()).filter(|_| above) else { return };
+        // Ancestors hold what is here; so do nodes on the way from the log's origin to here.
+        let above = charter.is_within(self.me(), holder.division);
+        let between = charter.is_within(holder.division, self.me()) && charter.is_within(id.division, holder.division);
+        let counts = holder.division != self.me() && (above || between);
+        let Some(key) = charter.epoch(holder).map(|e| e.mirror.clone()).filter(|_| counts) else { return };
         let origin = charter.federation().origin(id);
         let ours = charter.is_within(id.division, self.me()) && charter.epoch(id).is_some();
         // Not known here yet: after this disk was set back, the receipt comes before the records.
@@ -391,7 +414,11 @@ impl Replica {
         if self.logs.get_mut(&id).is_some_and(|log| log.receipt(holder.division, receipt)) {
             let line = line.to_owned();
             out.push(Output::Append(Append::Receipt { log: id, holder, size, time, line: line.clone() }));
-            self.send_receipt_down(id, holder, size, line, out);
+            if above {
+                self.send_receipt_down(id, holder, size, line, out);
+            } else {
+                self.send_receipt_up(id, holder, size, line, out);
+            }
         }
     }
 }

@@ -3,12 +3,13 @@
 use super::{Control, Kind, Tasks, With, Workshop};
 use crate::{
     agree::{AgreeError, Order, Pace, Reconciled},
-    verify::{Report, Stopped, VerifyError},
+    verify::{IndexState, Report, Stopped, VerifyError},
 };
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tally_protocol::{
     ids::{Division, LogId},
+    log::HeldLog,
     session::{Gate, reconcile::Holding},
 };
 
@@ -49,6 +50,8 @@ pub struct ReconcileResult {
     pub rounds: u64,
     /// Whether this was a dry run: what is missing was named and not moved.
     pub dry_run: bool,
+    /// The index was not that of the journal, and is built anew.
+    pub index_rebuilt: bool,
     /// Neighbours that could not be compared with, and why.
     pub skipped: Vec<Skipped>,
     /// Why something could not be mended, the last of it.
@@ -91,7 +94,7 @@ pub(super) async fn run(workshop: &Workshop, tasks: &Tasks, id: String, kind: Ki
             Kind::Verify { log } => verify(workshop, log, &control).await,
             Kind::Reconcile { with, log, repair, quick } => {
                 let why = format!("task {id}{}{reason}", if reason.is_empty() { "" } else { ": " });
-                reconcile(workshop, with, log, repair, !quick, &why, &control).await
+                reconcile(workshop, with, log, repair, !quick, &why, (tasks, &control)).await
             }
             Kind::Restore => restore(workshop, &control).await,
             Kind::Rebuild => {
@@ -147,9 +150,42 @@ async fn verify(workshop: &Workshop, log: Option<LogId>, control: &Arc<Control>)
     let ground = &workshop.ground;
     let _one = ground.heavy.acquire().await.map_err(|e| failed(&e))?;
     let survey = ground.survey(log, control.watermark(), pace_of(control)).await.map_err(|e| failed(&e))?;
-    let report: Report = survey.report;
-    let exit = if report.damaged.is_empty() { IN_ORDER } else { DIFFERENCES };
+    let mut report: Report = survey.report;
+    report.index = match log {
+        None => Some(index(workshop).await?),
+        Some(_) => None,
+    };
+    let exit = match report.index {
+        _ if !report.damaged.is_empty() => DIFFERENCES,
+        Some(IndexState::Differs) => LOOK,
+        _ => IN_ORDER,
+    };
     Ok(Outcome { result: serde_json::to_value(&report).map_err(|e| failed(&e))?, exit })
+}
+
+/// Counts the index against the journal. Records that cannot be read may or may not have been indexed before.
+async fn index(workshop: &Workshop) -> Result<IndexState, String> {
+    let sizes = || async {
+        let held = workshop.ground.mailbox.ask(|r, _| {
+            let lacking = |l: &HeldLog| l.missing().iter().map(|(from, to)| to - from).sum::<u64>();
+            r.logs().iter().map(|(id, l)| (*id, (l.size(), lacking(l)))).collect::<BTreeMap<_, _>>()
+        });
+        held.await.map_err(|e| failed(&e))
+    };
+    let until = *workshop.ground.durable.borrow();
+    let before = sizes().await?;
+    if workshop.progress.borrow().cursor < until {
+        return Ok(IndexState::Behind);
+    }
+    let engine = workshop.engine.clone();
+    let counts = tokio::task::spawn_blocking(move || crate::index::audit::count(&*engine));
+    let Ok(Ok(counts)) = counts.await else { return Ok(IndexState::Differs) };
+    let after = sizes().await?;
+    let of = |log: &LogId| counts.get(log).copied().unwrap_or(0);
+    let least = |log: &LogId| before.get(log).map_or(0, |(size, lacking)| size - lacking);
+    let holds = |(log, (size, _)): (&LogId, &(u64, u64))| of(log) <= *size && of(log) >= least(log);
+    let known = counts.keys().all(|log| after.contains_key(log));
+    Ok(if known && after.iter().all(holds) { IndexState::Ok } else { IndexState::Differs })
 }
 
 /// The neighbours meant by `with`, in the order of asking: the parent first, because it has seen most.
@@ -174,7 +210,7 @@ async fn reconcile(
     repair: bool,
     deep: bool,
     why: &str,
-    control: &Arc<Control>,
+    (tasks, control): (&Tasks, &Arc<Control>),
 ) -> Result<Outcome, String> {
     let peers = neighbours(workshop, with).await?;
     let mut all = ReconcileResult { with: with.to_string(), agree: true, dry_run: !repair, ..Default::default() };
@@ -205,6 +241,10 @@ async fn reconcile(
         }
     }
     control.tell(|p| (p.done, p.waiting_for) = (peers.len() as u64, None));
+    // If the index is what is wrong, it is built anew; the data is not touched for it.
+    if repair && deep && index(workshop).await? == IndexState::Differs {
+        all.index_rebuilt = tasks.add(Kind::Rebuild, "the index differs from the journal".into(), false, 0).is_ok();
+    }
     if with != With::All
         && let Some(skipped) = all.skipped.first()
     {

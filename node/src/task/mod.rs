@@ -13,7 +13,10 @@ pub use control::Control;
 pub use jobs::{DifferenceOut, Outcome, ReconcileResult, Skipped};
 pub use list::{Kind, State, Task, TaskError, TaskProgress, Tasks, With};
 
-use crate::agree::Ground;
+use crate::{
+    agree::Ground,
+    index::{Engine, Progress},
+};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -22,6 +25,10 @@ use tokio::sync::watch;
 pub struct Workshop {
     /// Agreement.
     pub ground: Ground,
+    /// The index.
+    pub engine: Arc<dyn Engine>,
+    /// How far it is.
+    pub progress: watch::Receiver<Progress>,
     /// Told when the index has to be built anew; the node starts again without it.
     pub rebuild_index: Arc<tokio::sync::Notify>,
 }

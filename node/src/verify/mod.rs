@@ -8,7 +8,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub use report::{Damaged, Kind, Lack, Report, Survey};
+pub use report::{Damaged, IndexState, Kind, Lack, Report, Survey};
 
 use crate::journal::{Damage, DamageKind, Meta, Reader, Step, Walk};
 use coverage::Coverage;

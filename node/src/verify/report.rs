@@ -76,6 +76,21 @@ pub struct Report {
     pub bytes: u64,
     /// Places that do not hold.
     pub damaged: Vec<Damaged>,
+    /// Whether the index holds what the journal holds; null if only one log was verified.
+    #[serde(default)]
+    pub index: Option<IndexState>,
+}
+
+/// The index against the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IndexState {
+    /// As many entries of each log as it has records.
+    Ok,
+    /// It is being built: nothing can be said yet.
+    Behind,
+    /// It lost entries, or cannot be read: to be built anew, which touches no record.
+    Differs,
 }
 
 /// Records that are not to be had from this disk.

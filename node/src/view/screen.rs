@@ -48,6 +48,14 @@ fn table(out: &mut String, head: &[&str], numbers: &[usize], rows: &[Vec<String>
     rows.iter().for_each(|r| line(r.clone()));
 }
 
+fn agrees(agrees: Option<bool>, since: Option<&String>) -> String {
+    match (agrees, since) {
+        (Some(true), _) => "agrees".to_owned(),
+        (Some(false), Some(t)) => format!("differs since {t}"),
+        _ => "unknown".to_owned(),
+    }
+}
+
 /// The whole screen.
 pub fn render(s: &Status) -> String {
     let mut out = String::new();
@@ -73,6 +81,7 @@ pub fn render(s: &Status) -> String {
         let skew = p.clock_skew_ms.map_or("unknown".into(), |ms| format!("{ms} ms"));
         let (d, state, unacked) = (p.division, p.state.name(), count(Some(p.unacked_records)));
         let _ = writeln!(out, "PARENT   {d} {state}   last confirmation {ack}   unconfirmed {unacked}   clock {skew}");
+        let _ = writeln!(out, "         its copy {}", agrees(p.agrees, p.since.as_ref()));
     }
     out.push('\n');
     let rows: Vec<Vec<String>> = s
@@ -103,11 +112,7 @@ pub fn render(s: &Status) -> String {
             .children
             .iter()
             .map(|c| {
-                let agrees = match (c.agrees, &c.since) {
-                    (Some(true), _) => "agrees".to_owned(),
-                    (Some(false), Some(t)) => format!("differs since {t}"),
-                    _ => "unknown".to_owned(),
-                };
+                let agrees = agrees(c.agrees, c.since.as_ref());
                 let seen = c.last_seen.clone().unwrap_or("never".into());
                 vec![
                     c.division.to_string(),

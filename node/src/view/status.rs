@@ -152,6 +152,10 @@ pub struct ParentStatus {
     pub oldest_unacked: Option<String>,
     /// Its clock minus ours.
     pub clock_skew_ms: Option<i64>,
+    /// Whether its digest of this division was ours at its last heartbeat; null when unknown.
+    pub agrees: Option<bool>,
+    /// Since when.
+    pub since: Option<String>,
 }
 
 /// One child.
@@ -316,6 +320,7 @@ fn parent(r: &Replica, now_ms: u64) -> Option<ParentStatus> {
         _ if p.lost_ms.is_some() => PeerState::Lost,
         _ => PeerState::NeverSeen,
     };
+    let (agrees, since) = agreement(p.agreement);
     let (mut unacked, mut oldest) = (0, None::<u64>);
     for (id, log) in r.logs() {
         let from = confirmed(r, *id, log).unwrap_or(0);
@@ -330,6 +335,8 @@ fn parent(r: &Replica, now_ms: u64) -> Option<ParentStatus> {
         unacked_records: unacked,
         oldest_unacked: oldest.map(time),
         clock_skew_ms: p.link.as_ref().filter(|l| l.welcomed).map(|l| l.skew_ms),
+        agrees,
+        since,
     })
 }
 
@@ -344,11 +351,7 @@ fn child(r: &Replica, now_ms: u64, division: Division) -> ChildStatus {
         _ if c.seen_ms.is_some() => PeerState::Lost,
         _ => PeerState::NeverSeen,
     };
-    let (agrees, since) = match c.agreement {
-        Agreement::Unknown => (None, None),
-        Agreement::Agrees(t) => (Some(true), Some(t)),
-        Agreement::Differs(t) => (Some(false), Some(t)),
-    };
+    let (agrees, since) = agreement(c.agreement);
     ChildStatus {
         division,
         name,
@@ -356,7 +359,16 @@ fn child(r: &Replica, now_ms: u64, division: Division) -> ChildStatus {
         last_seen: c.seen_ms.map(|t| time(t / 1_000)),
         behind_records: c.records.map(|theirs| theirs.saturating_sub(r.records_of(division))),
         agrees,
-        since: since.map(|t| time(t / 1_000)),
+        since,
+    }
+}
+
+/// Whether, and since when; nothing before the first comparison.
+fn agreement(agreement: Agreement) -> (Option<bool>, Option<String>) {
+    match agreement {
+        Agreement::Unknown => (None, None),
+        Agreement::Agrees(t) => (Some(true), Some(time(t / 1_000))),
+        Agreement::Differs(t) => (Some(false), Some(time(t / 1_000))),
     }
 }
 
