@@ -187,6 +187,9 @@ impl Verifier<'_> {
                 }
             }
         }
+        if let Some((offset, bytes)) = walk.cut_off() {
+            self.nameless(Damage { segment, offset, bytes, kind: DamageKind::Truncated });
+        }
         Ok(())
     }
 
