@@ -66,7 +66,7 @@ impl Ground {
             // What a descriptor still shows of a deleted file is not on the disk.
             ground.reader.forget_files();
             let charter = ground.trust.charter();
-            let noticed = ground.noticed.all();
+            let noticed = ground.noticed.at_start();
             let total = before.bytes + bytes_to_read(ground.reader.dir(), before.segment, until);
             let charter = charter.charter();
             let wanted = Wanted { until, charter, held: &held, noticed: &noticed, only, before: &before };
