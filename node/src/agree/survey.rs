@@ -77,12 +77,13 @@ impl Ground {
             };
             verify::verify(&ground.reader, wanted, &mut told)
         });
-        let survey = survey.await.map_err(|_| AgreeError::Thread)??;
+        let mut survey = survey.await.map_err(|_| AgreeError::Thread)??;
         let from = Place { segment: 0, offset: 0 };
         for log in logs.into_iter().filter(|l| only.is_none_or(|o| o == *l)) {
             let lacks = survey.lacks.get(&log).map_or(&[][..], Vec::as_slice);
             let missing = lacks.iter().map(|l| (l.from, l.to)).collect();
-            self.mailbox.send(Mail::Core(Input::Surveyed { log, missing, from, until }, None)).await?;
+            let copies = survey.copies.remove(&log).unwrap_or_default();
+            self.mailbox.send(Mail::Core(Input::Surveyed { log, missing, copies, from, until }, None)).await?;
         }
         if only.is_none() {
             self.noticed.set(survey.places.clone());
