@@ -19,6 +19,7 @@ use tally_protocol::{
     },
     wire::Head,
 };
+use tokio::sync::oneshot;
 
 /// How far a reading of the disk is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,6 +60,10 @@ impl Ground {
     pub async fn survey(&self, only: Option<LogId>, before: Watermark, pace: Pace) -> Result<Survey, AgreeError> {
         // Sizes first: the journal holds at least as much by the time it is read.
         let held: Held = self.mailbox.ask(|r, _| r.logs().iter().map(|(id, l)| (*id, l.size())).collect()).await?;
+        // Receipts are not flushed for by themselves; what is damaged of them is to be seen too.
+        let (reply, flushed) = oneshot::channel();
+        self.mailbox.send(Mail::Flush(reply)).await?;
+        flushed.await.map_err(|_| crate::mail::Stopping)?;
         let until = *self.durable.borrow();
         let ground = self.clone();
         let logs: Vec<_> = held.keys().copied().collect();
