@@ -75,7 +75,14 @@ impl Replica {
         }
     }
 
-    pub(super) fn surveyed(&mut self, id: LogId, missing: &[(u64, u64)], copies: &[WholeCopy], from: Place, until: Place) {
+    pub(super) fn surveyed(
+        &mut self,
+        id: LogId,
+        missing: &[(u64, u64)],
+        copies: &[WholeCopy],
+        from: Place,
+        until: Place,
+    ) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         log.surveyed(missing, copies, from, until);
         if log.is_whole() {

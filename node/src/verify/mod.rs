@@ -14,7 +14,14 @@ use crate::journal::{Damage, DamageKind, Meta, Reader, Step, Walk};
 use coverage::Coverage;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io};
-use tally_protocol::{checkpoint::Checkpoint, hash::Hash, ids::LogId, log::{Place, WholeCopy}, merkle::Tree, note::NoteSignature};
+use tally_protocol::{
+    checkpoint::Checkpoint,
+    hash::Hash,
+    ids::LogId,
+    log::{Place, WholeCopy},
+    merkle::Tree,
+    note::NoteSignature,
+};
 use tally_topology::{
     admit::{AdmitError, admit},
     charter::Charter,
