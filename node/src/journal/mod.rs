@@ -201,7 +201,7 @@ impl Journal {
         Ok(file)
     }
 
-    /// Notes beside the journal how far it is durable; see [`mark`].
+    /// Notes beside the journal how far it is durable; see `mark.rs`.
     pub fn mark(&mut self) {
         let durable = self.durable();
         if durable == self.marked {

@@ -184,6 +184,7 @@ impl Verifier<'_> {
         if !walk.head_holds() {
             self.nameless(Damage { segment, offset: 0, bytes: 0, kind: DamageKind::Header });
         }
+        let mut bad_until = 0;
         while let Some(step) = walk.step() {
             match step {
                 Step::Frame { meta, place, end } => {
@@ -198,11 +199,13 @@ impl Verifier<'_> {
                     if self.bodies {
                         self.report.bytes += d.bytes;
                     }
+                    bad_until = d.offset + d.bytes;
                     self.nameless(d);
                 }
             }
         }
-        if let Some((offset, bytes)) = walk.cut_off() {
+        // A frame that runs beyond the end has been named already.
+        if let Some((offset, bytes)) = walk.cut_off().filter(|(end, _)| *end != bad_until) {
             self.nameless(Damage { segment, offset, bytes, kind: DamageKind::Truncated });
         }
         Ok(())
