@@ -266,7 +266,7 @@ fn random_damage_is_named_exactly_and_comes_back_byte_for_byte() {
     let mut exported = exports(&federation);
     let started = Instant::now();
     for n in 1..=cases {
-        let stopped = n % 6 == 0;
+        let stopped = n % 8 == 0;
         let case = Case::draw(&federation, &originals_now, stopped, &mut random);
         case.tell(n);
         case.run(&mut random);
