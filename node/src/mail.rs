@@ -123,6 +123,8 @@ pub enum Mail {
     },
     /// Put the journal's open file back if it was deleted or exchanged; answers whether it was.
     Rescue(oneshot::Sender<bool>),
+    /// Make durable all that was written.
+    Flush(oneshot::Sender<()>),
     /// A question about the core's state, with the time of asking.
     Ask(Question),
     /// Finish this round, flush, and end.
@@ -139,6 +141,7 @@ impl fmt::Debug for Mail {
             Self::PutBack { .. } => "PutBack",
             Self::Mend { .. } => "Mend",
             Self::Rescue(_) => "Rescue",
+            Self::Flush(_) => "Flush",
             Self::Ask(_) => "Ask",
             Self::Stop => "Stop",
         })

@@ -3,6 +3,19 @@
 use crate::{hash::Hash, ids::Division, merkle::Tree};
 use std::collections::BTreeMap;
 
+/// A whole copy of a batch, where it was seen on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WholeCopy {
+    /// Index of its first record.
+    pub start: u64,
+    /// One past its last.
+    pub end: u64,
+    /// Root of the tree with it.
+    pub root: Hash,
+    /// Where it lies.
+    pub place: Place,
+}
+
 /// Where the driver keeps a frame. The core only hands it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
@@ -159,13 +172,20 @@ impl HeldLog {
     }
 
     /// Everything from `from` to `until` was read from the disk: of the batches there, exactly those that touch a range
-    /// in `damaged` (ascending) are lost.
-    pub fn surveyed(&mut self, damaged: &[(u64, u64)], from: Place, until: Place) {
+    /// in `damaged` (ascending) are lost. One whose whole copies all lie elsewhere (files were exchanged) is pointed to
+    /// one of them; `copies` are in order of their ends.
+    pub fn surveyed(&mut self, damaged: &[(u64, u64)], copies: &[WholeCopy], from: Place, until: Place) {
         let touched = |start: u64, end: u64| {
             let at = damaged.partition_point(|(_, to)| *to <= start);
             damaged.get(at).is_some_and(|(from, _)| *from < end)
         };
-        for (end, held) in self.batches.iter().filter(|(_, h)| (from..until).contains(&h.place)) {
+        for (end, held) in self.batches.iter_mut().filter(|(_, h)| (from..until).contains(&h.place)) {
+            let mine = &copies[copies.partition_point(|c| c.end < *end)..];
+            let here = |c: &&WholeCopy| (c.start, c.root) == (held.start, held.root);
+            let mine: Vec<_> = mine.iter().take_while(|c| c.end == *end).filter(here).map(|c| c.place).collect();
+            if !mine.contains(&held.place) {
+                held.place = mine.first().copied().unwrap_or(held.place);
+            }
             if touched(held.start, *end) {
                 self.lost.insert(held.start, *end);
             } else {
@@ -370,6 +390,19 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_lies_elsewhere_now_is_found_there() {
+        let mut log = grown(&[3, 4]);
+        let (here, there) = (log.batch_at(3).unwrap().1.place, Place { segment: 8, offset: 16 });
+        let until = Place { segment: 99, offset: 0 };
+        let copy = |root: u64, place| WholeCopy { start: 3, end: 4, root: log.root_at(root).unwrap(), place };
+        let (mine, moved, other) = (copy(4, here), copy(4, there), copy(3, there));
+        for (copies, place) in [(vec![other], here), (vec![moved, mine], here), (vec![other, moved], there)] {
+            log.surveyed(&[], &copies, Place { segment: 0, offset: 0 }, until);
+            assert_eq!((log.batch_at(3).unwrap().1.place, log.is_whole()), (place, true));
+        }
+    }
+
+    #[test]
     fn lost_batches_come_back_where_they_were() {
         let place = |offset| Place { segment: 9, offset };
         let mut log = grown(&[3, 4, 9]);
@@ -378,11 +411,11 @@ mod tests {
         assert_eq!(log.missing(), [(3, 4)]);
         assert!(log.misses(3, 9) && !log.misses(0, 3) && !log.misses(4, 9));
         let at = |segment, offset| Place { segment, offset };
-        log.surveyed(&[(1, 2), (5, 6)], at(0, 0), at(1, 2));
+        log.surveyed(&[(1, 2), (5, 6)], &[], at(0, 0), at(1, 2));
         assert_eq!(log.missing(), [(0, 3)], "3..4 was found good, 4..9 lies beyond what was read");
-        log.surveyed(&[], at(2, 0), at(3, 0));
+        log.surveyed(&[], &[], at(2, 0), at(3, 0));
         assert_eq!(log.missing(), [(0, 3)], "nothing of it was read");
-        log.surveyed(&[(3, 4)], at(0, 0), at(2, 0));
+        log.surveyed(&[(3, 4)], &[], at(0, 0), at(2, 0));
         assert_eq!((log.missing(), log.is_whole()), (vec![(3, 4)], false));
         let part = grown(&[3, 4]);
         assert!(!log.put(2, part.tree().clone(), 0, String::new(), place(1)), "it would overlap");

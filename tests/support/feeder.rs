@@ -17,19 +17,25 @@ const PATIENCE: u64 = 120;
 pub(crate) struct Feeder<'f> {
     federation: &'f Federation,
     division: &'f str,
+    first: u64,
     stop: AtomicBool,
     acknowledged: Mutex<Vec<String>>,
 }
 
 impl<'f> Feeder<'f> {
     pub(crate) fn new(federation: &'f Federation, division: &'f str) -> Self {
-        Self { federation, division, stop: AtomicBool::new(false), acknowledged: Mutex::default() }
+        Self::from(federation, division, 0)
+    }
+
+    /// With records from this one on.
+    pub(crate) fn from(federation: &'f Federation, division: &'f str, first: u64) -> Self {
+        Self { federation, division, first, stop: AtomicBool::new(false), acknowledged: Mutex::default() }
     }
 
     /// Hands in chunks of new records, of a size between two bounds, until it is stopped: each again and again until
     /// it is answered.
     pub(crate) fn run(&self, mut size: impl FnMut() -> u64) {
-        let mut from = 0;
+        let mut from = self.first;
         while !self.stop.load(Ordering::Relaxed) {
             let to = from + size();
             let lines = records(from..to, self.division);

@@ -2,11 +2,14 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+pub(crate) mod agree;
 mod ask;
+pub(crate) mod damage;
 pub(crate) mod feeder;
 pub(crate) mod http;
 mod process;
 pub(crate) mod sample;
+pub(crate) mod segments;
 
 use serde_json::Value;
 use std::{

@@ -168,7 +168,8 @@ impl Comparing<'_> {
         }
         let here: BTreeMap<_, _> = mine.heads.iter().map(|(l, h)| (*l, h.size)).collect();
         let session = Reconcile::new(self.scope, digest, mine, deep, self.order.repair);
-        let mut talk = Talk { ground, peer, exchange, session, received: 0, sent: 0, waiting: self.waiting };
+        let (settle, waiting) = (deep && self.order.repair, self.waiting);
+        let mut talk = Talk { ground, peer, exchange, session, received: 0, sent: 0, waiting, settle };
         let mut putter = Putter::new(ground, division);
         let given = talk.run(&mut putter).await?;
         let charter = ground.trust.charter();
@@ -216,12 +217,15 @@ struct Talk<'t> {
     received: u64,
     sent: u64,
     waiting: Waiting<'t>,
+    /// The neighbour's damaged places are to be put right, also if no record has to go there.
+    settle: bool,
 }
 
 impl Talk<'_> {
     /// Plays the session to its end; answers how many records came back at the other side.
     async fn run(&mut self, putter: &mut Putter<'_>) -> Result<u64, AgreeError> {
-        let mut gave = false;
+        // A neighbour that has read its disk mends its places when it is told that this was all.
+        let mut gave = self.settle;
         loop {
             match self.session.step() {
                 Step::Send(ask) => {

@@ -54,34 +54,44 @@ pub struct Ground {
 
 /// Damaged places that are known.
 #[derive(Debug, Clone, Default)]
-pub struct Noticed(Arc<Mutex<Vec<Damage>>>);
+pub struct Noticed(Arc<Mutex<Places>>);
+
+#[derive(Debug, Default)]
+struct Places {
+    /// What opening the journal found: of this, a tail that was gone cannot be seen by reading.
+    at_start: Vec<Damage>,
+    /// What the last reading of everything found, which the next finds again or not.
+    latest: Vec<Damage>,
+}
 
 impl Noticed {
     /// With what opening the journal found.
     pub fn new(found: Vec<Damage>) -> Self {
-        Self(Arc::new(Mutex::new(found)))
+        Self(Arc::new(Mutex::new(Places { latest: found.clone(), at_start: found })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Damage>> {
+    fn lock(&self) -> MutexGuard<'_, Places> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All of them.
-    pub fn all(&self) -> Vec<Damage> {
-        self.lock().clone()
+    fn at_start(&self) -> Vec<Damage> {
+        self.lock().at_start.clone()
     }
 
     /// How many.
     pub fn count(&self) -> usize {
-        self.lock().len()
+        self.lock().latest.len()
     }
 
     fn set(&self, places: Vec<Damage>) {
-        *self.lock() = places;
+        self.lock().latest = places;
     }
 
     fn mended(&self, place: &Damage) {
-        self.lock().retain(|d| (d.segment, d.offset) != (place.segment, place.offset));
+        let mut places = self.lock();
+        let other = |d: &Damage| (d.segment, d.offset) != (place.segment, place.offset);
+        places.at_start.retain(other);
+        places.latest.retain(other);
     }
 }
 

@@ -19,6 +19,7 @@ use tally_protocol::{
     },
     wire::Head,
 };
+use tokio::sync::oneshot;
 
 /// How far a reading of the disk is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,6 +60,10 @@ impl Ground {
     pub async fn survey(&self, only: Option<LogId>, before: Watermark, pace: Pace) -> Result<Survey, AgreeError> {
         // Sizes first: the journal holds at least as much by the time it is read.
         let held: Held = self.mailbox.ask(|r, _| r.logs().iter().map(|(id, l)| (*id, l.size())).collect()).await?;
+        // Receipts are not flushed for by themselves; what is damaged of them is to be seen too.
+        let (reply, flushed) = oneshot::channel();
+        self.mailbox.send(Mail::Flush(reply)).await?;
+        flushed.await.map_err(|_| crate::mail::Stopping)?;
         let until = *self.durable.borrow();
         let ground = self.clone();
         let logs: Vec<_> = held.keys().copied().collect();
@@ -66,7 +71,7 @@ impl Ground {
             // What a descriptor still shows of a deleted file is not on the disk.
             ground.reader.forget_files();
             let charter = ground.trust.charter();
-            let noticed = ground.noticed.all();
+            let noticed = ground.noticed.at_start();
             let total = before.bytes + bytes_to_read(ground.reader.dir(), before.segment, until);
             let charter = charter.charter();
             let wanted = Wanted { until, charter, held: &held, noticed: &noticed, only, before: &before };
@@ -77,12 +82,13 @@ impl Ground {
             };
             verify::verify(&ground.reader, wanted, &mut told)
         });
-        let survey = survey.await.map_err(|_| AgreeError::Thread)??;
+        let mut survey = survey.await.map_err(|_| AgreeError::Thread)??;
         let from = Place { segment: 0, offset: 0 };
         for log in logs.into_iter().filter(|l| only.is_none_or(|o| o == *l)) {
             let lacks = survey.lacks.get(&log).map_or(&[][..], Vec::as_slice);
             let missing = lacks.iter().map(|l| (l.from, l.to)).collect();
-            self.mailbox.send(Mail::Core(Input::Surveyed { log, missing, from, until }, None)).await?;
+            let copies = survey.copies.remove(&log).unwrap_or_default();
+            self.mailbox.send(Mail::Core(Input::Surveyed { log, missing, copies, from, until }, None)).await?;
         }
         if only.is_none() {
             self.noticed.set(survey.places.clone());

@@ -59,6 +59,7 @@ type SealReply = oneshot::Sender<Result<(u64, u64), NotSealed>>;
 enum Mending {
     Place(Damage, String, oneshot::Sender<Result<(), String>>),
     Rescue(oneshot::Sender<bool>),
+    Flush(oneshot::Sender<()>),
 }
 
 #[derive(Default)]
@@ -137,6 +138,11 @@ impl Driver {
                 }
                 let _ = reply.send(result.map_err(|e| e.to_string()));
             }
+            Mending::Flush(reply) => {
+                self.journal.flush()?;
+                self.durable.send_replace(self.journal.durable());
+                let _ = reply.send(());
+            }
             Mending::Rescue(reply) => {
                 let rescued = self.journal.rescue()?;
                 if rescued {
@@ -198,6 +204,7 @@ impl Driver {
             }
             Mail::Mend { damage, why, reply } => waiting.mends.push(Mending::Place(damage, why, reply)),
             Mail::Rescue(reply) => waiting.mends.push(Mending::Rescue(reply)),
+            Mail::Flush(reply) => waiting.mends.push(Mending::Flush(reply)),
             Mail::Ask(question) => question(&self.replica, now),
             Mail::Stop => {}
         }

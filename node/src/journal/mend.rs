@@ -43,13 +43,18 @@ impl Journal {
     }
 
     /// The file that is written to was deleted or exchanged under this process: what its descriptor still holds goes
-    /// back to its place. The answer is whether that was needed.
+    /// back to its place. The answer is whether that was needed. One that was cut short is sealed as it is: what is
+    /// written behind its end would leave a hole.
     ///
     /// # Errors
     /// [`JournalError`].
     pub fn rescue(&mut self) -> Result<bool, JournalError> {
         let path = segment_path(&self.dir, self.segment);
-        self.rescue_to(&path).map_err(at(&path, "cannot be put back"))
+        let rescued = self.rescue_to(&path).map_err(at(&path, "cannot be put back"))?;
+        if self.file.metadata().map_err(at(&path, "cannot be read"))?.len() < self.written {
+            self.roll()?;
+        }
+        Ok(rescued)
     }
 
     fn rescue_to(&mut self, path: &Path) -> io::Result<bool> {

@@ -201,7 +201,7 @@ impl Journal {
         Ok(file)
     }
 
-    /// Notes beside the journal how far it is durable; see [`mark`].
+    /// Notes beside the journal how far it is durable; see `mark.rs`.
     pub fn mark(&mut self) {
         let durable = self.durable();
         if durable == self.marked {
@@ -263,7 +263,12 @@ impl Journal {
         self.write_buffer()?;
         self.sync()?;
         let path = segment_path(&self.dir, self.segment);
-        let mut permissions = self.file.metadata().map_err(at(&path, "cannot be read"))?.permissions();
+        let metadata = self.file.metadata().map_err(at(&path, "cannot be read"))?;
+        if metadata.len() > self.written {
+            // Somebody else's bytes, which every reader would take for damage from now on.
+            self.file.set_len(self.written).map_err(at(&path, "cannot be cut to what was written"))?;
+        }
+        let mut permissions = metadata.permissions();
         permissions.set_mode(0o400);
         self.file.set_permissions(permissions).map_err(at(&path, "cannot be made read-only"))?;
         self.segment += 1;

@@ -60,9 +60,15 @@ pub struct Walk {
     segment: u32,
     at: u64,
     len: u64,
+    lacks: u64,
 }
 
 impl Walk {
+    /// The end of the file, and how many bytes are missing behind it that were durable; `None` if none are.
+    pub fn cut_off(&self) -> Option<(u64, u64)> {
+        (self.lacks > 0).then_some((self.len, self.lacks))
+    }
+
     /// The next frame or damaged place; `None` at the end.
     pub fn step(&mut self) -> Option<Step> {
         let mut scan = Scan::within(&self.file, self.segment, self.at, self.len);
@@ -160,10 +166,12 @@ impl Reader {
             Err(e) => return Err(e),
         };
         let mut len = file.metadata()?.len();
+        let mut lacks = 0;
         if segment == until.segment {
+            lacks = until.offset.saturating_sub(len);
             len = len.min(until.offset);
         }
-        Ok(Some(Walk { file, segment, at: FIRST_FRAME, len }))
+        Ok(Some(Walk { file, segment, at: FIRST_FRAME, len, lacks }))
     }
 
     /// The frame at `place`, checked whole.

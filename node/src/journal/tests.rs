@@ -264,3 +264,27 @@ fn an_open_file_that_is_gone_comes_back() {
         assert_eq!(sizes(&dir, SEGMENT_BYTES).0, (0..21).collect::<Vec<_>>());
     }
 }
+
+/// The file that is written to is cut short, or gets somebody's bytes at its end: no hole and no junk stays behind.
+#[test]
+fn an_open_file_of_another_length_is_sealed_as_what_was_written() {
+    for longer in [false, true] {
+        let holder = tempfile::tempdir().unwrap();
+        let dir = holder.path().join("journal");
+        let (mut journal, _) = Journal::open(&dir, |_| {}).unwrap();
+        let places = journal.append(&(0..20).map(receipt).collect::<Vec<_>>()).unwrap();
+        journal.flush().unwrap();
+        let end = journal.durable().offset;
+        let file = OpenOptions::new().write(true).open(segment_path(&dir, 1)).unwrap();
+        file.set_len(if longer { end + 1_000 } else { places[15].offset }).unwrap();
+        assert!(!journal.rescue().unwrap());
+        assert_eq!(journal.segment, if longer { 1 } else { 2 });
+        journal.leave(1).unwrap();
+        journal.append(&[receipt(20)]).unwrap();
+        journal.flush().unwrap();
+        drop(journal);
+        let (held, found, _) = sizes(&dir, SEGMENT_BYTES);
+        let whole = if longer { 20 } else { 15 };
+        assert_eq!((held, found.damage), ((0..whole).chain([20]).collect::<Vec<_>>(), vec![]));
+    }
+}

@@ -2,7 +2,7 @@
 
 use tally_protocol::{
     ids::{Division, LogId},
-    log::Place,
+    log::{Place, WholeCopy},
     record::Record,
     wire::{Control, Head, Refusal},
 };
@@ -106,6 +106,8 @@ pub enum Input {
         log: LogId,
         /// Ranges of records, ascending.
         missing: Vec<(u64, u64)>,
+        /// Whole copies of its batches, in the order of their ends.
+        copies: Vec<WholeCopy>,
         /// Start of what was read.
         from: Place,
         /// End of what was read.

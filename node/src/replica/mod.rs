@@ -201,7 +201,7 @@ impl Replica {
             Input::Garbage { link, reason } => self.close(now_ms, link, Refusal::Malformed, reason, out),
             Input::PushFailed { link, log, reason } => self.push_failed(now_ms, link, log, reason),
             Input::PutBack { ticket, batch } => self.put_back(ticket, batch, out),
-            Input::Surveyed { log, missing, from, until } => self.surveyed(log, &missing, from, until),
+            Input::Surveyed { log, missing, copies, from, until } => self.surveyed(log, &missing, &copies, from, until),
             Input::Resave => self.resave(out),
             Input::CarriedReceipt { log, size, holder, line } => {
                 self.take_receipt(now_ms, log, size, holder, &line, out);

@@ -3,7 +3,7 @@
 use super::{Append, Output, Replica, Ticket};
 use tally_protocol::{
     ids::LogId,
-    log::{HeldLog, Place},
+    log::{HeldLog, Place, WholeCopy},
     session::Gate,
     wire::Control,
 };
@@ -75,9 +75,16 @@ impl Replica {
         }
     }
 
-    pub(super) fn surveyed(&mut self, id: LogId, missing: &[(u64, u64)], from: Place, until: Place) {
+    pub(super) fn surveyed(
+        &mut self,
+        id: LogId,
+        missing: &[(u64, u64)],
+        copies: &[WholeCopy],
+        from: Place,
+        until: Place,
+    ) {
         let Some(log) = self.logs.get_mut(&id) else { return };
-        log.surveyed(missing, from, until);
+        log.surveyed(missing, copies, from, until);
         if log.is_whole() {
             self.parent.damaged.remove(&id);
         }

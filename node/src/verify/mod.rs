@@ -14,7 +14,14 @@ use crate::journal::{Damage, DamageKind, Meta, Reader, Step, Walk};
 use coverage::Coverage;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io};
-use tally_protocol::{checkpoint::Checkpoint, hash::Hash, ids::LogId, log::Place, merkle::Tree, note::NoteSignature};
+use tally_protocol::{
+    checkpoint::Checkpoint,
+    hash::Hash,
+    ids::LogId,
+    log::{Place, WholeCopy},
+    merkle::Tree,
+    note::NoteSignature,
+};
 use tally_topology::{
     admit::{AdmitError, admit},
     charter::Charter,
@@ -80,11 +87,19 @@ struct Walked {
     edges: BTreeMap<u64, Tree>,
     roots: BTreeMap<u64, Hash>,
     good: Coverage,
+    copies: Vec<WholeCopy>,
     bad: Vec<Bad>,
     /// First record of a gap, and where its records may have lain.
     gaps: BTreeMap<u64, (Place, Kind)>,
     /// Batches whose leaves could not be checked yet, because the tree before them was not known.
     waiting: Vec<(u64, u64, Place, u64)>,
+}
+
+impl Walked {
+    fn good(&mut self, start: u64, end: u64, place: Place) {
+        self.good.add(start, end);
+        self.copies.extend(self.roots.get(&end).map(|root| WholeCopy { start, end, root: *root, place }));
+    }
 }
 
 /// A frame whose head holds and whose content does not.
@@ -169,6 +184,7 @@ impl Verifier<'_> {
         if !walk.head_holds() {
             self.nameless(Damage { segment, offset: 0, bytes: 0, kind: DamageKind::Header });
         }
+        let mut bad_until = 0;
         while let Some(step) = walk.step() {
             match step {
                 Step::Frame { meta, place, end } => {
@@ -183,9 +199,14 @@ impl Verifier<'_> {
                     if self.bodies {
                         self.report.bytes += d.bytes;
                     }
+                    bad_until = d.offset + d.bytes;
                     self.nameless(d);
                 }
             }
+        }
+        // A frame that runs beyond the end has been named already.
+        if let Some((offset, bytes)) = walk.cut_off().filter(|(end, _)| *end != bad_until) {
+            self.nameless(Damage { segment, offset, bytes, kind: DamageKind::Truncated });
         }
         Ok(())
     }
@@ -258,7 +279,7 @@ impl Verifier<'_> {
                     walked.edges.extend(before.map(|tree| (start, tree)));
                     self.bad(log, start, end, place, Kind::Altered, bytes);
                 } else {
-                    walked.good.add(start, end);
+                    walked.good(start, end, place);
                     self.report.frames += 1;
                 }
             }
@@ -276,7 +297,7 @@ impl Verifier<'_> {
         };
         match admit(self.wanted.charter, log, before, frame.body) {
             Ok(batch) if batch.end() == end => {
-                self.good(log, start, end);
+                self.good(log, start, end, place);
                 self.logs.entry(log).or_default().edges.remove(&start);
             }
             Err(AdmitError::Root { .. }) => self.bad(log, start, end, place, Kind::Root, bytes),
@@ -287,10 +308,10 @@ impl Verifier<'_> {
         }
     }
 
-    fn good(&mut self, log: LogId, start: u64, end: u64) {
+    fn good(&mut self, log: LogId, start: u64, end: u64, place: Place) {
         self.report.frames += 1;
         self.report.records += end - start;
-        self.logs.entry(log).or_default().good.add(start, end);
+        self.logs.entry(log).or_default().good(start, end, place);
     }
 
     fn bad(&mut self, log: LogId, from: u64, to: u64, place: Place, kind: Kind, bytes: u64) {
@@ -344,7 +365,7 @@ impl Verifier<'_> {
                     None => match self.reader.read(place) {
                         Ok(_) => {
                             self.report.frames += 1;
-                            self.logs.entry(log).or_default().good.add(start, end);
+                            self.logs.entry(log).or_default().good(start, end, place);
                         }
                         Err(_) => self.bad(log, start, end, place, Kind::Altered, bytes),
                     },
@@ -355,10 +376,16 @@ impl Verifier<'_> {
     }
 
     fn name_what_is_missing(self) -> Survey {
-        let Self { wanted, mut report, logs, places, nameless, .. } = self;
+        let Self { wanted, mut report, mut logs, places, nameless, .. } = self;
         let origin = |log| wanted.charter.federation().origin(log);
         let mut lacks: BTreeMap<LogId, Vec<Lack>> = BTreeMap::new();
         let mut named = Vec::new();
+        let copies = |(log, walked): (&LogId, &mut Walked)| {
+            let mut copies = std::mem::take(&mut walked.copies);
+            copies.sort_unstable_by_key(|c| (c.end, c.start, c.place));
+            (*log, copies)
+        };
+        let copies = logs.iter_mut().map(copies).collect();
         let nothing = Walked::default();
         let mut all: Vec<_> = logs.keys().chain(wanted.held.keys()).copied().collect();
         all.sort_unstable();
@@ -417,7 +444,7 @@ impl Verifier<'_> {
         let unnamed = nameless.iter().filter(|(place, _)| !named.contains(place));
         report.damaged.extend(unnamed.map(|(place, kind)| nothing_lost(*place, *kind)));
         report.damaged.sort_by_key(|d| (d.segment, d.offset, d.from));
-        Survey { report, lacks, places }
+        Survey { report, lacks, copies, places }
     }
 }
 

@@ -3,7 +3,10 @@
 use crate::journal::Damage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tally_protocol::{ids::LogId, log::Place};
+use tally_protocol::{
+    ids::LogId,
+    log::{Place, WholeCopy},
+};
 
 /// What is wrong with a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -111,6 +114,8 @@ pub struct Survey {
     pub report: Report,
     /// What is missing, by log, in log order.
     pub lacks: BTreeMap<LogId, Vec<Lack>>,
+    /// Whole copies of batches, by log, in the order of their ends.
+    pub copies: BTreeMap<LogId, Vec<WholeCopy>>,
     /// Places to put right once nothing is missing any more.
     pub places: Vec<Damage>,
 }

@@ -109,7 +109,7 @@ fn what_is_gone_is_named_by_position() {
     file.set_len(made.places[4].offset + 30).unwrap();
     assert_eq!(ranges(&made.report()), [(4 * BATCH, 5 * BATCH, Kind::Truncated)]);
     file.set_len(made.places[3].offset).unwrap();
-    assert_eq!(ranges(&made.report()), [(3 * BATCH, 5 * BATCH, Kind::MissingFrame)]);
+    assert_eq!(ranges(&made.report()), [(3 * BATCH, 5 * BATCH, Kind::Truncated)]);
     std::fs::remove_file(&path).unwrap();
     assert_eq!(ranges(&made.report()), [(0, 5 * BATCH, Kind::MissingSegment)]);
     assert!(!Path::new(&path).exists());

@@ -62,7 +62,7 @@ impl Wants {
 
     /// Whether any record of the range is wanted.
     pub fn touches(&self, range: &Range<u64>) -> bool {
-        self.ranges.range(..range.end).next_back().is_some_and(|(_, end)| *end > range.start)
+        !range.is_empty() && self.ranges.range(..range.end).next_back().is_some_and(|(_, end)| *end > range.start)
     }
 
     /// What is wanted here and not in `other`.
@@ -148,6 +148,7 @@ mod tests {
         let all = wants([10..20, 30..40, 20..25, 0..1, 35..36, 5..5, 24..31]);
         assert_eq!(all.ranges().collect::<Vec<_>>(), [0..1, 10..40]);
         assert_eq!(all.len(), 31);
+        assert!(all.touches(&(39..40)) && !all.touches(&(15..15)), "nothing touches nothing");
         let edge = wants([u64::MAX - 1..u64::MAX, 5..u64::MAX]);
         assert_eq!(edge.ranges().collect::<Vec<_>>(), [5..i64::MAX as u64]);
         assert_eq!(Wants::decode(&edge.encode()), Ok(edge));
