@@ -115,17 +115,19 @@ impl Journal {
             self.set_aside(file, damage, 0, len.min(FIRST_FRAME), why)?;
             return file.write_all_at(head, 0);
         }
+        // A file that was cut within its head has that head again by now: it is not part of the damage any more.
+        let start = damage.offset.max(FIRST_FRAME);
         let end = damage.offset.saturating_add(damage.bytes).min(len);
-        if damage.offset >= end {
+        if start >= end {
             return Ok(());
         }
-        self.set_aside(file, damage, damage.offset, end, why)?;
+        self.set_aside(file, damage, start, end, why)?;
         if end == len {
-            return file.set_len(damage.offset);
+            return file.set_len(start);
         }
-        let fillers = frame::fillers(end - damage.offset);
+        let fillers = frame::fillers(end - start);
         let fillers = fillers.ok_or_else(|| io::Error::other("the damaged place is shorter than a frame"))?;
-        file.write_all_at(&fillers, damage.offset)
+        file.write_all_at(&fillers, start)
     }
 
     fn set_aside(&self, file: &File, damage: &Damage, from: u64, to: u64, why: &str) -> io::Result<()> {

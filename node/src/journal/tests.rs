@@ -288,3 +288,22 @@ fn an_open_file_of_another_length_is_sealed_as_what_was_written() {
         assert_eq!((held, found.damage), ((0..whole).chain([20]).collect::<Vec<_>>(), vec![]));
     }
 }
+
+/// Two things are wrong with a file that was cut within its head; mending one must not undo the other.
+#[test]
+fn a_file_that_was_cut_within_its_head_is_mended() {
+    let holder = tempfile::tempdir().unwrap();
+    let dir = holder.path().join("journal");
+    written(&dir, 30, SEGMENT_BYTES);
+    Journal::open(&dir, |_| {}).unwrap();
+    OpenOptions::new().write(true).open(segment_path(&dir, 1)).unwrap().set_len(4).unwrap();
+    let (mut journal, found) = Journal::open(&dir, |_| {}).unwrap();
+    let header = Damage { segment: 1, offset: 0, bytes: 0, kind: DamageKind::Header };
+    for d in [&header, &found.damage[0]] {
+        journal.leave(d.segment).unwrap();
+        journal.mend(d, "test").unwrap();
+    }
+    let reader = Reader::new(dir.clone());
+    let mut walk = reader.walk(1, journal.durable()).unwrap().unwrap();
+    assert!(walk.head_holds() && walk.step().is_none());
+}
