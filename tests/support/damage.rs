@@ -180,20 +180,17 @@ impl Damage {
         self.lost().into_iter().filter_map(known).collect()
     }
 
-    /// Whether anything was changed that is to be seen: what fills a mended place is not, and of the last frames of a
-    /// sealed segment nothing tells if they held no record.
+    /// Whether anything was changed that is to be seen: what fills a mended place is not.
     pub(crate) fn matters(&self) -> bool {
         let frames = self.before.frames();
-        let starts = |segment: u32, at: usize| frames.iter().any(|f| (f.segment, f.at) == (segment, at));
         let fillers: Vec<_> = frames.iter().filter(|f| f.filler).collect();
         let kept =
             |segment: u32, at: usize| !fillers.iter().any(|f| f.segment == segment && (f.body_at..f.end).contains(&at));
         let last = self.before.last();
-        let cut = |segment: u32, len: usize| segment == last || !starts(segment, len);
         !self.lost().is_empty()
             || self.before.0.iter().any(|(segment, old)| match self.seen(*segment) {
                 None => true,
-                Some(new) if new.len() < self.before_len(*segment) && cut(*segment, new.len()) => true,
+                Some(new) if new.len() < self.before_len(*segment) => true,
                 Some(new) if new.len() > old.len() && *segment != last => true,
                 Some(new) => old.iter().zip(new).enumerate().any(|(at, (a, b))| a != b && kept(*segment, at)),
             })

@@ -122,6 +122,9 @@ impl Driver {
             Mending::Place(damage, why, reply) => {
                 self.journal.leave(damage.segment)?;
                 let result = self.journal.mend(&damage, &why);
+                if result.is_ok() {
+                    self.journal.mended(damage.segment)?;
+                }
                 let Damage { segment, offset, bytes, kind } = damage;
                 match &result {
                     Ok(()) => {

@@ -80,6 +80,13 @@ pub enum Meta {
     },
     /// Says nothing: stands where damaged bytes were put aside.
     Filler,
+    /// A segment was sealed, or mended, at this length: one that is shorter was cut. The latest word counts.
+    Sealed {
+        /// Which segment.
+        segment: u32,
+        /// Bytes of its file.
+        bytes: u64,
+    },
 }
 
 /// A head that was read and whose checksum held.
@@ -140,6 +147,7 @@ impl Meta {
             Self::Freeze { .. } => 3,
             Self::Charter { .. } => 4,
             Self::Filler => 5,
+            Self::Sealed { .. } => 6,
         }
     }
 
@@ -155,7 +163,7 @@ impl Meta {
             }
             Self::Freeze { log, reason, notes } => Recovered::Freeze { log, frozen: Frozen { reason, notes } },
             Self::Charter { note } => Recovered::Charter { note },
-            Self::Filler => return None,
+            Self::Filler | Self::Sealed { .. } => return None,
         })
     }
 }
@@ -183,6 +191,11 @@ pub(super) fn encode(append: &Append, out: &mut Vec<u8>) {
         Append::Charter { note, .. } => (Meta::Charter { note: note.clone() }, &[]),
     };
     write(&meta, body, out);
+}
+
+/// Appends the frame that tells how long a sealed segment is.
+pub(super) fn sealed(segment: u32, bytes: u64, out: &mut Vec<u8>) {
+    write(&Meta::Sealed { segment, bytes }, &[], out);
 }
 
 /// Frames that say nothing and take `bytes` together; `None` if that is less than one takes.

@@ -42,6 +42,20 @@ impl Journal {
         self.mend_sealed(&path, damage, why).map_err(at(&path, "cannot be mended"))
     }
 
+    /// Notes how long a segment is now that it was mended, and the one before: what told that stood at its start.
+    ///
+    /// # Errors
+    /// [`JournalError`], after which the journal must not be used any more.
+    pub fn mended(&mut self, segment: u32) -> Result<(), JournalError> {
+        for segment in [segment.saturating_sub(1), segment] {
+            let told = fs::metadata(segment_path(&self.dir, segment)).map(|m| m.len());
+            if let Ok(bytes) = told {
+                self.tell_length(segment, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The file that is written to was deleted or exchanged under this process: what its descriptor still holds goes
     /// back to its place. The answer is whether that was needed. One that was cut short is sealed as it is: what is
     /// written behind its end would leave a hole.

@@ -271,12 +271,22 @@ impl Journal {
         let mut permissions = metadata.permissions();
         permissions.set_mode(0o400);
         self.file.set_permissions(permissions).map_err(at(&path, "cannot be made read-only"))?;
+        // What was written, or what is left of it if the file was cut meanwhile: that is damage, and known by now.
+        let sealed = metadata.len().min(self.written);
         self.segment += 1;
         self.file = Self::create(&self.dir, self.segment)?;
         self.written = FIRST_FRAME;
         self.flushed = FIRST_FRAME;
+        self.tell_length(self.segment - 1, sealed)?;
         self.mark();
         Ok(())
+    }
+
+    /// Notes how long a sealed segment is, so that one that is cut at the end of a frame is noticed.
+    fn tell_length(&mut self, segment: u32, bytes: u64) -> Result<(), JournalError> {
+        frame::sealed(segment, bytes, &mut self.buffer);
+        self.write_buffer()?;
+        self.sync()
     }
 
     /// End of what is durable: followers may read up to here.

@@ -64,6 +64,11 @@ pub struct Walk {
 }
 
 impl Walk {
+    /// Bytes of the file, as far as it is read.
+    pub fn bytes(&self) -> u64 {
+        self.len
+    }
+
     /// The end of the file, and how many bytes are missing behind it that were durable; `None` if none are.
     pub fn cut_off(&self) -> Option<(u64, u64)> {
         (self.lacks > 0).then_some((self.len, self.lacks))

@@ -43,8 +43,11 @@ fn frames_come_back_in_order_over_segments() {
     let reader = Reader::new(dir.clone());
     let (mut at, mut count) = (Journal::origin(), 0);
     while let Some((place, frame)) = reader.next(at, durable).unwrap() {
-        assert_eq!(place, places[count]);
         at = frame.next;
+        if matches!(frame.meta, Meta::Sealed { .. }) {
+            continue;
+        }
+        assert_eq!(place, places[count]);
         count += 1;
     }
     assert_eq!(count, 100);
@@ -103,7 +106,7 @@ fn a_missing_segment_does_not_end_the_journal() {
     let (mut at, mut count) = (Journal::origin(), 0);
     while let Ok(Some((_, frame))) = reader.next(at, durable) {
         at = frame.next;
-        count += 1;
+        count += usize::from(!matches!(frame.meta, Meta::Sealed { .. }));
     }
     assert_eq!(count, seen.len());
 }

@@ -128,6 +128,9 @@ struct Verifier<'a> {
     logs: BTreeMap<LogId, Walked>,
     places: Vec<Damage>,
     watermark: Watermark,
+    /// Length of each sealed segment, by the journal's word, and as its file is.
+    sealed: BTreeMap<u32, u64>,
+    lengths: BTreeMap<u32, u64>,
     /// Damaged places that named no log, in journal order.
     nameless: Vec<(Place, Kind)>,
     receipts: Vec<LateReceipt>,
@@ -146,6 +149,8 @@ pub fn verify(reader: &Reader, wanted: Wanted<'_>, pace: Pace<'_>) -> Result<Sur
         logs: BTreeMap::new(),
         places: Vec::new(),
         watermark: wanted.before.clone(),
+        sealed: BTreeMap::new(),
+        lengths: BTreeMap::new(),
         nameless: Vec::new(),
         receipts: Vec::new(),
         bodies: true,
@@ -165,6 +170,7 @@ pub fn verify(reader: &Reader, wanted: Wanted<'_>, pace: Pace<'_>) -> Result<Sur
             v.nameless(noticed.clone());
         }
     }
+    v.cut_segments();
     v.late_receipts();
     Ok(v.finish())
 }
@@ -181,6 +187,7 @@ fn kind_of(kind: DamageKind) -> Kind {
 
 impl Verifier<'_> {
     fn segment(&mut self, segment: u32, walk: &mut Walk, pace: Pace<'_>) -> Result<(), VerifyError> {
+        self.lengths.insert(segment, walk.bytes());
         if !walk.head_holds() {
             self.nameless(Damage { segment, offset: 0, bytes: 0, kind: DamageKind::Header });
         }
@@ -211,6 +218,19 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// Sealed segments that are shorter than they were, and whose end is not damaged otherwise.
+    fn cut_segments(&mut self) {
+        let named = |places: &[Damage], segment: u32, end: u64| {
+            places.iter().any(|d| d.segment == segment && d.offset <= end && d.offset + d.bytes >= end)
+        };
+        for (segment, bytes) in std::mem::take(&mut self.sealed) {
+            let Some(&end) = self.lengths.get(&segment).filter(|end| **end < bytes) else { continue };
+            if segment < self.wanted.until.segment && !named(&self.places, segment, end) {
+                self.nameless(Damage { segment, offset: end, bytes: bytes - end, kind: DamageKind::Truncated });
+            }
+        }
+    }
+
     fn nameless(&mut self, d: Damage) {
         self.nameless.push((Place { segment: d.segment, offset: d.offset }, kind_of(d.kind)));
         self.places.push(d);
@@ -228,6 +248,10 @@ impl Verifier<'_> {
                 } else {
                     self.receipts.push(receipt);
                 }
+            }
+            Meta::Sealed { segment, bytes } => {
+                self.report.frames += 1;
+                self.sealed.insert(segment, bytes);
             }
             Meta::Freeze { .. } | Meta::Charter { .. } | Meta::Filler => self.report.frames += 1,
         }

@@ -132,3 +132,33 @@ fn a_forged_frame_is_seen_by_its_signature_or_root() {
     assert_eq!(report.records, 0);
     assert!(report.damaged.iter().any(|d| d.kind == Kind::Signature), "{report:?}");
 }
+
+/// A sealed segment that ends exactly where a frame began, and with it only a receipt is gone: its length tells.
+#[test]
+fn a_sealed_segment_that_was_cut_is_named_though_no_record_is_lost() {
+    let made = made(3);
+    let (mut journal, _) = Journal::open(&made.journal(), |_| {}).unwrap();
+    let receipt = Append::Receipt {
+        log: "350102/e1".parse().unwrap(),
+        holder: "350100/e1".parse().unwrap(),
+        size: 7,
+        time: 1,
+        line: "x".into(),
+    };
+    let place = journal.append(&[receipt]).unwrap()[0];
+    journal.flush().unwrap();
+    journal.leave(1).unwrap();
+    let made = Made { until: journal.durable(), ..made };
+    let before = made.report();
+    assert!(before.damaged.is_empty(), "{before:?}");
+    let path = segment_path(&made.journal(), 1);
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    OpenOptions::new().write(true).open(&path).unwrap().set_len(place.offset).unwrap();
+    let survey = made.survey();
+    let named: Vec<_> = survey.report.damaged.iter().map(|d| (d.segment, d.offset, d.from, d.kind)).collect();
+    assert_eq!(named, [(1, place.offset, None, Kind::Truncated)]);
+    journal.mend(&survey.places[0], "test").unwrap();
+    journal.mended(1).unwrap();
+    let made = Made { until: journal.durable(), ..made };
+    assert!(made.report().damaged.is_empty(), "{:?}", made.report());
+}
