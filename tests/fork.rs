@@ -45,7 +45,8 @@ fn a_fork_is_found_named_and_stops_one_log_only() {
     federation.start(COUNTY);
     federation.enter(COUNTY, 1_000..1_300);
     let second = carry(&federation, "second");
-    assert_eq!(second.json()["records"], 0, "{second:?}");
+    assert_eq!((second.code, second.json()["records"].as_u64()), (3, Some(0)), "{second:?}");
+    assert!(list(&second.json()["refused"])[0].as_str().unwrap().contains("two histories"), "{second:?}");
     let frozen = |division: &str| {
         let status = federation.try_status(division)?;
         (find(&status["logs"], "log", &origin(COUNTY))["state"] == "frozen").then_some(())

@@ -4,7 +4,7 @@
 mod support;
 
 use std::{fs::OpenOptions, os::unix::fs::FileExt as _};
-use support::{CITY, COUNTY, Federation, LINE, PROVINCE, list, origin, seconds, tally};
+use support::{CITY, COUNTY, Federation, LINE, PROVINCE, list, origin, seconds, tally, wait_for};
 
 #[test]
 fn damage_is_named_where_it_is_and_nowhere_else() {
@@ -42,4 +42,32 @@ fn damage_is_named_where_it_is_and_nowhere_else() {
     assert_eq!(own.code, 2, "the city holds no log of its own yet: {own:?}");
     segment.write_all_at(&byte, middle).unwrap();
     assert_eq!(verify(CITY).code, 0, "mended by hand, in order again");
+}
+
+/// The index is built anew while the node stays: same answers, and it never stopped serving its neighbours for long.
+#[test]
+fn the_index_is_built_anew_on_demand() {
+    let federation = Federation::running(LINE);
+    federation.enter(COUNTY, 0..1_200);
+    federation.wait_converged(&[PROVINCE, CITY, COUNTY], seconds(60));
+    for division in [CITY, COUNTY] {
+        let before = federation.export_text(division, &["--history"]);
+        let id = {
+            let ran = federation.ask(division, &["task", "rebuild-index", "--json"]);
+            assert_eq!(ran.code, 0, "{ran:?}");
+            ran.json()["id"].as_str().unwrap().to_owned()
+        };
+        wait_for("the task is done and the node answers again", seconds(30), || {
+            let ran = federation.ask(division, &["task", "show", &id, "--json"]);
+            let log = std::fs::read_to_string(federation.file(division, "node.log")).unwrap();
+            (ran.code == 0 && ran.json()["state"] == "done" && log.contains("index.rebuild")).then_some(())
+        });
+        wait_for("the index is whole", seconds(30), || {
+            let verified = federation.ask(division, &["verify", "--json"]);
+            (verified.code == 0 && verified.json()["index"] == "ok").then_some(())
+        });
+        assert_eq!(federation.export_text(division, &["--history"]), before, "{division}");
+    }
+    federation.enter(COUNTY, 1_200..1_300);
+    federation.wait_converged(&[PROVINCE, CITY, COUNTY], seconds(60));
 }

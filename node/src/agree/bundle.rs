@@ -8,6 +8,7 @@ use crate::{
     replica::{Input, Replica},
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use tally_protocol::{
     bundle::{BundleError, Item, Reader as Items},
     ids::{Division, LogId},
@@ -147,6 +148,8 @@ pub struct Import<'g> {
     items: Items,
     /// Version of the maker's charter.
     charter: u64,
+    /// Logs that it speaks of.
+    logs: BTreeSet<LogId>,
     putter: Option<(Division, Putter<'g>)>,
     done: Imported,
 }
@@ -154,7 +157,14 @@ pub struct Import<'g> {
 impl<'g> Import<'g> {
     /// Of a bundle that has not begun.
     pub fn new(ground: &'g Ground) -> Self {
-        Self { ground, items: Items::default(), charter: 0, putter: None, done: Imported::default() }
+        Self {
+            ground,
+            items: Items::default(),
+            charter: 0,
+            logs: BTreeSet::new(),
+            putter: None,
+            done: Imported::default(),
+        }
     }
 
     /// Takes more bytes.
@@ -179,7 +189,18 @@ impl<'g> Import<'g> {
             self.done.records = putter.put_back;
         }
         self.items.finish()?;
-        let version = self.ground.mailbox.ask(|r, _| r.charter().version()).await.map_err(AgreeError::from)?;
+        let logs = std::mem::take(&mut self.logs);
+        let (version, frozen) = self
+            .ground
+            .mailbox
+            .ask(move |r, _| {
+                let frozen =
+                    |id: &LogId| r.logs().get(id)?.frozen.as_ref().map(|f| format!("{id} is frozen: {}", f.reason));
+                (r.charter().version(), logs.iter().filter_map(frozen).collect::<Vec<_>>())
+            })
+            .await
+            .map_err(AgreeError::from)?;
+        frozen.into_iter().for_each(|why| self.refused(why));
         self.done.charter = version;
         Ok(self.done)
     }
@@ -205,6 +226,7 @@ impl<'g> Import<'g> {
                 }
             }
             Item::Head(head) => {
+                self.logs.insert(head.log);
                 if let Some((from, _)) = self.putter {
                     core(Input::CarriedHead { from, head }).await?;
                 }
