@@ -1,0 +1,168 @@
+//! How fast the journal is verified: beside what it could not do without, reading and hashing.
+//!
+//! `cargo bench --bench verify -- 1000000` (records, default 1,000,000). One thread; the files are in the page cache.
+//! Records are ~600-byte lines, in batches of 1,000, of two logs in turns. Read the figures as ratios.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
+use tally_node::{
+    journal::{Journal, Meta, Reader, Step},
+    replica::{Append, Disk as _},
+    verify::{Held, Wanted, Watermark, verify},
+};
+use tally_protocol::{
+    batch::{Batch, seal},
+    canonical::Object,
+    ids::{Federation, LogId},
+    keys::NodeKeys,
+    log::Place,
+    merkle::{Tree, leaf_hash},
+    record::Record,
+};
+use tally_topology::{admit::admit, charter::Charter};
+
+const BATCH: u64 = 1_000;
+/// Records a second on one core.
+const GOAL: f64 = 800_000.0;
+
+fn keys(log: &str) -> NodeKeys {
+    let federation = Federation::try_from("bench.example".to_owned()).expect("a name");
+    let log: LogId = log.parse().expect("a log");
+    NodeKeys::derive(&federation, log, &[log.division.code() as u8; 32])
+}
+
+fn charter(nodes: &[&NodeKeys]) -> Charter {
+    let node = |k: &NodeKeys, level: &str, parent: &str| {
+        let (d, n) = (k.node.division, k.node.epoch);
+        let (log, mirror, link) = (k.log.public(), k.mirror.public(), k.link.public());
+        format!(
+            "[[node]]\ndivision = \"{d}\"\nname = \"{d}\"\nlevel = \"{level}\"\n{parent}addresses = [\"h:1\"]\n\
+             [[node.epoch]]\nepoch = {n}\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
+        )
+    };
+    let parent = format!("parent = \"{}\"\n", nodes[0].node.division);
+    let text = format!(
+        "format = 1\nfederation = \"bench.example\"\nversion = 1\n{}{}",
+        node(nodes[0], "prefecture", ""),
+        node(nodes[1], "county", &parent)
+    );
+    Charter::parse(&text).expect("a charter")
+}
+
+fn record(n: u64) -> Record {
+    // Numbers that do not compress, as real document numbers do not.
+    let a = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let b = a.rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let json = format!(
+        r#"{{"authority_name":"福州市鼓楼区市场监督管理局","authority_uscc":"113501020036012589","business_key":"113501020036012589|抽查〔2025〕{n}号|{a:016x}","catalog_version":"2026.1","category":"spot_check","check_result":"1","check_type":"1","checked_on":"2025-06-03","operation":"create","produced_on":"2025-06-03","producer_division":"350102","producer_name":"福州市鼓楼区市场监督管理局","producer_uscc":"113501020036012589","source_row_id":"{b:016x}","subject_name":"福州榕盛餐饮管理有限公司","subject_type":"enterprise","subject_uscc":"91350102MA2TE5T1X0"}}"#
+    );
+    Record::new(&Object::parse(json.as_bytes()).expect("JSON")).expect("a record")
+}
+
+/// The journal, its end, and the size of each log.
+fn build(dir: &Path, charter: &Charter, keys: &[NodeKeys], records: u64) -> (Place, Held) {
+    let (mut journal, _) = Journal::open(dir, |_| {}).expect("a journal");
+    let mut trees: Vec<_> = keys.iter().map(|_| Tree::default()).collect();
+    for b in 0..records / BATCH {
+        let turn = (b % 2) as usize;
+        let batch: Vec<_> = (b * BATCH..(b + 1) * BATCH).map(record).collect();
+        let bytes = seal(&keys[turn], &trees[turn], &batch, 1_790_000_000);
+        let admitted = admit(charter, keys[turn].node, &trees[turn], bytes).expect("our own batch");
+        trees[turn] = admitted.tree().clone();
+        journal.append(&[Append::Batch(admitted, None)]).expect("appends");
+    }
+    journal.flush().expect("flushes");
+    let held = keys.iter().zip(&trees).map(|(k, t)| (k.node, t.size())).collect();
+    (journal.durable(), held)
+}
+
+/// Every batch frame of the journal, read and checked by its checksums.
+fn read_all(reader: &Reader, until: Place, mut take: impl FnMut(&[u8])) {
+    for segment in 1..=until.segment {
+        let Ok(Some(mut walk)) = reader.walk(segment, until) else { continue };
+        while let Some(step) = walk.step() {
+            if let Step::Frame { meta: Meta::Batch { .. }, place, .. } = step {
+                take(&reader.read(place).expect("a whole frame").body);
+            }
+        }
+    }
+}
+
+fn best(mut work: impl FnMut()) -> Duration {
+    let once = |work: &mut dyn FnMut()| {
+        let start = Instant::now();
+        work();
+        start.elapsed()
+    };
+    (0..3).map(|_| once(&mut work)).min().unwrap_or_default()
+}
+
+fn main() {
+    let records = std::env::args().filter_map(|a| a.parse::<u64>().ok()).next().unwrap_or(1_000_000);
+    let records = records.max(BATCH) / BATCH * BATCH;
+    let holder = tempfile::tempdir().expect("a temporary folder");
+    let dir = holder.path().join("journal");
+    let keys = [keys("350100/e1"), keys("350102/e1")];
+    let charter = charter(&[&keys[0], &keys[1]]);
+    let start = Instant::now();
+    let (until, held) = build(&dir, &charter, &keys, records);
+    let built = start.elapsed();
+    let bytes: u64 = std::fs::read_dir(&dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|f| f.metadata().ok())
+        .map(|m| m.len())
+        .sum();
+    let reader = Reader::new(dir.clone());
+
+    let mut frames = 0_u64;
+    let opening = best(|| {
+        frames = 0;
+        drop(Journal::open(&dir, |_| frames += 1).expect("opens"));
+    });
+    let reading = best(|| read_all(&reader, until, |_| {}));
+    let hashing = best(|| {
+        read_all(&reader, until, |body| {
+            let records = Batch::decode(body).and_then(|b| b.records()).expect("a batch");
+            records.iter().for_each(|r| {
+                std::hint::black_box(leaf_hash(r));
+            });
+        });
+    });
+    let before = Watermark::default();
+    let mut report = None;
+    let verifying = best(|| {
+        let wanted = Wanted { until, charter: &charter, held: &held, noticed: &[], only: None, before: &before };
+        report = verify(&reader, wanted, &mut |_, _| Ok(())).ok().map(|s| s.report);
+    });
+    let report = report.expect("a report");
+    assert_eq!(
+        (report.records, report.damaged.len()),
+        (records, 0),
+        "{:?}",
+        BTreeMap::from([("damaged", &report.damaged)])
+    );
+
+    let rate = |d: Duration| records as f64 / d.as_secs_f64();
+    println!(
+        "{records} records in {frames} frames, {} MiB of journal; built in {:.1} s",
+        bytes >> 20,
+        built.as_secs_f64()
+    );
+    for (what, took) in [
+        ("open (heads only)", opening),
+        ("read, checksums", reading),
+        ("read, expand, hash leaves", hashing),
+        ("verify", verifying),
+    ] {
+        let (ms, ratio) = (took.as_secs_f64() * 1e3, took.as_secs_f64() / hashing.as_secs_f64());
+        let mb = bytes as f64 / 1e6 / took.as_secs_f64();
+        println!("{what:<26} {ms:>9.1} ms {:>12.0} records/s {mb:>8.0} MB/s   {ratio:.2} of hashing alone", rate(took));
+    }
+    let verdict = if rate(verifying) >= GOAL { "met" } else { "missed" };
+    println!("goal for verify, {GOAL:.0} records/s on one core: {verdict}");
+}
