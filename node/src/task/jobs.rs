@@ -22,6 +22,8 @@ pub struct Outcome {
     pub exit: u8,
 }
 
+/// The index gets so long to catch up before it is called behind.
+const INDEX_PATIENCE: Duration = Duration::from_secs(10);
 /// All in order.
 const IN_ORDER: u8 = 0;
 /// Done, something to look at.
@@ -174,8 +176,12 @@ async fn index(workshop: &Workshop) -> Result<IndexState, String> {
     };
     let until = *workshop.ground.durable.borrow();
     let before = sizes().await?;
-    if workshop.progress.borrow().cursor < until {
-        return Ok(IndexState::Behind);
+    let mut progress = workshop.progress.clone();
+    let there = progress.wait_for(|p| p.cursor >= until || p.trouble.is_some());
+    match tokio::time::timeout(INDEX_PATIENCE, there).await {
+        Ok(Ok(p)) if p.trouble.is_some() => return Ok(IndexState::Differs),
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) | Err(_) => return Ok(IndexState::Behind),
     }
     let engine = workshop.engine.clone();
     let counts = tokio::task::spawn_blocking(move || crate::index::audit::count(&*engine));
