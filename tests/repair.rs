@@ -469,3 +469,38 @@ fn tasks_are_held_and_survive_a_kill_and_neighbours_away_are_named() {
     assert!([3, 4].contains(&ran.code) && skipped.len() == 1 && skipped[0]["division"] == NEIGHBOUR, "{ran:?}");
     assert!(skipped[0]["why"].as_str().unwrap().contains(NEIGHBOUR), "{report}");
 }
+
+/// Two neighbours that compare with each other at the same time, and a verify that is held meanwhile: none waits for
+/// ever for the other's disk.
+#[test]
+fn neighbours_that_compare_with_each_other_at_the_same_time_both_end() {
+    let federation = federation();
+    let held = federation.ask(CITY, &["verify", "--rate", "1", "--detach"]).done();
+    federation.task(CITY, "pause", held.trim());
+    for _ in 0..3 {
+        let start = |division: &str, with: &str| {
+            let ran = federation.ask(division, &["reconcile", "--with", with, "--repair", "--detach"]);
+            ran.done().trim().to_owned()
+        };
+        let tasks = [(PROVINCE, start(PROVINCE, CITY)), (COUNTY, start(COUNTY, CITY)), (CITY, start(CITY, PROVINCE))];
+        for (division, id) in &tasks {
+            let task =
+                federation.wait_task(division, id, seconds(40), |t| t["state"] == "done" || t["state"] == "failed");
+            assert_eq!((&task["state"], &task["exit"]), (&"done".into(), &0.into()), "{division}: {task}");
+        }
+    }
+    federation.task(CITY, "cancel", held.trim());
+    let both = || {
+        [(PROVINCE, CITY), (CITY, PROVINCE)].map(|(division, with)| {
+            let ran = federation.ask(division, &["reconcile", "--with", with, "--detach"]);
+            (division, ran.done().trim().to_owned())
+        })
+    };
+    for _ in 0..5 {
+        for (division, id) in both() {
+            let task =
+                federation.wait_task(division, &id, seconds(40), |t| t["state"] == "done" || t["state"] == "failed");
+            assert_eq!((&task["state"], &task["exit"]), (&"done".into(), &0.into()), "{division}: {task}");
+        }
+    }
+}

@@ -25,18 +25,19 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Exchanges that are answered at the same time, over all links; each holds a few megabytes at most.
-const EXCHANGES: usize = 4;
+/// Exchanges that are answered at the same time, one of each neighbour; each holds a few megabytes at most.
+const EXCHANGES: usize = 8;
 /// A neighbour that waits is told so this often.
 const TELL: Duration = Duration::from_secs(2);
 
 /// Until when the disk is not read again for a neighbour: no more than half of its time goes to any of them.
 type Rest = Arc<Mutex<HashMap<Division, Instant>>>;
 
-/// Answers exchanges until the links have ended.
+/// Answers exchanges until the links have ended. Those that have to wait do so apart: none holds up the others.
 pub async fn serve(ground: Ground, mut incoming: mpsc::Receiver<Incoming>) {
     let room = Arc::new(Semaphore::new(EXCHANGES));
     let rest = Rest::default();
+    let mut turns: HashMap<Division, Arc<Semaphore>> = HashMap::new();
     let mut tasks = JoinSet::new();
     loop {
         let next = tokio::select! {
@@ -44,14 +45,14 @@ pub async fn serve(ground: Ground, mut incoming: mpsc::Receiver<Incoming>) {
             Some(_) = tasks.join_next() => continue,
         };
         let Some(Incoming { peer, exchange }) = next else { return };
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let (ground, rest) = (ground.clone(), rest.clone());
+        let turn = turns.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(1))).clone();
+        let (ground, rest, room) = (ground.clone(), rest.clone(), room.clone());
         tasks.spawn(async move {
+            let (Ok(_turn), Ok(_room)) = (turn.acquire().await, room.acquire().await) else { return };
             let mut answering = Answering { ground: &ground, peer, exchange, survey: None, tree: None, rest };
             if let Err(e) = answering.run().await {
                 tracing::info!(event = "reconcile.ended", %peer, reason = %e, "a neighbour's comparison ended early");
             }
-            drop(permit);
         });
     }
 }
@@ -153,7 +154,7 @@ impl<'g> Answering<'g> {
         let ground = self.ground;
         let one = loop {
             tokio::select! {
-                one = ground.heavy.acquire() => break one.map_err(|_| crate::mail::Stopping)?,
+                one = ground.guests.acquire() => break one.map_err(|_| crate::mail::Stopping)?,
                 () = tokio::time::sleep(TELL) => self.send(&Answer::Working { done: 0, total: 0 }).await?,
             }
         };

@@ -99,7 +99,6 @@ impl Ground {
         }
         let (no_blocks, done) = (BTreeSet::new(), Reconciled::default());
         let mut comparing = Comparing { ground: self, order, scope, division, no_blocks, done, waiting };
-        let _one = self.heavy.acquire().await.map_err(|_| crate::mail::Stopping)?;
         if order.repair {
             self.rescue().await?;
         }

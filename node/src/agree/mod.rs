@@ -48,8 +48,9 @@ pub struct Ground {
     pub noticed: Noticed,
     /// Hashes of the logs' trees.
     pub trees: Trees,
-    /// One thing at a time reads the whole disk or repairs it.
-    pub heavy: Arc<Semaphore>,
+    /// For one neighbour at a time the whole disk is read. Own work does not wait for this, nor hold it: two nodes that
+    /// compare with each other would wait for each other for ever.
+    pub guests: Arc<Semaphore>,
 }
 
 /// Damaged places that are known.

@@ -67,7 +67,6 @@ pub(super) async fn import(State(app): State<App>, body: Body) -> Result<Json<Im
         ImportError::NotOurs(why) => Problem::new(StatusCode::FORBIDDEN, "not_ours", &why),
         ImportError::Agree(_) => Problem::stopping(),
     };
-    let _one = app.ground.heavy.acquire().await.map_err(|_| Problem::stopping())?;
     let mut import = Import::new(&app.ground);
     let mut stream = body.into_data_stream();
     while let Some(piece) = stream.next().await {

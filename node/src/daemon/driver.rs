@@ -200,6 +200,9 @@ impl Driver {
                 waiting.charters.insert(ticket, reply);
                 self.replica.handle(now, Input::Charter { ticket, note }, out);
             }
+            Mail::PutBack { reply, .. } if self.full.load(Ordering::Relaxed) => {
+                let _ = reply.send(Err("the disk is nearly full: nothing is taken in".into()));
+            }
             Mail::PutBack { batch, reply } => {
                 let ticket = waiting.ticket();
                 waiting.put_backs.insert(ticket, reply);

@@ -185,7 +185,7 @@ async fn serve(
         durable: durable.clone(),
         noticed: Noticed::new(found.damage),
         trees: Trees::new(reader.clone()),
-        heavy: Arc::new(Semaphore::new(1)),
+        guests: Arc::new(Semaphore::new(1)),
     };
     let rebuild_index = Arc::new(Notify::new());
     let workshop = Workshop {
@@ -195,7 +195,7 @@ async fn serve(
         rebuild_index: rebuild_index.clone(),
     };
     let list = Tasks::open(config.data().join("tasks.json"));
-    let endpoint = endpoint(config.listen.quic, &context)?;
+    let endpoint = patiently(|| endpoint(config.listen.quic, &context)).await?;
     let app = App {
         mailbox: mailbox.clone(),
         intake,
@@ -258,6 +258,17 @@ async fn serve(
         tracing::warn!(event = "node.stop_late", "not everything ended in time; nothing confirmed is lost");
     }
     Ok(end)
+}
+
+/// After a start in the same process, a port may be let go a moment later.
+async fn patiently<T>(mut open: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    for _ in 0..20 {
+        if let Ok(done) = open() {
+            return Ok(done);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    open()
 }
 
 /// Waits for a signal, for standard input to close, for the driver to fail, or for a reason to start again.

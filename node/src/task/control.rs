@@ -1,4 +1,5 @@
-//! The reins of a running task: pause, cancel, yield, rate; and how far it is.
+//! The reins of a running task: cancel, give way, rate; and how far it is. A task that is held gives way and keeps where
+//! it is: it holds up nobody.
 
 use super::list::TaskProgress;
 use crate::verify::{Stopped, Watermark};
@@ -10,13 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A paused task looks this often whether it may go on.
+/// A task that is ahead of its rate looks this often whether it is to end.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Shared between the task and whoever holds the reins.
 #[derive(Debug)]
 pub struct Control {
-    paused: AtomicBool,
     cancelled: AtomicBool,
     /// Stop where you are, to go on later.
     yields: AtomicBool,
@@ -36,7 +36,6 @@ impl Control {
     /// Of a task that may read `rate` bytes a second (0: no limit) and has got this far.
     pub fn new(rate: u64, watermark: Watermark) -> Self {
         Self {
-            paused: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             yields: AtomicBool::new(false),
             rate: AtomicU64::new(rate),
@@ -44,11 +43,6 @@ impl Control {
             progress: Mutex::default(),
             watermark: Mutex::new(watermark),
         }
-    }
-
-    /// Holds the task, or lets it go on.
-    pub fn pause(&self, paused: bool) {
-        self.paused.store(paused, Ordering::Relaxed);
     }
 
     /// Ends the task for good.
@@ -77,11 +71,6 @@ impl Control {
         self.is_cancelled() || self.yields.load(Ordering::Relaxed)
     }
 
-    /// Whether the task is held.
-    pub fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::Relaxed)
-    }
-
     /// How far it is.
     pub fn progress(&self) -> TaskProgress {
         lock(&self.progress).clone()
@@ -101,7 +90,7 @@ impl Control {
         lock(&self.watermark).clone()
     }
 
-    /// Called before `bytes` are read: waits while held or ahead of the rate. For threads that may block.
+    /// Called before `bytes` are read: waits while ahead of the rate. For threads that may block.
     ///
     /// # Errors
     /// [`Stopped`].
@@ -125,21 +114,10 @@ impl Control {
             }
             let ahead = lock(&self.paid).map_or(Duration::ZERO, |p| p.saturating_duration_since(Instant::now()));
             // Up to a tenth of a second ahead is not waited for: sleeps are coarse.
-            if !self.is_paused() && ahead < Duration::from_millis(100) {
+            if ahead < Duration::from_millis(100) {
                 return Ok(());
             }
-            std::thread::sleep(if self.is_paused() { LOOK } else { ahead.min(LOOK) });
+            std::thread::sleep(ahead.min(LOOK));
         }
-    }
-
-    /// Waits while held.
-    ///
-    /// # Errors
-    /// [`Stopped`].
-    pub async fn hold(&self) -> Result<(), Stopped> {
-        while self.is_paused() && !self.is_stopped() {
-            tokio::time::sleep(LOOK).await;
-        }
-        if self.is_stopped() { Err(Stopped) } else { Ok(()) }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Control, Kind, Tasks, With, Workshop};
 use crate::{
     agree::{AgreeError, Order, Pace, Reconciled},
-    verify::{IndexState, Report, Stopped, VerifyError},
+    verify::{IndexState, Report, VerifyError},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -150,7 +150,6 @@ fn failed(e: &impl std::fmt::Display) -> String {
 
 async fn verify(workshop: &Workshop, log: Option<LogId>, control: &Arc<Control>) -> Result<Outcome, String> {
     let ground = &workshop.ground;
-    let _one = ground.heavy.acquire().await.map_err(|e| failed(&e))?;
     let survey = ground.survey(log, control.watermark(), pace_of(control)).await.map_err(|e| failed(&e))?;
     let mut report: Report = survey.report;
     report.index = match log {
@@ -223,7 +222,6 @@ async fn reconcile(
     let federation = workshop.ground.trust.charter().charter().federation().clone();
     control.tell(|p| (p.unit, p.total) = ("neighbours".into(), Some(peers.len() as u64)));
     for (i, peer) in peers.iter().enumerate() {
-        control.hold().await.map_err(|Stopped| "stopped".to_owned())?;
         control.tell(|p| (p.done, p.waiting_for) = (i as u64, Some(peer.to_string())));
         // The own disk is read once for all neighbours; what the second brings may help with the first.
         let order = Order { peer: *peer, log, deep, repair, why: format!("{why}; what it held came back from {peer}") };

@@ -351,7 +351,7 @@ impl Tasks {
             }
             task.state = State::Paused;
             if let Some(c) = control {
-                c.pause(true);
+                c.give_way();
             }
             Ok(())
         })
@@ -363,10 +363,9 @@ impl Tasks {
     /// [`TaskError`].
     pub fn resume(&self, id: &str) -> Result<Task, TaskError> {
         self.change(id, |task, control| {
-            task.state = if control.is_some() { State::Running } else { State::Queued };
-            if let Some(c) = control {
-                c.pause(false);
-            }
+            // One that was held a moment ago may not have ended yet; it goes on after that.
+            let goes_on = control.is_some_and(|c| !c.is_stopped());
+            task.state = if goes_on { State::Running } else { State::Queued };
             Ok(())
         })
     }
@@ -414,8 +413,9 @@ impl Tasks {
 
     fn take(&self) -> Option<(String, Kind, Arc<Control>)> {
         let mut inner = self.lock();
-        let queued = |t: &&mut Task| t.state == State::Queued;
-        let task = inner.file.tasks.iter_mut().filter(queued).min_by_key(|t| t.scheduled)?;
+        let Inner { file, running } = &mut *inner;
+        let queued = |t: &&mut Task| t.state == State::Queued && !running.contains_key(&t.id);
+        let task = file.tasks.iter_mut().filter(queued).min_by_key(|t| t.scheduled)?;
         task.state = State::Running;
         task.started.get_or_insert_with(|| time(now_ms() / 1_000));
         let control = Arc::new(Control::new(task.rate_mib << 20, task.watermark.clone()));

@@ -22,8 +22,8 @@ pub const ROOTS_MAX: usize = 4_096;
 /// Ranges of records named in a result; beyond, they are only counted.
 pub const DIFFERENCES_MAX: usize = 10_000;
 
-/// Most logs in an answer.
-const LOGS_MAX: usize = 1 << 18;
+/// Most bytes of heads and lacks that are kept of an answer: some 30,000 logs.
+const STANDING_BYTES_MAX: usize = 16 << 20;
 /// Most batches of which a side says what is left of them, over all logs; others are wanted whole.
 pub const REMAINS_MAX: usize = 2_000;
 
@@ -326,6 +326,7 @@ pub struct Reconcile {
     repair: bool,
     mine: Standing,
     theirs: Standing,
+    theirs_bytes: usize,
     phase: Phase,
     own_roots: BTreeMap<LogId, Option<Hash>>,
     descend: Vec<(LogId, u64)>,
@@ -347,6 +348,7 @@ impl Reconcile {
             repair,
             mine,
             theirs: Standing::default(),
+            theirs_bytes: 0,
             phase: Phase::Compare,
             own_roots: BTreeMap::new(),
             descend: Vec::new(),
@@ -441,11 +443,15 @@ impl Reconcile {
             }
             (Phase::Comparing, Answer::Heads(heads)) => {
                 let scope = self.scope;
+                self.theirs_bytes += heads.iter().map(|h| 128 + h.note.len()).sum::<usize>();
                 self.theirs.heads.extend(heads.into_iter().filter(|h| scope.has(h.log)).map(|h| (h.log, h)));
                 self.bounded().map(|()| (None, true))
             }
             (Phase::Comparing, Answer::Lacks { log, lacking }) => {
                 Wants::decode(&lacking.wants).map_err(|e| Violation::Malformed(e.to_string()))?;
+                // A range takes a byte on the wire and forty here.
+                let sums: usize = lacking.remains.iter().map(|r| 64 + 4 * r.sums.len()).sum();
+                self.theirs_bytes += 128 + 40 * lacking.wants.len() + sums;
                 if self.scope.has(log) {
                     self.theirs.add(log, lacking);
                 }
@@ -477,9 +483,7 @@ impl Reconcile {
     }
 
     fn bounded(&self) -> Result<(), Violation> {
-        let remains: usize = self.theirs.lacks.values().map(|l| l.remains.len()).sum();
-        let much = self.theirs.heads.len() > LOGS_MAX || self.theirs.lacks.len() > LOGS_MAX || remains > REMAINS_MAX;
-        if much { Err(Violation::TooMuch) } else { Ok(()) }
+        if self.theirs_bytes > STANDING_BYTES_MAX { Err(Violation::TooMuch) } else { Ok(()) }
     }
 
     /// Takes this side's roots where the other side stands. Where it has more, only it can say whether that continues

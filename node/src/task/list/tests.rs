@@ -60,14 +60,23 @@ fn reins_hold_release_and_end() {
     assert!(tasks.take().is_none(), "held before it began");
     tasks.resume(&id).unwrap();
     let (_, _, control) = tasks.take().unwrap();
+    let watermark = Watermark { segment: 4, ..Watermark::default() };
+    control.pace(0, &watermark).unwrap();
     tasks.pause(&id).unwrap();
-    assert!(control.is_paused());
-    let waits = std::thread::spawn({
-        let control = control.clone();
-        move || control.pace(1, &Watermark::default())
-    });
+    assert_eq!(control.pace(1, &watermark), Err(crate::verify::Stopped), "it gives way");
+    tasks.finished(&id, Err("stopped".into()));
+    assert_eq!(tasks.get(&id).unwrap().state, State::Paused);
+    assert!(tasks.take().is_none(), "and others may work");
+    tasks.resume(&id).unwrap();
+    let (_, _, control) = tasks.take().unwrap();
+    assert_eq!(control.watermark(), watermark, "it goes on where it was");
+    // Held and let go before it has ended.
+    tasks.pause(&id).unwrap();
+    assert_eq!(tasks.resume(&id).unwrap().state, State::Queued);
+    tasks.finished(&id, Err("stopped".into()));
+    let (_, _, control) = tasks.take().unwrap();
     tasks.cancel(&id).unwrap();
-    assert_eq!(waits.join().unwrap(), Err(crate::verify::Stopped));
+    assert_eq!(control.pace(1, &watermark), Err(crate::verify::Stopped));
     tasks.finished(&id, Err("stopped".into()));
     assert_eq!(tasks.get(&id).unwrap().state, State::Cancelled);
     assert_eq!(tasks.pause("t-99").unwrap_err(), TaskError::Unknown("t-99".into()));
