@@ -52,12 +52,29 @@ fn charter(nodes: &[&NodeKeys]) -> Charter {
     Charter::parse(&text).expect("a charter")
 }
 
+/// As different from each other as real rows are: they compress to some 80 bytes.
 fn record(n: u64) -> Record {
-    // Numbers that do not compress, as real document numbers do not.
-    let a = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let b = a.rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    const NAMES: [&str; 8] =
+        ["榕盛餐饮", "海诺腾物流", "闽江建设", "鼓山食品", "三坊商贸", "乌塔科技", "白马纺织", "金山医药"];
+    const FACTS: [&str; 5] =
+        ["未按规定明码标价", "货车总质量超过限定标准", "未取得许可从事经营", "未按期公示年度报告", "广告内容不实"];
+    let mut state = n.wrapping_add(1);
+    let mut draw = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let (name, fact) = (NAMES[(draw() % 8) as usize], FACTS[(draw() % 5) as usize]);
+    let (code, row, serial, fine) = (draw(), draw(), draw() % 100_000_000, draw() % 5_000_000);
+    let (month, day) = (1 + draw() % 12, 1 + draw() % 28);
+    let subject = format!("91350102MA{:08X}", code as u32);
     let json = format!(
-        r#"{{"authority_name":"福州市鼓楼区市场监督管理局","authority_uscc":"113501020036012589","business_key":"113501020036012589|抽查〔2025〕{n}号|{a:016x}","catalog_version":"2026.1","category":"spot_check","check_result":"1","check_type":"1","checked_on":"2025-06-03","operation":"create","produced_on":"2025-06-03","producer_division":"350102","producer_name":"福州市鼓楼区市场监督管理局","producer_uscc":"113501020036012589","source_row_id":"{b:016x}","subject_name":"福州榕盛餐饮管理有限公司","subject_type":"enterprise","subject_uscc":"91350102MA2TE5T1X0"}}"#
+        r#"{{"business_key":"113501020036012589|榕鼓市监罚〔2026〕{serial}号|{subject}","catalog_version":"2026.1","category":"admin_penalty","document_no":"榕鼓市监罚〔2026〕{serial}号","fine_wan":"{}.{:06}","legal_basis":"《中华人民共和国行政处罚法》第{}条","operation":"create","penalty_kinds":"罚款","produced_on":"2026-{month:02}-{day:02}","producer_division":"350102","producer_name":"福州市鼓楼区市场监督管理局","producer_uscc":"113501020036012589","source_row_id":"{row:016x}","subject_name":"福州{name}有限公司","subject_type":"enterprise","subject_uscc":"{subject}","violation_fact":"{month}月{day}日经查，{fact}，涉案{}元"}}"#,
+        fine / 1_000_000,
+        fine % 1_000_000,
+        1 + code % 80,
+        row % 90_000,
     );
     Record::new(&Object::parse(json.as_bytes()).expect("JSON")).expect("a record")
 }
