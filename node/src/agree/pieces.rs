@@ -21,8 +21,9 @@ use tally_protocol::{
 use tally_topology::admit::admit;
 use tokio::sync::oneshot;
 
-/// Batches on their way to disk at the same time: they share a flush.
+/// Batches on their way to disk at the same time, which share a flush: so many, and so many bytes of them.
 const FLYING: usize = 16;
+const FLYING_BYTES: usize = 4 << 20;
 
 /// Cuts the batches of one log that are wanted, one at a time.
 pub(super) struct Cutter {
@@ -79,6 +80,14 @@ impl Cutter {
     }
 }
 
+/// A batch on its way to disk.
+#[derive(Debug)]
+struct Flying {
+    records: u64,
+    bytes: usize,
+    answer: oneshot::Receiver<Result<(), String>>,
+}
+
 /// Takes pieces from a neighbour: proves each against the signed tree, and puts it back.
 #[derive(Debug)]
 pub(super) struct Putter<'g> {
@@ -86,7 +95,7 @@ pub(super) struct Putter<'g> {
     /// Nothing outside of this division is taken.
     within: Division,
     edges: BTreeMap<LogId, Tree>,
-    flying: VecDeque<(u64, oneshot::Receiver<Result<(), String>>)>,
+    flying: VecDeque<Flying>,
     /// Records that came back.
     pub(super) put_back: u64,
     /// Batches whose blocks did not make up the whole: to be asked for whole.
@@ -150,10 +159,10 @@ impl<'g> Putter<'g> {
         };
         self.edges.insert(log, batch.tree().clone());
         let (reply, answer) = oneshot::channel();
-        let records = batch.end() - batch.start();
+        let (records, bytes) = (batch.end() - batch.start(), batch.bytes().len());
         self.ground.mailbox.send(Mail::PutBack { batch, reply }).await?;
-        self.flying.push_back((records, answer));
-        while self.flying.len() >= FLYING {
+        self.flying.push_back(Flying { records, bytes, answer });
+        while self.flying.len() >= FLYING || self.flying.iter().map(|f| f.bytes).sum::<usize>() > FLYING_BYTES {
             self.landed().await?;
         }
         Ok(Ok(()))
@@ -168,7 +177,7 @@ impl<'g> Putter<'g> {
     }
 
     async fn landed(&mut self) -> Result<(), AgreeError> {
-        let Some((records, answer)) = self.flying.pop_front() else { return Ok(()) };
+        let Some(Flying { records, answer, .. }) = self.flying.pop_front() else { return Ok(()) };
         match answer.await.map_err(|_| crate::mail::Stopping)? {
             Ok(()) => self.put_back += records,
             Err(why) => self.trouble = Some(why),

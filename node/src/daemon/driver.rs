@@ -271,6 +271,7 @@ impl Waiting {
 fn weight(mail: &Mail) -> usize {
     match mail {
         Mail::Core(Input::Batch { bytes, .. }, _) => bytes.len(),
+        Mail::PutBack { batch, .. } => batch.bytes().len(),
         Mail::Seal { records, .. } => records.iter().map(|r| r.bytes().len()).sum::<usize>() / 4,
         _ => 0,
     }

@@ -61,7 +61,7 @@ pub fn run(config: &Config, until_stdin_closes: bool) -> Result<(), StartError> 
     logging::start(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(8)
+        .max_blocking_threads(64)
         .enable_all()
         .build()
         .context("the runtime cannot start")?;
@@ -115,7 +115,8 @@ async fn serve(
     let data = config.data();
     let _lock = start::lock(&data)?;
     let start::Recovery { mut replica, journal, found, beyond } = start::recover(config, keys, charter)?;
-    let keys = start::admitted(config, &mut replica)?;
+    let sound = found.damage.is_empty() && found.cut_bytes == 0;
+    let keys = start::admitted(config, &mut replica, sound)?;
     let own = keys.node;
     let overruns = replica.overruns();
 
@@ -256,6 +257,10 @@ async fn serve(
     };
     if tokio::time::timeout(STOP_WITHIN, down).await.is_err() {
         tracing::warn!(event = "node.stop_late", "not everything ended in time; nothing confirmed is lost");
+        if matches!(end, End::Again(_)) {
+            // The old driver may still write: a second one beside it would write over it.
+            return Ok(End::Failed("not everything ended in time to start again in the same process".into()));
+        }
     }
     Ok(end)
 }

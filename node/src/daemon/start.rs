@@ -6,7 +6,7 @@ use crate::{
     index::{self, Opened},
     journal::{Found, Journal, Meta, Reader},
     keyfile,
-    replica::{RecoverError, Recovered, Replica},
+    replica::Replica,
 };
 use anyhow::Context as _;
 use std::{
@@ -50,8 +50,9 @@ pub(super) fn identity(config: &Config) -> Result<(Arc<NodeKeys>, SignedCharter)
     Ok((Arc::new(keys), charter))
 }
 
-/// The key must be that of the epoch in the charter in force, which may be newer than the file.
-pub(super) fn admitted(config: &Config, replica: &mut Replica) -> Result<Arc<NodeKeys>, StartError> {
+/// The key must be that of the epoch in the charter in force, which may be newer than the file. `sound`: nothing of the
+/// journal is damaged or was cut off.
+pub(super) fn admitted(config: &Config, replica: &mut Replica, sound: bool) -> Result<Arc<NodeKeys>, StartError> {
     let charter = replica.charter();
     let own = charter.current_log(replica.me()).unwrap_or(replica.own());
     let Some(keys) = keys_for(config, charter, own)? else {
@@ -65,9 +66,9 @@ pub(super) fn admitted(config: &Config, replica: &mut Replica) -> Result<Arc<Nod
     let keys = Arc::new(keys);
     if own != replica.own() {
         replica.adopt(keys.clone());
-        if config.node.offline {
-            replica.work_offline(true);
-        }
+    }
+    if config.node.offline {
+        replica.work_offline(sound);
     }
     Ok(keys)
 }
@@ -94,22 +95,11 @@ pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedChart
     let authority = config.authority().map_err(|e| anyhow::anyhow!(e))?;
     let software = format!("tally {}", env!("CARGO_PKG_VERSION"));
     let mut replica = Replica::new(keys, authority, charter, software);
-    let mut trouble: Option<RecoverError> = None;
-    let (journal, found) =
-        Journal::open_with(&config.journal(), config.storage.segment_kib << 10, |frame: Recovered| {
-            if let Err(e) = replica.recover(frame) {
-                trouble.get_or_insert(e);
-            }
-        })?;
-    if let Some(e) = trouble {
-        return Err(e.into());
-    }
-    replica.all_read()?;
+    let segment_bytes = config.storage.segment_kib << 10;
+    let (journal, found) = Journal::open_with(&config.journal(), segment_bytes, |frame| replica.recover(frame))?;
+    replica.all_read();
     let beyond = close_epochs(&mut replica, &Reader::new(config.journal()));
     replica.recovered();
-    if config.node.offline {
-        replica.work_offline(found.damage.is_empty() && found.cut_bytes == 0);
-    }
     if replica.unproved() > 0 {
         tracing::error!(
             event = "journal.unproved",

@@ -81,7 +81,7 @@ fn made() -> Made {
     journal.flush().unwrap();
     drop(journal);
     let mut county = Replica::new(Arc::new(keys), authority().public().clone(), charter, "test".into());
-    Journal::open(dir.path(), |r| county.recover(r).unwrap()).unwrap();
+    Journal::open(dir.path(), |r| county.recover(r)).unwrap();
     Made { dir, county, batches, receipts }
 }
 

@@ -52,8 +52,12 @@ impl Replica {
     pub(super) fn issue_receipt(&mut self, now_ms: u64, id: LogId, out: &mut Vec<Output>) {
         let (me, time) = (self.own(), now_ms / 1_000);
         let origin = self.charter().federation().origin(id);
-        let Some(log) = self.logs.get_mut(&id) else { return };
+        // A receipt says that all of it is on disk.
+        let Some(log) = self.logs.get_mut(&id).filter(|l| l.is_whole()) else { return };
         let size = log.size();
+        if size == 0 || log.receipts.get(&me.division).is_some_and(|r| r.size >= size) {
+            return;
+        }
         let text = Checkpoint { origin, size, root: log.tree().root() }.text();
         let line = note::cosign_line(&text, time, &self.keys.mirror);
         log.receipt(me.division, tally_protocol::log::Receipt { size, time, epoch: me.epoch, line: line.clone() });

@@ -16,7 +16,7 @@ mod state;
 mod uplink;
 
 pub use io::{Append, Event, Input, LinkId, NotSealed, Output, Ticket};
-pub use recover::{RecoverError, Recovered};
+pub use recover::Recovered;
 pub use round::Disk;
 pub use state::{Agreement, Child, ChildLink, Parent, ParentLink, Rejected};
 
@@ -59,6 +59,8 @@ pub struct Replica {
     links: BTreeMap<LinkId, Division>,
     /// Mirrored logs that grew in this round: each gets one receipt.
     unreceipted: Vec<LogId>,
+    /// Ranges that are on their way to disk to take the place of missing ones.
+    returning: Vec<(LogId, u64, u64)>,
     /// Refused checkpoints and how often, to tell a passing fault from a second history.
     refused_notes: BTreeMap<LogId, (String, u32)>,
     /// Latest receipt of each ancestor for records that are not here yet.
@@ -92,6 +94,7 @@ impl Replica {
             children: BTreeMap::new(),
             links: BTreeMap::new(),
             unreceipted: Vec::new(),
+            returning: Vec::new(),
             refused_notes: BTreeMap::new(),
             early: BTreeMap::new(),
             reported: BTreeMap::new(),
@@ -201,7 +204,9 @@ impl Replica {
             Input::Garbage { link, reason } => self.close(now_ms, link, Refusal::Malformed, reason, out),
             Input::PushFailed { link, log, reason } => self.push_failed(now_ms, link, log, reason),
             Input::PutBack { ticket, batch } => self.put_back(ticket, batch, out),
-            Input::Surveyed { log, missing, copies, from, until } => self.surveyed(log, &missing, &copies, from, until),
+            Input::Surveyed { log, missing, copies, from, until } => {
+                self.surveyed(log, &missing, &copies, (from, until), out)
+            }
             Input::Resave => self.resave(out),
             Input::CarriedReceipt { log, size, holder, line } => {
                 self.take_receipt(now_ms, log, size, holder, &line, out);

@@ -34,9 +34,12 @@ impl Replica {
             return;
         }
         let (start, end) = (batch.start(), batch.end());
-        // What is here already is not written again, whoever sends it.
-        let wanted = |l: &HeldLog| l.misses(start, end) && l.fits(start, end, &batch.tree().root());
-        if end <= edge.size() && self.logs.get(&id).is_some_and(wanted) {
+        // What is here already is not written again, whoever sends it; nor what is on its way in this round, of which
+        // the log does not know yet.
+        let wanted = |l: &HeldLog| end <= l.size() && l.misses(start, end) && l.fits(start, end, &batch.tree().root());
+        let coming = self.returning.iter().any(|(log, from, to)| *log == id && *from < end && start < *to);
+        if !coming && self.logs.get(&id).is_some_and(wanted) {
+            self.returning.push((id, start, end));
             out.push(Output::Append(Append::PutBack(batch, ticket)));
         } else {
             out.push(refuse(format!("records {start}..{end} are not missing, or do not fit to what is held")));
@@ -46,17 +49,28 @@ impl Replica {
     /// It is on disk. Pushes that had stopped at the damage go on with this copy.
     pub(super) fn is_back(&mut self, ticket: Ticket, batch: AdmittedBatch, place: Place, out: &mut Vec<Output>) {
         let id = batch.log();
+        self.returning.retain(|(log, start, _)| (*log, *start) != (id, batch.start()));
         let log = self.logs.entry(id).or_default();
         let (tree, sealed_at, note) = (batch.tree().clone(), batch.sealed_at(), batch.note().to_owned());
         let fits = log.put(batch.start(), tree, sealed_at, note, place);
-        if log.is_whole() {
-            self.parent.damaged.remove(&id);
-            self.parent.rejected.remove(&id);
-            self.restart_push(id);
-            self.reopen_gate(id, out);
-        }
+        debug_assert!(fits, "it was checked when it was asked for, and nothing else came there since");
+        self.is_whole_again(id, out);
         let result = if fits { Ok(()) } else { Err("another batch took its place meanwhile".to_owned()) };
         out.push(Output::PutBack { ticket, result });
+    }
+
+    /// What waited for the missing records goes on, if nothing is missing any more.
+    fn is_whole_again(&mut self, id: LogId, out: &mut Vec<Output>) {
+        if !self.logs.get(&id).is_some_and(HeldLog::is_whole) {
+            return;
+        }
+        self.parent.damaged.remove(&id);
+        self.parent.rejected.remove(&id);
+        self.restart_push(id);
+        self.reopen_gate(id, out);
+        if id != self.own() && !self.unreceipted.contains(&id) {
+            self.unreceipted.push(id);
+        }
     }
 
     /// Where frames were missing, the parent's head could not be compared with this disk. Now it can.
@@ -80,13 +94,14 @@ impl Replica {
         id: LogId,
         missing: &[(u64, u64)],
         copies: &[WholeCopy],
-        from: Place,
-        until: Place,
+        (from, until): (Place, Place),
+        out: &mut Vec<Output>,
     ) {
         let Some(log) = self.logs.get_mut(&id) else { return };
+        let before = log.is_whole();
         log.surveyed(missing, copies, from, until);
-        if log.is_whole() {
-            self.parent.damaged.remove(&id);
+        if !before {
+            self.is_whole_again(id, out);
         }
     }
 

@@ -55,33 +55,9 @@ pub enum Recovered {
     },
 }
 
-/// Frames that cannot follow each other: the journal was not written by this program alone.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RecoverError {
-    /// A batch that overlaps others, or that is another one than stands at its place already.
-    #[error(
-        "journal segment {segment} at {offset}: batch {log} {start} does not fit to the {size} records of that log"
-    )]
-    Order {
-        /// Of which log.
-        log: LogId,
-        /// Where it starts.
-        start: u64,
-        /// What was there before.
-        size: u64,
-        /// Segment number.
-        segment: u32,
-        /// Offset in it.
-        offset: u64,
-    },
-}
-
 impl Replica {
     /// Takes one frame of the journal, in journal order.
-    ///
-    /// # Errors
-    /// [`RecoverError::Order`].
-    pub fn recover(&mut self, frame: Recovered) -> Result<(), RecoverError> {
+    pub fn recover(&mut self, frame: Recovered) {
         match frame {
             Recovered::Batch { log, start, tree, sealed_at, note, place } => {
                 // A frame's checksum is no proof of who wrote it: behind damage, a scan may find what looks like a
@@ -89,19 +65,24 @@ impl Replica {
                 let Some(key) = self.charter().epoch(log).map(|e| &e.log) else {
                     // The charter that knows it may stand further behind, if it had to be written again.
                     self.unknown.push(Recovered::Batch { log, start, tree, sealed_at, note, place });
-                    return Ok(());
+                    return;
                 };
                 let signed = Checkpoint::open(&note, key).ok();
                 if signed.is_none_or(|c| (c.size, c.root) != (tree.size(), tree.root())) {
                     self.unproved += 1;
-                    return Ok(());
+                    return;
                 }
                 // Out of order is in order: repaired batches stand behind, and the latest copy counts.
                 let held = self.logs.entry(log).or_default();
-                let size = held.size();
-                if !held.put(start, tree, sealed_at, note, place) {
-                    let Place { segment, offset } = place;
-                    return Err(RecoverError::Order { log, start, size, segment, offset });
+                if !held.put(start, tree, sealed_at, note.clone(), place) {
+                    // Signed, and it contradicts what is there: a second history, which stops this log and no other.
+                    let reason = format!("two histories are in this node's journal, from record {start} on");
+                    let notes = [held.note.clone(), note];
+                    held.frozen.get_or_insert(Frozen { reason, notes });
+                    if log == self.own() {
+                        self.gate.freeze();
+                    }
+                    return;
                 }
                 if log == self.own() {
                     self.last_sealed = self.last_sealed.max(sealed_at);
@@ -116,7 +97,7 @@ impl Replica {
                 let key = self.charter().epoch(log).map(|e| &e.log);
                 if !key.is_some_and(|k| frozen.notes.iter().any(|n| Checkpoint::open(n, k).is_ok())) {
                     self.unproved += 1;
-                    return Ok(());
+                    return;
                 }
                 self.logs.entry(log).or_default().frozen = Some(frozen);
                 if log == self.own() {
@@ -132,20 +113,15 @@ impl Replica {
                 }
             }
         }
-        Ok(())
     }
 
     /// The journal has been read. What was of no known log is looked at again, under the last charter.
-    ///
-    /// # Errors
-    /// [`RecoverError::Order`].
-    pub fn all_read(&mut self) -> Result<(), RecoverError> {
+    pub fn all_read(&mut self) {
         for frame in std::mem::take(&mut self.unknown) {
-            self.recover(frame)?;
+            self.recover(frame);
         }
         self.unproved += self.unknown.len() as u64;
         self.unknown.clear();
-        Ok(())
     }
 
     /// Logs that hold more than the charter's last word on their closed epoch, the size it names, and where the batch
@@ -180,6 +156,8 @@ impl Replica {
     pub fn adopt(&mut self, keys: Arc<NodeKeys>) {
         debug_assert_eq!(keys.node.division, self.me());
         self.keys = keys;
+        let sealed = self.logs.get(&self.own()).and_then(|l| l.batches().map(|(_, held)| held.sealed_at).max());
+        self.last_sealed = sealed.unwrap_or(0);
         self.gate = Gate::at_start(self.charter().parent(self.me()).is_some());
         if self.logs.get(&self.own()).is_some_and(|l| l.frozen.is_some()) {
             self.gate.freeze();

@@ -219,3 +219,103 @@ fn a_silent_child_stays_on_the_screen() {
     let behind = Around { durable: Place { segment: 2, offset: 0 }, ..around };
     assert_eq!(Status::of(&city, NOW, &behind).records, None, "the index is behind: not 0");
 }
+
+fn rows(from: u64, n: u64, what: &str) -> Vec<Record> {
+    let row = |i| Record::new(&Object::parse(format!("{{\"{what}\":\"{i}\"}}").as_bytes()).unwrap()).unwrap();
+    (from..from + n).map(row).collect()
+}
+
+/// A county that signs two batches for the same place, and gives both for it before either is on the city's disk: one is
+/// written, whatever the way it came.
+#[test]
+fn two_batches_for_one_place_are_never_both_written() {
+    use tally_protocol::{batch::seal, merkle::Tree};
+    use tally_topology::admit::{AdmittedBatch, admit};
+    let county = keys(350_101);
+    let first = |r: &Replica| -> [AdmittedBatch; 3] {
+        let charter = r.charter();
+        let admitted = |tree: &Tree, records: &[Record]| {
+            admit(charter, county.node, tree, seal(&county, tree, records, 1)).unwrap()
+        };
+        let head = admitted(&Tree::default(), &rows(0, 5, "a"));
+        let (one, other) = (admitted(head.tree(), &rows(5, 5, "a")), admitted(head.tree(), &rows(5, 5, "b")));
+        [head, one, other]
+    };
+    let put = |n: u64, batch: &AdmittedBatch| Input::PutBack { ticket: Ticket(n), batch: batch.clone() };
+    let written = |out: &[Output]| out.iter().filter(|o| matches!(o, Output::Append(_))).count();
+    // As news: the second does not continue what the first is about to make of the log.
+    let mut city = replica(350_100, 2);
+    let [head, one, other] = first(&city);
+    round(&mut city, NOW, put(1, &head));
+    let mut out = Vec::new();
+    city.handle(NOW, put(2, &one), &mut out);
+    city.handle(NOW, put(3, &other), &mut out);
+    assert_eq!(written(&out), 1, "{out:?}");
+    // Into a gap.
+    let mut city = replica(350_100, 2);
+    let [head, one, other] = first(&city);
+    let last = admit(city.charter(), county.node, one.tree(), seal(&county, one.tree(), &rows(10, 5, "a"), 1)).unwrap();
+    for (offset, batch) in [(1, &head), (3, &last)] {
+        let (tree, note) = (batch.tree().clone(), batch.note().to_owned());
+        let place = Place { segment: 1, offset };
+        let (log, start, sealed_at) = (batch.log(), batch.start(), 1);
+        city.recover(Recovered::Batch { log, start, tree, sealed_at, note, place });
+    }
+    assert_eq!(city.logs()[&county.node].missing(), [(5, 10)]);
+    let mut out = Vec::new();
+    city.handle(NOW, put(4, &one), &mut out);
+    city.handle(NOW, put(5, &other), &mut out);
+    city.handle(NOW, put(6, &one), &mut out);
+    assert_eq!(written(&out), 1, "{out:?}");
+    city.finish(NOW, out, &mut Memory(9)).unwrap();
+    assert!(city.logs()[&county.node].is_whole());
+}
+
+/// A journal in which two histories stand all the same: the node starts, and that log alone is frozen.
+#[test]
+fn two_histories_in_the_journal_stop_one_log_and_not_the_node() {
+    use tally_protocol::{batch::seal, merkle::Tree};
+    use tally_topology::admit::admit;
+    let (county, mut city) = (keys(350_101), replica(350_100, 2));
+    for (offset, what) in [(1, "a"), (2, "b")] {
+        let bytes = seal(&county, &Tree::default(), &rows(0, 5, what), 1);
+        let batch = admit(city.charter(), county.node, &Tree::default(), bytes).unwrap();
+        let (log, start, sealed_at) = (batch.log(), batch.start(), 1);
+        let (tree, note) = (batch.tree().clone(), batch.note().to_owned());
+        city.recover(Recovered::Batch { log, start, tree, sealed_at, note, place: Place { segment: 1, offset } });
+    }
+    city.all_read();
+    city.recovered();
+    let frozen = city.logs()[&county.node].frozen.as_ref().unwrap();
+    assert!(
+        frozen.notes.iter().all(|n| n.starts_with("t.example/350101/e1\n5\n")) && frozen.notes[0] != frozen.notes[1]
+    );
+    assert!(city.gate().is_open(), "the city's own log goes on");
+}
+
+/// What is missing on this disk is not attested; once it is back, it is.
+#[test]
+fn no_receipt_is_given_for_a_log_with_a_gap() {
+    use tally_protocol::{batch::seal, merkle::Tree};
+    use tally_topology::admit::admit;
+    let (county, mut city) = (keys(350_101), replica(350_100, 2));
+    let mut tree = Tree::default();
+    let mut batches = Vec::new();
+    for b in 0..3 {
+        let bytes = seal(&county, &tree, &rows(b * 5, 5, "a"), 1);
+        let batch = admit(city.charter(), county.node, &tree, bytes).unwrap();
+        tree = batch.tree().clone();
+        batches.push(batch);
+    }
+    for (offset, batch) in [(1, &batches[0]), (3, &batches[2])] {
+        let (tree, note) = (batch.tree().clone(), batch.note().to_owned());
+        let (log, start, place) = (batch.log(), batch.start(), Place { segment: 1, offset });
+        city.recover(Recovered::Batch { log, start, tree, sealed_at: 1, note, place });
+    }
+    city.recovered();
+    round(&mut city, NOW, Input::Tick);
+    assert!(city.logs()[&county.node].receipts.is_empty());
+    round(&mut city, NOW, Input::PutBack { ticket: Ticket(1), batch: batches[1].clone() });
+    let receipts = &city.logs()[&county.node].receipts;
+    assert_eq!(receipts.values().map(|r| r.size).collect::<Vec<_>>(), [15]);
+}

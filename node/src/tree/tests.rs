@@ -51,7 +51,7 @@ fn made(batches: &[usize]) -> Made {
     drop(journal);
     let log = keys.node;
     let mut replica = Replica::new(Arc::new(keys), authority.public().clone(), signed, "test".into());
-    Journal::open(dir.path(), |r| replica.recover(r).unwrap()).unwrap();
+    Journal::open(dir.path(), |r| replica.recover(r)).unwrap();
     Made { dir, replica, log, model }
 }
 
