@@ -45,7 +45,15 @@ pub(super) async fn carry_over(intake: Intake, reader: Reader, own: LogId, beyon
     for (log, places) in mine {
         for place in places {
             let read = reader.clone();
-            let records = tokio::task::spawn_blocking(move || records(&read, place)).await.unwrap_or_default();
+            let records = tokio::task::spawn_blocking(move || records(&read, place)).await;
+            let records = match records {
+                Ok(Ok(records)) => records,
+                Ok(Err(why)) => {
+                    tracing::error!(event = "epoch.not_carried_over", %log, reason = %why, "records of a closed epoch cannot be read from this disk; who handed them in has to do so again (tally receipt)");
+                    continue;
+                }
+                Err(_) => return,
+            };
             let count = records.len();
             // The parent may take its time, and the node may be told to stop: the next start tries again.
             while let Ok(answer) = intake.submit(records.clone()).await {
@@ -65,8 +73,8 @@ pub(super) async fn carry_over(intake: Intake, reader: Reader, own: LogId, beyon
     }
 }
 
-fn records(reader: &Reader, place: Place) -> Vec<Record> {
-    let Ok(frame) = reader.read(place) else { return Vec::new() };
-    let Ok(records) = Batch::decode(&frame.body).and_then(|b| b.records()) else { return Vec::new() };
-    records.iter().filter_map(|bytes| Record::new(&Object::parse(bytes).ok()?).ok()).collect()
+fn records(reader: &Reader, place: Place) -> Result<Vec<Record>, String> {
+    let frame = reader.read(place).map_err(|e| e.to_string())?;
+    let records = Batch::decode(&frame.body).and_then(|b| b.records()).map_err(|e| e.to_string())?;
+    Ok(records.iter().filter_map(|bytes| Record::new(&Object::parse(bytes).ok()?).ok()).collect())
 }

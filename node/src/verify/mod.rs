@@ -10,7 +10,7 @@ mod tests;
 
 pub use report::{Damaged, IndexState, Kind, Lack, Report, Survey};
 
-use crate::journal::{Damage, DamageKind, Meta, Reader, Step, Walk};
+use crate::journal::{Damage, DamageKind, Meta, ReadError, Reader, Step, Walk};
 use coverage::Coverage;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io};
@@ -67,9 +67,9 @@ pub struct Stopped;
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The journal's folder itself.
-    #[error("the journal's folder cannot be read: {0}")]
-    Folder(#[from] io::Error),
+    /// A file could not be opened, for want of memory, descriptors or rights: that is no damage.
+    #[error("the journal cannot be read: {0}")]
+    System(#[from] io::Error),
     /// It was told to stop.
     #[error("stopped")]
     Stopped,
@@ -131,6 +131,10 @@ struct Verifier<'a> {
     /// Length of each sealed segment, by the journal's word, and as its file is.
     sealed: BTreeMap<u32, u64>,
     lengths: BTreeMap<u32, u64>,
+    /// Frames to be named that no repair may touch.
+    apart: Vec<Damaged>,
+    /// The system refused something: then nothing is said of damage.
+    trouble: Option<io::Error>,
     /// Damaged places that named no log, in journal order.
     nameless: Vec<(Place, Kind)>,
     receipts: Vec<LateReceipt>,
@@ -151,6 +155,8 @@ pub fn verify(reader: &Reader, wanted: Wanted<'_>, pace: Pace<'_>) -> Result<Sur
         watermark: wanted.before.clone(),
         sealed: BTreeMap::new(),
         lengths: BTreeMap::new(),
+        apart: Vec::new(),
+        trouble: None,
         nameless: Vec::new(),
         receipts: Vec::new(),
         bodies: true,
@@ -164,7 +170,7 @@ pub fn verify(reader: &Reader, wanted: Wanted<'_>, pace: Pace<'_>) -> Result<Sur
         match reader.walk(segment, wanted.until) {
             Ok(Some(mut walk)) => v.segment(segment, &mut walk, pace)?,
             Ok(None) => v.nameless(Damage { segment, offset: 0, bytes: 0, kind: DamageKind::Missing }),
-            Err(_) => v.nameless(Damage { segment, offset: 0, bytes: 0, kind: DamageKind::Refused }),
+            Err(e) => return Err(e.into()),
         }
         for noticed in wanted.noticed.iter().filter(|d| d.segment == segment && d.kind == DamageKind::Truncated) {
             v.nameless(noticed.clone());
@@ -172,7 +178,7 @@ pub fn verify(reader: &Reader, wanted: Wanted<'_>, pace: Pace<'_>) -> Result<Sur
     }
     v.cut_segments();
     v.late_receipts();
-    Ok(v.finish())
+    v.finish()
 }
 
 fn kind_of(kind: DamageKind) -> Kind {
@@ -201,6 +207,9 @@ impl Verifier<'_> {
                         self.report.bytes += bytes;
                     }
                     self.frame(meta, place, bytes);
+                    if let Some(source) = self.trouble.take() {
+                        return Err(source.into());
+                    }
                 }
                 Step::Bad(d) => {
                     if self.bodies {
@@ -267,12 +276,20 @@ impl Verifier<'_> {
         bytes: u64,
     ) {
         let charter = self.wanted.charter;
-        // Records beyond the end of a closed epoch do not count, and are not missed.
-        if charter.epoch(log).and_then(|e| e.last.as_ref()).is_some_and(|(last, _)| end > *last) {
-            self.report.frames += 1;
+        // What no key is known for cannot be checked; it is not touched either.
+        let Some(epoch) = charter.epoch(log) else {
+            self.apart.push(nothing_lost(place, Kind::NotInCharter));
+            return;
+        };
+        // Records beyond the end of a closed epoch do not count, and are not missed; but they may still be carried over.
+        if epoch.last.as_ref().is_some_and(|(last, _)| end > *last) {
+            match self.reader.read(place) {
+                Ok(_) => self.report.frames += 1,
+                Err(_) => self.apart.push(nothing_lost(place, Kind::Altered)),
+            }
             return;
         }
-        let signed = charter.epoch(log).and_then(|e| Checkpoint::open(note, &e.log).ok());
+        let signed = Checkpoint::open(note, &epoch.log).ok();
         let tree = Tree::from_peaks(end, peaks).filter(|t| signed.is_some_and(|c| (c.size, c.root) == (end, t.root())));
         let mut last = self.nameless.last().copied();
         let walked = self.logs.entry(log).or_default();
@@ -316,8 +333,13 @@ impl Verifier<'_> {
     fn batch(&mut self, log: LogId, before: &Tree, start: u64, end: u64, place: Place, bytes: u64) {
         // A copy that stands elsewhere continues from the same edge.
         self.logs.entry(log).or_default().edges.insert(start, before.clone());
-        let Ok(frame) = self.reader.read(place) else {
-            return self.bad(log, start, end, place, Kind::Altered, bytes);
+        let frame = match self.reader.read(place) {
+            Ok(frame) => frame,
+            Err(ReadError::Io { source, .. }) => {
+                self.trouble.get_or_insert(source);
+                return;
+            }
+            Err(ReadError::Damaged { .. }) => return self.bad(log, start, end, place, Kind::Altered, bytes),
         };
         match admit(self.wanted.charter, log, before, frame.body) {
             Ok(batch) if batch.end() == end => {
@@ -363,10 +385,11 @@ impl Verifier<'_> {
         let Some(root) = self.logs.get(&r.log).and_then(|w| w.roots.get(&r.size)).copied() else { return };
         let text = Checkpoint { origin: charter.federation().origin(r.log), size: r.size, root }.text();
         let line = r.line.strip_suffix('\n').map(NoteSignature::parse);
-        let holds = match (line, charter.epoch(r.holder)) {
-            (Some(Ok(line)), Some(epoch)) => line.verify(&epoch.mirror, &text).is_ok(),
-            _ => false,
+        let Some(holder) = charter.epoch(r.holder) else {
+            self.apart.push(nothing_lost(r.place, Kind::NotInCharter));
+            return;
         };
+        let holds = matches!(line, Some(Ok(line)) if line.verify(&holder.mirror, &text).is_ok());
         if holds {
             self.report.frames += 1;
         } else {
@@ -377,7 +400,7 @@ impl Verifier<'_> {
     }
 
     /// Batches that had to wait for the tree before them, then what is missing after all.
-    fn finish(mut self) -> Survey {
+    fn finish(mut self) -> Result<Survey, VerifyError> {
         let logs: Vec<_> = self.logs.keys().copied().collect();
         for log in logs {
             let waiting = self.logs.get_mut(&log).map(|w| std::mem::take(&mut w.waiting)).unwrap_or_default();
@@ -391,16 +414,22 @@ impl Verifier<'_> {
                             self.report.frames += 1;
                             self.logs.entry(log).or_default().good(start, end, place);
                         }
-                        Err(_) => self.bad(log, start, end, place, Kind::Altered, bytes),
+                        Err(ReadError::Damaged { .. }) => self.bad(log, start, end, place, Kind::Altered, bytes),
+                        Err(ReadError::Io { source, .. }) => {
+                            self.trouble.get_or_insert(source);
+                        }
                     },
                 }
             }
         }
-        self.name_what_is_missing()
+        match self.trouble.take() {
+            Some(source) => Err(source.into()),
+            None => Ok(self.name_what_is_missing()),
+        }
     }
 
     fn name_what_is_missing(self) -> Survey {
-        let Self { wanted, mut report, mut logs, places, nameless, .. } = self;
+        let Self { wanted, mut report, mut logs, places, nameless, apart, .. } = self;
         let origin = |log| wanted.charter.federation().origin(log);
         let mut lacks: BTreeMap<LogId, Vec<Lack>> = BTreeMap::new();
         let mut named = Vec::new();
@@ -467,6 +496,7 @@ impl Verifier<'_> {
         lacks.retain(|_, l| !l.is_empty());
         let unnamed = nameless.iter().filter(|(place, _)| !named.contains(place));
         report.damaged.extend(unnamed.map(|(place, kind)| nothing_lost(*place, *kind)));
+        report.damaged.extend(apart);
         report.damaged.sort_by_key(|d| (d.segment, d.offset, d.from));
         Survey { report, lacks, copies, places }
     }

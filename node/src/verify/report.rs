@@ -30,6 +30,9 @@ pub enum Kind {
     Root,
     /// The file system refuses to read it.
     UnreadableFile,
+    /// A whole frame of a log or holder that the charter in force does not know: nothing is wrong with the frame, but it
+    /// cannot be checked. A newer charter is missing here.
+    NotInCharter,
 }
 
 impl Kind {
@@ -45,6 +48,7 @@ impl Kind {
             Self::Signature => "signature",
             Self::Root => "root",
             Self::UnreadableFile => "unreadable_file",
+            Self::NotInCharter => "not_in_charter",
         }
     }
 }

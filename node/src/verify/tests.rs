@@ -162,3 +162,20 @@ fn a_sealed_segment_that_was_cut_is_named_though_no_record_is_lost() {
     let made = Made { until: journal.durable(), ..made };
     assert!(made.report().damaged.is_empty(), "{:?}", made.report());
 }
+
+/// Frames of logs that only a newer charter knows, which was lost: they are named, and no repair touches them.
+#[test]
+fn what_the_charter_does_not_know_is_named_and_left_alone() {
+    let made = made(3);
+    let f = Federation::try_from("t.example".to_owned()).unwrap();
+    let keys = NodeKeys::derive(&f, "350103/e1".parse().unwrap(), &[8; 32]);
+    let (log, mirror, link) = (keys.log.public(), keys.mirror.public(), keys.link.public());
+    let text = format!(
+        "format = 1\nfederation = \"t.example\"\nversion = 1\n[[node]]\ndivision = \"350103\"\nname = \"n\"\n\
+         level = \"county\"\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
+    );
+    let older = Made { charter: Charter::parse(&text).unwrap(), held: Held::new(), ..made };
+    let survey = older.survey();
+    assert!(survey.report.damaged.iter().all(|d| d.kind == Kind::NotInCharter && d.log.is_none()));
+    assert_eq!((survey.report.damaged.len(), survey.places.len(), survey.lacks.len()), (3, 0, 0));
+}

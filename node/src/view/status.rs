@@ -434,6 +434,9 @@ fn actions(r: &Replica, now_ms: u64, around: &Around, status: &Status) -> Vec<Ac
             Gate::Asking if r.is_offline() => "import a bundle from the parent: it tells how far this log had got",
             Gate::Asking => "wait for the link to the parent (see below)",
             Gate::Fetching(_) => "wait; this ends by itself",
+            Gate::Frozen if r.logs().get(&r.own()).is_some_and(|l| l.frozen.is_none() && !l.is_whole()) => {
+                "tally reconcile --with all --repair: records of the own log are missing on this disk"
+            }
             _ => "the province has to admit a new epoch for this division",
         };
         add("not_signing", "no records are taken in".into(), why.to_string(), next);
