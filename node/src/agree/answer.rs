@@ -12,7 +12,7 @@ use crate::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tally_protocol::{
@@ -30,13 +30,16 @@ const EXCHANGES: usize = 8;
 /// A neighbour that waits is told so this often.
 const TELL: Duration = Duration::from_secs(2);
 
-/// Until when the disk is not read again for a neighbour: no more than half of its time goes to any of them.
-type Rest = Arc<Mutex<HashMap<Division, Instant>>>;
+/// Until when the disk is not read again for neighbours: no more than half of its time goes to all of them.
+type Rest = Arc<Mutex<Option<Instant>>>;
+
+/// What was last read for a neighbour and is not mended yet: it may bring what is missing in a later exchange.
+type Surveys = Arc<Mutex<HashMap<Division, Survey>>>;
 
 /// Answers exchanges until the links have ended. Those that have to wait do so apart: none holds up the others.
 pub async fn serve(ground: Ground, mut incoming: mpsc::Receiver<Incoming>) {
     let room = Arc::new(Semaphore::new(EXCHANGES));
-    let rest = Rest::default();
+    let (rest, surveys) = (Rest::default(), Surveys::default());
     let mut turns: HashMap<Division, Arc<Semaphore>> = HashMap::new();
     let mut tasks = JoinSet::new();
     loop {
@@ -46,10 +49,12 @@ pub async fn serve(ground: Ground, mut incoming: mpsc::Receiver<Incoming>) {
         };
         let Some(Incoming { peer, exchange }) = next else { return };
         let turn = turns.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(1))).clone();
-        let (ground, rest, room) = (ground.clone(), rest.clone(), room.clone());
+        let (ground, rest, surveys, room) = (ground.clone(), rest.clone(), surveys.clone(), room.clone());
         tasks.spawn(async move {
-            let (Ok(_turn), Ok(_room)) = (turn.acquire().await, room.acquire().await) else { return };
-            let mut answering = Answering { ground: &ground, peer, exchange, survey: None, tree: None, rest };
+            let mut exchange = exchange;
+            let waits = async { (turn.acquire().await, room.acquire().await) };
+            let Ok((Ok(_turn), Ok(_room))) = at_work(&mut exchange, peer, waits).await else { return };
+            let mut answering = Answering { ground: &ground, peer, exchange, surveys, tree: None, rest };
             if let Err(e) = answering.run().await {
                 tracing::info!(event = "reconcile.ended", %peer, reason = %e, "a neighbour's comparison ended early");
             }
@@ -57,11 +62,25 @@ pub async fn serve(ground: Ground, mut incoming: mpsc::Receiver<Incoming>) {
     }
 }
 
+/// Does something that takes its time, and tells the neighbour all the while that it is being done.
+async fn at_work<T>(exchange: &mut Exchange, peer: Division, work: impl Future<Output = T>) -> Result<T, AgreeError> {
+    let working = Answer::Working { done: 0, total: 0 }.encode();
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            () = tokio::time::sleep(TELL) => {
+                exchange.send(&working).await.map_err(|source| AgreeError::Exchange { peer, source })?;
+            }
+        }
+    }
+}
+
 struct Answering<'g> {
     ground: &'g Ground,
     peer: Division,
     exchange: Exchange,
-    survey: Option<Survey>,
+    surveys: Surveys,
     tree: Option<(LogId, Arc<LogTree>)>,
     rest: Rest,
 }
@@ -90,7 +109,8 @@ impl<'g> Answering<'g> {
                     if deep {
                         self.read_disk(scope).await?;
                     }
-                    let (mine, standing) = self.ground.standing(scope).await?;
+                    let standing = self.ground.standing(scope);
+                    let (mine, standing) = at_work(&mut self.exchange, peer, standing).await??;
                     if mine == digest && standing.lacks.is_empty() {
                         self.send(&Answer::Agree).await?;
                     } else {
@@ -120,10 +140,16 @@ impl<'g> Answering<'g> {
                 }
                 Ask::Here(piece) => putter.take(piece).await?,
                 Ask::Taken => {
-                    putter.flush().await?;
-                    if let Some(survey) = self.survey.take() {
+                    let survey = self.surveys().remove(&peer);
+                    let settle = async {
+                        putter.flush().await?;
+                        let Some(mut survey) = survey else { return Ok(None) };
                         let why = format!("found when {peer} compared; what it held came back from there");
-                        self.ground.mend(&survey, &why).await?;
+                        self.ground.mend(&mut survey, &why).await?;
+                        Ok::<_, AgreeError>(Some(survey).filter(|s| !s.places.is_empty()))
+                    };
+                    if let Some(left) = at_work(&mut self.exchange, peer, settle).await?? {
+                        self.surveys().insert(peer, left);
                     }
                     if let Some(reason) = putter.trouble.take() {
                         tracing::warn!(event = "reconcile.not_taken", %peer, %reason, "something that a neighbour gave was not taken");
@@ -145,19 +171,14 @@ impl<'g> Answering<'g> {
 
     /// Reads the disk, and tells the neighbour all the while that it is at work.
     async fn read_disk(&mut self, scope: Scope) -> Result<(), AgreeError> {
-        let until = self.rest.lock().unwrap_or_else(PoisonError::into_inner).get(&self.peer).copied();
-        while until.is_some_and(|u| u > Instant::now()) {
-            self.send(&Answer::Working { done: 0, total: 0 }).await?;
-            let left = until.map_or(Duration::ZERO, |u| u.saturating_duration_since(Instant::now()));
-            tokio::time::sleep(left.min(TELL)).await;
-        }
-        let ground = self.ground;
-        let one = loop {
-            tokio::select! {
-                one = ground.guests.acquire() => break one.map_err(|_| crate::mail::Stopping)?,
-                () = tokio::time::sleep(TELL) => self.send(&Answer::Working { done: 0, total: 0 }).await?,
-            }
+        let (ground, peer, rest) = (self.ground, self.peer, self.rest.clone());
+        let turn = async {
+            let one = ground.guests.acquire().await;
+            let until = *rest.lock().unwrap_or_else(PoisonError::into_inner);
+            tokio::time::sleep(until.map_or(Duration::ZERO, |u| u.saturating_duration_since(Instant::now()))).await;
+            one
         };
+        let one = at_work(&mut self.exchange, peer, turn).await?.map_err(|_| crate::mail::Stopping)?;
         let started = Instant::now();
         let (tell, told) = watch::channel(Progress::default());
         // A neighbour that has gone is not read for any longer.
@@ -180,22 +201,25 @@ impl<'g> Answering<'g> {
                 }
             }
         };
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + started.elapsed());
         drop(one);
-        let rest = Instant::now() + started.elapsed();
-        self.rest.lock().unwrap_or_else(PoisonError::into_inner).insert(self.peer, rest);
-        self.survey = Some(survey);
+        self.surveys().insert(self.peer, survey);
         Ok(())
+    }
+
+    fn surveys(&self) -> MutexGuard<'_, HashMap<Division, Survey>> {
+        self.surveys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn nodes(&mut self, log: LogId, question: &[u8]) -> Result<(), AgreeError> {
         let tree = match self.tree.take().filter(|(l, _)| *l == log) {
             Some((_, tree)) => Ok(tree),
-            None => self.ground.tree(log).await?,
+            None => at_work(&mut self.exchange, self.peer, self.ground.tree(log)).await??,
         };
         let answer = match tree {
             Ok(tree) => {
                 self.tree = Some((log, tree.clone()));
-                trees::hashes(tree, question).await?
+                at_work(&mut self.exchange, self.peer, trees::hashes(tree, question)).await??
             }
             Err(why) => Err(why),
         };

@@ -1,12 +1,12 @@
 //! This node compares itself with a neighbour, and mends on both sides if that is asked for.
 
-use super::{AgreeError, Ground, Pace, pieces, trees};
-use crate::{link::Exchange, verify::Watermark};
+use super::{AgreeError, Ground, pieces, trees};
+use crate::link::Exchange;
 use pieces::{Cutter, Putter};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tally_protocol::{
     ids::{Division, LogId},
@@ -19,6 +19,8 @@ use tally_protocol::{
 /// Comparisons until what is on its way has arrived, and the pause between two.
 const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(250);
+/// A neighbour that is at work and gets nowhere is left after this. It may have to let others go first.
+const STANDSTILL: Duration = Duration::from_secs(30 * 60);
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -27,12 +29,10 @@ pub struct Order {
     pub peer: Division,
     /// Only this log.
     pub log: Option<LogId>,
-    /// Both sides read their disks first.
+    /// The neighbour reads its disk first.
     pub deep: bool,
-    /// Fetch and give what is missing, and put damaged places right.
+    /// Fetch and give what is missing; the neighbour puts its damaged places right.
     pub repair: bool,
-    /// For the notes in the quarantine folder.
-    pub why: String,
 }
 
 /// Records that do not stand alike at both sides.
@@ -53,8 +53,6 @@ pub struct Reconciled {
     pub found: Vec<Found>,
     /// Records that came back, here and there.
     pub repaired: u64,
-    /// Places of this journal that were put right.
-    pub mended_places: u64,
     /// Bytes of the exchanges.
     pub fetched_bytes: u64,
     /// Bytes of the exchanges.
@@ -82,11 +80,12 @@ struct Compared {
 }
 
 impl Ground {
-    /// Compares with a neighbour.
+    /// Compares with a neighbour. If this node's disk is to be read for it, that was done before ([`Ground::survey`]); its
+    /// damaged places are put right after ([`Ground::mend`]).
     ///
     /// # Errors
     /// [`AgreeError`]; what was mended until then stays mended.
-    pub async fn reconcile(&self, order: &Order, pace: Pace, waiting: Waiting<'_>) -> Result<Reconciled, AgreeError> {
+    pub async fn reconcile(&self, order: &Order, waiting: Waiting<'_>) -> Result<Reconciled, AgreeError> {
         let peer = order.peer;
         let ground = self.mailbox.ask(move |r, _| r.common_ground(peer)).await?;
         let division = ground.map_err(AgreeError::NoPeer)?;
@@ -99,19 +98,8 @@ impl Ground {
         }
         let (no_blocks, done) = (BTreeSet::new(), Reconciled::default());
         let mut comparing = Comparing { ground: self, order, scope, division, no_blocks, done, waiting };
-        if order.repair {
-            self.rescue().await?;
-        }
-        let mut survey = None;
-        if order.deep {
-            survey = Some(self.survey(order.log, Watermark::default(), pace).await?);
-        }
         comparing.until_all_is_said().await?;
-        let mut done = comparing.done;
-        if let Some(survey) = survey.filter(|_| order.repair) {
-            done.mended_places = self.mend(&survey, &order.why).await?;
-        }
-        Ok(done)
+        Ok(comparing.done)
     }
 }
 
@@ -230,13 +218,8 @@ impl Talk<'_> {
                 Step::Send(ask) => {
                     self.send(&ask).await?;
                     loop {
-                        let (piece, more) = match self.answer().await? {
-                            Answer::Working { done, total } => {
-                                (self.waiting)(done, total);
-                                self.taken(Answer::Working { done, total })?
-                            }
-                            answer => self.taken(answer)?,
-                        };
+                        let answer = self.answer().await?;
+                        let (piece, more) = self.taken(answer)?;
                         if let Some(piece) = piece {
                             putter.take(piece).await?;
                         }
@@ -263,15 +246,9 @@ impl Talk<'_> {
         let mut given = 0;
         if gave {
             self.send(&Ask::Taken).await?;
-            loop {
-                match self.answer().await? {
-                    Answer::Working { .. } => {}
-                    Answer::Taken { put_back } => {
-                        given = put_back;
-                        break;
-                    }
-                    _ => return Err(self.violation(Violation::OutOfTurn)),
-                }
+            match self.answer().await? {
+                Answer::Taken { put_back } => given = put_back,
+                _ => return Err(self.violation(Violation::OutOfTurn)),
             }
         }
         self.exchange.finish();
@@ -335,13 +312,31 @@ impl Talk<'_> {
         self.exchange.send(&bytes).await.map_err(|source| AgreeError::Exchange { peer, source })
     }
 
+    /// The next answer. That the neighbour is at work is told on, as long as it gets anywhere.
     async fn answer(&mut self) -> Result<Answer, AgreeError> {
         let peer = self.peer;
-        let frame = self.exchange.receive().await.map_err(|source| AgreeError::Exchange { peer, source })?;
-        let Some(bytes) = frame else {
-            return Err(AgreeError::Exchange { peer, source: crate::link::ExchangeError::Link });
-        };
-        self.received += bytes.len() as u64 + 4;
-        Answer::decode(&bytes).map_err(|e| self.violation(Violation::Malformed(e.to_string())))
+        let (mut last, mut since) = (0, Instant::now());
+        loop {
+            let frame = self.exchange.receive().await.map_err(|source| AgreeError::Exchange { peer, source })?;
+            let Some(bytes) = frame else {
+                return Err(AgreeError::Exchange { peer, source: crate::link::ExchangeError::Link });
+            };
+            self.received += bytes.len() as u64 + 4;
+            match Answer::decode(&bytes).map_err(|e| self.violation(Violation::Malformed(e.to_string())))? {
+                Answer::Working { done, total } => {
+                    (self.waiting)(done, total);
+                    if done > last {
+                        (last, since) = (done, Instant::now());
+                    }
+                    if since.elapsed() > STANDSTILL {
+                        return Err(AgreeError::NoPeer(format!(
+                            "{peer} says that it is at work, and has got nowhere for {} minutes",
+                            STANDSTILL.as_secs() / 60
+                        )));
+                    }
+                }
+                answer => return Ok(answer),
+            }
+        }
     }
 }

@@ -24,11 +24,11 @@ impl Ground {
         Ok(())
     }
 
-    /// Mends what can be mended of a survey; answers how many places were put right.
+    /// Mends what can be mended of a survey; the places that are left stay in it. Answers how many were put right.
     ///
     /// # Errors
     /// [`AgreeError`].
-    pub async fn mend(&self, survey: &Survey, why: &str) -> Result<u64, AgreeError> {
+    pub async fn mend(&self, survey: &mut Survey, why: &str) -> Result<u64, AgreeError> {
         let missing: BTreeMap<LogId, Vec<(u64, u64)>> = self
             .mailbox
             .ask(|r, _| r.logs().iter().map(|(id, l)| (*id, l.missing())).filter(|(_, m)| !m.is_empty()).collect())
@@ -47,19 +47,21 @@ impl Ground {
         }
         let mut done = BTreeSet::new();
         let (mut mended, mut resave) = (0, false);
-        for damage in &survey.places {
+        for damage in std::mem::take(&mut survey.places) {
             let place = Place { segment: damage.segment, offset: damage.offset };
             let known = waits.get(&place).copied();
             let whole_frame = damage.kind == DamageKind::Altered;
             let wait = known.unwrap_or(!whole_frame && !missing.is_empty());
-            if wait || !done.insert((place, damage.kind as u8)) {
+            if !done.insert((place, damage.kind as u8)) {
                 continue;
             }
-            if self.mend_one(damage, why).await? {
-                mended += 1;
-                resave |= known.is_none();
-                self.noticed.mended(damage);
+            if wait || !self.mend_one(&damage, why).await? {
+                survey.places.push(damage);
+                continue;
             }
+            mended += 1;
+            resave |= known.is_none();
+            self.noticed.mended(&damage);
         }
         if resave {
             self.mailbox.send(Mail::Core(Input::Resave, None)).await?;

@@ -78,6 +78,15 @@ pub(super) async fn add(State(app): State<App>, body: String) -> Result<Json<Tas
     if !known.map_err(|_| Problem::stopping())? {
         return Err(bad(&"log: this node knows no such log"));
     }
+    if new.kind == Kind::Restore {
+        if app.mailbox.ask(|r, _| r.is_offline()).await.map_err(|_| Problem::stopping())? {
+            let detail = "this node has no link to its parent: import a bundle made there with `--since start`";
+            return Err(Problem::new(StatusCode::CONFLICT, "not_possible", detail));
+        }
+        if let Some(waiting) = app.tasks.all().into_iter().find(|t| t.kind == Kind::Restore && !t.state.is_over()) {
+            return Ok(Json(waiting));
+        }
+    }
     let reason = new.reason.chars().take(300).collect();
     app.tasks.add(new.kind, reason, false, new.rate_mib).map(Json).map_err(|e| problem(&e))
 }

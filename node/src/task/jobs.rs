@@ -3,12 +3,12 @@
 use super::{Control, Kind, Tasks, With, Workshop};
 use crate::{
     agree::{AgreeError, Order, Pace, Reconciled},
-    verify::{IndexState, Report, VerifyError},
+    verify::{IndexState, Report, VerifyError, Watermark},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tally_protocol::{
-    ids::{Division, LogId},
+    ids::{Division, Federation, LogId},
     log::HeldLog,
     session::{Gate, reconcile::Holding},
 };
@@ -96,7 +96,7 @@ pub(super) async fn run(workshop: &Workshop, tasks: &Tasks, id: String, kind: Ki
             Kind::Verify { log } => verify(workshop, log, &control).await,
             Kind::Reconcile { with, log, repair, quick } => {
                 let why = format!("task {id}{}{reason}", if reason.is_empty() { "" } else { ": " });
-                reconcile(workshop, with, log, repair, !quick, &why, (tasks, &control)).await
+                reconcile(workshop, &Wish { with, log, repair, deep: !quick, why }, tasks, &control).await
             }
             Kind::Restore => restore(workshop, &control).await,
             Kind::Rebuild => {
@@ -208,56 +208,64 @@ async fn neighbours(workshop: &Workshop, with: With) -> Result<Vec<Division>, St
     found.await.map_err(|e| failed(&e))?
 }
 
-async fn reconcile(
-    workshop: &Workshop,
+/// What a reconcile is to do.
+struct Wish {
     with: With,
     log: Option<LogId>,
     repair: bool,
     deep: bool,
-    why: &str,
-    (tasks, control): (&Tasks, &Arc<Control>),
-) -> Result<Outcome, String> {
-    let peers = neighbours(workshop, with).await?;
-    let mut all = ReconcileResult { with: with.to_string(), agree: true, dry_run: !repair, ..Default::default() };
-    let federation = workshop.ground.trust.charter().charter().federation().clone();
+    why: String,
+}
+
+async fn reconcile(workshop: &Workshop, wish: &Wish, tasks: &Tasks, control: &Arc<Control>) -> Result<Outcome, String> {
+    let ground = &workshop.ground;
+    let peers = neighbours(workshop, wish.with).await?;
+    let mut all = ReconcileResult { with: wish.with.to_string(), dry_run: !wish.repair, ..Default::default() };
     control.tell(|p| (p.unit, p.total) = ("neighbours".into(), Some(peers.len() as u64)));
-    for (i, peer) in peers.iter().enumerate() {
-        control.tell(|p| (p.done, p.waiting_for) = (i as u64, Some(peer.to_string())));
-        // The own disk is read once for all neighbours; what the second brings may help with the first.
-        let order = Order { peer: *peer, log, deep, repair, why: format!("{why}; what it held came back from {peer}") };
+    // The own disk is read once for all neighbours.
+    let mut survey = None;
+    if wish.repair {
+        ground.rescue().await.map_err(|e| failed(&e))?;
+    }
+    if wish.deep {
+        control.tell(|p| p.waiting_for = Some("this node's own disk".into()));
         let gate = control.clone();
-        let pace = Pace(Arc::new(move |p, _| gate.pace(p.frame, &crate::verify::Watermark::default())));
-        let told = control.clone();
-        let waiting = move |done: u64, total: u64| {
-            told.tell(|p| {
-                p.waiting_for = Some(if total == 0 {
-                    format!("{peer}")
-                } else {
-                    format!("{peer}, which has read {} of {} MiB", done >> 20, total >> 20)
-                })
-            });
-        };
-        match workshop.ground.reconcile(&order, pace, &waiting).await {
-            Ok(done) => all.add(*peer, done, &federation),
-            Err(AgreeError::Verify(VerifyError::Stopped)) => return Err("stopped".into()),
-            Err(AgreeError::Stopping(e)) => return Err(failed(&e)),
-            Err(e) => all.skipped.push(Skipped { division: *peer, why: e.to_string() }),
+        let pace = Pace(Arc::new(move |p, _| gate.pace(p.frame, &Watermark::default())));
+        survey = Some(ground.survey(wish.log, Watermark::default(), pace).await.map_err(|e| failed(&e))?);
+    }
+    let mut open = Vec::new();
+    for (i, peer) in peers.iter().enumerate() {
+        control.tell(|p| p.done = i as u64);
+        if !all.compare(workshop, wish, *peer, wish.deep, control).await? {
+            open.push(*peer);
         }
     }
+    // What a later neighbour brought may be what an earlier one lacks.
+    if wish.repair && peers.len() > 1 {
+        let mut still = Vec::new();
+        for peer in open {
+            if !all.compare(workshop, wish, peer, false, control).await? {
+                still.push(peer);
+            }
+        }
+        open = still;
+    }
     control.tell(|p| (p.done, p.waiting_for) = (peers.len() as u64, None));
+    if let Some(mut survey) = survey.filter(|_| wish.repair) {
+        all.mended_places = ground.mend(&mut survey, &wish.why).await.map_err(|e| failed(&e))?;
+    }
     // If the index is what is wrong, it is built anew; the data is not touched for it.
-    if repair && deep && index(workshop).await? == IndexState::Differs {
+    if wish.repair && wish.deep && index(workshop).await? == IndexState::Differs {
         all.index_rebuilt = tasks.add(Kind::Rebuild, "the index differs from the journal".into(), false, 0).is_ok();
     }
-    if with != With::All
+    if wish.with != With::All
         && let Some(skipped) = all.skipped.first()
     {
         return Err(skipped.why.clone());
     }
-    // A range that one neighbour could not mend may have come from another.
-    all.agree &= all.skipped.len() < peers.len() || peers.is_empty();
+    all.agree = open.is_empty() && all.skipped.len() < peers.len().max(1);
     let exit = match () {
-        () if !all.agree => DIFFERENCES,
+        () if !open.is_empty() => DIFFERENCES,
         () if !all.skipped.is_empty() => LOOK,
         () => IN_ORDER,
     };
@@ -265,19 +273,63 @@ async fn reconcile(
 }
 
 impl ReconcileResult {
-    fn add(&mut self, with: Division, done: Reconciled, federation: &tally_protocol::ids::Federation) {
-        self.agree &= done.agree;
-        self.differences.extend(done.found.iter().map(|f| DifferenceOut {
-            with,
-            log: federation.origin(f.difference.log),
-            index: f.difference.from,
-            to: f.difference.to,
-            here: f.difference.here,
-            there: f.difference.there,
-            mended: f.mended,
-        }));
+    /// Compares with one neighbour; answers whether all is in order with it, or it could not be asked.
+    async fn compare(
+        &mut self,
+        workshop: &Workshop,
+        wish: &Wish,
+        peer: Division,
+        deep: bool,
+        control: &Arc<Control>,
+    ) -> Result<bool, String> {
+        control.tell(|p| p.waiting_for = Some(peer.to_string()));
+        let order = Order { peer, log: wish.log, deep, repair: wish.repair };
+        let told = control.clone();
+        let waiting = move |done: u64, total: u64| {
+            let read = format!("{peer}, which has read {} of {} MiB", done >> 20, total >> 20);
+            told.tell(|p| p.waiting_for = Some(if total == 0 { peer.to_string() } else { read }));
+        };
+        match workshop.ground.reconcile(&order, &waiting).await {
+            Ok(done) => {
+                let agree = done.agree;
+                self.add(peer, done, workshop.ground.trust.charter().charter().federation());
+                Ok(agree)
+            }
+            Err(AgreeError::Verify(VerifyError::Stopped)) => Err("stopped".into()),
+            Err(AgreeError::Stopping(e)) => Err(failed(&e)),
+            Err(e) => {
+                self.skipped.retain(|s| s.division != peer);
+                self.skipped.push(Skipped { division: peer, why: e.to_string() });
+                Ok(true)
+            }
+        }
+    }
+
+    /// What is open after a second comparison is what is open; what the first found and the second does not is mended.
+    fn add(&mut self, with: Division, done: Reconciled, federation: &Federation) {
+        let found: Vec<_> = done
+            .found
+            .iter()
+            .map(|f| DifferenceOut {
+                with,
+                log: federation.origin(f.difference.log),
+                index: f.difference.from,
+                to: f.difference.to,
+                here: f.difference.here,
+                there: f.difference.there,
+                mended: f.mended,
+            })
+            .collect();
+        let open =
+            |d: &DifferenceOut| found.iter().any(|f| !f.mended && f.log == d.log && f.index < d.to && d.index < f.to);
+        let earlier = self.differences.iter().any(|d| d.with == with);
+        for d in self.differences.iter_mut().filter(|d| d.with == with) {
+            d.mended = !open(d);
+        }
+        if !earlier {
+            self.differences.extend(found);
+        }
         self.repaired += done.repaired;
-        self.mended_places += done.mended_places;
         self.fetched_bytes += done.fetched_bytes;
         self.sent_bytes += done.sent_bytes;
         self.rounds += done.rounds;
@@ -318,10 +370,8 @@ async fn restore(workshop: &Workshop, control: &Arc<Control>) -> Result<Outcome,
 async fn restored(workshop: &Workshop, parent: Division, held: u64, control: &Arc<Control>) -> Result<Outcome, String> {
     let ground = &workshop.ground;
     control.tell(|p| p.waiting_for = Some(format!("{parent}, for what it holds of nodes below")));
-    let why = "restore".to_owned();
-    let order = Order { peer: parent, log: None, deep: false, repair: true, why };
-    let free = Pace(Arc::new(|_, _| Ok(())));
-    let below = ground.reconcile(&order, free, &|_, _| {}).await.map_err(|e| failed(&e))?;
+    let order = Order { peer: parent, log: None, deep: false, repair: true };
+    let below = ground.reconcile(&order, &|_, _| {}).await;
     control.tell(|p| p.waiting_for = None);
     let logs = ground.mailbox.ask(|r, _| {
         let own = r.logs().iter().filter(|(id, _)| id.division == r.me());
@@ -329,7 +379,9 @@ async fn restored(workshop: &Workshop, parent: Division, held: u64, control: &Ar
     });
     let logs = logs.await.map_err(|e| failed(&e))?;
     let logs: Vec<_> = logs.iter().map(|(log, n)| serde_json::json!({ "log": log, "records": n })).collect();
-    let exit = if below.agree { IN_ORDER } else { LOOK };
-    let result = serde_json::json!({ "records": held, "logs": logs, "below": below.repaired, "agree": below.agree });
+    // The own history is back either way; what is missing of nodes below, these send again.
+    let (repaired, agree) = below.map_or((0, false), |b| (b.repaired, b.agree));
+    let exit = if agree { IN_ORDER } else { LOOK };
+    let result = serde_json::json!({ "records": held, "logs": logs, "below": repaired, "agree": agree });
     Ok(Outcome { result, exit })
 }

@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 
 /// Finished tasks that are remembered.
 const REMEMBERED: usize = 200;
+/// Entries of a list in a result.
+const LISTED: usize = 5_000;
 /// Most tasks that wait.
 const QUEUED_MAX: usize = 64;
 
@@ -435,7 +437,7 @@ impl Tasks {
         match result {
             Ok(outcome) => {
                 task.state = State::Done;
-                task.result = Some(outcome.result);
+                task.result = Some(shortened(outcome.result));
                 task.exit = Some(outcome.exit);
                 task.watermark = Watermark::default();
             }
@@ -456,7 +458,9 @@ impl Tasks {
         let (done, kind) = (task.state == State::Done, task.kind.clone());
         match kind {
             Kind::Verify { log: None } if done => inner.file.verified_ms = Some(now_ms()),
-            Kind::Reconcile { .. } if done => inner.file.reconciled_ms = Some(now_ms()),
+            Kind::Reconcile { with: With::Parent | With::All, log: None, .. } if done => {
+                inner.file.reconciled_ms = Some(now_ms());
+            }
             _ => {}
         }
         self.save(&mut inner);
@@ -501,6 +505,20 @@ impl Tasks {
     }
 }
 
+/// Lists in a result that is kept are cut, and say so: what was found stands in the log file, whole.
+fn shortened(mut result: serde_json::Value) -> serde_json::Value {
+    for name in ["damaged", "differences"] {
+        if let Some(list) = result.get_mut(name).and_then(|l| l.as_array_mut())
+            && list.len() > LISTED
+        {
+            let omitted = list.len() - LISTED;
+            list.truncate(LISTED);
+            result[format!("{name}_omitted")] = omitted.into();
+        }
+    }
+    result
+}
+
 fn now(task: &Task, inner: &Inner) -> Task {
     let mut task = task.clone();
     if let Some(control) = inner.running.get(&task.id) {
@@ -511,7 +529,9 @@ fn now(task: &Task, inner: &Inner) -> Task {
 
 fn write(path: &PathBuf, file: &File) -> io::Result<()> {
     let new = path.with_extension("new");
-    fs::write(&new, serde_json::to_vec_pretty(file).map_err(io::Error::other)?)?;
+    let mut out = fs::File::create(&new)?;
+    io::Write::write_all(&mut out, &serde_json::to_vec(file).map_err(io::Error::other)?)?;
+    out.sync_all()?;
     fs::rename(new, path)
 }
 

@@ -18,7 +18,7 @@ use crate::{
     index::{Engine, Progress},
 };
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 
 /// What jobs work with.
 #[derive(Debug, Clone)]
@@ -42,9 +42,19 @@ pub async fn work(
 ) {
     let ticking = schedule::run(workshop.clone(), tasks.clone(), schedule);
     let working = async {
+        // A restore only waits for the parent: others need not wait for it.
+        let mut restores = JoinSet::new();
         loop {
-            let (id, kind, control) = tasks.next().await;
-            jobs::run(&workshop, &tasks, id, kind, control).await;
+            let (id, kind, control) = tokio::select! {
+                next = tasks.next() => next,
+                Some(_) = restores.join_next() => continue,
+            };
+            if kind == Kind::Restore {
+                let (workshop, tasks) = (workshop.clone(), tasks.clone());
+                restores.spawn(async move { jobs::run(&workshop, &tasks, id, kind, control).await });
+            } else {
+                jobs::run(&workshop, &tasks, id, kind, control).await;
+            }
         }
     };
     tokio::select! {

@@ -4,6 +4,8 @@ use super::{Kind, Tasks, With, Workshop};
 use crate::{clock::now_ms, config::ScheduleSection};
 use std::time::Duration;
 
+/// What could not be done is tried again after this, at the soonest, in milliseconds.
+const AGAIN_MS: u64 = 15 * MINUTE_MS;
 /// The clock is looked at this often.
 const LOOK: Duration = Duration::from_secs(20);
 const HOUR_MS: u64 = 3_600_000;
@@ -15,6 +17,7 @@ pub(super) async fn run(workshop: Workshop, tasks: Tasks, config: ScheduleSectio
     // Without randomness the times are regular, which is only less polite.
     let _ = getrandom::fill(&mut spread);
     let spread = u64::from_le_bytes(spread);
+    let (mut verify_tried, mut reconcile_tried) = (0, 0);
     loop {
         tokio::time::sleep(LOOK).await;
         let now = now_ms();
@@ -26,13 +29,22 @@ pub(super) async fn run(workshop: Workshop, tasks: Tasks, config: ScheduleSectio
         };
         let verifying = tasks.pending(|k| matches!(k, Kind::Verify { log: None }));
         let last = verified.unwrap_or(first);
-        if config.verify_days > 0 && !verifying && now >= due(last, config.verify_days * 24 * HOUR_MS, spread) {
+        let again = |tried: u64| now >= tried + AGAIN_MS;
+        let verify_due = now >= due(last, config.verify_days * 24 * HOUR_MS, spread);
+        if config.verify_days > 0 && !verifying && verify_due && again(verify_tried) {
+            verify_tried = now;
             add(Kind::Verify { log: None }, config.rate_mib);
         }
         let comparing = tasks.pending(|k| matches!(k, Kind::Reconcile { .. }));
         let every = config.reconcile_minutes * MINUTE_MS;
-        let has_parent = workshop.ground.mailbox.ask(|r, _| r.charter().parent(r.me()).is_some()).await;
-        if has_parent == Ok(true) && every > 0 && !comparing && now >= due(reconciled.unwrap_or(first), every, spread) {
+        // Without a live link there is nothing to compare with, which status shows already.
+        let linked = workshop
+            .ground
+            .mailbox
+            .ask(|r, _| r.charter().parent(r.me()).is_some_and(|parent| r.common_ground(parent).is_ok()));
+        let reconcile_due = every > 0 && now >= due(reconciled.unwrap_or(first), every, spread);
+        if reconcile_due && !comparing && again(reconcile_tried) && linked.await == Ok(true) {
+            reconcile_tried = now;
             let (with, log, repair, quick) = (With::Parent, None, config.repair, true);
             add(Kind::Reconcile { with, log, repair, quick }, config.rate_mib);
         }

@@ -333,6 +333,8 @@ pub struct Reconcile {
     fetch: Vec<(LogId, Lacking)>,
     give: Vec<(LogId, Lacking)>,
     differences: Vec<Difference>,
+    /// Pieces that may still come for what was asked for last.
+    pieces_left: u64,
     /// Round trips so far.
     pub rounds: u64,
     agree: bool,
@@ -355,6 +357,7 @@ impl Reconcile {
             fetch: Vec::new(),
             give: Vec::new(),
             differences: Vec::new(),
+            pieces_left: 0,
             rounds: 0,
             agree: false,
         }
@@ -414,6 +417,8 @@ impl Reconcile {
         }
         if let Some((log, lacking)) = self.fetch.pop() {
             self.phase = Phase::Fetching(log);
+            // A batch has one record at least.
+            self.pieces_left = Wants::decode(&lacking.wants).map_or(0, |w| w.len());
             self.rounds += 1;
             return Step::Send(Ask::Want { log, lacking });
         }
@@ -472,7 +477,11 @@ impl Reconcile {
             }
             (Phase::Fetching(wanted), Answer::Piece(piece)) => {
                 let (Piece::Whole { log, .. } | Piece::Blocks { log, .. }) = &piece;
-                if log == wanted { Ok((Some(piece), true)) } else { Err(Violation::OutOfTurn) }
+                if log != wanted {
+                    return Err(Violation::OutOfTurn);
+                }
+                self.pieces_left = self.pieces_left.checked_sub(1).ok_or(Violation::TooMuch)?;
+                Ok((Some(piece), true))
             }
             (Phase::Fetching(_), Answer::End) => {
                 self.phase = Phase::Work;
