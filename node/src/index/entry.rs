@@ -53,6 +53,8 @@ pub(super) struct State {
     pub(super) distinct: u64,
     /// Entries of each log.
     pub(super) logs: BTreeMap<LogId, u64>,
+    /// Keys under `r` of each log: as many as its entries, unless a record stands twice in a log.
+    pub(super) keys: BTreeMap<LogId, u64>,
     /// One past the last record seen of each log: what comes below may be in already.
     pub(super) reached: BTreeMap<LogId, u64>,
 }

@@ -147,11 +147,16 @@ impl Follower {
             let (operation, key) = entry::facts(id, bytes);
             let e = Entry { index: start + i as u64, sealed_at, operation, key };
             // A batch that was repaired comes a second time, or late.
-            let counted = e.index < reached && self.engine.get(&entry::record_key(id, log))?.is_some();
-            if !counted {
-                if self.is_new(id)? {
-                    self.state.distinct += 1;
-                }
+            let new = self.is_new(id)?;
+            let known =
+                !new && (self.ids.contains(&(log, id)) || self.engine.get(&entry::record_key(id, log))?.is_some());
+            if !known {
+                *self.state.keys.entry(log).or_default() += 1;
+            }
+            if new {
+                self.state.distinct += 1;
+            }
+            if !(known && e.index < reached) {
                 *self.state.logs.entry(log).or_default() += 1;
             }
             self.state.reached.insert(log, reached.max(e.index + 1));

@@ -6,10 +6,9 @@ use crate::{
     verify::{IndexState, Report, VerifyError, Watermark},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tally_protocol::{
     ids::{Division, Federation, LogId},
-    log::HeldLog,
     session::{Gate, reconcile::Holding},
 };
 
@@ -164,17 +163,9 @@ async fn verify(workshop: &Workshop, log: Option<LogId>, control: &Arc<Control>)
     Ok(Outcome { result: serde_json::to_value(&report).map_err(|e| failed(&e))?, exit })
 }
 
-/// Counts the index against the journal. Records that cannot be read may or may not have been indexed before.
+/// Counts the index, once it has followed the journal up to now.
 async fn index(workshop: &Workshop) -> Result<IndexState, String> {
-    let sizes = || async {
-        let held = workshop.ground.mailbox.ask(|r, _| {
-            let lacking = |l: &HeldLog| l.missing().iter().map(|(from, to)| to - from).sum::<u64>();
-            r.logs().iter().map(|(id, l)| (*id, (l.size(), lacking(l)))).collect::<BTreeMap<_, _>>()
-        });
-        held.await.map_err(|e| failed(&e))
-    };
     let until = *workshop.ground.durable.borrow();
-    let before = sizes().await?;
     let mut progress = workshop.progress.clone();
     let there = progress.wait_for(|p| p.cursor >= until || p.trouble.is_some());
     match tokio::time::timeout(INDEX_PATIENCE, there).await {
@@ -183,14 +174,11 @@ async fn index(workshop: &Workshop) -> Result<IndexState, String> {
         Ok(Err(_)) | Err(_) => return Ok(IndexState::Behind),
     }
     let engine = workshop.engine.clone();
-    let counts = tokio::task::spawn_blocking(move || crate::index::audit::count(&*engine));
-    let Ok(Ok(counts)) = counts.await else { return Ok(IndexState::Differs) };
-    let after = sizes().await?;
-    let of = |log: &LogId| counts.get(log).copied().unwrap_or(0);
-    let least = |log: &LogId| before.get(log).map_or(0, |(size, lacking)| size - lacking);
-    let holds = |(log, (size, _)): (&LogId, &(u64, u64))| of(log) <= *size && of(log) >= least(log);
-    let known = counts.keys().all(|log| after.contains_key(log));
-    Ok(if known && after.iter().all(holds) { IndexState::Ok } else { IndexState::Differs })
+    match tokio::task::spawn_blocking(move || crate::index::audit::is_whole(&*engine)).await {
+        Ok(Ok(true)) => Ok(IndexState::Ok),
+        Ok(Ok(false) | Err(_)) => Ok(IndexState::Differs),
+        Err(e) => Err(failed(&e)),
+    }
 }
 
 /// The neighbours meant by `with`, in the order of asking: the parent first, because it has seen most.
