@@ -88,6 +88,22 @@ impl Walk {
     }
 }
 
+/// A place in an open file.
+struct At {
+    file: Arc<File>,
+    place: Place,
+    len: u64,
+}
+
+impl At {
+    /// `n` bytes from `from` bytes behind the place on. What the file system refuses to read is damage like any other.
+    fn take(&self, from: usize, n: usize) -> Result<Vec<u8>, ReadError> {
+        let Place { segment, offset } = self.place;
+        let bytes = read_at(&self.file, offset + from as u64, n, self.len).ok().flatten();
+        bytes.ok_or(ReadError::Damaged { segment, offset })
+    }
+}
+
 /// Reads frames. Cheap to clone; clones share their open files.
 #[derive(Debug, Clone)]
 pub struct Reader {
@@ -137,13 +153,17 @@ impl Reader {
     /// # Errors
     /// [`ReadError`].
     pub fn head(&self, place: Place) -> Result<Meta, ReadError> {
+        let damaged = || ReadError::Damaged { segment: place.segment, offset: place.offset };
+        let at = self.at(place)?;
+        let head = Head::parse(&at.take(0, HEAD_BYTES)?).ok_or_else(damaged)?;
+        head.meta(&at.take(HEAD_BYTES, head.meta_bytes)?).ok_or_else(damaged)
+    }
+
+    fn at(&self, place: Place) -> Result<At, ReadError> {
         let Place { segment, offset } = place;
-        let damaged = || ReadError::Damaged { segment, offset };
         let file = self.open(segment, offset)?;
         let len = file.metadata().map_err(|source| ReadError::Io { segment, offset, source })?.len();
-        let take = |from: u64, n| read_at(&file, from, n, len).ok().flatten().ok_or_else(damaged);
-        let head = Head::parse(&take(offset, HEAD_BYTES)?).ok_or_else(damaged)?;
-        head.meta(&take(offset + HEAD_BYTES as u64, head.meta_bytes)?).ok_or_else(damaged)
+        Ok(At { file, place, len })
     }
 
     /// The bytes that stand where the body of the frame at `place` should, and how many there should be; the body's
@@ -186,12 +206,9 @@ impl Reader {
     pub fn read(&self, place: Place) -> Result<Frame, ReadError> {
         let Place { segment, offset } = place;
         let damaged = || ReadError::Damaged { segment, offset };
-        let file = self.open(segment, offset)?;
-        let len = file.metadata().map_err(|source| ReadError::Io { segment, offset, source })?.len();
-        // What the file system refuses to read is damage like any other.
-        let take = |from: u64, n| read_at(&file, from, n, len).ok().flatten().ok_or_else(damaged);
-        let head = Head::parse(&take(offset, HEAD_BYTES)?).ok_or_else(damaged)?;
-        let rest = take(offset + HEAD_BYTES as u64, head.meta_bytes + head.body_bytes)?;
+        let at = self.at(place)?;
+        let head = Head::parse(&at.take(0, HEAD_BYTES)?).ok_or_else(damaged)?;
+        let rest = at.take(HEAD_BYTES, head.meta_bytes + head.body_bytes)?;
         let (meta, body) = rest.split_at(head.meta_bytes);
         let meta = head.meta(meta).ok_or_else(damaged)?;
         if !head.body_holds(body) {

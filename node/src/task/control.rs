@@ -1,7 +1,7 @@
 //! The reins of a running task: cancel, give way, rate; and how far it is. A task that is held gives way and keeps where
 //! it is: it holds up nobody.
 
-use super::list::TaskProgress;
+use super::TaskProgress;
 use crate::verify::{Stopped, Watermark};
 use std::{
     sync::{

@@ -1,6 +1,6 @@
 //! The list of tasks and its file: what is queued, what runs, what was done, by whom and why.
 
-use super::Control;
+use super::{Control, Kind, State, Task, TaskProgress, With};
 use crate::{clock::now_ms, verify::Watermark, view::time};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -9,7 +9,6 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tally_protocol::ids::{Division, LogId};
 use tokio::sync::Notify;
 
 /// Finished tasks that are remembered.
@@ -18,167 +17,6 @@ const REMEMBERED: usize = 200;
 const LISTED: usize = 5_000;
 /// Most tasks that wait.
 const QUEUED_MAX: usize = 64;
-
-/// Whom to compare with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum With {
-    /// The parent.
-    Parent,
-    /// One neighbour.
-    Division(Division),
-    /// The parent and every child.
-    All,
-}
-
-impl std::fmt::Display for With {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Parent => f.write_str("parent"),
-            Self::All => f.write_str("all"),
-            Self::Division(d) => write!(f, "{d}"),
-        }
-    }
-}
-
-impl std::str::FromStr for With {
-    type Err = String;
-    fn from_str(s: &str) -> Result<Self, String> {
-        match s {
-            "parent" => Ok(Self::Parent),
-            "all" => Ok(Self::All),
-            code => code.parse().map(Self::Division).map_err(|e| format!("{e}; or `parent`, or `all`")),
-        }
-    }
-}
-
-impl Serialize for With {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for With {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// What a task does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Kind {
-    /// Reads the journal from the disk.
-    Verify {
-        /// Only this log.
-        #[serde(default, with = "log_text")]
-        log: Option<LogId>,
-    },
-    /// Compares with neighbours.
-    Reconcile {
-        /// With whom.
-        with: With,
-        /// Only this log.
-        #[serde(default, with = "log_text")]
-        log: Option<LogId>,
-        /// Mend what is wrong.
-        #[serde(default)]
-        repair: bool,
-        /// Compare what both sides know, without reading their disks.
-        #[serde(default)]
-        quick: bool,
-    },
-    /// Waits until the own history is back from the parent.
-    Restore,
-    /// Builds the index anew.
-    Rebuild,
-}
-
-mod log_text {
-    use super::{Deserialize, LogId};
-    pub(super) fn serialize<S: serde::Serializer>(log: &Option<LogId>, s: S) -> Result<S::Ok, S::Error> {
-        match log {
-            Some(log) => s.collect_str(log),
-            None => s.serialize_none(),
-        }
-    }
-    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<LogId>, D::Error> {
-        let text = Option::<String>::deserialize(d)?;
-        text.map(|t| t.parse().map_err(serde::de::Error::custom)).transpose()
-    }
-}
-
-/// State of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Waits for its turn.
-    Queued,
-    /// Under way.
-    Running,
-    /// Held by the operator.
-    Paused,
-    /// Done.
-    Done,
-    /// Could not be done.
-    Failed,
-    /// Ended by the operator.
-    Cancelled,
-}
-
-impl State {
-    /// Nothing more will happen.
-    pub fn is_over(self) -> bool {
-        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
-    }
-}
-
-/// How far a task is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskProgress {
-    /// Units done.
-    pub done: u64,
-    /// Units to do, fixed once known; null before.
-    pub total: Option<u64>,
-    /// `bytes`, `neighbours`, `records`.
-    pub unit: String,
-    /// Whom it waits for; null if it does not.
-    pub waiting_for: Option<String>,
-}
-
-/// One task.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Task {
-    /// Its name: `t-` and a number.
-    pub id: String,
-    /// What it does.
-    #[serde(flatten)]
-    pub kind: Kind,
-    /// State.
-    pub state: State,
-    /// Why it was started, by the operator's word.
-    pub reason: String,
-    /// Started by the schedule.
-    pub scheduled: bool,
-    /// MiB a second that it may read; 0: as fast as the disk.
-    pub rate_mib: u64,
-    /// When it was asked for.
-    pub created: String,
-    /// When it began, the first time.
-    pub started: Option<String>,
-    /// When it ended.
-    pub ended: Option<String>,
-    /// How far it is.
-    pub progress: TaskProgress,
-    /// What came of it.
-    pub result: Option<serde_json::Value>,
-    /// Exit code of a command that waited for it.
-    pub exit: Option<u8>,
-    /// Why it failed.
-    pub error: Option<String>,
-    /// Where it goes on after a stop.
-    #[serde(default)]
-    pub watermark: Watermark,
-}
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct File {

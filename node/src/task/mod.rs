@@ -6,12 +6,14 @@
 
 mod control;
 mod jobs;
+mod kind;
 mod list;
 mod schedule;
 
 pub use control::Control;
 pub use jobs::{DifferenceOut, Outcome, ReconcileResult, Skipped};
-pub use list::{Kind, State, Task, TaskError, TaskProgress, Tasks, With};
+pub use kind::{Kind, State, Task, TaskProgress, With};
+pub use list::{TaskError, Tasks};
 
 use crate::{
     agree::Ground,

@@ -170,6 +170,10 @@ pub fn verify(reader: &Reader, wanted: Wanted<'_>, pace: Pace<'_>) -> Result<Sur
         match reader.walk(segment, wanted.until) {
             Ok(Some(mut walk)) => v.segment(segment, &mut walk, pace)?,
             Ok(None) => v.nameless(Damage { segment, offset: 0, bytes: 0, kind: DamageKind::Missing }),
+            // The file is what refuses. What else keeps it from being opened (no memory, no descriptors) is no damage.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied || e.raw_os_error() == Some(libc::EIO) => {
+                v.nameless(Damage { segment, offset: 0, bytes: 0, kind: DamageKind::Refused });
+            }
             Err(e) => return Err(e.into()),
         }
         for noticed in wanted.noticed.iter().filter(|d| d.segment == segment && d.kind == DamageKind::Truncated) {

@@ -1,7 +1,7 @@
 #![allow(clippy::single_range_in_vec_init, reason = "lists of ranges, some with one")]
 
 use super::*;
-use crate::{hash::sha256, session::Wants};
+use crate::{hash::sha256, ids::Division, session::Wants};
 use proptest::prelude::*;
 
 fn log(n: u32) -> LogId {
