@@ -104,6 +104,11 @@ impl<'a> Object<'a> {
         self.0.iter().map(|(n, v)| (n.as_ref(), v))
     }
 
+    /// Members in canonical order, their values to be replaced.
+    pub fn members_mut(&mut self) -> impl Iterator<Item = (&str, &mut Value<'a>)> {
+        self.0.iter_mut().map(|(n, v)| (&**n, v))
+    }
+
     /// Puts a member in, or replaces it.
     pub fn set(&mut self, name: &'a str, value: Value<'a>) {
         match self.0.binary_search_by(|(n, _)| by_utf16(n, name)) {
@@ -114,9 +119,15 @@ impl<'a> Object<'a> {
 
     /// Appends the canonical bytes to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
+        self.write_without(&[], out);
+    }
+
+    /// Appends the canonical bytes that the object would have without these members.
+    pub fn write_without(&self, left_out: &[&str], out: &mut Vec<u8>) {
         out.push(b'{');
-        for (i, (name, value)) in self.0.iter().enumerate() {
-            if i > 0 {
+        let mut first = true;
+        for (name, value) in self.0.iter().filter(|(n, _)| !left_out.contains(&n.as_ref())) {
+            if !std::mem::take(&mut first) {
                 out.push(b',');
             }
             write_text(name, out);
@@ -127,15 +138,20 @@ impl<'a> Object<'a> {
     }
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    /// Text, brought into normalisation form C.
+    pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::Text(normalised(text.into()))
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         match self {
-            Value::Null => out.extend_from_slice(b"null"),
-            Value::Bool(true) => out.extend_from_slice(b"true"),
-            Value::Bool(false) => out.extend_from_slice(b"false"),
-            Value::Integer(n) => out.extend_from_slice(n.to_string().as_bytes()),
-            Value::Text(t) => write_text(t, out),
-            Value::List(items) => {
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Bool(true) => out.extend_from_slice(b"true"),
+            Self::Bool(false) => out.extend_from_slice(b"false"),
+            Self::Integer(n) => out.extend_from_slice(n.to_string().as_bytes()),
+            Self::Text(t) => write_text(t, out),
+            Self::List(items) => {
                 out.push(b'[');
                 for (i, item) in items.iter().enumerate() {
                     if i > 0 {
@@ -145,7 +161,7 @@ impl Value<'_> {
                 }
                 out.push(b']');
             }
-            Value::Object(o) => o.write(out),
+            Self::Object(o) => o.write(out),
         }
     }
 }

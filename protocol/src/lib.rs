@@ -31,4 +31,5 @@ pub mod note;
 pub mod record;
 pub mod session;
 pub mod tlog_proof;
+pub mod verdicts;
 pub mod wire;

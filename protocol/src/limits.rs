@@ -23,7 +23,7 @@ pub const CONTROL_BYTES_MAX: usize = 1 << 20;
 /// Most log heads in one frontier message.
 pub const FRONTIER_HEADS_MAX: usize = 512;
 /// Largest signed charter, in bytes.
-pub const CHARTER_BYTES_MAX: usize = 512 << 10;
+pub const CHARTER_BYTES_MAX: usize = 960 << 10;
 /// Most hashes in a proof (RFC 9162: a tree has fewer than 2^63 leaves).
 pub const PROOF_HASHES_MAX: usize = 63;
 /// Batches of one log handed to a stream and not yet taken by it.

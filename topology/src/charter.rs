@@ -1,15 +1,24 @@
 //! The charter's content: one TOML document that a person can write and read.
 
+use crate::{
+    calendar::{Calendar, CalendarDocument},
+    catalog::{CatalogDocument, Catalogs},
+    route::{self, RouteRule},
+    unit::{RegistryDocument, Unit, Units},
+};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tally_protocol::{
     hash::Hash,
     ids::{Division, Federation, LogId},
     keys::{Algorithm, VerifierKey},
 };
 
-/// Version of the document's format.
-pub const FORMAT: u32 = 1;
+/// Version of the document's format. 2: catalog, units, routes and exceptions may stand in it.
+pub const FORMAT: u32 = 2;
 /// Most nodes in a charter: the province has about 100, the nation 2,846 counties.
 pub const NODES_MAX: usize = 4_096;
 /// Most epochs of one node.
@@ -42,7 +51,7 @@ impl Level {
 }
 
 /// The TOML text as it stands.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
     format: u32,
@@ -50,9 +59,29 @@ struct Document {
     version: u64,
     #[serde(default)]
     node: Vec<NodeEntry>,
+    #[serde(default)]
+    catalog: Vec<CatalogDocument>,
+    #[serde(default)]
+    registry: RegistryDocument,
+    #[serde(default)]
+    unit: Vec<Unit>,
+    #[serde(default)]
+    route: Vec<RouteRule>,
+    #[serde(default)]
+    exceptions: Exceptions,
+    calendar: Option<CalendarDocument>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// `[exceptions]`: what is in order although a rule says otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exceptions {
+    /// Credit codes that really are in use with a wrong check digit.
+    #[serde(default)]
+    pub uscc: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NodeEntry {
     division: Division,
@@ -122,6 +151,12 @@ pub struct Charter {
     covered: BTreeMap<Division, Division>,
     by_parent: BTreeMap<Division, Vec<Division>>,
     by_link: BTreeMap<[u8; 32], LogId>,
+    top: Option<Division>,
+    catalogs: Catalogs,
+    units: Arc<Units>,
+    routes: Arc<[RouteRule]>,
+    exceptions: Arc<Exceptions>,
+    calendar: Calendar,
 }
 
 /// What is wrong with a charter's text. Every message names the place and what to do.
@@ -141,12 +176,23 @@ impl Charter {
     /// a tree that is none.
     pub fn parse(text: &str) -> Result<Self, CharterError> {
         let document: Document = toml::from_str(text).map_err(|e| CharterError(e.to_string()))?;
-        if document.format != FORMAT {
+        if !(1..=FORMAT).contains(&document.format) {
             return wrong(format!("format {} is not known here ({FORMAT} is): update this program", document.format));
         }
         if document.node.is_empty() || document.node.len() > NODES_MAX {
             return wrong(format!("{} nodes; 1 to {NODES_MAX} are needed", document.node.len()));
         }
+        let catalogs = match document.catalog.is_empty() {
+            true => Catalogs::shipped(),
+            false => Catalogs::compile(document.catalog),
+        };
+        let catalogs = catalogs.map_err(CharterError)?;
+        let calendar = match &document.calendar {
+            None => Calendar::shipped(),
+            Some(own) => Calendar::new(own),
+        };
+        let calendar = calendar.map_err(CharterError)?;
+        let units = Units::new(&document.registry, document.unit, &catalogs).map_err(CharterError)?;
         let mut charter = Self {
             federation: document.federation,
             version: document.version,
@@ -154,6 +200,12 @@ impl Charter {
             covered: BTreeMap::new(),
             by_parent: BTreeMap::new(),
             by_link: BTreeMap::new(),
+            top: None,
+            catalogs,
+            units: Arc::new(units),
+            routes: document.route.into(),
+            exceptions: Arc::new(document.exceptions),
+            calendar,
         };
         let mut public = BTreeSet::new();
         for entry in document.node {
@@ -164,6 +216,7 @@ impl Charter {
             }
         }
         charter.check_tree()?;
+        route::check(&charter.routes, &charter).map_err(CharterError)?;
         Ok(charter)
     }
 
@@ -232,6 +285,7 @@ impl Charter {
         if tops.len() != 1 {
             return wrong(format!("exactly one node has no parent; here it is {tops:?}"));
         }
+        self.top = tops.first().copied();
         for node in self.nodes.values() {
             let d = node.division;
             let Some(parent) = node.parent else { continue };
@@ -279,6 +333,36 @@ impl Charter {
     /// The node of a division.
     pub fn node(&self, division: Division) -> Option<&Node> {
         self.nodes.get(&division)
+    }
+
+    /// The node without a parent.
+    pub fn top(&self) -> Option<Division> {
+        self.top
+    }
+
+    /// Versions of the resource catalog.
+    pub fn catalogs(&self) -> &Catalogs {
+        &self.catalogs
+    }
+
+    /// The registry of units.
+    pub fn units(&self) -> &Units {
+        &self.units
+    }
+
+    /// Rules of the collection paths, in order.
+    pub fn routes(&self) -> &[RouteRule] {
+        &self.routes
+    }
+
+    /// What is in order although a rule says otherwise.
+    pub fn exceptions(&self) -> &Exceptions {
+        &self.exceptions
+    }
+
+    /// The working-day calendar.
+    pub fn calendar(&self) -> &Calendar {
+        &self.calendar
     }
 
     /// Where a node reports to.
@@ -346,125 +430,4 @@ fn is_address(text: &str) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use tally_protocol::keys::NodeKeys;
-
-    pub(crate) fn federation() -> Federation {
-        Federation::try_from("t.example".to_owned()).unwrap()
-    }
-
-    pub(crate) fn keys(log: &str) -> NodeKeys {
-        let log: LogId = log.parse().unwrap();
-        let mut secret = [log.epoch as u8; 32];
-        secret[..4].copy_from_slice(&log.division.code().to_le_bytes());
-        NodeKeys::derive(&federation(), log, &secret)
-    }
-
-    pub(crate) fn epoch(log: &str, more: &str) -> String {
-        let k = keys(log);
-        let n = k.node.epoch;
-        let (log, mirror, link) = (k.log.public(), k.mirror.public(), k.link.public());
-        format!("[[node.epoch]]\nepoch = {n}\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n{more}\n")
-    }
-
-    pub(crate) fn node(division: &str, level: &str, parent: &str, more: &str) -> String {
-        let parent = if parent.is_empty() { String::new() } else { format!("parent = \"{parent}\"\n") };
-        format!(
-            "[[node]]\ndivision = \"{division}\"\nname = \"{division}\"\nlevel = \"{level}\"\n{parent}\
-             addresses = [\"10.0.0.1:7443\"]\n{more}\n{}",
-            epoch(&format!("{division}/e1"), "")
-        )
-    }
-
-    pub(crate) fn document(version: u64, nodes: &[String]) -> String {
-        format!("format = 1\nfederation = \"t.example\"\nversion = {version}\n\n{}", nodes.concat())
-    }
-
-    pub(crate) fn sample() -> Vec<String> {
-        vec![
-            node("350000", "province", "", ""),
-            node("350100", "prefecture", "350000", "covers = [\"350199\"]"),
-            node("350102", "county", "350100", ""),
-            node("350128", "county", "350000", ""),
-        ]
-    }
-
-    fn d(code: u32) -> Division {
-        Division::try_from(code).unwrap()
-    }
-
-    #[test]
-    fn parents_come_from_the_charter_not_from_digits() {
-        let c = Charter::parse(&document(1, &sample())).unwrap();
-        assert_eq!(c.parent(d(350_128)), Some(d(350_000)));
-        assert!(!c.is_within(d(350_128), d(350_100)));
-        assert!(c.is_within(d(350_102), d(350_000)) && c.is_within(d(350_102), d(350_102)));
-        assert_eq!(c.branch(d(350_102), d(350_000)), Some(d(350_100)));
-        assert_eq!(c.branch(d(350_000), d(350_000)), None);
-        assert_eq!(c.children(d(350_000)).map(|n| n.division).collect::<Vec<_>>(), [d(350_100), d(350_128)]);
-        assert_eq!(c.entry_node(d(350_199)), Some(d(350_100)));
-        assert_eq!(c.entry_node(d(110_101)), None);
-        let link = keys("350102/e1").link.public().public();
-        assert_eq!(c.by_link_key(&link), Some("350102/e1".parse().unwrap()));
-    }
-
-    #[test]
-    fn a_national_level_may_stand_above() {
-        let mut nodes = vec![node("100000", "national", "", "")];
-        nodes.extend(
-            sample()
-                .into_iter()
-                .map(|n| n.replace("level = \"province\"\n", "level = \"province\"\nparent = \"100000\"\n")),
-        );
-        let c = Charter::parse(&document(1, &nodes)).unwrap();
-        assert!(c.is_within(d(350_102), d(100_000)));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        let cases: Vec<(Vec<String>, &str)> = vec![
-            (vec![], "0 nodes"),
-            (vec![sample().remove(1)], "exactly one node has no parent"),
-            ([sample(), vec![node("350102", "county", "350100", "")]].concat(), "used twice"),
-            ([sample(), vec![node("350103", "county", "350900", "")]].concat(), "350900 is not a node"),
-            ([sample(), vec![node("350103", "county", "350102", "")]].concat(), "cannot report to 350102"),
-            ([sample(), vec![node("350103", "county", "350100", "covers = [\"350102\"]")]].concat(), "node of its own"),
-            ([sample(), vec![node("350103", "county", "350100", "covers = [\"350199\"]")]].concat(), "covered by both"),
-            ([sample(), vec![node("350103", "county", "350100", "colour = 1")]].concat(), "unknown field `colour`"),
-            ([sample(), vec![node("350103", "region", "350100", "")]].concat(), "unknown variant `region`"),
-            ([sample(), vec![node("350103", "county", "350100", "").replace("0.1:7443", "0.1")]].concat(), "host:port"),
-            (
-                [sample(), vec![node("350103", "county", "350100", "").replace("350103/e1", "350104/e1")]].concat(),
-                "key id does not match",
-            ),
-            (
-                [sample(), vec![node("350103", "county", "350100", "") + &epoch("350103/e2", "")]].concat(),
-                "last_size and last_root are needed",
-            ),
-            (
-                [sample(), vec![node("350103", "county", "350100", "").replace("epoch = 1", "epoch = 3")]].concat(),
-                "epoch 3 stands where 1 should",
-            ),
-        ];
-        for (nodes, expected) in cases {
-            let why = Charter::parse(&document(1, &nodes)).unwrap_err().to_string();
-            assert!(why.contains(expected), "{expected:?} in {why}");
-        }
-        let text = document(1, &sample()).replace("format = 1", "format = 2");
-        assert!(Charter::parse(&text).unwrap_err().to_string().contains("format 2"));
-    }
-
-    #[test]
-    fn old_and_retired_keys_open_no_link() {
-        let closed = format!("last_size = 0\nlast_root = \"{}\"", Hash([0; 32]));
-        let second = node("350102", "county", "350100", "").trim_end().to_owned() + "\n" + &closed + "\n";
-        let nodes = [sample()[..2].to_vec(), vec![second + &epoch("350102/e2", "")]].concat();
-        let c = Charter::parse(&document(2, &nodes)).unwrap();
-        assert_eq!(c.by_link_key(&keys("350102/e1").link.public().public()), None);
-        assert!(c.by_link_key(&keys("350102/e2").link.public().public()).is_some());
-        let nodes = [sample()[..2].to_vec(), vec![node("350102", "county", "350100", "retired = true")]].concat();
-        let c = Charter::parse(&document(3, &nodes)).unwrap();
-        assert_eq!(c.by_link_key(&keys("350102/e1").link.public().public()), None);
-    }
-}
+pub(crate) mod tests;

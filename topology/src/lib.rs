@@ -2,14 +2,25 @@
 //!
 //! Pure, like `tally-protocol` below it. Rules are data: nothing here knows a division by its digits.
 //!
+//! * [`catalog`]: categories, fields, code lists and rules, as data.
 //! * [`charter`]: the document, its checks, and what can be asked of it.
 //! * [`signed`]: the signed form, and which charter may follow which.
 //! * [`evidence`]: one text file that proves where a record is held, to anyone who has the authority's key.
 //! * [`admit`]: the only maker of [`admit::AdmittedBatch`], the only thing the journal takes as a batch.
-//!
-//! Routes, catalog, units and calendar will stand beside `charter` as further parts of the same document.
+//! * [`mod@unit`], [`route`]: who may hand in what, and at which node it enters.
+//! * [`calendar`], [`deadline`]: working days, and whether a record is in time.
+//! * [`digits`], [`divisions`]: check digits, and the table of divisions.
+//! * [`judge`]: whether a record is right.
 
 pub mod admit;
+pub mod calendar;
+pub mod catalog;
 pub mod charter;
+pub mod deadline;
+pub mod digits;
+pub mod divisions;
 pub mod evidence;
+pub mod judge;
+pub mod route;
 pub mod signed;
+pub mod unit;

@@ -30,7 +30,7 @@ use tally_protocol::{
 };
 
 /// Largest evidence file, in bytes.
-pub const EVIDENCE_BYTES_MAX: usize = 1 << 20;
+pub const EVIDENCE_BYTES_MAX: usize = 2 << 20;
 /// Most holders in one file: there are four levels.
 pub const HOLDERS_MAX: usize = 8;
 

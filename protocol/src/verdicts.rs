@@ -1,0 +1,164 @@
+//! Verdicts of a node above on records of a node below: asked for by the child over an exchange of its own, page by
+//! page, each answer a frame. They are reports, not proofs: nothing is stored or changed because of them but themselves.
+
+use crate::{
+    codec::{self, CodecError},
+    ids::{Division, LogId},
+    record::RecordId,
+};
+use serde::{Deserialize, Serialize};
+
+/// Largest frame of either side, in bytes.
+pub const VERDICTS_BYTES_MAX: usize = 256 << 10;
+/// Most verdicts of one answer.
+pub const VERDICTS_MAX: usize = 500;
+/// Most places from which verdicts are asked for: one of each holder and log.
+pub const CURSORS_MAX: usize = 4_096;
+/// Longest text of a message, in bytes; longer ones are cut.
+pub const MESSAGE_BYTES_MAX: usize = 1_024;
+/// Most findings of one verdict.
+pub const FINDINGS_MAX: usize = 16;
+
+/// From where on verdicts are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Who judged.
+    pub holder: Division,
+    /// On which log.
+    pub log: LogId,
+    /// The first index that is wanted.
+    pub from: u64,
+}
+
+/// A child's question.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// What the child has already; of holders and logs that are not named, everything is wanted.
+    pub cursors: Vec<Cursor>,
+}
+
+/// One thing found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Field.
+    pub field: String,
+    /// Stable code.
+    pub code: String,
+    /// Stable name besides.
+    pub name: Option<String>,
+    /// 1 question, 2 reject.
+    pub severity: u8,
+    /// In English.
+    pub message: String,
+    /// In Chinese.
+    pub message_zh: String,
+}
+
+/// What was found about one record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Who judged.
+    pub holder: Division,
+    /// The record's log.
+    pub log: LogId,
+    /// Its index.
+    pub index: u64,
+    /// Its id.
+    pub id: RecordId,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// A parent's answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// In the order of holder, log and index.
+    pub verdicts: Vec<Verdict>,
+    /// There are more.
+    pub more: bool,
+}
+
+impl Ask {
+    /// The frame.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// [`CodecError`]; more than [`CURSORS_MAX`] cursors are malformed.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let ask = codec::decode::<Self, VERDICTS_BYTES_MAX>(bytes)?;
+        bounded(ask.cursors.len(), CURSORS_MAX).map(|()| ask)
+    }
+}
+
+impl Answer {
+    /// The frame.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// [`CodecError`]; more than is allowed of anything is malformed.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let answer = codec::decode::<Self, VERDICTS_BYTES_MAX>(bytes)?;
+        bounded(answer.verdicts.len(), VERDICTS_MAX)?;
+        for v in &answer.verdicts {
+            bounded(v.findings.len(), FINDINGS_MAX)?;
+            for f in &v.findings {
+                let longest = [&f.field, &f.code, &f.message, &f.message_zh];
+                let longest = longest.into_iter().chain(f.name.as_ref()).map(String::len).max();
+                bounded(longest.unwrap_or(0), MESSAGE_BYTES_MAX)?;
+            }
+        }
+        Ok(answer)
+    }
+}
+
+fn bounded(found: usize, most: usize) -> Result<(), CodecError> {
+    if found > most { Err(CodecError::Malformed(format!("{found}, at most {most} are allowed"))) } else { Ok(()) }
+}
+
+/// As much of a text as a message may have.
+pub fn cut(text: &str) -> String {
+    let mut end = text.len().min(MESSAGE_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::Hash;
+
+    #[test]
+    fn frames_are_read_back_and_bounded() {
+        let log: LogId = "350102/e1".parse().unwrap();
+        let holder = Division::try_from(350_100).unwrap();
+        let ask = Ask { cursors: vec![Cursor { holder, log, from: 7 }] };
+        assert_eq!(Ask::decode(&ask.encode()), Ok(ask.clone()));
+        let text = |n: usize| "名".repeat(n);
+        let finding = |message: String| Finding {
+            field: "f".into(),
+            code: "V017".into(),
+            name: None,
+            severity: 2,
+            message_zh: String::new(),
+            message,
+        };
+        let id = RecordId(Hash([1; 32]));
+        let verdict = |message: String| Verdict { holder, log, index: 1, id, findings: vec![finding(message)] };
+        let answer = Answer { verdicts: vec![verdict(cut(&text(1_000)))], more: true };
+        assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
+        let long = Answer { verdicts: vec![verdict(text(1_000))], more: false };
+        assert!(Answer::decode(&long.encode()).is_err());
+        let many = Ask { cursors: vec![ask.cursors[0]; CURSORS_MAX + 1] };
+        assert!(Ask::decode(&many.encode()).is_err() && Ask::decode(b"\xff\xff\xff").is_err());
+    }
+}

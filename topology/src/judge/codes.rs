@@ -1,0 +1,73 @@
+//! Codes with check digits, divisions, and what a credit code says of its subject.
+
+use super::{Court, text};
+use crate::{
+    catalog::{Field, FieldType, Severity},
+    digits::{self, Digit},
+    divisions,
+};
+
+/// First two characters of a credit code, by kind of subject (GB 32100-2015).
+const CLASSES: [(&str, &str); 3] = [("enterprise", "91"), ("individual_business", "92"), ("farmers_cooperative", "93")];
+
+impl Court<'_> {
+    pub(super) fn code(&mut self, field: &Field, t: &str) {
+        if field.instead.iter().any(|i| i == t) {
+            return;
+        }
+        match field.kind {
+            FieldType::Uscc => match digits::uscc(t) {
+                Digit::Ok => {}
+                Digit::Wrong if self.scene.charter.exceptions().uscc.contains(t) => {}
+                Digit::Wrong => self.say_of("V007", field, t),
+                Digit::Malformed => self.say_of("V008", field, t),
+            },
+            FieldType::OrgCode => self.checked(field, t, digits::org_code(t)),
+            FieldType::RegNo => match digits::reg_no(t) {
+                // The field also holds numbers of other registers.
+                Digit::Malformed => {}
+                digit => self.checked(field, t, digit),
+            },
+            // Passports and permits of residence stand there too; they have no check digit.
+            FieldType::IdNo if t.len() == 18 => self.checked(field, t, digits::id_card(t)),
+            FieldType::Division => match t.parse() {
+                Ok(d) if divisions::known(d) => {}
+                Ok(d) if self.scene.charter.entry_node(d).is_some() => {}
+                Ok(_) => self.say_of("V019", field, t),
+                Err(_) => self.say_of("V002", field, t),
+            },
+            _ => {}
+        }
+    }
+
+    fn checked(&mut self, field: &Field, t: &str, digit: Digit) {
+        let value = if field.personal { super::masked(t) } else { text::shown(t) };
+        match digit {
+            Digit::Ok => {}
+            Digit::Malformed => self.say_of("V002", field, t),
+            Digit::Wrong => {
+                let en = format!("the check digit of {} {value} is wrong: compare it with the certificate", field.id);
+                self.say_so(Severity::Question, "V007", &field.id, (en, format!("校验位错误：{}={value}", field.zh)));
+            }
+        }
+    }
+
+    /// The class of the credit code is that of the kind of subject (V009).
+    pub(super) fn class(&mut self) {
+        let (Some(kind), Some(code)) = (self.text("subject_type"), self.text("subject_uscc")) else { return };
+        let Some(class) = code.get(..2) else { return };
+        // Seventeen zeros and X: an individual business without a code, and nobody else.
+        if code.starts_with("00000000000000000") && kind == "individual_business" {
+            return;
+        }
+        let wanted = CLASSES.iter().find(|(k, _)| *k == kind).map(|(_, c)| *c);
+        let fits = match wanted {
+            Some(wanted) => class == wanted,
+            None => class != "00" && CLASSES.iter().all(|(_, c)| *c != class),
+        };
+        if !fits {
+            let value = format!("{kind}, {code}");
+            self.say("V009", "subject_type", "主体类型", &value);
+        }
+    }
+}

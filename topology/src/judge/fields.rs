@@ -1,0 +1,168 @@
+//! Rules on single fields, and of one field with another: what the catalog's field lists say.
+
+use super::{Court, is_empty, text};
+use crate::{
+    catalog::{Bound, Category, Condition, Field, FieldType, Matched, Severity},
+    digits,
+};
+use tally_protocol::canonical::Value;
+
+/// Separators of several values in one field.
+pub const SEPARATORS: [char; 5] = ['、', ';', '；', ',', '，'];
+
+impl Court<'_> {
+    /// Fields and members stand in the same order, so one walk over both does it.
+    pub(super) fn fields(&mut self, category: &Category) {
+        let object = self.object;
+        let mut members = object.members().peekable();
+        for field in category.fields() {
+            while let Some((name, value)) = members.next_if(|(name, _)| *name < &*field.id) {
+                self.unlisted(name, value);
+            }
+            let value = members.next_if(|(name, _)| *name == &*field.id).map(|(_, v)| v);
+            if is_empty(value) {
+                self.missing(field);
+            } else if let Some(value) = value {
+                self.value(field, value);
+            }
+        }
+        for (name, value) in members {
+            self.unlisted(name, value);
+        }
+    }
+
+    fn missing(&mut self, field: &Field) {
+        let said_elsewhere = field.same_as.as_deref().is_some_and(|e| !is_empty(self.object.get(e)));
+        if !said_elsewhere && (field.required || field.required_if.iter().any(|c| self.holds(c))) {
+            self.say(&field.missing, &field.id, &field.zh, "");
+        }
+    }
+
+    fn holds(&self, condition: &Condition) -> bool {
+        match condition {
+            Condition::Is(field, value) => self.text(field) == Some(value),
+            Condition::IsNot(field, value) => self.text(field).is_some_and(|t| t != &**value),
+            Condition::Holds(field, part) => self.text(field).is_some_and(|t| t.contains(&**part)),
+        }
+    }
+
+    fn value(&mut self, field: &Field, value: &Value<'_>) {
+        let t = match value {
+            Value::Text(t) => &**t,
+            Value::Integer(n) if field.kind == FieldType::Integer && *n >= 0 => return,
+            _ => return self.say("V002", &field.id, &field.zh, ""),
+        };
+        if t.len() > field.max as usize && t.chars().count() > field.max as usize {
+            return self.say_of("V002", field, t);
+        }
+        if text::is_unreadable(t) {
+            return self.say("V021", &field.id, &field.zh, "");
+        }
+        match field.kind {
+            FieldType::Text => self.plain(field, t),
+            FieldType::Date => self.day(field, t),
+            FieldType::Decimal => self.amount(field, t),
+            FieldType::Integer if t.len() <= 15 && t.bytes().all(|b| b.is_ascii_digit()) => {}
+            FieldType::Integer => self.say_of("V002", field, t),
+            FieldType::Uscc | FieldType::OrgCode | FieldType::RegNo | FieldType::IdNo | FieldType::Division => {
+                self.code(field, t);
+            }
+        }
+        if let Some(other) = &field.paired_with
+            && is_empty(self.object.get(other))
+        {
+            self.say("V024", other, &field.zh, "");
+        }
+    }
+
+    fn plain(&mut self, field: &Field, t: &str) {
+        if let Some(list) = &field.list {
+            let mut one = |v: &str| {
+                if list.find(v) != Matched::Value {
+                    let value = format!("{} ({})", text::shown(v), list.shown());
+                    self.say("V003", &field.id, &field.zh, &value);
+                }
+            };
+            if field.several {
+                t.split(SEPARATORS).map(str::trim).filter(|v| !v.is_empty()).for_each(one);
+            } else {
+                one(t);
+            }
+            return;
+        }
+        if field.required && self.catalog.placeholders.iter().any(|p| p.eq_ignore_ascii_case(t.trim())) {
+            self.say_of("V022", field, t);
+        }
+        if !field.personal && digits::find_id_card(t).is_some() {
+            self.say("V025", &field.id, &field.zh, "");
+        }
+    }
+
+    /// A member that the catalog does not name: it is kept, but not anything may stand in it.
+    fn unlisted(&mut self, name: &str, value: &Value<'_>) {
+        match value {
+            Value::Text(t) if text::is_unreadable(t) => self.say("V021", &text::shown(name), &text::shown(name), ""),
+            Value::Text(t) if digits::find_id_card(t).is_some() => {
+                self.say("V025", &text::shown(name), &text::shown(name), "");
+            }
+            Value::List(items) => items.iter().for_each(|i| self.unlisted(name, i)),
+            Value::Object(o) => o.members().for_each(|(n, v)| self.unlisted(n, v)),
+            _ => {}
+        }
+    }
+
+    fn day(&mut self, field: &Field, t: &str) {
+        let Some(day) = text::date(t) else { return self.say_of("V004", field, t) };
+        let against = |bound: &Bound| match bound {
+            Bound::Today => Some(self.scene.today),
+            Bound::Day(d) => Some(*d),
+            Bound::Field(f) => self.text(f).and_then(text::date),
+        };
+        let latest = field.not_after.as_ref().and_then(|b| Some((b, against(b)?)));
+        let earliest = field.not_before.as_ref().and_then(|b| Some((b, against(b)?)));
+        if let Some((bound, latest)) = latest
+            && day > latest
+        {
+            self.say_of(if *bound == Bound::Today { "V005" } else { "V006" }, field, t);
+        }
+        if let Some((_, earliest)) = earliest
+            && day < earliest
+        {
+            self.say_of(&field.not_before_rule, field, t);
+        }
+    }
+
+    fn amount(&mut self, field: &Field, t: &str) {
+        if !text::is_decimal(t, field.scale) {
+            return self.say_of("V002", field, t);
+        }
+        if let Some(limit) = &field.doubtful_above
+            && text::is_above(t, limit)
+        {
+            self.say_of("V015", field, t);
+        }
+    }
+
+    /// A record has a subject that can be found (V001), of a kind that is enterprise information (V023).
+    pub(super) fn subject(&mut self, category: &Category) {
+        if !category.subject {
+            return;
+        }
+        if self.text("subject_uscc").is_none() && self.text("subject_reg_no").is_none() {
+            self.say("V001", "subject_uscc", "主体代码", "");
+        }
+        if self.text("subject_type") == Some("natural_person") || self.text("party_kind") == Some("自然人") {
+            self.say("V023", "subject_type", "主体类型", "");
+        }
+        self.class();
+        if let (Some(from), Some(day)) = (category.closed_from, self.text("produced_on").and_then(text::date))
+            && day >= from
+            && self.text("operation") == Some("create")
+        {
+            let en =
+                format!("{} records produced from {from} on are collected elsewhere: do not deliver them", category.en);
+            let zh = format!("{}自{from}起不再由本渠道归集", category.zh);
+            self.say_so(Severity::Reject, "V018", "category", (en, zh));
+        }
+    }
+}

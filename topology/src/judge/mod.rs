@@ -1,0 +1,201 @@
+//! Whether a record is right: every rule of the catalog (`catalog.md` §14) that can be judged from the record, the
+//! charter and the day alone. The entry node judges before it signs; mirrors judge again and report (I3).
+//!
+//! What depends on the records held (V010 to V014) is judged where they are known.
+
+mod codes;
+mod fields;
+mod path;
+mod text;
+
+use crate::{
+    catalog::{Catalog, Category, Claim, Field, Severity},
+    charter::Charter,
+};
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, sync::Arc};
+use tally_protocol::{
+    canonical::{Object, Value},
+    ids::Division,
+};
+
+pub use fields::SEPARATORS;
+pub use text::{masked, shown};
+
+/// Most things that are said of one record.
+pub const FINDINGS_MAX: usize = 64;
+
+/// From where a record is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'s> {
+    /// The charter in force.
+    pub charter: &'s Charter,
+    /// The day in China: of the submission, or of the sealing for records that are held.
+    pub today: Date,
+    /// The node whose log the record is to enter, or has entered.
+    pub origin: Division,
+}
+
+/// One thing that is wrong with a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Field; empty when the whole record is meant.
+    pub field: String,
+    /// Stable code.
+    pub code: String,
+    /// A stable name besides, such as `EXCLUDED_STATISTICS`.
+    pub name: Option<String>,
+    /// What follows.
+    pub severity: Severity,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// The same in Chinese.
+    pub message_zh: String,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct Judged {
+    /// In the order of the fields.
+    pub findings: Vec<Finding>,
+    /// By which catalog's category the record was judged; none if it has no such category.
+    pub by: Option<(Arc<Catalog>, Arc<Category>)>,
+}
+
+impl Judged {
+    /// The worst that follows.
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(|f| f.severity).max()
+    }
+}
+
+/// Judges a record.
+pub fn judge(scene: &Scene<'_>, object: &Object<'_>) -> Judged {
+    let version = object.text("catalog_version").unwrap_or_default();
+    let (catalog, claim) = scene.charter.catalogs().claimed(version, scene.today);
+    let id = object.text("category").unwrap_or_default();
+    let mut court = Court { scene, object, catalog, findings: Vec::new() };
+    if court.excluded(id) {
+        return Judged { findings: court.findings, by: None };
+    }
+    let Some(category) = catalog.category(id) else {
+        let list: Vec<_> = catalog.categories().map(|c| &*c.id).collect();
+        court.say("V003", "category", "信息类别", &format!("{} ({})", shown(id), list.join(", ")));
+        return Judged { findings: court.findings, by: None };
+    };
+    match claim {
+        Claim::Good => {}
+        Claim::Unknown if version.is_empty() => {}
+        Claim::Unknown => court.say_at_most(Severity::Question, "V003", "catalog_version", "目录版本", &shown(version)),
+        Claim::NotInForce => court.say("V003", "catalog_version", "目录版本", &shown(version)),
+    }
+    court.fields(category);
+    court.subject(category);
+    court.units(category);
+    court.path(category);
+    court.lateness(category);
+    Judged { findings: court.findings, by: Some((catalog.clone(), category.clone())) }
+}
+
+struct Court<'c> {
+    scene: &'c Scene<'c>,
+    object: &'c Object<'c>,
+    catalog: &'c Catalog,
+    findings: Vec<Finding>,
+}
+
+impl Court<'_> {
+    /// A rule is broken.
+    fn say(&mut self, rule: &str, field: &str, zh: &str, value: &str) {
+        self.say_at_most(Severity::Reject, rule, field, zh, value);
+    }
+
+    /// A rule is broken, which for this reason weighs no more than `most`.
+    fn say_at_most(&mut self, most: Severity, rule: &str, field: &str, zh: &str, value: &str) {
+        if self.findings.len() >= FINDINGS_MAX {
+            return;
+        }
+        let Some(r) = self.catalog.rule(rule) else { return };
+        let Some(severity) = r.severity else { return };
+        let fill = |text: &str, field: &str| text.replace("{field}", field).replace("{value}", value);
+        self.findings.push(Finding {
+            field: field.to_owned(),
+            code: rule.to_owned(),
+            name: None,
+            severity: severity.min(most),
+            message: fill(&r.en, field),
+            message_zh: fill(&r.zh, zh),
+        });
+    }
+
+    /// A rule is broken, said in words of its own.
+    fn say_so(&mut self, most: Severity, rule: &str, field: &str, (en, zh): (String, String)) {
+        if self.findings.len() >= FINDINGS_MAX {
+            return;
+        }
+        let Some(severity) = self.catalog.rule(rule).and_then(|r| r.severity) else { return };
+        let severity = severity.min(most);
+        let (field, code) = (field.to_owned(), rule.to_owned());
+        self.findings.push(Finding { field, code, name: None, severity, message: en, message_zh: zh });
+    }
+
+    fn say_of(&mut self, rule: &str, field: &Field, value: &str) {
+        let value: Cow<'_, str> = if field.personal { masked(value).into() } else { shown(value).into() };
+        self.say(rule, &field.id, &field.zh, &value);
+    }
+
+    /// Text of a field, if there is any.
+    fn text(&self, field: &str) -> Option<&str> {
+        self.object.text(field).filter(|t| !t.is_empty())
+    }
+
+    /// Information that is not collected at all.
+    fn excluded(&mut self, category: &str) -> bool {
+        let name = |f: &str| self.object.text(f).unwrap_or_default();
+        let names = [name("producer_name"), name("authority_name")];
+        let catalog = self.catalog;
+        let found = catalog.exclusions.iter().find(|e| {
+            e.category.as_deref().is_none_or(|c| c == category)
+                && (e.unit_words.is_empty()
+                    || e.unit_words.iter().any(|w| names.iter().any(|n| n.contains(w.as_str()))))
+        });
+        let Some(e) = found else { return false };
+        let before = self.findings.len();
+        self.say_so(
+            Severity::Reject,
+            "V018",
+            "category",
+            (format!("{}: {}", e.code, e.en), format!("{}：{}", e.code, e.zh)),
+        );
+        if let Some(f) = self.findings.get_mut(before) {
+            f.name = Some(e.code.clone());
+        }
+        self.findings.len() > before
+    }
+
+    fn division(&self, field: &str) -> Option<Division> {
+        self.text(field)?.parse().ok()
+    }
+
+    /// Late already at its first receipt (V020): the clock of R-30 has run out before it came.
+    fn lateness(&mut self, category: &Category) {
+        if !category.counts {
+            return;
+        }
+        let Some(day) = self.text("produced_on").and_then(text::date) else { return };
+        let due = self.scene.charter.calendar().due(day, category.collect_days);
+        if due.on < self.scene.today {
+            self.say("V020", "produced_on", "信息产生日期", &due.on.to_string());
+        }
+    }
+}
+
+/// Whether a value is there.
+fn is_empty(value: Option<&Value<'_>>) -> bool {
+    match value {
+        None | Some(Value::Null) => true,
+        Some(Value::Text(t)) => t.trim().is_empty(),
+        Some(_) => false,
+    }
+}

@@ -1,0 +1,127 @@
+//! Who hands in what, and where: V016 and V017.
+
+use super::{Court, shown};
+use crate::{
+    catalog::{Category, Severity},
+    route::{Asked, Case, Route},
+    unit::Unit,
+};
+use tally_protocol::ids::Division;
+
+impl Court<'_> {
+    /// The submitting unit may submit for the division and category (V016).
+    pub(super) fn units(&mut self, category: &Category) {
+        let (Some(code), Some(division)) = (self.text("submitter_uscc"), self.division("producer_division")) else {
+            return;
+        };
+        let charter = self.scene.charter;
+        let units = charter.units();
+        let producer = self.text("producer_uscc").filter(|p| *p != code).map(str::to_owned);
+        let code = code.to_owned();
+        if units.is_empty() && !units.closed {
+            return;
+        }
+        for (field, code) in [("submitter_uscc", Some(&code)), ("producer_uscc", producer.as_ref())] {
+            let Some(code) = code else { continue };
+            if units.get(code).is_none() {
+                let most = if units.closed { Severity::Reject } else { Severity::Question };
+                let en = format!("{field} {} is not in the registry of units: ask the province to add it", shown(code));
+                let zh = format!("报送单位无权限：{} 不在单位名录内", shown(code));
+                self.say_so(most, "V016", field, (en, zh));
+            }
+        }
+        let Some(unit) = units.get(&code) else { return };
+        if !self.may_submit_for(unit, division, category) {
+            let en = format!(
+                "{} ({code}) may not submit for {division}: the registry of units names {}",
+                unit.name, unit.division
+            );
+            let zh = format!("报送单位无权限：{} 不得报送 {division} 的信息", unit.name);
+            self.say_so(Severity::Reject, "V016", "submitter_uscc", (en, zh));
+        }
+        if !unit.categories.is_empty() && !unit.categories.iter().any(|c| **c == *category.id) && category.counts {
+            let en = format!("{} ({code}) does not deliver {}: see the registry of units", unit.name, category.id);
+            let zh = format!("报送单位无权限：{} 不报送{}", unit.name, category.zh);
+            self.say_so(Severity::Reject, "V016", "submitter_uscc", (en, zh));
+        }
+    }
+
+    fn may_submit_for(&self, unit: &Unit, division: Division, category: &Category) -> bool {
+        let charter = self.scene.charter;
+        let within =
+            |top: Division| division == top || charter.entry_node(division).is_some_and(|n| charter.is_within(n, top));
+        unit.division == division
+            || unit.serves.iter().any(|d| within(*d))
+            || self
+                .route(category, division)
+                .is_some_and(|r| r.rule.is_some_and(|(_, rule)| rule.by.as_deref() == Some(unit.code.as_str())))
+    }
+
+    fn route(&self, category: &Category, division: Division) -> Option<Route<'_>> {
+        let asked = Asked {
+            unit: self.text("producer_uscc").unwrap_or_default(),
+            unit_name: self.text("producer_name").unwrap_or_default(),
+            category: &category.id,
+            division,
+        };
+        self.scene.charter.route(&asked)
+    }
+
+    /// The record enters where the charter's routes say (V017, R-47).
+    pub(super) fn path(&mut self, category: &Category) {
+        // A field that is no division was named before.
+        let Some(division) = self.division("producer_division") else { return };
+        let charter = self.scene.charter;
+        let Some(route) = self.route(category, division) else {
+            let en = format!("{division} is not a division of this federation's charter");
+            return self.say_so(
+                Severity::Reject,
+                "V017",
+                "producer_division",
+                (en, format!("归集路径不符：{division} 不在本体系内")),
+            );
+        };
+        let submitter = self.division("submitter_division");
+        if let Some(s) = submitter
+            && charter.entry_node(s).is_none()
+        {
+            let en = format!("{s} is not a division of this federation's charter");
+            return self.say_so(
+                Severity::Reject,
+                "V017",
+                "submitter_division",
+                (en, format!("归集路径不符：{s} 不在本体系内")),
+            );
+        }
+        let (origin, right) = (self.scene.origin, route.entry);
+        if let Some((_, rule)) = route.rule
+            && let Some(by) = rule.by.clone()
+            && self.text("submitter_uscc") != Some(by.as_str())
+        {
+            let name = charter.units().get(&by).map_or("", |u| u.name.as_str());
+            let (case, zh) = (route.case.name(), route.case.name_zh());
+            let en = format!("by the route ({case}) {name} {by} delivers this for all: do not deliver it twice");
+            let zh = format!("归集路径不符：{zh}，由 {name} {by} 报送，请勿重复报送");
+            return self.say_so(Severity::Reject, "V017", "submitter_uscc", (en, zh));
+        }
+        if origin == right {
+            return;
+        }
+        // Where no rule of the charter speaks, a unit that submits for another's division may do so at its own node, and
+        // a node above takes what belongs below it; then a record can come by two paths, so it is asked about.
+        let elsewhere = submitter.filter(|s| *s != division).and_then(|s| charter.entry_node(s));
+        let lenient = route.rule.is_none() && !charter.units().strict_paths;
+        let soft = lenient && (elsewhere == Some(origin) || charter.is_within(right, origin));
+        let most = if soft { Severity::Question } else { Severity::Reject };
+        let name = charter.node(right).map_or("", |n| n.name.as_str());
+        let case = route.case.name();
+        let en = match route.case {
+            Case::Central => format!(
+                "by the route ({case}) the central authority delivers this from above, at {right} {name}: nothing is handed in at {origin}"
+            ),
+            _ => format!("this record does not belong to {origin}: by the route ({case}) hand it in at {right} {name}"),
+        };
+        let zh = format!("归集路径不符：{}，应报送至 {right} {name}", route.case.name_zh());
+        self.say_so(most, "V017", "submitter_division", (en, zh));
+    }
+}

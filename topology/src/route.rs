@@ -1,0 +1,243 @@
+//! Collection paths (R-40 to R-43, R-47): at which node the records of a unit, a category and a division enter.
+//!
+//! Rules stand in the charter; the first that fits counts, and where none fits, the territorial case does.
+
+use crate::charter::{Charter, Level};
+use serde::{Deserialize, Serialize};
+use tally_protocol::ids::Division;
+
+/// Most route rules of one charter.
+pub const ROUTES_MAX: usize = 2_000;
+
+/// The four cases of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Case {
+    /// A: to the platform of the unit's own level (R-40).
+    Territorial,
+    /// B: the data lie with the central authority; nothing is expected here, a liaison task is kept (R-41).
+    Central,
+    /// C: a provincial department delivers for all (R-42).
+    Provincial,
+    /// D: the city delivers for its counties (R-43).
+    Prefecture,
+}
+
+impl Case {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Territorial => "territorial",
+            Self::Central => "central",
+            Self::Provincial => "provincial",
+            Self::Prefecture => "prefecture",
+        }
+    }
+
+    /// As the plan says it.
+    pub fn name_zh(self) -> &'static str {
+        match self {
+            Self::Territorial => "按属地向本级共享平台归集",
+            Self::Central => "中央驻闽机构与上级部门对接",
+            Self::Provincial => "省级有关部门统一向省级共享平台归集",
+            Self::Prefecture => "设区市统一归集",
+        }
+    }
+}
+
+/// `[[route]]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteRule {
+    /// Which case.
+    pub case: Case,
+    /// Only this producing unit.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// Only units whose name holds this: a vertical system such as 税务局.
+    #[serde(default)]
+    pub unit_word: Option<String>,
+    /// Only this category.
+    #[serde(default)]
+    pub category: Option<String>,
+    /// Only this division and those below it.
+    #[serde(default)]
+    pub division: Option<Division>,
+    /// The unit that delivers for the others (cases C and D).
+    #[serde(default)]
+    pub by: Option<String>,
+    /// Who keeps in touch with the central authority (case B).
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// By when (case B), a day.
+    #[serde(default)]
+    pub due_on: Option<String>,
+    /// Why, for people.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// What a route is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Code of the producing unit.
+    pub unit: &'a str,
+    /// Its name, for rules that go by it; may be empty.
+    pub unit_name: &'a str,
+    /// Category.
+    pub category: &'a str,
+    /// Division that the record counts for.
+    pub division: Division,
+}
+
+/// The route of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route<'c> {
+    /// Which case.
+    pub case: Case,
+    /// The rule that says so and its number from 1; none: no rule fits.
+    pub rule: Option<(usize, &'c RouteRule)>,
+    /// The node at which the record enters.
+    pub entry: Division,
+}
+
+impl Charter {
+    /// The route of a record; `None`: its division is not of this federation.
+    pub fn route(&self, asked: &Asked<'_>) -> Option<Route<'_>> {
+        let own = self.entry_node(asked.division)?;
+        let fits = |r: &&RouteRule| self.fits(r, asked, own);
+        let rule = self.routes().iter().enumerate().find(|(_, r)| fits(r)).map(|(i, r)| (i + 1, r));
+        let case = rule.map_or(Case::Territorial, |(_, r)| r.case);
+        let entry = match case {
+            Case::Territorial => own,
+            Case::Prefecture => self.at_level(own, Level::Prefecture).unwrap_or(own),
+            Case::Central | Case::Provincial => self.at_level(own, Level::Province).or(self.top())?,
+        };
+        Some(Route { case, rule, entry })
+    }
+
+    fn fits(&self, rule: &RouteRule, asked: &Asked<'_>, own: Division) -> bool {
+        let within = |d: Division| asked.division == d || self.is_within(own, d);
+        rule.category.as_deref().is_none_or(|c| c == asked.category)
+            && rule.unit.as_deref().is_none_or(|u| u == asked.unit)
+            && rule.unit_word.as_deref().is_none_or(|w| asked.unit_name.contains(w))
+            && rule.division.is_none_or(within)
+    }
+
+    /// The node at or above `below` that is of this level.
+    fn at_level(&self, below: Division, level: Level) -> Option<Division> {
+        self.path(below).find(|d| self.node(*d).is_some_and(|n| n.level == level))
+    }
+
+    /// The nodes that a record passes which enters at `entry`: itself, its parent, and so on to the top.
+    pub fn path(&self, entry: Division) -> impl Iterator<Item = Division> {
+        std::iter::successors(self.node(entry).map(|n| n.division), |d| self.parent(*d))
+    }
+}
+
+/// Checks the rules of a charter.
+pub(crate) fn check(rules: &[RouteRule], charter: &Charter) -> Result<(), String> {
+    if rules.len() > ROUTES_MAX {
+        return Err(format!("{} routes; at most {ROUTES_MAX} can be had", rules.len()));
+    }
+    for (i, r) in rules.iter().enumerate() {
+        let n = i + 1;
+        if let Some(c) = &r.category
+            && charter.catalogs().versions().iter().all(|v| v.category(c).is_none())
+        {
+            return Err(format!("route {n}: {c:?} is not a category of the catalog"));
+        }
+        if let Some(d) = r.division
+            && charter.entry_node(d).is_none()
+        {
+            return Err(format!("route {n}: {d} is neither a node of this charter nor covered by one"));
+        }
+        if let Some(day) = &r.due_on
+            && day.parse::<jiff::civil::Date>().is_err()
+        {
+            return Err(format!("route {n}: due_on {day:?} is not a day such as 2026-01-31"));
+        }
+        if r.by.is_some() && !matches!(r.case, Case::Provincial | Case::Prefecture) {
+            return Err(format!("route {n}: `by` names who delivers for others, which is provincial or prefecture"));
+        }
+        if (r.owner.is_some() || r.due_on.is_some()) && r.case != Case::Central {
+            return Err(format!("route {n}: owner and due_on are of a liaison task, which the case central keeps"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::charter::tests::{document, sample};
+
+    fn d(code: u32) -> Division {
+        Division::try_from(code).unwrap()
+    }
+
+    const RULES: &str = r#"
+[[route]]
+case = "territorial"
+category = "registration"
+division = "350128"
+[[route]]
+case = "provincial"
+category = "registration"
+by = "11350000001234562W"
+[[route]]
+case = "prefecture"
+category = "spot_check"
+division = "350100"
+[[route]]
+case = "central"
+unit_word = "税务局"
+owner = "省税务局办公室"
+due_on = "2026-12-31"
+"#;
+
+    fn entry(category: &str, name: &str, division: u32) -> Option<(Case, Option<usize>, Division)> {
+        let charter = Charter::parse(&(document(1, &sample()) + RULES)).unwrap();
+        let asked = Asked { unit: "113501020036012589", unit_name: name, category, division: d(division) };
+        charter.route(&asked).map(|r| (r.case, r.rule.map(|(n, _)| n), r.entry))
+    }
+
+    #[test]
+    fn the_four_cases_and_their_doors() {
+        assert_eq!(entry("admin_license", "", 350_102), Some((Case::Territorial, None, d(350_102))));
+        assert_eq!(entry("admin_license", "", 350_199), Some((Case::Territorial, None, d(350_100))));
+        assert_eq!(entry("registration", "", 350_102), Some((Case::Provincial, Some(2), d(350_000))));
+        assert_eq!(entry("registration", "", 350_128), Some((Case::Territorial, Some(1), d(350_128))));
+        assert_eq!(entry("spot_check", "", 350_102), Some((Case::Prefecture, Some(3), d(350_100))));
+        assert_eq!(entry("spot_check", "", 350_128), Some((Case::Territorial, None, d(350_128))));
+        assert_eq!(
+            entry("admin_penalty", "国家税务总局福州市鼓楼区税务局", 350_102),
+            Some((Case::Central, Some(4), d(350_000)))
+        );
+        assert_eq!(entry("admin_license", "", 110_101), None);
+    }
+
+    #[test]
+    fn the_path_goes_up_to_the_top() {
+        let charter = Charter::parse(&document(1, &sample())).unwrap();
+        assert_eq!(charter.path(d(350_102)).collect::<Vec<_>>(), [d(350_102), d(350_100), d(350_000)]);
+        assert_eq!(charter.path(d(350_128)).collect::<Vec<_>>(), [d(350_128), d(350_000)]);
+        assert_eq!(charter.path(d(110_101)).count(), 0);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (rule, expected) in [
+            ("case = \"central\"\ncategory = \"weather\"", "\"weather\" is not a category"),
+            ("case = \"central\"\ndivision = \"110101\"", "110101 is neither"),
+            ("case = \"central\"\ndue_on = \"soon\"", "is not a day"),
+            ("case = \"central\"\nby = \"x\"", "`by` names"),
+            ("case = \"provincial\"\nowner = \"x\"", "liaison task"),
+            ("case = \"sideways\"", "sideways"),
+        ] {
+            let text = document(1, &sample()) + "[[route]]\n" + rule + "\n";
+            let why = Charter::parse(&text).unwrap_err().to_string();
+            assert!(why.contains(expected), "{expected:?} in {why}");
+        }
+    }
+}
