@@ -14,6 +14,7 @@ pub mod keyfile;
 pub mod link;
 pub mod mail;
 pub mod replica;
+pub mod sheet;
 pub mod task;
 pub mod tree;
 pub mod verify;

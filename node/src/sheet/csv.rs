@@ -1,0 +1,236 @@
+//! CSV and its relatives, in constant memory.
+
+use super::{CELLS_MAX, Encoding, ROW_BYTES_MAX, Row, SheetError, Take, decode::Text};
+use csv_core::{ReadRecordResult, ReaderBuilder};
+use std::io::Read;
+
+/// Text by which the delimiter is guessed, in bytes and lines.
+const GUESS_BYTES: usize = 64 << 10;
+const GUESS_LINES: usize = 30;
+const DELIMITERS: [u8; 4] = *b",\t;|";
+
+/// How to read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CsvOptions {
+    /// The delimiter; guessed if none is said.
+    pub delimiter: Option<u8>,
+}
+
+/// What a CSV was taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CsvFound {
+    /// `None`: plain ASCII.
+    pub encoding: Option<Encoding>,
+    /// Between cells.
+    pub delimiter: u8,
+}
+
+/// Reads rows until the end; blank ones are passed over.
+///
+/// # Errors
+/// [`SheetError`], after all rows before the fault were handed over.
+pub fn read_csv(source: impl Read, options: CsvOptions, take: Take<'_>) -> Result<CsvFound, SheetError> {
+    let mut text = Text::new(source);
+    let mut input = Vec::new();
+    while input.len() < GUESS_BYTES && text.next(&mut input).map_err(|e| SheetError::io(&e))? {}
+    let delimiter = options.delimiter.unwrap_or_else(|| guess(&input));
+    let mut parser = ReaderBuilder::new().delimiter(delimiter).terminator(csv_core::Terminator::Any(b'\n')).build();
+    let (mut output, mut ends) = (vec![0; ROW_BYTES_MAX], vec![0; CELLS_MAX]);
+    let (mut done, mut written, mut ended) = (0, 0, 0);
+    let mut more = true;
+    let mut start = None;
+    let found = |text: &Text<_>| CsvFound { encoding: text.encoding, delimiter };
+    loop {
+        if done == input.len() && more {
+            input.clear();
+            done = 0;
+            more = text.next(&mut input).map_err(|e| SheetError::io(&e))?;
+            continue;
+        }
+        if start.is_none() {
+            // Blank lines before a row are not its start.
+            while input.get(done) == Some(&b'\n') {
+                done += 1;
+                parser.set_line(parser.line() + 1);
+            }
+            if done == input.len() && more {
+                continue;
+            }
+            start = Some(parser.line());
+        }
+        let line = start.unwrap_or(1);
+        let (result, read, wrote, cells) =
+            parser.read_record(&input[done..], &mut output[written..], &mut ends[ended..]);
+        done += read;
+        written += wrote;
+        ended += cells;
+        match result {
+            ReadRecordResult::InputEmpty => {}
+            ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => return Err(endless(line)),
+            ReadRecordResult::End => return Ok(found(&text)),
+            ReadRecordResult::Record => {
+                // The text ends with a line end: what is only closed by the end of the input stands in open quotes.
+                if done == input.len() && !more && read == 0 {
+                    return Err(open_quote(line));
+                }
+                let row = row(line, &output[..written], &ends[..ended]);
+                if !row.is_blank() && take(row).is_break() {
+                    return Ok(found(&text));
+                }
+                (written, ended, start) = (0, 0, None);
+            }
+        }
+    }
+}
+
+fn row(line: u64, output: &[u8], ends: &[usize]) -> Row {
+    let mut from = 0;
+    let cell = |end: &usize| {
+        let text = String::from_utf8_lossy(&output[from..*end]).into_owned();
+        from = *end;
+        text
+    };
+    let mut cells: Vec<String> = ends.iter().map(cell).collect();
+    // A spreadsheet writes a delimiter for every column that it has formatted.
+    while cells.last().is_some_and(String::is_empty) {
+        cells.pop();
+    }
+    Row { line, cells, ..Row::default() }
+}
+
+fn endless(line: u64) -> SheetError {
+    SheetError::new(
+        "endless_row",
+        line,
+        format!(
+            "the row that starts on line {line} has more than {ROW_BYTES_MAX} bytes or {CELLS_MAX} cells: is a quotation mark in it not closed? Nothing from this line on was read"
+        ),
+        format!("第 {line} 行开始的一行过长，可能缺少右引号；自该行起未读取"),
+    )
+}
+
+fn open_quote(line: u64) -> SheetError {
+    SheetError::new(
+        "open_quote",
+        line,
+        format!(
+            "a quotation mark in the row that starts on line {line} is not closed: nothing from this line on was read"
+        ),
+        format!("第 {line} 行开始的一行缺少右引号；自该行起未读取"),
+    )
+}
+
+/// The delimiter of which one of the first lines holds most, outside quotes.
+fn guess(text: &[u8]) -> u8 {
+    let mut most = [0_usize; DELIMITERS.len()];
+    let (mut here, mut quoted, mut lines) = ([0_usize; DELIMITERS.len()], false, 0);
+    for b in text {
+        match b {
+            b'"' => quoted = !quoted,
+            b'\n' if !quoted => {
+                (0..here.len()).for_each(|i| most[i] = most[i].max(here[i]));
+                here = [0; DELIMITERS.len()];
+                lines += 1;
+                if lines == GUESS_LINES {
+                    break;
+                }
+            }
+            _ if quoted => {}
+            b => {
+                if let Some(i) = DELIMITERS.iter().position(|d| d == b) {
+                    here[i] += 1;
+                }
+            }
+        }
+    }
+    (0..here.len()).for_each(|i| most[i] = most[i].max(here[i]));
+    let best = (0..most.len()).rev().max_by_key(|i| most[*i]).unwrap_or(0);
+    DELIMITERS[best]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::ops::ControlFlow;
+
+    type Rows = Vec<(u64, Vec<String>)>;
+
+    fn read(bytes: &[u8]) -> (Rows, Result<CsvFound, SheetError>) {
+        let mut rows = Vec::new();
+        let result = read_csv(bytes, CsvOptions::default(), &mut |r| {
+            rows.push((r.line, r.cells));
+            ControlFlow::Continue(())
+        });
+        (rows, result)
+    }
+
+    fn rows(bytes: &[u8]) -> Rows {
+        let (rows, result) = read(bytes);
+        result.unwrap();
+        rows
+    }
+
+    fn cells(row: &[&str]) -> Vec<String> {
+        row.iter().map(|c| (*c).to_owned()).collect()
+    }
+
+    #[test]
+    fn lines_are_those_of_an_editor() {
+        let text = b"a,b\r\n\r\n\"x\ny\",\"say \"\"hi\"\"\"\r\rc,d\n,\n  ,\n\ne,f";
+        assert_eq!(
+            rows(text),
+            [
+                (1, cells(&["a", "b"])),
+                (3, cells(&["x\ny", "say \"hi\""])),
+                (6, cells(&["c", "d"])),
+                (10, cells(&["e", "f"]))
+            ]
+        );
+    }
+
+    #[test]
+    fn delimiters_are_guessed() {
+        for (text, delimiter) in [
+            ("标题，说明；一行\na\tb\tc\n1,5\t2\t3\n", b'\t'),
+            ("a;b;c\n\"1;2,3,4,5\";x;y\n", b';'),
+            ("a|b\n1|2\n", b'|'),
+            ("a,b\n1,2\n", b','),
+            ("only\n", b','),
+        ] {
+            let (_, found) = read(text.as_bytes());
+            assert_eq!(found.unwrap().delimiter, delimiter, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_open_quote_is_named_and_what_came_before_is_read() {
+        let (rows, result) = read(b"a,b\n1,2\n3,\"4\n5,6\n");
+        assert_eq!(rows.len(), 2);
+        let why = result.unwrap_err();
+        assert_eq!((why.code, why.line), ("open_quote", 3));
+        let long = [b"a,b\n1,\"".as_slice(), &vec![b'x'; 2 << 20], b"\n"].concat();
+        let (rows, result) = read(&long);
+        assert_eq!((rows.len(), result.unwrap_err().code), (1, "endless_row"));
+        let formatted = [b"a".to_vec(), vec![b','; CELLS_MAX - 1]].concat();
+        assert_eq!(self::rows(&formatted), [(1, cells(&["a"]))]);
+        let wide = ",".repeat(CELLS_MAX);
+        assert_eq!(read(wide.as_bytes()).1.unwrap_err().code, "endless_row");
+    }
+
+    #[test]
+    fn many_rows_keep_their_lines() {
+        let text: String = (1..=20_000).map(|i| format!("{i},\"第{i}行\"\r\n")).collect();
+        let rows = rows(text.as_bytes());
+        assert_eq!(rows.len(), 20_000);
+        assert!(rows.iter().all(|(line, cells)| cells[0] == line.to_string()));
+        assert_eq!(self::rows(b""), []);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end_in_rows_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..3_000)) {
+            let _ = read(&bytes);
+        }
+    }
+}
