@@ -25,12 +25,18 @@ pub struct Config {
     /// What the node does by itself.
     #[serde(default)]
     pub schedule: ScheduleSection,
+    /// How rows are judged here.
+    #[serde(default)]
+    pub intake: IntakeSection,
     /// The log file.
     #[serde(default)]
     pub log: LogSection,
     /// Who may hand in records over TCP.
     #[serde(default)]
     pub token: Vec<Token>,
+    /// Folders that files are dropped into.
+    #[serde(default, rename = "folder")]
+    pub folders: Vec<FolderSection>,
     /// Folder of the file.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -138,6 +144,14 @@ impl Default for ScheduleSection {
     }
 }
 
+/// `[intake]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IntakeSection {
+    /// The registrations that this node holds are all there are: a subject that is not among them is asked about (V011).
+    pub registrations_complete: bool,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -172,6 +186,15 @@ pub struct Token {
     pub name: String,
     /// BLAKE3 of the secret, 64 hexadecimal digits (`tally keygen --token` prints both): the file holds no secret.
     pub blake3: String,
+    /// Credit code of the unit whose rows alone it may hand in; none: any unit's.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// Divisions for which rows may count; none named: any.
+    #[serde(default)]
+    pub divisions: Vec<Division>,
+    /// Categories; none named: any.
+    #[serde(default)]
+    pub categories: Vec<String>,
 }
 
 impl std::fmt::Debug for Token {
@@ -180,6 +203,43 @@ impl std::fmt::Debug for Token {
     }
 }
 
+/// `[[folder]]`: files that are dropped into `PATH/inbox` are handed in.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FolderSection {
+    /// The folder; `inbox`, `work`, `done` and `rejected` are made in it.
+    pub path: PathBuf,
+    /// Category of its rows; by default the heads of each table say it.
+    #[serde(default)]
+    pub category: Option<String>,
+    /// Credit code of the unit whose folder it is: other units' rows are rejected.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// Division that rows count for which do not say.
+    #[serde(default)]
+    pub division: Option<Division>,
+    /// Looked at so often, in milliseconds.
+    #[serde(default = "default_poll")]
+    pub poll_ms: u64,
+    /// A file is whole when it has not changed for so long, in milliseconds.
+    #[serde(default = "default_settle")]
+    pub settle_ms: u64,
+}
+
+impl FolderSection {
+    /// Whoever may write into a unit's folder hands in for that unit only.
+    pub fn rights(&self) -> Option<crate::intake::Rights> {
+        let unit = self.unit.clone()?;
+        Some(crate::intake::Rights { unit: Some(unit), ..crate::intake::Rights::default() })
+    }
+}
+
+fn default_poll() -> u64 {
+    5_000
+}
+fn default_settle() -> u64 {
+    10_000
+}
 fn default_data() -> PathBuf {
     "data".into()
 }
@@ -226,6 +286,10 @@ impl Config {
         if !(64..=1 << 20).contains(&config.storage.segment_kib) {
             return Err(wrong("storage.segment_kib: 64 (64 KiB) to 1048576 (1 GiB) can be had".into()));
         }
+        let mut names = std::collections::BTreeSet::new();
+        if let Some(twice) = config.token.iter().find(|t| !names.insert(&t.name)) {
+            return Err(wrong(format!("token {:?} stands there twice: answers are kept by its name", twice.name)));
+        }
         for token in &config.token {
             if token.blake3.parse::<tally_protocol::hash::Hash>().is_err() {
                 let name = &token.name;
@@ -269,6 +333,18 @@ impl Config {
     pub fn charter(&self) -> PathBuf {
         self.place(&self.node.charter)
     }
+    /// A drop folder.
+    pub fn drop_folder(&self, section: &FolderSection) -> PathBuf {
+        self.place(&section.path)
+    }
+    /// Kept answers.
+    pub fn answers(&self) -> PathBuf {
+        self.data().join("answers")
+    }
+    /// Files that are gone after a request.
+    pub fn spool(&self) -> PathBuf {
+        self.data().join("spool")
+    }
     /// The admin socket.
     pub fn admin(&self) -> PathBuf {
         self.place(&self.listen.admin)
@@ -308,14 +384,20 @@ mod tests {
             let path = format!("{}/../deploy/config/{name}.toml", env!("CARGO_MANIFEST_DIR"));
             let c = Config::load(Path::new(&path)).unwrap();
             assert_eq!(c.index.engine, engine, "{name}");
-            // The commented token is an example too.
+            // What stands there as a comment is an example too.
             let text = std::fs::read_to_string(&path).unwrap();
             let uncommented: String = text
                 .lines()
-                .map(|l| l.strip_prefix("# ").filter(|l| l.starts_with("[[token") || l.contains(" = \"")).unwrap_or(l))
+                .map(|l| {
+                    l.strip_prefix("# ")
+                        .filter(|l| l.starts_with("[[") || l.split(' ').nth(1) == Some("="))
+                        .unwrap_or(l)
+                })
                 .map(|l| format!("{l}\n"))
                 .collect();
-            assert!(uncommented.parse::<toml::Table>().is_ok(), "{name}: {uncommented}");
+            let table: toml::Table = uncommented.parse().unwrap_or_else(|e| panic!("{name}: {e}: {uncommented}"));
+            let c: Config = table.try_into().unwrap();
+            assert_eq!((c.token.len(), c.folders.len()), (1, 1), "{name}");
         }
     }
 

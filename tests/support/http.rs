@@ -12,6 +12,8 @@ pub(crate) enum Body<'b> {
     Sized(&'b str),
     /// With `Transfer-Encoding: chunked`, so many bytes at a time.
     Chunked(&'b str, usize),
+    /// Any bytes, with lines of head of their own.
+    Bytes(&'b [u8], &'b [(&'b str, &'b str)]),
 }
 
 #[derive(Debug)]
@@ -47,6 +49,11 @@ pub(crate) fn request(port: u16, method: &str, path: &str, token: Option<&str>, 
             bytes.extend(
                 format!("Content-Type: application/x-ndjson\r\nContent-Length: {length}\r\n\r\n{text}").bytes(),
             );
+        }
+        Body::Bytes(content, lines) => {
+            lines.iter().for_each(|(name, value)| bytes.extend(format!("{name}: {value}\r\n").bytes()));
+            bytes.extend(format!("Content-Length: {}\r\n\r\n", content.len()).bytes());
+            bytes.extend(*content);
         }
         Body::Chunked(text, size) => {
             bytes.extend(b"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n");

@@ -197,9 +197,15 @@ impl Federation {
 
     /// Signs a charter with all nodes enrolled so far; answers the note's path.
     pub(crate) fn charter(&self, version: u64, key: &str) -> String {
+        self.charter_with(version, key, "")
+    }
+
+    /// The same, with more in it: catalog, units, routes.
+    pub(crate) fn charter_with(&self, version: u64, key: &str, more: &str) -> String {
         let (text, note) = (self.at("charter.toml"), self.at(&format!("charter-{version}-{key}.note")));
         let entries: String = self.members.iter().map(|m| m.entry.as_str()).collect();
-        fs::write(&text, format!("format = 1\nfederation = \"{FEDERATION}\"\nversion = {version}\n{entries}")).unwrap();
+        fs::write(&text, format!("format = 2\nfederation = \"{FEDERATION}\"\nversion = {version}\n{entries}\n{more}"))
+            .unwrap();
         tally(&["charter", "sign", &text, "--key", &self.at(key), "-o", &note]).done();
         note
     }

@@ -1,7 +1,7 @@
 //! This node compares itself with a neighbour, and mends on both sides if that is asked for.
 
 use super::{AgreeError, Ground, pieces, trees};
-use crate::link::Exchange;
+use crate::link::{Exchange, Purpose};
 use pieces::{Cutter, Putter};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -148,7 +148,11 @@ impl Comparing<'_> {
 
     async fn compare(&mut self, deep: bool) -> Result<Compared, AgreeError> {
         let (ground, peer, division) = (self.ground, self.order.peer, self.division);
-        let exchange = ground.lines.open(peer).await.map_err(|source| AgreeError::Exchange { peer, source })?;
+        let exchange = ground
+            .lines
+            .open(peer, Purpose::Reconcile)
+            .await
+            .map_err(|source| AgreeError::Exchange { peer, source })?;
         let (digest, mut mine) = ground.standing(self.scope).await?;
         for (log, lacking) in &mut mine.lacks {
             lacking.remains.retain(|r| !self.no_blocks.contains(&(*log, r.start)));

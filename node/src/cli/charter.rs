@@ -34,8 +34,9 @@ pub(super) enum CharterCommand {
     },
     /// Sign a charter with the authority's secret.
     Sign {
-        /// The TOML text.
-        file: PathBuf,
+        /// The TOML text; of several files the texts are put one after the other: nodes, units, routes, catalog, calendar.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
         /// The authority's secret, made by `tally keygen --authority`.
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
@@ -66,7 +67,7 @@ fn named(path: &Path) -> impl Fn(&dyn std::fmt::Display) -> Failure {
 }
 
 /// The charter in a file, signed or not; its signature is not looked at.
-fn content(path: &Path) -> Result<Charter, Failure> {
+pub(super) fn content(path: &Path) -> Result<Charter, Failure> {
     let text = read(path)?;
     let text = match Note::parse(&text) {
         Ok(note) => note.text().to_owned(),
@@ -81,11 +82,17 @@ pub(super) fn run(command: CharterCommand) -> Result<Exit, Failure> {
             outln!("{}", TEMPLATE.replace("FEDERATION", &federation).trim_end());
         }
         CharterCommand::Check { file, authority, follows } => check(&file, authority.as_deref(), follows.as_deref())?,
-        CharterCommand::Sign { file, key, output } => {
-            let charter = content(&file)?;
+        CharterCommand::Sign { files, key, output } => {
+            let mut text = String::new();
+            for file in &files {
+                text.push_str(&read(file)?);
+                text.push_str(if text.ends_with('\n') { "" } else { "\n" });
+            }
+            let first = files.first().map_or(Path::new(""), PathBuf::as_path);
+            let charter = Charter::parse(&text).map_err(|e| named(first)(&e))?;
             let secret = keyfile::read(&key).map_err(Failure::failed)?;
             let signer = authority_signer(charter.federation(), &secret);
-            let note = signed::sign(&read(&file)?, &signer).map_err(|e| named(&file)(&e))?;
+            let note = signed::sign(&text, &signer).map_err(|e| named(first)(&e))?;
             fs::write(&output, note).map_err(|e| named(&output)(&e))?;
             eprintln!("{}: version {} signed as {}", output.display(), charter.version(), signer.public());
         }
@@ -141,7 +148,10 @@ fn show_under(charter: &Charter, division: Division, depth: usize) {
 
 const TEMPLATE: &str = r#"# A charter: who is in the federation, who reports to whom, whose keys count.
 # Fill in, check with `tally charter check`, sign with `tally charter sign`. No tabs.
-format = 1
+# Units, routes, catalog and calendar may follow in the same file, or in files of their own that are signed with it:
+#   tally charter sign nodes.toml units.toml routes.toml catalog.toml calendar.toml --key authority.key
+# Without a catalog or calendar of its own, a charter uses those that come with the program.
+format = 2
 federation = "FEDERATION"
 version = 1
 

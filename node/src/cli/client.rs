@@ -6,6 +6,8 @@ use http_body_util::BodyExt as _;
 use hyper::{Request, Response, StatusCode, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use std::path::PathBuf;
+use tally_protocol::note::Note;
+use tally_topology::charter::Charter;
 
 /// A node's admin socket.
 #[derive(Debug, Clone)]
@@ -104,6 +106,17 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// The charter in force at the node.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn charter(&self) -> Result<Charter, ClientError> {
+        let note = self.get("/v1/charter").await?;
+        let text = String::from_utf8_lossy(&note);
+        let text = Note::parse(&text).map_err(|e| ClientError::Broken(e.to_string()))?.text().to_owned();
+        Charter::parse(&text).map_err(|e| ClientError::Broken(e.to_string()))
     }
 
     /// Posts a body and returns the whole answer.

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::{
     io::{IsTerminal as _, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 use tokio::sync::mpsc;
 
@@ -15,15 +15,11 @@ const PIECE: usize = 256 << 10;
 
 #[derive(Debug, Args)]
 pub(super) struct IngestArgs {
-    /// Files with one JSON record a line; `-` is stdin.
+    /// CSV, TSV, XLSX or NDJSON files; `-` is stdin.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Format of the files.
-    #[arg(long, value_enum, default_value = "ndjson")]
-    format: Format,
-    /// Category of lines that name none; a line of another category is rejected.
-    #[arg(long, value_name = "C")]
-    category: Option<String>,
+    #[command(flatten)]
+    terms: Terms,
     /// One JSON document on stdout.
     #[arg(long)]
     json: bool,
@@ -31,27 +27,78 @@ pub(super) struct IngestArgs {
     config: ConfigFile,
 }
 
+/// As what rows are handed in.
+#[derive(Debug, Args)]
+pub(super) struct Terms {
+    /// Format of the files; by default their names say it, and without a name NDJSON.
+    #[arg(long, value_enum)]
+    pub(super) format: Option<Format>,
+    /// Category of rows that name none; a row of another category is rejected. Tables: by default the heads say it.
+    #[arg(long, value_name = "C")]
+    pub(super) category: Option<String>,
+    /// Credit code of the unit that hands in, for rows that name none.
+    #[arg(long, value_name = "CODE")]
+    pub(super) unit: Option<String>,
+    /// Division that rows count for which do not say.
+    #[arg(long, value_name = "D")]
+    pub(super) division: Option<String>,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// One JSON object a line.
     Ndjson,
+    /// CSV or TSV, of any delimiter, in UTF-8, GB18030 or UTF-16.
+    Csv,
+    /// Excel workbook.
+    Xlsx,
+}
+
+impl Terms {
+    /// The query that says them for a file.
+    pub(super) fn query(&self, file: &Path) -> Result<String, Failure> {
+        let format = self.format.unwrap_or_else(|| by_name(file));
+        let format = format.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
+        let mut query = vec![("format", format), ("source", "cli".to_owned())];
+        for (name, value) in [("category", &self.category), ("unit", &self.unit), ("division", &self.division)] {
+            if let Some(value) = value {
+                if value.is_empty() || !value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+                    return Err(Failure::new(Exit::Usage, format!("--{name} {value:?}: letters, digits and _ only")));
+                }
+                query.push((name, value.clone()));
+            }
+        }
+        if let Some(name) = file.file_name().filter(|_| file.as_os_str() != "-") {
+            query.push(("file", encoded(&name.to_string_lossy())));
+        }
+        Ok(query.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("&"))
+    }
+}
+
+fn by_name(file: &Path) -> Format {
+    match file.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).as_deref() {
+        Some("csv" | "tsv" | "txt") => Format::Csv,
+        Some("xlsx" | "xls" | "xlsm" | "et") => Format::Xlsx,
+        _ => Format::Ndjson,
+    }
+}
+
+/// A value of a query (RFC 3986).
+pub(super) fn encoded(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 pub(super) async fn run(args: IngestArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
-    let Format::Ndjson = args.format;
-    let path = match &args.category {
-        Some(c) if c.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => format!("/v1/records?category={c}"),
-        Some(c) => return Err(Failure::new(Exit::Usage, format!("{c:?} is not a category's identifier"))),
-        None => "/v1/records".to_owned(),
-    };
     let mut total = json!({
         "read": 0, "accepted": 0, "duplicate": 0, "rejected": 0, "questions": 0,
-        "log": null, "from": null, "to": null, "errors": [],
+        "log": null, "from": null, "to": null, "errors": [], "notes": [], "answers": [], "formats": [],
     });
     let several = args.files.len() > 1;
     for file in &args.files {
         let name = file.display().to_string();
+        let path = format!("/v1/records?{}", args.terms.query(file)?);
         let answer = client.post(&path, body(file.clone(), !args.json)?).await.map_err(|e| {
             let failure = Failure::from(e);
             Failure::new(failure.exit, format!("{name}: {failure}"))
@@ -81,13 +128,20 @@ fn add(total: &mut Value, answer: Value, file: Option<&String>) {
     if let Some(to) = answer["to"].as_u64() {
         total["to"] = json!(total["to"].as_u64().map_or(to, |t| t.max(to)));
     }
-    if let (Some(all), Value::Array(mut errors)) = (total["errors"].as_array_mut(), answer["errors"].clone()) {
-        for e in &mut errors {
-            if let Some(file) = file {
-                e["file"] = json!(file);
+    for list in ["errors", "notes"] {
+        if let (Some(all), Value::Array(mut found)) = (total[list].as_array_mut(), answer[list].clone()) {
+            for e in &mut found {
+                if let Some(file) = file {
+                    e["file"] = json!(file);
+                }
             }
+            all.append(&mut found);
         }
-        all.append(&mut errors);
+    }
+    for (list, one) in [("answers", "answer"), ("formats", "format")] {
+        if let (Some(all), Some(name)) = (total[list].as_array_mut(), answer[one].as_str()) {
+            all.push(json!(name));
+        }
     }
     if let Some(omitted) = answer["errors_omitted"].as_u64() {
         total["errors_omitted"] = json!(total["errors_omitted"].as_u64().unwrap_or(0) + omitted);
@@ -97,30 +151,39 @@ fn add(total: &mut Value, answer: Value, file: Option<&String>) {
 fn print(name: &str, answer: &Value) {
     const SHOWN: usize = 20;
     let n = |key: &str| answer[key].as_u64().unwrap_or(0);
+    let text = |v: &Value, key: &str| v[key].as_str().unwrap_or("").to_owned();
     let (read, accepted, duplicate, rejected) = (n("read"), n("accepted"), n("duplicate"), n("rejected"));
+    if let Some(format) = answer["format"].as_str() {
+        outln!("{name}: {format}");
+    }
     outln!("{name}: read {read} = accepted {accepted} + duplicate {duplicate} + rejected {rejected}");
+    if n("questions") > 0 {
+        outln!("  of the accepted, {} are asked about (疑问)", n("questions"));
+    }
     if accepted > 0 {
         outln!("  durable in {} {}..{}", answer["log"].as_str().unwrap_or(""), n("from"), n("to"));
     }
+    for note in answer["notes"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        let (field, count, line) = (text(note, "field"), note["count"].as_u64().unwrap_or(0), &note["line"]);
+        let rows = if count > 1 { format!(", {count} rows") } else { String::new() };
+        outln!("  note  {field} (line {line}{rows}): {}  {}", text(note, "message"), text(note, "message_zh"));
+    }
     let errors = answer["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
     for e in errors.iter().take(SHOWN) {
-        let text = |key: &str| e[key].as_str().unwrap_or("").to_owned();
-        outln!(
-            "  line {}  {}  {}  {}  {}",
-            e["line"],
-            text("code"),
-            text("field"),
-            text("message"),
-            text("message_zh")
-        );
+        let (code, field, severity) = (text(e, "code"), text(e, "field"), text(e, "severity"));
+        outln!("  line {}  {code}  {severity}  {field}  {}  {}", e["line"], text(e, "message"), text(e, "message_zh"));
     }
-    if n("rejected") > SHOWN as u64 {
-        outln!("  ... and {} more; all of them: --json", n("rejected") - SHOWN as u64);
+    let omitted = errors.len().saturating_sub(SHOWN) as u64 + n("errors_omitted");
+    if omitted > 0 {
+        outln!("  ... and {omitted} more");
+    }
+    if let Some(id) = answer["answer"].as_str() {
+        outln!("  the rows to look at, with the reasons: tally answer file {id} -o {id}.xlsx --config ...");
     }
 }
 
 /// A file as a stream, read on a thread so that the upload runs meanwhile.
-fn body(file: PathBuf, progress: bool) -> Result<Body, Failure> {
+pub(super) fn body(file: PathBuf, progress: bool) -> Result<Body, Failure> {
     let name = file.display().to_string();
     let mut source: Box<dyn std::io::Read + Send> = if file.as_os_str() == "-" {
         Box::new(std::io::stdin())
@@ -141,9 +204,9 @@ fn body(file: PathBuf, progress: bool) -> Result<Body, Failure> {
             let read = source.by_ref().take(PIECE as u64).read_to_end(&mut piece);
             let end = matches!(read, Ok(0));
             done += piece.len() as u64;
-            if show && (end || done - shown >= total / 20) {
+            if show && (end || done - shown >= total / 100) {
                 shown = done;
-                eprintln!("{name}: {} of {} MiB sent", done >> 20, total >> 20);
+                progress_bar(&name, done, total, end);
             }
             if end || send.blocking_send(read.map(|_| piece)).is_err() {
                 return;
@@ -151,4 +214,15 @@ fn body(file: PathBuf, progress: bool) -> Result<Body, Failure> {
         }
     });
     Ok(Body::from_stream(futures_util::stream::unfold(receive, |mut r| async { r.recv().await.map(|p| (p, r)) })))
+}
+
+fn progress_bar(name: &str, done: u64, total: u64, end: bool) {
+    const WIDTH: u64 = 30;
+    let total = total.max(1);
+    let full = (done.min(total) * WIDTH / total) as usize;
+    let (bar, rest) = ("#".repeat(full), "-".repeat(WIDTH as usize - full));
+    eprint!("\r{name}  [{bar}{rest}] {:3}%  {} of {} MiB", done.min(total) * 100 / total, done >> 20, total >> 20);
+    if end {
+        eprintln!();
+    }
 }

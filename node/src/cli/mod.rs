@@ -7,17 +7,23 @@ macro_rules! outln {
         let _ = writeln!(std::io::stdout(), $($text)*);
     }};
 }
+mod answer;
 mod bundle;
+mod catalog;
 mod charter;
 mod client;
+mod compare;
+mod deadline;
 mod demo;
 mod evidence;
 mod export;
 mod ingest;
 mod keygen;
+mod question;
 mod receipt;
 mod reconcile;
 mod restore;
+mod route;
 mod status;
 mod task;
 mod verify;
@@ -48,10 +54,27 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Hand in records; answers when the accepted ones are durable.
     Ingest(ingest::IngestArgs),
+    /// Rows that were rejected or are asked about: list, show, or write as a table to correct.
+    #[command(subcommand)]
+    Answer(answer::AnswerCommand),
+    /// Records that are held and asked about, by this node or by those above.
+    #[command(subcommand)]
+    Question(question::QuestionCommand),
+    /// The resource catalog: show it, check it, or write an empty table for a category.
+    #[command(subcommand)]
+    Catalog(catalog::CatalogCommand),
+    /// At which node the records of a unit enter, and why.
+    #[command(subcommand)]
+    Route(route::RouteCommand),
+    /// Compare a department's full export with what is held; with --apply turn the difference into records.
+    Compare(compare::CompareArgs),
     /// Show a node's state, and what needs attention.
     Status(status::StatusArgs),
     /// Write the records that a node holds as NDJSON.
     Export(export::ExportArgs),
+    /// What is due, late or missing, and how a deadline is counted.
+    #[command(subcommand)]
+    Deadline(deadline::DeadlineCommand),
     /// Read the journal from the disk and name everything that does not hold.
     Verify(verify::VerifyArgs),
     /// Show since when each level has had records on disk, and which are not held.
@@ -192,8 +215,14 @@ pub fn main() -> ExitCode {
         }
         Command::Demo(args) => demo::run(&args),
         Command::Ingest(args) => block_on(ingest::run(args)),
+        Command::Answer(command) => block_on(answer::run(command)),
+        Command::Question(command) => block_on(question::run(command)),
+        Command::Catalog(command) => block_on(catalog::run(command)),
+        Command::Route(command) => block_on(route::run(command)),
+        Command::Compare(args) => block_on(compare::run(args)),
         Command::Status(args) => block_on(status::run(args)),
         Command::Export(args) => block_on(export::run(args)),
+        Command::Deadline(command) => block_on(deadline::run(command)),
         Command::Verify(args) => block_on(verify::run(args)),
         Command::Receipt(args) => block_on(receipt::run(args)),
         Command::Evidence(command) => evidence::run(command),

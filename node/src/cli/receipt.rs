@@ -3,8 +3,9 @@
 
 use super::{Client, ConfigFile, Exit, Failure};
 use crate::{
+    clock,
     console::{IDS_MAX, Ids},
-    intake::{Lines, identify},
+    intake::{Door, Lines, identify},
     view::receipts::RecordReceipts,
 };
 use clap::Args;
@@ -14,7 +15,8 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
 };
-use tally_protocol::record::RecordId;
+use tally_protocol::{ids::Division, record::RecordId};
+use tally_topology::charter::Charter;
 
 /// Piece of a file that is read at once, in bytes.
 const PIECE: usize = 64 << 10;
@@ -52,11 +54,16 @@ struct Asker {
     page: Vec<Line>,
     read: u64,
     held: u64,
+    /// The node's charter: what rows leave unsaid is filled in by it, as at the door.
+    charter: Charter,
+    me: Division,
 }
 
 pub(super) async fn run(args: ReceiptArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
-    let mut asker = Asker { client, json: args.json, page: Vec::new(), read: 0, held: 0 };
+    let charter = client.charter().await?;
+    let me = args.config.load()?.node.division;
+    let mut asker = Asker { client, json: args.json, page: Vec::new(), read: 0, held: 0, charter, me };
     if let Some(id) = args.record {
         asker.page.push(Line { file: None, number: None, record: Ok(id) });
     }
@@ -87,7 +94,9 @@ impl Asker {
         loop {
             let n = source.read(&mut piece).map_err(fail)?;
             let mut take = |number, line: &[u8]| {
-                let record = identify(category, number, line).map(|r| r.id()).map_err(|f| f.message);
+                let (charter, me, today) = (&self.charter, self.me, clock::today());
+                let door = Door { charter, me, today, category, unit: None, division: None, rights: None };
+                let record = identify(&door, number, line).map_err(|f| f.message);
                 self.page.push(Line { file: several.then(|| name.clone()), number: Some(number), record });
             };
             if n == 0 {

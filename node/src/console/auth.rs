@@ -1,12 +1,32 @@
 //! Bearer tokens from the config. The config holds their BLAKE3, so reading it gives nothing away.
 
 use super::problem::Problem;
-use crate::config::Token;
+use crate::{config::Token, intake::Rights};
 use axum::http::{HeaderMap, StatusCode, header};
 use tally_protocol::hash::Hash;
 
+/// Who asks, and what they may do.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Caller {
+    /// Name of the token; none: the operator, by the admin socket.
+    pub(super) token: Option<String>,
+    /// Limits of the token; none: everything.
+    pub(super) rights: Option<Rights>,
+}
+
+impl Caller {
+    pub(super) fn of(token: &Token) -> Self {
+        let rights = Rights {
+            unit: token.unit.clone(),
+            divisions: token.divisions.clone(),
+            categories: token.categories.clone(),
+        };
+        Self { token: Some(token.name.clone()), rights: (rights != Rights::default()).then_some(rights) }
+    }
+}
+
 /// Whose token the request carries.
-pub(super) fn check<'t>(tokens: &'t [Token], headers: &HeaderMap) -> Result<&'t str, Problem> {
+pub(super) fn check<'t>(tokens: &'t [Token], headers: &HeaderMap) -> Result<&'t Token, Problem> {
     let refuse = |detail| Err(Problem::new(StatusCode::UNAUTHORIZED, "no_token", detail));
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return refuse("send the token as `Authorization: Bearer ...`; the node's operator has it");
@@ -17,7 +37,7 @@ pub(super) fn check<'t>(tokens: &'t [Token], headers: &HeaderMap) -> Result<&'t 
     let hash = blake3::hash(secret.trim().as_bytes());
     let known = |t: &&Token| t.blake3.parse::<Hash>().is_ok_and(|h| hash == blake3::Hash::from_bytes(h.0));
     match tokens.iter().find(known) {
-        Some(token) => Ok(&token.name),
+        Some(token) => Ok(token),
         None => refuse("this token is not known here"),
     }
 }
@@ -28,11 +48,12 @@ mod tests {
 
     #[test]
     fn only_the_whole_secret_opens() {
-        let tokens = [Token { name: "health".into(), blake3: blake3::hash(b"open sesame").to_hex().to_string() }];
+        let blake3 = blake3::hash(b"open sesame").to_hex().to_string();
+        let tokens = [Token { name: "health".into(), blake3, unit: None, divisions: vec![], categories: vec![] }];
         let with = |v: &str| {
             let mut h = HeaderMap::new();
             h.insert(header::AUTHORIZATION, v.parse().unwrap());
-            check(&tokens, &h).map(str::to_owned).ok()
+            check(&tokens, &h).map(|t| t.name.clone()).ok()
         };
         assert_eq!(with("Bearer open sesame"), Some("health".into()));
         for bad in ["Bearer open", "Bearer ", "Basic open sesame", "open sesame"] {

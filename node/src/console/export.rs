@@ -1,12 +1,13 @@
 //! `GET /v1/export`: current versions or history as NDJSON, streaming.
 
-use super::{App, EXPORTS, problem::Problem};
+use super::{App, EXPORTS, auth::Caller, problem::Problem};
 use crate::{
     index::query::{self, Selection, Source},
     journal::Layout,
     replica::Replica,
 };
 use axum::{
+    Extension,
     body::{Body, Bytes},
     extract::{Query, State},
     http::{StatusCode, header},
@@ -32,9 +33,9 @@ pub(super) struct Wanted {
     history: bool,
 }
 
-type Layouts = BTreeMap<LogId, Layout>;
+pub(super) type Layouts = BTreeMap<LogId, Layout>;
 
-fn layouts(r: &Replica) -> Layouts {
+pub(super) fn layouts(r: &Replica) -> Layouts {
     r.logs().iter().map(|(id, log)| (*id, Layout::of(log))).collect()
 }
 
@@ -53,9 +54,14 @@ fn since(text: &str) -> Option<u64> {
 
 pub(super) async fn export(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(wanted) = wanted.map_err(|e| bad(&e.to_string()))?;
+    if caller.rights.is_some() {
+        let detail = "this token is limited to its unit's own rows: it may not export what others handed in";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "not_allowed", detail));
+    }
     let selection = Selection {
         division: wanted.division.map(|d| d.parse().map_err(|e| bad(&format!("division: {e}")))).transpose()?,
         category: wanted.category,

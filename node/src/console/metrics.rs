@@ -44,7 +44,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     let mut registry = Registry::with_prefix("tally");
     let build = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     registry.register("build", "Version of the software", Info::new(build));
-    let totals = &app.intake.totals;
+    let totals = &app.desk.intake.totals;
     for (name, help, value) in [
         ("ingest_accepted", "Records accepted since the start", &totals.accepted),
         ("ingest_duplicate", "Duplicate records handed in since the start", &totals.duplicate),
@@ -55,7 +55,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     if let Some(records) = status.records {
         gauge(&mut registry, "store_records", "Distinct records held", clamp(records));
     }
-    let full = i64::from(app.full.load(Ordering::Relaxed));
+    let full = i64::from(app.desk.full.load(Ordering::Relaxed));
     gauge(&mut registry, "store_full", "1 while the disk is nearly full; should be 0", full);
     gauge(&mut registry, "signing", "1 while the own log is signed", i64::from(status.signing == "open"));
     gauge(&mut registry, "actions", "Things that need attention; should be 0", clamp(status.actions.len() as u64));

@@ -1,26 +1,35 @@
 //! The HTTP API: on the admin socket for this machine's operator, and over TCP for departments' programs.
 
+mod answers;
 mod auth;
 mod bundle;
+mod compare;
+mod corrections;
+mod deadlines;
 mod evidence;
 mod export;
+mod keys;
 mod metrics;
+mod openapi;
 mod problem;
+mod questions;
 mod records;
 mod socket;
 mod tasks;
 mod tlog;
 
 pub use evidence::{IDS_MAX, Ids};
-pub use records::Answer;
+pub use keys::Keys;
 pub use socket::{bind, connect};
 pub use tasks::{NewTask, Steer};
 
 use crate::{
     agree::{Ground, Noticed},
+    answers::Store,
+    compare::Comparisons,
     config::Token,
     index::{Engine, Progress},
-    intake::Intake,
+    intake::Desk,
     journal::Reader,
     link::Trust,
     mail::{Mail, Mailbox},
@@ -28,8 +37,9 @@ use crate::{
     tree::Trees,
     view::status::{Around, Status},
 };
+use auth::Caller;
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{DefaultBodyLimit, Query, Request, State},
     http::StatusCode,
     middleware,
@@ -38,22 +48,19 @@ use axum::{
 };
 use problem::Problem;
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
-use tally_protocol::{
-    ids::{Division, LogId},
-    limits::CHARTER_BYTES_MAX,
-    log::Place,
-};
+use tally_protocol::{ids::LogId, limits::CHARTER_BYTES_MAX, log::Place};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 /// An answer that needs the index waits so long for it to catch up.
 const INDEX_PATIENCE: Duration = Duration::from_secs(10);
-/// Exports at the same time; each reads the disk.
+/// Exports and reports at the same time; each reads the disk.
 const EXPORTS: usize = 2;
 /// Uploads at the same time; each holds a few megabytes.
 pub const UPLOADS: usize = 16;
@@ -65,8 +72,16 @@ pub const TREE_READS: usize = 4;
 pub struct App {
     /// The core's mailbox.
     pub mailbox: Mailbox,
-    /// Where chunks go.
-    pub intake: Intake,
+    /// Where rows are handed in.
+    pub desk: Desk,
+    /// Answers that are kept.
+    pub answers: Store,
+    /// A folder for what a request needs on the disk while it runs.
+    pub spool: PathBuf,
+    /// Idempotency keys in use.
+    pub keys: Keys,
+    /// Comparisons with sources.
+    pub comparisons: Comparisons,
     /// The charter in force.
     pub trust: Trust,
     /// The index.
@@ -77,8 +92,6 @@ pub struct App {
     pub progress: watch::Receiver<Progress>,
     /// End of the durable journal.
     pub durable: watch::Receiver<Place>,
-    /// The disk is nearly full.
-    pub full: Arc<AtomicBool>,
     /// Damaged places that are known.
     pub noticed: Noticed,
     /// What bundles are taken in by.
@@ -89,7 +102,7 @@ pub struct App {
     pub own: LogId,
     /// Secrets for TCP.
     pub tokens: Arc<Vec<Token>>,
-    /// Exports running.
+    /// Exports and reports running.
     pub exports: Arc<AtomicUsize>,
     /// Room for uploads.
     pub uploads: Arc<Semaphore>,
@@ -100,15 +113,11 @@ pub struct App {
 }
 
 impl App {
-    fn me(&self) -> Division {
-        self.own.division
-    }
-
     fn around(&self) -> Around {
         Around {
             progress: self.progress.borrow().clone(),
             durable: *self.durable.borrow(),
-            full: self.full.load(Ordering::Relaxed),
+            full: self.desk.full.load(Ordering::Relaxed),
             damaged_places: self.noticed.count(),
         }
     }
@@ -138,19 +147,30 @@ pub fn admin(app: App) -> Router {
         .route("/v1/evidence", get(evidence::evidence))
         .route("/v1/receipts", post(evidence::receipts).layer(DefaultBodyLimit::max(evidence::IDS_BYTES_MAX)))
         .route("/v1/bundle", get(bundle::export).post(bundle::import).layer(DefaultBodyLimit::disable()))
+        .route("/v1/compare", get(compare::last).post(compare::post).layer(DefaultBodyLimit::disable()))
         .route("/v1/tasks", get(tasks::list).post(tasks::add))
         .route("/v1/tasks/{id}", get(tasks::show).post(tasks::steer))
-        .route("/v1/records", post(records::post).layer(DefaultBodyLimit::disable()));
-    operator.merge(open_routes()).merge(read_routes()).fallback(not_found).with_state(app)
+        .merge(caller_routes())
+        .merge(read_routes())
+        .layer(Extension(Caller::default()));
+    operator.merge(open_routes()).fallback(not_found).with_state(app)
 }
 
 /// Routes over TCP. Health is open to all; everything else needs a token.
 pub fn public(app: App) -> Router {
-    let protected = Router::new()
-        .route("/v1/records", post(records::post).layer(DefaultBodyLimit::disable()))
-        .merge(read_routes())
-        .layer(middleware::from_fn_with_state(app.clone(), require_token));
+    let protected =
+        caller_routes().merge(read_routes()).layer(middleware::from_fn_with_state(app.clone(), require_token));
     protected.merge(open_routes()).fallback(not_found).with_state(app)
+}
+
+/// What depends on who asks.
+fn caller_routes() -> Router<App> {
+    Router::new()
+        .route("/v1/records", post(records::post).layer(DefaultBodyLimit::disable()))
+        .route("/v1/answers", get(answers::list))
+        .route("/v1/answers/{name}", get(answers::show))
+        .route("/v1/questions", get(questions::list))
+        .route("/v1/deadlines", get(deadlines::report))
 }
 
 fn open_routes() -> Router<App> {
@@ -158,6 +178,7 @@ fn open_routes() -> Router<App> {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/version", get(version))
+        .route("/v1/openapi.json", get(openapi::document))
         .route("/metrics", get(metrics::metrics))
 }
 
@@ -169,15 +190,19 @@ fn read_routes() -> Router<App> {
         .route("/tlog/{*path}", get(tlog::serve))
 }
 
-async fn require_token(State(app): State<App>, request: Request, next: middleware::Next) -> Response {
-    match auth::check(&app.tokens, request.headers()) {
-        Ok(_) => next.run(request).await,
+async fn require_token(State(app): State<App>, mut request: Request, next: middleware::Next) -> Response {
+    match auth::check(&app.tokens, request.headers()).map(Caller::of) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     }
 }
 
 async fn not_found() -> Problem {
-    let paths = "/v1/records, /v1/status, /v1/export, /v1/charter, /tlog/, /metrics, /healthz, /readyz, /version";
+    let paths = "/v1/records, /v1/answers, /v1/questions, /v1/deadlines, /v1/status, /v1/export, /v1/charter, \
+                 /v1/openapi.json, /tlog/, /metrics, /healthz, /readyz, /version";
     Problem::new(StatusCode::NOT_FOUND, "not_found", &format!("no such path here; there are: {paths}"))
 }
 

@@ -2,7 +2,13 @@
 //! from its disk, so that everything that follows from epoch and charter is made anew in one way only.
 
 use super::{Again, start::keys_for};
-use crate::{agree::Ground, config::Config, intake::Intake, journal::Reader};
+use crate::{
+    agree::Ground,
+    config::Config,
+    index::Facts,
+    intake::{Chunk, Good, Intake, Policy},
+    journal::Reader,
+};
 use std::time::Duration;
 use tally_protocol::{batch::Batch, canonical::Object, ids::LogId, log::Place, record::Record};
 use tokio::sync::watch;
@@ -56,7 +62,7 @@ pub(super) async fn carry_over(intake: Intake, reader: Reader, own: LogId, beyon
             };
             let count = records.len();
             // The parent may take its time, and the node may be told to stop: the next start tries again.
-            while let Ok(answer) = intake.submit(records.clone()).await {
+            while let Ok(answer) = intake.submit(Chunk::of(records.clone(), Policy::default())).await {
                 match answer.await {
                     Ok(Ok(done)) => {
                         tracing::info!(event = "epoch.carried_over", %log, records = count, accepted = done.accepted, "records beyond the end of a closed epoch");
@@ -73,8 +79,13 @@ pub(super) async fn carry_over(intake: Intake, reader: Reader, own: LogId, beyon
     }
 }
 
-fn records(reader: &Reader, place: Place) -> Result<Vec<Record>, String> {
+fn records(reader: &Reader, place: Place) -> Result<Vec<Good>, String> {
     let frame = reader.read(place).map_err(|e| e.to_string())?;
     let records = Batch::decode(&frame.body).and_then(|b| b.records()).map_err(|e| e.to_string())?;
-    Ok(records.iter().filter_map(|bytes| Record::new(&Object::parse(bytes).ok()?).ok()).collect())
+    let good = |bytes: &[u8]| {
+        let object = Object::parse(bytes).ok()?;
+        let record = Record::new(&object).ok()?;
+        Some(Good { facts: Facts::of(&object, &record), record, subject: None })
+    };
+    Ok(records.iter().filter_map(good).collect())
 }

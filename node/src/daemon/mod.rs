@@ -8,16 +8,20 @@ mod start;
 
 use crate::{
     agree::{self, Ground, Noticed},
+    answers::Store,
+    compare::Comparisons,
     config::Config,
     console::{self, App},
+    folder::{self, Folder},
     index::{Known, Progress, follow},
-    intake::{self, Holdings},
+    intake::{self, Desk, Holdings},
     journal::Reader,
-    link::{Dial, LinkContext, Trust, dial, endpoint, listen},
+    link::{Answerers, Dial, LinkContext, Trust, dial, endpoint, listen},
     mail::{Mail, Mailbox},
     replica::{Input, NotSealed},
     task::{self, Tasks, Workshop},
     tree::Trees,
+    verdict::{self, Bench},
 };
 use anyhow::Context as _;
 use driver::Driver;
@@ -36,6 +40,8 @@ use tokio::{
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 /// Pause before a node starts again in the same process.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// Old answers are looked for this often.
+const PRUNE_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// The core hears of time passing this often.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -176,8 +182,10 @@ async fn serve(
     let holdings = Holdings { known, progress: progress.clone(), durable: durable.clone() };
     let (intake, batcher) = intake::start(holdings, mailbox.clone(), stopping.clone(), intake_failed, runtime.clone())
         .context("no thread for intake")?;
-    let (answerer, incoming) = mpsc::channel(16);
-    let context = LinkContext::new(trust.clone(), mailbox.clone(), reader.clone(), full.clone(), keys, answerer);
+    let (reconcile, incoming) = mpsc::channel(16);
+    let (verdicts, asked) = mpsc::channel(16);
+    let answerers = Answerers { reconcile, verdicts };
+    let context = LinkContext::new(trust.clone(), mailbox.clone(), reader.clone(), full.clone(), keys, answerers);
     let ground = Ground {
         mailbox: mailbox.clone(),
         reader: reader.clone(),
@@ -197,9 +205,16 @@ async fn serve(
     };
     let list = Tasks::open(config.data().join("tasks.json"));
     let endpoint = patiently(|| endpoint(config.listen.quic, &context)).await?;
+    let desk = Desk { trust: trust.clone(), intake, own, full, base_is_complete: config.intake.registrations_complete };
+    let answers = Store::open(config.answers(), own.division).context("the folder of answers cannot be used")?;
+    let bench = Bench { me: own.division, trust: trust.clone(), engine: engine.clone(), mailbox: mailbox.clone() };
     let app = App {
         mailbox: mailbox.clone(),
-        intake,
+        desk: desk.clone(),
+        answers: answers.clone(),
+        spool: start::clear_spool(config.spool()).context("the folder data/spool cannot be used")?,
+        keys: console::Keys::default(),
+        comparisons: Comparisons::default(),
         trust,
         engine,
         trees: ground.trees.clone(),
@@ -207,7 +222,6 @@ async fn serve(
         reader,
         progress,
         durable,
-        full,
         noticed: ground.noticed.clone(),
         ground: ground.clone(),
         tasks: list.clone(),
@@ -219,18 +233,26 @@ async fn serve(
     let (again_tell, mut again) = watch::channel(None);
     let mut tasks = JoinSet::new();
     tasks.spawn(epoch::watch(config.clone(), ground.clone(), own, overruns, again_tell.clone()));
-    tasks.spawn(epoch::carry_over(app.intake.clone(), app.reader.clone(), own, beyond));
+    tasks.spawn(epoch::carry_over(desk.intake.clone(), app.reader.clone(), own, beyond));
     tasks.spawn(async move {
         rebuild_index.notified().await;
         again_tell.send_replace(Some(Again::RebuildIndex));
     });
+    for section in &config.folders {
+        let (section, path) = (section.clone(), config.drop_folder(section));
+        let (desk, answers, spool) = (desk.clone(), answers.clone(), config.spool());
+        tasks.spawn(folder::watch(Folder { section, path, desk, answers, spool }, stopping.clone()));
+    }
     surfaces(config, app, &stopping, &mut tasks).await?;
     tasks.spawn(listen(endpoint.clone(), context.clone()));
     if !config.node.offline {
         tasks.spawn(dial(Dial { endpoint: endpoint.clone(), me: own.division, context }));
     }
     tasks.spawn(tick(mailbox.clone()));
+    tasks.spawn(verdict::serve(bench.clone(), asked));
+    tasks.spawn(verdict::follow(bench, ground.lines.clone()));
     tasks.spawn(agree::serve(ground, incoming));
+    tasks.spawn(prune(answers));
     tasks.spawn(task::work(workshop, list, config.schedule.clone(), stopping.clone()));
 
     let quic = endpoint.local_addr().map_or(config.listen.quic, |a| a);
@@ -320,6 +342,18 @@ async fn tick(mailbox: Mailbox) {
         interval.tick().await;
         if mailbox.send(Mail::Core(Input::Tick, None)).await.is_err() {
             return;
+        }
+    }
+}
+
+/// Answers that are too old go.
+async fn prune(answers: Store) {
+    loop {
+        tokio::time::sleep(PRUNE_EVERY).await;
+        let store = answers.clone();
+        let pruned = tokio::task::spawn_blocking(move || store.prune_old()).await;
+        if let Ok(Err(e)) = pruned {
+            tracing::warn!(event = "answers.prune", reason = %e, "old answers could not be removed");
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::{
 use anyhow::Context as _;
 use std::{
     fs::{self, File},
-    path::Path,
+    io,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 use tally_protocol::{ids::LogId, keys::NodeKeys, log::Place, merkle::Tree};
@@ -161,4 +162,14 @@ pub(super) fn open_index(config: &Config, replica: &Replica, durable: Place) -> 
         tracing::warn!(event = "index.rebuild", reason = %why, "the index is rebuilt from the journal");
     }
     Ok(opened)
+}
+
+/// An empty folder for files that are gone after a request; what a stop left in it goes.
+pub(super) fn clear_spool(dir: PathBuf) -> io::Result<PathBuf> {
+    match fs::remove_dir_all(&dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
 }

@@ -2,7 +2,11 @@
 //!
 //! ```text
 //! r ‖ record id (32) ‖ log (8)                         -> Entry
-//! k ‖ business key hash (16) ‖ sealed_at ‖ log ‖ index  -> record id ‖ operation
+//! k ‖ business key hash (16) ‖ sealed_at ‖ log ‖ index  -> Version
+//! s ‖ subject's credit code                            -> its name, by the newest registration held
+//! f ‖ log (8) ‖ index (8)                              -> what was found wrong with the record, see `findings`
+//! v ‖ holder (4) ‖ log (8) ‖ index (8)                 -> what a node above found wrong with it
+//! w ‖ holder (4) ‖ log (8)                             -> one past the last of these
 //! m ‖ "state"                                          -> State, written together with what it counts
 //! ```
 
@@ -12,28 +16,53 @@ use tally_protocol::{
     canonical::Object,
     codec::{self, CodecError},
     hash::Hash,
-    ids::LogId,
-    record::RecordId,
+    ids::{Division, LogId},
+    record::{Record, RecordId},
 };
 
-/// Where one log holds a record, and what is needed to find its other versions. Where the log's bytes lie on the disk
-/// is the core's knowledge: repair moves them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Where one log holds a record, and what is needed to find its other versions and to count it. Where the log's bytes
+/// lie on the disk is the core's knowledge: repair moves them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Index in the log.
     pub index: u64,
     /// When it was sealed, POSIX seconds.
     pub sealed_at: u64,
+    /// Which version of what.
+    pub facts: Facts,
+    /// What it counts for.
+    pub counts: Counted,
+}
+
+/// Which version of which business key a record is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
     /// What it does.
     pub operation: Operation,
     /// Hash of its business key.
     pub key: [u8; 16],
+    /// Hash of its content, whatever its operation and the catalog's version.
+    pub content: [u8; 16],
+}
+
+/// What a record counts for, in statistics, deadlines and comparisons.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// The day it was produced, as the number YYYYMMDD; 0: not known.
+    pub produced_on: u32,
+    /// The division it counts for; 0: not known.
+    pub division: u32,
+    /// Category.
+    pub category: String,
+    /// Code of the producing unit.
+    pub unit: String,
 }
 
 /// What a record does to its business key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operation {
     /// 新增
+    #[default]
     Create,
     /// 变更
     Amend,
@@ -60,7 +89,12 @@ pub(super) struct State {
 }
 
 const STATE_BYTES_MAX: usize = 1 << 20;
-const ENTRY_BYTES_MAX: usize = 128;
+const ENTRY_BYTES_MAX: usize = 512;
+/// Longest texts kept in an entry, in bytes.
+const CATEGORY_BYTES_MAX: usize = 64;
+const UNIT_BYTES_MAX: usize = 32;
+/// Members that do not make two records different in content.
+const NOT_CONTENT: &[&str] = &["catalog_version", "operation"];
 
 impl State {
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -107,40 +141,132 @@ pub(super) fn version_prefix(key: &[u8; 16]) -> Vec<u8> {
 
 pub(super) fn version_key(log: LogId, e: &Entry) -> Vec<u8> {
     let (time, index) = (e.sealed_at.to_be_bytes(), e.index.to_be_bytes());
-    [&version_prefix(&e.key)[..], &time, &log_bytes(log), &index].concat()
+    [&version_prefix(&e.facts.key)[..], &time, &log_bytes(log), &index].concat()
 }
 
-pub(super) fn version_value(id: RecordId, operation: Operation) -> Vec<u8> {
-    [&id.0.0[..], &[operation as u8]].concat()
+/// The log in a key under `k`.
+pub(super) fn version_log(key: &[u8]) -> Option<LogId> {
+    log_of(key.get(25..33)?)
 }
 
-/// Reads a value under `k`: which record, and whether it withdraws.
-pub(super) fn read_version(value: &[u8]) -> Option<(RecordId, bool)> {
+/// A version of a business key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// The record.
+    pub id: RecordId,
+    /// What it does.
+    pub operation: Operation,
+    /// Hash of its content.
+    pub content: [u8; 16],
+}
+
+pub(super) fn version_value(id: RecordId, facts: &Facts) -> Vec<u8> {
+    [&id.0.0[..], &[facts.operation as u8], &facts.content].concat()
+}
+
+/// Reads a value under `k`.
+pub(super) fn read_version(value: &[u8]) -> Option<Version> {
     let id = RecordId(Hash(value.get(..32)?.try_into().ok()?));
-    Some((id, *value.get(32)? == Operation::Withdraw as u8))
+    let operation = match *value.get(32)? {
+        1 => Operation::Amend,
+        2 => Operation::Withdraw,
+        _ => Operation::Create,
+    };
+    Some(Version { id, operation, content: value.get(33..49)?.try_into().ok()? })
+}
+
+pub(super) fn subject_key(code: &str) -> Vec<u8> {
+    [b"s", code.as_bytes()].concat()
+}
+
+/// Value under `s`: the day of the registration, YYYYMMDD, and the name.
+pub(super) fn subject_value(day: u32, name: &str) -> Vec<u8> {
+    [&day.to_be_bytes()[..], name.as_bytes()].concat()
+}
+
+/// Reads a value under `s`.
+pub(super) fn read_subject(value: &[u8]) -> Option<(u32, String)> {
+    let (day, name) = value.split_at_checked(4)?;
+    Some((u32::from_be_bytes(day.try_into().ok()?), std::str::from_utf8(name).ok()?.to_owned()))
+}
+
+/// Under `f`: what this node found wrong with a record.
+pub(super) fn finding_key(log: LogId, index: u64) -> Vec<u8> {
+    [b"f", &log_bytes(log)[..], &index.to_be_bytes()].concat()
+}
+
+/// Reads a key under `f`.
+pub(super) fn read_finding_key(key: &[u8]) -> Option<(LogId, u64)> {
+    Some((log_of(key.get(1..9)?)?, u64::from_be_bytes(key.get(9..17)?.try_into().ok()?)))
+}
+
+pub(super) fn finding_prefix(log: LogId) -> Vec<u8> {
+    [b"f", &log_bytes(log)[..]].concat()
+}
+
+/// Under `v`: what a node above found wrong.
+pub(super) fn verdict_prefix(holder: Division, log: LogId) -> Vec<u8> {
+    [b"v", &holder.code().to_be_bytes()[..], &log_bytes(log)].concat()
+}
+
+pub(super) fn verdict_key(holder: Division, log: LogId, index: u64) -> Vec<u8> {
+    [&verdict_prefix(holder, log)[..], &index.to_be_bytes()].concat()
+}
+
+/// Under `w`: how far that is known.
+pub(super) fn reached_key(holder: Division, log: LogId) -> Vec<u8> {
+    [b"w", &holder.code().to_be_bytes()[..], &log_bytes(log)].concat()
+}
+
+impl Facts {
+    /// Of a record that intake has let in.
+    pub fn of(object: &Object<'_>, record: &Record) -> Self {
+        facts(record.id(), Some(object))
+    }
 }
 
 /// What the index needs of a record's content. A record that is not as intake would let it in (another node's intake
 /// may be older or newer) is indexed as a `create` of its own.
-pub(super) fn facts(id: RecordId, bytes: &[u8]) -> (Operation, [u8; 16]) {
-    let parsed = Object::parse(bytes).ok();
-    let fields = parsed.as_ref().and_then(|o| {
-        Some((o.text("category")?, o.text("producer_uscc")?, o.text("business_key")?, o.text("operation")?))
+pub(super) fn facts(id: RecordId, object: Option<&Object<'_>>) -> Facts {
+    let fields = object.and_then(|o| {
+        Some((o, o.text("category")?, o.text("producer_uscc")?, o.text("business_key")?, o.text("operation")?))
     });
-    let Some((category, producer, business_key, operation)) = fields else {
-        let key = blake3::hash(&id.0.0);
-        return (Operation::Create, first16(key.as_bytes()));
+    let Some((object, category, producer, business_key, operation)) = fields else {
+        let key = first16(blake3::hash(&id.0.0).as_bytes());
+        return Facts { operation: Operation::Create, key, content: key };
     };
-    let mut h = blake3::Hasher::new();
-    for part in [category, producer, business_key] {
-        h.update(&(part.len() as u64).to_be_bytes()).update(part.as_bytes());
-    }
     let operation = match operation {
         "withdraw" => Operation::Withdraw,
         "amend" => Operation::Amend,
         _ => Operation::Create,
     };
-    (operation, first16(h.finalize().as_bytes()))
+    let mut content = Vec::with_capacity(1_024);
+    object.write_without(NOT_CONTENT, &mut content);
+    let content = first16(blake3::hash(&content).as_bytes());
+    Facts { operation, key: business_key_hash(category, producer, business_key), content }
+}
+
+/// Hash of a business key: it is unique within a category and a producing unit.
+pub fn business_key_hash(category: &str, producer: &str, business_key: &str) -> [u8; 16] {
+    let mut h = blake3::Hasher::new();
+    for part in [category, producer, business_key] {
+        h.update(&(part.len() as u64).to_be_bytes()).update(part.as_bytes());
+    }
+    first16(h.finalize().as_bytes())
+}
+
+impl Counted {
+    /// Of a record's content.
+    pub fn of(object: &Object<'_>) -> Self {
+        let text = |f: &str, most: usize| object.text(f).filter(|t| t.len() <= most).unwrap_or_default();
+        let day: String = text("produced_on", 10).bytes().filter(u8::is_ascii_digit).map(char::from).collect();
+        Self {
+            produced_on: day.parse().unwrap_or(0),
+            division: text("producer_division", 6).parse().unwrap_or(0),
+            category: text("category", CATEGORY_BYTES_MAX).to_owned(),
+            unit: text("producer_uscc", UNIT_BYTES_MAX).to_owned(),
+        }
+    }
 }
 
 fn first16(hash: &[u8; 32]) -> [u8; 16] {
@@ -150,27 +276,48 @@ fn first16(hash: &[u8; 32]) -> [u8; 16] {
 }
 
 /// The pairs for one record of a log.
-pub(super) fn pairs(id: RecordId, log: LogId, e: &Entry) -> [(Vec<u8>, Vec<u8>); 2] {
-    [(record_key(id, log), codec::encode(e)), (version_key(log, e), version_value(id, e.operation))]
+pub(crate) fn pairs(id: RecordId, log: LogId, e: &Entry) -> [(Vec<u8>, Vec<u8>); 2] {
+    [(record_key(id, log), codec::encode(e)), (version_key(log, e), version_value(id, &e.facts))]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn facts_of(json: &str) -> Facts {
+        facts(RecordId::of(json.as_bytes()), Some(&Object::parse(json.as_bytes()).unwrap()))
+    }
+
     #[test]
     fn pairs_read_back() {
         let log: LogId = "350102/e1".parse().unwrap();
-        let json = br#"{"business_key":"b","category":"c","operation":"withdraw","producer_uscc":"u"}"#;
-        let id = RecordId::of(json);
-        let (operation, key) = facts(id, json);
-        let e = Entry { index: 9, sealed_at: 5, operation, key };
+        let json = r#"{"business_key":"b","category":"c","operation":"withdraw","produced_on":"2026-01-31","producer_division":"350102","producer_uscc":"u"}"#;
+        let id = RecordId::of(json.as_bytes());
+        let facts = facts_of(json);
+        let counts = Counted::of(&Object::parse(json.as_bytes()).unwrap());
+        assert_eq!((counts.produced_on, counts.division), (20_260_131, 350_102));
+        let e = Entry { index: 9, sealed_at: 5, facts, counts };
         let [(rk, rv), (vk, vv)] = pairs(id, log, &e);
         assert_eq!(read_record(&rk, &rv), Some((id, log, e)));
-        assert!(vk.starts_with(&version_prefix(&key)));
-        assert_eq!(read_version(&vv), Some((id, true)));
-        assert_eq!(facts(id, b"?").0, Operation::Create);
-        let other = br#"{"business_key":"b2","category":"c","operation":"amend","producer_uscc":"u"}"#;
-        assert_ne!(facts(id, other).1, key);
+        assert!(vk.starts_with(&version_prefix(&facts.key)));
+        assert_eq!(version_log(&vk), Some(log));
+        let (operation, content) = (Operation::Withdraw, facts.content);
+        assert_eq!(read_version(&vv), Some(Version { id, operation, content }));
+        assert_eq!(super::facts(id, None).operation, Operation::Create);
+        let other = r#"{"business_key":"b2","category":"c","operation":"amend","producer_uscc":"u"}"#;
+        assert_ne!(facts_of(other).key, facts.key);
+        assert_eq!(read_finding_key(&finding_key(log, 7)), Some((log, 7)));
+    }
+
+    #[test]
+    fn neither_operation_nor_catalog_make_other_content() {
+        let of = |operation: &str, version: &str, more: &str| {
+            facts_of(&format!(
+                r#"{{"business_key":"b","catalog_version":"{version}","category":"c","operation":"{operation}","producer_uscc":"u"{more}}}"#
+            ))
+        };
+        let first = of("create", "2026.1", "");
+        assert_eq!(of("amend", "2026.2", "").content, first.content);
+        assert_ne!(of("create", "2026.1", r#","remark":"x""#).content, first.content);
     }
 }

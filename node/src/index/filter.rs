@@ -1,9 +1,10 @@
-//! Ids that are known: a filter in memory keeps the common answer, "new", off the disk.
+//! Ids and business keys that are known: filters in memory keep the common answer, "new", off the disk.
 
-use super::{Engine, EngineError, entry};
+use super::{Engine, EngineError, Facts, Operation, entry};
 use fastbloom::BloomFilter;
 use std::{
-    collections::HashSet,
+    collections::{HashMap, hash_map::Entry as Slot},
+    hash::Hash,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -23,11 +24,51 @@ const FALSE_POSITIVE: f64 = 0.005;
 pub struct Known {
     engine: Arc<dyn Engine>,
     own: LogId,
-    filter: Mutex<Layers>,
-    /// The filter holds every id of the index.
+    ids: Mutex<Layers>,
+    keys: Mutex<Layers>,
+    /// The filters hold every id and key of the index.
     complete: AtomicBool,
-    /// Ids of the own log that are not in the index yet.
-    pending: Mutex<HashSet<RecordId>>,
+    /// What is in the own log, or about to be, and not in the index yet.
+    pending: Mutex<Pending>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    ids: HashMap<RecordId, [u8; 16]>,
+    keys: HashMap<[u8; 16], Vec<Waiting>>,
+}
+
+/// A version of a business key that waits for the index.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    id: RecordId,
+    operation: Operation,
+    content: [u8; 16],
+}
+
+impl Pending {
+    fn remove(&mut self, id: &RecordId) {
+        let Some(key) = self.ids.remove(id) else { return };
+        if let Slot::Occupied(mut waiting) = self.keys.entry(key) {
+            waiting.get_mut().retain(|w| w.id != *id);
+            if waiting.get().is_empty() {
+                waiting.remove();
+            }
+        }
+    }
+}
+
+/// Versions of a business key that are held here, by whatever path they came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// What the last of them does.
+    pub latest: Operation,
+    /// Hashes of the content of those in the own log.
+    pub own: Vec<[u8; 16]>,
+    /// Hashes of the content of all of them.
+    pub all: Vec<[u8; 16]>,
+    /// Those that are not in the index yet, so perhaps not durable yet either: their content and ids.
+    pub pending: Vec<([u8; 16], RecordId)>,
 }
 
 #[derive(Debug)]
@@ -46,17 +87,17 @@ impl Layers {
         BloomFilter::with_false_pos(FALSE_POSITIVE).seed(&0).expected_items(items)
     }
 
-    fn contains(&self, id: &RecordId) -> bool {
-        self.layers.iter().any(|l| l.contains(id))
+    fn contains(&self, item: &impl Hash) -> bool {
+        self.layers.iter().any(|l| l.contains(item))
     }
 
-    fn insert(&mut self, id: &RecordId) {
+    fn insert(&mut self, item: &impl Hash) {
         if self.last_items >= FIRST_LAYER << (self.layers.len() - 1) {
             self.layers.push(Self::layer(FIRST_LAYER << self.layers.len()));
             self.last_items = 0;
         }
         if let Some(last) = self.layers.last_mut() {
-            last.insert(id);
+            last.insert(item);
             self.last_items += 1;
         }
     }
@@ -72,13 +113,14 @@ impl Known {
         Self {
             engine,
             own,
-            filter: Mutex::new(Layers::new()),
+            ids: Mutex::new(Layers::new()),
+            keys: Mutex::new(Layers::new()),
             complete: AtomicBool::new(empty),
             pending: Mutex::default(),
         }
     }
 
-    /// Fills the filter from the index; until this is done the engine is asked.
+    /// Fills the filters from the index; until this is done the engine is asked.
     ///
     /// # Errors
     /// The engine's.
@@ -87,13 +129,14 @@ impl Known {
         let mut from = b"r".to_vec();
         loop {
             let page = self.engine.scan(b"r", &from, PAGE)?;
-            let mut filter = lock(&self.filter);
+            let (mut ids, mut keys) = (lock(&self.ids), lock(&self.keys));
             for (key, value) in &page {
-                if let Some((id, _, _)) = entry::read_record(key, value) {
-                    filter.insert(&id);
+                if let Some((id, _, e)) = entry::read_record(key, value) {
+                    ids.insert(&id);
+                    keys.insert(&e.facts.key);
                 }
             }
-            drop(filter);
+            drop((ids, keys));
             match page.last() {
                 Some((key, _)) if page.len() == PAGE => {
                     from = [key.as_slice(), &[0]].concat();
@@ -107,7 +150,7 @@ impl Known {
 
     /// Whether `id` may be in any log here; `false` is certain.
     pub(super) fn maybe(&self, id: &RecordId) -> bool {
-        !self.complete.load(Ordering::Acquire) || lock(&self.filter).contains(id)
+        !self.complete.load(Ordering::Acquire) || lock(&self.ids).contains(id)
     }
 
     /// Whether the own log, of whatever epoch, holds `id`, counting ids that were added and are not indexed yet.
@@ -115,7 +158,7 @@ impl Known {
     /// # Errors
     /// The engine's.
     pub fn holds(&self, id: &RecordId) -> Result<bool, EngineError> {
-        if lock(&self.pending).contains(id) {
+        if lock(&self.pending).ids.contains_key(id) {
             return Ok(true);
         }
         if !self.maybe(id) {
@@ -126,36 +169,85 @@ impl Known {
         Ok(attested.iter().filter_map(log).any(|log| log.division == self.own.division))
     }
 
-    /// An id of the own log is about to be sealed.
-    pub fn add_pending(&self, id: RecordId) {
-        lock(&self.pending).insert(id);
+    /// Whether a business key may be held here; `false` is certain.
+    pub(super) fn maybe_key(&self, key: &[u8; 16]) -> bool {
+        !self.complete.load(Ordering::Acquire) || lock(&self.keys).contains(key)
+    }
+
+    /// The versions of a business key that are held here; `None`: there is none.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn versions(&self, key: &[u8; 16]) -> Result<Option<Seen>, EngineError> {
+        let pending = lock(&self.pending).keys.get(key).cloned().unwrap_or_default();
+        let (mut own, mut all) = (Vec::new(), Vec::new());
+        let mut latest = None;
+        if self.maybe_key(key) {
+            for (pair_key, value) in self.engine.scan(&entry::version_prefix(key), b"", ATTESTED)? {
+                let Some(v) = entry::read_version(&value) else { continue };
+                latest = Some(v.operation);
+                // What came by another path stays in both logs, as signed.
+                if entry::version_log(&pair_key).is_some_and(|log| log.division == self.own.division) {
+                    own.push(v.content);
+                }
+                all.push(v.content);
+            }
+        }
+        for w in &pending {
+            own.push(w.content);
+            all.push(w.content);
+            latest = Some(w.operation);
+        }
+        let pending = pending.iter().map(|w| (w.content, w.id)).collect();
+        Ok(latest.map(|latest| Seen { latest, own, all, pending }))
+    }
+
+    /// Name of a subject by the newest registration held.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn subject(&self, code: &str) -> Result<Option<String>, EngineError> {
+        let name = self.engine.get(&entry::subject_key(code))?;
+        Ok(name.and_then(|n| entry::read_subject(&n)).map(|(_, name)| name))
+    }
+
+    /// A record of the own log is about to be sealed.
+    pub fn add_pending(&self, id: RecordId, facts: &Facts) {
+        let mut pending = lock(&self.pending);
+        if pending.ids.insert(id, facts.key).is_some() {
+            return;
+        }
+        let waiting = Waiting { id, operation: facts.operation, content: facts.content };
+        // Most keys have one version: no room for more is made.
+        pending.keys.entry(facts.key).or_insert_with(|| Vec::with_capacity(1)).push(waiting);
     }
 
     /// These were not sealed after all.
     pub fn forget_pending<'a>(&self, ids: impl Iterator<Item = &'a RecordId>) {
         let mut pending = lock(&self.pending);
-        for id in ids {
-            pending.remove(id);
-        }
+        ids.for_each(|id| pending.remove(id));
     }
 
     /// These are in the index now.
-    pub(super) fn indexed(&self, ids: &[(LogId, RecordId)]) {
-        let mut filter = lock(&self.filter);
-        ids.iter().for_each(|(_, id)| filter.insert(id));
-        drop(filter);
+    pub(super) fn indexed(&self, records: &[(LogId, RecordId, [u8; 16])]) {
+        let (mut ids, mut keys) = (lock(&self.ids), lock(&self.keys));
+        for (_, id, key) in records {
+            ids.insert(id);
+            keys.insert(key);
+        }
+        drop((ids, keys));
         let mut pending = lock(&self.pending);
         // The same record in another log says nothing about the own one.
-        for (_, id) in ids.iter().filter(|(log, _)| *log == self.own) {
+        for (_, id, _) in records.iter().filter(|(log, _, _)| *log == self.own) {
             pending.remove(id);
         }
-        if pending.is_empty() && pending.capacity() > 1 << 16 {
-            pending.shrink_to_fit();
+        if pending.ids.is_empty() && pending.ids.capacity() > 1 << 16 {
+            *pending = Pending::default();
         }
     }
 
     /// Ids waiting for the index.
     pub fn pending(&self) -> usize {
-        lock(&self.pending).len()
+        lock(&self.pending).ids.len()
     }
 }

@@ -1,20 +1,21 @@
 //! The indexer: follows the journal and keeps the index behind it, at low priority, with bounded memory.
 
 use super::{
-    Engine, EngineError, Known, Opened, Write,
+    Counted, Engine, EngineError, Facts, Known, Opened, Operation, Write,
     entry::{self, Entry, STATE_KEY, State},
+    findings::{self, Neighbours},
 };
 use crate::{
     journal::{Journal, Meta, Reader},
     link::Trust,
 };
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
-use tally_protocol::{batch::Batch, ids::LogId, log::Place, record::RecordId};
-use tally_topology::charter::Charter;
+use tally_protocol::{batch::Batch, canonical::Object, ids::LogId, log::Place, record::RecordId};
+use tally_topology::{catalog::Severity, charter::Charter};
 use tokio::sync::watch;
 
 /// Records that go into the index in one atomic write. Small, and not a whole
@@ -40,8 +41,12 @@ struct Follower {
     reader: Reader,
     state: State,
     pairs: Write,
-    ids: Vec<(LogId, RecordId)>,
+    /// Records, with their business keys, that the next write brings in.
+    ids: Vec<(LogId, RecordId, [u8; 16])>,
     fresh: HashSet<RecordId>,
+    /// Versions and subjects that the next write brings in.
+    fresh_keys: HashMap<[u8; 16], Vec<entry::Version>>,
+    fresh_subjects: HashMap<String, (u32, String)>,
 }
 
 /// Follows the journal until `durable` closes. Runs on a thread of its own.
@@ -64,6 +69,8 @@ pub fn follow(
         pairs: Vec::new(),
         ids: Vec::new(),
         fresh: HashSet::new(),
+        fresh_keys: HashMap::new(),
+        fresh_subjects: HashMap::new(),
     };
     if follower.state.segment == 0 {
         let Place { segment, offset } = Journal::origin();
@@ -124,7 +131,7 @@ impl Follower {
             if let Meta::Batch { log, start, end, sealed_at, .. } = frame.meta
                 && counts(charter, log, end)
             {
-                self.take(log, start, sealed_at, place, &frame.body)?;
+                self.take(charter, log, (start, sealed_at), place, &frame.body)?;
                 let (cursor, distinct) = (self.cursor(), self.state.distinct);
                 progress.send_replace(Progress { cursor, distinct, trouble: None });
             }
@@ -136,38 +143,117 @@ impl Follower {
         Ok(())
     }
 
-    fn take(&mut self, log: LogId, start: u64, sealed_at: u64, place: Place, body: &[u8]) -> Result<(), EngineError> {
+    fn take(
+        &mut self,
+        charter: &Charter,
+        log: LogId,
+        (start, sealed_at): (u64, u64),
+        place: Place,
+        body: &[u8],
+    ) -> Result<(), EngineError> {
         let batch = Batch::decode(body).map_err(EngineError::of)?;
         let records = batch.records().map_err(EngineError::of)?;
         let done = if self.cursor() == place { usize::from(self.state.done) } else { 0 };
         (self.state.segment, self.state.offset) = (place.segment, place.offset);
-        let reached = self.state.reached.get(&log).copied().unwrap_or(0);
         for (i, bytes) in records.iter().enumerate().skip(done) {
             let id = RecordId::of(bytes);
-            let (operation, key) = entry::facts(id, bytes);
-            let e = Entry { index: start + i as u64, sealed_at, operation, key };
-            // A batch that was repaired comes a second time, or late.
-            let new = self.is_new(id)?;
-            let known =
-                !new && (self.ids.contains(&(log, id)) || self.engine.get(&entry::record_key(id, log))?.is_some());
-            if !known {
-                *self.state.keys.entry(log).or_default() += 1;
+            let object = Object::parse(bytes).ok();
+            let facts = entry::facts(id, object.as_ref());
+            let counts = object.as_ref().map(Counted::of).unwrap_or_default();
+            let e = Entry { index: start + i as u64, sealed_at, facts, counts };
+            let again = self.count(log, id, e.index)?;
+            if let Some(object) = object.filter(|_| !again) {
+                self.judge(charter, log, id, &e, &object)?;
             }
-            if new {
-                self.state.distinct += 1;
-            }
-            if !(known && e.index < reached) {
-                *self.state.logs.entry(log).or_default() += 1;
-            }
-            self.state.reached.insert(log, reached.max(e.index + 1));
             self.pairs.extend(entry::pairs(id, log, &e));
-            self.ids.push((log, id));
+            self.ids.push((log, id, facts.key));
+            let version = entry::Version { id, operation: facts.operation, content: facts.content };
+            self.fresh_keys.entry(facts.key).or_default().push(version);
             self.state.done = i as u16 + 1;
             if self.ids.len() >= WRITE_RECORDS {
                 self.write()?;
             }
         }
         Ok(())
+    }
+
+    /// Counts a record; answers whether this log was known to hold it. (A batch that was repaired comes a second time,
+    /// or late.)
+    fn count(&mut self, log: LogId, id: RecordId, index: u64) -> Result<bool, EngineError> {
+        let reached = self.state.reached.get(&log).copied().unwrap_or(0);
+        let new = self.is_new(id)?;
+        let among_fresh = || self.ids.iter().any(|(l, i, _)| (*l, *i) == (log, id));
+        let known = !new && (among_fresh() || self.engine.get(&entry::record_key(id, log))?.is_some());
+        if !known {
+            *self.state.keys.entry(log).or_default() += 1;
+        }
+        if new {
+            self.state.distinct += 1;
+        }
+        if !(known && index < reached) {
+            *self.state.logs.entry(log).or_default() += 1;
+        }
+        self.state.reached.insert(log, reached.max(index + 1));
+        Ok(known)
+    }
+
+    /// What is wrong with a record is kept beside it (I3: reported, and never in the way of replication).
+    fn judge(
+        &mut self,
+        charter: &Charter,
+        log: LogId,
+        id: RecordId,
+        e: &Entry,
+        object: &Object<'_>,
+    ) -> Result<(), EngineError> {
+        let neighbours = Neighbours { versions: self.versions(id, &e.facts)?, other_paths: self.other_paths(log, id)? };
+        let judged = findings::judged(charter, log, e, object, &neighbours);
+        let right = judged.findings.iter().all(|f| f.severity != Severity::Reject);
+        if judged.base
+            && right
+            && e.facts.operation != Operation::Withdraw
+            && let Some((code, name)) = object.text("subject_uscc").zip(object.text("subject_name"))
+            && self.is_newer_subject(code, e.counts.produced_on)?
+        {
+            self.fresh_subjects.insert(code.to_owned(), (e.counts.produced_on, name.to_owned()));
+        }
+        if !judged.findings.is_empty() {
+            self.pairs.push((entry::finding_key(log, e.index), findings::encode(id, &judged.findings)));
+        }
+        Ok(())
+    }
+
+    /// The other versions of a record's business key that came before it.
+    fn versions(&self, id: RecordId, facts: &Facts) -> Result<Vec<entry::Version>, EngineError> {
+        const VERSIONS_MAX: usize = 256;
+        let mut versions = Vec::new();
+        if self.known.maybe_key(&facts.key) {
+            let held = self.engine.scan(&entry::version_prefix(&facts.key), b"", VERSIONS_MAX)?;
+            versions.extend(held.iter().filter_map(|(_, v)| entry::read_version(v)));
+        }
+        versions.extend(self.fresh_keys.get(&facts.key).into_iter().flatten());
+        versions.retain(|v| v.id != id);
+        Ok(versions)
+    }
+
+    /// Logs of other nodes that hold the same record.
+    fn other_paths(&self, log: LogId, id: RecordId) -> Result<Vec<LogId>, EngineError> {
+        const LOGS_MAX: usize = 16;
+        let mut logs: Vec<LogId> = self.ids.iter().filter(|(_, i, _)| *i == id).map(|(l, _, _)| *l).collect();
+        if self.known.maybe(&id) {
+            let held = self.engine.scan(&entry::record_prefix(id), b"", LOGS_MAX)?;
+            logs.extend(held.iter().filter_map(|(k, v)| entry::read_record(k, v)).map(|(_, l, _)| l));
+        }
+        logs.retain(|l| l.division != log.division);
+        Ok(logs)
+    }
+
+    fn is_newer_subject(&self, code: &str, day: u32) -> Result<bool, EngineError> {
+        if let Some(fresh) = self.fresh_subjects.get(code) {
+            return Ok(fresh.0 <= day);
+        }
+        let held = self.engine.get(&entry::subject_key(code))?;
+        Ok(held.and_then(|v| entry::read_subject(&v)).is_none_or(|(held, _)| held <= day))
     }
 
     /// Whether no log is known to hold the record yet.
@@ -187,12 +273,16 @@ impl Follower {
             return Ok(());
         }
         let mut pairs = std::mem::take(&mut self.pairs);
+        let subjects = self.fresh_subjects.iter();
+        pairs.extend(subjects.map(|(code, (day, name))| (entry::subject_key(code), entry::subject_value(*day, name))));
         pairs.sort_unstable();
         pairs.push((STATE_KEY.to_vec(), self.state.encode()));
         self.engine.write(pairs)?;
         self.known.indexed(&self.ids);
         self.ids.clear();
         self.fresh.clear();
+        self.fresh_keys.clear();
+        self.fresh_subjects.clear();
         Ok(())
     }
 }

@@ -5,14 +5,21 @@ pub mod audit;
 mod engine;
 mod entry;
 mod filter;
+pub mod findings;
 mod fjall_engine;
 mod follow;
 mod open;
 pub mod query;
 mod sled_engine;
+pub mod verdicts;
+mod walk;
 
 pub use engine::{Engine, EngineError, Write};
-pub use entry::{Entry, Operation};
-pub use filter::Known;
+#[cfg(test)]
+pub(crate) use entry::pairs;
+pub use entry::{Counted, Entry, Facts, Operation, Version, business_key_hash};
+pub use filter::{Known, Seen};
 pub use follow::{Progress, WRITE_RECORDS, follow};
 pub use open::{Counts, Opened, open};
+pub use query::{entry_of, versions_by_hash, versions_of_key};
+pub use walk::walk;

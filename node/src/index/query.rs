@@ -1,13 +1,14 @@
 //! Export: current versions or history, by record id, in bounded memory.
 
 use super::{
-    Engine, EngineError, Entry,
-    entry::{read_record, read_version, record_prefix, version_prefix},
+    Engine, EngineError, Entry, Operation, business_key_hash,
+    entry::{read_record, read_version, record_key, record_prefix, version_prefix},
 };
 use crate::journal::{Layout, Reader};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashSet},
+    ops::ControlFlow,
 };
 use tally_protocol::{
     canonical::{Object, Value},
@@ -46,7 +47,16 @@ pub struct Exported {
 }
 
 /// Every log that holds a record; the first is the one that had it first.
-type Attested = Vec<(LogId, Entry)>;
+pub type Attested = Vec<(LogId, Entry)>;
+
+/// The entry of a record in a log.
+///
+/// # Errors
+/// The engine's.
+pub fn entry_of(engine: &dyn Engine, id: RecordId, log: LogId) -> Result<Option<Entry>, EngineError> {
+    let key = record_key(id, log);
+    Ok(engine.get(&key)?.and_then(|v| read_record(&key, &v)).map(|(_, _, e)| e))
+}
 
 /// Every log that holds a record, the first attestation first; empty if none does.
 ///
@@ -83,6 +93,34 @@ pub fn export(
 ) -> Result<Exported, EngineError> {
     let mut exported = Exported::default();
     let mut gathered: Vec<(RecordId, Attested)> = Vec::new();
+    let mut goes_on = true;
+    each_record(engine, |id, attested| {
+        consider(engine, selection, (id, attested), &mut gathered)?;
+        if gathered.len() >= GATHER_RECORDS {
+            goes_on = send(source, selection, &gathered, &mut exported, &mut emit);
+            gathered.clear();
+        }
+        Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    if goes_on {
+        send(source, selection, &gathered, &mut exported, &mut emit);
+    }
+    Ok(exported)
+}
+
+/// Goes through every record that is held, by record id, with all logs that hold it, the first attestation first. A page
+/// is in memory at a time.
+///
+/// # Errors
+/// The engine's, and those of `take`.
+pub fn each_record(
+    engine: &dyn Engine,
+    mut take: impl FnMut(RecordId, Attested) -> Result<ControlFlow<()>, EngineError>,
+) -> Result<(), EngineError> {
+    let mut whole = |(id, mut attested): (RecordId, Attested)| {
+        attested.sort_by_key(|(log, e)| (e.sealed_at, *log));
+        take(id, attested)
+    };
     let mut current: Option<(RecordId, Attested)> = None;
     let mut from = b"r".to_vec();
     loop {
@@ -96,52 +134,110 @@ pub fn export(
             match &mut current {
                 Some((open, attested)) if *open == id => attested.push((log, e)),
                 _ => {
-                    if let Some(whole) = current.replace((id, vec![(log, e)])) {
-                        consider(engine, selection, whole, &mut gathered)?;
+                    if let Some(before) = current.replace((id, vec![(log, e)]))
+                        && whole(before)?.is_break()
+                    {
+                        return Ok(());
                     }
                 }
             }
         }
-        if done && let Some(whole) = current.take() {
-            consider(engine, selection, whole, &mut gathered)?;
+        if done {
+            return current.map_or(Ok(()), |last| whole(last).map(|_| ()));
         }
-        if done || gathered.len() >= GATHER_RECORDS {
-            let goes_on = send(source, selection, &gathered, &mut exported, &mut emit);
-            gathered.clear();
-            if done || !goes_on {
-                return Ok(exported);
+    }
+}
+
+/// Reads the records of `places`, each batch once, and hands them over in no order, with their first entries. The answer
+/// is how many cannot be read from this disk, in whatever log they stand.
+pub fn read_each(source: &Source<'_>, places: &[(RecordId, Attested)], mut take: impl FnMut(&Entry, &[u8])) -> u64 {
+    let first = |(i, (_, a)): (usize, &(RecordId, Attested))| {
+        let (log, e) = a.first()?;
+        Some((source.layouts.get(log)?.batch_of(e.index)?, *log, e.index, i))
+    };
+    let mut order: Vec<_> = places.iter().enumerate().filter_map(first).collect();
+    order.sort_unstable_by_key(|(lying, _, index, _)| (lying.place, *index));
+    let mut left: HashSet<usize> = (0..places.len()).collect();
+    for same in order.chunk_by(|a, b| a.0.place == b.0.place) {
+        let Some((start, records)) = same.first().and_then(|(_, log, index, _)| read_batch(source, *log, *index))
+        else {
+            continue;
+        };
+        for (_, _, index, i) in same {
+            let bytes = index.checked_sub(start).and_then(|n| records.get(usize::try_from(n).ok()?));
+            let Some((bytes, (id, attested))) = bytes.zip(places.get(*i)) else { continue };
+            if let Some((_, e)) = attested.first().filter(|_| RecordId::of(bytes) == *id) {
+                left.remove(i);
+                take(e, bytes);
             }
         }
     }
+    let mut unreadable = 0;
+    for (id, attested) in left.iter().filter_map(|i| places.get(*i)) {
+        match (attested.first(), elsewhere(source, *id, attested)) {
+            (Some((_, e)), Some(bytes)) => take(e, &bytes),
+            _ => unreadable += 1,
+        }
+    }
+    unreadable
 }
 
 fn consider(
     engine: &dyn Engine,
     selection: &Selection,
-    (id, mut attested): (RecordId, Attested),
+    (id, attested): (RecordId, Attested),
     gathered: &mut Vec<(RecordId, Attested)>,
 ) -> Result<(), EngineError> {
-    attested.sort_by_key(|(log, e)| (e.sealed_at, *log));
     let Some((_, first)) = attested.first() else { return Ok(()) };
     let old = selection.since.is_some_and(|t| first.sealed_at < t);
-    if !old && (selection.history || current_version(engine, &first.key)? == Some(id)) {
+    if !old && (selection.history || current_version(engine, &first.facts.key)? == Some(id)) {
         gathered.push((id, attested));
     }
     Ok(())
 }
 
+/// Versions of a business key, the oldest first: when each was sealed, and its id.
+///
+/// # Errors
+/// The engine's.
+pub fn versions_of_key(
+    engine: &dyn Engine,
+    category: &str,
+    unit: &str,
+    business_key: &str,
+) -> Result<Vec<(u64, RecordId)>, EngineError> {
+    versions_by_hash(engine, &business_key_hash(category, unit, business_key))
+}
+
+/// The same, by the hash of the business key.
+///
+/// # Errors
+/// The engine's.
+pub fn versions_by_hash(engine: &dyn Engine, key: &[u8; 16]) -> Result<Vec<(u64, RecordId)>, EngineError> {
+    let prefix = version_prefix(key);
+    let pairs = engine.scan(&prefix, b"", PAGE)?;
+    let read = |(key, value): &(Vec<u8>, Vec<u8>)| {
+        let at = key.get(17..25)?.try_into().ok().map(u64::from_be_bytes)?;
+        Some((at, read_version(value)?.id))
+    };
+    Ok(pairs.iter().filter_map(read).collect())
+}
+
 /// The version of a business key that counts: the one that came last, when each is taken at its first attestation
 /// (a late second path must not revive an old version). `None`: withdrawn.
-fn current_version(engine: &dyn Engine, key: &[u8; 16]) -> Result<Option<RecordId>, EngineError> {
+///
+/// # Errors
+/// The engine's.
+pub fn current_version(engine: &dyn Engine, key: &[u8; 16]) -> Result<Option<RecordId>, EngineError> {
     let prefix = version_prefix(key);
     let (mut seen, mut last, mut from) = (HashSet::new(), None, prefix.clone());
     loop {
         let page = engine.scan(&prefix, &from, PAGE)?;
         for (_, value) in &page {
-            if let Some((id, withdrawn)) = read_version(value)
-                && seen.insert(id)
+            if let Some(v) = read_version(value)
+                && seen.insert(v.id)
             {
-                last = (!withdrawn).then_some(id);
+                last = (v.operation != Operation::Withdraw).then_some(v.id);
             }
         }
         match page.last() {

@@ -1,9 +1,11 @@
-//! Group commit: submitters share batches, each waits for its own records to be durable.
+//! Group commit: submitters share batches, each waits for its own records to be durable. Here also is judged what
+//! depends on the records held: whether a row is a duplicate, conflicts with what is held, or has no original.
 //!
-//! Runs on a thread of its own, because the answer "is this a duplicate" may need the disk.
+//! Runs on a thread of its own, because the answer may need the disk.
 
+use super::door::Good;
 use crate::{
-    index::{Known, Progress},
+    index::{EngineError, Known, Operation, Progress},
     mail::{Mail, Mailbox},
     replica::NotSealed,
 };
@@ -19,6 +21,7 @@ use tally_protocol::{
     log::Place,
     record::{Record, RecordId},
 };
+use tally_topology::catalog::Severity;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until},
@@ -37,18 +40,63 @@ const GATE_PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Chunk {
     /// In the order of the input.
-    pub records: Vec<Record>,
+    pub records: Vec<Good>,
+    /// What follows from what is found.
+    pub policy: Policy,
     /// Answered when all of them are durable.
     pub reply: oneshot::Sender<Result<ChunkResult, ChunkError>>,
 }
 
-/// All records of a chunk are durable.
+/// Where the result of a chunk comes.
+pub type ChunkAnswer = oneshot::Receiver<Result<ChunkResult, ChunkError>>;
+
+impl Chunk {
+    /// A chunk, and where its result will come.
+    pub fn of(records: Vec<Good>, policy: Policy) -> (Self, ChunkAnswer) {
+        let (reply, answer) = oneshot::channel();
+        (Self { records, policy, reply }, answer)
+    }
+}
+
+/// What follows from the rules that depend on what is held; `None`: the rule is off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// V010: the subject has another name in the registrations held.
+    pub other_name: Option<Severity>,
+    /// V011: the subject is not among the registrations held; judged only where these are complete.
+    pub no_subject: Option<Severity>,
+    /// V013: a create for a business key that is held with other content.
+    pub conflict: Option<Severity>,
+    /// V014: an amend or withdraw without an original.
+    pub no_original: Option<Severity>,
+}
+
+/// Something found about one record of a chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// V010, with the name that the registration says.
+    OtherName(String),
+    /// V011
+    NoSubject,
+    /// V013
+    Conflict,
+    /// V014
+    NoOriginal,
+}
+
+/// All records of a chunk that were taken are durable.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChunkResult {
     /// New records.
     pub accepted: u64,
-    /// Records that this log holds already.
+    /// Records that this log holds already, or whose content is held under the same business key.
     pub duplicate: u64,
+    /// Records that were not taken.
+    pub rejected: u64,
+    /// The duplicates among them, by their place in the chunk.
+    pub held: Vec<usize>,
+    /// What was found, by the record's place in the chunk, and what follows.
+    pub verdicts: Vec<(usize, Verdict, Severity)>,
     /// First index and one past the last of the batches they went into.
     pub range: Option<(u64, u64)>,
 }
@@ -91,12 +139,8 @@ impl Intake {
     ///
     /// # Errors
     /// [`ChunkError::Stopping`].
-    pub async fn submit(
-        &self,
-        records: Vec<Record>,
-    ) -> Result<oneshot::Receiver<Result<ChunkResult, ChunkError>>, ChunkError> {
-        let (reply, answer) = oneshot::channel();
-        self.chunks.send(Chunk { records, reply }).await.map_err(|_| ChunkError::Stopping)?;
+    pub async fn submit(&self, (chunk, answer): (Chunk, ChunkAnswer)) -> Result<ChunkAnswer, ChunkError> {
+        self.chunks.send(chunk).await.map_err(|_| ChunkError::Stopping)?;
         Ok(answer)
     }
 }
@@ -165,6 +209,16 @@ struct Waiting {
     reply: oneshot::Sender<Result<ChunkResult, ChunkError>>,
 }
 
+/// What is known of a record before it is taken.
+#[derive(Debug, Default)]
+struct Looked {
+    /// It is held, or on its way.
+    held: bool,
+    /// The batch after which that is durable, if it is not yet.
+    on_its_way: Option<u64>,
+    verdicts: Vec<(Verdict, Severity)>,
+}
+
 struct Batcher {
     holdings: Holdings,
     /// The index has seen everything of the own log that was not sealed by this batcher.
@@ -228,39 +282,76 @@ impl Batcher {
             reply: chunk.reply,
         });
         let mut last = 0;
-        for record in chunk.records {
-            let id = record.id();
-            // A retry of something that is on its way counts as durable when that is.
-            let unsealed = self.unsealed.get(&id).copied();
-            let known = match unsealed {
-                Some(_) => Ok(true),
-                None => self.holdings.known.holds(&id),
-            };
+        for (i, good) in chunk.records.into_iter().enumerate() {
+            let looked = self.look(&good, &chunk.policy);
             let Some(w) = self.waiting.back_mut() else { return };
-            match known {
-                Ok(true) => {
-                    w.result.duplicate += 1;
-                    if let Some(number) = unsealed {
-                        (w.first, last) = (w.first.min(number), last.max(number));
-                    }
-                }
-                Ok(false) => {
-                    w.result.accepted += 1;
-                    (w.first, last) = (w.first.min(self.number), last.max(self.number));
-                    self.add(record).await;
-                }
+            let found = match looked {
+                Ok(found) => found,
                 Err(e) => {
                     if let Some(w) = self.waiting.pop_back() {
                         let _ = w.reply.send(Err(ChunkError::Index(e.0)));
                     }
                     return;
                 }
+            };
+            let rejected = found.verdicts.iter().any(|(_, s)| *s == Severity::Reject);
+            w.result.verdicts.extend(found.verdicts.into_iter().map(|(v, s)| (i, v, s)));
+            if found.held {
+                w.result.duplicate += 1;
+                w.result.held.push(i);
+                if let Some(number) = found.on_its_way {
+                    (w.first, last) = (w.first.min(number), last.max(number));
+                }
+            } else if rejected {
+                w.result.rejected += 1;
+            } else {
+                w.result.accepted += 1;
+                (w.first, last) = (w.first.min(self.number), last.max(self.number));
+                self.add(good).await;
             }
         }
         if let Some(w) = self.waiting.back_mut() {
             w.last = last;
         }
         self.answer();
+    }
+
+    /// What is known of a record before it is taken.
+    fn look(&self, good: &Good, policy: &Policy) -> Result<Looked, EngineError> {
+        let (id, facts) = (good.record.id(), &good.facts);
+        // A retry of something that is on its way counts as durable when that is.
+        let on_its_way = self.unsealed.get(&id).copied();
+        if on_its_way.is_some() || self.holdings.known.holds(&id)? {
+            return Ok(Looked { held: true, on_its_way, verdicts: Vec::new() });
+        }
+        let mut verdicts = Vec::new();
+        let mut say = |verdict: Verdict, severity: Option<Severity>| verdicts.extend(severity.map(|s| (verdict, s)));
+        match (facts.operation, self.holdings.known.versions(&facts.key)?) {
+            (Operation::Create, None) => {}
+            // After a withdrawal the same may be created again.
+            (Operation::Create, Some(seen)) if seen.latest == Operation::Withdraw => {}
+            (Operation::Create, Some(seen)) if seen.own.contains(&facts.content) => {
+                // The other one counts when it is durable; if its batch fails, so does this row.
+                let same = seen.pending.iter().find(|(content, _)| *content == facts.content);
+                let on_its_way = same.and_then(|(_, id)| self.unsealed.get(id).copied());
+                return Ok(Looked { held: true, on_its_way, verdicts });
+            }
+            // The same by another path: whoever holds both logs tells.
+            (Operation::Create, Some(seen)) if seen.all.contains(&facts.content) => {}
+            (Operation::Create, Some(_)) => say(Verdict::Conflict, policy.conflict),
+            (Operation::Amend | Operation::Withdraw, None) => say(Verdict::NoOriginal, policy.no_original),
+            (Operation::Amend | Operation::Withdraw, Some(_)) => {}
+        }
+        if let Some((code, name)) = &good.subject
+            && (policy.other_name.is_some() || policy.no_subject.is_some())
+        {
+            match self.holdings.known.subject(code)? {
+                Some(registered) if registered != *name => say(Verdict::OtherName(registered), policy.other_name),
+                Some(_) => {}
+                None => say(Verdict::NoSubject, policy.no_subject),
+            }
+        }
+        Ok(Looked { held: false, on_its_way: None, verdicts })
     }
 
     /// Waits for the gate right after a start, and for the index when too much waits for it.
@@ -303,10 +394,11 @@ impl Batcher {
         }
     }
 
-    async fn add(&mut self, record: Record) {
+    async fn add(&mut self, good: Good) {
+        let Good { record, facts, .. } = good;
         let id = record.id();
         self.unsealed.insert(id, self.number);
-        self.holdings.known.add_pending(id);
+        self.holdings.known.add_pending(id, &facts);
         if self.open.is_empty() {
             self.deadline = Some(Instant::now() + Duration::from_millis(BATCH_CLOSE_MS));
         }
@@ -371,8 +463,8 @@ impl Batcher {
                 None => {
                     let range = w.result.range.filter(|_| w.result.accepted > 0);
                     let result = ChunkResult { range, ..w.result };
-                    self.totals.accepted.fetch_add(w.result.accepted, Ordering::Relaxed);
-                    self.totals.duplicate.fetch_add(w.result.duplicate, Ordering::Relaxed);
+                    self.totals.accepted.fetch_add(result.accepted, Ordering::Relaxed);
+                    self.totals.duplicate.fetch_add(result.duplicate, Ordering::Relaxed);
                     Ok(result)
                 }
                 Some(why) => Err(why.into()),

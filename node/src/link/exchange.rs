@@ -19,8 +19,24 @@ const PRIORITY: i32 = -10;
 pub(super) const EXCHANGES: u8 = 2;
 /// A side that works says so more often than this.
 pub const SILENCE: Duration = Duration::from_secs(30);
-/// First byte of an exchange, so that other kinds of streams can be told apart later.
-const RECONCILE: u8 = 1;
+
+/// What an exchange is for: its first byte. A peer that does not know it closes the exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To compare and repair.
+    Reconcile,
+    /// To be told what was found wrong with records.
+    Verdicts,
+}
+
+impl Purpose {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Reconcile => 1,
+            Self::Verdicts => 2,
+        }
+    }
+}
 
 /// One exchange.
 #[derive(Debug)]
@@ -98,12 +114,12 @@ impl Lines {
     ///
     /// # Errors
     /// [`ExchangeError`].
-    pub async fn open(&self, peer: Division) -> Result<Exchange, ExchangeError> {
+    pub async fn open(&self, peer: Division, purpose: Purpose) -> Result<Exchange, ExchangeError> {
         let connection = self.lock().get(&peer).cloned().ok_or(ExchangeError::Link)?;
         let opened = tokio::time::timeout(BODY, connection.open_bi()).await;
         let (mut send, receive) = opened.map_err(|_| ExchangeError::Busy)?.map_err(|_| ExchangeError::Link)?;
         let _ = send.set_priority(PRIORITY);
-        send.write_all(&[RECONCILE]).await.map_err(|_| ExchangeError::Link)?;
+        send.write_all(&[purpose.byte()]).await.map_err(|_| ExchangeError::Link)?;
         Ok(Exchange { send, receive })
     }
 }
@@ -117,16 +133,29 @@ pub struct Incoming {
     pub exchange: Exchange,
 }
 
+/// Who answers the exchanges that neighbours open, by what they are for.
+#[derive(Debug, Clone)]
+pub struct Answerers {
+    /// See [`Purpose::Reconcile`].
+    pub reconcile: mpsc::Sender<Incoming>,
+    /// See [`Purpose::Verdicts`].
+    pub verdicts: mpsc::Sender<Incoming>,
+}
+
 /// Hands the exchanges that the peer opens to whoever answers them, until the link ends.
-pub(super) async fn accept(peer: Division, connection: quinn::Connection, answerer: mpsc::Sender<Incoming>) {
+pub(super) async fn accept(peer: Division, connection: quinn::Connection, answerers: Answerers) {
     while let Ok((send, mut receive)) = connection.accept_bi().await {
         let mut kind = [0];
         let first = tokio::time::timeout(BODY, receive.read_exact(&mut kind)).await;
-        if !matches!(first, Ok(Ok(()))) || kind != [RECONCILE] {
+        if !matches!(first, Ok(Ok(()))) {
             continue;
         }
+        let purposes = [(Purpose::Reconcile, &answerers.reconcile), (Purpose::Verdicts, &answerers.verdicts)];
+        let Some((_, answerer)) = purposes.into_iter().find(|(p, _)| [p.byte()] == kind) else { continue };
         let _ = send.set_priority(PRIORITY);
-        if answerer.send(Incoming { peer, exchange: Exchange { send, receive } }).await.is_err() {
+        // Whoever answers is full: this one is dropped, so that one kind never holds up another.
+        let incoming = Incoming { peer, exchange: Exchange { send, receive } };
+        if let Err(mpsc::error::TrySendError::Closed(_)) = answerer.try_send(incoming) {
             return;
         }
     }

@@ -7,7 +7,7 @@ mod run;
 mod tls;
 
 pub use dial::{Dial, dial};
-pub use exchange::{Exchange, ExchangeError, Incoming, Lines, SILENCE};
+pub use exchange::{Answerers, Exchange, ExchangeError, Incoming, Lines, Purpose, SILENCE};
 pub use listen::listen;
 pub use tls::Trust;
 
@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 use tally_protocol::keys::NodeKeys;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 /// Bytes of batches that may be in memory on their way to disk, over all links.
 pub const ROOM_BYTES: usize = 16 << 20;
@@ -60,7 +60,7 @@ pub struct LinkContext {
     /// Live connections.
     pub lines: Lines,
     /// Who answers the exchanges that neighbours open.
-    pub answerer: mpsc::Sender<Incoming>,
+    pub answerers: Answerers,
     names: Arc<AtomicU64>,
 }
 
@@ -72,11 +72,11 @@ impl LinkContext {
         reader: Reader,
         full: Arc<AtomicBool>,
         keys: Arc<NodeKeys>,
-        answerer: mpsc::Sender<Incoming>,
+        answerers: Answerers,
     ) -> Self {
         let room = Arc::new(Semaphore::new(ROOM_BYTES));
         let (lines, names) = (Lines::default(), Arc::new(AtomicU64::new(1)));
-        Self { trust, mailbox, reader, room, full, keys, lines, answerer, names }
+        Self { trust, mailbox, reader, room, full, keys, lines, answerers, names }
     }
 
     fn name(&self) -> crate::replica::LinkId {

@@ -51,7 +51,7 @@ pub(super) async fn run(
     tasks.spawn(accept_streams(context.clone(), link, connection.clone()));
     if let Some(peer) = peer {
         context.lines.up(peer, connection.clone());
-        tasks.spawn(exchange::accept(peer, connection.clone(), context.answerer.clone()));
+        tasks.spawn(exchange::accept(peer, connection.clone(), context.answerers.clone()));
     }
     tokio::select! {
         _ = connection.closed() => {}

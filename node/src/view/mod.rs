@@ -1,5 +1,6 @@
 //! What people and scripts are shown of a node: one snapshot for screen, JSON, probes and metrics.
 
+pub mod deadline;
 pub mod receipts;
 pub mod screen;
 pub mod status;

@@ -33,7 +33,7 @@ fn short(hash: Option<tally_protocol::hash::Hash>) -> String {
 }
 
 /// Rows as columns two spaces apart; `numbers` are aligned to the right.
-fn table(out: &mut String, head: &[&str], numbers: &[usize], rows: &[Vec<String>]) {
+pub(super) fn table(out: &mut String, head: &[&str], numbers: &[usize], rows: &[Vec<String>]) {
     let width = |c: usize| rows.iter().map(|r| r[c].width()).chain([head[c].width()]).max().unwrap_or(0);
     let widths: Vec<_> = (0..head.len()).map(width).collect();
     let mut line = |cells: Vec<String>| {

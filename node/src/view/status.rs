@@ -2,10 +2,12 @@
 
 use super::time;
 use crate::{
+    clock,
     index::Progress,
     journal::Found,
     replica::{Agreement, Child, Replica, STALLED_MS},
 };
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use tally_protocol::{
     hash::Hash,
@@ -13,12 +15,15 @@ use tally_protocol::{
     log::{HeldLog, Place},
     session::Gate,
 };
-use tally_topology::charter::Level;
+use tally_topology::charter::{Charter, Level};
 
 /// Clocks further apart than this are reported, in milliseconds.
 const SKEW_MS: u64 = 5_000;
 /// Unconfirmed for longer than this is reported, in milliseconds.
 const UNCONFIRMED_MS: u64 = 120_000;
+
+/// The longest limit of the plan, in working days (R-31).
+const PUBLISH_DAYS: u32 = 20;
 
 /// State of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -512,5 +517,42 @@ fn actions(r: &Replica, now_ms: u64, around: &Around, status: &Status) -> Vec<Ac
             );
         }
     }
+    found.extend(calendar_ends(r.charter(), clock::day(now_ms / 1_000)));
     found
+}
+
+/// The deadlines of what is produced today need days that the calendar does not have.
+fn calendar_ends(charter: &Charter, today: Date) -> Option<Action> {
+    let calendar = charter.calendar();
+    let due = calendar.due(today, PUBLISH_DAYS);
+    if due.certain && calendar.covers(today) {
+        return None;
+    }
+    let year = if calendar.covers(today) { due.on.year() } else { today.year() };
+    let until = calendar.until().map_or_else(|| "never".to_owned(), |d| d.to_string());
+    Some(Action {
+        code: "calendar_ends".into(),
+        what: format!("deadlines that reach into {year} are not certain: Monday to Friday are counted"),
+        why: format!("the working-day calendar of charter version {} covers days until {until}", charter.version()),
+        next: format!(
+            "add the days of {year} by the State Council's holiday notice to [calendar] of the charter (as in \
+             deploy/charter/calendar.toml), sign the next version, tally charter load"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_calendar_is_told_in_time() {
+        let charter = crate::view::deadline::sample_charter();
+        let at = |day: &str| calendar_ends(&charter, day.parse().unwrap());
+        assert_eq!(at("2026-12-03"), None, "the 20th working day is in the year");
+        let soon = at("2026-12-04").unwrap();
+        assert!(soon.code == "calendar_ends" && soon.what.contains("2027") && soon.why.contains("2026-12-31"));
+        assert!(at("2027-02-01").is_some() && at("2015-06-01").unwrap().what.contains("2015"));
+        assert!(at("9999-12-31").is_some(), "the end of time");
+    }
 }

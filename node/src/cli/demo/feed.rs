@@ -31,7 +31,7 @@ impl std::ops::AddAssign for Fed {
 pub(super) async fn feed(client: Client, place: Place, lines: usize) -> Result<Fed, Failure> {
     let (send, receive) = mpsc::channel::<Result<Vec<u8>, std::io::Error>>(2);
     tokio::task::spawn_blocking(move || {
-        let mut sampler = Sampler::new(1, place);
+        let mut sampler = Sampler::new(1, place).complete();
         let mut piece = Vec::with_capacity(PIECE + 4_096);
         for i in 1..=lines {
             piece.extend_from_slice(sampler.next_line().text.as_bytes());

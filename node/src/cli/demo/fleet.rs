@@ -1,12 +1,13 @@
 //! The demo's federation on disk: keys, charter, one config a node; and its processes.
 
-use super::sample::Place;
+use super::sample::{Place, Sampler};
 use crate::{
     cli::{Client, Failure, authority_signer, epoch_block},
     keyfile,
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
@@ -17,7 +18,7 @@ use tally_protocol::{
     ids::{Division, Federation, LogId},
     keys::NodeKeys,
 };
-use tally_topology::signed;
+use tally_topology::{calendar, catalog, signed};
 
 /// Nodes of the plan, with their names; the demo uses some of them.
 const NODES: &str = include_str!("../../../data/nodes-fujian.csv");
@@ -138,7 +139,7 @@ impl Fleet {
         let federation = Federation::try_from(FEDERATION.to_owned()).map_err(Failure::failed)?;
         let secret = keyfile::create(&self.dir.join("authority.key")).map_err(Failure::failed)?;
         let authority = authority_signer(&federation, &secret);
-        let mut text = format!("format = 1\nfederation = \"{FEDERATION}\"\nversion = 1\n");
+        let mut text = format!("format = 2\nfederation = \"{FEDERATION}\"\nversion = 1\n");
         for m in &self.members {
             let secret = keyfile::create(&self.folder(m).join("keys/node.key")).map_err(Failure::failed)?;
             let keys = NodeKeys::derive(&federation, LogId { division: m.division, epoch: 1 }, &secret);
@@ -152,6 +153,11 @@ impl Fleet {
                 epoch_block(&keys)
             ));
         }
+        for m in &self.members {
+            text.push_str(&units(self.place(m), m));
+        }
+        text.push_str(calendar::SHIPPED);
+        text.push_str(catalog::SHIPPED);
         let note = signed::sign(&text, &authority).map_err(Failure::failed)?;
         for m in &self.members {
             // fjall where many records come together, sled at the counties: as in the example configs.
@@ -169,6 +175,24 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+/// The units of which records are generated, as the registry of the charter.
+fn units(place: Place, member: &Member) -> String {
+    let kind = match member.level.as_str() {
+        "county" => "county_dept",
+        "prefecture" => "city_dept",
+        _ => "provincial_dept",
+    };
+    let sampler = Sampler::new(1, place);
+    let units: BTreeMap<&str, &str> = sampler.units().map(|(name, code)| (code, name)).collect();
+    let one = |(code, name): (&&str, &&str)| {
+        format!(
+            "\n[[unit]]\ncode = \"{code}\"\nname = \"{name}\"\ndivision = \"{}\"\nkind = \"{kind}\"\n",
+            member.division
+        )
+    };
+    units.iter().map(one).collect::<String>() + "\n"
 }
 
 fn members(counties: usize) -> std::io::Result<Vec<Member>> {

@@ -111,7 +111,6 @@ impl Sampler {
         }
     }
 
-    #[cfg(test)]
     /// Adds every other field that the catalog requires of a category, also those that repeat the envelope (party,
     /// authority, source unit). Lines are then about 1,100 bytes on average, at most 2,000.
     pub(super) fn complete(mut self) -> Self {
@@ -119,7 +118,6 @@ impl Sampler {
         self
     }
 
-    #[cfg(test)]
     /// Name and USCC of the producing units, for the unit registry; an office of two departments comes twice.
     pub(super) fn units(&self) -> impl Iterator<Item = (&str, &str)> {
         self.units.iter().map(|(name, code)| (name.as_str(), code.as_str()))

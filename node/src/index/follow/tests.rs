@@ -40,6 +40,8 @@ fn follower(opened: &Opened, dir: &std::path::Path) -> Follower {
         pairs: Vec::new(),
         ids: Vec::new(),
         fresh: HashSet::new(),
+        fresh_keys: HashMap::new(),
+        fresh_subjects: HashMap::new(),
     };
     if f.state.segment == 0 {
         f.move_to(Journal::origin());
@@ -71,7 +73,7 @@ fn every_stop_resumes_exactly() {
             let Meta::Batch { log, start, sealed_at, .. } = frame.meta else { panic!("only batches here") };
             // What is collected after the last write is lost with the stop, unless nothing but that is left of the batch.
             let rest = 550 - usize::from(f.state.done);
-            f.take(log, start, sealed_at, place, &frame.body).unwrap();
+            f.take(&charter, log, (start, sealed_at), place, &frame.body).unwrap();
             if rest < WRITE_RECORDS {
                 f.move_to(frame.next);
                 f.write().unwrap();

@@ -1,0 +1,126 @@
+//! `tally answer`: what was said of rows that were rejected or asked about.
+
+use super::{ConfigFile, Exit, Failure};
+use crate::view::screen::pad;
+use clap::Subcommand;
+use serde_json::Value;
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AnswerCommand {
+    /// List the kept answers, the newest first.
+    Ls {
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Show one answer with its rows.
+    Show {
+        /// Its name.
+        id: String,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Write the rows to look at as the submitter's own table, with two columns added: correct it and hand it in again.
+    File {
+        /// Its name.
+        id: String,
+        /// Where it is written; the ending says the form: .xlsx or .csv.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value[key].as_str().unwrap_or("")
+}
+
+fn id_in_path(id: &str) -> Result<&str, Failure> {
+    let valid = !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    valid.then_some(id).ok_or_else(|| Failure::new(Exit::Usage, format!("{id:?} is not the name of an answer")))
+}
+
+pub(super) async fn run(command: AnswerCommand) -> Result<Exit, Failure> {
+    match command {
+        AnswerCommand::Ls { json, config } => {
+            let answer = config.client()?.get("/v1/answers").await?;
+            let list: Value = serde_json::from_slice(&answer).map_err(Failure::failed)?;
+            if json {
+                outln!("{list}");
+                return Ok(Exit::Done);
+            }
+            for a in list.as_array().map(Vec::as_slice).unwrap_or_default() {
+                let file = if text(a, "file").is_empty() { text(a, "source") } else { text(a, "file") };
+                outln!(
+                    "{}  {}  {}  {}  rejected {}  questions {}",
+                    text(a, "id"),
+                    text(a, "at"),
+                    pad(file, 30),
+                    pad(text(a, "category"), 18),
+                    a["rejected"],
+                    a["questions"]
+                );
+            }
+        }
+        AnswerCommand::Show { id, json, config } => {
+            let answer = config.client()?.get(&format!("/v1/answers/{}", id_in_path(&id)?)).await?;
+            let answer: Value = serde_json::from_slice(&answer).map_err(Failure::failed)?;
+            if json {
+                outln!("{answer}");
+                return Ok(Exit::Done);
+            }
+            show(&answer);
+        }
+        AnswerCommand::File { id, output, config } => {
+            let form = match output.extension().and_then(|e| e.to_str()) {
+                Some("xlsx") => "xlsx",
+                Some("csv") => "csv",
+                _ => return Err(Failure::new(Exit::Usage, "--output: the name must end with .xlsx or .csv")),
+            };
+            let bytes = config.client()?.get(&format!("/v1/answers/{}.{form}", id_in_path(&id)?)).await?;
+            write(&output, &bytes)?;
+            eprintln!("{}: {} KiB", output.display(), bytes.len() >> 10);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn show(answer: &Value) {
+    let n = |key: &str| answer[key].as_u64().unwrap_or(0);
+    outln!("{}  {}  {}", text(answer, "id"), text(answer, "at"), text(answer, "file"));
+    let (read, accepted, duplicate, rejected) = (n("read"), n("accepted"), n("duplicate"), n("rejected"));
+    outln!(
+        "read {read} = accepted {accepted} + duplicate {duplicate} + rejected {rejected}; questions {}",
+        n("questions")
+    );
+    for row in answer["rows"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        let since = match &row["corrected"] {
+            Value::Null => String::new(),
+            by => format!("  corrected {} by record {}", text(by, "sealed_at"), text(by, "id")),
+        };
+        outln!("line {}{since}", row["line"]);
+        for f in row["findings"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            let (code, severity, field) = (text(f, "code"), text(f, "severity"), text(f, "field"));
+            outln!("  {code}  {severity}  {field}  {}  {}", text(f, "message"), text(f, "message_zh"));
+        }
+    }
+}
+
+/// Writes a file whole or not at all.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let fail = |e: std::io::Error| Failure::failed(format!("{}: {e}", path.display()));
+    let new = path.with_extension("part");
+    let mut file = std::fs::File::create(&new).map_err(fail)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail)?;
+    std::fs::rename(&new, path).map_err(fail)
+}

@@ -1,0 +1,28 @@
+//! Whether a row that was rejected has been handed in again since and taken: its business key is held now.
+
+use super::App;
+use crate::{
+    answers::KeptRow,
+    index::{Engine, versions_of_key},
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Looks business keys up in the index.
+#[derive(Debug)]
+pub(super) struct Lookup(Arc<dyn Engine>);
+
+impl Lookup {
+    pub(super) fn new(app: &App) -> Self {
+        Self(app.engine.clone())
+    }
+
+    /// The record that was taken later under the row's key, and when.
+    pub(super) fn find(&self, category: Option<&str>, row: &KeptRow) -> Option<Value> {
+        let key = row.key.as_deref()?;
+        let (category, unit) = (row.category.as_deref().or(category)?, row.unit.as_deref()?);
+        let versions = versions_of_key(&*self.0, category, unit, key).ok()?;
+        let (sealed_at, id) = versions.into_iter().rfind(|(at, _)| *at >= row.at)?;
+        Some(json!({ "id": id, "sealed_at": crate::view::time(sealed_at) }))
+    }
+}

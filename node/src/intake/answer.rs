@@ -1,0 +1,98 @@
+//! The answer to a submission; its JSON is the contract of `tally ingest --json`.
+
+use super::{Change, Finding};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Findings that an answer lists; all of them are in the kept answer.
+pub const ERRORS_MAX: usize = 10_000;
+
+/// What became of a submission: `read` = `accepted` + `duplicate` + `rejected`.
+#[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
+pub struct Answer {
+    /// Rows that were not blank and no heads or notes of a table.
+    pub read: u64,
+    /// New records, durable.
+    pub accepted: u64,
+    /// Records that are held already.
+    pub duplicate: u64,
+    /// Rows not taken; `errors` tells why.
+    pub rejected: u64,
+    /// Accepted rows with a question to the producer.
+    pub questions: u64,
+    /// Origin of the log they went into.
+    pub log: String,
+    /// First index of the batches that hold them; null if nothing was new.
+    pub from: Option<u64>,
+    /// One past their last index.
+    pub to: Option<u64>,
+    /// What is wrong with rejected and questioned rows, in line order.
+    pub errors: Vec<Finding>,
+    /// Findings that `errors` does not list; the kept answer has them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub errors_omitted: u64,
+    /// What was changed or is to be known, by field, without a row being wrong.
+    pub notes: Vec<Noted>,
+    /// Under this name the answer is kept, with every rejected and questioned row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// What the input was taken for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// The same note about many rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Noted {
+    /// Field or column.
+    pub field: String,
+    /// Stable name.
+    pub code: String,
+    /// Rows.
+    pub count: u64,
+    /// The first of them.
+    pub line: u64,
+    /// For people.
+    pub message: String,
+    /// The same in Chinese.
+    pub message_zh: String,
+}
+
+/// Notes gathered by field and code. Bounded: fields and codes are the catalog's.
+#[derive(Debug, Default)]
+pub(super) struct Notes(BTreeMap<(String, String), Noted>);
+
+/// Kinds of notes that are told apart.
+const KINDS_MAX: usize = 500;
+
+impl Notes {
+    pub(super) fn add(&mut self, noted: Noted) {
+        let key = (noted.field.clone(), noted.code.clone());
+        if let Some(known) = self.0.get_mut(&key) {
+            known.count += noted.count;
+        } else if self.0.len() < KINDS_MAX {
+            self.0.insert(key, noted);
+        }
+    }
+
+    pub(super) fn changed(&mut self, line: u64, field: &str, change: Change) {
+        let (message, zh) = change.message();
+        let code = serde_json::to_value(change).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        let (field, message_zh) = (field.to_owned(), zh.to_owned());
+        self.add(Noted { field, code, count: 1, line, message: message.to_owned(), message_zh });
+    }
+
+    pub(super) fn found(&mut self, f: Finding) {
+        let (code, message, message_zh) = (f.code.into_owned(), f.message, f.message_zh);
+        self.add(Noted { field: f.field, code, count: 1, line: f.line, message, message_zh });
+    }
+
+    pub(super) fn into_list(self) -> Vec<Noted> {
+        self.0.into_values().collect()
+    }
+}

@@ -1,0 +1,191 @@
+//! From a row as it was handed in to the record as it is stored: values in form, and what follows from other fields
+//! filled in. What is there and in order is never changed.
+
+use super::{
+    door::Door,
+    normal::{Change, normal},
+};
+use std::borrow::Cow;
+use tally_protocol::{
+    canonical::{Object, Value},
+    ids::Division,
+};
+use tally_topology::{
+    catalog::{Category, FieldType},
+    digits,
+};
+
+/// A value that was brought into form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Which field.
+    pub field: String,
+    /// How.
+    pub change: Change,
+}
+
+/// Brings the values of `object` into form, and fills in what the row leaves unsaid.
+pub(super) fn prepare<'l>(door: &Door<'l>, category: &'l Category, object: &mut Object<'l>) -> Vec<Changed> {
+    let mut changes = values(category, object);
+    defaults(category, object, &mut changes);
+    envelope(door, category, object);
+    changes
+}
+
+fn values(category: &Category, object: &mut Object<'_>) -> Vec<Changed> {
+    let mut changes = Vec::new();
+    let mut fields = category.fields().iter().peekable();
+    for (name, value) in object.members_mut() {
+        while fields.next_if(|f| &*f.id < name).is_some() {}
+        let Some(field) = fields.next_if(|f| &*f.id == name) else { continue };
+        if let Value::Integer(n) = value
+            && field.kind != FieldType::Integer
+        {
+            *value = Value::Text(Cow::Owned(n.to_string()));
+            changes.push(Changed { field: name.to_owned(), change: Change::NumberAsText });
+        }
+        let Value::Text(text) = value else { continue };
+        if let Some((formed, change)) = normal(field, text) {
+            *value = Value::text(formed);
+            changes.push(Changed { field: name.to_owned(), change });
+        }
+    }
+    changes
+}
+
+/// What older forms of a table do not have, and the catalog says what to take instead.
+fn defaults<'l>(category: &'l Category, object: &mut Object<'l>, changes: &mut Vec<Changed>) {
+    let wanting = category.fields().iter().filter(|f| f.default_from.is_some() || f.default.is_some());
+    for field in wanting {
+        if !silent(object, &field.id) {
+            continue;
+        }
+        let other = field.default_from.as_deref().and_then(|from| there(object, from)).map(str::to_owned);
+        if let Some(value) = other.or_else(|| field.default.as_deref().map(str::to_owned)) {
+            object.set(&field.id, Value::text(value));
+            changes.push(Changed { field: field.id.to_string(), change: Change::FilledIn });
+        }
+    }
+    if category.field("party_kind").is_some() && silent(object, "party_kind") {
+        let code = there(object, "party_uscc").or_else(|| there(object, "subject_uscc"));
+        if let Some(kind) = code.and_then(|c| c.get(..2)).and_then(party_kind) {
+            object.set("party_kind", Value::text(kind));
+            changes.push(Changed { field: "party_kind".to_owned(), change: Change::FilledIn });
+        }
+    }
+}
+
+/// Kind of a party by the class of its credit code (GB 32100).
+fn party_kind(class: &str) -> Option<&'static str> {
+    match class {
+        "92" => Some("个体工商户"),
+        "00" => None,
+        _ => Some("法人及非法人组织"),
+    }
+}
+
+fn there<'o>(object: &'o Object<'_>, field: &str) -> Option<&'o str> {
+    object.text(field).filter(|t| !t.trim().is_empty())
+}
+
+/// Whether a field says nothing: not there, or null, or blank.
+fn silent(object: &Object<'_>, field: &str) -> bool {
+    match object.get(field) {
+        None | Some(Value::Null) => true,
+        Some(Value::Text(t)) => t.trim().is_empty(),
+        Some(_) => false,
+    }
+}
+
+struct Filling<'f, 'l> {
+    door: &'f Door<'l>,
+    object: &'f mut Object<'l>,
+}
+
+impl<'l> Filling<'_, 'l> {
+    /// Fills a field that is silent, if there is something to say.
+    fn fill(&mut self, field: &'l str, value: impl FnOnce(&Self) -> Option<String>) {
+        if silent(self.object, field)
+            && let Some(value) = value(self)
+        {
+            self.object.set(field, Value::text(value));
+        }
+    }
+
+    fn copied(&mut self, to: &'l str, from: &str) {
+        self.fill(to, |f| f.text(from).map(str::to_owned));
+    }
+
+    fn text(&self, field: &str) -> Option<&str> {
+        there(self.object, field)
+    }
+
+    /// Name by the registry of units.
+    fn unit_name(&self, code: &str) -> Option<String> {
+        Some(self.door.charter.units().get(self.text(code)?)?.name.clone())
+    }
+
+    /// Where a unit is: by the registry, else by the digits of its code, if that is a division of the federation.
+    fn unit_division(&self, code: &str) -> Option<String> {
+        let code = self.text(code)?;
+        let charter = self.door.charter;
+        let by_digits = || digits::uscc_division(code).filter(|d| charter.entry_node(*d).is_some());
+        charter.units().get(code).map(|u| u.division).or_else(by_digits).map(|d: Division| d.to_string())
+    }
+}
+
+/// What the envelope lacks (`catalog.md` §0) and other fields, the unit that hands in, or the registry say.
+fn envelope<'l>(door: &Door<'l>, category: &'l Category, object: &mut Object<'l>) {
+    let mut f = Filling { door, object };
+    f.fill("catalog_version", |f| Some(f.door.charter.catalogs().current(f.door.today).version.to_string()));
+    f.fill("operation", |_| Some("create".to_owned()));
+    for field in category.fields() {
+        if let Some(same) = &field.same_as {
+            f.copied(same, &field.id);
+        }
+    }
+    f.fill("submitter_uscc", |f| f.door.unit.map(str::to_owned));
+    f.copied("producer_uscc", "submitter_uscc");
+    f.copied("submitter_uscc", "producer_uscc");
+    f.fill("producer_name", |f| f.unit_name("producer_uscc"));
+    f.fill("submitter_name", |f| f.unit_name("submitter_uscc"));
+    let same_unit = f.text("producer_uscc") == f.text("submitter_uscc");
+    if same_unit {
+        f.copied("producer_name", "submitter_name");
+        f.copied("submitter_name", "producer_name");
+    }
+    f.fill("producer_division", |f| f.door.division.map(|d| d.to_string()));
+    f.fill("producer_division", |f| f.unit_division("producer_uscc"));
+    if same_unit {
+        f.copied("submitter_division", "producer_division");
+    }
+    f.fill("submitter_division", |f| f.unit_division("submitter_uscc"));
+    for from in &category.produced_on {
+        f.copied("produced_on", from);
+    }
+    if category.subject {
+        f.fill("subject_type", |f| Some(subject_type(f.text("party_kind"), f.text("subject_uscc")).to_owned()));
+    }
+    f.fill("business_key", |f| business_key(category, f.object));
+}
+
+/// Kind of subject, by what the row calls it and by the class of its code (GB 32100).
+fn subject_type(party_kind: Option<&str>, uscc: Option<&str>) -> &'static str {
+    match (party_kind, uscc.and_then(|c| c.get(..2))) {
+        (Some("自然人"), _) => "natural_person",
+        (Some("个体工商户"), _) | (_, Some("92")) => "individual_business",
+        (_, Some("93")) => "farmers_cooperative",
+        (_, Some("91") | None) => "enterprise",
+        _ => "other_org",
+    }
+}
+
+/// The parts of the key, joined by `|`; `None` if one is missing.
+fn business_key(category: &Category, object: &Object<'_>) -> Option<String> {
+    // Seventeen zeros and X, in place of a code, name nobody.
+    let names_nobody = |f: &str, value: &str| category.field(f).is_some_and(|f| f.instead.iter().any(|i| i == value));
+    let part =
+        |fields: &Vec<Box<str>>| fields.iter().find_map(|f| there(object, f).filter(|value| !names_nobody(f, value)));
+    let parts: Option<Vec<&str>> = category.key.iter().map(part).collect();
+    Some(parts?.join("|"))
+}

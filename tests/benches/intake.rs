@@ -1,0 +1,68 @@
+//! How fast rows are taken at the door: parsed, judged by every rule, signed and durable, as a department sees it.
+//!
+//! `cargo bench --bench intake -- 300000` (rows, default 300,000; at most 400,000, of which the index may lag behind).
+//! One real node with a large node's index, NDJSON and CSV of the same rows of ~600 bytes, beside parsing the JSON alone
+//! on one thread. Read the figures as ratios.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write as _},
+    time::Instant,
+};
+use support::{Federation, PROVINCE, sample};
+use tally_protocol::canonical::Object;
+
+/// Rows a second.
+const GOALS: [(&str, f64); 2] = [("ndjson", 100_000.0), ("csv", 60_000.0)];
+const HEADS: &str = "category,catalog_version,producer_name,producer_uscc,producer_division,submitter_name,submitter_uscc,submitter_division,produced_on,operation,business_key,subject_type,subject_name,subject_uscc,authority_name,authority_uscc,task_no,check_type,checked_on,check_result,source_row_id";
+
+fn main() {
+    let rows = std::env::args().filter_map(|a| a.parse::<u64>().ok()).next().unwrap_or(300_000);
+    let lines: Vec<String> = (0..rows).map(|n| sample::record(n, PROVINCE)).collect();
+    let start = Instant::now();
+    let fields: usize = lines.iter().map(|l| Object::parse(l.as_bytes()).expect("JSON").members().count()).sum();
+    let parsing = rows as f64 / start.elapsed().as_secs_f64();
+    println!("parsing the JSON alone ({fields} fields): {parsing:.0} rows/s on one thread");
+    for (format, goal) in GOALS {
+        // A node of its own for each: duplicates are another thing.
+        let federation = Federation::new(&[(PROVINCE, "province", None)]);
+        let file = federation.at(&format!("rows.{format}"));
+        let mut out = BufWriter::new(File::create(&file).expect("a file"));
+        if format == "csv" {
+            writeln!(out, "{HEADS}").expect("writes");
+        }
+        for line in &lines {
+            match format {
+                "csv" => writeln!(out, "{}", csv(line)).expect("writes"),
+                _ => writeln!(out, "{line}").expect("writes"),
+            }
+        }
+        out.flush().expect("writes");
+        drop(out);
+        federation.start(PROVINCE);
+        let bytes = fs::metadata(&file).expect("the file").len() / rows;
+        let start = Instant::now();
+        let (code, answer) = federation.ingest_file(PROVINCE, &file);
+        let seconds = start.elapsed().as_secs_f64();
+        assert_eq!((code, answer["accepted"].as_u64()), (0, Some(rows)), "{}", answer["errors"][0]);
+        let (most, _) = federation.memory_kib(PROVINCE);
+        let rate = rows as f64 / seconds;
+        let verdict = if rate >= goal { "met" } else { "missed" };
+        println!(
+            "{format}: {rows} rows of {bytes} bytes durable in {seconds:.2} s: {rate:.0} rows/s, {:.2} of parsing alone, \
+             memory at most {} MiB; goal {goal:.0}: {verdict}",
+            rate / parsing,
+            most >> 10
+        );
+    }
+}
+
+/// The values of a flat line in the order of the heads.
+fn csv(line: &str) -> String {
+    let object = Object::parse(line.as_bytes()).expect("JSON");
+    let cells = HEADS.split(',').map(|h| object.text(h).unwrap_or_default());
+    cells.collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,283 @@
+//! Every rule of the catalog through a row of a CSV, the file of rows to be corrected, and the corrected file.
+
+use super::sheet::{ALONE, CONTENT, DOCUMENT_NO, SUBJECT_CODE, Sheet, UNIT, UNIT_CODE, counts, hand_in, unharmed};
+use crate::support::{
+    COUNTY, Federation, free_port,
+    http::{Body, Response, request},
+    list, tally,
+};
+use calamine::{Reader as _, Xlsx};
+use std::io::Cursor;
+
+const OTHER: &str = "福州景悦酒店管理有限公司";
+const OTHER_CODE: &str = "91350102MA2Y6W3K45";
+const CODE: &str = "行政相对人代码_1（统一社会信用代码）";
+const OPERATION: &str = "操作标识";
+const DIVISION: &str = "产生单位所在区划";
+
+/// A federation whose node answers over HTTP, and how to ask it.
+struct Desk {
+    federation: Federation,
+    port: u16,
+    token: String,
+}
+
+impl Desk {
+    fn open(more: &str) -> Self {
+        let federation = Federation::new(ALONE);
+        let (port, made) = (free_port(), tally(&["keygen", "--token", "局"]));
+        federation.configure(COUNTY, &format!("http = \"127.0.0.1:{port}\"\n{more}\n{}", made.out));
+        federation.start(COUNTY);
+        let token = made.err.split_whitespace().last().unwrap().to_owned();
+        Self { federation, port, token }
+    }
+
+    fn get(&self, path: &str) -> Response {
+        request(self.port, "GET", path, Some(&self.token), &Body::None)
+    }
+
+    /// Hands a table in over HTTP: who hands in sees his own answers.
+    fn post(&self, sheet: &Sheet) -> serde_json::Value {
+        let csv = sheet.csv();
+        let body = Body::Bytes(csv.as_bytes(), &[("Content-Type", "text/csv; charset=utf-8")]);
+        let response = request(self.port, "POST", "/v1/records", Some(&self.token), &body);
+        assert_eq!(response.status, 200, "{response:?}");
+        counts(&response.json());
+        response.json()
+    }
+
+    fn register(&self, name: &str, code: &str) {
+        let heads = [
+            "产生单位",
+            "登记机关代码",
+            "UNISCID",
+            "ENTNAME",
+            "ENTTYPE",
+            "NAME",
+            "ESTDATE",
+            "APPRDATE",
+            "REGSTATE",
+            "DOM",
+            "DOMDISTRICT",
+            "REGORG",
+        ];
+        let row =
+            [UNIT, "", code, name, "1130", "陈志强", "2020-01-02", "2025-06-03", "1", "福州市", "350102", "350102"];
+        let base = Sheet::new(&heads, &[&row]);
+        let handed = hand_in(&self.federation, "base.csv", base.csv().as_bytes(), &["--unit", UNIT_CODE]);
+        assert_eq!(handed.counts(), [1, 1, 0, 0], "{handed:?}");
+        // A status waits for the index, which is what knows the registrations.
+        self.federation.count(COUNTY);
+    }
+}
+
+/// One row for each rule: what is wrong in it, the rule, what follows, and how a person mends it.
+type Slip = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static [(&'static str, &'static str)],
+);
+
+const NOW_RIGHT: &[(&str, &str)] = &[];
+const SLIPS: &[Slip] = &[
+    ("V001", "reject", "license_content", &[(CONTENT, " ")], &[(CONTENT, "热食")]),
+    (
+        "V002",
+        "reject",
+        "legal_rep",
+        &[(
+            "法定代表人",
+            "陈志强陈志强陈志强陈志强陈志强陈志强陈志强陈志强陈志强陈志强陈志强陈志强陈志强陈志强陈志强陈志强陈志强陈志强",
+        )],
+        &[("法定代表人", "陈志强")],
+    ),
+    ("V003", "reject", "status", &[("当前状态", "8")], &[("当前状态", "1")]),
+    ("V004", "reject", "decision_date", &[("许可决定日期", "2025-02-30")], &[("许可决定日期", "2025-02-28")]),
+    (
+        "V005",
+        "reject",
+        "decision_date",
+        &[("许可决定日期", "2098-01-01"), ("有效期至", "2099-12-31")],
+        &[("许可决定日期", "2025-06-04")],
+    ),
+    ("V006", "reject", "valid_until", &[("有效期至", "2020-01-01")], &[("有效期至", "2031-01-01")]),
+    ("V007", "question", "party_uscc", &[(CODE, "91350102MA2TE5T1X1")], NOW_RIGHT),
+    ("V008", "reject", "party_uscc", &[(CODE, "91350102MA2TE5T1IO")], &[(CODE, SUBJECT_CODE)]),
+    ("V009", "question", "subject_type", &[("行政相对人类别", "个体工商户")], NOW_RIGHT),
+    ("V010", "question", "subject_name", &[("行政相对人名称", "福州榕盛餐饮公司")], NOW_RIGHT),
+    ("V011", "question", "subject_uscc", &[("行政相对人名称", OTHER), (CODE, OTHER_CODE)], NOW_RIGHT),
+    ("V013", "question", "business_key", &[(DOCUMENT_NO, "榕鼓许〔2025〕900号"), (CONTENT, "冷食")], NOW_RIGHT),
+    ("V014", "reject", "operation", &[(OPERATION, "变更")], &[(OPERATION, "新增")]),
+    ("V017", "reject", "producer_division", &[(DIVISION, "350103")], &[(DIVISION, "350102")]),
+    ("V019", "question", "producer_division", &[(DIVISION, "350199")], NOW_RIGHT),
+    ("V021", "reject", "license_content", &[(CONTENT, "热\u{fffd}食")], &[(CONTENT, "热食")]),
+    (
+        "V023",
+        "reject",
+        "subject_type",
+        &[("行政相对人类别", "自然人"), ("证件类型", "护照"), ("证件号码", "E12345678")],
+        &[("行政相对人类别", "法人"), ("证件类型", ""), ("证件号码", "")],
+    ),
+    ("V024", "question", "legal_rep_id_no", &[("法定代表人证件类型", "居民身份证")], NOW_RIGHT),
+    ("V025", "reject", "license_content", &[(CONTENT, "经营者11010519491231002X")], &[(CONTENT, "经营者")]),
+];
+
+fn slips() -> Sheet {
+    // Rows that are in order stand between those that are not.
+    let mut sheet = Sheet::licenses(0..2 * SLIPS.len());
+    for (i, (.., wrong, _)) in SLIPS.iter().enumerate() {
+        wrong.iter().for_each(|(head, value)| sheet.set(2 * i, head, value));
+    }
+    let width = sheet.heads.len();
+    sheet.rows.iter_mut().for_each(|r| r.resize(width, String::new()));
+    sheet
+}
+
+fn line_of(slip: usize) -> u64 {
+    2 * slip as u64 + 2
+}
+
+#[test]
+fn every_rule_says_what_is_wrong_and_the_corrected_file_is_taken() {
+    let desk = Desk::open("[intake]\nregistrations_complete = true");
+    desk.register(super::sheet::SUBJECT, SUBJECT_CODE);
+    let first = hand_in(&desk.federation, "first.csv", Sheet::licenses(900..901).csv().as_bytes(), &[]);
+    first.all_taken(1);
+    assert!(first.notes().contains(&"V020"), "late: {first:?}");
+    let again = hand_in(&desk.federation, "again.csv", Sheet::licenses(900..901).csv().as_bytes(), &[]);
+    assert_eq!((again.ran.code, again.counts()), (0, [1, 0, 1, 0]), "V012 is a count: {again:?}");
+    let placeholder = Sheet::licenses(901..902).with(0, CONTENT, "测试");
+    let placeholder = hand_in(&desk.federation, "placeholder.csv", placeholder.csv().as_bytes(), &[]);
+    assert!(placeholder.counts()[1] == 1 && placeholder.notes().contains(&"V022"), "{placeholder:?}");
+
+    let sheet = slips();
+    let answer = desk.post(&sheet);
+    let mut to_look_at = Vec::new();
+    for (i, (rule, severity, field, ..)) in SLIPS.iter().enumerate() {
+        let errors: Vec<_> = list(&answer["errors"]).iter().filter(|e| e["line"] == line_of(i)).collect();
+        let found = errors.iter().find(|e| e["code"] == *rule && e["field"] == *field);
+        let found = found.unwrap_or_else(|| panic!("{rule} {field}: {errors:?}"));
+        super::sheet::in_both_languages(found);
+        assert_eq!(found["severity"], *severity, "{found}");
+        let rejected = errors.iter().any(|e| e["severity"] == "reject");
+        to_look_at.push((i, rejected));
+    }
+    let lines: std::collections::BTreeSet<_> =
+        list(&answer["errors"]).iter().map(|e| e["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, (0..SLIPS.len()).map(line_of).collect(), "rows that are in order are let alone: {answer}");
+    let rejected = to_look_at.iter().filter(|(_, rejected)| *rejected).count() as u64;
+    let all = sheet.rows.len() as u64;
+    assert_eq!(counts(&answer), [all, all - rejected, 0, rejected], "{answer}");
+    assert_eq!(answer["questions"], SLIPS.len() as u64 - rejected, "{answer}");
+
+    // The answer's file: the submitter's own columns, two more, and only the rows to look at.
+    let id = answer["answer"].as_str().expect("an answer is kept");
+    let csv = desk.get(&format!("/v1/answers/{id}.csv"));
+    assert!(csv.status == 200 && csv.is("text/csv"), "{csv:?}");
+    let mut file = Sheet::parse(&csv.body);
+    let width = sheet.heads.len();
+    assert_eq!(file.heads[..width], sheet.heads, "the columns are the submitter's own");
+    assert_eq!(file.heads[width..], ["错误代码", "错误说明"]);
+    assert_eq!(file.rows.len(), SLIPS.len());
+    for (i, (rule, ..)) in SLIPS.iter().enumerate() {
+        assert_eq!(file.rows[i][..width], sheet.rows[2 * i], "{rule}");
+        assert!(file.rows[i][width].contains(rule) && !file.rows[i][width + 1].is_empty(), "{:?}", file.rows[i]);
+    }
+    assert_eq!(workbook(&desk.get(&format!("/v1/answers/{id}.xlsx"))), file, "the same as a workbook");
+
+    // A person mends what was rejected and sends the file as it then is.
+    for (i, (.., right)) in SLIPS.iter().enumerate() {
+        right.iter().for_each(|(head, value)| file.set(i, head, value));
+    }
+    let again = hand_in(&desk.federation, "更正.csv", file.csv().as_bytes(), &[]);
+    let mended = SLIPS.iter().filter(|(_, severity, ..)| *severity == "reject").count() as u64;
+    let left = rejected - mended;
+    let all = SLIPS.len() as u64;
+    assert_eq!(again.counts(), [all, mended, all - mended - left, left], "{again:?}");
+    assert!(!again.notes().contains(&"unknown_column"), "the added columns are known: {:?}", again.answer["notes"]);
+    corrected(&desk, id, &to_look_at);
+    unharmed(&desk.federation);
+}
+
+/// Every row that was rejected and mended is shown as corrected, and no other.
+fn corrected(desk: &Desk, id: &str, looked_at: &[(usize, bool)]) {
+    // A row is found again by its business key: where that itself was wrong, it is another row.
+    let found_again = |slip: &Slip| slip.4.iter().all(|(head, _)| *head != CODE);
+    let wanted: Vec<_> =
+        looked_at.iter().map(|(i, no)| *no && !SLIPS[*i].4.is_empty() && found_again(&SLIPS[*i])).collect();
+    let shown = || {
+        let kept = desk.get(&format!("/v1/answers/{id}")).json();
+        list(&kept["rows"]).iter().map(|r| r["corrected"].is_object()).collect::<Vec<_>>()
+    };
+    let mut last = Vec::new();
+    let done = crate::support::poll(crate::support::seconds(20), || {
+        last = shown();
+        (last == wanted).then_some(())
+    });
+    let differ: Vec<_> = (0..wanted.len()).filter(|i| last.get(*i) != wanted.get(*i)).map(|i| SLIPS[i].0).collect();
+    assert!(done.is_some(), "{differ:?}");
+}
+
+fn workbook(response: &Response) -> Sheet {
+    assert!(response.status == 200 && response.is("application/vnd.openxmlformats"), "{}", response.headers);
+    let mut book = Xlsx::new(Cursor::new(response.bytes.clone())).unwrap();
+    let range = book.worksheet_range_at(0).unwrap().unwrap();
+    let mut rows = range.rows().map(|r| r.iter().map(ToString::to_string).collect());
+    Sheet { heads: rows.next().unwrap(), rows: rows.collect() }
+}
+
+#[test]
+fn rules_of_other_categories() {
+    let federation = Federation::running(ALONE);
+    let heads =
+        ["产生单位", "产生单位代码", "主体名称", "主体代码", "检查任务编号", "检查类型", "检查日期", "检查结果"];
+    let row = |unit, no| [unit, UNIT_CODE, super::sheet::SUBJECT, SUBJECT_CODE, no, "抽查", "2025-06-03", "1"];
+    let checks = Sheet::new(&heads, &[&row(UNIT, "1"), &row("福州市鼓楼区统计局", "2")]);
+    let handed = hand_in(&federation, "抽查.csv", checks.csv().as_bytes(), &[]);
+    assert_eq!((handed.counts(), handed.codes(3)), ([2, 1, 0, 1], vec!["V018"]), "{handed:?}");
+
+    let heads = [
+        "CF_XDR_MC",
+        "CF_XDR_LB",
+        "CF_XDR_SHXYM",
+        "CF_FRDB",
+        "CF_WSH",
+        "CF_WFXW",
+        "CF_SY",
+        "CF_YJ",
+        "CF_CFLB",
+        "CF_NR",
+        "CF_NR_FK",
+        "CF_JDRQ",
+        "CF_YXQ",
+        "CF_CFJG",
+        "CF_CFJGDM",
+    ];
+    let row = |no, fine| {
+        [
+            super::sheet::SUBJECT,
+            "法人",
+            SUBJECT_CODE,
+            "陈志强",
+            no,
+            "未亮证",
+            "未亮证",
+            "《条例》",
+            "罚款",
+            "罚款",
+            fine,
+            "2025-06-03",
+            "2026-06-03",
+            UNIT,
+            UNIT_CODE,
+        ]
+    };
+    let penalties = Sheet::new(&heads, &[&row("1", "0.1"), &row("2", ""), &row("3", "20000"), &row("4", "壹仟元")]);
+    let handed = hand_in(&federation, "处罚.csv", penalties.csv().as_bytes(), &[]);
+    assert_eq!(handed.counts(), [4, 3, 0, 1], "{handed:?}");
+    let codes: Vec<_> = (2..6).map(|line| handed.codes(line)).collect();
+    assert_eq!(codes, [vec![], vec!["V015"], vec!["V015"], vec!["V002"]]);
+    unharmed(&federation);
+}
