@@ -12,7 +12,8 @@ pub const UNITS_MAX: usize = 20_000;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegistryDocument {
-    /// Units that are not listed may not deliver: their rows are rejected (V016). Otherwise they are asked about.
+    /// Units that are not listed, or not for the row's division and category, may not deliver: their rows are rejected
+    /// (V016). Otherwise they are asked about.
     #[serde(default)]
     pub closed: bool,
     /// Records enter at the node that the routes name and nowhere else. Otherwise a node above it takes them too where no

@@ -1,10 +1,13 @@
 //! Before a zip archive is opened as a workbook: whether it is one, and whether what it expands to stays within bounds. A
 //! small file that expands to gigabytes (a "zip bomb") is refused after a bounded amount of work.
 
-use super::SheetError;
+use super::{
+    SheetError,
+    xml_bounds::{Part, XmlBounds},
+};
 use std::{
     fs::File,
-    io::{BufReader, Read},
+    io::{BufReader, Read, Seek as _, SeekFrom},
     path::Path,
 };
 
@@ -14,8 +17,10 @@ const MEMBERS_MAX: usize = 2_000;
 const EXPANDED_MAX: u64 = 2 << 30;
 /// Most bytes that a member expands to which is held in memory whole: the shared texts and the styles.
 const HELD_MAX: u64 = 256 << 20;
-/// Longest stretch without a tag, which is held in memory whole. A cell has at most 32,767 characters.
-const TEXT_MAX: usize = 1 << 20;
+/// Most bytes that a picture or the like expands to.
+const BINARY_MAX: u64 = 64 << 20;
+/// The record at the end of an archive, and the longest comment after it.
+const END_MAX: u64 = 22 + 65_535;
 /// A member that expands to more than this is looked at more closely,
 const RATIO_FROM: u64 = 16 << 20;
 /// and may not have been compressed more than this: XML of real rows is by 5 to 30.
@@ -44,7 +49,8 @@ fn bomb(name: &str) -> SheetError {
 /// # Errors
 /// What it is instead of a workbook, or which bound it breaks.
 pub(super) fn check(path: &Path) -> Result<(), SheetError> {
-    let file = File::open(path).map_err(|e| SheetError::io(&e))?;
+    let mut file = File::open(path).map_err(|e| SheetError::io(&e))?;
+    check_end(&mut file)?;
     let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(broken)?;
     if archive.len() > MEMBERS_MAX {
         return Err(bomb("its table of contents"));
@@ -72,12 +78,16 @@ pub(super) fn check(path: &Path) -> Result<(), SheetError> {
         let name = names.get(i).map(|n| n.to_lowercase().replace('\\', "/")).unwrap_or_default();
         let packed = member.compressed_size();
         let held = name.contains("sharedstrings") || name.contains("styles") || name.contains("workbook");
-        // Pictures and the like are never read; anything else may be named as a part, whatever its name.
-        if name.trim_start_matches('/').starts_with("xl/media/") {
-            continue;
-        }
-        let most = if held { left.min(HELD_MAX) } else { left };
-        let expanded = expand(&mut member, most, packed).map_err(|e| match e {
+        let part = match () {
+            () if name.contains("sharedstrings") => Part::SharedTexts,
+            () if name.contains("styles") => Part::Styles,
+            () => Part::Other,
+        };
+        let (xml, most) = match is_binary(&name) {
+            true => (None, left.min(BINARY_MAX)),
+            false => (Some(XmlBounds::new(part)), if held { left.min(HELD_MAX) } else { left }),
+        };
+        let expanded = expand(&mut member, most, packed, xml).map_err(|e| match e {
             Expand::Broken(e) => broken(e),
             Expand::TooMuch => bomb(&name),
         })?;
@@ -92,26 +102,47 @@ enum Expand {
 }
 
 /// Bytes that a member expands to; declared sizes are not believed.
-fn expand(member: &mut impl Read, most: u64, packed: u64) -> Result<u64, Expand> {
+fn expand(member: &mut impl Read, most: u64, packed: u64, mut xml: Option<XmlBounds>) -> Result<u64, Expand> {
     let mut piece = vec![0; 64 << 10];
-    let (mut total, mut text) = (0, 0);
+    let mut total = 0;
     loop {
-        let n = member.read(&mut piece).map_err(Expand::Broken)? as u64;
+        let n = member.read(&mut piece).map_err(Expand::Broken)?;
         if n == 0 {
             return Ok(total);
         }
-        total += n;
-        let piece = &piece[..n as usize];
-        let start = piece.iter().position(|b| *b == b'<');
-        text += start.unwrap_or(piece.len());
-        if text > TEXT_MAX {
-            return Err(Expand::TooMuch);
-        }
-        if start.is_some() {
-            text = piece.iter().rev().position(|b| *b == b'<').unwrap_or(0);
-        }
+        total += n as u64;
         if total > most || (total > RATIO_FROM && total / packed.max(1) > RATIO_MAX) {
             return Err(Expand::TooMuch);
         }
+        if let Some(xml) = &mut xml {
+            xml.feed(&piece[..n]).map_err(|_| Expand::TooMuch)?;
+        }
     }
+}
+
+/// The number of members stands at the end of the file, and whoever opens an archive sets memory aside for so many.
+fn check_end(file: &mut File) -> Result<(), SheetError> {
+    let size = file.metadata().map_err(|e| SheetError::io(&e))?.len();
+    let mut end = Vec::new();
+    // 20 bytes more: there a 64-bit record would be announced.
+    file.seek(SeekFrom::Start(size.saturating_sub(END_MAX + 20))).map_err(|e| SheetError::io(&e))?;
+    file.take(END_MAX + 20).read_to_end(&mut end).map_err(|e| SheetError::io(&e))?;
+    for at in memchr::memmem::find_iter(&end, b"PK\x05\x06") {
+        let fields = end.get(at + 8..at + 20).unwrap_or_default();
+        let announced = at.checked_sub(20).and_then(|at| end.get(at..at + 4)) == Some(b"PK\x06\x07");
+        let many =
+            |count: &[u8]| matches!(count, [low, high] if usize::from(u16::from_le_bytes([*low, *high])) > MEMBERS_MAX);
+        // No workbook needs the 64-bit form: it begins at 65,535 members or 4 GiB.
+        let wide = fields.chunks_exact(4).any(|field| field == [0xff; 4]);
+        if fields.chunks_exact(2).take(2).any(many) || (wide && announced) {
+            return Err(bomb("its table of contents"));
+        }
+    }
+    Ok(())
+}
+
+/// Parts that no reader of cells takes for XML.
+fn is_binary(name: &str) -> bool {
+    let ending = name.rsplit('.').next().unwrap_or_default();
+    ["png", "jpg", "jpeg", "gif", "bmp", "tif", "tiff", "emf", "wmf", "bin", "wdp", "ico"].contains(&ending)
 }

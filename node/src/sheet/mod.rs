@@ -5,6 +5,7 @@ mod decode;
 mod guard;
 mod write;
 mod xlsx;
+mod xml_bounds;
 
 pub use csv::{CsvFound, CsvOptions, read_csv};
 pub use decode::Encoding;

@@ -246,6 +246,16 @@ mod tests {
         assert_eq!(read(bomb.path()).1.unwrap_err().code, "zip_bomb");
     }
 
+    /// The reader sets memory aside for as many texts as the table claims, and a failed allocation ends the process.
+    #[test]
+    fn a_table_of_texts_that_claims_too_many_is_refused() {
+        let sst = br#"<sst count="1" uniqueCount="99999999999"><si><t>a</t></si></sst>"#;
+        let sheet = zipped(&[("xl/workbook.xml", b"<workbook/>"), ("xl/sharedStrings.xml", sst)]);
+        assert_eq!(read(sheet.path()).1.unwrap_err().code, "zip_bomb");
+        let other = zipped(&[("xl/workbook.xml", b"<workbook/>"), ("XL/SharedStrings.XML", sst)]);
+        assert_eq!(read(other.path()).1.unwrap_err().code, "zip_bomb");
+    }
+
     #[test]
     fn flipped_bytes_end_in_rows_or_an_error() {
         let file = book(|b| {

@@ -92,8 +92,8 @@ pub fn judge(scene: &Scene<'_>, object: &Object<'_>) -> Judged {
     }
     court.fields(category);
     court.subject(category);
-    court.units(category);
     court.path(category);
+    court.units(category);
     court.lateness(category);
     Judged { findings: court.findings, by: Some((catalog.clone(), category.clone())) }
 }

@@ -21,10 +21,11 @@ impl Court<'_> {
         if units.is_empty() && !units.closed {
             return;
         }
+        // An open registry is not complete: what it does not say is asked about.
+        let most = if units.closed { Severity::Reject } else { Severity::Question };
         for (field, code) in [("submitter_uscc", Some(&code)), ("producer_uscc", producer.as_ref())] {
             let Some(code) = code else { continue };
             if units.get(code).is_none() {
-                let most = if units.closed { Severity::Reject } else { Severity::Question };
                 let en = format!("{field} {} is not in the registry of units: ask the province to add it", shown(code));
                 let zh = format!("报送单位无权限：{} 不在单位名录内", shown(code));
                 self.say_so(most, "V016", field, (en, zh));
@@ -37,12 +38,12 @@ impl Court<'_> {
                 unit.name, unit.division
             );
             let zh = format!("报送单位无权限：{} 不得报送 {division} 的信息", unit.name);
-            self.say_so(Severity::Reject, "V016", "submitter_uscc", (en, zh));
+            self.say_so(most, "V016", "submitter_uscc", (en, zh));
         }
         if !unit.categories.is_empty() && !unit.categories.iter().any(|c| **c == *category.id) && category.counts {
             let en = format!("{} ({code}) does not deliver {}: see the registry of units", unit.name, category.id);
             let zh = format!("报送单位无权限：{} 不报送{}", unit.name, category.zh);
-            self.say_so(Severity::Reject, "V016", "submitter_uscc", (en, zh));
+            self.say_so(most, "V016", "submitter_uscc", (en, zh));
         }
     }
 

@@ -251,6 +251,8 @@ fn registry_and_exceptions_of_the_charter_count() {
     };
     assert_eq!(at(&charter(&unit("")), &line), [""; 0]);
     assert_eq!(at(&charter(&unit("categories = [\"admin_penalty\"]")), &line), ["V016"]);
+    let open = charter(&unit("").replace("closed = true", "closed = false").replace("\"350102\"", "\"350103\""));
+    assert_eq!(codes(&read_with(&open, 350_102, line.as_bytes())), [("V016", Severity::Question)]);
     let stranger = line.replace("113501020036012589", "11350000001234562W");
     assert_eq!(at(&charter(&unit("")), &stranger), ["V016"]);
     let elsewhere = unit("").replace("\"350102\"", "\"350103\"");
