@@ -57,7 +57,12 @@ const INTEGER_MAX: u64 = (1 << 53) - 1;
 
 /// RFC 8785 §3.2.3: names are compared by their UTF-16 code units.
 fn by_utf16(a: &str, b: &str) -> Ordering {
-    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
+    match a.bytes().zip(b.bytes()).find(|(x, y)| x != y) {
+        None => a.len().cmp(&b.len()),
+        // The orders of UTF-8 and UTF-16 differ only between U+E000 to U+FFFF and what lies above.
+        Some((x, y)) if x < 0xee || y < 0xee => x.cmp(&y),
+        Some(_) => a.encode_utf16().cmp(b.encode_utf16()),
+    }
 }
 
 fn normalised(text: Cow<'_, str>) -> Cow<'_, str> {
@@ -107,6 +112,17 @@ impl<'a> Object<'a> {
     /// Members in canonical order, their values to be replaced.
     pub fn members_mut(&mut self) -> impl Iterator<Item = (&str, &mut Value<'a>)> {
         self.0.iter_mut().map(|(n, v)| (&**n, v))
+    }
+
+    /// Of members whose names are in order already; the others are left out.
+    pub fn of_sorted(members: impl IntoIterator<Item = (&'a str, Value<'a>)>) -> Self {
+        let mut object = Self(Vec::with_capacity(32));
+        for (name, value) in members {
+            if object.0.last().is_none_or(|(last, _)| by_utf16(last, name) == Ordering::Less) {
+                object.0.push((Cow::Borrowed(name), value));
+            }
+        }
+        object
     }
 
     /// Puts a member in, or replaces it.
@@ -306,6 +322,21 @@ impl<'de> Deserialize<'de> for Name<'de> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn names_are_in_the_order_of_utf_16() {
+        let names =
+            ["", "a", "ab", "b", "é", "中", "\u{e000}", "\u{ffee}", "\u{10000}", "😀", "a\u{ffee}", "a😀", "中b"];
+        for a in names {
+            for b in names {
+                assert_eq!(by_utf16(a, b), a.encode_utf16().cmp(b.encode_utf16()), "{a:?} {b:?}");
+            }
+        }
+        let sorted = [("a", Value::Integer(1)), ("b", Value::Integer(2)), ("a", Value::Null)];
+        let mut out = Vec::new();
+        Object::of_sorted(sorted).write(&mut out);
+        assert_eq!(out, br#"{"a":1,"b":2}"#);
+    }
 
     fn canonical(json: &str) -> Result<String, JsonError> {
         let mut out = Vec::new();

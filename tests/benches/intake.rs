@@ -17,13 +17,16 @@ use tally_protocol::canonical::Object;
 
 /// Rows a second.
 const GOALS: [(&str, f64); 2] = [("ndjson", 100_000.0), ("csv", 60_000.0)];
-const HEADS: &str = "category,catalog_version,producer_name,producer_uscc,producer_division,submitter_name,submitter_uscc,submitter_division,produced_on,operation,business_key,subject_type,subject_name,subject_uscc,authority_name,authority_uscc,task_no,check_type,checked_on,check_result,source_row_id";
+const HEADS: &str = "category,catalog_version,producer_name,producer_uscc,producer_division,submitter_name,submitter_uscc,submitter_division,produced_on,operation,business_key,subject_type,subject_name,subject_uscc,authority_name,authority_uscc,task_no,check_type,checked_on,check_result,source_row_id,remark";
+/// Fields of a sample that repeat others: without them a line has about 600 bytes.
+const REPEATED: [&str; 3] = ["authority_name", "authority_uscc", "source_row_id"];
 
 fn main() {
     let rows = std::env::args().filter_map(|a| a.parse::<u64>().ok()).next().unwrap_or(300_000);
     let lines: Vec<String> = (0..rows).map(|n| sample::record(n, PROVINCE)).collect();
+    let short: Vec<String> = lines.iter().map(|l| ndjson(l)).collect();
     let start = Instant::now();
-    let fields: usize = lines.iter().map(|l| Object::parse(l.as_bytes()).expect("JSON").members().count()).sum();
+    let fields: usize = short.iter().map(|l| Object::parse(l.as_bytes()).expect("JSON").members().count()).sum();
     let parsing = rows as f64 / start.elapsed().as_secs_f64();
     println!("parsing the JSON alone ({fields} fields): {parsing:.0} rows/s on one thread");
     for (format, goal) in GOALS {
@@ -34,10 +37,10 @@ fn main() {
         if format == "csv" {
             writeln!(out, "{HEADS}").expect("writes");
         }
-        for line in &lines {
+        for (line, short) in lines.iter().zip(&short) {
             match format {
                 "csv" => writeln!(out, "{}", csv(line)).expect("writes"),
-                _ => writeln!(out, "{line}").expect("writes"),
+                _ => writeln!(out, "{short}").expect("writes"),
             }
         }
         out.flush().expect("writes");
@@ -60,9 +63,17 @@ fn main() {
     }
 }
 
+fn ndjson(line: &str) -> String {
+    let object = Object::parse(line.as_bytes()).expect("JSON");
+    let mut out = Vec::new();
+    object.write_without(&REPEATED, &mut out);
+    String::from_utf8(out).expect("text")
+}
+
 /// The values of a flat line in the order of the heads.
 fn csv(line: &str) -> String {
     let object = Object::parse(line.as_bytes()).expect("JSON");
     let cells = HEADS.split(',').map(|h| object.text(h).unwrap_or_default());
     cells.collect::<Vec<_>>().join(",")
+        + "现场检查时经营者在场，已当场送达检查结果，无异议；相关材料留存于本局档案室备查"
 }

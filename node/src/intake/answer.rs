@@ -88,8 +88,13 @@ impl Notes {
     }
 
     pub(super) fn found(&mut self, f: Finding) {
-        let (code, message, message_zh) = (f.code.into_owned(), f.message, f.message_zh);
-        self.add(Noted { field: f.field, code, count: 1, line: f.line, message, message_zh });
+        let key = (f.field, f.code.into_owned());
+        if let Some(known) = self.0.get_mut(&key) {
+            known.count += 1;
+        } else {
+            let (message, message_zh) = (f.message, f.message_zh);
+            self.add(Noted { field: key.0, code: key.1, count: 1, line: f.line, message, message_zh });
+        }
     }
 
     pub(super) fn into_list(self) -> Vec<Noted> {

@@ -28,8 +28,24 @@ pub struct Changed {
 pub(super) fn prepare<'l>(door: &Door<'l>, category: &'l Category, object: &mut Object<'l>) -> Vec<Changed> {
     let mut changes = values(category, object);
     defaults(category, object, &mut changes);
-    envelope(door, category, object);
+    if !is_complete(category, object) {
+        envelope(door, category, object);
+    }
     changes
+}
+
+/// Whether nothing could be filled in: so it is of most rows of a careful sender, and one walk tells.
+fn is_complete(category: &Category, object: &Object<'_>) -> bool {
+    let mut members = object.members().peekable();
+    category.fields().iter().all(|field| {
+        while members.next_if(|(name, _)| *name < &*field.id).is_some() {}
+        let value = members.next_if(|(name, _)| *name == &*field.id).map(|(_, v)| v);
+        let says = value.is_some_and(|v| !is_silent(v));
+        match &field.same_as {
+            Some(same) if says => !silent(object, same),
+            _ => says || !(field.envelope && field.required),
+        }
+    })
 }
 
 fn values(category: &Category, object: &mut Object<'_>) -> Vec<Changed> {
@@ -90,10 +106,14 @@ fn there<'o>(object: &'o Object<'_>, field: &str) -> Option<&'o str> {
 
 /// Whether a field says nothing: not there, or null, or blank.
 fn silent(object: &Object<'_>, field: &str) -> bool {
-    match object.get(field) {
-        None | Some(Value::Null) => true,
-        Some(Value::Text(t)) => t.trim().is_empty(),
-        Some(_) => false,
+    object.get(field).is_none_or(is_silent)
+}
+
+fn is_silent(value: &Value<'_>) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Text(t) => t.trim().is_empty(),
+        _ => false,
     }
 }
 

@@ -22,6 +22,17 @@ pub struct Columns {
     pub heads: Vec<String>,
     /// For each column the identifier of its field; none: it is not stored.
     pub fields: Vec<Option<Arc<str>>>,
+    /// Columns that are stored, in the order of their fields, which is that of canonical JSON.
+    pub order: Vec<usize>,
+}
+
+impl Columns {
+    /// Of heads, and of what each means.
+    pub fn new(heads: Vec<String>, fields: Vec<Option<Arc<str>>>) -> Self {
+        let mut order: Vec<usize> = (0..fields.len()).filter(|i| fields[*i].is_some()).collect();
+        order.sort_by(|a, b| fields[*a].cmp(&fields[*b]));
+        Self { heads, fields, order }
+    }
 }
 
 /// Columns that the file of an answer adds. A corrected file has them still; they are not stored.
@@ -83,17 +94,14 @@ fn same_as<'d>(door: &Door<'d>, field: &str) -> Option<&'d str> {
 
 /// A row of a table. Empty cells say nothing.
 fn cells(door: &Door<'_>, columns: &Columns, row: &sheet::Row) -> Row {
-    let mut object = Object::default();
-    let mut spoiled = Vec::new();
-    for (i, (text, field)) in row.cells.iter().zip(&columns.fields).enumerate() {
-        let Some(field) = field else { continue };
-        if row.lost.contains(&i) || row.unreadable.contains(&i) {
-            spoiled.push((i, field));
-        }
-        if !text.trim().is_empty() {
-            object.set(field, Value::text(text.as_str()));
-        }
-    }
+    let cell = |i: &usize| {
+        let (field, text) = (columns.fields.get(*i)?.as_deref()?, row.cells.get(*i)?);
+        (!text.trim().is_empty()).then(|| (field, Value::text(text.as_str())))
+    };
+    let object = Object::of_sorted(columns.order.iter().filter_map(cell));
+    let damaged = row.lost.iter().chain(&row.unreadable);
+    let spoiled: Vec<(usize, &Arc<str>)> =
+        damaged.filter_map(|i| Some((*i, columns.fields.get(*i)?.as_ref()?))).collect();
     let mut judged = read_object(door, row.line, object);
     for (i, field) in spoiled {
         let head = columns.heads.get(i).map_or("", |h| h.trim());

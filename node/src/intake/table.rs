@@ -117,10 +117,11 @@ impl Table {
         }
         let category = category.clone();
         let mut notes = Vec::new();
-        let mut columns = Columns { heads: rows[at].cells.clone(), ..Columns::default() };
-        for head in &columns.heads {
+        let heads = rows[at].cells.clone();
+        let mut fields: Vec<Option<Arc<str>>> = Vec::with_capacity(heads.len());
+        for head in &heads {
             let field = category.column(head).map(|f| f.id.clone());
-            let twice = field.as_ref().is_some_and(|f| columns.fields.contains(&Some(f.clone())));
+            let twice = field.as_ref().is_some_and(|f| fields.contains(&Some(f.clone())));
             let added = ADDED_HEADS.contains(&head.trim());
             if (field.is_none() || twice) && !head.trim().is_empty() && !added {
                 let (what, zh) = if twice {
@@ -136,13 +137,13 @@ impl Table {
                     format!("该列未入库：{zh}"),
                 ));
             }
-            columns.fields.push(field.filter(|_| !twice));
+            fields.push(field.filter(|_| !twice));
         }
         for row in &rows[..at] {
             let text = row.cells.iter().find(|c| !c.trim().is_empty()).map_or("", |c| c.trim());
             notes.push(skipped("title_row", row.line, text, "a row above the heads", "表头以上的行"));
         }
-        self.head = Some(Head { category, columns: Arc::new(columns) });
+        self.head = Some(Head { category, columns: Arc::new(Columns::new(heads, fields)) });
         let rows: Vec<Row> = rows.into_iter().skip(at + 1).collect();
         let data = rows.into_iter().filter_map(|r| self.data(r, &mut notes)).collect();
         Ok(Taken::Rows(data, notes))
@@ -157,8 +158,10 @@ impl Table {
             return None;
         }
         let there = row.cells.iter().filter(|c| !c.trim().is_empty()).count();
-        let as_heads = row.cells.iter().filter(|c| head.category.column(c).is_some()).count();
-        if as_heads >= KNOWN_MIN && as_heads * 2 > there {
+        // Most rows do not begin with a head: the others need not be looked at.
+        let begins = head.category.column(first).is_some();
+        let as_heads = || row.cells.iter().filter(|c| head.category.column(c).is_some()).count();
+        if begins && as_heads() >= KNOWN_MIN.max(there / 2 + 1) {
             notes.push(skipped("second_head", row.line, first, "a second row of heads", "第二行表头"));
             return None;
         }

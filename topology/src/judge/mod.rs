@@ -118,7 +118,7 @@ impl Court<'_> {
         }
         let Some(r) = self.catalog.rule(rule) else { return };
         let Some(severity) = r.severity else { return };
-        let fill = |text: &str, field: &str| text.replace("{field}", field).replace("{value}", value);
+        let fill = |text: &str, field: &str| filled(text, field, value);
         self.findings.push(Finding {
             field: field.to_owned(),
             code: rule.to_owned(),
@@ -191,11 +191,48 @@ impl Court<'_> {
     }
 }
 
+/// A rule's text with its blanks filled in: said of millions of rows, so in one piece.
+fn filled(text: &str, field: &str, value: &str) -> String {
+    let mut out = String::with_capacity(text.len() + field.len() + value.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('{') {
+        let (before, blank) = rest.split_at(at);
+        out.push_str(before);
+        rest = match (blank.strip_prefix("{field}"), blank.strip_prefix("{value}")) {
+            (Some(after), _) => {
+                out.push_str(field);
+                after
+            }
+            (_, Some(after)) => {
+                out.push_str(value);
+                after
+            }
+            _ => {
+                out.push('{');
+                &blank[1..]
+            }
+        };
+    }
+    out.push_str(rest);
+    out
+}
+
 /// Whether a value is there.
 fn is_empty(value: Option<&Value<'_>>) -> bool {
     match value {
         None | Some(Value::Null) => true,
         Some(Value::Text(t)) => t.trim().is_empty(),
         Some(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filled;
+
+    #[test]
+    fn blanks_are_filled_and_nothing_else() {
+        assert_eq!(filled("{field}={value}（{other}）{", "名称", "{field}"), "名称={field}（{other}）{");
+        assert_eq!(filled("无", "a", "b"), "无");
     }
 }
