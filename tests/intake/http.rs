@@ -170,3 +170,20 @@ fn a_token_is_for_what_it_is_limited_to() {
     assert!(door.federation.export(COUNTY, &[]).iter().all(|r| r["subject_uscc"] == SUBJECT_CODE));
     unharmed(&door.federation);
 }
+
+/// A client that sends everything before it listens: the reason must reach it all the same.
+#[test]
+fn a_refusal_amid_an_upload_reaches_the_client() {
+    let door = Door::open(&[""]);
+    let large = vec![b'\n'; 32 << 20];
+    door.refused(&door.post(0, "?format=pdf", &[CSV], &large), 400, "bad_parameter");
+    let unknown = request(door.port, "POST", "/v1/records", Some("nobody"), &Body::Bytes(&large, &[CSV]));
+    door.refused(&unknown, 401, "no_token");
+    let nowhere = request(door.port, "POST", "/v1/nowhere", None, &Body::Bytes(&large, &[CSV]));
+    door.refused(&nowhere, 404, "not_found");
+    let file = door.federation.file(COUNTY, "large.csv");
+    std::fs::write(&file, &large).unwrap();
+    let config = door.federation.config(COUNTY);
+    let unknown = tally(&["compare", &file, "--unit", UNIT_CODE, "--category", "weather", "--config", &config]);
+    assert!(unknown.code == 2 && unknown.err.contains("spot_check"), "{unknown:?}");
+}

@@ -17,6 +17,7 @@ mod records;
 mod socket;
 mod tasks;
 mod tlog;
+mod unread;
 
 pub use evidence::{IDS_MAX, Ids};
 pub use keys::Keys;
@@ -153,14 +154,14 @@ pub fn admin(app: App) -> Router {
         .merge(caller_routes())
         .merge(read_routes())
         .layer(Extension(Caller::default()));
-    operator.merge(open_routes()).fallback(not_found).with_state(app)
+    operator.merge(open_routes()).fallback(not_found).layer(middleware::from_fn(unread::read_on)).with_state(app)
 }
 
 /// Routes over TCP. Health is open to all; everything else needs a token.
 pub fn public(app: App) -> Router {
     let protected =
         caller_routes().merge(read_routes()).layer(middleware::from_fn_with_state(app.clone(), require_token));
-    protected.merge(open_routes()).fallback(not_found).with_state(app)
+    protected.merge(open_routes()).fallback(not_found).layer(middleware::from_fn(unread::read_on)).with_state(app)
 }
 
 /// What depends on who asks.
