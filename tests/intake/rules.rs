@@ -281,3 +281,30 @@ fn rules_of_other_categories() {
     assert_eq!(codes, [vec![], vec!["V015"], vec!["V015"], vec!["V002"]]);
     unharmed(&federation);
 }
+
+#[test]
+fn what_is_held_but_no_longer_in_force_is_told_and_can_be_brought_back() {
+    let desk = Desk::open("");
+    let row = |operation: &str, content: &str| {
+        let sheet = Sheet::licenses(0..1).with(0, CONTENT, content).with(0, OPERATION, operation);
+        let answer = desk.post(&sheet);
+        let notes = list(&answer["notes"]).iter().filter(|n| n["code"] == "V013").count();
+        (counts(&answer)[1..3].to_vec(), notes)
+    };
+    let in_force = || {
+        desk.federation.count(COUNTY);
+        let held = desk.federation.export(COUNTY, &[]);
+        held.iter().map(|r| r["license_content"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(row("新增", "热食"), (vec![1, 0], 0));
+    assert_eq!(row("新增", "热食"), (vec![0, 1], 0), "in force");
+    assert_eq!(row("撤销", "热食"), (vec![1, 0], 0));
+    assert_eq!(row("撤销", "热食"), (vec![0, 1], 0), "withdrawn it is");
+    assert_eq!(row("新增", "热食"), (vec![0, 1], 1), "held, but withdrawn");
+    assert!(in_force().is_empty());
+    assert_eq!(row("变更", "热食"), (vec![1, 0], 0));
+    assert_eq!(in_force(), ["热食"]);
+    assert_eq!(row("变更", "冷食"), (vec![1, 0], 0));
+    assert_eq!(row("新增", "热食"), (vec![0, 1], 1), "another is in force");
+    assert_eq!(in_force(), ["冷食"]);
+}

@@ -63,6 +63,8 @@ impl Pending {
 pub struct Seen {
     /// What the last of them does.
     pub latest: Operation,
+    /// Hash of its content.
+    pub latest_content: [u8; 16],
     /// Hashes of the content of those in the own log.
     pub own: Vec<[u8; 16]>,
     /// Hashes of the content of all of them.
@@ -180,12 +182,16 @@ impl Known {
     /// The engine's.
     pub fn versions(&self, key: &[u8; 16]) -> Result<Option<Seen>, EngineError> {
         let pending = lock(&self.pending).keys.get(key).cloned().unwrap_or_default();
-        let (mut own, mut all) = (Vec::new(), Vec::new());
+        let (mut own, mut all, mut ids) = (Vec::new(), Vec::new(), Vec::new());
         let mut latest = None;
         if self.maybe_key(key) {
             for (pair_key, value) in self.engine.scan(&entry::version_prefix(key), b"", ATTESTED)? {
                 let Some(v) = entry::read_version(&value) else { continue };
-                latest = Some(v.operation);
+                // A late second path revives no old version.
+                if !ids.contains(&v.id) {
+                    ids.push(v.id);
+                    latest = Some((v.operation, v.content));
+                }
                 // What came by another path stays in both logs, as signed.
                 if entry::version_log(&pair_key).is_some_and(|log| log.division == self.own.division) {
                     own.push(v.content);
@@ -196,10 +202,10 @@ impl Known {
         for w in &pending {
             own.push(w.content);
             all.push(w.content);
-            latest = Some(w.operation);
+            latest = Some((w.operation, w.content));
         }
         let pending = pending.iter().map(|w| (w.content, w.id)).collect();
-        Ok(latest.map(|latest| Seen { latest, own, all, pending }))
+        Ok(latest.map(|(latest, latest_content)| Seen { latest, latest_content, own, all, pending }))
     }
 
     /// Name of a subject by the newest registration held.

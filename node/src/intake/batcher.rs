@@ -5,7 +5,7 @@
 
 use super::door::Good;
 use crate::{
-    index::{EngineError, Known, Operation, Progress},
+    index::{EngineError, Facts, Known, Operation, Progress, Seen},
     mail::{Mail, Mailbox},
     replica::NotSealed,
 };
@@ -82,6 +82,18 @@ pub enum Verdict {
     Conflict,
     /// V014
     NoOriginal,
+    /// Of a duplicate: the same record is held, but another of its business key came after it.
+    NotInForce,
+}
+
+/// Of a record that is held: whether another of its business key is in force.
+fn not_in_force(seen: &Seen, facts: &Facts) -> Option<Verdict> {
+    let withdrawn = seen.latest == Operation::Withdraw;
+    let in_force = match facts.operation {
+        Operation::Withdraw => withdrawn,
+        Operation::Create | Operation::Amend => !withdrawn && seen.latest_content == facts.content,
+    };
+    (!in_force).then_some(Verdict::NotInForce)
 }
 
 /// All records of a chunk that were taken are durable.
@@ -321,10 +333,11 @@ impl Batcher {
         let (id, facts) = (good.record.id(), &good.facts);
         // A retry of something that is on its way counts as durable when that is.
         let on_its_way = self.unsealed.get(&id).copied();
-        if on_its_way.is_some() || self.holdings.known.holds(&id)? {
-            return Ok(Looked { held: true, on_its_way, verdicts: Vec::new() });
-        }
         let mut verdicts = Vec::new();
+        if on_its_way.is_some() || self.holdings.known.holds(&id)? {
+            verdicts.extend(self.not_in_force(facts)?.map(|v| (v, Severity::Note)));
+            return Ok(Looked { held: true, on_its_way, verdicts });
+        }
         let mut say = |verdict: Verdict, severity: Option<Severity>| verdicts.extend(severity.map(|s| (verdict, s)));
         match (facts.operation, self.holdings.known.versions(&facts.key)?) {
             (Operation::Create, None) => {}
@@ -334,6 +347,7 @@ impl Batcher {
                 // The other one counts when it is durable; if its batch fails, so does this row.
                 let same = seen.pending.iter().find(|(content, _)| *content == facts.content);
                 let on_its_way = same.and_then(|(_, id)| self.unsealed.get(id).copied());
+                verdicts.extend(not_in_force(&seen, facts).map(|v| (v, Severity::Note)));
                 return Ok(Looked { held: true, on_its_way, verdicts });
             }
             // The same by another path: whoever holds both logs tells.
@@ -352,6 +366,11 @@ impl Batcher {
             }
         }
         Ok(Looked { held: false, on_its_way: None, verdicts })
+    }
+
+    /// Whoever hands in what is held takes it to be in force afterwards.
+    fn not_in_force(&self, facts: &Facts) -> Result<Option<Verdict>, EngineError> {
+        Ok(self.holdings.known.versions(&facts.key)?.and_then(|seen| not_in_force(&seen, facts)))
     }
 
     /// Waits for the gate right after a start, and for the index when too much waits for it.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{clock, link::Trust, replica::NotSealed};
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -290,24 +290,28 @@ impl Upload {
             a.from = Some(a.from.map_or(from, |f| f.min(from)));
             a.to = Some(a.to.map_or(to, |t| t.max(to)));
         }
+        // What is held already was asked about when it came; what was found now concerns what is in force.
+        for place in result.held.iter().filter_map(|i| given.get(*i)) {
+            if let Some(row) = judged.get_mut(*place) {
+                row.findings.clear();
+            }
+        }
         for (i, verdict, severity) in result.verdicts {
             if let Some(row) = given.get(i).and_then(|place| judged.get_mut(*place)) {
                 row.findings.push(said(row.line, &verdict, severity));
             }
         }
-        let held: BTreeSet<usize> = result.held.iter().filter_map(|i| given.get(*i).copied()).collect();
         for (place, row) in judged.into_iter().enumerate() {
-            // What is held already was asked about when it came.
-            self.tell(&rows, place, row, held.contains(&place))?;
+            self.tell(&rows, place, row)?;
         }
         Ok(())
     }
 
-    fn tell(&mut self, rows: &Rows, place: usize, row: Row, held: bool) -> Result<(), UploadError> {
+    fn tell(&mut self, rows: &Rows, place: usize, row: Row) -> Result<(), UploadError> {
         for c in &row.changes {
             self.notes.changed(row.line, &c.field, c.change);
         }
-        if row.findings.is_empty() || held {
+        if row.findings.is_empty() {
             return Ok(());
         }
         let (mut findings, notes): (Vec<_>, Vec<_>) =
@@ -362,6 +366,12 @@ fn said(line: u64, verdict: &Verdict, severity: Severity) -> Finding {
             "operation",
             "no original is held that this could amend or withdraw: hand in the original first".into(),
             "变更/撤销无原记录：请先报送原记录".into(),
+        ),
+        Verdict::NotInForce => (
+            "V013",
+            "business_key",
+            "held already, but amended or withdrawn since, and that stays so: to bring it back into force, hand it in as an amendment (operation amend)".into(),
+            "该记录此前已报送，其后已变更或撤销，重复报送不恢复其效力：如需恢复，请以“变更”方式报送".into(),
         ),
     };
     Finding { severity, ..Finding::reject(line, code, field, en, zh) }
