@@ -186,7 +186,7 @@ fn envelope<'l>(door: &Door<'l>, category: &'l Category, object: &mut Object<'l>
     if category.subject {
         f.fill("subject_type", |f| Some(subject_type(f.text("party_kind"), f.text("subject_uscc")).to_owned()));
     }
-    f.fill("business_key", |f| business_key(category, f.object));
+    f.fill("business_key", |f| category.business_key(f.object));
 }
 
 /// Kind of subject, by what the row calls it and by the class of its code (GB 32100).
@@ -198,14 +198,4 @@ fn subject_type(party_kind: Option<&str>, uscc: Option<&str>) -> &'static str {
         (_, Some("91") | None) => "enterprise",
         _ => "other_org",
     }
-}
-
-/// The parts of the key, joined by `|`; `None` if one is missing.
-fn business_key(category: &Category, object: &Object<'_>) -> Option<String> {
-    // Seventeen zeros and X, in place of a code, name nobody.
-    let names_nobody = |f: &str, value: &str| category.field(f).is_some_and(|f| f.instead.iter().any(|i| i == value));
-    let part =
-        |fields: &Vec<Box<str>>| fields.iter().find_map(|f| there(object, f).filter(|value| !names_nobody(f, value)));
-    let parts: Option<Vec<&str>> = category.key.iter().map(part).collect();
-    Some(parts?.join("|"))
 }

@@ -3,7 +3,7 @@
 use super::{
     Bound, Catalog, Catalogs, Category, CodeList, Condition, Exclusion, Field, FieldType, Rule, SHIPPED, Severity,
     check,
-    document::{CatalogDocument, CategoryDocument, FieldDocument, RuleDocument},
+    document::{CatalogDocument, CategoryDocument, FieldDocument, ListDocument, RuleDocument},
     head,
 };
 use jiff::civil::Date;
@@ -40,8 +40,11 @@ const NEEDED: &[&str] = &[
 ];
 /// Working days that a limit of a category may have: at most what a year and a half holds.
 const LIMIT_DAYS: std::ops::RangeInclusive<u32> = 1..=366;
-/// Rules that the program judges.
+/// Rules that no catalog is without (`catalog.md` §14); V026 is judged where it stands.
 const RULES: std::ops::RangeInclusive<u32> = 1..=25;
+
+/// List of the categories that count, which is made where the catalog has none of this name.
+const COLLECTED: &str = "collected";
 
 /// A text of its own, as shipped.
 #[derive(Deserialize)]
@@ -130,6 +133,13 @@ fn catalog(document: CatalogDocument) -> Result<Catalog, String> {
     let mut lists = BTreeMap::new();
     for d in &document.list {
         lists.insert(d.id.as_str(), Arc::new(CodeList::new(d)?));
+    }
+    // A category that is added is collected: nobody has to say so twice.
+    if !lists.contains_key(COLLECTED) {
+        let counting = document.category.iter().filter(|c| c.counts);
+        let values = counting.map(|c| format!("{}={}", c.id, c.zh)).collect();
+        let list = ListDocument { id: COLLECTED.to_owned(), values, also: Vec::new(), open: Vec::new() };
+        lists.insert(COLLECTED, Arc::new(CodeList::new(&list)?));
     }
     let mut rules = BTreeMap::new();
     for d in &document.rule {

@@ -11,7 +11,8 @@ pub use document::{CatalogDocument, CategoryDocument, FieldDocument};
 pub use list::{CodeList, Matched};
 
 use jiff::civil::Date;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use tally_protocol::canonical::{Object, Value};
 
 /// The catalog that is in force where a charter has none: a copy of `deploy/charter/catalog.toml`.
 pub const SHIPPED: &str = include_str!("../../../deploy/charter/catalog.toml");
@@ -222,6 +223,24 @@ impl Category {
     /// A field by its identifier.
     pub fn field(&self, id: &str) -> Option<&Field> {
         self.fields.binary_search_by(|f| (*f.id).cmp(id)).ok().map(|i| &self.fields[i])
+    }
+
+    /// The parts of a record's business key, joined by `|`; `None` if one is missing.
+    pub fn business_key(&self, object: &Object<'_>) -> Option<String> {
+        let part = |fields: &KeyPart| fields.iter().find_map(|id| self.key_part(id, object));
+        let parts: Option<Vec<Cow<'_, str>>> = self.key.iter().map(part).collect();
+        Some(parts?.join("|"))
+    }
+
+    fn key_part<'o>(&self, id: &str, object: &'o Object<'_>) -> Option<Cow<'o, str>> {
+        let value: Cow<'_, str> = match object.get(id)? {
+            Value::Text(t) if !t.trim().is_empty() => (&**t).into(),
+            Value::Integer(n) => n.to_string().into(),
+            _ => return None,
+        };
+        // Seventeen zeros and X, in place of a code, name nobody.
+        let names_nobody = self.field(id).is_some_and(|f| f.instead.iter().any(|i| **i == *value));
+        (!names_nobody).then_some(value)
     }
 }
 

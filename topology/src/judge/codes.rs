@@ -24,12 +24,19 @@ impl Court<'_> {
             },
             FieldType::OrgCode => self.checked(field, t, digits::org_code(t)),
             FieldType::RegNo => match digits::reg_no(t) {
-                // The field also holds numbers of other registers.
+                // The field also holds numbers of other registers, but not of persons.
+                Digit::Malformed if !field.personal && digits::find_id_card(t).is_some() => {
+                    self.say("V025", &field.id, &field.zh, "");
+                }
                 Digit::Malformed => {}
                 digit => self.checked(field, t, digit),
             },
             // Passports and permits of residence stand there too; they have no check digit.
             FieldType::IdNo if t.len() == 18 => self.checked(field, t, digits::id_card(t)),
+            // Cards of before 1999 have 15 digits and no check digit.
+            FieldType::IdNo if self.is_of_card(field) && !(t.len() == 15 && t.bytes().all(|b| b.is_ascii_digit())) => {
+                self.checked(field, t, Digit::Malformed);
+            }
             FieldType::Division => match t.parse() {
                 Ok(d) if divisions::known(d) => {}
                 Ok(d) if self.scene.charter.entry_node(d).is_some() => {}
@@ -38,6 +45,11 @@ impl Court<'_> {
             },
             _ => {}
         }
+    }
+
+    /// Whether the number is said to be that of an identity card.
+    fn is_of_card(&self, field: &Field) -> bool {
+        field.paired_with.as_deref().and_then(|kind| self.text(kind)) == Some("身份证")
     }
 
     fn checked(&mut self, field: &Field, t: &str, digit: Digit) {
@@ -54,20 +66,31 @@ impl Court<'_> {
 
     /// The class of the credit code is that of the kind of subject (V009).
     pub(super) fn class(&mut self) {
-        let (Some(kind), Some(code)) = (self.text("subject_type"), self.text("subject_uscc")) else { return };
+        let Some(code) = self.text("subject_uscc") else { return };
         let Some(class) = code.get(..2) else { return };
         // Seventeen zeros and X: an individual business without a code, and nobody else.
-        if code.starts_with("00000000000000000") && kind == "individual_business" {
-            return;
+        let nobody = code.starts_with("00000000000000000");
+        if let Some(kind) = self.text("subject_type") {
+            let fits = match CLASSES.iter().find(|(k, _)| *k == kind) {
+                Some((of, wanted)) => class == *wanted || (nobody && *of == "individual_business"),
+                None => !nobody && CLASSES.iter().all(|(_, c)| *c != class),
+            };
+            if !fits {
+                let value = format!("{kind}, {code}");
+                return self.say("V009", "subject_type", "主体类型", &value);
+            }
         }
-        let wanted = CLASSES.iter().find(|(k, _)| *k == kind).map(|(_, c)| *c);
-        let fits = match wanted {
-            Some(wanted) => class == wanted,
-            None => class != "00" && CLASSES.iter().all(|(_, c)| *c != class),
-        };
-        if !fits {
-            let value = format!("{kind}, {code}");
-            self.say("V009", "subject_type", "主体类型", &value);
+        if let Some(kind) = self.text("party_kind") {
+            let individual = class == "92" || nobody;
+            let fits = match kind {
+                "法人及非法人组织" => !individual,
+                "个体工商户" => individual,
+                _ => true,
+            };
+            if !fits {
+                let value = format!("{kind}, {code}");
+                self.say("V009", "party_kind", "行政相对人类别", &value);
+            }
         }
     }
 }

@@ -73,6 +73,35 @@ impl Court<'_> {
         {
             self.say("V024", other, &field.zh, "");
         }
+        if let Some(same) = field.same_as.as_deref()
+            && let Some(other) = self.text(same)
+            && other != t
+        {
+            let value = format!("{} / {same} {}", text::shown(t), text::shown(other));
+            self.say("V026", &field.id, &field.zh, &value);
+        }
+    }
+
+    /// Of a new record: the day from which the limits count is the one that the catalog names, and the business
+    /// key is made of what the catalog names (V026). What amends or withdraws has a day of its own.
+    pub(super) fn derived(&mut self, category: &Category) {
+        if self.text("operation") == Some("create")
+            && let Some(day) = self.text("produced_on")
+        {
+            let named: Vec<&str> = category.produced_on.iter().filter_map(|f| self.text(f)).collect();
+            if !named.is_empty() && !named.contains(&day) {
+                let value = format!("{} / {} {}", text::shown(day), category.produced_on.join(", "), named.join(", "));
+                self.say("V026", "produced_on", "信息产生日期", &value);
+            }
+        }
+        if let Some(key) = self.text("business_key")
+            && let Some(by_catalog) = category.business_key(self.object)
+            && key != by_catalog
+        {
+            // Its parts were looked at one by one; that it is another text loses nothing but a comparison.
+            let value = format!("{} / {}", text::shown(key), text::shown(&by_catalog));
+            self.say_at_most(Severity::Note, "V026", "business_key", "业务主键", &value);
+        }
     }
 
     fn plain(&mut self, field: &Field, t: &str) {

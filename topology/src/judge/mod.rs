@@ -87,11 +87,20 @@ pub fn judge(scene: &Scene<'_>, object: &Object<'_>) -> Judged {
     match claim {
         Claim::Good => {}
         Claim::Unknown if version.is_empty() => {}
-        Claim::Unknown => court.say_at_most(Severity::Question, "V003", "catalog_version", "目录版本", &shown(version)),
-        Claim::NotInForce => court.say("V003", "catalog_version", "目录版本", &shown(version)),
+        Claim::Unknown | Claim::NotInForce => {
+            let (unknown, now) = (claim == Claim::Unknown, &scene.charter.catalogs().current(scene.today).version);
+            let (most, en, zh) = match unknown {
+                true => (Severity::Question, "known here", "未知"),
+                false => (Severity::Reject, "in force", "未生效或已失效"),
+            };
+            let version = shown(version);
+            let en = format!("catalog_version {version} is not {en}: use {now}");
+            court.say_so(most, "V003", "catalog_version", (en, format!("目录版本 {version} {zh}，请使用 {now}")));
+        }
     }
     court.fields(category);
     court.subject(category);
+    court.derived(category);
     court.path(category);
     court.units(category);
     court.lateness(category);
@@ -227,12 +236,4 @@ fn is_empty(value: Option<&Value<'_>>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::filled;
-
-    #[test]
-    fn blanks_are_filled_and_nothing_else() {
-        assert_eq!(filled("{field}={value}（{other}）{", "名称", "{field}"), "名称={field}（{other}）{");
-        assert_eq!(filled("无", "a", "b"), "无");
-    }
-}
+mod tests;

@@ -40,6 +40,21 @@ impl Court<'_> {
             let zh = format!("报送单位无权限：{} 不得报送 {division} 的信息", unit.name);
             self.say_so(most, "V016", "submitter_uscc", (en, zh));
         }
+        // the producer corrects its records. Who delivers for others is named by a route, or serves divisions.
+        if let Some(producer) = &producer
+            && unit.division == division
+            && unit.serves.is_empty()
+            && self.route(category, division).is_some_and(|r| r.case == Case::Territorial)
+        {
+            let changes = matches!(self.text("operation"), Some("amend" | "withdraw"));
+            let most = if changes { most } else { Severity::Question };
+            let (name, other) = (&unit.name, shown(producer));
+            let en = format!(
+                "{name} ({code}) submits for {other}, and neither a route nor the registry of units says so: the producer hands its records in itself"
+            );
+            let zh = format!("报送单位无权限：{name} 报送了 {other} 产生的信息，应由产生单位报送或更正");
+            self.say_so(most, "V016", "submitter_uscc", (en, zh));
+        }
         if !unit.categories.is_empty() && !unit.categories.iter().any(|c| **c == *category.id) && category.counts {
             let en = format!("{} ({code}) does not deliver {}: see the registry of units", unit.name, category.id);
             let zh = format!("报送单位无权限：{} 不报送{}", unit.name, category.zh);

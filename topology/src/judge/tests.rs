@@ -1,0 +1,130 @@
+use super::*;
+use crate::charter::tests::{document, sample};
+
+/// Departments of one county, and its data centre, which delivers for all of them.
+const UNITS: &str = r#"
+[registry]
+closed = true
+[[unit]]
+code = "113501020036012589"
+name = "鼓楼区市场监督管理局"
+division = "350102"
+kind = "county_dept"
+[[unit]]
+code = "113501020036116248"
+name = "鼓楼区卫生健康局"
+division = "350102"
+kind = "county_dept"
+[[unit]]
+code = "11350102MB00012348"
+name = "鼓楼区数据中心"
+division = "350102"
+kind = "county_dept"
+serves = ["350102"]
+"#;
+const MARKET: &str = "113501020036012589";
+const HEALTH: &str = "113501020036116248";
+const CENTRE: &str = "11350102MB00012348";
+
+/// What is said of a licence with these members in place of its own: code, field and severity.
+fn said(more: &str, changes: &[(&str, &str)]) -> Vec<(String, String, Severity)> {
+    let charter = Charter::parse(&(document(1, &sample()) + more)).unwrap();
+    let json = r#"{"authority_name":"鼓楼区市场监督管理局","authority_uscc":"113501020036012589","business_key":"113501020036012589|1号|91350102MA2TE5T1X0","catalog_version":"2026.1","category":"admin_license","decision_date":"2026-06-03","document_name":"许可","document_no":"1号","legal_rep":"陈志强","license_content":"热食","license_kind":"普通","operation":"create","party_kind":"法人及非法人组织","party_name":"甲公司","party_uscc":"91350102MA2TE5T1X0","produced_on":"2026-06-03","producer_division":"350102","producer_name":"鼓楼区市场监督管理局","producer_uscc":"113501020036012589","source_unit":"鼓楼区市场监督管理局","source_unit_uscc":"113501020036012589","status":"1","subject_name":"甲公司","subject_type":"enterprise","subject_uscc":"91350102MA2TE5T1X0","submitter_division":"350102","submitter_name":"鼓楼区市场监督管理局","submitter_uscc":"113501020036012589","valid_from":"2026-06-03","valid_until":"2030-06-02"}"#;
+    let mut object = Object::parse(json.as_bytes()).unwrap();
+    changes.iter().for_each(|(field, value)| object.set(field, Value::text(*value)));
+    let scene = Scene { charter: &charter, today: "2026-06-08".parse().unwrap(), origin: "350102".parse().unwrap() };
+    judge(&scene, &object).findings.into_iter().map(|f| (f.code, f.field, f.severity)).collect()
+}
+
+fn one(code: &str, field: &str, severity: Severity) -> Vec<(String, String, Severity)> {
+    vec![(code.to_owned(), field.to_owned(), severity)]
+}
+
+#[test]
+fn who_submits_for_another_is_asked_and_does_not_correct() {
+    let by = |unit, operation| {
+        let found = said(UNITS, &[("submitter_uscc", unit), ("source_unit_uscc", unit), ("operation", operation)]);
+        found.into_iter().filter(|(code, ..)| code == "V016").collect::<Vec<_>>()
+    };
+    assert_eq!(by(MARKET, "create"), []);
+    assert_eq!(by(MARKET, "withdraw"), []);
+    assert_eq!(by(HEALTH, "create"), one("V016", "submitter_uscc", Severity::Question));
+    assert_eq!(by(HEALTH, "amend"), one("V016", "submitter_uscc", Severity::Reject), "R-55");
+    assert_eq!(by(CENTRE, "create"), [], "it serves the county");
+}
+
+#[test]
+fn what_stands_in_two_places_agrees() {
+    let differs = |field| one("V026", field, Severity::Question);
+    assert_eq!(said("", &[("party_name", "乙公司")]), differs("party_name"));
+    assert_eq!(said("", &[("authority_uscc", HEALTH)])[0], differs("authority_uscc")[0]);
+    assert_eq!(said("", &[("produced_on", "2026-06-08")]), differs("produced_on"));
+    // An amendment has a day of its own.
+    assert_eq!(said("", &[("produced_on", "2026-06-08"), ("operation", "amend")]), []);
+    assert_eq!(said("", &[("business_key", "x")]), one("V026", "business_key", Severity::Note));
+}
+
+#[test]
+fn numbers_of_persons_stand_in_no_public_field() {
+    let id = "11010519491231002X";
+    for field in ["party_reg_no", "subject_reg_no", "license_content", "remark"] {
+        let found = said("", &[(field, id)]);
+        assert!(found.contains(&one("V025", field, Severity::Reject)[0]), "{field}: {found:?}");
+    }
+    let card = |no| said("", &[("legal_rep_id_type", "身份证"), ("legal_rep_id_no", no)]);
+    assert_eq!((card(id), card("110105491231002")), (vec![], vec![]));
+    assert_eq!(card("1101051949123100"), one("V002", "legal_rep_id_no", Severity::Reject));
+    assert_eq!(card("110105194912310021"), one("V007", "legal_rep_id_no", Severity::Question));
+    assert_eq!(said("", &[("legal_rep_id_type", "护照号"), ("legal_rep_id_no", "E1234567")]), []);
+}
+
+#[test]
+fn the_class_of_a_code_is_that_of_its_party() {
+    let party = |kind, subject, code| {
+        said("", &[("party_kind", kind), ("subject_type", subject), ("party_uscc", code), ("subject_uscc", code)])
+            .into_iter()
+            .filter(|(code, ..)| code == "V009")
+            .map(|(_, field, _)| field)
+            .collect::<Vec<_>>()
+    };
+    let (enterprise, individual, farmers) = ("91350102MA2TE5T1X0", "92350604MA8UAA019Y", "93350703MA33CC02XJ");
+    assert!(party("法人及非法人组织", "enterprise", enterprise).is_empty());
+    assert!(party("法人及非法人组织", "farmers_cooperative", farmers).is_empty());
+    assert!(party("个体工商户", "individual_business", individual).is_empty());
+    assert!(party("个体工商户", "individual_business", "00000000000000000X").is_empty());
+    assert_eq!(party("法人及非法人组织", "individual_business", individual), ["party_kind"]);
+    assert_eq!(party("个体工商户", "enterprise", enterprise), ["party_kind"]);
+    assert_eq!(party("个体工商户", "individual_business", enterprise), ["subject_type"]);
+}
+
+#[test]
+fn a_version_that_is_not_in_force_is_named_with_the_one_that_is() {
+    let more = r#"
+[[catalog]]
+version = "2024.1"
+effective = "2024-01-01"
+until = "2025-12-31"
+"#;
+    let shipped = crate::catalog::SHIPPED;
+    let of = |version: &str| {
+        let (old, now) = (more.replace("until", "extends = \"2026.1\"\nuntil"), shipped);
+        let charter =
+            Charter::parse(&(document(1, &sample()) + now + &old.replace("2024-01-01", "2017-01-01"))).unwrap();
+        let scene =
+            Scene { charter: &charter, today: "2026-06-08".parse().unwrap(), origin: "350102".parse().unwrap() };
+        let json = format!(r#"{{"catalog_version":"{version}","category":"other"}}"#);
+        let object = Object::parse(json.as_bytes()).unwrap();
+        judge(&scene, &object).findings.into_iter().find(|f| f.field == "catalog_version")
+    };
+    assert_eq!(of("2026.1"), None);
+    let (unknown, over) = (of("9999").unwrap(), of("2024.1").unwrap());
+    assert_eq!((unknown.severity, over.severity), (Severity::Question, Severity::Reject));
+    assert!(unknown.message.contains("9999 is not known here: use 2026.1"), "{}", unknown.message);
+    assert!(over.message.contains("2024.1 is not in force: use 2026.1"), "{}", over.message);
+}
+
+#[test]
+fn blanks_are_filled_and_nothing_else() {
+    assert_eq!(filled("{field}={value}（{other}）{", "名称", "{field}"), "名称={field}（{other}）{");
+    assert_eq!(filled("无", "a", "b"), "无");
+}
