@@ -106,6 +106,7 @@ const SLIPS: &[Slip] = &[
     ("V007", "question", "party_uscc", &[(CODE, "91350102MA2TE5T1X1")], NOW_RIGHT),
     ("V008", "reject", "party_uscc", &[(CODE, "91350102MA2TE5T1IO")], &[(CODE, SUBJECT_CODE)]),
     ("V009", "question", "subject_type", &[("行政相对人类别", "个体工商户")], NOW_RIGHT),
+    ("V009", "question", "party_kind", &[("行政相对人名称", OTHER), (CODE, "92350604MA8UAA019Y")], NOW_RIGHT),
     ("V010", "question", "subject_name", &[("行政相对人名称", "福州榕盛餐饮公司")], NOW_RIGHT),
     ("V011", "question", "subject_uscc", &[("行政相对人名称", OTHER), (CODE, OTHER_CODE)], NOW_RIGHT),
     ("V013", "question", "business_key", &[(DOCUMENT_NO, "榕鼓许〔2025〕900号"), (CONTENT, "冷食")], NOW_RIGHT),
@@ -122,6 +123,15 @@ const SLIPS: &[Slip] = &[
     ),
     ("V024", "question", "legal_rep_id_no", &[("法定代表人证件类型", "居民身份证")], NOW_RIGHT),
     ("V025", "reject", "license_content", &[(CONTENT, "经营者11010519491231002X")], &[(CONTENT, "经营者")]),
+    (
+        "V025",
+        "reject",
+        "party_reg_no",
+        &[("行政相对人代码_2（工商注册号）", "11010519491231002X")],
+        &[("行政相对人代码_2（工商注册号）", "350100100000017")],
+    ),
+    ("V026", "question", "party_name", &[("主体名称", OTHER)], NOW_RIGHT),
+    ("V026", "question", "produced_on", &[("信息产生日期", "2025-06-20")], NOW_RIGHT),
 ];
 
 fn slips() -> Sheet {

@@ -1,5 +1,6 @@
 //! What two versions of a business key say differently, field by field.
 
+use crate::index::NOT_CONTENT;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use tally_protocol::canonical::{Object, Value};
@@ -27,15 +28,15 @@ pub(super) fn is_personal(charter: &Charter, category: &str, field: &str) -> boo
     versions.filter_map(|c| c.category(category)?.field(field)).any(|f| f.personal)
 }
 
-/// The fields that differ, in canonical order. The catalog's version is no content, and neither is the operation, unless
-/// the file withdraws. Personal values are masked.
+/// The fields that differ, in canonical order: those that are content, and the operation if the file withdraws. Personal
+/// values are masked.
 pub(super) fn differences(
     here: &Object<'_>,
     there: &Object<'_>,
     personal: impl Fn(&str) -> bool,
 ) -> Vec<FieldDifference> {
     let withdraws = there.text("operation") == Some("withdraw");
-    let counts = |name: &&str| *name != "catalog_version" && (*name != "operation" || withdraws);
+    let counts = |name: &&str| !NOT_CONTENT.contains(name) || (*name == "operation" && withdraws);
     let names: BTreeSet<&str> = here.members().chain(there.members()).map(|(n, _)| n).filter(counts).collect();
     let differ = names.into_iter().filter(|n| here.get(n) != there.get(n));
     differ

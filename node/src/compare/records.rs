@@ -7,14 +7,11 @@ use super::{
 };
 use crate::{
     clock,
-    index::{Engine, Operation, query::attested},
+    index::{Engine, Operation, query::last_version},
     intake::Finding,
 };
 use std::ops::ControlFlow;
-use tally_protocol::{
-    canonical::{Object, Value},
-    record::Record,
-};
+use tally_protocol::canonical::{Object, Value};
 
 /// Line of a withdrawal: no row of the file says it.
 const NO_LINE: u64 = 0;
@@ -31,20 +28,16 @@ pub(super) fn make(
     left: &mut Errors,
     mut hand: impl FnMut(u64, Vec<u8>) -> bool,
 ) -> Result<(), CompareError> {
-    let mut maker = Maker { engine, left };
+    let maker = Maker { engine, left };
     for row in comparison.spool.rows() {
         let (place, row) = row?;
-        let made = match comparison.class(&row.key, place) {
+        let operation = match comparison.class(&row.key, place) {
             Class::Superseded => continue,
-            Class::Missing { withdrawn: false } => maker.of_row(&row, &["create"], false)?,
-            // What was withdrawn once and comes back with the very same bytes is held already: as a change it is not.
-            Class::Missing { withdrawn: true } => maker.of_row(&row, &["create", "amend"], true)?,
-            Class::Different(_) if row.operation == Operation::Withdraw => maker.of_row(&row, &["withdraw"], true)?,
-            Class::Different(_) => maker.of_row(&row, &["amend"], true)?,
+            Class::Missing => "create",
+            Class::Different(_) if row.operation == Operation::Withdraw => "withdraw",
+            Class::Different(_) => "amend",
         };
-        if let Some(record) = made
-            && !hand(row.line, record)
-        {
+        if !hand(row.line, maker.of_row(&row, operation)?) {
             return Ok(());
         }
     }
@@ -67,8 +60,8 @@ pub(super) fn make(
         let mut gone = object.clone();
         gone.set("catalog_version", Value::text(version.as_str()));
         gone.set("produced_on", Value::text(day.as_str()));
-        match maker.fresh(NO_LINE, &mut gone, &["withdraw"], true) {
-            Ok(made) => match made.is_none_or(|record| hand(NO_LINE, record)) {
+        match maker.made(&h.key, &mut gone, "withdraw") {
+            Ok(record) => match hand(NO_LINE, record) {
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
             },
@@ -87,43 +80,23 @@ struct Maker<'m> {
 }
 
 impl Maker<'_> {
-    fn of_row(&mut self, row: &Kept, operations: &[&'static str], seen: bool) -> Result<Option<Vec<u8>>, CompareError> {
-        match Object::parse(&row.record) {
-            Ok(mut object) => self.fresh(row.line, &mut object, operations, seen),
-            Err(e) => Err(CompareError::Spool(std::io::Error::other(e))),
-        }
+    fn of_row(&self, row: &Kept, operation: &'static str) -> Result<Vec<u8>, CompareError> {
+        let mut object = Object::parse(&row.record).map_err(|e| CompareError::Spool(std::io::Error::other(e)))?;
+        self.made(&row.key, &mut object, operation)
     }
 
-    /// The record with the first of the operations with which it is not held already: one that is would be a duplicate,
-    /// and would change nothing. `seen`: something of its business key is held.
-    fn fresh(
-        &mut self,
-        line: u64,
-        object: &mut Object<'_>,
-        operations: &[&'static str],
-        seen: bool,
-    ) -> Result<Option<Vec<u8>>, CompareError> {
-        for operation in operations {
-            object.set("operation", Value::text(*operation));
-            // One that is too long now is told at the door.
-            let mut bytes = Vec::with_capacity(1_024);
-            object.write(&mut bytes);
-            let id = Record::new(object).map(|r| r.id()).ok().filter(|_| seen);
-            if id.map(|id| attested(self.engine, id)).transpose()?.is_none_or(|logs| logs.is_empty()) {
-                return Ok(Some(bytes));
-            }
+    /// The record takes the place of the one that is in force now, and says so. That also makes it another record
+    /// than an earlier version that said the same.
+    fn made(&self, key: &[u8; 16], object: &mut Object<'_>, operation: &'static str) -> Result<Vec<u8>, CompareError> {
+        object.set("operation", Value::text(operation));
+        if let Some(before) = last_version(self.engine, key)? {
+            object.set("amends", Value::text(before.id.to_string()));
         }
-        self.left.say(held_before(line, object.text("business_key").unwrap_or_default()));
-        Ok(None)
+        // One that is too long now is told at the door.
+        let mut bytes = Vec::with_capacity(1_024);
+        object.write(&mut bytes);
+        Ok(bytes)
     }
-}
-
-fn held_before(line: u64, key: &str) -> Finding {
-    let en = format!(
-        "{key}: the very same record is held as an earlier version, so it cannot become the current one again: change something in it, such as source_row_id or remark"
-    );
-    let zh = format!("{key}：相同记录已作为历史版本存在，无法再次生效，请修改源记录编号或备注后重新报送");
-    Finding::reject(line, "C004", "business_key", en, zh)
 }
 
 fn not_withdrawn(records: usize, rows: u64) -> Finding {

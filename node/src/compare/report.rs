@@ -176,7 +176,7 @@ impl Comparison {
             }
             let (place, row) = row?;
             match self.class(&row.key, place) {
-                Class::Missing { .. } if (missing.rows.len() as u64) < listed => {
+                Class::Missing if (missing.rows.len() as u64) < listed => {
                     let business_key = Object::parse(&row.record).map(|o| key_of(&o)).unwrap_or_default();
                     missing.rows.push(MissingRow { line: row.line, business_key });
                 }

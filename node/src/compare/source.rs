@@ -266,10 +266,10 @@ impl Comparison {
     pub(super) fn class(&self, key: &[u8; 16], place: u64) -> Class {
         match self.table.find(key).and_then(|at| Some((at, self.table.get(at)?))) {
             Some((at, h)) if h.state == State::Other && h.place == place => match h.withdrawn {
-                true => Class::Missing { withdrawn: true },
+                true => Class::Missing,
                 false => Class::Different(at as u32),
             },
-            None if self.fresh.get(key).is_some_and(|f| f.place == place) => Class::Missing { withdrawn: false },
+            None if self.fresh.get(key).is_some_and(|f| f.place == place) => Class::Missing,
             _ => Class::Superseded,
         }
     }
@@ -279,7 +279,7 @@ impl Comparison {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     /// Not held; or no more.
-    Missing { withdrawn: bool },
+    Missing,
     /// Held with other content, at this place of the table.
     Different(u32),
     /// Another row of the file counts.

@@ -173,7 +173,7 @@ fn of_two_rows_with_one_key_the_later_counts() {
     assert_eq!(codes(&c), [(1, "C003".to_owned()), (2, "C003".to_owned())]);
     assert!(c.errors.list.iter().all(|f| f.severity == Severity::Question));
     let rows: Vec<_> = c.spool.rows().map(Result::unwrap).map(|(place, r)| (r.line, c.class(&r.key, place))).collect();
-    assert_eq!(rows, [(1, Class::Superseded), (2, Class::Superseded), (4, Class::Missing { withdrawn: false })]);
+    assert_eq!(rows, [(1, Class::Superseded), (2, Class::Superseded), (4, Class::Missing)]);
     // A later one that is not in order leaves nothing to go by.
     let c = compare(
         &memory,
@@ -244,15 +244,17 @@ fn records_of_a_difference() {
     let (mut left, mut made) = (source::Errors::default(), Vec::new());
     records::make(&c, &shelf(), &memory, &mut left, |line, record| {
         let record = Object::parse(&record).unwrap();
-        made.push((line, record.text("operation").unwrap().to_owned()));
+        made.push((line, record.text("operation").unwrap().to_owned(), record.text("amends").is_some()));
         true
     })
     .unwrap();
-    let expected = [(1, "amend"), (3, "amend"), (5, "withdraw"), (6, "create")];
-    assert_eq!(made, expected.map(|(l, o)| (l, o.to_owned())), "what came back is a change, for its bytes are held");
+    // What came back says of what it takes the place, so its bytes are not those of an earlier version.
+    let expected =
+        [(1, "create", true), (3, "amend", true), (4, "amend", true), (5, "withdraw", true), (6, "create", false)];
+    assert_eq!(made, expected.map(|(l, o, amends)| (l, o.to_owned(), amends)));
     let codes: Vec<_> = left.list.iter().map(|f| (f.line, &*f.code)).collect();
-    assert_eq!(codes, [(4, "C004"), (0, "C006")], "bytes of an old version, and a record that is not on the disk");
-    assert_eq!(left.meant, 2);
+    assert_eq!(codes, [(0, "C006")], "a record that is not on the disk");
+    assert_eq!(left.meant, 1);
 }
 
 #[test]

@@ -93,8 +93,18 @@ const ENTRY_BYTES_MAX: usize = 512;
 /// Longest texts kept in an entry, in bytes.
 const CATEGORY_BYTES_MAX: usize = 64;
 const UNIT_BYTES_MAX: usize = 32;
-/// Members that do not make two records different in content.
-const NOT_CONTENT: &[&str] = &["catalog_version", "operation"];
+/// Members that do not make two records different in content: how and by whom a record is delivered (the city for its
+/// counties, R-43), not what it says.
+pub const NOT_CONTENT: &[&str] = &[
+    "amends",
+    "catalog_version",
+    "operation",
+    "source_unit",
+    "source_unit_uscc",
+    "submitter_division",
+    "submitter_name",
+    "submitter_uscc",
+];
 
 impl State {
     pub(super) fn encode(&self) -> Vec<u8> {

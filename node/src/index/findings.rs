@@ -20,7 +20,7 @@ const FINDINGS_MAX: usize = 32;
 pub(super) struct Neighbours {
     /// Other versions of its business key that came before it.
     pub(super) versions: Vec<Version>,
-    /// Logs of other nodes that hold the same record.
+    /// Logs of other nodes that hold the same, whoever submitted it.
     pub(super) other_paths: Vec<LogId>,
 }
 

@@ -45,7 +45,7 @@ struct Follower {
     ids: Vec<(LogId, RecordId, [u8; 16])>,
     fresh: HashSet<RecordId>,
     /// Versions and subjects that the next write brings in.
-    fresh_keys: HashMap<[u8; 16], Vec<entry::Version>>,
+    fresh_keys: HashMap<[u8; 16], Vec<(LogId, entry::Version)>>,
     fresh_subjects: HashMap<String, (u32, String)>,
 }
 
@@ -168,7 +168,7 @@ impl Follower {
             self.pairs.extend(entry::pairs(id, log, &e));
             self.ids.push((log, id, facts.key));
             let version = entry::Version { id, operation: facts.operation, content: facts.content };
-            self.fresh_keys.entry(facts.key).or_default().push(version);
+            self.fresh_keys.entry(facts.key).or_default().push((log, version));
             self.state.done = i as u16 + 1;
             if self.ids.len() >= WRITE_RECORDS {
                 self.write()?;
@@ -206,7 +206,7 @@ impl Follower {
         e: &Entry,
         object: &Object<'_>,
     ) -> Result<(), EngineError> {
-        let neighbours = Neighbours { versions: self.versions(id, &e.facts)?, other_paths: self.other_paths(log, id)? };
+        let neighbours = self.neighbours(log, id, &e.facts)?;
         let judged = findings::judged(charter, log, e, object, &neighbours);
         let right = judged.findings.iter().all(|f| f.severity != Severity::Reject);
         if judged.base
@@ -223,29 +223,20 @@ impl Follower {
         Ok(())
     }
 
-    /// The other versions of a record's business key that came before it.
-    fn versions(&self, id: RecordId, facts: &Facts) -> Result<Vec<entry::Version>, EngineError> {
+    /// What is held besides of a record's business key.
+    fn neighbours(&self, log: LogId, id: RecordId, facts: &Facts) -> Result<Neighbours, EngineError> {
         const VERSIONS_MAX: usize = 256;
         let mut versions = Vec::new();
         if self.known.maybe_key(&facts.key) {
             let held = self.engine.scan(&entry::version_prefix(&facts.key), b"", VERSIONS_MAX)?;
-            versions.extend(held.iter().filter_map(|(_, v)| entry::read_version(v)));
+            versions.extend(held.iter().filter_map(|(k, v)| Some((entry::version_log(k)?, entry::read_version(v)?))));
         }
         versions.extend(self.fresh_keys.get(&facts.key).into_iter().flatten());
-        versions.retain(|v| v.id != id);
-        Ok(versions)
-    }
-
-    /// Logs of other nodes that hold the same record.
-    fn other_paths(&self, log: LogId, id: RecordId) -> Result<Vec<LogId>, EngineError> {
-        const LOGS_MAX: usize = 16;
-        let mut logs: Vec<LogId> = self.ids.iter().filter(|(_, i, _)| *i == id).map(|(l, _, _)| *l).collect();
-        if self.known.maybe(&id) {
-            let held = self.engine.scan(&entry::record_prefix(id), b"", LOGS_MAX)?;
-            logs.extend(held.iter().filter_map(|(k, v)| entry::read_record(k, v)).map(|(_, l, _)| l));
-        }
-        logs.retain(|l| l.division != log.division);
-        Ok(logs)
+        let same = |v: &entry::Version| v.operation == facts.operation && v.content == facts.content;
+        let others = versions.iter().filter(|(l, v)| l.division != log.division && same(v));
+        let other_paths = others.map(|(l, _)| *l).collect();
+        let versions = versions.into_iter().map(|(_, v)| v).filter(|v| v.id != id).collect();
+        Ok(Neighbours { versions, other_paths })
     }
 
     fn is_newer_subject(&self, code: &str, day: u32) -> Result<bool, EngineError> {

@@ -17,7 +17,7 @@ mod walk;
 pub use engine::{Engine, EngineError, Write};
 #[cfg(test)]
 pub(crate) use entry::pairs;
-pub use entry::{Counted, Entry, Facts, Operation, Version, business_key_hash};
+pub use entry::{Counted, Entry, Facts, NOT_CONTENT, Operation, Version, business_key_hash};
 pub use filter::{Known, Seen};
 pub use follow::{Progress, WRITE_RECORDS, follow};
 pub use open::{Counts, Opened, open};

@@ -1,7 +1,7 @@
 //! Export: current versions or history, by record id, in bounded memory.
 
 use super::{
-    Engine, EngineError, Entry, Operation, business_key_hash,
+    Engine, EngineError, Entry, Operation, Version, business_key_hash,
     entry::{read_record, read_version, record_key, record_prefix, version_prefix},
 };
 use crate::journal::{Layout, Reader};
@@ -229,6 +229,14 @@ pub fn versions_by_hash(engine: &dyn Engine, key: &[u8; 16]) -> Result<Vec<(u64,
 /// # Errors
 /// The engine's.
 pub fn current_version(engine: &dyn Engine, key: &[u8; 16]) -> Result<Option<RecordId>, EngineError> {
+    Ok(last_version(engine, key)?.filter(|v| v.operation != Operation::Withdraw).map(|v| v.id))
+}
+
+/// The same, also if it withdraws. `None`: nothing of the key was ever held.
+///
+/// # Errors
+/// The engine's.
+pub fn last_version(engine: &dyn Engine, key: &[u8; 16]) -> Result<Option<Version>, EngineError> {
     let prefix = version_prefix(key);
     let (mut seen, mut last, mut from) = (HashSet::new(), None, prefix.clone());
     loop {
@@ -237,7 +245,7 @@ pub fn current_version(engine: &dyn Engine, key: &[u8; 16]) -> Result<Option<Rec
             if let Some(v) = read_version(value)
                 && seen.insert(v.id)
             {
-                last = (v.operation != Operation::Withdraw).then_some(v.id);
+                last = Some(v);
             }
         }
         match page.last() {

@@ -370,8 +370,8 @@ fn said(line: u64, verdict: &Verdict, severity: Severity) -> Finding {
         Verdict::NotInForce => (
             "V013",
             "business_key",
-            "held already, but amended or withdrawn since, and that stays so: to bring it back into force, hand it in as an amendment (operation amend)".into(),
-            "该记录此前已报送，其后已变更或撤销，重复报送不恢复其效力：如需恢复，请以“变更”方式报送".into(),
+            "held already, but amended or withdrawn since, and that stays so: to bring it back into force, hand it in with operation amend, and in amends the id of the record that is in force (tally compare does so)".into(),
+            "该记录此前已报送，其后已变更或撤销，重复报送不恢复其效力：如需恢复，请以“变更”方式报送并在 amends 中填写现行记录的标识（tally compare 可自动完成）".into(),
         ),
     };
     Finding { severity, ..Finding::reject(line, code, field, en, zh) }
