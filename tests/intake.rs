@@ -12,5 +12,6 @@ mod intake {
     mod refused;
     mod rules;
     mod sheet;
+    mod template;
     mod xlsx;
 }

@@ -9,7 +9,7 @@ use crate::{
 use clap::Subcommand;
 use serde_json::json;
 use std::{io::Cursor, path::PathBuf, sync::Arc};
-use tally_topology::catalog::{Catalog, Catalogs, Category, Field, FieldType, Severity};
+use tally_topology::catalog::{Catalog, Catalogs, Category, Condition, Field, FieldType, Severity};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CatalogCommand {
@@ -198,29 +198,46 @@ fn check(file: &std::path::Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What can be left out of a table because it follows from the rest.
+/// The columns of a table: the category's own fields, and of the envelope what does not follow from them.
+fn columns(c: &Category) -> Vec<&Field> {
+    let said = |id: &str| c.form().any(|f| f.same_as.as_deref() == Some(id));
+    let mut envelope: Vec<&str> = Vec::new();
+    if c.subject {
+        envelope.extend(["subject_name", "subject_uscc", "subject_reg_no"].iter().filter(|id| !said(id)));
+    }
+    if c.produced_on.is_empty() {
+        envelope.push("produced_on");
+    }
+    envelope.extend(["producer_name", "producer_uscc"].iter().filter(|id| !said(id)));
+    let of = |ids: Vec<&str>| ids.into_iter().filter_map(|id| c.field(id)).filter(|f| f.envelope).collect::<Vec<_>>();
+    of(envelope).into_iter().chain(c.form()).chain(of(vec!["operation", "remark"])).collect()
+}
+
 fn template(catalog: &Catalog, c: &Category, output: &std::path::Path) -> Result<(), Failure> {
-    let envelope = ["operation", "remark"];
-    let extra = envelope.iter().filter_map(|id| c.field(id)).filter(|f| f.envelope);
-    let fields: Vec<&Field> = c.form().chain(extra).collect();
+    let fields = columns(c);
     let choice = |f: &Field| -> Vec<String> {
         let shown = |(v, l): (&str, Option<&str>)| l.map_or_else(|| v.to_owned(), str::to_owned);
         if f.several { Vec::new() } else { f.list.iter().flat_map(|l| l.values()).map(shown).collect() }
     };
     let columns: Vec<Column> =
         fields.iter().map(|f| Column { head: f.zh.to_string(), choices: choice(f), marked: false }).collect();
+    let mut notes = vec![
+        format!("{NOTE}{}（目录版本 {}）", c.zh, catalog.version),
+        "请勿改动表头；所有单元格为文本格式；日期写作 2026-11-25；金额以万元为单位。".to_owned(),
+    ];
+    notes.extend(fields.iter().map(|f| note(c, f)));
     match output.extension().and_then(|e| e.to_str()) {
         Some("csv") => {
             let mut out = b"\xef\xbb\xbf".to_vec();
+            // Rows that begin so are no data, also if nobody takes them out again.
+            let notes = notes.iter().map(|n| if n.starts_with(NOTE) { n.clone() } else { format!("{NOTE}{n}") });
             write_csv_row(&mut out, columns.iter().map(|c| c.head.as_str())).map_err(Failure::failed)?;
+            for note in notes {
+                write_csv_row(&mut out, [note.as_str()]).map_err(Failure::failed)?;
+            }
             write(output, &out)
         }
         Some("xlsx") => {
-            let mut notes = vec![
-                format!("填表说明：{}（目录版本 {}）", c.zh, catalog.version),
-                "请勿改动表头；所有单元格为文本格式；日期写作 2026-11-25；金额以万元为单位。".to_owned(),
-            ];
-            notes.extend(fields.iter().map(|f| note(f)));
             let mut out = Cursor::new(Vec::new());
             write_xlsx(&mut out, (&c.zh, &columns), [], &notes).map_err(Failure::failed)?;
             write(output, out.get_ref())
@@ -229,11 +246,30 @@ fn template(catalog: &Catalog, c: &Category, output: &std::path::Path) -> Result
     }
 }
 
-fn note(f: &Field) -> String {
-    let needed = match required(f) {
-        "yes" => "必填",
-        "if" => "视情况必填",
-        _ => "选填",
+/// How the notes of a template begin; one of the catalog's note words.
+const NOTE: &str = "填表说明：";
+
+fn note(c: &Category, f: &Field) -> String {
+    let title = |id: &str| c.field(id).map_or_else(|| id.to_owned(), |f| f.zh.to_string());
+    let conditions: Vec<String> = f
+        .required_if
+        .iter()
+        .map(|condition| match condition {
+            Condition::Is(id, value) => format!("{}为“{value}”", title(id)),
+            Condition::IsNot(id, value) => format!("{}不为“{value}”", title(id)),
+            Condition::Holds(id, value) => format!("{}含“{value}”", title(id)),
+        })
+        .collect();
+    // Of name and numbers of the subject: the name, and one of the numbers.
+    let says = f.same_as.as_deref().unwrap_or(&f.id);
+    let needed = match () {
+        () if says == "subject_uscc" || says == "subject_reg_no" => "信用代码、注册号至少填一项".to_owned(),
+        () if !conditions.is_empty() => format!("{}时必填", conditions.join("或")),
+        () if f.default.is_some() || f.default_from.is_some() || says == "operation" => {
+            "可空，空时按目录补填".to_owned()
+        }
+        () if required(f) == "yes" => "必填".to_owned(),
+        () => "选填".to_owned(),
     };
     let list = f.list.as_ref().map_or(String::new(), |l| format!("；取值：{}", l.shown()));
     let several = if f.several { "；可填多个，以分号分隔" } else { "" };

@@ -18,7 +18,7 @@ use std::{
 use tokio::runtime::Handle;
 
 /// A client that sends for longer than this after its answer has lost it.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A body that is read on when its handler has dropped it.
 struct ReadOn(Body);

@@ -4,7 +4,7 @@ use super::{
     Finding, Lines, Rows, Sink, UploadError,
     answer::Noted,
     rows::Columns,
-    table::{Table, Taken},
+    table::{Table, Taken, Title},
     upload::{CHUNK_BYTES, CHUNK_ROWS},
 };
 use crate::{
@@ -19,7 +19,6 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
-    time::Duration,
 };
 use tally_topology::judge::shown;
 use tokio::sync::mpsc;
@@ -30,10 +29,6 @@ const PART_BYTES: usize = 4 << 10;
 const SNIFF_BYTES: usize = 512;
 /// Largest workbook, in bytes.
 const WORKBOOK_BYTES_MAX: u64 = 512 << 20;
-/// Bytes of a refused input that are still read, and for how long.
-const DRAIN_BYTES: usize = 64 << 20;
-/// See [`DRAIN_BYTES`].
-const DRAIN_WITHIN: Duration = Duration::from_secs(20);
 /// Pieces between the network and the thread that parses, and chunks between that and the sink.
 const PIECES: usize = 16;
 /// See [`PIECES`].
@@ -127,25 +122,8 @@ pub async fn pour(
         (Kind::Zip, _) => xlsx(sink, pieces, spool, told).await,
         (Kind::Text, Format::Ndjson) => ndjson(sink, pieces).await,
         (Kind::Text, Format::Csv | Format::Xlsx) => csv(sink, pieces, told).await,
-        (kind, _) => {
-            drain(pieces).await;
-            Ok(sheet::refuse(kind)?)
-        }
+        (kind, _) => Ok(sheet::refuse(kind)?),
     }
-}
-
-/// Reads on for a while what is not wanted any more: a client that is still sending would find the connection closed,
-/// and never see why.
-async fn drain(mut pieces: Pieces) {
-    let mut left = DRAIN_BYTES;
-    let all = async {
-        while left > 0
-            && let Some(Ok(piece)) = pieces.next().await
-        {
-            left = left.saturating_sub(piece.len());
-        }
-    };
-    let _ = tokio::time::timeout(DRAIN_WITHIN, all).await;
 }
 
 async fn ndjson(sink: &mut impl Sink, mut pieces: Pieces) -> Result<(), PourError> {
@@ -205,12 +183,12 @@ async fn csv(sink: &mut impl Sink, mut pieces: Pieces, told: Told<'_>) -> Result
     let forward = tokio::spawn(async move {
         while let Some(piece) = pieces.next().await {
             if send.send(piece).await.is_err() {
-                return drain(pieces).await;
+                return;
             }
         }
     });
     let source = PieceReader { pieces: receive, rest: Bytes::new() };
-    let result = table(sink, told, move |take| {
+    let result = table(sink, told, Arc::default(), move |take| {
         let found = read_csv(source, CsvOptions::default(), take)?;
         let encoding = found.encoding.map_or("ASCII", sheet::Encoding::name);
         let delimiter = match found.delimiter {
@@ -242,8 +220,10 @@ async fn xlsx(sink: &mut impl Sink, mut pieces: Pieces, spool: &Path, told: Told
     }
     drop(file);
     let path = spooled.0.clone();
-    table(sink, told, move |take| {
-        let found = read_xlsx(&path, take)?;
+    let title: Title = Arc::default();
+    let named = title.clone();
+    table(sink, told, title, move |take| {
+        let found = read_xlsx(&path, &mut |sheet| drop(named.set(sheet.to_owned())), take)?;
         let others = if found.others.is_empty() {
             String::new()
         } else {
@@ -278,11 +258,12 @@ impl Drop for Spooled {
 async fn table(
     sink: &mut impl Sink,
     told: Told<'_>,
+    title: Title,
     read: impl FnOnce(sheet::Take<'_>) -> Result<String, SheetError> + Send + 'static,
 ) -> Result<(), PourError> {
     let (send, mut events) = mpsc::channel(CHUNKS);
     let catalog = sink.charter().charter().catalogs().current(clock::today()).clone();
-    let table = Table::new(catalog, sink.category().map(str::to_owned));
+    let table = Table::new(catalog, sink.category().map(str::to_owned), title);
     let parser = tokio::task::spawn_blocking(move || parse(table, read, &send));
     let (mut any, mut fault) = (false, None);
     while let Some(event) = events.recv().await {

@@ -6,7 +6,7 @@ use super::{
     rows::{ADDED_HEADS, Columns},
 };
 use crate::sheet::{Row, SheetError};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tally_topology::{
     catalog::{Catalog, Category},
     judge::shown,
@@ -17,11 +17,15 @@ const HEADS_WITHIN: usize = 20;
 /// Columns that must be known for a row to be that of the heads.
 const KNOWN_MIN: usize = 2;
 
+/// Name of the sheet, once it is known.
+pub(super) type Title = Arc<OnceLock<String>>;
+
 /// A table whose heads are found, or not yet.
 #[derive(Debug)]
 pub(super) struct Table {
     catalog: Arc<Catalog>,
     wanted: Option<String>,
+    title: Title,
     waiting: Vec<Row>,
     head: Option<Head>,
 }
@@ -42,8 +46,8 @@ pub(super) enum Taken {
 }
 
 impl Table {
-    pub(super) fn new(catalog: Arc<Catalog>, wanted: Option<String>) -> Self {
-        Self { catalog, wanted, waiting: Vec::new(), head: None }
+    pub(super) fn new(catalog: Arc<Catalog>, wanted: Option<String>, title: Title) -> Self {
+        Self { catalog, wanted, title, waiting: Vec::new(), head: None }
     }
 
     /// What the columns mean; known once the first rows were given.
@@ -99,13 +103,19 @@ impl Table {
                 best.push((count, i, category));
             }
         }
-        best.sort_by_key(|(count, _, _)| std::cmp::Reverse(*count));
+        // Where the heads fit several alike, the title of the sheet or of the table says which.
+        let beyond = |at: usize| rows[..at].iter().chain(rows[at + 1..].iter().filter(|r| self.is_note(r)));
+        let titled = |at: usize, c: &Category| {
+            self.title.get().is_some_and(|t| t.contains(&c.zh))
+                || beyond(at).flat_map(|r| &r.cells).any(|cell| cell.contains(&c.zh))
+        };
+        best.sort_by_key(|(count, at, c)| std::cmp::Reverse((*count, titled(*at, c))));
         let (count, at, category) = best.first().copied().ok_or_else(|| no_heads(&self.wanted, &rows))?;
         if count < KNOWN_MIN {
             return Err(no_heads(&self.wanted, &rows));
         }
-        if let Some((second, _, other)) = best.get(1)
-            && *second == count
+        if let Some((second, below, other)) = best.get(1)
+            && (*second, titled(*below, other)) == (count, titled(at, category))
         {
             let (a, b) = (&category.id, &other.id);
             return Err(SheetError::new(
@@ -149,11 +159,15 @@ impl Table {
         Ok(Taken::Rows(data, notes))
     }
 
+    fn is_note(&self, row: &Row) -> bool {
+        self.catalog.note_words.iter().any(|w| first(row).starts_with(w.as_str()))
+    }
+
     /// The row, if it is one of data.
     fn data(&self, mut row: Row, notes: &mut Vec<Noted>) -> Option<Row> {
         let head = self.head.as_ref()?;
-        let first = row.cells.iter().map(|c| c.trim()).find(|c| !c.is_empty()).unwrap_or_default();
-        if self.catalog.note_words.iter().any(|w| first.starts_with(w.as_str())) {
+        let first = first(&row);
+        if self.is_note(&row) {
             notes.push(skipped("note_row", row.line, first, "a note of the template", "模板说明行"));
             return None;
         }
@@ -174,6 +188,11 @@ impl Table {
         row.cells.resize(head.columns.heads.len().max(row.cells.len()), String::new());
         Some(row)
     }
+}
+
+/// What stands in it first.
+fn first(row: &Row) -> &str {
+    row.cells.iter().map(|c| c.trim()).find(|c| !c.is_empty()).unwrap_or_default()
 }
 
 fn noted(field: &str, code: &str, line: u64, message: String, message_zh: String) -> Noted {
@@ -214,7 +233,7 @@ mod tests {
 
     fn table(wanted: Option<&str>, rows: &[&[&str]]) -> Result<(Table, Vec<u64>, Vec<String>), SheetError> {
         let catalogs = Catalogs::shipped().unwrap();
-        let mut table = Table::new(catalogs.versions()[0].clone(), wanted.map(str::to_owned));
+        let mut table = Table::new(catalogs.versions()[0].clone(), wanted.map(str::to_owned), Title::default());
         let (mut lines, mut codes) = (Vec::new(), Vec::new());
         let mut keep = |taken: Taken| {
             if let Taken::Rows(rows, notes) = taken {

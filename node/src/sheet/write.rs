@@ -157,7 +157,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         write_xlsx(file.reopen().unwrap(), ("数据", &columns), [row(), row()], &["说明".to_owned()]).unwrap();
         let mut rows = Vec::new();
-        let found = read_xlsx(file.path(), &mut |r| {
+        let found = read_xlsx(file.path(), &mut |_| {}, &mut |r| {
             rows.push(r);
             ControlFlow::Continue(())
         });

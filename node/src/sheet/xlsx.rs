@@ -33,18 +33,18 @@ fn broken(row: u64, e: impl std::fmt::Display) -> SheetError {
     )
 }
 
-/// Reads the first visible sheet that holds anything; blank rows are passed over.
+/// Reads the first visible sheet that holds anything; blank rows are passed over. `named` hears its name first.
 ///
 /// # Errors
 /// [`SheetError`], after all rows before the fault were handed over.
-pub fn read_xlsx(path: &Path, take: Take<'_>) -> Result<XlsxFound, SheetError> {
+pub fn read_xlsx(path: &Path, named: &mut dyn FnMut(&str), take: Take<'_>) -> Result<XlsxFound, SheetError> {
     guard::check(path)?;
     // A library that panics on a crafted file must not take the node with it.
-    let read = catch_unwind(AssertUnwindSafe(|| read(path, take)));
+    let read = catch_unwind(AssertUnwindSafe(|| read(path, named, take)));
     read.unwrap_or_else(|_| Err(broken(0, "its parts do not fit together")))
 }
 
-fn read(path: &Path, take: Take<'_>) -> Result<XlsxFound, SheetError> {
+fn read(path: &Path, named: &mut dyn FnMut(&str), take: Take<'_>) -> Result<XlsxFound, SheetError> {
     let mut book: Xlsx<BufReader<File>> = open_workbook(path).map_err(|e: XlsxError| broken(0, e))?;
     let visible = |s: &&calamine::Sheet| s.visible == SheetVisible::Visible && s.typ == SheetType::WorkSheet;
     let mut names: Vec<String> = book.sheets_metadata().iter().filter(visible).map(|s| s.name.clone()).collect();
@@ -64,6 +64,7 @@ fn read(path: &Path, take: Take<'_>) -> Result<XlsxFound, SheetError> {
         return Err(SheetError::new("empty", 0, "there is nothing in it", "文件为空"));
     };
     let sheet = names.remove(chosen);
+    named(&sheet);
     let mut cells = book.worksheet_cells_reader(&sheet).map_err(|e| broken(0, e))?;
     let (mut row, mut bytes) = (Row { line: 0, ..Row::default() }, 0);
     loop {
@@ -169,7 +170,7 @@ mod tests {
 
     fn read(path: &Path) -> (Vec<Row>, Result<XlsxFound, SheetError>) {
         let mut rows = Vec::new();
-        let result = read_xlsx(path, &mut |r| {
+        let result = read_xlsx(path, &mut |_| {}, &mut |r| {
             rows.push(r);
             ControlFlow::Continue(())
         });
