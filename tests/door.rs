@@ -248,4 +248,46 @@ fn routes_are_explained_and_a_wrong_door_names_the_right_one() {
     let (code, _) = federation.ingest(CITY, &records(0..1, COUNTY));
     assert_eq!(code, 0);
     assert_eq!(federation.export(CITY, &[])[0]["business_key"], key(0, COUNTY));
+    // A path is no permission: what the door would say besides is told.
+    let args =
+        ["route", "explain", "--unit", "113501020036012589", "--category", "statistical_annual_report", "--json"];
+    let unknown = federation.ask(COUNTY, &args);
+    assert_eq!(unknown.code, 2, "{unknown:?}");
+    // Whoever keeps a liaison task tells of it at the county too, though nothing else of the unit enters there.
+    let of_tax = |category: &str, more: &str| {
+        let line = record(7, COUNTY).replace("spot_check", category).replace("鼓楼区市场监督管理局", "鼓楼区税务局");
+        line.replace("}", more)
+    };
+    let license = federation.ingest(COUNTY, &of_tax("other", "}")).1;
+    assert!(list(&license["errors"]).iter().any(|e| e["code"] == "V017"), "{license}");
+    let task = r#","reported_category":"other","owner":"李四","due_on":"2026-12-01","state":"open"}"#;
+    let (code, answer) = federation.ingest(COUNTY, &of_tax("liaison", task));
+    assert_eq!((code, &answer["accepted"]), (0, &1.into()), "{answer}");
+}
+
+#[test]
+fn a_change_of_paths_counts_from_its_day_also_when_the_index_is_built_again() {
+    let federation = Federation::running(LINE);
+    federation.enter(COUNTY, 0..3);
+    let rule = |from: &str| format!("[[route]]\ncase = \"prefecture\"\ncategory = \"spot_check\"\n{from}");
+    let note = federation.charter_with(2, "authority.key", &rule("from = \"2025-06-04\"\n"));
+    federation.ask(PROVINCE, &["charter", "load", &note]).done();
+    federation.wait_converged(&ALL, seconds(60));
+    wait_for("all have the charter", seconds(30), || {
+        ALL.iter().all(|d| federation.try_status(d).is_some_and(|s| s["charter_version"] == 2)).then_some(())
+    });
+    let later = record(9, COUNTY).replace("2025-06-03", "2025-06-05");
+    let (code, answer) = federation.ingest(COUNTY, &later);
+    assert_eq!((code, &answer["errors"][0]["code"]), (3, &"V017".into()), "{answer}");
+    federation.enter(COUNTY, 3..5);
+    for division in ALL {
+        federation.stop(division);
+        fs::remove_dir_all(federation.file(division, "data/index")).unwrap();
+        federation.start(division);
+    }
+    federation.wait_converged(&ALL, seconds(60));
+    for division in ALL {
+        assert_eq!(federation.count(division), 5);
+        assert_eq!(questions(&federation, division), [] as [Value; 0], "{division}");
+    }
 }

@@ -390,7 +390,7 @@ mod tests {
                 .lines()
                 .map(|l| {
                     l.strip_prefix("# ")
-                        .filter(|l| l.starts_with("[[") || l.split(' ').nth(1) == Some("="))
+                        .filter(|l| l.starts_with('[') || l.split(' ').nth(1) == Some("="))
                         .unwrap_or(l)
                 })
                 .map(|l| format!("{l}\n"))
@@ -398,6 +398,7 @@ mod tests {
             let table: toml::Table = uncommented.parse().unwrap_or_else(|e| panic!("{name}: {e}: {uncommented}"));
             let c: Config = table.try_into().unwrap();
             assert_eq!((c.token.len(), c.folders.len()), (1, 1), "{name}");
+            assert!(c.intake.registrations_complete, "{name}");
         }
     }
 

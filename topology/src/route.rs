@@ -3,6 +3,7 @@
 //! Rules stand in the charter; the first that fits counts, and where none fits, the territorial case does.
 
 use crate::charter::{Charter, Level};
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use tally_protocol::ids::Division;
 
@@ -63,6 +64,9 @@ pub struct RouteRule {
     /// Only this division and those below it.
     #[serde(default)]
     pub division: Option<Division>,
+    /// Only records produced from this day on, so that a change of paths is none for what was delivered before.
+    #[serde(default)]
+    pub from: Option<String>,
     /// The unit that delivers for the others (cases C and D).
     #[serde(default)]
     pub by: Option<String>,
@@ -88,6 +92,8 @@ pub struct Asked<'a> {
     pub category: &'a str,
     /// Division that the record counts for.
     pub division: Division,
+    /// The day on which it was produced.
+    pub day: Date,
 }
 
 /// The route of a record.
@@ -122,6 +128,7 @@ impl Charter {
             && rule.unit.as_deref().is_none_or(|u| u == asked.unit)
             && rule.unit_word.as_deref().is_none_or(|w| asked.unit_name.contains(w))
             && rule.division.is_none_or(within)
+            && rule.from.as_deref().is_none_or(|from| from.parse().is_ok_and(|from: Date| from <= asked.day))
     }
 
     /// The node at or above `below` that is of this level.
@@ -152,10 +159,12 @@ pub(crate) fn check(rules: &[RouteRule], charter: &Charter) -> Result<(), String
         {
             return Err(format!("route {n}: {d} is neither a node of this charter nor covered by one"));
         }
-        if let Some(day) = &r.due_on
-            && day.parse::<jiff::civil::Date>().is_err()
-        {
-            return Err(format!("route {n}: due_on {day:?} is not a day such as 2026-01-31"));
+        for (name, day) in [("due_on", &r.due_on), ("from", &r.from)] {
+            if let Some(day) = day
+                && day.parse::<Date>().is_err()
+            {
+                return Err(format!("route {n}: {name} {day:?} is not a day such as 2026-01-31"));
+            }
         }
         if r.by.is_some() && !matches!(r.case, Case::Provincial | Case::Prefecture) {
             return Err(format!("route {n}: `by` names who delivers for others, which is provincial or prefecture"));
@@ -190,6 +199,14 @@ case = "prefecture"
 category = "spot_check"
 division = "350100"
 [[route]]
+case = "provincial"
+category = "other"
+from = "2026-06-04"
+[[route]]
+case = "provincial"
+category = "trademark"
+from = "2026-06-03"
+[[route]]
 case = "central"
 unit_word = "税务局"
 owner = "省税务局办公室"
@@ -198,7 +215,8 @@ due_on = "2026-12-31"
 
     fn entry(category: &str, name: &str, division: u32) -> Option<(Case, Option<usize>, Division)> {
         let charter = Charter::parse(&(document(1, &sample()) + RULES)).unwrap();
-        let asked = Asked { unit: "113501020036012589", unit_name: name, category, division: d(division) };
+        let day = "2026-06-03".parse().unwrap();
+        let asked = Asked { unit: "113501020036012589", unit_name: name, category, division: d(division), day };
         charter.route(&asked).map(|r| (r.case, r.rule.map(|(n, _)| n), r.entry))
     }
 
@@ -212,9 +230,12 @@ due_on = "2026-12-31"
         assert_eq!(entry("spot_check", "", 350_128), Some((Case::Territorial, None, d(350_128))));
         assert_eq!(
             entry("admin_penalty", "国家税务总局福州市鼓楼区税务局", 350_102),
-            Some((Case::Central, Some(4), d(350_000)))
+            Some((Case::Central, Some(6), d(350_000)))
         );
         assert_eq!(entry("admin_license", "", 110_101), None);
+        // A rule counts for what is produced from its day on.
+        assert_eq!(entry("other", "", 350_102), Some((Case::Territorial, None, d(350_102))));
+        assert_eq!(entry("trademark", "", 350_102), Some((Case::Provincial, Some(5), d(350_000))));
     }
 
     #[test]
@@ -230,7 +251,8 @@ due_on = "2026-12-31"
         for (rule, expected) in [
             ("case = \"central\"\ncategory = \"weather\"", "\"weather\" is not a category"),
             ("case = \"central\"\ndivision = \"110101\"", "110101 is neither"),
-            ("case = \"central\"\ndue_on = \"soon\"", "is not a day"),
+            ("case = \"central\"\ndue_on = \"soon\"", "due_on \"soon\" is not a day"),
+            ("case = \"central\"\nfrom = \"soon\"", "from \"soon\" is not a day"),
             ("case = \"central\"\nby = \"x\"", "`by` names"),
             ("case = \"provincial\"\nowner = \"x\"", "liaison task"),
             ("case = \"sideways\"", "sideways"),

@@ -1,12 +1,16 @@
 //! `tally route`: where the records of a unit, a category and a division enter, and why.
 
 use super::{ConfigFile, Exit, Failure};
+use crate::clock;
 use clap::Subcommand;
+use jiff::civil::Date;
 use serde_json::json;
-use tally_protocol::ids::Division;
+use tally_protocol::{canonical::Object, ids::Division};
 use tally_topology::{
     charter::Charter,
+    judge::{Finding, Scene, judge},
     route::{Asked, Case, Route, RouteRule},
+    unit::Unit,
 };
 
 #[derive(Debug, Subcommand)]
@@ -22,6 +26,9 @@ pub(super) enum RouteCommand {
         /// Division that the record counts for; by default the unit's.
         #[arg(long, value_name = "D")]
         division: Option<Division>,
+        /// Day on which the record is produced, YYYY-MM-DD; by default today.
+        #[arg(long, value_name = "DAY")]
+        on: Option<Date>,
         /// One JSON document on stdout.
         #[arg(long)]
         json: bool,
@@ -40,9 +47,9 @@ pub(super) enum RouteCommand {
 
 pub(super) async fn run(command: RouteCommand) -> Result<Exit, Failure> {
     match command {
-        RouteCommand::Explain { unit, category, division, json, config } => {
+        RouteCommand::Explain { unit, category, division, on, json, config } => {
             let charter = config.client()?.charter().await?;
-            explain(&charter, &unit, &category, division, json)
+            explain(&charter, &unit, &category, division, on.unwrap_or_else(clock::today), json)
         }
         RouteCommand::Ls { json, config } => {
             let charter = config.client()?.charter().await?;
@@ -68,6 +75,7 @@ fn shown(r: &RouteRule) -> String {
         part("division", r.division.map(|d| d.to_string())),
         part("unit", r.unit.clone()),
         part("units called", r.unit_word.clone()),
+        part("produced from", r.from.clone()),
         part("delivered by", r.by.clone()),
         part("owner", r.owner.clone()),
         part("due", r.due_on.clone()),
@@ -81,11 +89,12 @@ fn explain(
     code: &str,
     category: &str,
     division: Option<Division>,
+    day: Date,
     json: bool,
 ) -> Result<Exit, Failure> {
     let registered = charter.units().get(code);
     let usage = |what: String| Failure::new(Exit::Usage, what);
-    let known = charter.catalogs().current(crate::clock::today()).category(category).is_some();
+    let known = charter.catalogs().current(day).category(category).is_some();
     if !known {
         return Err(usage(format!("--category: {category:?} is not a category of the catalog (tally catalog show)")));
     }
@@ -94,11 +103,12 @@ fn explain(
         usage(format!("--division is needed: the registry does not know {code}, and its digits name no division"))
     })?;
     let unit_name = registered.map_or("", |u| u.name.as_str());
-    let route = charter.route(&Asked { unit: code, unit_name, category, division });
+    let route = charter.route(&Asked { unit: code, unit_name, category, division, day });
     let Some(route) = route else {
         return Err(Failure::failed(format!("{division} is not a division of this federation")));
     };
     let path: Vec<Division> = charter.path(route.entry).collect();
+    let against = against(charter, &route, registered, (code, category, division, day));
     if json {
         outln!(
             "{}",
@@ -107,6 +117,7 @@ fn explain(
                 "case": route.case, "rule": route.rule.map(|(n, _)| n), "entry": route.entry, "path": path,
                 "expected_here": route.case != Case::Central, "delivered_by": route.rule.and_then(|(_, r)| r.by.clone()),
                 "why": why(&route).0, "why_zh": why(&route).1,
+                "against": against.iter().map(|f| json!({ "code": f.code, "severity": f.severity.name(), "message": f.message, "message_zh": f.message_zh })).collect::<Vec<_>>(),
             })
         );
         return Ok(Exit::Done);
@@ -123,7 +134,31 @@ fn explain(
     outln!("enters    {}{}", route.entry, name(&route.entry));
     let way: Vec<String> = path.iter().map(|d| format!("{d}{}", name(d))).collect();
     outln!("path      {}", way.join(" -> "));
+    for f in &against {
+        outln!("BUT       {} {}: {}\n          {}", f.code, f.severity.name(), f.message, f.message_zh);
+    }
     Ok(Exit::Done)
+}
+
+/// What the door would say of such a record, handed in there by the unit itself or by who delivers for it: a path is no
+/// permission.
+fn against(
+    charter: &Charter,
+    route: &Route<'_>,
+    unit: Option<&Unit>,
+    (code, category, division, day): (&str, &str, Division, Date),
+) -> Vec<Finding> {
+    let submitter = route.rule.and_then(|(_, r)| r.by.as_deref()).unwrap_or(code);
+    let from = charter.units().get(submitter).map_or(division, |u| u.division);
+    let record = json!({
+        "category": category, "operation": "create", "produced_on": day.to_string(),
+        "producer_uscc": code, "producer_name": unit.map(|u| &u.name), "producer_division": division,
+        "submitter_uscc": submitter, "submitter_division": from,
+    });
+    let scene = Scene { charter, today: clock::today(), origin: route.entry };
+    let text = record.to_string();
+    let findings = Object::parse(text.as_bytes()).map(|o| judge(&scene, &o).findings).unwrap_or_default();
+    findings.into_iter().filter(|f| ["V016", "V017", "V018"].contains(&f.code.as_str())).collect()
 }
 
 fn why(route: &Route<'_>) -> (&'static str, &'static str) {

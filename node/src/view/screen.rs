@@ -66,13 +66,14 @@ pub fn render(s: &Status) -> String {
     let n = &s.node;
     let _ = writeln!(
         out,
-        "NODE     {} {} ({})   tally {}   epoch {}   charter {}",
+        "NODE     {} {} ({})   tally {}   epoch {}   charter {}   catalog {}",
         n.division,
         n.name,
         n.level.name(),
         n.version,
         n.epoch,
-        s.charter_version
+        s.charter_version,
+        s.catalog_version
     );
     let _ = writeln!(out, "OVERALL  {overall}");
     let _ = writeln!(out, "HOLDS    {} distinct records   digest {}", count(s.records), short(s.digest));

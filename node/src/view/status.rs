@@ -95,6 +95,8 @@ pub struct Status {
     pub index_behind: bool,
     /// Version of the charter in force.
     pub charter_version: u64,
+    /// Version of the catalog that rows are judged by today.
+    pub catalog_version: String,
 }
 
 /// Who answers.
@@ -256,6 +258,7 @@ impl Status {
             signing: signing(r.gate()).to_owned(),
             index_behind: !indexed,
             charter_version: charter.version(),
+            catalog_version: charter.catalogs().current(clock::day(now_ms / 1_000)).version.to_string(),
         };
         status.actions = actions(r, now_ms, around, &status);
         status

@@ -1,6 +1,6 @@
 //! Who hands in what, and where: V016 and V017.
 
-use super::{Court, shown};
+use super::{Court, shown, text};
 use crate::{
     catalog::{Category, Severity},
     route::{Asked, Case, Route},
@@ -79,6 +79,7 @@ impl Court<'_> {
             unit_name: self.text("producer_name").unwrap_or_default(),
             category: &category.id,
             division,
+            day: self.text("produced_on").and_then(text::date).unwrap_or(self.scene.today),
         };
         self.scene.charter.route(&asked)
     }
@@ -110,6 +111,11 @@ impl Court<'_> {
             );
         }
         let (origin, right) = (self.scene.origin, route.entry);
+        // Where nothing is handed in, a task is kept and told by whoever sees to it, at any of the levels.
+        let own = charter.entry_node(division).unwrap_or(right);
+        if !category.counts && route.case == Case::Central && charter.is_within(own, origin) {
+            return;
+        }
         if let Some((_, rule)) = route.rule
             && let Some(by) = rule.by.clone()
             && self.text("submitter_uscc") != Some(by.as_str())

@@ -61,7 +61,7 @@ fn assemble(scene: &Scene<'_>, survey: &Survey, now: u64) -> Report {
     let node = charter.node(scene.me);
     // Where records have arrived: at the province, or the top where there is none.
     let collects = node.is_some_and(|n| n.level <= Level::Province || n.parent.is_none());
-    let mut adder = Adder::new(charter, collects);
+    let mut adder = Adder::new(charter, scene.month.last(), collects);
     let mut rows: Vec<Line> = survey.rows.iter().map(|(key, sums)| adder.records(key, sums)).collect();
     rows.extend(expected(scene, survey).into_iter().inspect(|line| adder.line(line)));
     rows.sort_by(|a, b| (a.division, &a.unit, &a.category, a.kind).cmp(&(b.division, &b.unit, &b.category, b.kind)));
@@ -156,6 +156,8 @@ fn notes(scene: &Scene<'_>, collects: bool, all: &Sum) -> Vec<Warning> {
 
 struct Adder<'c> {
     charter: &'c Charter,
+    /// By which day routes are told.
+    day: jiff::civil::Date,
     collects: bool,
     all: Sum,
     divisions: BTreeMap<Option<Division>, Sum>,
@@ -164,9 +166,10 @@ struct Adder<'c> {
 }
 
 impl<'c> Adder<'c> {
-    fn new(charter: &'c Charter, collects: bool) -> Self {
+    fn new(charter: &'c Charter, day: jiff::civil::Date, collects: bool) -> Self {
         Self {
             charter,
+            day,
             collects,
             all: Sum::default(),
             divisions: BTreeMap::new(),
@@ -184,7 +187,8 @@ impl<'c> Adder<'c> {
             .of_unit(charter, &key.unit)
             .of_category(charter, &key.category);
         let unit_name = line.unit_name.clone().unwrap_or_default();
-        let asked = |division| Asked { unit: &key.unit, unit_name: &unit_name, category: &key.category, division };
+        let (unit, category, day) = (key.unit.as_str(), key.category.as_str(), self.day);
+        let asked = |division| Asked { unit, unit_name: &unit_name, category, division, day };
         if let Some(route) = division.and_then(|d| charter.route(&asked(d))) {
             line = line.by_route(charter, &route);
         }

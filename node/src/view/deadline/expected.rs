@@ -61,8 +61,8 @@ impl<'a> Expected<'_, 'a> {
         // Nothing is said of what it delivers: only routes that fit it tell of a task.
         let names = |r: &RouteRule| r.case == Case::Central && names(r, unit);
         for (i, rule) in scene.charter.routes().iter().enumerate().filter(|(_, r)| names(r)) {
-            let category = rule.category.as_deref().unwrap_or_default();
-            let asked = Asked { unit: &unit.code, unit_name: &unit.name, category, division: unit.division };
+            let (category, day) = (rule.category.as_deref().unwrap_or_default(), scene.month.last());
+            let asked = Asked { unit: &unit.code, unit_name: &unit.name, category, division: unit.division, day };
             let here = scene.charter.route(&asked).and_then(|r| r.rule).is_some_and(|(n, _)| n == i + 1);
             if here && (category.is_empty() || scene.question.wants(category)) {
                 self.rules.insert(i);
@@ -79,8 +79,8 @@ impl<'a> Expected<'_, 'a> {
     }
 
     fn pair(&mut self, unit: &'a Unit, category: &str) {
-        let charter = self.scene.charter;
-        let asked = Asked { unit: &unit.code, unit_name: &unit.name, category, division: unit.division };
+        let (charter, day) = (self.scene.charter, self.scene.month.last());
+        let asked = Asked { unit: &unit.code, unit_name: &unit.name, category, division: unit.division, day };
         let Some(route) = charter.route(&asked) else { return };
         let delivers = route.rule.is_some_and(|(_, r)| r.by.as_ref() == Some(&unit.code));
         match route.case {
@@ -134,15 +134,15 @@ impl<'a> Expected<'_, 'a> {
         // A line for all categories is done when every task of the unit is.
         let open = held.clone().find(|(_, t)| t.state.as_deref() != Some("done"));
         let task = open.or_else(|| held.clone().next()).map(|(_, t)| t);
-        let (owner, due_on) = rule.map_or((None, None), |r| (r.owner.clone(), r.due_on.clone()));
-        let due_on = due_on.or_else(|| task?.due_on.clone());
+        // What is recorded of a task is newer than the rule that asked for it.
+        let due_on = task.and_then(|t| t.due_on.clone()).or_else(|| rule?.due_on.clone());
         let state = task.and_then(|t| t.state.clone());
         let passed = due_on.as_ref().and_then(|d| d.parse::<Date>().ok()).is_some_and(|d| d < self.scene.today);
         let mut line = self.line(Kind::Liaison, division, unit, category);
         line.route = rule.map(|r| r.case);
         line.note = rule.and_then(|r| r.note.clone());
         line.liaison = Some(LiaisonTask {
-            owner: owner.or_else(|| task?.owner.clone()),
+            owner: task.and_then(|t| t.owner.clone()).or_else(|| rule?.owner.clone()),
             due_on,
             overdue: passed && state.as_deref() != Some("done"),
             state,

@@ -135,7 +135,7 @@ fn the_newest_record_says_how_a_liaison_stands() {
     };
     let of_tax = liaison(&w, TAX);
     assert_eq!((of_tax.len(), of_tax[0].1.state.as_deref(), of_tax[0].1.overdue), (1, Some("done"), false));
-    assert_eq!(of_tax[0].1.owner.as_deref(), Some("省税务局办公室"), "the route says who");
+    assert_eq!(of_tax[0].1.owner.as_deref(), Some("张三"), "a record is newer than the rule");
     let kept = liaison(&w, B);
     assert_eq!((kept[0].0.as_deref(), kept[0].1.owner.as_deref()), (Some("trademark"), Some("张三")));
     w.declare(4, &task(TAX, "other", "open"));
