@@ -389,9 +389,7 @@ mod tests {
             let uncommented: String = text
                 .lines()
                 .map(|l| {
-                    l.strip_prefix("# ")
-                        .filter(|l| l.starts_with('[') || l.split(' ').nth(1) == Some("="))
-                        .unwrap_or(l)
+                    l.strip_prefix("# ").filter(|l| l.starts_with('[') || l.split(' ').nth(1) == Some("=")).unwrap_or(l)
                 })
                 .map(|l| format!("{l}\n"))
                 .collect();

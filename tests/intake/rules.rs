@@ -182,6 +182,15 @@ fn every_rule_says_what_is_wrong_and_the_corrected_file_is_taken() {
     assert_eq!(counts(&answer), [all, all - rejected, 0, rejected], "{answer}");
     assert_eq!(answer["questions"], SLIPS.len() as u64 - rejected, "{answer}");
 
+    // Whoever never got that answer and hands the same in again is asked the same.
+    let again = desk.post(&sheet);
+    assert_eq!(counts(&again), [all, 0, all - rejected, rejected], "{again}");
+    let asked = |answer: &serde_json::Value| {
+        let each = list(&answer["errors"]).iter().map(|e| (e["line"].as_u64(), e["code"].to_string()));
+        each.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!((&again["questions"], asked(&again)), (&answer["questions"], asked(&answer)));
+
     // The answer's file: the submitter's own columns, two more, and only the rows to look at.
     let id = answer["answer"].as_str().expect("an answer is kept");
     let csv = desk.get(&format!("/v1/answers/{id}.csv"));

@@ -65,6 +65,10 @@ pub struct Seen {
     pub latest: Operation,
     /// Hash of its content.
     pub latest_content: [u8; 16],
+    /// Hash of the content of the first of them.
+    pub first_content: [u8; 16],
+    /// One of them withdraws.
+    pub was_withdrawn: bool,
     /// Hashes of the content of those in the own log.
     pub own: Vec<[u8; 16]>,
     /// Hashes of the content of all of them.
@@ -183,7 +187,7 @@ impl Known {
     pub fn versions(&self, key: &[u8; 16]) -> Result<Option<Seen>, EngineError> {
         let pending = lock(&self.pending).keys.get(key).cloned().unwrap_or_default();
         let (mut own, mut all, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-        let mut latest = None;
+        let (mut first, mut latest, mut was_withdrawn) = (None, None, false);
         if self.maybe_key(key) {
             for (pair_key, value) in self.engine.scan(&entry::version_prefix(key), b"", ATTESTED)? {
                 let Some(v) = entry::read_version(&value) else { continue };
@@ -191,6 +195,8 @@ impl Known {
                 if !ids.contains(&v.id) {
                     ids.push(v.id);
                     latest = Some((v.operation, v.content));
+                    first.get_or_insert(v.content);
+                    was_withdrawn |= v.operation == Operation::Withdraw;
                 }
                 // What came by another path stays in both logs, as signed.
                 if entry::version_log(&pair_key).is_some_and(|log| log.division == self.own.division) {
@@ -203,9 +209,20 @@ impl Known {
             own.push(w.content);
             all.push(w.content);
             latest = Some((w.operation, w.content));
+            first.get_or_insert(w.content);
+            was_withdrawn |= w.operation == Operation::Withdraw;
         }
         let pending = pending.iter().map(|w| (w.content, w.id)).collect();
-        Ok(latest.map(|(latest, latest_content)| Seen { latest, latest_content, own, all, pending }))
+        let seen = latest.zip(first).map(|((latest, latest_content), first_content)| Seen {
+            latest,
+            latest_content,
+            first_content,
+            was_withdrawn,
+            own,
+            all,
+            pending,
+        });
+        Ok(seen)
     }
 
     /// Name of a subject by the newest registration held.

@@ -86,14 +86,13 @@ pub enum Verdict {
     NotInForce,
 }
 
-/// Of a record that is held: whether another of its business key is in force.
-fn not_in_force(seen: &Seen, facts: &Facts) -> Option<Verdict> {
+/// Whether a record that is held is the one of its business key that counts.
+fn in_force(seen: &Seen, facts: &Facts) -> bool {
     let withdrawn = seen.latest == Operation::Withdraw;
-    let in_force = match facts.operation {
+    match facts.operation {
         Operation::Withdraw => withdrawn,
         Operation::Create | Operation::Amend => !withdrawn && seen.latest_content == facts.content,
-    };
-    (!in_force).then_some(Verdict::NotInForce)
+    }
 }
 
 /// All records of a chunk that were taken are durable.
@@ -333,11 +332,10 @@ impl Batcher {
         let (id, facts) = (good.record.id(), &good.facts);
         // A retry of something that is on its way counts as durable when that is.
         let on_its_way = self.unsealed.get(&id).copied();
-        let mut verdicts = Vec::new();
         if on_its_way.is_some() || self.holdings.known.holds(&id)? {
-            verdicts.extend(self.not_in_force(facts)?.map(|v| (v, Severity::Note)));
-            return Ok(Looked { held: true, on_its_way, verdicts });
+            return self.held(good, policy, on_its_way, self.holdings.known.versions(&facts.key)?);
         }
+        let mut verdicts = Vec::new();
         let mut say = |verdict: Verdict, severity: Option<Severity>| verdicts.extend(severity.map(|s| (verdict, s)));
         match (facts.operation, self.holdings.known.versions(&facts.key)?) {
             (Operation::Create, None) => {}
@@ -347,8 +345,7 @@ impl Batcher {
                 // The other one counts when it is durable; if its batch fails, so does this row.
                 let same = seen.pending.iter().find(|(content, _)| *content == facts.content);
                 let on_its_way = same.and_then(|(_, id)| self.unsealed.get(id).copied());
-                verdicts.extend(not_in_force(&seen, facts).map(|v| (v, Severity::Note)));
-                return Ok(Looked { held: true, on_its_way, verdicts });
+                return self.held(good, policy, on_its_way, Some(seen));
             }
             // The same by another path: whoever holds both logs tells.
             (Operation::Create, Some(seen)) if seen.all.contains(&facts.content) => {}
@@ -356,21 +353,49 @@ impl Batcher {
             (Operation::Amend | Operation::Withdraw, None) => say(Verdict::NoOriginal, policy.no_original),
             (Operation::Amend | Operation::Withdraw, Some(_)) => {}
         }
-        if let Some((code, name)) = &good.subject
-            && (policy.other_name.is_some() || policy.no_subject.is_some())
-        {
-            match self.holdings.known.subject(code)? {
-                Some(registered) if registered != *name => say(Verdict::OtherName(registered), policy.other_name),
-                Some(_) => {}
-                None => say(Verdict::NoSubject, policy.no_subject),
-            }
-        }
+        verdicts.extend(self.by_registration(good, policy)?);
         Ok(Looked { held: false, on_its_way: None, verdicts })
     }
 
-    /// Whoever hands in what is held takes it to be in force afterwards.
-    fn not_in_force(&self, facts: &Facts) -> Result<Option<Verdict>, EngineError> {
-        Ok(self.holdings.known.versions(&facts.key)?.and_then(|seen| not_in_force(&seen, facts)))
+    /// Of a record that is held. Whoever hands it in again, perhaps after an answer that never came, is asked again what
+    /// he was asked; and takes it to be in force afterwards.
+    fn held(
+        &self,
+        good: &Good,
+        policy: &Policy,
+        on_its_way: Option<u64>,
+        seen: Option<Seen>,
+    ) -> Result<Looked, EngineError> {
+        let facts = &good.facts;
+        let mut verdicts = Vec::new();
+        if let Some(seen) = seen {
+            if !in_force(&seen, facts) {
+                verdicts.push((Verdict::NotInForce, Severity::Note));
+                return Ok(Looked { held: true, on_its_way, verdicts });
+            }
+            let conflicts =
+                facts.operation == Operation::Create && seen.first_content != facts.content && !seen.was_withdrawn;
+            verdicts.extend(policy.conflict.filter(|_| conflicts).map(|s| (Verdict::Conflict, s)));
+        }
+        verdicts.extend(self.by_registration(good, policy)?);
+        // It is held: nothing rejects it any more.
+        verdicts.iter_mut().for_each(|(_, s)| *s = (*s).min(Severity::Question));
+        Ok(Looked { held: true, on_its_way, verdicts })
+    }
+
+    /// What the registrations held say of the subject (V010, V011).
+    fn by_registration(&self, good: &Good, policy: &Policy) -> Result<Option<(Verdict, Severity)>, EngineError> {
+        let Some((code, name)) = &good.subject else { return Ok(None) };
+        if policy.other_name.is_none() && policy.no_subject.is_none() {
+            return Ok(None);
+        }
+        Ok(match self.holdings.known.subject(code)? {
+            Some(registered) if registered != *name => {
+                policy.other_name.map(|severity| (Verdict::OtherName(registered), severity))
+            }
+            Some(_) => None,
+            None => policy.no_subject.map(|severity| (Verdict::NoSubject, severity)),
+        })
     }
 
     /// Waits for the gate right after a start, and for the index when too much waits for it.

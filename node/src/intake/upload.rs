@@ -290,10 +290,12 @@ impl Upload {
             a.from = Some(a.from.map_or(from, |f| f.min(from)));
             a.to = Some(a.to.map_or(to, |t| t.max(to)));
         }
-        // What is held already was asked about when it came; what was found now concerns what is in force.
-        for place in result.held.iter().filter_map(|i| given.get(*i)) {
-            if let Some(row) = judged.get_mut(*place) {
-                row.findings.clear();
+        // Of what is held, notes were told when it came; and what is not in force any more is not asked about.
+        let superseded = |i: &usize| result.verdicts.iter().any(|(at, v, _)| at == i && *v == Verdict::NotInForce);
+        for i in &result.held {
+            if let Some(row) = given.get(*i).and_then(|place| judged.get_mut(*place)) {
+                let least = if superseded(i) { Severity::Reject } else { Severity::Question };
+                row.findings.retain(|f| f.severity >= least);
             }
         }
         for (i, verdict, severity) in result.verdicts {
