@@ -327,3 +327,26 @@ fn what_is_held_but_no_longer_in_force_is_told_and_can_be_brought_back() {
     assert_eq!(row("新增", "热食"), (vec![0, 1], 1), "another is in force");
     assert_eq!(in_force(), ["冷食"]);
 }
+
+#[test]
+fn every_question_is_listed_page_by_page_and_says_which_record_it_means() {
+    const ROWS: usize = 2_500;
+    let desk = Desk::open("");
+    let mut sheet = Sheet::licenses(0..ROWS);
+    (0..ROWS).for_each(|row| sheet.set(row, CODE, "91350102MA2TE5T1X1"));
+    assert_eq!(desk.post(&sheet)["questions"], ROWS);
+    desk.federation.count(COUNTY);
+    let asked = desk.federation.ask(COUNTY, &["question", "ls", "--json"]).json();
+    let keys: std::collections::BTreeSet<_> =
+        list(&asked["questions"]).iter().map(|q| q["business_key"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(keys.len(), ROWS);
+    assert!(keys.iter().any(|k| k.contains("榕鼓许〔2025〕2499号")), "{:?}", keys.first());
+    let page = |path: &str| desk.get(path).json();
+    let first = page("/v1/questions?limit=7");
+    assert_eq!((list(&first["questions"]).len(), &first["omitted"]), (7, &(ROWS - 7).into()));
+    let rest = page(&format!("/v1/questions?limit=5000&after={}", first["next"].as_str().unwrap()));
+    assert_eq!((list(&rest["questions"]).len(), &rest["omitted"]), (ROWS - 7, &0.into()));
+    assert!(rest["next"].is_null() && rest["questions"][0]["index"] == 7, "{}", rest["questions"][0]);
+    let screen = desk.federation.ask(COUNTY, &["question", "ls"]).out;
+    assert!(screen.ends_with("2500 records are asked about\n") && screen.contains("榕鼓许〔2025〕0号"), "{screen}");
+}
