@@ -347,6 +347,23 @@ fn every_question_is_listed_page_by_page_and_says_which_record_it_means() {
     let rest = page(&format!("/v1/questions?limit=5000&after={}", first["next"].as_str().unwrap()));
     assert_eq!((list(&rest["questions"]).len(), &rest["omitted"]), (ROWS - 7, &0.into()));
     assert!(rest["next"].is_null() && rest["questions"][0]["index"] == 7, "{}", rest["questions"][0]);
+    // So are the rows of the answer, which is more than one document; and its files are whole.
+    let config = desk.federation.config(COUNTY);
+    let id = desk.get("/v1/answers").json()[0]["id"].as_str().unwrap().to_owned();
+    let one = desk.get(&format!("/v1/answers/{id}")).json();
+    let shown = tally(&["answer", "show", &id, "--json", "--config", &config]).json();
+    assert_eq!(list(&shown["rows"]).len(), ROWS);
+    assert!(one["next"].is_null() || list(&one["rows"]).len() < ROWS, "{}", one["next"]);
+    for form in ["csv", "xlsx"] {
+        let path = desk.federation.at(&format!("rows.{form}"));
+        tally(&["answer", "file", &id, "-o", &path, "--config", &config]).done();
+        let bytes = std::fs::read(&path).unwrap();
+        let rows = match form {
+            "csv" => Sheet::parse(&String::from_utf8(bytes).unwrap()).rows.len(),
+            _ => Xlsx::new(Cursor::new(bytes)).unwrap().worksheet_range_at(0).unwrap().unwrap().rows().count() - 1,
+        };
+        assert_eq!(rows, ROWS, "{form}");
+    }
     let screen = desk.federation.ask(COUNTY, &["question", "ls"]).out;
     assert!(screen.ends_with("2500 records are asked about\n") && screen.contains("榕鼓许〔2025〕0号"), "{screen}");
 }

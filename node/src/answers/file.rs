@@ -3,10 +3,14 @@
 use super::{Kept, KeptRow};
 use crate::{
     intake::ADDED_HEADS,
-    sheet::{Column, SheetError, write_csv_row, write_xlsx},
+    sheet::{Column, ROWS_MAX, SheetError, too_many_rows, write_csv_row, write_xlsx},
 };
 use serde_json::Value;
-use std::{io, path::Path};
+use std::{
+    fs::File,
+    io::{self, Seek as _, Write as _},
+    path::Path,
+};
 
 /// A form of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,36 +35,52 @@ fn disk(e: &io::Error) -> SheetError {
     )
 }
 
-/// Writes the file of an answer. `spool`: a folder for what a workbook needs meanwhile.
+/// Writes the file of an answer, row by row. `spool`: a folder for what a workbook needs meanwhile.
 ///
 /// # Errors
-/// [`SheetError`].
-pub fn write(kept: &Kept, form: Form, spool: &Path) -> Result<Vec<u8>, SheetError> {
+/// [`SheetError`]; a workbook that would have too many rows is not begun.
+pub fn write(kept: &Kept, form: Form, spool: &Path, out: &mut impl io::Write) -> Result<(), SheetError> {
     let heads = heads(kept)?;
     let all = heads.iter().map(String::as_str).chain(ADDED_HEADS);
     let rows = kept.rows().map_err(|e| disk(&e))?;
     let cells = |row: io::Result<KeptRow>| row.map(|r| cells(&heads, &kept.meta.heads, &r)).map_err(|e| disk(&e));
     match form {
         Form::Csv => {
-            let mut out = b"\xef\xbb\xbf".to_vec();
+            let mut out = io::BufWriter::new(out);
+            out.write_all(b"\xef\xbb\xbf").map_err(|e| disk(&e))?;
             write_csv_row(&mut out, all).map_err(|e| disk(&e))?;
             for row in rows {
                 let row = cells(row)?;
                 write_csv_row(&mut out, row.iter().map(String::as_str)).map_err(|e| disk(&e))?;
             }
-            Ok(out)
+            out.flush().map_err(|e| disk(&e))
         }
         Form::Xlsx => {
             let added = heads.len();
             let column =
                 |(i, head): (usize, &str)| Column { head: head.into(), marked: i >= added, ..Column::default() };
             let columns: Vec<Column> = all.enumerate().map(column).collect();
-            std::fs::create_dir_all(spool).map_err(|e| disk(&e))?;
-            let mut out = io::Cursor::new(Vec::new());
-            write_xlsx(&mut out, ("需更正", &columns), rows.map(cells), &[])?;
-            Ok(out.into_inner())
+            if kept.meta.rejected + kept.meta.questions >= u64::from(ROWS_MAX) {
+                return Err(too_many_rows(ROWS_MAX));
+            }
+            let mut book = scratch(spool).map_err(|e| disk(&e))?;
+            write_xlsx(&mut book, ("需更正", &columns), rows.map(cells), &[])?;
+            book.rewind().map_err(|e| disk(&e))?;
+            io::copy(&mut book, out).map(|_| ()).map_err(|e| disk(&e))
         }
     }
+}
+
+/// A file without a name, which goes when it is closed.
+fn scratch(dir: &Path) -> io::Result<File> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    std::fs::create_dir_all(dir)?;
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = dir.join(format!(".answer-{}-{number}.part", std::process::id()));
+    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+    std::fs::remove_file(path)?;
+    Ok(file)
 }
 
 /// Heads of the table; for NDJSON the names of all members.

@@ -290,7 +290,20 @@ impl Kept {
     /// # Errors
     /// The system's.
     pub fn rows(&self) -> io::Result<impl Iterator<Item = io::Result<KeptRow>> + use<>> {
+        self.rows_from(0)
+    }
+
+    /// Its rows without the first `passed`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn rows_from(&self, passed: u64) -> io::Result<impl Iterator<Item = io::Result<KeptRow>> + use<>> {
         let mut file = BufReader::new(File::open(&self.rows)?);
+        for _ in 0..passed {
+            if file.skip_until(b'\n')? == 0 {
+                break;
+            }
+        }
         Ok(std::iter::from_fn(move || {
             let mut line = Vec::new();
             match io::Read::take(&mut file, ROW_BYTES_MAX).read_until(b'\n', &mut line) {

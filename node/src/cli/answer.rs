@@ -5,7 +5,8 @@ use crate::view::screen::pad;
 use clap::Subcommand;
 use serde_json::Value;
 use std::{
-    io::Write as _,
+    fs::File,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -73,13 +74,27 @@ pub(super) async fn run(command: AnswerCommand) -> Result<Exit, Failure> {
             }
         }
         AnswerCommand::Show { id, json, config } => {
-            let answer = config.client()?.get(&format!("/v1/answers/{}", id_in_path(&id)?)).await?;
-            let answer: Value = serde_json::from_slice(&answer).map_err(Failure::failed)?;
-            if json {
-                outln!("{answer}");
-                return Ok(Exit::Done);
+            let (client, id) = (config.client()?, id_in_path(&id)?);
+            let (mut from, mut whole, mut rows) = (Some(0), Value::Null, Vec::new());
+            while let Some(n) = from {
+                let page = client.get(&format!("/v1/answers/{id}?from={n}")).await?;
+                let mut page: Value = serde_json::from_slice(&page).map_err(Failure::failed)?;
+                from = page["next"].as_u64();
+                let Value::Array(found) = page["rows"].take() else { break };
+                if json {
+                    rows.extend(found);
+                    whole = page;
+                    continue;
+                }
+                if n == 0 {
+                    head(&page);
+                }
+                found.iter().for_each(row);
             }
-            show(&answer);
+            if json {
+                whole["rows"] = rows.into();
+                outln!("{whole}");
+            }
         }
         AnswerCommand::File { id, output, config } => {
             let form = match output.extension().and_then(|e| e.to_str()) {
@@ -87,15 +102,28 @@ pub(super) async fn run(command: AnswerCommand) -> Result<Exit, Failure> {
                 Some("csv") => "csv",
                 _ => return Err(Failure::new(Exit::Usage, "--output: the name must end with .xlsx or .csv")),
             };
-            let bytes = config.client()?.get(&format!("/v1/answers/{}.{form}", id_in_path(&id)?)).await?;
-            write(&output, &bytes)?;
-            eprintln!("{}: {} KiB", output.display(), bytes.len() >> 10);
+            let (client, path) = (config.client()?, format!("/v1/answers/{}.{form}", id_in_path(&id)?));
+            let fail = |e: io::Error| Failure::failed(format!("{}: {e}", output.display()));
+            let new = output.with_extension("part");
+            let mut file = io::BufWriter::new(File::create(&new).map_err(fail)?);
+            let mut bytes = 0;
+            let got = client.get_pieces(&path, |piece| {
+                bytes += piece.len();
+                file.write_all(piece)
+            });
+            if let Err(e) = got.await {
+                let _ = std::fs::remove_file(new);
+                return Err(e.into());
+            }
+            file.into_inner().map_err(|e| fail(e.into_error()))?.sync_all().map_err(fail)?;
+            std::fs::rename(&new, &output).map_err(fail)?;
+            eprintln!("{}: {} KiB", output.display(), bytes >> 10);
         }
     }
     Ok(Exit::Done)
 }
 
-fn show(answer: &Value) {
+fn head(answer: &Value) {
     let n = |key: &str| answer[key].as_u64().unwrap_or(0);
     outln!("{}  {}  {}", text(answer, "id"), text(answer, "at"), text(answer, "file"));
     let (read, accepted, duplicate, rejected) = (n("read"), n("accepted"), n("duplicate"), n("rejected"));
@@ -103,24 +131,25 @@ fn show(answer: &Value) {
         "read {read} = accepted {accepted} + duplicate {duplicate} + rejected {rejected}; questions {}",
         n("questions")
     );
-    for row in answer["rows"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        let since = match &row["corrected"] {
-            Value::Null => String::new(),
-            by => format!("  corrected {} by record {}", text(by, "sealed_at"), text(by, "id")),
-        };
-        outln!("line {}{since}", row["line"]);
-        for f in row["findings"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            let (code, severity, field) = (text(f, "code"), text(f, "severity"), text(f, "field"));
-            outln!("  {code}  {severity}  {field}  {}  {}", text(f, "message"), text(f, "message_zh"));
-        }
+}
+
+fn row(row: &Value) {
+    let since = match &row["corrected"] {
+        Value::Null => String::new(),
+        by => format!("  corrected {} by record {}", text(by, "sealed_at"), text(by, "id")),
+    };
+    outln!("line {}{since}", row["line"]);
+    for f in row["findings"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        let (code, severity, field) = (text(f, "code"), text(f, "severity"), text(f, "field"));
+        outln!("  {code}  {severity}  {field}  {}  {}", text(f, "message"), text(f, "message_zh"));
     }
 }
 
 /// Writes a file whole or not at all.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let fail = |e: std::io::Error| Failure::failed(format!("{}: {e}", path.display()));
+    let fail = |e: io::Error| Failure::failed(format!("{}: {e}", path.display()));
     let new = path.with_extension("part");
-    let mut file = std::fs::File::create(&new).map_err(fail)?;
+    let mut file = File::create(&new).map_err(fail)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail)?;
     std::fs::rename(&new, path).map_err(fail)
 }

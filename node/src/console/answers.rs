@@ -1,25 +1,39 @@
 //! `GET /v1/answers...`: what was said of rejected and questioned rows, as JSON or in the submitter's own form.
 
-use super::{App, auth::Caller, problem::Problem};
+use super::{App, auth::Caller, problem::Problem, records::bad};
 use crate::{
     answers::{Form, Kept, Meta, Store, write},
     intake::ERRORS_MAX,
 };
 use axum::{
     Extension, Json,
-    body::Body,
-    extract::{Path, State},
+    body::{Body, Bytes},
+    extract::{Path, Query, State, rejection::QueryRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures_util::StreamExt as _;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// Answers that a list shows.
 const LISTED: usize = 200;
-/// Bytes of rows, about, that an answer shows as JSON in one document; the files have all of them.
-const ROWS_BYTES_MAX: usize = 32 << 20;
+/// Bytes of rows, about, that one JSON document shows; `next` says where they go on.
+const ROWS_BYTES_MAX: usize = 4 << 20;
+/// Someone who wants an answer waits so long for others who read theirs.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Size of a piece of a file, about, in bytes, and how many may wait for the reader.
+const PIECE_BYTES: usize = 128 << 10;
+/// See [`PIECE_BYTES`].
+const PIECES: usize = 4;
 
-pub(super) fn disk(e: &std::io::Error) -> Problem {
+pub(super) fn disk(e: &io::Error) -> Problem {
     let detail = format!("the answers on the disk cannot be used: {e}");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "answers", &detail)
 }
@@ -42,11 +56,22 @@ pub(super) async fn list(
     Ok(Json(list))
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// Rows to pass over.
+    #[serde(default)]
+    from: u64,
+}
+
 /// `/v1/answers/ID` is JSON, `ID.csv` and `ID.xlsx` are the rows in the submitter's own form.
 #[utoipa::path(
     get,
     path = "/v1/answers/{name}",
-    params(("name" = String, Path, description = "ID, ID.csv or ID.xlsx")),
+    params(
+        ("name" = String, Path, description = "ID, ID.csv or ID.xlsx"),
+        ("from" = Option<u64>, Query, description = "JSON only: go on where `next` of the last document says"),
+    ),
     responses(
         (status = 200, description = "The rows to look at, with the reasons; `corrected` where the row was handed in again and taken"),
         (status = 404, description = "None of this name; answers are kept 90 days"),
@@ -56,7 +81,9 @@ pub(super) async fn show(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, Problem> {
+    let Query(Wanted { from }) = wanted.map_err(|e| bad(&e.to_string()))?;
     let (id, form) = match name.rsplit_once('.') {
         None => (name.clone(), None),
         Some((id, "csv")) => (id.to_owned(), Some(Form::Csv)),
@@ -66,15 +93,19 @@ pub(super) async fn show(
     };
     let (store, spool) = (app.answers.clone(), app.spool.clone());
     let corrected = super::corrections::Lookup::new(&app);
-    let work = tokio::task::spawn_blocking(move || {
+    let Ok(Ok(room)) = tokio::time::timeout(PATIENCE, app.answer_reads.clone().acquire_owned()).await else {
+        let detail = "others read answers already; ask again in a moment";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry(5));
+    };
+    let open = tokio::task::spawn_blocking(move || {
         let kept = store.open_answer(&id).map_err(|e| disk(&e))?;
         let kept = kept.filter(|k| may_see(&caller, &k.meta)).ok_or_else(|| missing(&name))?;
         match form {
-            None => document(&kept, &corrected).map(|d| Json(d).into_response()),
-            Some(form) => file(&kept, form, &spool),
+            None => document(&kept, from, &corrected).map(|d| Json(d).into_response()),
+            Some(form) => file(kept, form, spool, room),
         }
     });
-    work.await.map_err(|_| Problem::stopping())?
+    open.await.map_err(|_| Problem::stopping())?
 }
 
 fn missing(name: &str) -> Problem {
@@ -82,16 +113,16 @@ fn missing(name: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no_answer", &detail)
 }
 
-fn document(kept: &Kept, corrected: &super::corrections::Lookup) -> Result<Value, Problem> {
+fn document(kept: &Kept, from: u64, corrected: &super::corrections::Lookup) -> Result<Value, Problem> {
     let mut document = serde_json::to_value(&kept.meta).unwrap_or_default();
-    let (mut rows, mut omitted, mut bytes) = (Vec::new(), 0_u64, 0);
-    for row in kept.rows().map_err(|e| disk(&e))? {
+    let (mut rows, mut next, mut bytes) = (Vec::new(), None, 0);
+    for (number, row) in (from..).zip(kept.rows_from(from).map_err(|e| disk(&e))?) {
+        if bytes > ROWS_BYTES_MAX {
+            next = Some(number);
+            break;
+        }
         let row = row.map_err(|e| disk(&e))?;
         bytes += row.text.len() + row.cells.iter().map(String::len).sum::<usize>() + 512 * row.findings.len();
-        if bytes > ROWS_BYTES_MAX {
-            omitted += 1;
-            continue;
-        }
         let mut value = serde_json::to_value(&row).unwrap_or_default();
         if row.findings.iter().any(|f| f.severity == "reject")
             && let Some(by) = corrected.find(kept.meta.category.as_deref(), &row)
@@ -101,21 +132,66 @@ fn document(kept: &Kept, corrected: &super::corrections::Lookup) -> Result<Value
         rows.push(value);
     }
     document["rows"] = json!(rows);
-    document["rows_omitted"] = json!(omitted);
+    document["next"] = json!(next);
     Ok(document)
 }
 
-fn file(kept: &Kept, form: Form, spool: &std::path::Path) -> Result<Response, Problem> {
-    let bytes = write(kept, form, spool).map_err(|e| {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.code, &format!("{} / {}", e.message, e.message_zh))
-    })?;
+/// Hands over what is written in pieces.
+struct Pieces {
+    piece: Vec<u8>,
+    send: mpsc::Sender<io::Result<Bytes>>,
+}
+
+impl io::Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::take(&mut self.piece).into();
+        self.send.blocking_send(Ok(piece)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+/// The file, as it is written. What goes wrong before its first piece is answered as a problem; later it breaks off.
+fn file(kept: Kept, form: Form, spool: PathBuf, room: OwnedSemaphorePermit) -> Result<Response, Problem> {
     let (kind, end) = match form {
         Form::Csv => ("text/csv; charset=utf-8", "csv"),
         Form::Xlsx => ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx"),
     };
     let name = format!("attachment; filename=\"{}.{end}\"", kept.meta.id);
-    Ok(([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, name)], Body::from(bytes))
-        .into_response())
+    let (send, mut receive) = mpsc::channel(PIECES);
+    let (failed, failure) = std::sync::mpsc::sync_channel(1);
+    tokio::task::spawn_blocking(move || {
+        let _room = room;
+        let mut out = Pieces { piece: Vec::with_capacity(2 * PIECE_BYTES), send };
+        let written = write(&kept, form, &spool, &mut out);
+        let flushed = out.flush();
+        if let Err(e) = written {
+            tracing::warn!(event = "answer.failed", answer = %kept.meta.id, reason = %e, "an answer's file is not whole");
+            let _ = out.send.blocking_send(Err(io::Error::other(e.message.clone())));
+            let _ = failed.send(e);
+        } else if flushed.is_err() {
+            tracing::debug!(event = "answer.failed", answer = %kept.meta.id, "the reader went away");
+        }
+    });
+    let first = receive.blocking_recv();
+    if !matches!(first, Some(Ok(_)))
+        && let Ok(e) = failure.recv()
+    {
+        let detail = format!("{} / {}", e.message, e.message_zh);
+        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.code, &detail));
+    }
+    let rest = futures_util::stream::unfold(receive, |mut r| async { r.recv().await.map(|p| (p, r)) });
+    let body = Body::from_stream(futures_util::stream::iter(first).chain(rest));
+    Ok(([(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, name)], body).into_response())
 }
 
 /// The answer as it was given, made from what is kept.

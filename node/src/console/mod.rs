@@ -67,6 +67,8 @@ const EXPORTS: usize = 2;
 pub const UPLOADS: usize = 16;
 /// Tiles and evidence files read from the journal at the same time; each takes a few megabytes.
 pub const TREE_READS: usize = 4;
+/// Kept answers read at the same time; each takes some megabytes, a workbook some tens.
+pub const ANSWER_READS: usize = 4;
 
 /// What the handlers use.
 #[derive(Debug, Clone)]
@@ -111,6 +113,8 @@ pub struct App {
     pub trees: Trees,
     /// Room for those who read them.
     pub tree_reads: Arc<Semaphore>,
+    /// Room for those who read kept answers.
+    pub answer_reads: Arc<Semaphore>,
 }
 
 impl App {

@@ -219,6 +219,7 @@ async fn serve(
         engine,
         trees: ground.trees.clone(),
         tree_reads: Arc::new(Semaphore::new(console::TREE_READS)),
+        answer_reads: Arc::new(Semaphore::new(console::ANSWER_READS)),
         reader,
         progress,
         durable,

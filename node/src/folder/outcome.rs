@@ -42,12 +42,16 @@ pub(super) fn free_name(dir: &Path, file: &Path) -> PathBuf {
 }
 
 /// Writes a file anew: what somebody has put there in its place meanwhile is not written through.
-fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn anew(path: &Path) -> io::Result<fs::File> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let mut file = fs::File::create_new(path)?;
+    fs::File::create_new(path)
+}
+
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = anew(path)?;
     io::Write::write_all(&mut file, bytes)?;
     file.sync_all()
 }
@@ -69,12 +73,15 @@ pub(super) fn write(file: &Path, end: &End, store: &Store) -> io::Result<()> {
             if let Some(kept) = kept {
                 let spool = file.parent().unwrap_or(file);
                 // Where a workbook cannot be, a CSV can.
-                match answers::write(&kept, Form::Xlsx, spool) {
-                    Ok(rows) => put(&beside(file, "_需更正.xlsx"), &rows)?,
-                    Err(_) => {
-                        let rows = answers::write(&kept, Form::Csv, spool).map_err(|e| io::Error::other(e.message))?;
-                        put(&beside(file, "_需更正.csv"), &rows)?;
-                    }
+                let rows = |end: &str, form| -> io::Result<()> {
+                    let path = beside(file, end);
+                    let mut out = anew(&path)?;
+                    answers::write(&kept, form, spool, &mut out).map_err(|e| io::Error::other(e.message))?;
+                    out.sync_all()
+                };
+                if rows("_需更正.xlsx", Form::Xlsx).is_err() {
+                    let _ = fs::remove_file(beside(file, "_需更正.xlsx"));
+                    rows("_需更正.csv", Form::Csv)?;
                 }
             }
         }

@@ -9,7 +9,7 @@ mod xml_bounds;
 
 pub use csv::{CsvFound, CsvOptions, read_csv};
 pub use decode::Encoding;
-pub use write::{Column, write_csv_row, write_xlsx};
+pub use write::{Column, ROWS_MAX, too_many_rows, write_csv_row, write_xlsx};
 pub use xlsx::{XlsxFound, read_xlsx};
 
 use std::ops::ControlFlow;

@@ -21,8 +21,8 @@ const CHOICES_MAX: usize = 255;
 const CHOICE_ROWS: u32 = 5_000;
 /// Excel's own bound of a cell, in characters.
 const CELL_CHARS_MAX: usize = 32_767;
-/// Excel's bound of rows.
-const ROWS_MAX: u32 = 1_048_576;
+/// Excel's bound of rows, the heads included.
+pub const ROWS_MAX: u32 = 1_048_576;
 
 /// Writes one row of a CSV; begin the file with a mark (EF BB BF), so that Excel takes it for UTF-8.
 ///
@@ -94,8 +94,7 @@ pub fn write_xlsx(
     fill().map_err(|e| failed(&e))?;
     for (line, row) in (1..).zip(rows) {
         if line == ROWS_MAX {
-            let en = "more rows than a sheet has: ask for CSV";
-            return Err(SheetError::new("too_many_rows", u64::from(line), en, "行数超过工作表上限，请下载 CSV"));
+            return Err(too_many_rows(line));
         }
         for (i, cell) in row?.iter().enumerate() {
             let format = if columns.get(i).is_some_and(|c| c.marked) { &marked } else { &text };
@@ -128,6 +127,12 @@ pub fn write_xlsx(
         fill().map_err(|e| failed(&e))?;
     }
     book.save_to_writer(out).map_err(|e| failed(&e))
+}
+
+/// More rows than a sheet has.
+pub fn too_many_rows(line: u32) -> SheetError {
+    let en = "more rows than a sheet has: ask for CSV";
+    SheetError::new("too_many_rows", u64::from(line), en, "行数超过工作表上限，请下载 CSV")
 }
 
 /// Choices that can stand in the column itself.
