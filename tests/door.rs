@@ -79,6 +79,25 @@ fn a_dropped_file_gets_its_receipt_and_the_rows_to_correct_beside_it() {
 }
 
 #[test]
+fn a_file_that_grows_after_it_was_taken_is_read_to_its_end() {
+    let federation = Federation::new(&[(COUNTY, "county", None)]);
+    let path = folder(&federation);
+    federation.start(COUNTY);
+    let mut slow = fs::File::create(path.join("inbox/慢.csv")).unwrap();
+    let mut write = |text: &str| {
+        std::io::Write::write_all(&mut slow, text.as_bytes()).unwrap();
+        slow.sync_all().unwrap();
+    };
+    write(&format!("{HEADS}\n{}\n{}", row(1, "甲公司"), &row(2, "乙公司")[..59]));
+    let (done, answer) = wait_for("the first receipt", seconds(30), || receipt(&path, "慢.csv"));
+    assert!(done && answer["read"] == 2 && answer["rejected"] == 1, "cut in its last row: {answer}");
+    write(&format!("{}\n{}\n", &row(2, "乙公司")[59..], row(3, "丙公司")));
+    let (done, answer) = wait_for("the second receipt", seconds(30), || receipt(&path, "慢-2.csv"));
+    assert!(done && answer["read"] == 3 && answer["duplicate"] == 1 && answer["accepted"] == 2, "{answer}");
+    assert_eq!(federation.count(COUNTY), 3);
+}
+
+#[test]
 fn a_node_that_is_killed_amid_a_dropped_file_loses_and_doubles_no_row() {
     const ROWS: usize = 60_000;
     let federation = Federation::new(LINE);

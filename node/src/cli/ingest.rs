@@ -1,15 +1,19 @@
 //! `tally ingest`.
 
 use super::{ConfigFile, Exit, Failure};
-use axum::body::Body;
+use crate::cli::client::{Client, ClientError};
+use axum::body::{Body, Bytes};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::{
     io::{IsTerminal as _, Read as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 use tokio::sync::mpsc;
 
+/// Pause before a file is sent again for which there was no room.
+const BUSY: Duration = Duration::from_secs(2);
 /// Piece of a file that is sent at once.
 const PIECE: usize = 256 << 10;
 
@@ -93,17 +97,27 @@ pub(super) async fn run(args: IngestArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
     let mut total = json!({
         "read": 0, "accepted": 0, "duplicate": 0, "rejected": 0, "questions": 0,
-        "log": null, "from": null, "to": null, "errors": [], "notes": [], "answers": [], "formats": [],
+        "log": null, "from": null, "to": null, "errors": [], "notes": [], "answers": [], "formats": [], "failed": [],
     });
     let several = args.files.len() > 1;
     for file in &args.files {
         let name = file.display().to_string();
         let path = format!("/v1/records?{}", args.terms.query(file)?);
-        let answer = client.post(&path, body(file.clone(), !args.json)?).await.map_err(|e| {
-            let failure = Failure::from(e);
-            Failure::new(failure.exit, format!("{name}: {failure}"))
-        })?;
-        let answer: Value = serde_json::from_slice(&answer).map_err(Failure::failed)?;
+        let answer = match hand_in(&client, &path, file, !args.json).await {
+            Ok(answer) => serde_json::from_slice::<Value>(&answer).map_err(Failure::failed)?,
+            Err(e) => {
+                let failure = Failure::new(e.exit, format!("{name}: {e}"));
+                // One that is refused does not keep the others out; a node that is away does.
+                if !several || failure.exit != Exit::Failed {
+                    return Err(failure);
+                }
+                eprintln!("tally: {failure}");
+                if let Some(failed) = total["failed"].as_array_mut() {
+                    failed.push(json!({ "file": name, "message": e.to_string() }));
+                }
+                continue;
+            }
+        };
         if !args.json {
             print(&name, &answer);
         }
@@ -113,7 +127,28 @@ pub(super) async fn run(args: IngestArgs) -> Result<Exit, Failure> {
         outln!("{total}");
     }
     let rejected = total["rejected"].as_u64().unwrap_or(0);
-    Ok(if rejected > 0 { Exit::Look } else { Exit::Done })
+    let failed = total["failed"].as_array().is_some_and(|f| !f.is_empty());
+    Ok(match (failed, rejected) {
+        (true, _) => Exit::Failed,
+        (false, 0) => Exit::Done,
+        (false, _) => Exit::Look,
+    })
+}
+
+/// Hands a file in; where others hold all places, it waits.
+async fn hand_in(client: &Client, path: &str, file: &Path, progress: bool) -> Result<Bytes, Failure> {
+    let mut told = false;
+    loop {
+        match client.post(path, body(file.to_owned(), progress)?).await {
+            Err(ClientError::Refused { code, detail, .. }) if code == "busy" && file.as_os_str() != "-" => {
+                if !std::mem::replace(&mut told, true) {
+                    eprintln!("tally: {}: waiting: {detail}", file.display());
+                }
+                tokio::time::sleep(BUSY).await;
+            }
+            other => return other.map_err(Failure::from),
+        }
+    }
 }
 
 /// Adds one file's answer to the sums.

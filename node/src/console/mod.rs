@@ -18,11 +18,13 @@ mod socket;
 mod tasks;
 mod tlog;
 mod unread;
+mod uploads;
 
 pub use evidence::{IDS_MAX, Ids};
 pub use keys::Keys;
 pub use socket::{bind, connect};
 pub use tasks::{NewTask, Steer};
+pub use uploads::Uploads;
 
 use crate::{
     agree::{Ground, Noticed},
@@ -42,7 +44,7 @@ use auth::Caller;
 use axum::{
     Extension, Json, Router,
     extract::{DefaultBodyLimit, Query, Request, State},
-    http::StatusCode,
+    http::{Method, StatusCode},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -63,8 +65,6 @@ use tokio::sync::{Semaphore, oneshot, watch};
 const INDEX_PATIENCE: Duration = Duration::from_secs(10);
 /// Exports and reports at the same time; each reads the disk.
 const EXPORTS: usize = 2;
-/// Uploads at the same time; each holds a few megabytes.
-pub const UPLOADS: usize = 16;
 /// Tiles and evidence files read from the journal at the same time; each takes a few megabytes.
 pub const TREE_READS: usize = 4;
 /// Kept answers read at the same time; each takes some megabytes, a workbook some tens.
@@ -108,7 +108,7 @@ pub struct App {
     /// Exports and reports running.
     pub exports: Arc<AtomicUsize>,
     /// Room for uploads.
-    pub uploads: Arc<Semaphore>,
+    pub uploads: Uploads,
     /// Hashes of the logs' trees.
     pub trees: Trees,
     /// Room for those who read them.
@@ -158,14 +158,16 @@ pub fn admin(app: App) -> Router {
         .merge(caller_routes())
         .merge(read_routes())
         .layer(Extension(Caller::default()));
-    operator.merge(open_routes()).fallback(not_found).layer(middleware::from_fn(unread::read_on)).with_state(app)
+    let all = operator.merge(open_routes()).fallback(not_found).method_not_allowed_fallback(wrong_method);
+    all.layer(middleware::from_fn(unread::read_on)).with_state(app)
 }
 
 /// Routes over TCP. Health is open to all; everything else needs a token.
 pub fn public(app: App) -> Router {
     let protected =
         caller_routes().merge(read_routes()).layer(middleware::from_fn_with_state(app.clone(), require_token));
-    protected.merge(open_routes()).fallback(not_found).layer(middleware::from_fn(unread::read_on)).with_state(app)
+    let all = protected.merge(open_routes()).fallback(not_found).method_not_allowed_fallback(wrong_method);
+    all.layer(middleware::from_fn(unread::read_on)).with_state(app)
 }
 
 /// What depends on who asks.
@@ -209,6 +211,11 @@ async fn not_found() -> Problem {
     let paths = "/v1/records, /v1/answers, /v1/questions, /v1/deadlines, /v1/status, /v1/export, /v1/charter, \
                  /v1/openapi.json, /tlog/, /metrics, /healthz, /readyz, /version";
     Problem::new(StatusCode::NOT_FOUND, "not_found", &format!("no such path here; there are: {paths}"))
+}
+
+async fn wrong_method(method: Method) -> Problem {
+    let detail = format!("{method} is not what this path is for: see /v1/openapi.json");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", &detail)
 }
 
 /// Alive means: the driver answers.

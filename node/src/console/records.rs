@@ -1,6 +1,6 @@
 //! `POST /v1/records`: rows in, streaming, answered when everything accepted is durable.
 
-use super::{App, UPLOADS, auth::Caller, problem::Problem};
+use super::{App, auth::Caller, problem::Problem};
 use crate::{
     answers::{Keeping, Meta},
     intake::{Answer, ChunkError, Format, Pieces, PourError, Submission, Upload, UploadError, pour},
@@ -160,10 +160,7 @@ pub(super) async fn post(
     if app.desk.full.load(Ordering::Relaxed) {
         return Err(refused(&UploadError::Full));
     }
-    let Ok(_room) = app.uploads.clone().try_acquire_owned() else {
-        let detail = format!("{UPLOADS} uploads are running already; send it again in a moment");
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", &detail).retry(2));
-    };
+    let _room = app.uploads.enter(&caller)?;
     let (mut pieces, digest) = pieces(body);
     let _claim = match &key {
         None => None,

@@ -229,7 +229,7 @@ async fn serve(
         own,
         tokens: Arc::new(config.token.clone()),
         exports: Arc::default(),
-        uploads: Arc::new(Semaphore::new(console::UPLOADS)),
+        uploads: console::Uploads::default(),
     };
     let (again_tell, mut again) = watch::channel(None);
     let mut tasks = JoinSet::new();

@@ -9,7 +9,7 @@
 //!
 //! Folders are polled: network shares tell nobody of changes. A file is taken once its size and time have not changed
 //! for a while, or at once when `NAME.ok` lies beside it. What a stop left in `work/` is handed in again: rows that were
-//! taken before are then duplicates.
+//! taken before are then duplicates. So is a file that goes on growing after it was put away.
 
 mod inbox;
 mod outcome;
@@ -21,14 +21,19 @@ use crate::{
 };
 use inbox::Inbox;
 use std::{
+    collections::VecDeque,
     fs::{self, File},
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::watch;
 
+/// A file that was put away and changes within so long was not whole yet.
+const WATCHED: Duration = Duration::from_secs(30 * 60);
+/// Most files that are watched so.
+const WATCHED_MAX: usize = 10_000;
 /// Pause before a file is tried again that could not be handed in for a reason that passes.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -59,7 +64,9 @@ enum End {
 }
 
 /// Size and time of a file, by which it is seen to change.
-fn state(file: &Path) -> Option<(u64, SystemTime)> {
+type State = (u64, SystemTime);
+
+fn state(file: &Path) -> Option<State> {
     let meta = fs::symlink_metadata(file).ok()?;
     Some((meta.len(), meta.modified().ok()?))
 }
@@ -69,8 +76,9 @@ pub async fn watch(folder: Folder, mut stop: watch::Receiver<bool>) {
     let path = folder.path.display().to_string();
     let poll = Duration::from_millis(folder.section.poll_ms.max(50));
     let mut inbox = Inbox::new(&folder.path, Duration::from_millis(folder.section.settle_ms));
+    let mut away = Away::default();
     loop {
-        let worked = match folder.round(&mut inbox).await {
+        let worked = match folder.round(&mut inbox, &mut away).await {
             Ok(worked) => worked,
             Err(e) => {
                 tracing::error!(event = "folder.failed", %path, reason = %e, "the drop folder cannot be used");
@@ -87,10 +95,11 @@ pub async fn watch(folder: Folder, mut stop: watch::Receiver<bool>) {
 
 impl Folder {
     /// Hands in everything that is ready; answers whether there was anything.
-    async fn round(&self, inbox: &mut Inbox) -> io::Result<bool> {
+    async fn round(&self, inbox: &mut Inbox, away: &mut Away) -> io::Result<bool> {
         for place in ["inbox", "work", "done", "rejected"] {
             fs::create_dir_all(self.path.join(place))?;
         }
+        away.take_back(&self.path.join("inbox"));
         inbox.take_ready()?;
         let mut work: Vec<PathBuf> =
             fs::read_dir(self.path.join("work"))?.filter_map(|e| Some(e.ok()?.path())).collect();
@@ -99,10 +108,10 @@ impl Folder {
         work.sort();
         let (mut any, mut later) = (false, false);
         for file in work {
-            let end = self.hand_in(&file).await;
+            let (before, end) = (state(&file), self.hand_in(&file).await);
             let done = match &end {
                 End::Later(why) => Err(why.clone()),
-                end => self.put_away(&file, end).map_err(|e| e.to_string()),
+                end => self.put_away(&file, end).map(|target| away.watch(target, before)).map_err(|e| e.to_string()),
             };
             // One that cannot be done does not stop the others.
             match done {
@@ -175,7 +184,7 @@ impl Folder {
     }
 
     /// Writes what is to be known beside the file, then moves it: a stop in between only repeats.
-    fn put_away(&self, file: &Path, end: &End) -> io::Result<()> {
+    fn put_away(&self, file: &Path, end: &End) -> io::Result<PathBuf> {
         let taken = matches!(end, End::Answered(a) if a.accepted + a.duplicate > 0);
         let day = crate::clock::today().to_string();
         let dir = self.path.join(if taken { "done" } else { "rejected" }).join(day);
@@ -185,6 +194,46 @@ impl Folder {
         fs::rename(file, &target)?;
         File::open(&dir)?.sync_all()?;
         tracing::info!(event = "folder.answered", file = %target.display(), "a file has its answer");
-        Ok(())
+        Ok(target)
+    }
+}
+
+/// Files that have their answer, and may still be open to a slow writer.
+#[derive(Debug, Default)]
+struct Away(VecDeque<Watched>);
+
+/// A file, how it was when it was read, and since when it lies there.
+type Watched = (PathBuf, Option<State>, Instant);
+
+impl Away {
+    fn watch(&mut self, file: PathBuf, state: Option<State>) {
+        if self.0.len() == WATCHED_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((file, state, Instant::now()));
+    }
+
+    /// Moves what has changed since back to the inbox: it settles there again, and has its rows judged to the end.
+    fn take_back(&mut self, inbox: &Path) {
+        self.0.retain(|(file, before, since)| {
+            let now = state(file);
+            if now.is_none() || since.elapsed() > WATCHED {
+                return false;
+            }
+            if now == *before {
+                return true;
+            }
+            let back = outcome::free_name(inbox, file);
+            let shown = file.display();
+            match fs::rename(file, &back) {
+                Ok(()) => {
+                    tracing::warn!(event = "folder.unfinished", file = %shown, "a file was still written after it was handed in: it is handed in again");
+                }
+                Err(e) => {
+                    tracing::error!(event = "folder.unfinished", file = %shown, reason = %e, "a file was still written after it was handed in: hand it in again");
+                }
+            }
+            false
+        });
     }
 }

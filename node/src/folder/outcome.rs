@@ -102,6 +102,7 @@ fn text(name: &str, a: &Answer) -> String {
         let _ = write!(text, "{l}\r\n");
     };
     let verdict = match (a.rejected, a.questions) {
+        _ if a.read == 0 => "没有数据行",
         (0, 0) => "全部入库",
         (0, _) => "全部入库，有疑问数据",
         _ if a.accepted + a.duplicate == 0 => "全部退回",
@@ -125,7 +126,8 @@ fn text(name: &str, a: &Answer) -> String {
         line(format!("答复编号 Answer: {id}（退回和疑问的行见同目录下的“_需更正.xlsx”，更正后重新放入 inbox）"));
     }
     for n in &a.notes {
-        line(format!("提示 {}（第 {} 行起 {} 行）：{}", n.field, n.line, n.count, n.message_zh));
+        let place = if n.line > 0 { format!("（第 {} 行起 {} 行）", n.line, n.count) } else { String::new() };
+        line(format!("提示 {}{place}：{}", n.field, n.message_zh));
     }
     for f in a.errors.iter().take(LISTED) {
         let severity = if f.severity == tally_topology::catalog::Severity::Reject { "退回" } else { "疑问" };

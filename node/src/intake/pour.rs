@@ -21,7 +21,7 @@ use std::{
     sync::Arc,
 };
 use tally_topology::judge::shown;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Bytes that are cut into lines at once.
 const PART_BYTES: usize = 4 << 10;
@@ -29,6 +29,8 @@ const PART_BYTES: usize = 4 << 10;
 const SNIFF_BYTES: usize = 512;
 /// Largest workbook, in bytes.
 const WORKBOOK_BYTES_MAX: u64 = 512 << 20;
+/// Workbooks read at the same time: the texts of each stand in memory whole, which may be some hundreds of megabytes.
+const WORKBOOKS: usize = 2;
 /// Pieces between the network and the thread that parses, and chunks between that and the sink.
 const PIECES: usize = 16;
 /// See [`PIECES`].
@@ -195,7 +197,7 @@ async fn csv(sink: &mut impl Sink, mut pieces: Pieces, told: Told<'_>) -> Result
             b'\t' => "tab".to_owned(),
             d => format!("{:?}", char::from(d)),
         };
-        Ok(format!("CSV, {encoding}, delimiter {delimiter}"))
+        Ok((format!("CSV, {encoding}, delimiter {delimiter}"), None))
     })
     .await;
     let _ = forward.await;
@@ -203,6 +205,7 @@ async fn csv(sink: &mut impl Sink, mut pieces: Pieces, told: Told<'_>) -> Result
 }
 
 async fn xlsx(sink: &mut impl Sink, mut pieces: Pieces, spool: &Path, told: Told<'_>) -> Result<(), PourError> {
+    static ROOM: Semaphore = Semaphore::const_new(WORKBOOKS);
     let spooled = Spooled::new(spool).map_err(|e| PourError::Spool(e.to_string()))?;
     let mut file = std::fs::File::create(&spooled.0).map_err(|e| PourError::Spool(e.to_string()))?;
     let mut total = 0;
@@ -219,18 +222,22 @@ async fn xlsx(sink: &mut impl Sink, mut pieces: Pieces, spool: &Path, told: Told
         file.write_all(&piece).map_err(|e| PourError::Spool(e.to_string()))?;
     }
     drop(file);
+    let _room = ROOM.acquire().await.map_err(|e| PourError::Spool(e.to_string()))?;
     let path = spooled.0.clone();
     let title: Title = Arc::default();
     let named = title.clone();
     table(sink, told, title, move |take| {
         let found = read_xlsx(&path, &mut |sheet| drop(named.set(sheet.to_owned())), take)?;
-        let others = if found.others.is_empty() {
-            String::new()
-        } else {
-            let names: Vec<_> = found.others.iter().map(|n| shown(n)).collect();
-            format!("; other sheets, not read: {}", names.join(", "))
-        };
-        Ok(format!("XLSX, sheet {}{others}", shown(&found.sheet)))
+        let names: Vec<_> = found.others.iter().map(|n| shown(n)).collect();
+        let unread = (!names.is_empty()).then(|| Noted {
+            field: String::new(),
+            code: "other_sheets".to_owned(),
+            count: names.len() as u64,
+            line: 0,
+            message: format!("other sheets were not read, hand them in as files of their own: {}", names.join(", ")),
+            message_zh: format!("以下工作表未读取，请另存为单独文件报送：{}", names.join("、")),
+        });
+        Ok((format!("XLSX, sheet {}", shown(&found.sheet)), unread))
     })
     .await
 }
@@ -259,7 +266,7 @@ async fn table(
     sink: &mut impl Sink,
     told: Told<'_>,
     title: Title,
-    read: impl FnOnce(sheet::Take<'_>) -> Result<String, SheetError> + Send + 'static,
+    read: impl FnOnce(sheet::Take<'_>) -> Result<(String, Option<Noted>), SheetError> + Send + 'static,
 ) -> Result<(), PourError> {
     let (send, mut events) = mpsc::channel(CHUNKS);
     let catalog = sink.charter().charter().catalogs().current(clock::today()).clone();
@@ -295,7 +302,7 @@ async fn table(
 
 fn parse(
     mut table: Table,
-    read: impl FnOnce(sheet::Take<'_>) -> Result<String, SheetError>,
+    read: impl FnOnce(sheet::Take<'_>) -> Result<(String, Option<Noted>), SheetError>,
     send: &mpsc::Sender<Event>,
 ) {
     let (mut chunk, mut bytes): (Vec<Row>, usize) = (Vec::new(), 0);
@@ -335,8 +342,9 @@ fn parse(
         }
     }
     match done {
-        Ok(format) => {
+        Ok((format, noted)) => {
             let _ = send.blocking_send(Event::Format(format));
+            let _ = send.blocking_send(Event::Notes(noted.into_iter().collect()));
         }
         // What the reader could not read explains why there are no heads.
         Err(e) => fault = Some(e),

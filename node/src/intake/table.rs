@@ -185,6 +185,13 @@ impl Table {
             let (en, zh) = ("cells to the right of the last head are not stored", "表头以外的单元格未入库");
             notes.push(noted("", "beyond_heads", row.line, en.into(), zh.into()));
         }
+        let least = head.columns.heads.len().saturating_sub(1).max(3);
+        let swallows = |c: &String| c.contains('\n') && c.matches([',', '\t', ';', '|']).count() >= least;
+        if row.cells.iter().any(swallows) {
+            let en = "a cell holds lines that look like rows: is a quotation mark in it not closed?";
+            let zh = "单元格内含多行疑似数据行，请检查是否缺少右引号";
+            notes.push(noted("", "rows_in_cell", row.line, en.into(), zh.into()));
+        }
         row.cells.resize(head.columns.heads.len().max(row.cells.len()), String::new());
         Some(row)
     }

@@ -7,7 +7,8 @@ use std::io::Read;
 /// Text by which the delimiter is guessed, in bytes and lines.
 const GUESS_BYTES: usize = 64 << 10;
 const GUESS_LINES: usize = 30;
-const DELIMITERS: [u8; 4] = *b",\t;|";
+/// The last two are what Hive and some mainframes write.
+const DELIMITERS: [u8; 8] = *b",\t;|^~\x01\x1f";
 
 /// How to read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -120,18 +121,17 @@ fn open_quote(line: u64) -> SheetError {
     )
 }
 
-/// The delimiter of which one of the first lines holds most, outside quotes.
+/// The delimiter that cuts most of the first lines into the same number of cells, and into many: free text may hold more
+/// of another one, but not in every line as many.
 fn guess(text: &[u8]) -> u8 {
-    let mut most = [0_usize; DELIMITERS.len()];
-    let (mut here, mut quoted, mut lines) = ([0_usize; DELIMITERS.len()], false, 0);
+    let mut lines: Vec<[usize; DELIMITERS.len()]> = Vec::new();
+    let (mut here, mut quoted) = ([0; DELIMITERS.len()], false);
     for b in text {
         match b {
             b'"' => quoted = !quoted,
             b'\n' if !quoted => {
-                (0..here.len()).for_each(|i| most[i] = most[i].max(here[i]));
-                here = [0; DELIMITERS.len()];
-                lines += 1;
-                if lines == GUESS_LINES {
+                lines.push(std::mem::take(&mut here));
+                if lines.len() == GUESS_LINES {
                     break;
                 }
             }
@@ -143,8 +143,16 @@ fn guess(text: &[u8]) -> u8 {
             }
         }
     }
-    (0..here.len()).for_each(|i| most[i] = most[i].max(here[i]));
-    let best = (0..most.len()).rev().max_by_key(|i| most[*i]).unwrap_or(0);
+    if lines.len() < GUESS_LINES {
+        lines.push(here);
+    }
+    // How many lines agree counts for more than how many cells they have; a line alone agrees with nothing.
+    let weight = |i: usize| {
+        let alike = |n: usize| lines.iter().filter(|l| l[i] == n).count();
+        let of = |n: usize| (if alike(n) > 1 { alike(n).pow(4) * n } else { 0 }, n);
+        lines.iter().map(|l| l[i]).filter(|n| *n > 0).map(of).max().unwrap_or_default()
+    };
+    let best = (0..DELIMITERS.len()).rev().max_by_key(|i| weight(*i)).unwrap_or(0);
     DELIMITERS[best]
 }
 
@@ -197,6 +205,11 @@ mod tests {
             ("a|b\n1|2\n", b'|'),
             ("a,b\n1,2\n", b','),
             ("only\n", b','),
+            ("a\x01b\n1,5,6,7\x012\n", 1),
+            ("a^b\n1^2\n", b'^'),
+            // Free text that holds more of another one than there are columns.
+            (&format!("a\tb\tc\n1\t2\t3\n1\t{}\t3\n", "一,".repeat(30)), b'\t'),
+            (&format!("a,b,c,d\n1,2,3,{}\n", "一;".repeat(26)), b','),
         ] {
             let (_, found) = read(text.as_bytes());
             assert_eq!(found.unwrap().delimiter, delimiter, "{text}");

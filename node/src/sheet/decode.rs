@@ -107,12 +107,8 @@ impl<R: Read> Text<R> {
         if !at_end {
             self.source.by_ref().take((at + PIECE) as u64).read_to_end(&mut self.raw)?;
         }
-        let utf8 = match std::str::from_utf8(&self.raw[at..]) {
-            Ok(_) => true,
-            // A character may be cut at the end of the piece.
-            Err(e) => e.error_len().is_none() && e.valid_up_to() > 0,
-        };
-        let (encoding, name) = if utf8 { (UTF_8, Encoding::Utf8) } else { (GB18030, Encoding::Gb18030) };
+        let (encoding, name) =
+            if is_utf8(&self.raw[at..]) { (UTF_8, Encoding::Utf8) } else { (GB18030, Encoding::Gb18030) };
         self.decoder = Some(encoding.new_decoder_without_bom_handling());
         self.encoding = Some(name);
         Ok(())
@@ -143,6 +139,20 @@ impl<R: Read> Text<R> {
         }
         out.truncate(to);
     }
+}
+
+/// Whether text is UTF-8, perhaps with a damaged character here and there. GB18030 makes hardly any three bytes that are
+/// a Chinese character of UTF-8.
+fn is_utf8(text: &[u8]) -> bool {
+    let (mut chinese, mut damaged) = (0_usize, 0_usize);
+    for chunk in text.utf8_chunks() {
+        chinese += chunk.valid().chars().filter(|c| c.len_utf8() >= 3).count();
+        damaged += usize::from(!chunk.invalid().is_empty());
+    }
+    // A character may be cut at the end of the piece.
+    let cut = text.utf8_chunks().last().is_some_and(|c| !c.invalid().is_empty() && c.invalid().len() < 4);
+    let damaged = damaged - usize::from(cut && damaged > 0 && text.len() > 4);
+    damaged == 0 || chinese > 4 * damaged
 }
 
 #[cfg(test)]
@@ -192,6 +202,14 @@ mod tests {
         let (out, encoding) = decoded(&stray);
         assert_eq!(encoding, Some(Encoding::Utf8));
         assert!(out.ends_with("\u{fffd}\u{fffd}\n"));
+        // And near the beginning, as is one row of another encoding.
+        let cut = [&"名称,代码\n福州甲".as_bytes()[..21], b",1\n", text.as_bytes()].concat();
+        assert_eq!(decoded(&cut).1, Some(Encoding::Utf8));
+        let mixed = [text.repeat(20).as_bytes(), &gb[10..]].concat();
+        assert_eq!(decoded(&mixed).1, Some(Encoding::Utf8));
+        for gb in ["序号\t单位\n1\t鼓楼区\n", "啊阿埃挨哎唉哀皑癌蔼矮艾碍爱隘", "é,ü\n福州"] {
+            assert_eq!(decoded(&GB18030.encode(gb).0).1, Some(Encoding::Gb18030), "{gb}");
+        }
     }
 
     #[test]
