@@ -48,7 +48,10 @@ fn a_workbook_that_people_filled_in_is_read() {
     let format = handed.answer["formats"][0].as_str().unwrap();
     let notes = list(&handed.answer["notes"]);
     let unread = notes.iter().find(|n| n["code"] == "other_sheets").map(|n| n["message"].to_string()).unwrap();
-    assert!(format.contains("行政许可") && unread.contains("行政处罚") && !unread.contains("字典"), "{format} {unread}");
+    assert!(
+        format.contains("行政许可") && unread.contains("行政处罚") && !unread.contains("字典"),
+        "{format} {unread}"
+    );
     for note in ["title_row", "note_row"] {
         assert!(handed.notes().contains(&note), "{note}: {handed:?}");
     }

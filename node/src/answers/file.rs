@@ -1,8 +1,8 @@
 //! Rejected and questioned rows in the form in which they were handed in, with two columns added.
 
-use super::{Kept, KeptRow};
+use super::{Kept, KeptRow, Meta};
 use crate::{
-    intake::ADDED_HEADS,
+    intake::{ADDED_HEADS, Reply},
     sheet::{Column, ROWS_MAX, SheetError, too_many_rows, write_csv_row, write_xlsx},
 };
 use serde_json::Value;
@@ -43,7 +43,7 @@ pub fn write(kept: &Kept, form: Form, spool: &Path, out: &mut impl io::Write) ->
     let heads = heads(kept)?;
     let all = heads.iter().map(String::as_str).chain(ADDED_HEADS);
     let rows = kept.rows().map_err(|e| disk(&e))?;
-    let cells = |row: io::Result<KeptRow>| row.map(|r| cells(&heads, &kept.meta.heads, &r)).map_err(|e| disk(&e));
+    let cells = |row: io::Result<KeptRow>| row.map(|r| cells(&heads, &kept.meta, &r)).map_err(|e| disk(&e));
     match form {
         Form::Csv => {
             let mut out = io::BufWriter::new(out);
@@ -107,7 +107,8 @@ fn heads(kept: &Kept) -> Result<Vec<String>, SheetError> {
     Ok(heads)
 }
 
-fn cells(heads: &[String], own: &[String], row: &KeptRow) -> Vec<String> {
+fn cells(heads: &[String], meta: &Meta, row: &KeptRow) -> Vec<String> {
+    let own = &meta.heads;
     let mut cells: Vec<String> = if own.is_empty() {
         let members = serde_json::from_str::<Value>(&row.text).ok();
         let cell = |head: &String| match members.as_ref().and_then(|m| m.get(head)) {
@@ -124,7 +125,11 @@ fn cells(heads: &[String], own: &[String], row: &KeptRow) -> Vec<String> {
     };
     let codes: Vec<&str> = row.findings.iter().map(|f| f.code.as_str()).collect();
     let messages: Vec<&str> = row.findings.iter().map(|f| f.message_zh.as_str()).collect();
-    cells.push(codes.join("；"));
-    cells.push(messages.join("；"));
+    // What was taken is in force as it is: corrected, it is an amendment.
+    let held = row.findings.iter().all(|f| f.severity != "reject");
+    let reply = Reply::new(&meta.id, row.line, row.key.as_deref().filter(|_| held));
+    cells.push(format!("{} {reply}", codes.join("；")));
+    let state = if held { "（已入库，请核实）" } else { "（已退回）" };
+    cells.push(format!("{}{state}", messages.join("；")));
     cells
 }

@@ -4,6 +4,7 @@
 //! ```text
 //! data/answers/350102-20261125-0007/answer.json    counts, terms, heads of the table
 //!                                  /rows.ndjson    one row and its findings a line
+//!                                  /corrected.ndjson    a row and the record by which it was corrected, a line
 //! ```
 
 mod file;

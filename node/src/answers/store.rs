@@ -2,7 +2,7 @@
 
 use crate::{
     clock,
-    intake::{Answer, Finding, Keeper, Noted, Raw, RowKey},
+    intake::{Answer, Finding, Keeper, Noted, Raw, Reply, RowKey},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -12,12 +12,16 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
-use tally_protocol::ids::Division;
+use tally_protocol::{ids::Division, record::RecordId};
 
 /// Days that an answer is kept.
 pub const KEPT_DAYS: i32 = 90;
 /// Most bytes of a row that are kept; as JSON, control characters take six.
 const KEPT_BYTES_MAX: usize = 512 << 10;
+/// File of what was corrected of an answer, beside its rows.
+const CORRECTED: &str = "corrected.ndjson";
+/// Most answers of which one submission corrects rows.
+const ANSWERS_CORRECTED_MAX: usize = 64;
 /// Longest line of a kept row that is read back, in bytes.
 const ROW_BYTES_MAX: u64 = 4 << 20;
 
@@ -221,7 +225,7 @@ impl Store {
 
     /// Starts to keep an answer; nothing is written before its first row.
     pub fn keep(&self, meta: Meta) -> Keeping {
-        Keeping(Arc::new(Mutex::new(Open { store: self.clone(), meta, rows: None })))
+        Keeping(Arc::new(Mutex::new(Open { store: self.clone(), meta, rows: None, corrected: BTreeMap::new() })))
     }
 
     fn next_id(&self) -> String {
@@ -285,6 +289,21 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Records by which rows were corrected, by line, and when, POSIX seconds.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn corrections(&self) -> io::Result<BTreeMap<u64, (RecordId, u64)>> {
+        let file = match File::open(self.rows.with_file_name(CORRECTED)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            file => BufReader::new(file?),
+        };
+        // A line that a stop has cut says nothing; the same file handed in again says it once more.
+        let lines = file.split(b'\n').map(|l| Ok(serde_json::from_slice::<Corrected>(&l?).ok()));
+        let lines: Vec<Option<Corrected>> = lines.collect::<io::Result<_>>()?;
+        Ok(lines.into_iter().flatten().map(|c| (c.line, (c.id, c.at))).collect())
+    }
+
     /// Its rows, in order.
     ///
     /// # Errors
@@ -324,9 +343,28 @@ struct Open {
     store: Store,
     meta: Meta,
     rows: Option<BufWriter<File>>,
+    /// Answers given before of which rows are corrected; `None`: it is not the submitter's, or is gone.
+    corrected: BTreeMap<String, Option<BufWriter<File>>>,
 }
 
 impl Open {
+    fn corrected(&mut self, answer: &str, line: &Corrected) -> io::Result<()> {
+        if !self.corrected.contains_key(answer) {
+            if self.corrected.len() == ANSWERS_CORRECTED_MAX {
+                return Ok(());
+            }
+            // A token corrects its own; whoever has none is on this machine.
+            let of = self.store.load(answer)?;
+            let may = of.is_some_and(|of| self.meta.token.is_none() || of.token == self.meta.token);
+            let path = self.store.dir.join(answer).join(CORRECTED);
+            let file = may.then(|| File::options().append(true).create(true).open(path)).transpose()?;
+            self.corrected.insert(answer.to_owned(), file.map(BufWriter::new));
+        }
+        let Some(Some(file)) = self.corrected.get_mut(answer) else { return Ok(()) };
+        serde_json::to_writer(&mut *file, line)?;
+        file.write_all(b"\n")
+    }
+
     fn part(&self) -> PathBuf {
         self.store.dir.join(format!("{}.part", self.meta.id))
     }
@@ -386,6 +424,9 @@ impl Keeping {
     /// The system's.
     pub fn finish(&self, answer: &Answer) -> io::Result<Option<String>> {
         self.with(|o| {
+            for (_, file) in std::mem::take(&mut o.corrected) {
+                file.map_or(Ok(()), |mut f| f.flush())?;
+            }
             if o.rows.is_none() && o.meta.idempotency_key.is_none() {
                 return Ok(None);
             }
@@ -394,7 +435,20 @@ impl Keeping {
     }
 }
 
+/// A line of what was corrected.
+#[derive(Debug, Serialize, Deserialize)]
+struct Corrected {
+    line: u64,
+    id: RecordId,
+    at: u64,
+}
+
 impl Keeper for Keeping {
+    fn corrected(&mut self, reply: &Reply, by: RecordId) -> Result<(), String> {
+        let line = Corrected { line: reply.line, id: by, at: clock::now_ms() / 1_000 };
+        self.with(|o| o.corrected(&reply.answer, &line)).map_err(|e| e.to_string())
+    }
+
     fn keep(&mut self, line: u64, raw: &Raw<'_>, findings: &[Finding], key: Option<&RowKey>) -> Result<(), String> {
         // What is longer than can be read back is kept by its beginning.
         let mut room = KEPT_BYTES_MAX;

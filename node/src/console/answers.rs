@@ -115,6 +115,7 @@ fn missing(name: &str) -> Problem {
 
 fn document(kept: &Kept, from: u64, corrected: &super::corrections::Lookup) -> Result<Value, Problem> {
     let mut document = serde_json::to_value(&kept.meta).unwrap_or_default();
+    let replied = kept.corrections().map_err(|e| disk(&e))?;
     let (mut rows, mut next, mut bytes) = (Vec::new(), None, 0);
     for (number, row) in (from..).zip(kept.rows_from(from).map_err(|e| disk(&e))?) {
         if bytes > ROWS_BYTES_MAX {
@@ -124,9 +125,11 @@ fn document(kept: &Kept, from: u64, corrected: &super::corrections::Lookup) -> R
         let row = row.map_err(|e| disk(&e))?;
         bytes += row.text.len() + row.cells.iter().map(String::len).sum::<usize>() + 512 * row.findings.len();
         let mut value = serde_json::to_value(&row).unwrap_or_default();
-        if row.findings.iter().any(|f| f.severity == "reject")
-            && let Some(by) = corrected.find(kept.meta.category.as_deref(), &row)
-        {
+        let by = match replied.get(&row.line) {
+            Some((id, at)) => Some(json!({ "id": id, "sealed_at": crate::view::time(*at) })),
+            None => corrected.find(kept.meta.category.as_deref(), &row),
+        };
+        if let Some(by) = by {
             value["corrected"] = by;
         }
         rows.push(value);

@@ -1,4 +1,5 @@
-//! Whether a row that was rejected has been handed in again since and taken: its business key is held now.
+//! Whether a row has been handed in again since and taken by some other way than the answer's file: then its
+//! business key says so.
 
 use super::App;
 use crate::{
@@ -22,7 +23,9 @@ impl Lookup {
         let key = row.key.as_deref()?;
         let (category, unit) = (row.category.as_deref().or(category)?, row.unit.as_deref()?);
         let versions = versions_of_key(&*self.0, category, unit, key).ok()?;
-        let (sealed_at, id) = versions.into_iter().rfind(|(at, _)| *at >= row.at)?;
+        // A row that was taken is itself one of them: only a later one corrects it.
+        let rejected = row.findings.iter().any(|f| f.severity == "reject");
+        let (sealed_at, id) = versions.into_iter().rfind(|(at, _)| *at > row.at || (rejected && *at == row.at))?;
         Some(json!({ "id": id, "sealed_at": crate::view::time(sealed_at) }))
     }
 }

@@ -85,7 +85,7 @@ fn records(reader: &Reader, place: Place) -> Result<Vec<Good>, String> {
     let good = |bytes: &[u8]| {
         let object = Object::parse(bytes).ok()?;
         let record = Record::new(&object).ok()?;
-        Some(Good { facts: Facts::of(&object, &record), record, subject: None })
+        Some(Good { facts: Facts::of(&object, &record), record, subject: None, replies: false })
     };
     Ok(records.iter().filter_map(good).collect())
 }

@@ -350,6 +350,12 @@ impl Batcher {
             // The same by another path: whoever holds both logs tells.
             (Operation::Create, Some(seen)) if seen.all.contains(&facts.content) => {}
             (Operation::Create, Some(_)) => say(Verdict::Conflict, policy.conflict),
+            // A question that nothing was changed for; and what was withdrawn since stays so.
+            (Operation::Amend, Some(seen))
+                if good.replies && (seen.latest == Operation::Withdraw || seen.latest_content == facts.content) =>
+            {
+                return self.held(good, policy, None, Some(seen));
+            }
             (Operation::Amend | Operation::Withdraw, None) => say(Verdict::NoOriginal, policy.no_original),
             (Operation::Amend | Operation::Withdraw, Some(_)) => {}
         }

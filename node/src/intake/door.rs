@@ -1,6 +1,7 @@
 //! The one way from a row to a record: read, brought into form, judged.
 
 use super::{
+    Reply,
     finding::Finding,
     prepare::{Changed, prepare},
 };
@@ -61,6 +62,8 @@ pub struct Row {
     pub changes: Vec<Changed>,
     /// By what it can be found again, if it got so far.
     pub key: Option<RowKey>,
+    /// What it replies to, and the record that it then is.
+    pub reply: Option<(Reply, RecordId)>,
 }
 
 /// By what a row can be found again.
@@ -83,11 +86,13 @@ pub struct Good {
     pub facts: Facts,
     /// Subject's code and name, where the registration base may know better (V010, V011).
     pub subject: Option<(String, String)>,
+    /// It is an amendment because it replies to a question: if it says the same as before, it is none.
+    pub replies: bool,
 }
 
 impl Row {
     fn refused(line: u64, finding: Finding) -> Self {
-        Self { line, good: None, findings: vec![finding], changes: Vec::new(), key: None }
+        Self { line, good: None, findings: vec![finding], changes: Vec::new(), key: None, reply: None }
     }
 
     /// Whether the row is asked about.
@@ -102,7 +107,7 @@ pub fn read_line<'l>(door: &Door<'l>, line: u64, json: &'l [u8]) -> Row {
         return Row::refused(line, too_long(line, json.len()));
     }
     match Object::parse(json) {
-        Ok(object) => read_object(door, line, object),
+        Ok(object) => read_object(door, line, object, None),
         Err(e) => Row::refused(line, not_json(line, &e)),
     }
 }
@@ -142,19 +147,29 @@ fn complete<'l>(door: &Door<'l>, line: u64, object: &mut Object<'l>) -> Result<V
     Ok(category.map(|c| prepare(door, c, object)).unwrap_or_default())
 }
 
-/// Takes what stands in a row.
-pub fn read_object<'l>(door: &Door<'l>, line: u64, mut object: Object<'l>) -> Row {
+/// Takes what stands in a row, which may reply to an answer.
+pub fn read_object<'l>(door: &Door<'l>, line: u64, mut object: Object<'l>, reply: Option<Reply>) -> Row {
+    let says_operation = object.text("operation").is_some_and(|o| !o.trim().is_empty());
     let changes = match complete(door, line, &mut object) {
         Ok(changes) => changes,
         Err(finding) => return Row::refused(line, *finding),
     };
+    // A corrected row of a record that is held changes that record; with another business key it is another.
+    let asked = reply.as_ref().filter(|_| !says_operation);
+    let replies = asked.zip(object.text("business_key")).is_some_and(|(r, key)| r.is_of(key));
+    if replies {
+        object.set("operation", Value::text("amend"));
+    }
     let scene = Scene { charter: door.charter, today: door.today, origin: door.me };
     let mut findings: Vec<Finding> =
         judge(&scene, &object).findings.into_iter().map(|f| Finding::of(line, f)).collect();
     findings.extend(door.rights.and_then(|r| not_allowed(r, line, &object)));
+    if !replies && asked.is_some_and(|r| r.held.is_some()) {
+        findings.push(stays(line));
+    }
     let text = |f: &str| object.text(f).unwrap_or_default().to_owned();
     let key = RowKey { category: text("category"), unit: text("producer_uscc"), business_key: text("business_key") };
-    let mut row = Row { line, good: None, findings, changes, key: Some(key) };
+    let mut row = Row { line, good: None, findings, changes, key: Some(key), reply: None };
     if row.findings.iter().any(|f| f.severity == Severity::Reject) {
         return row;
     }
@@ -166,7 +181,8 @@ pub fn read_object<'l>(door: &Door<'l>, line: u64, mut object: Object<'l>) -> Ro
             let subject = object.text("subject_uscc").zip(object.text("subject_name"));
             let subject = subject.filter(|(code, _)| !base && !code.starts_with("00000000000000000"));
             let subject = subject.map(|(code, name)| (code.to_owned(), name.to_owned()));
-            row.good = Some(Good { record, facts, subject });
+            row.reply = reply.map(|r| (r, record.id()));
+            row.good = Some(Good { record, facts, subject, replies });
         }
         Err(e) => row.findings.push(too_long(line, e.0)),
     }
@@ -213,6 +229,14 @@ fn not_allowed(rights: &Rights, line: u64, object: &Object<'_>) -> Option<Findin
         );
     }
     None
+}
+
+/// Of a correction that changes the business key of a record that is held.
+fn stays(line: u64) -> Finding {
+    let message = "with another business key this is another record; the one that was asked about stays in force: withdraw it if it is wrong";
+    let zh = "业务主键已变，按新记录入库；原记录仍然有效，如有误请另行撤销";
+    let finding = Finding::reject(line, "other_record", "business_key", message, zh);
+    Finding { severity: Severity::Note, ..finding }
 }
 
 fn too_long(line: u64, bytes: usize) -> Finding {

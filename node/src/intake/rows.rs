@@ -1,7 +1,7 @@
 //! Rows as they were handed in, some hundreds at a time: kept until each has its verdict, so that those not taken can be
 //! given back as they came.
 
-use super::{Door, Finding, Row, read_line, read_object};
+use super::{Door, Finding, Reply, Row, read_line, read_object};
 use crate::sheet;
 use std::sync::Arc;
 use tally_protocol::canonical::{Object, Value};
@@ -24,6 +24,8 @@ pub struct Columns {
     pub fields: Vec<Option<Arc<str>>>,
     /// Columns that are stored, in the order of their fields, which is that of canonical JSON.
     pub order: Vec<usize>,
+    /// Column in which a row of an answer's file says what it replies to.
+    pub reply: Option<usize>,
 }
 
 impl Columns {
@@ -31,7 +33,8 @@ impl Columns {
     pub fn new(heads: Vec<String>, fields: Vec<Option<Arc<str>>>) -> Self {
         let mut order: Vec<usize> = (0..fields.len()).filter(|i| fields[*i].is_some()).collect();
         order.sort_by(|a, b| fields[*a].cmp(&fields[*b]));
-        Self { heads, fields, order }
+        let reply = heads.iter().position(|h| h.trim() == ADDED_HEADS[0]);
+        Self { heads, fields, order, reply }
     }
 }
 
@@ -102,7 +105,8 @@ fn cells(door: &Door<'_>, columns: &Columns, row: &sheet::Row) -> Row {
     let damaged = row.lost.iter().chain(&row.unreadable);
     let spoiled: Vec<(usize, &Arc<str>)> =
         damaged.filter_map(|i| Some((*i, columns.fields.get(*i)?.as_ref()?))).collect();
-    let mut judged = read_object(door, row.line, object);
+    let reply = columns.reply.and_then(|i| Reply::read(row.cells.get(i)?));
+    let mut judged = read_object(door, row.line, object, reply);
     for (i, field) in spoiled {
         let head = columns.heads.get(i).map_or("", |h| h.trim());
         let finding = if row.lost.contains(&i) {

@@ -2,19 +2,22 @@
 //! what is answered is durable.
 
 use super::{
-    Answer, Chunk, ChunkError, ChunkResult, Door, Finding, Good, Intake, Policy, Raw, Rights, Row, RowKey, Rows,
+    Answer, Chunk, ChunkError, ChunkResult, Door, Finding, Good, Intake, Policy, Raw, Reply, Rights, Row, RowKey, Rows,
     Verdict,
     answer::{ERRORS_MAX, Noted, Notes},
 };
 use crate::{clock, link::Trust, replica::NotSealed};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
-use tally_protocol::ids::{Division, LogId};
+use tally_protocol::{
+    ids::{Division, LogId},
+    record::RecordId,
+};
 use tally_topology::{catalog::Severity, charter::Charter, signed::SignedCharter};
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -96,6 +99,12 @@ pub trait Keeper: Send {
     /// # Errors
     /// When it cannot be written.
     fn keep(&mut self, line: u64, raw: &Raw<'_>, findings: &[Finding], key: Option<&RowKey>) -> Result<(), String>;
+
+    /// Keeps that a row of an answer given before has been corrected, by this record.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn corrected(&mut self, reply: &Reply, by: RecordId) -> Result<(), String>;
 }
 
 /// A submission under way.
@@ -303,7 +312,16 @@ impl Upload {
                 row.findings.push(said(row.line, &verdict, severity));
             }
         }
+        let held: BTreeSet<usize> = result.held.iter().filter_map(|i| given.get(*i).copied()).collect();
+        let given: BTreeSet<usize> = given.into_iter().collect();
         for (place, row) in judged.into_iter().enumerate() {
+            let taken = given.contains(&place) && row.findings.iter().all(|f| f.severity < Severity::Reject);
+            // Of a row that was asked about and is the same still, nothing is corrected.
+            if let Some((reply, by)) =
+                row.reply.as_ref().filter(|(r, _)| taken && !(held.contains(&place) && r.held.is_some()))
+            {
+                self.keeper.corrected(reply, *by).map_err(UploadError::Keep)?;
+            }
             self.tell(&rows, place, row)?;
         }
         Ok(())
