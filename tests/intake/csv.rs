@@ -234,6 +234,24 @@ fn columns_of_the_publicity_system_are_known() {
         ]],
     );
     hand_in(&federation, "E_OT_PERMIT.csv", permits.csv().as_bytes(), &["--unit", UNIT_CODE]).all_taken(1);
+
+    // The tables as that system has them: what they have no column for is asked about.
+    let permits = "LICID,PRIPID,ENTNAME,REGNO,UNISCID,LICNO,LICNAME_CN,VALFROM,VALTO,LICANTH,LICITEM,TYPE,PUBLICDATE\n";
+    let row =
+        format!("1,3501020001,{SUBJECT},,{SUBJECT_CODE},JY2,许可证,2025-06-03,2030-06-02,{UNIT},热食,1,2025-06-05\n");
+    let permits =
+        hand_in(&federation, "E_OT_PERMIT.csv", (permits.to_owned() + &row).as_bytes(), &["--unit", UNIT_CODE]);
+    let cases = "CASEID,PRIPID,REGNO,UNISCID,ENTNAME,PENDECNO,ILLEGACTTYPE,PENTYPE,PENTYPE_CN,PENAM,FORFAM,PENCONTENT,\
+                 JUDAUTH,PENDECISSDATE,REMARK,PUBLICDATE,DATADEPT\n";
+    let row = format!(
+        "7,3501020001,,{SUBJECT_CODE},{SUBJECT},榕鼓罚〔2025〕7号,无照经营,02,罚款,0.5,,罚款五千元,{UNIT},2025-06-03,,\
+         2025-06-05,{UNIT}\n"
+    );
+    let cases = hand_in(&federation, "E_OT_CASE.csv", (cases.to_owned() + &row).as_bytes(), &["--unit", UNIT_CODE]);
+    for handed in [permits, cases] {
+        assert_eq!((handed.counts(), &handed.answer["questions"]), ([1, 1, 0, 0], &1.into()), "{handed:?}");
+        assert!(handed.codes(2).iter().all(|c| *c == "V001"), "{handed:?}");
+    }
     unharmed(&federation);
 }
 

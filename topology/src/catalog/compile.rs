@@ -240,7 +240,8 @@ impl Compiler<'_> {
                 .chain(conditions)
                 .chain(f.same_as.as_deref())
                 .chain(f.default_from.as_deref())
-                .chain(f.paired_with.as_deref());
+                .chain(f.paired_with.as_deref())
+                .chain(f.waived_by.as_deref());
             named_fields.map(known).collect::<Result<Vec<()>, _>>().map_err(named)?;
         }
         let key: Vec<Vec<Box<str>>> = d.key.iter().map(|p| p.split('/').map(Box::from).collect()).collect();
@@ -335,6 +336,7 @@ impl Compiler<'_> {
             default_from: d.default_from.as_deref().map(Box::from),
             default: d.default.as_deref().map(Box::from),
             paired_with: d.paired_with.as_deref().map(Box::from),
+            waived_by: d.waived_by.as_deref().map(Box::from),
             instead: d.instead.clone(),
             envelope,
         })

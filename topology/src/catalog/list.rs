@@ -73,7 +73,9 @@ impl CodeList {
 
     /// How a value stands to the list.
     pub fn find(&self, value: &str) -> Matched<'_> {
-        if self.place(value).is_some() || self.open.iter().any(|o| value.starts_with(o.as_str())) {
+        if self.place(value).is_some()
+            || self.open.iter().any(|o| value.strip_prefix(o.as_str()).is_some_and(|rest| !rest.trim().is_empty()))
+        {
             return Matched::Value;
         }
         match self.words.get(value) {

@@ -158,6 +158,8 @@ pub struct Field {
     pub default: Option<Box<str>>,
     /// Both or neither.
     pub paired_with: Option<Box<str>>,
+    /// Where this field is there, an empty one is asked about and not rejected.
+    pub waived_by: Option<Box<str>>,
     /// Allowed in place of a code.
     pub instead: Vec<String>,
     /// Of the envelope.

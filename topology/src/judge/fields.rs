@@ -34,7 +34,9 @@ impl Court<'_> {
     fn missing(&mut self, field: &Field) {
         let said_elsewhere = field.same_as.as_deref().is_some_and(|e| !is_empty(self.object.get(e)));
         if !said_elsewhere && (field.required || field.required_if.iter().any(|c| self.holds(c))) {
-            self.say(&field.missing, &field.id, &field.zh, "");
+            let waived = field.waived_by.as_deref().is_some_and(|f| self.text(f).is_some());
+            let most = if waived { Severity::Question } else { Severity::Reject };
+            self.say_at_most(most, &field.missing, &field.id, &field.zh, "");
         }
     }
 
