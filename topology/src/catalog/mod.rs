@@ -234,6 +234,17 @@ impl Category {
         Some(parts?.join("|"))
     }
 
+    /// Whether this is a record's business key, without making it.
+    pub(crate) fn is_business_key(&self, key: &str, object: &Object<'_>) -> bool {
+        let mut rest = Some(key);
+        for (i, fields) in self.key.iter().enumerate() {
+            let Some(part) = fields.iter().find_map(|id| self.key_part(id, object)) else { return false };
+            let at = if i == 0 { rest } else { rest.and_then(|r| r.strip_prefix('|')) };
+            rest = at.and_then(|r| r.strip_prefix(&*part));
+        }
+        rest == Some("")
+    }
+
     fn key_part<'o>(&self, id: &str, object: &'o Object<'_>) -> Option<Cow<'o, str>> {
         let value: Cow<'_, str> = match object.get(id)? {
             Value::Text(t) if !t.trim().is_empty() => (&**t).into(),

@@ -90,15 +90,16 @@ impl Court<'_> {
         if self.text("operation") == Some("create")
             && let Some(day) = self.text("produced_on")
         {
-            let named: Vec<&str> = category.produced_on.iter().filter_map(|f| self.text(f)).collect();
-            if !named.is_empty() && !named.contains(&day) {
+            let mut named = category.produced_on.iter().filter_map(|f| self.text(f)).peekable();
+            if named.peek().is_some() && named.all(|d| d != day) {
+                let named: Vec<&str> = category.produced_on.iter().filter_map(|f| self.text(f)).collect();
                 let value = format!("{} / {} {}", text::shown(day), category.produced_on.join(", "), named.join(", "));
                 self.say("V026", "produced_on", "信息产生日期", &value);
             }
         }
         if let Some(key) = self.text("business_key")
+            && !category.is_business_key(key, self.object)
             && let Some(by_catalog) = category.business_key(self.object)
-            && key != by_catalog
         {
             // Its parts were looked at one by one; that it is another text loses nothing but a comparison.
             let value = format!("{} / {}", text::shown(key), text::shown(&by_catalog));
