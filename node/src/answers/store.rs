@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, BufRead as _, BufReader, BufWriter, Write as _},
+    io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -309,25 +309,31 @@ impl Kept {
     /// # Errors
     /// The system's.
     pub fn rows(&self) -> io::Result<impl Iterator<Item = io::Result<KeptRow>> + use<>> {
-        self.rows_from(0)
+        Ok(self.rows_from(0)?.map(|row| row.map(|(row, _)| row)))
     }
 
-    /// Its rows without the first `passed`.
+    /// Its rows from a place on, each with the place behind it.
     ///
     /// # Errors
-    /// The system's.
-    pub fn rows_from(&self, passed: u64) -> io::Result<impl Iterator<Item = io::Result<KeptRow>> + use<>> {
-        let mut file = BufReader::new(File::open(&self.rows)?);
-        for _ in 0..passed {
-            if file.skip_until(b'\n')? == 0 {
-                break;
+    /// The system's; [`io::ErrorKind::InvalidInput`] if no row begins there.
+    pub fn rows_from(&self, place: u64) -> io::Result<impl Iterator<Item = io::Result<(KeptRow, u64)>> + use<>> {
+        let mut file = File::open(&self.rows)?;
+        if let Some(before) = place.checked_sub(1) {
+            let mut end = [0];
+            file.seek(io::SeekFrom::Start(before))?;
+            if file.read(&mut end)? != 1 || end != *b"\n" {
+                return Err(io::ErrorKind::InvalidInput.into());
             }
         }
+        let (mut file, mut place) = (BufReader::new(file), place);
         Ok(std::iter::from_fn(move || {
             let mut line = Vec::new();
             match io::Read::take(&mut file, ROW_BYTES_MAX).read_until(b'\n', &mut line) {
                 Ok(0) => None,
-                Ok(_) => Some(serde_json::from_slice(&line).map_err(io::Error::other)),
+                Ok(n) => {
+                    place += n as u64;
+                    Some(serde_json::from_slice(&line).map(|row| (row, place)).map_err(io::Error::other))
+                }
                 Err(e) => Some(Err(e)),
             }
         }))

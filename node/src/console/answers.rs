@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 /// Answers that a list shows.
 const LISTED: usize = 200;
 /// Bytes of rows, about, that one JSON document shows; `next` says where they go on.
-const ROWS_BYTES_MAX: usize = 4 << 20;
+const ROWS_BYTES_MAX: usize = 1 << 20;
 /// Someone who wants an answer waits so long for others who read theirs.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Size of a piece of a file, about, in bytes, and how many may wait for the reader.
@@ -59,7 +59,7 @@ pub(super) async fn list(
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
-    /// Rows to pass over.
+    /// Where the rows go on.
     #[serde(default)]
     from: u64,
 }
@@ -117,12 +117,18 @@ fn document(kept: &Kept, from: u64, corrected: &super::corrections::Lookup) -> R
     let mut document = serde_json::to_value(&kept.meta).unwrap_or_default();
     let replied = kept.corrections().map_err(|e| disk(&e))?;
     let (mut rows, mut next, mut bytes) = (Vec::new(), None, 0);
-    for (number, row) in (from..).zip(kept.rows_from(from).map_err(|e| disk(&e))?) {
+    let all = kept.rows_from(from).map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidInput => bad("from: give what `next` said"),
+        _ => disk(&e),
+    })?;
+    let mut place = from;
+    for row in all {
         if bytes > ROWS_BYTES_MAX {
-            next = Some(number);
+            next = Some(place);
             break;
         }
-        let row = row.map_err(|e| disk(&e))?;
+        let (row, behind) = row.map_err(|e| disk(&e))?;
+        place = behind;
         bytes += row.text.len() + row.cells.iter().map(String::len).sum::<usize>() + 512 * row.findings.len();
         let mut value = serde_json::to_value(&row).unwrap_or_default();
         let by = match replied.get(&row.line) {

@@ -88,7 +88,7 @@ impl Court<'_> {
     /// key is made of what the catalog names (V026). What amends or withdraws has a day of its own.
     pub(super) fn derived(&mut self, category: &Category) {
         if self.text("operation") == Some("create")
-            && let Some(day) = self.text("produced_on")
+            && let Some(day) = self.text("produced_on").filter(|t| text::date(t).is_some())
         {
             let mut named = category.produced_on.iter().filter_map(|f| self.text(f)).peekable();
             if named.peek().is_some() && named.all(|d| d != day) {
