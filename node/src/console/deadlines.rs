@@ -123,6 +123,22 @@ fn core(r: &Replica) -> Core {
     (layouts, Arrivals::of(r.charter(), r.logs()))
 }
 
+/// What is on time, late, overdue or missing, by division, unit and category.
+#[utoipa::path(
+    get,
+    path = "/v1/deadlines",
+    params(
+        ("month" = Option<String>, Query, description = "2026-11: what is due in it; by default what is open, and due in this month"),
+        ("division" = Option<String>, Query, description = "Only of this division and those below it"),
+        ("by" = Option<String>, Query, description = "division, unit or category: only those totals"),
+        ("format" = Option<String>, Query, description = "json (default), csv or xlsx"),
+    ),
+    responses(
+        (status = 200, description = "`rows`, `total`, `warnings`; or a table"),
+        (status = 403, description = "The token is limited to a unit"),
+        (status = 503, description = "Not now; Retry-After says when"),
+    )
+)]
 pub(super) async fn report(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,

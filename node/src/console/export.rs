@@ -52,6 +52,22 @@ fn since(text: &str) -> Option<u64> {
     u64::try_from(time.as_second()).ok()
 }
 
+/// Records that are held: the current version of every business key, or all versions.
+#[utoipa::path(
+    get,
+    path = "/v1/export",
+    params(
+        ("division" = Option<String>, Query, description = "Only what counts for this division and those below it"),
+        ("category" = Option<String>, Query, description = "Only this category"),
+        ("since" = Option<String>, Query, description = "Only what was sealed since this day or RFC 3339 time"),
+        ("history" = Option<bool>, Query, description = "All versions, withdrawals too"),
+    ),
+    responses(
+        (status = 200, description = "NDJSON; `_tally` in each line says where the record stands. A stream that breaks off is not whole", content_type = "application/x-ndjson"),
+        (status = 403, description = "The token is limited"),
+        (status = 503, description = "Not now; Retry-After says when"),
+    )
+)]
 pub(super) async fn export(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,

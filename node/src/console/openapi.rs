@@ -1,6 +1,6 @@
 //! `GET /v1/openapi.json`: the API as departments' programs see it, described by the handlers themselves.
 
-use super::{answers, questions, records};
+use super::{answers, deadlines, export, questions, records};
 use crate::{
     answers::{KeptRow, Meta, Said},
     intake::{Answer, Finding, Noted},
@@ -17,7 +17,7 @@ use utoipa::{
         title = "Tally",
         description = "Hand in enterprise records, and see what became of them. Every refusal is application/problem+json (RFC 9457) with a stable `code`. Sending the same again never doubles anything."
     ),
-    paths(records::post, answers::list, answers::show, questions::list),
+    paths(records::post, answers::list, answers::show, questions::list, deadlines::report, export::export),
     components(schemas(Answer, Finding, Noted, Meta, KeptRow, Said)),
     modifiers(&Token),
     security(("token" = []))
@@ -48,9 +48,14 @@ mod tests {
     #[test]
     fn every_path_is_described() {
         let api = serde_json::to_value(Api::openapi()).unwrap();
-        for (path, method) in
-            [("/v1/records", "post"), ("/v1/answers", "get"), ("/v1/answers/{name}", "get"), ("/v1/questions", "get")]
-        {
+        for (path, method) in [
+            ("/v1/records", "post"),
+            ("/v1/answers", "get"),
+            ("/v1/answers/{name}", "get"),
+            ("/v1/questions", "get"),
+            ("/v1/deadlines", "get"),
+            ("/v1/export", "get"),
+        ] {
             assert!(api["paths"][path][method]["responses"].is_object(), "{path}");
         }
         let answer = &api["components"]["schemas"]["Answer"]["properties"];
