@@ -298,6 +298,11 @@ fn a_change_of_paths_counts_from_its_day_also_when_the_index_is_built_again() {
     let later = record(9, COUNTY).replace("2025-06-03", "2025-06-05");
     let (code, answer) = federation.ingest(COUNTY, &later);
     assert_eq!((code, &answer["errors"][0]["code"]), (3, &"V017".into()), "{answer}");
+    // What entered before is amended where it is held.
+    let amended =
+        version(0, COUNTY, "amend", "5").replace("\"produced_on\":\"2025-06-03\"", "\"produced_on\":\"2025-06-05\"");
+    let (code, answer) = federation.ingest(COUNTY, &amended);
+    assert_eq!((code, &answer["accepted"]), (0, &1.into()), "{answer}");
     federation.enter(COUNTY, 3..5);
     for division in ALL {
         federation.stop(division);
@@ -306,7 +311,7 @@ fn a_change_of_paths_counts_from_its_day_also_when_the_index_is_built_again() {
     }
     federation.wait_converged(&ALL, seconds(60));
     for division in ALL {
-        assert_eq!(federation.count(division), 5);
+        assert_eq!(federation.count(division), 6);
         assert_eq!(questions(&federation, division), [] as [Value; 0], "{division}");
     }
 }

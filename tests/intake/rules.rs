@@ -322,6 +322,10 @@ fn what_is_held_but_no_longer_in_force_is_told_and_can_be_brought_back() {
     assert_eq!(in_force(), ["热食"]);
     assert_eq!(row("变更", "冷食"), (vec![1, 0], 0));
     assert_eq!(row("新增", "热食"), (vec![0, 1], 1), "another is in force");
+    // The department's next table says what the amendment said: nothing is to be asked.
+    let sheet = Sheet::licenses(0..1).with(0, CONTENT, "冷食");
+    let answer = desk.post(&sheet);
+    assert_eq!((counts(&answer), &answer["questions"]), ([1, 0, 1, 0], &0.into()), "{answer}");
     assert_eq!(in_force(), ["冷食"]);
 }
 
@@ -409,8 +413,33 @@ fn a_corrected_file_is_known_for_the_correction_of_its_rows() {
     assert_eq!(held.len(), 6);
     let amended: Vec<_> = held.iter().filter(|r| r["operation"] == "amend").map(|r| r["document_no"].clone()).collect();
     assert_eq!(amended, ["榕鼓许〔2025〕3号"]);
+    // What is corrected is only who delivers: that is a change too.
+    let delivered = Sheet::licenses(3..4).with(0, "数据来源单位", "鼓楼区市监局");
+    assert_eq!(counts(&desk.post(&delivered))[1], 1);
     // Sent once more, for its answer never came: all of it is held.
     let once_more = desk.post(&file);
     assert_eq!(counts(&once_more), [4, 0, 4, 0], "{once_more}");
     unharmed(&desk.federation);
+}
+
+/// The submitter's table says of each row that it is new, and the first correction has a slip of its own.
+#[test]
+fn a_correction_with_a_slip_is_still_one_of_the_row_that_was_taken() {
+    let desk = Desk::open("");
+    let sheet = Sheet::licenses(0..1).with(0, "行政相对人类别", "个体工商户").with(0, OPERATION, "新增");
+    let first = desk.post(&sheet);
+    assert_eq!((counts(&first), &first["questions"]), ([1, 1, 0, 0], &1.into()), "{first}");
+    let file = |answer: &serde_json::Value| {
+        let id = answer["answer"].as_str().unwrap();
+        Sheet::parse(&desk.get(&format!("/v1/answers/{id}.csv")).body)
+    };
+    let slip = file(&first).with(0, "行政相对人类别", "法人及非法人组织").with(0, "许可决定日期", "2025-02-30");
+    let second = desk.post(&slip);
+    assert_eq!(counts(&second), [1, 0, 0, 1], "{second}");
+    let right = file(&second).with(0, "许可决定日期", "2025-06-03");
+    let third = desk.post(&right);
+    assert_eq!((counts(&third), &third["questions"]), ([1, 1, 0, 0], &0.into()), "{third}");
+    desk.federation.count(COUNTY);
+    let held = desk.federation.export(COUNTY, &[]);
+    assert_eq!((held.len(), &held[0]["operation"]), (1, &"amend".into()));
 }

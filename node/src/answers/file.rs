@@ -127,7 +127,11 @@ fn cells(heads: &[String], meta: &Meta, row: &KeptRow) -> Vec<String> {
     let messages: Vec<&str> = row.findings.iter().map(|f| f.message_zh.as_str()).collect();
     // What was taken is in force as it is: corrected, it is an amendment.
     let held = row.findings.iter().all(|f| f.severity != "reject");
-    let reply = Reply::new(&meta.id, row.line, row.key.as_deref().filter(|_| held));
+    let mut reply = Reply::new(&meta.id, row.line, row.key.as_deref().filter(|_| held));
+    if !held {
+        // A correction with a slip: what it corrects is held still.
+        reply.held = row.reply.as_deref().and_then(Reply::read).and_then(|r| r.held);
+    }
     cells.push(format!("{} {reply}", codes.join("；")));
     let state = if held { "（已入库，请核实）" } else { "（已退回）" };
     cells.push(format!("{}{state}", messages.join("；")));

@@ -6,7 +6,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
@@ -20,6 +20,10 @@ pub const KEPT_DAYS: i32 = 90;
 const KEPT_BYTES_MAX: usize = 512 << 10;
 /// File of what was corrected of an answer, beside its rows.
 const CORRECTED: &str = "corrected.ndjson";
+/// Largest file of what was corrected, in bytes: some 500,000 rows.
+const CORRECTED_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of it that are gathered before they are written.
+const BUFFER: usize = 64 << 10;
 /// Most answers of which one submission corrects rows.
 const ANSWERS_CORRECTED_MAX: usize = 64;
 /// Longest line of a kept row that is read back, in bytes.
@@ -40,6 +44,9 @@ pub struct Meta {
     /// Name of the token, over HTTP.
     #[serde(default)]
     pub token: Option<String>,
+    /// Path of the drop folder, if it came by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
     /// Category, if one was named.
     #[serde(default)]
     pub category: Option<String>,
@@ -84,6 +91,17 @@ pub struct Meta {
     pub format: Option<String>,
 }
 
+impl Meta {
+    /// Whether the submitter of this one may correct rows of another: a token its own, a folder its own, and the operator
+    /// of this machine any.
+    fn may_correct(&self, of: &Self) -> bool {
+        match self.source.as_str() {
+            "folder" => self.folder == of.folder,
+            _ => self.token.is_none() || self.token == of.token,
+        }
+    }
+}
+
 /// A row that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct KeptRow {
@@ -107,6 +125,9 @@ pub struct KeptRow {
     /// See `category`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// To what it replied itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<String>,
     /// What was said of it.
     pub findings: Vec<Said>,
 }
@@ -289,19 +310,25 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Records by which rows were corrected, by line, and when, POSIX seconds.
+    /// Records by which rows of these lines were corrected, by line, and when, POSIX seconds.
     ///
     /// # Errors
     /// The system's.
-    pub fn corrections(&self) -> io::Result<BTreeMap<u64, (RecordId, u64)>> {
+    pub fn corrections(&self, wanted: &BTreeSet<u64>) -> io::Result<BTreeMap<u64, (RecordId, u64)>> {
         let file = match File::open(self.rows.with_file_name(CORRECTED)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
             file => BufReader::new(file?),
         };
-        // A line that a stop has cut says nothing; the same file handed in again says it once more.
-        let lines = file.split(b'\n').map(|l| Ok(serde_json::from_slice::<Corrected>(&l?).ok()));
-        let lines: Vec<Option<Corrected>> = lines.collect::<io::Result<_>>()?;
-        Ok(lines.into_iter().flatten().map(|c| (c.line, (c.id, c.at))).collect())
+        let mut found = BTreeMap::new();
+        for line in file.split(b'\n') {
+            // One that a stop has cut says nothing; the same file handed in again says it once more.
+            if let Ok(c) = serde_json::from_slice::<Corrected>(&line?)
+                && wanted.contains(&c.line)
+            {
+                found.insert(c.line, (c.id, c.at));
+            }
+        }
+        Ok(found)
     }
 
     /// Its rows, in order.
@@ -350,7 +377,52 @@ struct Open {
     meta: Meta,
     rows: Option<BufWriter<File>>,
     /// Answers given before of which rows are corrected; `None`: it is not the submitter's, or is gone.
-    corrected: BTreeMap<String, Option<BufWriter<File>>>,
+    corrected: BTreeMap<String, Option<Corrections>>,
+}
+
+/// What one submission corrects of one answer.
+#[derive(Debug)]
+struct Corrections {
+    file: File,
+    room: u64,
+    lines: BTreeSet<u64>,
+    /// Whole lines that are not written yet.
+    buffer: Vec<u8>,
+}
+
+impl Corrections {
+    fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::options().read(true).append(true).create(true).open(path)?;
+        let length = file.metadata()?.len();
+        let mut buffer = Vec::new();
+        // What a stop has cut must not swallow the next line.
+        if length > 0 {
+            let mut end = [0];
+            file.seek(io::SeekFrom::End(-1))?;
+            file.read_exact(&mut end)?;
+            if end != *b"\n" {
+                buffer.push(b'\n');
+            }
+        }
+        Ok(Self { file, room: CORRECTED_BYTES_MAX.saturating_sub(length), lines: BTreeSet::new(), buffer })
+    }
+
+    /// The first correction of a line counts for the submission.
+    fn add(&mut self, line: &Corrected) -> io::Result<()> {
+        let before = self.buffer.len();
+        if self.room == 0 || !self.lines.insert(line.line) {
+            return Ok(());
+        }
+        serde_json::to_writer(&mut self.buffer, line)?;
+        self.buffer.push(b'\n');
+        self.room = self.room.saturating_sub((self.buffer.len() - before) as u64);
+        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
+    }
+
+    /// In one piece, so that two submissions do not write into each other's lines.
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all(&std::mem::take(&mut self.buffer))
+    }
 }
 
 impl Open {
@@ -359,16 +431,13 @@ impl Open {
             if self.corrected.len() == ANSWERS_CORRECTED_MAX {
                 return Ok(());
             }
-            // A token corrects its own; whoever has none is on this machine.
-            let of = self.store.load(answer)?;
-            let may = of.is_some_and(|of| self.meta.token.is_none() || of.token == self.meta.token);
+            let of = self.store.load(answer)?.filter(|of| self.meta.may_correct(of));
             let path = self.store.dir.join(answer).join(CORRECTED);
-            let file = may.then(|| File::options().append(true).create(true).open(path)).transpose()?;
-            self.corrected.insert(answer.to_owned(), file.map(BufWriter::new));
+            let corrections = of.map(|_| Corrections::open(&path)).transpose()?;
+            self.corrected.insert(answer.to_owned(), corrections);
         }
-        let Some(Some(file)) = self.corrected.get_mut(answer) else { return Ok(()) };
-        serde_json::to_writer(&mut *file, line)?;
-        file.write_all(b"\n")
+        let Some(Some(corrections)) = self.corrected.get_mut(answer) else { return Ok(()) };
+        corrections.add(line)
     }
 
     fn part(&self) -> PathBuf {
@@ -430,8 +499,8 @@ impl Keeping {
     /// The system's.
     pub fn finish(&self, answer: &Answer) -> io::Result<Option<String>> {
         self.with(|o| {
-            for (_, file) in std::mem::take(&mut o.corrected) {
-                file.map_or(Ok(()), |mut f| f.flush())?;
+            for mut corrections in std::mem::take(&mut o.corrected).into_values().flatten() {
+                corrections.flush()?;
             }
             if o.rows.is_none() && o.meta.idempotency_key.is_none() {
                 return Ok(None);
@@ -455,7 +524,13 @@ impl Keeper for Keeping {
         self.with(|o| o.corrected(&reply.answer, &line)).map_err(|e| e.to_string())
     }
 
-    fn keep(&mut self, line: u64, raw: &Raw<'_>, findings: &[Finding], key: Option<&RowKey>) -> Result<(), String> {
+    fn keep(
+        &mut self,
+        line: u64,
+        raw: &Raw<'_>,
+        findings: &[Finding],
+        (key, reply): (Option<&RowKey>, Option<&Reply>),
+    ) -> Result<(), String> {
         // What is longer than can be read back is kept by its beginning.
         let mut room = KEPT_BYTES_MAX;
         let mut kept = |text: &str| {
@@ -480,6 +555,7 @@ impl Keeper for Keeping {
             category: part(|k| &k.category),
             unit: part(|k| &k.unit),
             key: part(|k| &k.business_key),
+            reply: reply.map(ToString::to_string),
             findings,
         };
         let write = |o: &mut Open| -> io::Result<()> {
@@ -515,12 +591,12 @@ mod tests {
         let mut kept = store.keep(Meta { source: "cli".into(), ..Meta::default() });
         let finding = Finding::reject(3, "V001", "subject_name", "empty", "空");
         let cells = vec!["福州\n\"甲\"".to_owned(), "001".to_owned()];
-        kept.keep(3, &Raw::Cells(&cells), std::slice::from_ref(&finding), Some(&RowKey::default())).unwrap();
+        kept.keep(3, &Raw::Cells(&cells), std::slice::from_ref(&finding), (Some(&RowKey::default()), None)).unwrap();
         let broken = kept.clone();
         let id = kept.finish(&Answer { read: 5, rejected: 1, ..Answer::default() }).unwrap().unwrap();
         drop((kept, broken));
         let mut half = store.keep(Meta::default());
-        half.keep(1, &Raw::Line(b"{"), &[finding], None).unwrap();
+        half.keep(1, &Raw::Line(b"{"), &[finding], (None, None)).unwrap();
         assert_eq!(store.list(10, |_| true).unwrap().len(), 1, "one is under way");
         std::mem::forget(half);
         let store = open();

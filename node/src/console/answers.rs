@@ -1,8 +1,8 @@
 //! `GET /v1/answers...`: what was said of rejected and questioned rows, as JSON or in the submitter's own form.
 
-use super::{App, auth::Caller, problem::Problem, records::bad};
+use super::{App, auth::Caller, problem::Problem, records::bad, turns::Turn};
 use crate::{
-    answers::{Form, Kept, Meta, Store, write},
+    answers::{Form, Kept, KeptRow, Meta, Store, write},
     intake::ERRORS_MAX,
 };
 use axum::{
@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 use std::{
     io::{self, Write as _},
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::{runtime::Handle, sync::mpsc};
 
 /// Answers that a list shows.
 const LISTED: usize = 200;
@@ -28,6 +28,10 @@ const LISTED: usize = 200;
 const ROWS_BYTES_MAX: usize = 1 << 20;
 /// Someone who wants an answer waits so long for others who read theirs.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// And asks this often.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// A reader that takes nothing for so long has lost its turn.
+const IDLE: Duration = Duration::from_secs(60);
 /// Size of a piece of a file, about, in bytes, and how many may wait for the reader.
 const PIECE_BYTES: usize = 128 << 10;
 /// See [`PIECE_BYTES`].
@@ -93,19 +97,27 @@ pub(super) async fn show(
     };
     let (store, spool) = (app.answers.clone(), app.spool.clone());
     let corrected = super::corrections::Lookup::new(&app);
-    let Ok(Ok(room)) = tokio::time::timeout(PATIENCE, app.answer_reads.clone().acquire_owned()).await else {
-        let detail = "others read answers already; ask again in a moment";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry(5));
-    };
+    let turn = turn(&app, &caller).await?;
     let open = tokio::task::spawn_blocking(move || {
         let kept = store.open_answer(&id).map_err(|e| disk(&e))?;
         let kept = kept.filter(|k| may_see(&caller, &k.meta)).ok_or_else(|| missing(&name))?;
         match form {
             None => document(&kept, from, &corrected).map(|d| Json(d).into_response()),
-            Some(form) => file(kept, form, spool, room),
+            Some(form) => file(kept, form, spool, turn),
         }
     });
     open.await.map_err(|_| Problem::stopping())?
+}
+
+/// Waits a while for a turn.
+async fn turn(app: &App, caller: &Caller) -> Result<Turn, Problem> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match app.answer_reads.take(caller) {
+            Err(_) if Instant::now() < until => tokio::time::sleep(AGAIN_AFTER).await,
+            turn => return turn,
+        }
+    }
 }
 
 fn missing(name: &str) -> Problem {
@@ -115,7 +127,6 @@ fn missing(name: &str) -> Problem {
 
 fn document(kept: &Kept, from: u64, corrected: &super::corrections::Lookup) -> Result<Value, Problem> {
     let mut document = serde_json::to_value(&kept.meta).unwrap_or_default();
-    let replied = kept.corrections().map_err(|e| disk(&e))?;
     let (mut rows, mut next, mut bytes) = (Vec::new(), None, 0);
     let all = kept.rows_from(from).map_err(|e| match e.kind() {
         io::ErrorKind::InvalidInput => bad("from: give what `next` said"),
@@ -130,6 +141,11 @@ fn document(kept: &Kept, from: u64, corrected: &super::corrections::Lookup) -> R
         let (row, behind) = row.map_err(|e| disk(&e))?;
         place = behind;
         bytes += row.text.len() + row.cells.iter().map(String::len).sum::<usize>() + 512 * row.findings.len();
+        rows.push(row);
+    }
+    let lines = rows.iter().map(|r| r.line).collect();
+    let replied = kept.corrections(&lines).map_err(|e| disk(&e))?;
+    let shown = |row: KeptRow| {
         let mut value = serde_json::to_value(&row).unwrap_or_default();
         let by = match replied.get(&row.line) {
             Some((id, at)) => Some(json!({ "id": id, "sealed_at": crate::view::time(*at) })),
@@ -138,8 +154,9 @@ fn document(kept: &Kept, from: u64, corrected: &super::corrections::Lookup) -> R
         if let Some(by) = by {
             value["corrected"] = by;
         }
-        rows.push(value);
-    }
+        value
+    };
+    let rows: Vec<Value> = rows.into_iter().map(shown).collect();
     document["rows"] = json!(rows);
     document["next"] = json!(next);
     Ok(document)
@@ -149,6 +166,14 @@ fn document(kept: &Kept, from: u64, corrected: &super::corrections::Lookup) -> R
 struct Pieces {
     piece: Vec<u8>,
     send: mpsc::Sender<io::Result<Bytes>>,
+    runtime: Handle,
+}
+
+impl Pieces {
+    fn send(&self, piece: io::Result<Bytes>) -> io::Result<()> {
+        let sent = self.runtime.block_on(self.send.send_timeout(piece, IDLE));
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
 }
 
 impl io::Write for Pieces {
@@ -165,12 +190,12 @@ impl io::Write for Pieces {
             return Ok(());
         }
         let piece = std::mem::take(&mut self.piece).into();
-        self.send.blocking_send(Ok(piece)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.send(Ok(piece))
     }
 }
 
 /// The file, as it is written. What goes wrong before its first piece is answered as a problem; later it breaks off.
-fn file(kept: Kept, form: Form, spool: PathBuf, room: OwnedSemaphorePermit) -> Result<Response, Problem> {
+fn file(kept: Kept, form: Form, spool: PathBuf, turn: Turn) -> Result<Response, Problem> {
     let (kind, end) = match form {
         Form::Csv => ("text/csv; charset=utf-8", "csv"),
         Form::Xlsx => ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx"),
@@ -179,24 +204,28 @@ fn file(kept: Kept, form: Form, spool: PathBuf, room: OwnedSemaphorePermit) -> R
     let (send, mut receive) = mpsc::channel(PIECES);
     let (failed, failure) = std::sync::mpsc::sync_channel(1);
     tokio::task::spawn_blocking(move || {
-        let _room = room;
-        let mut out = Pieces { piece: Vec::with_capacity(2 * PIECE_BYTES), send };
-        let written = write(&kept, form, &spool, &mut out);
-        let flushed = out.flush();
-        if let Err(e) = written {
-            tracing::warn!(event = "answer.failed", answer = %kept.meta.id, reason = %e, "an answer's file is not whole");
-            let _ = out.send.blocking_send(Err(io::Error::other(e.message.clone())));
-            let _ = failed.send(e);
-        } else if flushed.is_err() {
-            tracing::debug!(event = "answer.failed", answer = %kept.meta.id, "the reader went away");
+        let _turn = turn;
+        let mut out = Pieces { piece: Vec::with_capacity(2 * PIECE_BYTES), send, runtime: Handle::current() };
+        match write(&kept, form, &spool, &mut out) {
+            Err(e) => {
+                tracing::warn!(event = "answer.failed", answer = %kept.meta.id, reason = %e, "an answer's file is not whole");
+                let _ = out.send(Err(io::Error::other(e.message.clone())));
+                let _ = failed.send(e);
+            }
+            Ok(()) if out.flush().is_err() => {
+                tracing::debug!(event = "answer.failed", answer = %kept.meta.id, "the reader went away");
+            }
+            Ok(()) => {}
         }
     });
     let first = receive.blocking_recv();
-    if !matches!(first, Some(Ok(_)))
-        && let Ok(e) = failure.recv()
-    {
-        let detail = format!("{} / {}", e.message, e.message_zh);
-        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, e.code, &detail));
+    if !matches!(first, Some(Ok(_))) {
+        let e = failure.recv().map_err(|_| disk(&io::Error::other("its file could not be made")))?;
+        let status = match e.code {
+            "too_many_rows" => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        return Err(Problem::new(status, e.code, &format!("{} / {}", e.message, e.message_zh)));
     }
     let rest = futures_util::stream::unfold(receive, |mut r| async { r.recv().await.map(|p| (p, r)) });
     let body = Body::from_stream(futures_util::stream::iter(first).chain(rest));

@@ -17,14 +17,14 @@ mod records;
 mod socket;
 mod tasks;
 mod tlog;
+mod turns;
 mod unread;
-mod uploads;
 
 pub use evidence::{IDS_MAX, Ids};
 pub use keys::Keys;
 pub use socket::{bind, connect};
 pub use tasks::{NewTask, Steer};
-pub use uploads::Uploads;
+pub use turns::Turns;
 
 use crate::{
     agree::{Ground, Noticed},
@@ -67,8 +67,6 @@ const INDEX_PATIENCE: Duration = Duration::from_secs(10);
 const EXPORTS: usize = 2;
 /// Tiles and evidence files read from the journal at the same time; each takes a few megabytes.
 pub const TREE_READS: usize = 4;
-/// Kept answers read at the same time; each takes some megabytes, a workbook some tens.
-pub const ANSWER_READS: usize = 4;
 
 /// What the handlers use.
 #[derive(Debug, Clone)]
@@ -108,13 +106,13 @@ pub struct App {
     /// Exports and reports running.
     pub exports: Arc<AtomicUsize>,
     /// Room for uploads.
-    pub uploads: Uploads,
+    pub uploads: Turns,
     /// Hashes of the logs' trees.
     pub trees: Trees,
     /// Room for those who read them.
     pub tree_reads: Arc<Semaphore>,
     /// Room for those who read kept answers.
-    pub answer_reads: Arc<Semaphore>,
+    pub answer_reads: Turns,
 }
 
 impl App {

@@ -35,6 +35,8 @@ use tally_topology::charter::Charter;
 const LISTED: usize = 1_000;
 /// See [`LISTED`].
 const LISTED_MAX: usize = 5_000;
+/// Most records that are counted beyond those that are listed.
+const COUNTED_MAX: u64 = 100_000;
 /// Findings read from the index at once.
 const PAGE: usize = 1_000;
 
@@ -103,7 +105,7 @@ struct Found {
         ("limit" = Option<usize>, Query, description = "Records listed, 1,000 by default, at most 5,000"),
         ("after" = Option<String>, Query, description = "Go on behind what `next` of the last answer says"),
     ),
-    responses((status = 200, description = "`questions`, how many more there are (`omitted`), and if there are any, `next`"))
+    responses((status = 200, description = "`questions`, how many more there are (`omitted`; counted on the first page, to 100,000), and if there are any, `next`"))
 )]
 pub(super) async fn list(
     State(app): State<App>,
@@ -149,6 +151,13 @@ struct Listed {
     next: Option<String>,
 }
 
+impl Listed {
+    fn going_on(mut self, last: Option<After>) -> Self {
+        self.next = last.filter(|_| self.omitted > 0).map(|(log, index)| format!("{log}:{index}"));
+        self
+    }
+}
+
 struct Gather<'g> {
     engine: &'g dyn Engine,
     charter: &'g Charter,
@@ -174,14 +183,17 @@ impl Gather<'_> {
                     if listed.questions.len() < limit {
                         listed.questions.push((log, e, question));
                         last = Some((log, index));
-                    } else {
+                    } else if after.is_none() && listed.omitted < COUNTED_MAX {
                         listed.omitted += 1;
+                    } else {
+                        // Who goes on behind the first page has been told how many there are.
+                        listed.omitted = listed.omitted.max(1);
+                        return Ok(listed.going_on(last));
                     }
                 }
             }
         }
-        listed.next = last.filter(|_| listed.omitted > 0).map(|(log, index)| format!("{log}:{index}"));
-        Ok(listed)
+        Ok(listed.going_on(last))
     }
 
     /// What all holders said of some of a log's records, from an index on, and where it goes on.

@@ -160,7 +160,7 @@ pub(super) async fn post(
     if app.desk.full.load(Ordering::Relaxed) {
         return Err(refused(&UploadError::Full));
     }
-    let _room = app.uploads.enter(&caller)?;
+    let _room = app.uploads.take(&caller)?;
     let (mut pieces, digest) = pieces(body);
     let _claim = match &key {
         None => None,

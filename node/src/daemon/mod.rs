@@ -219,7 +219,7 @@ async fn serve(
         engine,
         trees: ground.trees.clone(),
         tree_reads: Arc::new(Semaphore::new(console::TREE_READS)),
-        answer_reads: Arc::new(Semaphore::new(console::ANSWER_READS)),
+        answer_reads: console::Turns::of_answers(),
         reader,
         progress,
         durable,
@@ -229,7 +229,7 @@ async fn serve(
         own,
         tokens: Arc::new(config.token.clone()),
         exports: Arc::default(),
-        uploads: console::Uploads::default(),
+        uploads: console::Turns::of_uploads(),
     };
     let (again_tell, mut again) = watch::channel(None);
     let mut tasks = JoinSet::new();

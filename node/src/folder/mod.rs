@@ -24,7 +24,7 @@ use std::{
     collections::VecDeque,
     fs::{self, File},
     io,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
@@ -33,7 +33,7 @@ use tokio::sync::watch;
 /// A file that was put away and changes within so long was not whole yet.
 const WATCHED: Duration = Duration::from_secs(30 * 60);
 /// Most files that are watched so.
-const WATCHED_MAX: usize = 10_000;
+const WATCHED_MAX: usize = 1_000;
 /// Pause before a file is tried again that could not be handed in for a reason that passes.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -63,12 +63,12 @@ enum End {
     Later(String),
 }
 
-/// Size and time of a file, by which it is seen to change.
-type State = (u64, SystemTime);
+/// Number, size and time of a file, by which it is seen to change.
+type State = (u64, u64, SystemTime);
 
 fn state(file: &Path) -> Option<State> {
     let meta = fs::symlink_metadata(file).ok()?;
-    Some((meta.len(), meta.modified().ok()?))
+    Some((meta.ino(), meta.len(), meta.modified().ok()?))
 }
 
 /// Watches a folder until `stop` becomes true.
@@ -148,6 +148,7 @@ impl Folder {
             Submission { category: s.category.clone(), unit: s.unit.clone(), division: s.division, rights: s.rights() };
         let meta =
             Meta { file: Some(name.clone()), source: "folder".into(), category: s.category.clone(), ..Meta::default() };
+        let meta = Meta { folder: Some(self.path.display().to_string()), ..meta };
         let keeping = self.answers.keep(meta);
         let mut upload = Upload::new(self.desk.clone(), terms, Box::new(keeping.clone()));
         let told = &mut |columns: &Columns, category: &str| {
@@ -217,7 +218,9 @@ impl Away {
     fn take_back(&mut self, inbox: &Path) {
         self.0.retain(|(file, before, since)| {
             let now = state(file);
-            if now.is_none() || since.elapsed() > WATCHED {
+            // Another one in its place is not it.
+            let same = now.zip(*before).is_some_and(|(now, before)| now.0 == before.0);
+            if !same || since.elapsed() > WATCHED {
                 return false;
             }
             if now == *before {

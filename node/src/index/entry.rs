@@ -41,8 +41,10 @@ pub struct Facts {
     pub operation: Operation,
     /// Hash of its business key.
     pub key: [u8; 16],
-    /// Hash of its content, whatever its operation and the catalog's version.
+    /// Hash of its content, whatever its operation, the catalog's version and what it amends.
     pub content: [u8; 16],
+    /// Hash of its matter: the content whoever delivers it and from where.
+    pub matter: [u8; 8],
 }
 
 /// What a record counts for, in statistics, deadlines and comparisons.
@@ -93,9 +95,13 @@ const ENTRY_BYTES_MAX: usize = 512;
 /// Longest texts kept in an entry, in bytes.
 const CATEGORY_BYTES_MAX: usize = 64;
 const UNIT_BYTES_MAX: usize = 32;
-/// Members that do not make two records different in content: how and by whom a record is delivered (the city for its
-/// counties, R-43), not what it says.
-pub const NOT_CONTENT: &[&str] = &[
+/// Members that do not make two records different in content.
+pub const NOT_CONTENT: &[&str] = &["amends", "catalog_version", "operation"];
+/// Members that tell by whom a record is delivered, which may be the city for its counties (R-43), not what it says.
+const DELIVERY: &[&str] =
+    &["source_unit", "source_unit_uscc", "submitter_division", "submitter_name", "submitter_uscc"];
+/// All of these.
+const NOT_MATTER: &[&str] = &[
     "amends",
     "catalog_version",
     "operation",
@@ -168,10 +174,19 @@ pub struct Version {
     pub operation: Operation,
     /// Hash of its content.
     pub content: [u8; 16],
+    /// Hash of its matter.
+    pub matter: [u8; 8],
+}
+
+impl Version {
+    /// Of a record.
+    pub(super) fn of(id: RecordId, facts: &Facts) -> Self {
+        Self { id, operation: facts.operation, content: facts.content, matter: facts.matter }
+    }
 }
 
 pub(super) fn version_value(id: RecordId, facts: &Facts) -> Vec<u8> {
-    [&id.0.0[..], &[facts.operation as u8], &facts.content].concat()
+    [&id.0.0[..], &[facts.operation as u8], &facts.content, &facts.matter].concat()
 }
 
 /// Reads a value under `k`.
@@ -182,7 +197,8 @@ pub(super) fn read_version(value: &[u8]) -> Option<Version> {
         2 => Operation::Withdraw,
         _ => Operation::Create,
     };
-    Some(Version { id, operation, content: value.get(33..49)?.try_into().ok()? })
+    let (content, matter) = (value.get(33..49)?.try_into().ok()?, value.get(49..57)?.try_into().ok()?);
+    Some(Version { id, operation, content, matter })
 }
 
 pub(super) fn subject_key(code: &str) -> Vec<u8> {
@@ -243,17 +259,27 @@ pub(super) fn facts(id: RecordId, object: Option<&Object<'_>>) -> Facts {
     });
     let Some((object, category, producer, business_key, operation)) = fields else {
         let key = first16(blake3::hash(&id.0.0).as_bytes());
-        return Facts { operation: Operation::Create, key, content: key };
+        return Facts { operation: Operation::Create, key, content: key, matter: first8(&key) };
     };
     let operation = match operation {
         "withdraw" => Operation::Withdraw,
         "amend" => Operation::Amend,
         _ => Operation::Create,
     };
-    let mut content = Vec::with_capacity(1_024);
-    object.write_without(NOT_CONTENT, &mut content);
-    let content = first16(blake3::hash(&content).as_bytes());
-    Facts { operation, key: business_key_hash(category, producer, business_key), content }
+    let mut bytes = Vec::with_capacity(1_024);
+    object.write_without(NOT_MATTER, &mut bytes);
+    let matter = blake3::hash(&bytes);
+    // The content is the matter and what tells of its delivery: one pass over the large part does for both.
+    let mut content = blake3::Hasher::new();
+    content.update(matter.as_bytes());
+    for name in DELIVERY {
+        let text = object.text(name);
+        content.update(&[u8::from(text.is_some())]).update(&(text.map_or(0, str::len) as u64).to_be_bytes());
+        content.update(text.unwrap_or_default().as_bytes());
+    }
+    let content = first16(content.finalize().as_bytes());
+    let key = business_key_hash(category, producer, business_key);
+    Facts { operation, key, content, matter: first8(matter.as_bytes()) }
 }
 
 /// Hash of a business key: it is unique within a category and a producing unit.
@@ -277,6 +303,12 @@ impl Counted {
             unit: text("producer_uscc", UNIT_BYTES_MAX).to_owned(),
         }
     }
+}
+
+fn first8(hash: &[u8]) -> [u8; 8] {
+    let mut out = [0; 8];
+    out.iter_mut().zip(hash).for_each(|(o, b)| *o = *b);
+    out
 }
 
 fn first16(hash: &[u8; 32]) -> [u8; 16] {
@@ -311,8 +343,8 @@ mod tests {
         assert_eq!(read_record(&rk, &rv), Some((id, log, e)));
         assert!(vk.starts_with(&version_prefix(&facts.key)));
         assert_eq!(version_log(&vk), Some(log));
-        let (operation, content) = (Operation::Withdraw, facts.content);
-        assert_eq!(read_version(&vv), Some(Version { id, operation, content }));
+        let (operation, content, matter) = (Operation::Withdraw, facts.content, facts.matter);
+        assert_eq!(read_version(&vv), Some(Version { id, operation, content, matter }));
         assert_eq!(super::facts(id, None).operation, Operation::Create);
         let other = r#"{"business_key":"b2","category":"c","operation":"amend","producer_uscc":"u"}"#;
         assert_ne!(facts_of(other).key, facts.key);
@@ -328,6 +360,13 @@ mod tests {
         };
         let first = of("create", "2026.1", "");
         assert_eq!(of("amend", "2026.2", "").content, first.content);
-        assert_ne!(of("create", "2026.1", r#","remark":"x""#).content, first.content);
+        assert_eq!(of("create", "2026.1", r#","amends":"x""#).content, first.content);
+        let other = of("create", "2026.1", r#","remark":"x""#);
+        assert!(other.content != first.content && other.matter != first.matter);
+        for name in DELIVERY {
+            let by = of("create", "2026.1", &format!(r#","{name}":"x""#));
+            assert!(by.content != first.content && by.matter == first.matter, "{name}");
+        }
+        assert!(DELIVERY.iter().chain(NOT_CONTENT).all(|n| NOT_MATTER.contains(n)));
     }
 }

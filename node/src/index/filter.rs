@@ -1,9 +1,9 @@
 //! Ids and business keys that are known: filters in memory keep the common answer, "new", off the disk.
 
-use super::{Engine, EngineError, Facts, Operation, entry};
+use super::{Engine, EngineError, Facts, Operation, Version, entry};
 use fastbloom::BloomFilter;
 use std::{
-    collections::{HashMap, hash_map::Entry as Slot},
+    collections::{HashMap, HashSet, hash_map::Entry as Slot},
     hash::Hash,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -35,15 +35,8 @@ pub struct Known {
 #[derive(Debug, Default)]
 struct Pending {
     ids: HashMap<RecordId, [u8; 16]>,
-    keys: HashMap<[u8; 16], Vec<Waiting>>,
-}
-
-/// A version of a business key that waits for the index.
-#[derive(Debug, Clone, Copy)]
-struct Waiting {
-    id: RecordId,
-    operation: Operation,
-    content: [u8; 16],
+    /// Versions that wait for the index.
+    keys: HashMap<[u8; 16], Vec<Version>>,
 }
 
 impl Pending {
@@ -58,23 +51,29 @@ impl Pending {
     }
 }
 
-/// Versions of a business key that are held here, by whatever path they came.
+/// Versions of a business key that are held here, by whatever path they came: at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// What the last of them does.
-    pub latest: Operation,
-    /// Hash of its content.
-    pub latest_content: [u8; 16],
-    /// Hash of the content of the first of them.
-    pub first_content: [u8; 16],
-    /// One of them withdraws.
-    pub was_withdrawn: bool,
-    /// Hashes of the content of those in the own log.
-    pub own: Vec<[u8; 16]>,
-    /// Hashes of the content of all of them.
-    pub all: Vec<[u8; 16]>,
-    /// Those that are not in the index yet, so perhaps not durable yet either: their content and ids.
-    pub pending: Vec<([u8; 16], RecordId)>,
+    /// In the order in which they came, each at its first attestation; the last one counts.
+    pub versions: Vec<Version>,
+    /// Those of the own log.
+    pub own: Vec<Version>,
+    /// Those that are not in the index yet, so perhaps not durable yet either.
+    pub pending: Vec<Version>,
+    /// There are more than were read: which is the last is not known.
+    pub cut: bool,
+}
+
+impl Seen {
+    /// The one that counts, as far as is known.
+    pub fn latest(&self) -> Option<&Version> {
+        self.versions.last()
+    }
+
+    /// Whether the last of them withdraws.
+    pub fn is_withdrawn(&self) -> bool {
+        self.latest().is_some_and(|v| v.operation == Operation::Withdraw)
+    }
 }
 
 #[derive(Debug)]
@@ -186,43 +185,27 @@ impl Known {
     /// The engine's.
     pub fn versions(&self, key: &[u8; 16]) -> Result<Option<Seen>, EngineError> {
         let pending = lock(&self.pending).keys.get(key).cloned().unwrap_or_default();
-        let (mut own, mut all, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut first, mut latest, mut was_withdrawn) = (None, None, false);
+        let (mut versions, mut own, mut ids, mut cut) = (Vec::new(), Vec::new(), HashSet::new(), false);
         if self.maybe_key(key) {
-            for (pair_key, value) in self.engine.scan(&entry::version_prefix(key), b"", ATTESTED)? {
+            let held = self.engine.scan(&entry::version_prefix(key), b"", ATTESTED)?;
+            cut = held.len() == ATTESTED;
+            for (pair_key, value) in held {
                 let Some(v) = entry::read_version(&value) else { continue };
                 // A late second path revives no old version.
-                if !ids.contains(&v.id) {
-                    ids.push(v.id);
-                    latest = Some((v.operation, v.content));
-                    first.get_or_insert(v.content);
-                    was_withdrawn |= v.operation == Operation::Withdraw;
+                if ids.insert(v.id) {
+                    versions.push(v);
                 }
                 // What came by another path stays in both logs, as signed.
                 if entry::version_log(&pair_key).is_some_and(|log| log.division == self.own.division) {
-                    own.push(v.content);
+                    own.push(v);
                 }
-                all.push(v.content);
             }
         }
-        for w in &pending {
-            own.push(w.content);
-            all.push(w.content);
-            latest = Some((w.operation, w.content));
-            first.get_or_insert(w.content);
-            was_withdrawn |= w.operation == Operation::Withdraw;
-        }
-        let pending = pending.iter().map(|w| (w.content, w.id)).collect();
-        let seen = latest.zip(first).map(|((latest, latest_content), first_content)| Seen {
-            latest,
-            latest_content,
-            first_content,
-            was_withdrawn,
-            own,
-            all,
-            pending,
-        });
-        Ok(seen)
+        // One that is indexed just now is in both.
+        let pending: Vec<Version> = pending.into_iter().filter(|v| ids.insert(v.id)).collect();
+        versions.extend(&pending);
+        own.extend(&pending);
+        Ok((!versions.is_empty()).then_some(Seen { versions, own, pending, cut }))
     }
 
     /// Name of a subject by the newest registration held.
@@ -240,7 +223,7 @@ impl Known {
         if pending.ids.insert(id, facts.key).is_some() {
             return;
         }
-        let waiting = Waiting { id, operation: facts.operation, content: facts.content };
+        let waiting = Version::of(id, facts);
         // Most keys have one version: no room for more is made.
         pending.keys.entry(facts.key).or_insert_with(|| Vec::with_capacity(1)).push(waiting);
     }

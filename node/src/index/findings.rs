@@ -72,7 +72,7 @@ pub(super) fn judged(
             say("V012", Some("DOUBLE_PATH"), Severity::Question, en, zh);
         }
         let last = neighbours.versions.last().map(|v| v.operation);
-        let other_content = neighbours.versions.iter().all(|v| v.content != e.facts.content);
+        let other_content = neighbours.versions.iter().all(|v| v.matter != e.facts.matter);
         match e.facts.operation {
             Operation::Create if other_content && last.is_some_and(|o| o != Operation::Withdraw) => {
                 let en = "another record with the same business key and other content is held: amend that one, or correct the number";

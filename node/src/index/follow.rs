@@ -167,7 +167,7 @@ impl Follower {
             }
             self.pairs.extend(entry::pairs(id, log, &e));
             self.ids.push((log, id, facts.key));
-            let version = entry::Version { id, operation: facts.operation, content: facts.content };
+            let version = entry::Version::of(id, &facts);
             self.fresh_keys.entry(facts.key).or_default().push((log, version));
             self.state.done = i as u16 + 1;
             if self.ids.len() >= WRITE_RECORDS {
@@ -232,7 +232,7 @@ impl Follower {
             versions.extend(held.iter().filter_map(|(k, v)| Some((entry::version_log(k)?, entry::read_version(v)?))));
         }
         versions.extend(self.fresh_keys.get(&facts.key).into_iter().flatten());
-        let same = |v: &entry::Version| v.operation == facts.operation && v.content == facts.content;
+        let same = |v: &entry::Version| v.operation == facts.operation && v.matter == facts.matter;
         let others = versions.iter().filter(|(l, v)| l.division != log.division && same(v));
         let other_paths = others.map(|(l, _)| *l).collect();
         let versions = versions.into_iter().map(|(_, v)| v).filter(|v| v.id != id).collect();

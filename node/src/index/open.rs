@@ -31,7 +31,7 @@ struct Marker {
 }
 
 /// Changes when the entries change their form; an index of another form is rebuilt.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
 
 /// An open index.
 #[derive(Debug)]

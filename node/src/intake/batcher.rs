@@ -5,7 +5,7 @@
 
 use super::door::Good;
 use crate::{
-    index::{EngineError, Facts, Known, Operation, Progress, Seen},
+    index::{EngineError, Facts, Known, Operation, Progress, Seen, Version},
     mail::{Mail, Mailbox},
     replica::NotSealed,
 };
@@ -86,13 +86,28 @@ pub enum Verdict {
     NotInForce,
 }
 
+/// Whether a version says what a record that creates or amends does.
+fn is_same(version: &Version, facts: &Facts) -> bool {
+    version.operation != Operation::Withdraw && version.content == facts.content
+}
+
 /// Whether a record that is held is the one of its business key that counts.
 fn in_force(seen: &Seen, facts: &Facts) -> bool {
-    let withdrawn = seen.latest == Operation::Withdraw;
-    match facts.operation {
-        Operation::Withdraw => withdrawn,
-        Operation::Create | Operation::Amend => !withdrawn && seen.latest_content == facts.content,
+    let same = || seen.latest().is_some_and(|v| is_same(v, facts));
+    seen.cut || if facts.operation == Operation::Withdraw { seen.is_withdrawn() } else { same() }
+}
+
+/// Whether a record that is held was created although another of its business key was in force.
+fn conflicted(seen: &Seen, facts: &Facts) -> bool {
+    let mut other = false;
+    for v in &seen.versions {
+        match v.operation {
+            Operation::Withdraw => other = false,
+            Operation::Create if v.content == facts.content => return other,
+            Operation::Create | Operation::Amend => other |= v.matter != facts.matter,
+        }
     }
+    false
 }
 
 /// All records of a chunk that were taken are durable.
@@ -104,8 +119,8 @@ pub struct ChunkResult {
     pub duplicate: u64,
     /// Records that were not taken.
     pub rejected: u64,
-    /// The duplicates among them, by their place in the chunk.
-    pub held: Vec<usize>,
+    /// The duplicates among them, by their place in the chunk, and the record that is held.
+    pub held: Vec<(usize, RecordId)>,
     /// What was found, by the record's place in the chunk, and what follows.
     pub verdicts: Vec<(usize, Verdict, Severity)>,
     /// First index and one past the last of the batches they went into.
@@ -224,7 +239,7 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct Looked {
     /// It is held, or on its way.
-    held: bool,
+    held: Option<RecordId>,
     /// The batch after which that is durable, if it is not yet.
     on_its_way: Option<u64>,
     verdicts: Vec<(Verdict, Severity)>,
@@ -307,9 +322,9 @@ impl Batcher {
             };
             let rejected = found.verdicts.iter().any(|(_, s)| *s == Severity::Reject);
             w.result.verdicts.extend(found.verdicts.into_iter().map(|(v, s)| (i, v, s)));
-            if found.held {
+            if let Some(held) = found.held {
                 w.result.duplicate += 1;
-                w.result.held.push(i);
+                w.result.held.push((i, held));
                 if let Some(number) = found.on_its_way {
                     (w.first, last) = (w.first.min(number), last.max(number));
                 }
@@ -333,34 +348,45 @@ impl Batcher {
         // A retry of something that is on its way counts as durable when that is.
         let on_its_way = self.unsealed.get(&id).copied();
         if on_its_way.is_some() || self.holdings.known.holds(&id)? {
-            return self.held(good, policy, on_its_way, self.holdings.known.versions(&facts.key)?);
+            return self.held(good, policy, (id, on_its_way), self.holdings.known.versions(&facts.key)?.as_ref());
         }
+        let seen = self.holdings.known.versions(&facts.key)?;
+        let in_own = |seen: &Seen| seen.own.iter().rev().find(|v| is_same(v, facts)).map(|v| v.id);
         let mut verdicts = Vec::new();
         let mut say = |verdict: Verdict, severity: Option<Severity>| verdicts.extend(severity.map(|s| (verdict, s)));
-        match (facts.operation, self.holdings.known.versions(&facts.key)?) {
+        match (facts.operation, &seen) {
             (Operation::Create, None) => {}
             // After a withdrawal the same may be created again.
-            (Operation::Create, Some(seen)) if seen.latest == Operation::Withdraw => {}
-            (Operation::Create, Some(seen)) if seen.own.contains(&facts.content) => {
-                // The other one counts when it is durable; if its batch fails, so does this row.
-                let same = seen.pending.iter().find(|(content, _)| *content == facts.content);
-                let on_its_way = same.and_then(|(_, id)| self.unsealed.get(id).copied());
-                return self.held(good, policy, on_its_way, Some(seen));
+            (Operation::Create, Some(seen)) if seen.is_withdrawn() => {}
+            (Operation::Create, Some(seen)) => {
+                if let Some(held) = in_own(seen) {
+                    return self.held(good, policy, self.way(held), Some(seen));
+                }
+                // The same by another path: whoever holds both logs tells.
+                if seen.versions.iter().all(|v| v.matter != facts.matter) {
+                    say(Verdict::Conflict, policy.conflict);
+                }
             }
-            // The same by another path: whoever holds both logs tells.
-            (Operation::Create, Some(seen)) if seen.all.contains(&facts.content) => {}
-            (Operation::Create, Some(_)) => say(Verdict::Conflict, policy.conflict),
-            // A question that nothing was changed for; and what was withdrawn since stays so.
-            (Operation::Amend, Some(seen))
-                if good.replies && (seen.latest == Operation::Withdraw || seen.latest_content == facts.content) =>
-            {
-                return self.held(good, policy, None, Some(seen));
+            // A question that nothing was changed for; and of what was withdrawn since, nothing is left to be amended.
+            (Operation::Amend, Some(seen)) if good.replies && seen.is_withdrawn() => {
+                say(Verdict::NoOriginal, policy.no_original);
             }
+            (Operation::Amend, Some(seen)) => {
+                let unchanged = good.replies && seen.latest().is_some_and(|v| is_same(v, facts));
+                if let Some(held) = in_own(seen).filter(|_| unchanged) {
+                    return self.held(good, policy, self.way(held), Some(seen));
+                }
+            }
+            (Operation::Withdraw, Some(_)) => {}
             (Operation::Amend | Operation::Withdraw, None) => say(Verdict::NoOriginal, policy.no_original),
-            (Operation::Amend | Operation::Withdraw, Some(_)) => {}
         }
         verdicts.extend(self.by_registration(good, policy)?);
-        Ok(Looked { held: false, on_its_way: None, verdicts })
+        Ok(Looked { held: None, on_its_way: None, verdicts })
+    }
+
+    /// A record of the own log, and the batch that it waits for: another row counts when that is durable.
+    fn way(&self, held: RecordId) -> (RecordId, Option<u64>) {
+        (held, self.unsealed.get(&held).copied())
     }
 
     /// Of a record that is held. Whoever hands it in again, perhaps after an answer that never came, is asked again what
@@ -369,24 +395,22 @@ impl Batcher {
         &self,
         good: &Good,
         policy: &Policy,
-        on_its_way: Option<u64>,
-        seen: Option<Seen>,
+        (held, on_its_way): (RecordId, Option<u64>),
+        seen: Option<&Seen>,
     ) -> Result<Looked, EngineError> {
-        let facts = &good.facts;
         let mut verdicts = Vec::new();
         if let Some(seen) = seen {
-            if !in_force(&seen, facts) {
+            if !in_force(seen, &good.facts) {
                 verdicts.push((Verdict::NotInForce, Severity::Note));
-                return Ok(Looked { held: true, on_its_way, verdicts });
+                return Ok(Looked { held: Some(held), on_its_way, verdicts });
             }
-            let conflicts =
-                facts.operation == Operation::Create && seen.first_content != facts.content && !seen.was_withdrawn;
-            verdicts.extend(policy.conflict.filter(|_| conflicts).map(|s| (Verdict::Conflict, s)));
+            let conflict = policy.conflict.filter(|_| conflicted(seen, &good.facts));
+            verdicts.extend(conflict.map(|s| (Verdict::Conflict, s)));
         }
         verdicts.extend(self.by_registration(good, policy)?);
         // It is held: nothing rejects it any more.
         verdicts.iter_mut().for_each(|(_, s)| *s = (*s).min(Severity::Question));
-        Ok(Looked { held: true, on_its_way, verdicts })
+        Ok(Looked { held: Some(held), on_its_way, verdicts })
     }
 
     /// What the registrations held say of the subject (V010, V011).

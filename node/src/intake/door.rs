@@ -62,8 +62,10 @@ pub struct Row {
     pub changes: Vec<Changed>,
     /// By what it can be found again, if it got so far.
     pub key: Option<RowKey>,
-    /// What it replies to, and the record that it then is.
-    pub reply: Option<(Reply, RecordId)>,
+    /// What it replies to.
+    pub reply: Option<Reply>,
+    /// Id of the record that it is, if it may be taken.
+    pub record: Option<RecordId>,
 }
 
 /// By what a row can be found again.
@@ -92,7 +94,7 @@ pub struct Good {
 
 impl Row {
     fn refused(line: u64, finding: Finding) -> Self {
-        Self { line, good: None, findings: vec![finding], changes: Vec::new(), key: None, reply: None }
+        Self { line, good: None, findings: vec![finding], changes: Vec::new(), key: None, reply: None, record: None }
     }
 
     /// Whether the row is asked about.
@@ -149,13 +151,13 @@ fn complete<'l>(door: &Door<'l>, line: u64, object: &mut Object<'l>) -> Result<V
 
 /// Takes what stands in a row, which may reply to an answer.
 pub fn read_object<'l>(door: &Door<'l>, line: u64, mut object: Object<'l>, reply: Option<Reply>) -> Row {
-    let says_operation = object.text("operation").is_some_and(|o| !o.trim().is_empty());
     let changes = match complete(door, line, &mut object) {
         Ok(changes) => changes,
-        Err(finding) => return Row::refused(line, *finding),
+        Err(finding) => return Row { reply, ..Row::refused(line, *finding) },
     };
     // A corrected row of a record that is held changes that record; with another business key it is another.
-    let asked = reply.as_ref().filter(|_| !says_operation);
+    // "New" says nothing against it: so the row was called when it first came.
+    let asked = reply.as_ref().filter(|r| r.held.is_some() && object.text("operation") == Some("create"));
     let replies = asked.zip(object.text("business_key")).is_some_and(|(r, key)| r.is_of(key));
     if replies {
         object.set("operation", Value::text("amend"));
@@ -164,12 +166,12 @@ pub fn read_object<'l>(door: &Door<'l>, line: u64, mut object: Object<'l>, reply
     let mut findings: Vec<Finding> =
         judge(&scene, &object).findings.into_iter().map(|f| Finding::of(line, f)).collect();
     findings.extend(door.rights.and_then(|r| not_allowed(r, line, &object)));
-    if !replies && asked.is_some_and(|r| r.held.is_some()) {
+    if asked.is_some() && !replies {
         findings.push(stays(line));
     }
     let text = |f: &str| object.text(f).unwrap_or_default().to_owned();
     let key = RowKey { category: text("category"), unit: text("producer_uscc"), business_key: text("business_key") };
-    let mut row = Row { line, good: None, findings, changes, key: Some(key), reply: None };
+    let mut row = Row { line, good: None, findings, changes, key: Some(key), reply, record: None };
     if row.findings.iter().any(|f| f.severity == Severity::Reject) {
         return row;
     }
@@ -181,7 +183,7 @@ pub fn read_object<'l>(door: &Door<'l>, line: u64, mut object: Object<'l>, reply
             let subject = object.text("subject_uscc").zip(object.text("subject_name"));
             let subject = subject.filter(|(code, _)| !base && !code.starts_with("00000000000000000"));
             let subject = subject.map(|(code, name)| (code.to_owned(), name.to_owned()));
-            row.reply = reply.map(|r| (r, record.id()));
+            row.record = Some(record.id());
             row.good = Some(Good { record, facts, subject, replies });
         }
         Err(e) => row.findings.push(too_long(line, e.0)),

@@ -73,7 +73,9 @@ fn values(category: &Category, object: &mut Object<'_>) -> Vec<Changed> {
 fn defaults<'l>(category: &'l Category, object: &mut Object<'l>, changes: &mut Vec<Changed>) {
     let wanting = category.fields().iter().filter(|f| f.default_from.is_some() || f.default.is_some());
     for field in wanting {
-        if !silent(object, &field.id) {
+        // Where another form of the table is what excuses it, only there.
+        let excused = field.waived_by.as_deref().is_none_or(|f| there(object, f).is_some());
+        if !silent(object, &field.id) || !excused {
             continue;
         }
         let other = field.default_from.as_deref().and_then(|from| there(object, from)).map(str::to_owned);

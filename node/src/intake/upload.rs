@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{clock, link::Trust, replica::NotSealed};
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -98,7 +98,13 @@ pub trait Keeper: Send {
     ///
     /// # Errors
     /// When it cannot be written.
-    fn keep(&mut self, line: u64, raw: &Raw<'_>, findings: &[Finding], key: Option<&RowKey>) -> Result<(), String>;
+    fn keep(
+        &mut self,
+        line: u64,
+        raw: &Raw<'_>,
+        findings: &[Finding],
+        by: (Option<&RowKey>, Option<&Reply>),
+    ) -> Result<(), String>;
 
     /// Keeps that a row of an answer given before has been corrected, by this record.
     ///
@@ -217,7 +223,7 @@ impl Upload {
         self.answer.read += 1;
         self.answer.rejected += 1;
         self.keeper
-            .keep(finding.line, &Raw::Line(b""), std::slice::from_ref(&finding), None)
+            .keep(finding.line, &Raw::Line(b""), std::slice::from_ref(&finding), (None, None))
             .map_err(UploadError::Keep)?;
         self.list(finding);
         Ok(())
@@ -300,10 +306,11 @@ impl Upload {
             a.to = Some(a.to.map_or(to, |t| t.max(to)));
         }
         // Of what is held, notes were told when it came; and what is not in force any more is not asked about.
-        let superseded = |i: &usize| result.verdicts.iter().any(|(at, v, _)| at == i && *v == Verdict::NotInForce);
-        for i in &result.held {
+        let not_in_force = result.verdicts.iter().filter(|(_, v, _)| *v == Verdict::NotInForce);
+        let superseded: BTreeSet<usize> = not_in_force.map(|(i, ..)| *i).collect();
+        for (i, _) in &result.held {
             if let Some(row) = given.get(*i).and_then(|place| judged.get_mut(*place)) {
-                let least = if superseded(i) { Severity::Reject } else { Severity::Question };
+                let least = if superseded.contains(i) { Severity::Reject } else { Severity::Question };
                 row.findings.retain(|f| f.severity >= least);
             }
         }
@@ -312,15 +319,20 @@ impl Upload {
                 row.findings.push(said(row.line, &verdict, severity));
             }
         }
-        let held: BTreeSet<usize> = result.held.iter().filter_map(|i| given.get(*i).copied()).collect();
+        // Of what is held the record that is; what is not in force corrects nothing.
+        let in_force = result.held.iter().filter(|(i, _)| !superseded.contains(i));
+        let held: BTreeMap<usize, RecordId> = in_force.filter_map(|(i, id)| Some((*given.get(*i)?, *id))).collect();
+        let gone: BTreeSet<usize> = superseded.iter().filter_map(|i| given.get(*i).copied()).collect();
         let given: BTreeSet<usize> = given.into_iter().collect();
         for (place, row) in judged.into_iter().enumerate() {
             let taken = given.contains(&place) && row.findings.iter().all(|f| f.severity < Severity::Reject);
-            // Of a row that was asked about and is the same still, nothing is corrected.
-            if let Some((reply, by)) =
-                row.reply.as_ref().filter(|(r, _)| taken && !(held.contains(&place) && r.held.is_some()))
-            {
-                self.keeper.corrected(reply, *by).map_err(UploadError::Keep)?;
+            if let Some((reply, id)) = row.reply.as_ref().zip(row.record).filter(|_| taken && !gone.contains(&place)) {
+                let by = held.get(&place).copied().unwrap_or(id);
+                // A row that was asked about and is the same still corrects nothing.
+                let key = row.key.as_ref().map_or("", |k| k.business_key.as_str());
+                if !(held.contains_key(&place) && reply.is_of(key) && by != id) {
+                    self.keeper.corrected(reply, by).map_err(UploadError::Keep)?;
+                }
             }
             self.tell(&rows, place, row)?;
         }
@@ -346,7 +358,9 @@ impl Upload {
         // The worst first: it decides.
         findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
         if let Some(raw) = rows.raw(place) {
-            self.keeper.keep(row.line, &raw, &findings, row.key.as_ref()).map_err(UploadError::Keep)?;
+            self.keeper
+                .keep(row.line, &raw, &findings, (row.key.as_ref(), row.reply.as_ref()))
+                .map_err(UploadError::Keep)?;
         }
         findings.into_iter().for_each(|f| self.list(f));
         Ok(())

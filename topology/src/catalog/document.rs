@@ -180,7 +180,8 @@ pub struct FieldDocument {
     pub default: Option<String>,
     /// Both or neither of this field and that one (V024).
     pub paired_with: Option<String>,
-    /// Where this field is there, an empty one is asked about and not rejected: tables of other systems have no such column.
+    /// Where this field is there, an empty one is asked about and not rejected, and filled by its default only there: tables of
+    /// other systems have no such column.
     #[serde(default)]
     pub waived_by: Option<String>,
     /// A value that is allowed in place of a code with a check digit, such as 17 zeros and X.

@@ -6,6 +6,7 @@ use crate::{
     route::{Asked, Case, Route},
     unit::Unit,
 };
+use jiff::civil::Date;
 use tally_protocol::ids::Division;
 
 impl Court<'_> {
@@ -74,12 +75,16 @@ impl Court<'_> {
     }
 
     fn route(&self, category: &Category, division: Division) -> Option<Route<'_>> {
+        self.route_on(category, division, self.text("produced_on").and_then(text::date).unwrap_or(self.scene.today))
+    }
+
+    fn route_on(&self, category: &Category, division: Division, day: Date) -> Option<Route<'_>> {
         let asked = Asked {
             unit: self.text("producer_uscc").unwrap_or_default(),
             unit_name: self.text("producer_name").unwrap_or_default(),
             category: &category.id,
             division,
-            day: self.text("produced_on").and_then(text::date).unwrap_or(self.scene.today),
+            day,
         };
         self.scene.charter.route(&asked)
     }
@@ -114,6 +119,13 @@ impl Court<'_> {
         // Where nothing is handed in, a task is kept and told by whoever sees to it, at any of the levels.
         let own = charter.entry_node(division).unwrap_or(right);
         if !category.counts && route.case == Case::Central && charter.is_within(own, origin) {
+            return;
+        }
+        // What entered before a rule began is amended and withdrawn where it is held.
+        let before = self.route_on(category, division, Date::MIN);
+        if self.text("operation") != Some("create")
+            && before.is_some_and(|r| r.entry == origin && r.rule.map(|(n, _)| n) != route.rule.map(|(n, _)| n))
+        {
             return;
         }
         if let Some((_, rule)) = route.rule
