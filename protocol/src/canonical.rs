@@ -138,11 +138,17 @@ impl<'a> Object<'a> {
         self.write_without(&[], out);
     }
 
-    /// Appends the canonical bytes that the object would have without these members.
+    /// Appends the canonical bytes that the object would have without these members, which are ASCII and in order.
     pub fn write_without(&self, left_out: &[&str], out: &mut Vec<u8>) {
         out.push(b'{');
         let mut first = true;
-        for (name, value) in self.0.iter().filter(|(n, _)| !left_out.contains(&n.as_ref())) {
+        // Both are in order (UTF-16 and bytes agree where one side is ASCII), so one walk over both does it.
+        let mut left_out = left_out.iter().peekable();
+        for (name, value) in &self.0 {
+            while left_out.next_if(|l| **l < name.as_ref()).is_some() {}
+            if left_out.next_if(|l| **l == name.as_ref()).is_some() {
+                continue;
+            }
             if !std::mem::take(&mut first) {
                 out.push(b',');
             }

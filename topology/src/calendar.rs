@@ -201,6 +201,11 @@ impl Calendar {
         if self.count(end) < wanted {
             return Due { on: Date::MAX, certain: false };
         }
+        // It lies a few weeks ahead but for the longest holidays: most of time need not be searched.
+        let near = low + i64::from(working_days) + 32;
+        if near < high && self.count(near) >= wanted {
+            high = near;
+        }
         while low < high {
             let middle = low + (high - low) / 2;
             if self.count(middle) < wanted { low = middle + 1 } else { high = middle }

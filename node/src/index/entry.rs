@@ -13,7 +13,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tally_protocol::{
-    canonical::Object,
+    canonical::{Object, Value},
     codec::{self, CodecError},
     hash::Hash,
     ids::{Division, LogId},
@@ -254,10 +254,23 @@ impl Facts {
 /// What the index needs of a record's content. A record that is not as intake would let it in (another node's intake
 /// may be older or newer) is indexed as a `create` of its own.
 pub(super) fn facts(id: RecordId, object: Option<&Object<'_>>) -> Facts {
-    let fields = object.and_then(|o| {
-        Some((o, o.text("category")?, o.text("producer_uscc")?, o.text("business_key")?, o.text("operation")?))
-    });
-    let Some((object, category, producer, business_key, operation)) = fields else {
+    // One walk over the members: this is done of every record, twice.
+    let (mut known, mut delivery) = ([None; 4], [None; DELIVERY.len()]);
+    for (name, value) in object.iter().flat_map(|o| o.members()) {
+        let Value::Text(text) = value else { continue };
+        let found = match name {
+            "category" => &mut known[0],
+            "producer_uscc" => &mut known[1],
+            "business_key" => &mut known[2],
+            "operation" => &mut known[3],
+            _ => match DELIVERY.iter().position(|d| *d == name) {
+                Some(i) => &mut delivery[i],
+                None => continue,
+            },
+        };
+        *found = Some(text.as_ref());
+    }
+    let (Some(object), [Some(category), Some(producer), Some(business_key), Some(operation)]) = (object, known) else {
         let key = first16(blake3::hash(&id.0.0).as_bytes());
         return Facts { operation: Operation::Create, key, content: key, matter: first8(&key) };
     };
@@ -272,8 +285,7 @@ pub(super) fn facts(id: RecordId, object: Option<&Object<'_>>) -> Facts {
     // The content is the matter and what tells of its delivery: one pass over the large part does for both.
     let mut content = blake3::Hasher::new();
     content.update(matter.as_bytes());
-    for name in DELIVERY {
-        let text = object.text(name);
+    for text in delivery {
         content.update(&[u8::from(text.is_some())]).update(&(text.map_or(0, str::len) as u64).to_be_bytes());
         content.update(text.unwrap_or_default().as_bytes());
     }

@@ -279,9 +279,11 @@ impl Compiler<'_> {
             fields,
             form,
             heads: head::Heads::default(),
+            instead: Vec::new(),
         };
         check::category(&category)?;
         category.heads = head::Heads::of(&category)?;
+        category.instead = category.fields.iter().flat_map(|f| f.instead.clone()).collect();
         Ok(category)
     }
 

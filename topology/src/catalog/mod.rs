@@ -204,6 +204,8 @@ pub struct Category {
     form: Vec<usize>,
     /// Heads of columns.
     heads: head::Heads,
+    /// What any of the fields allows in place of a code: most values are none of it, which is soon seen.
+    instead: Vec<String>,
 }
 
 impl Category {
@@ -252,7 +254,8 @@ impl Category {
             _ => return None,
         };
         // Seventeen zeros and X, in place of a code, name nobody.
-        let names_nobody = self.field(id).is_some_and(|f| f.instead.iter().any(|i| **i == *value));
+        let is_one = |list: &[String]| list.iter().any(|i| **i == *value);
+        let names_nobody = is_one(&self.instead) && self.field(id).is_some_and(|f| is_one(&f.instead));
         (!names_nobody).then_some(value)
     }
 }
