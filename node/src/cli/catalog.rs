@@ -262,14 +262,17 @@ fn note(c: &Category, f: &Field) -> String {
         .collect();
     // Of name and numbers of the subject: the name, and one of the numbers.
     let says = f.same_as.as_deref().unwrap_or(&f.id);
-    let needed = match () {
-        () if says == "subject_uscc" || says == "subject_reg_no" => "信用代码、注册号至少填一项".to_owned(),
-        () if !conditions.is_empty() => format!("{}时必填", conditions.join("或")),
-        () if f.default.is_some() || f.default_from.is_some() || says == "operation" => {
-            "可空，空时按目录补填".to_owned()
-        }
-        () if required(f) == "yes" => "必填".to_owned(),
-        () => "选填".to_owned(),
+    let filled = (f.default.is_some() || f.default_from.is_some()) && f.waived_by.is_none();
+    let needed = if says == "subject_uscc" || says == "subject_reg_no" {
+        "信用代码、注册号至少填一项".to_owned()
+    } else if !conditions.is_empty() {
+        format!("{}时必填", conditions.join("或"))
+    } else if filled || says == "operation" {
+        "可空，空时按目录补填".to_owned()
+    } else if required(f) == "yes" {
+        "必填".to_owned()
+    } else {
+        "选填".to_owned()
     };
     let list = f.list.as_ref().map_or(String::new(), |l| format!("；取值：{}", l.shown()));
     let several = if f.several { "；可填多个，以分号分隔" } else { "" };
