@@ -7,8 +7,11 @@
 //!                                  /corrected.ndjson    a row and the record by which it was corrected, a line
 //! ```
 
+mod corrections;
 mod file;
+mod kept;
 mod store;
 
 pub use file::{Form, write};
-pub use store::{KEPT_DAYS, Keeping, Kept, KeptRow, Meta, Said, Store};
+pub use kept::{KeptRow, Meta, Said};
+pub use store::{KEPT_DAYS, Keeping, Kept, Store};

@@ -1,10 +1,13 @@
 //! The folder of kept answers.
 
+use super::{
+    KeptRow, Meta, Said,
+    corrections::{self, Corrected, Corrections},
+};
 use crate::{
     clock,
-    intake::{Answer, Finding, Keeper, Noted, Raw, Reply, RowKey},
+    intake::{Answer, Finding, Keeper, Raw, Reply, RowKey},
 };
-use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
@@ -18,150 +21,10 @@ use tally_protocol::{ids::Division, record::RecordId};
 pub const KEPT_DAYS: i32 = 90;
 /// Most bytes of a row that are kept; as JSON, control characters take six.
 const KEPT_BYTES_MAX: usize = 512 << 10;
-/// File of what was corrected of an answer, beside its rows.
-const CORRECTED: &str = "corrected.ndjson";
-/// Largest file of what was corrected, in bytes: some 500,000 rows.
-const CORRECTED_BYTES_MAX: u64 = 64 << 20;
-/// Bytes of it that are gathered before they are written.
-const BUFFER: usize = 64 << 10;
 /// Most answers of which one submission corrects rows.
 const ANSWERS_CORRECTED_MAX: usize = 64;
 /// Longest line of a kept row that is read back, in bytes.
 const ROW_BYTES_MAX: u64 = 4 << 20;
-
-/// An answer that is kept, without its rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Meta {
-    /// Its name: division, day, number.
-    pub id: String,
-    /// When it was given, RFC 3339.
-    pub at: String,
-    /// Of which file, if it was one.
-    #[serde(default)]
-    pub file: Option<String>,
-    /// By which way it came: `cli`, `http`, `folder`, `compare`.
-    pub source: String,
-    /// Name of the token, over HTTP.
-    #[serde(default)]
-    pub token: Option<String>,
-    /// Path of the drop folder, if it came by one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub folder: Option<String>,
-    /// Category, if one was named.
-    #[serde(default)]
-    pub category: Option<String>,
-    /// Heads of the table, if it was one.
-    #[serde(default)]
-    pub heads: Vec<String>,
-    /// BLAKE3 of the input, where it was known when the answer was given.
-    #[serde(default)]
-    pub digest: Option<String>,
-    /// The client's own key for this submission.
-    #[serde(default)]
-    pub idempotency_key: Option<String>,
-    /// Counts.
-    #[serde(default)]
-    pub read: u64,
-    /// See [`Answer`].
-    #[serde(default)]
-    pub accepted: u64,
-    /// See [`Answer`].
-    #[serde(default)]
-    pub duplicate: u64,
-    /// See [`Answer`].
-    #[serde(default)]
-    pub rejected: u64,
-    /// See [`Answer`].
-    #[serde(default)]
-    pub questions: u64,
-    /// See [`Answer`].
-    #[serde(default)]
-    pub log: String,
-    /// See [`Answer`].
-    #[serde(default)]
-    pub from: Option<u64>,
-    /// See [`Answer`].
-    #[serde(default)]
-    pub to: Option<u64>,
-    /// See [`Answer`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<Noted>,
-    /// See [`Answer`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub format: Option<String>,
-}
-
-impl Meta {
-    /// Whether the submitter of this one may correct rows of another: a token its own, a folder its own, and the operator
-    /// of this machine any.
-    fn may_correct(&self, of: &Self) -> bool {
-        match self.source.as_str() {
-            "folder" => self.folder == of.folder,
-            _ => self.token.is_none() || self.token == of.token,
-        }
-    }
-}
-
-/// A row that is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct KeptRow {
-    /// Its line.
-    pub line: u64,
-    /// Its cells, if it was a table's.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub cells: Vec<String>,
-    /// The line, if it was NDJSON.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub text: String,
-    /// When it was judged, POSIX seconds.
-    #[serde(default)]
-    pub at: u64,
-    /// Its category, producing unit and business key, as far as it got.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub category: Option<String>,
-    /// See `category`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unit: Option<String>,
-    /// See `category`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// To what it replied itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reply: Option<String>,
-    /// What was said of it.
-    pub findings: Vec<Said>,
-}
-
-/// What was said of a row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Said {
-    /// Field.
-    pub field: String,
-    /// Code.
-    pub code: String,
-    /// A stable name besides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// `reject` or `question`.
-    pub severity: String,
-    /// In English.
-    pub message: String,
-    /// In Chinese.
-    pub message_zh: String,
-}
-
-impl From<&Finding> for Said {
-    fn from(f: &Finding) -> Self {
-        Self {
-            field: f.field.clone(),
-            code: f.code.to_string(),
-            name: f.name.clone(),
-            severity: f.severity.name().to_owned(),
-            message: f.message.clone(),
-            message_zh: f.message_zh.clone(),
-        }
-    }
-}
 
 /// Name of the token, and the client's own key.
 type ClientKey = (Option<String>, String);
@@ -315,20 +178,7 @@ impl Kept {
     /// # Errors
     /// The system's.
     pub fn corrections(&self, wanted: &BTreeSet<u64>) -> io::Result<BTreeMap<u64, (RecordId, u64)>> {
-        let file = match File::open(self.rows.with_file_name(CORRECTED)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            file => BufReader::new(file?),
-        };
-        let mut found = BTreeMap::new();
-        for line in file.split(b'\n') {
-            // One that a stop has cut says nothing; the same file handed in again says it once more.
-            if let Ok(c) = serde_json::from_slice::<Corrected>(&line?)
-                && wanted.contains(&c.line)
-            {
-                found.insert(c.line, (c.id, c.at));
-            }
-        }
-        Ok(found)
+        corrections::read(&self.rows.with_file_name(corrections::FILE), wanted)
     }
 
     /// Its rows, in order.
@@ -380,51 +230,6 @@ struct Open {
     corrected: BTreeMap<String, Option<Corrections>>,
 }
 
-/// What one submission corrects of one answer.
-#[derive(Debug)]
-struct Corrections {
-    file: File,
-    room: u64,
-    lines: BTreeSet<u64>,
-    /// Whole lines that are not written yet.
-    buffer: Vec<u8>,
-}
-
-impl Corrections {
-    fn open(path: &Path) -> io::Result<Self> {
-        let mut file = File::options().read(true).append(true).create(true).open(path)?;
-        let length = file.metadata()?.len();
-        let mut buffer = Vec::new();
-        // What a stop has cut must not swallow the next line.
-        if length > 0 {
-            let mut end = [0];
-            file.seek(io::SeekFrom::End(-1))?;
-            file.read_exact(&mut end)?;
-            if end != *b"\n" {
-                buffer.push(b'\n');
-            }
-        }
-        Ok(Self { file, room: CORRECTED_BYTES_MAX.saturating_sub(length), lines: BTreeSet::new(), buffer })
-    }
-
-    /// The first correction of a line counts for the submission.
-    fn add(&mut self, line: &Corrected) -> io::Result<()> {
-        let before = self.buffer.len();
-        if self.room == 0 || !self.lines.insert(line.line) {
-            return Ok(());
-        }
-        serde_json::to_writer(&mut self.buffer, line)?;
-        self.buffer.push(b'\n');
-        self.room = self.room.saturating_sub((self.buffer.len() - before) as u64);
-        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
-    }
-
-    /// In one piece, so that two submissions do not write into each other's lines.
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all(&std::mem::take(&mut self.buffer))
-    }
-}
-
 impl Open {
     fn corrected(&mut self, answer: &str, line: &Corrected) -> io::Result<()> {
         if !self.corrected.contains_key(answer) {
@@ -432,7 +237,7 @@ impl Open {
                 return Ok(());
             }
             let of = self.store.load(answer)?.filter(|of| self.meta.may_correct(of));
-            let path = self.store.dir.join(answer).join(CORRECTED);
+            let path = self.store.dir.join(answer).join(corrections::FILE);
             let corrections = of.map(|_| Corrections::open(&path)).transpose()?;
             self.corrected.insert(answer.to_owned(), corrections);
         }
@@ -508,14 +313,6 @@ impl Keeping {
             o.finish(answer).map(Some)
         })
     }
-}
-
-/// A line of what was corrected.
-#[derive(Debug, Serialize, Deserialize)]
-struct Corrected {
-    line: u64,
-    id: RecordId,
-    at: u64,
 }
 
 impl Keeper for Keeping {

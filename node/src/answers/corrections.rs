@@ -1,0 +1,113 @@
+//! What was corrected of an answer: a file beside its rows, to which later submissions add.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read as _, Seek as _, Write as _},
+    path::Path,
+};
+use tally_protocol::record::RecordId;
+
+/// File of what was corrected of an answer, beside its rows.
+pub(super) const FILE: &str = "corrected.ndjson";
+/// Largest file of what was corrected, in bytes: some 500,000 rows.
+const BYTES_MAX: u64 = 64 << 20;
+/// Bytes of it that are gathered before they are written.
+const BUFFER: usize = 64 << 10;
+
+/// A line of what was corrected.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Corrected {
+    pub(super) line: u64,
+    pub(super) id: RecordId,
+    pub(super) at: u64,
+}
+
+/// What one submission corrects of one answer.
+#[derive(Debug)]
+pub(super) struct Corrections {
+    file: File,
+    room: u64,
+    lines: BTreeSet<u64>,
+    /// Whole lines that are not written yet.
+    buffer: Vec<u8>,
+}
+
+impl Corrections {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::options().read(true).append(true).create(true).open(path)?;
+        let length = file.metadata()?.len();
+        let mut buffer = Vec::new();
+        // What a stop has cut must not swallow the next line.
+        if length > 0 {
+            let mut end = [0];
+            file.seek(io::SeekFrom::End(-1))?;
+            file.read_exact(&mut end)?;
+            if end != *b"\n" {
+                buffer.push(b'\n');
+            }
+        }
+        Ok(Self { file, room: BYTES_MAX.saturating_sub(length), lines: BTreeSet::new(), buffer })
+    }
+
+    /// The first correction of a line counts for the submission.
+    pub(super) fn add(&mut self, line: &Corrected) -> io::Result<()> {
+        let before = self.buffer.len();
+        if self.room == 0 || !self.lines.insert(line.line) {
+            return Ok(());
+        }
+        serde_json::to_writer(&mut self.buffer, line)?;
+        self.buffer.push(b'\n');
+        self.room = self.room.saturating_sub((self.buffer.len() - before) as u64);
+        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
+    }
+
+    /// In one piece, so that two submissions do not write into each other's lines.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all(&std::mem::take(&mut self.buffer))
+    }
+}
+
+/// Records by which rows of these lines were corrected, by line, and when, POSIX seconds.
+pub(super) fn read(path: &Path, wanted: &BTreeSet<u64>) -> io::Result<BTreeMap<u64, (RecordId, u64)>> {
+    let file = match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        file => BufReader::new(file?),
+    };
+    let mut found = BTreeMap::new();
+    for line in file.split(b'\n') {
+        // One that a stop has cut says nothing; the same file handed in again says it once more.
+        if let Ok(c) = serde_json::from_slice::<Corrected>(&line?)
+            && wanted.contains(&c.line)
+        {
+            found.insert(c.line, (c.id, c.at));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_line_costs_itself_and_a_line_counts_once_for_a_submission() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        let line = |line, id: &[u8]| Corrected { line, id: RecordId::of(id), at: 5 };
+        let all = || read(&path, &(0..100).collect()).unwrap();
+        assert!(all().is_empty());
+        let mut first = Corrections::open(&path).unwrap();
+        first.add(&line(3, b"a")).unwrap();
+        first.add(&line(3, b"b")).unwrap();
+        first.flush().unwrap();
+        assert_eq!(all(), [(3, (RecordId::of(b"a"), 5))].into());
+        File::options().append(true).open(&path).unwrap().write_all(b"{\"line\":4").unwrap();
+        let mut second = Corrections::open(&path).unwrap();
+        second.add(&line(3, b"c")).unwrap();
+        second.add(&line(200, b"d")).unwrap();
+        second.flush().unwrap();
+        assert_eq!(all(), [(3, (RecordId::of(b"c"), 5))].into(), "the last submission counts");
+    }
+}
