@@ -1,12 +1,16 @@
 //! `tally.toml`: what one node is told. Paths in it are relative to the file's folder.
 
-use crate::journal::SEGMENT_BYTES;
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
+use tally_console::Token;
+use tally_intake::folder::FolderSection;
+use tally_journal::SEGMENT_BYTES;
 use tally_protocol::{ids::Division, keys::VerifierKey};
+use tally_reconcile::task::ScheduleSection;
+use tally_store::index::EngineName;
 
 /// The whole file. Unknown names are refused.
 #[derive(Debug, Clone, Deserialize)]
@@ -87,27 +91,6 @@ pub struct IndexSection {
     pub engine: EngineName,
 }
 
-/// Which engine keeps the index.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EngineName {
-    /// sled 0.34
-    #[default]
-    Sled,
-    /// fjall 3
-    Fjall,
-}
-
-impl EngineName {
-    /// As in the config.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sled => "sled",
-            Self::Fjall => "fjall",
-        }
-    }
-}
-
 /// `[storage]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -121,26 +104,6 @@ pub struct StorageSection {
 impl Default for StorageSection {
     fn default() -> Self {
         Self { reserve_mib: 256, segment_kib: SEGMENT_BYTES >> 10 }
-    }
-}
-
-/// `[schedule]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ScheduleSection {
-    /// Everything on the disk is verified within so many days; 0: never by itself.
-    pub verify_days: u64,
-    /// What is held is compared with the parent every so many minutes; 0: never by itself.
-    pub reconcile_minutes: u64,
-    /// Records that are then known to be missing are fetched.
-    pub repair: bool,
-    /// MiB a second that scheduled work may read; 0: as fast as the disk.
-    pub rate_mib: u64,
-}
-
-impl Default for ScheduleSection {
-    fn default() -> Self {
-        Self { verify_days: 30, reconcile_minutes: 60, repair: true, rate_mib: 16 }
     }
 }
 
@@ -178,68 +141,6 @@ impl Default for LogSection {
     }
 }
 
-/// `[[token]]`: a secret that a department's program sends as `Authorization: Bearer ...`.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Token {
-    /// Whose it is, for the log file.
-    pub name: String,
-    /// BLAKE3 of the secret, 64 hexadecimal digits (`tally keygen --token` prints both): the file holds no secret.
-    pub blake3: String,
-    /// Credit code of the unit whose rows alone it may hand in; none: any unit's.
-    #[serde(default)]
-    pub unit: Option<String>,
-    /// Divisions for which rows may count; none named: any.
-    #[serde(default)]
-    pub divisions: Vec<Division>,
-    /// Categories; none named: any.
-    #[serde(default)]
-    pub categories: Vec<String>,
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Token({})", self.name)
-    }
-}
-
-/// `[[folder]]`: files that are dropped into `PATH/inbox` are handed in.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FolderSection {
-    /// The folder; `inbox`, `work`, `done` and `rejected` are made in it.
-    pub path: PathBuf,
-    /// Category of its rows; by default the heads of each table say it.
-    #[serde(default)]
-    pub category: Option<String>,
-    /// Credit code of the unit whose folder it is: other units' rows are rejected.
-    #[serde(default)]
-    pub unit: Option<String>,
-    /// Division that rows count for which do not say.
-    #[serde(default)]
-    pub division: Option<Division>,
-    /// Looked at so often, in milliseconds.
-    #[serde(default = "default_poll")]
-    pub poll_ms: u64,
-    /// A file is whole when it has not changed for so long, in milliseconds.
-    #[serde(default = "default_settle")]
-    pub settle_ms: u64,
-}
-
-impl FolderSection {
-    /// Whoever may write into a unit's folder hands in for that unit only.
-    pub fn rights(&self) -> Option<crate::intake::Rights> {
-        let unit = self.unit.clone()?;
-        Some(crate::intake::Rights { unit: Some(unit), ..crate::intake::Rights::default() })
-    }
-}
-
-fn default_poll() -> u64 {
-    5_000
-}
-fn default_settle() -> u64 {
-    10_000
-}
 fn default_data() -> PathBuf {
     "data".into()
 }

@@ -1,25 +1,8 @@
-//! The Tally daemon, as a library for its binary and for the simulation.
+//! The Tally daemon and its command line: config, wiring, commands.
 
-pub mod agree;
-pub mod answers;
+#[macro_use(outln)]
+extern crate tally_client;
+
 pub mod cli;
-pub mod clock;
-pub mod compare;
 pub mod config;
-pub mod console;
 pub mod daemon;
-pub mod evidence;
-pub mod folder;
-pub mod index;
-pub mod intake;
-pub mod journal;
-pub mod keyfile;
-pub mod link;
-pub mod mail;
-pub mod replica;
-pub mod sheet;
-pub mod task;
-pub mod tree;
-pub mod verdict;
-pub mod verify;
-pub mod view;

@@ -4,10 +4,7 @@
 //! after the other, so that memory is its own; read the figures as ratios.
 
 use std::{process::Command, time::Instant};
-use tally_node::{
-    config::EngineName,
-    index::{WRITE_RECORDS, open},
-};
+use tally_store::index::{EngineName, WRITE_RECORDS, open};
 
 struct Rng(u64);
 

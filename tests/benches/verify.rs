@@ -8,11 +8,8 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
-use tally_node::{
-    journal::{Journal, Meta, Reader, Step},
-    replica::{Append, Disk as _},
-    verify::{Held, Wanted, Watermark, verify},
-};
+use tally_core::{Append, Disk as _};
+use tally_journal::{Journal, Meta, Reader, Step};
 use tally_protocol::{
     batch::{Batch, seal},
     canonical::Object,
@@ -22,6 +19,7 @@ use tally_protocol::{
     merkle::{Tree, leaf_hash},
     record::Record,
 };
+use tally_reconcile::verify::{Held, Wanted, Watermark, verify};
 use tally_topology::{admit::admit, charter::Charter};
 
 const BATCH: u64 = 1_000;

@@ -1,7 +1,7 @@
 //! A disk that keeps what was flushed, and of the rest whatever the crash leaves.
 
 use super::world::Rng;
-use tally_node::replica::{Append, Disk, Recovered};
+use tally_core::{Append, Disk, Recovered};
 use tally_protocol::log::{Frozen, Place, Receipt};
 
 /// The process has stopped in the middle of writing.

@@ -1,7 +1,7 @@
 //! Judges what nodes do, by definitions of its own: trees from RFC 9162 word for word, signatures from the note format.
 
 use std::collections::{BTreeMap, BTreeSet};
-use tally_node::replica::Append;
+use tally_core::Append;
 use tally_protocol::{
     batch::Batch,
     checkpoint::Checkpoint,

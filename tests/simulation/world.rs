@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use tally_node::replica::{Event as Said, Input, LinkId, Output, Replica, Ticket};
+use tally_core::{Event as Said, Input, LinkId, Output, Replica, Ticket};
 use tally_protocol::{
     batch,
     canonical::Object,

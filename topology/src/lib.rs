@@ -20,7 +20,10 @@ pub mod deadline;
 pub mod digits;
 pub mod divisions;
 pub mod evidence;
+pub mod in_force;
 pub mod judge;
 pub mod route;
+#[doc(hidden)]
+pub mod sample;
 pub mod signed;
 pub mod unit;

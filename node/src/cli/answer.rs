@@ -1,7 +1,6 @@
 //! `tally answer`: what was said of rows that were rejected or asked about.
 
 use super::{ConfigFile, Exit, Failure};
-use crate::view::screen::pad;
 use clap::Subcommand;
 use serde_json::Value;
 use std::{
@@ -9,6 +8,7 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
+use tally_sheet::text::pad;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AnswerCommand {

@@ -1,7 +1,6 @@
 //! `tally bundle`: what a link would carry, as files, for networks that are joined by hand.
 
 use super::{ConfigFile, Exit, Failure};
-use crate::agree::Imported;
 use axum::body::Body;
 use clap::{Subcommand, ValueEnum};
 use std::{
@@ -13,6 +12,7 @@ use tally_protocol::{
     bundle::{Item, Reader},
     ids::Division,
 };
+use tally_reconcile::agree::Imported;
 use tokio::sync::mpsc;
 
 /// Bytes read from a file at once.
@@ -143,7 +143,7 @@ fn show(path: &Path) -> Result<Exit, Failure> {
         while let Some(item) = items.next_item().map_err(|e| named(path)(&e))? {
             match item {
                 Item::Opening { federation, from, to, charter, time } => {
-                    let time = crate::view::time(time);
+                    let time = tally_clock::time(time);
                     outln!(
                         "bundle of federation {federation}, made by {from} for {to} at {time}, charter version {charter}"
                     );

@@ -1,14 +1,10 @@
 //! `tally catalog`: the resource catalog that rows are judged by.
 
 use super::{ConfigFile, Exit, Failure, answer::write, charter::content};
-use crate::{
-    clock,
-    sheet::{Column, write_csv_row, write_xlsx},
-    view::screen::pad,
-};
 use clap::Subcommand;
 use serde_json::json;
 use std::{io::Cursor, path::PathBuf, sync::Arc};
+use tally_sheet::{Column, text::pad, write_csv_row, write_xlsx};
 use tally_topology::catalog::{Catalog, Catalogs, Category, Condition, Field, FieldType, Severity};
 
 #[derive(Debug, Subcommand)]
@@ -58,7 +54,7 @@ impl CatalogPlace {
             Some(config) => ConfigFile { config }.client()?.charter().await?.catalogs().clone(),
         };
         match &self.version {
-            None => Ok(catalogs.current(clock::today()).clone()),
+            None => Ok(catalogs.current(tally_clock::today()).clone()),
             Some(v) => catalogs.version(v).cloned().ok_or_else(|| {
                 let known: Vec<_> = catalogs.versions().iter().map(|c| &*c.version).collect();
                 Failure::new(Exit::Usage, format!("there is no version {v:?}; there are: {}", known.join(", ")))

@@ -1,13 +1,14 @@
 //! `tally charter`: the document's life, from a template to a running node.
 
-use super::{ConfigFile, Exit, Failure, block_on, keygen::authority_signer};
-use crate::{keyfile, view::screen::pad};
+use super::{ConfigFile, Exit, Failure, block_on};
 use clap::Subcommand;
 use std::{
     fs,
     path::{Path, PathBuf},
 };
+use tally_client::keyfile::{self, authority_signer};
 use tally_protocol::{ids::Division, keys::VerifierKey, note::Note};
+use tally_sheet::text::pad;
 use tally_topology::{
     charter::Charter,
     signed::{self, SignedCharter},

@@ -1,7 +1,6 @@
 //! `tally deadline`: what is due, late or missing, and how a deadline is counted.
 
 use super::{ConfigFile, Exit, Failure, ingest::encoded};
-use crate::view::deadline::{Month, Report, explain, render, render_explained};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::civil::Date;
 use std::{
@@ -10,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tally_protocol::ids::Division;
+use tally_reports::deadline::{Month, Report, explain, render, render_explained};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeadlineCommand {

@@ -110,7 +110,7 @@ fn document(result: &Result<Verified, Failed>) -> Value {
     match result {
         Ok(v) => {
             let holding = |h: &tally_topology::evidence::Holding| {
-                let time = crate::view::time(h.time);
+                let time = tally_clock::time(h.time);
                 json!({ "holder": h.division, "name": h.name, "level": h.level, "size": h.size, "time": time })
             };
             json!({
@@ -150,7 +150,7 @@ fn print(file: &Path, result: &Result<Verified, Failed>) {
     outln!("  record   {}\n  log      {}\n  index    {}", v.id, v.origin, v.index);
     outln!("  keys by  charter version {}", v.charter_version);
     for h in &v.held_by {
-        let time = crate::view::time(h.time);
+        let time = tally_clock::time(h.time);
         outln!("  on disk  {} {} {} since {time}", h.division, h.level.name(), h.name);
     }
     what(&v.record);

@@ -1,7 +1,6 @@
 //! `tally ingest`.
 
 use super::{ConfigFile, Exit, Failure};
-use crate::cli::client::{Client, ClientError};
 use axum::body::{Body, Bytes};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -10,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use tally_client::{Client, ClientError};
 use tokio::sync::mpsc;
 
 /// Pause before a file is sent again for which there was no room.

@@ -1,13 +1,13 @@
 //! `tally keygen`: secrets, and what goes into the charter of them.
 
 use super::{Exit, Failure};
-use crate::keyfile;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{ArgGroup, Args};
 use std::path::{Path, PathBuf};
+use tally_client::keyfile::{self, authority_signer, epoch_block};
 use tally_protocol::{
     ids::{Division, Federation, LogId},
-    keys::{Algorithm, NodeKeys, Signer},
+    keys::NodeKeys,
 };
 
 #[derive(Debug, Args)]
@@ -35,23 +35,6 @@ pub(super) struct KeygenArgs {
     /// Print the public part of the existing secret in FILE instead of making one.
     #[arg(long, requires = "output")]
     show: bool,
-}
-
-/// The signer of charters, from its secret.
-pub(crate) fn authority_signer(federation: &Federation, secret: &[u8; 32]) -> Signer {
-    let seed = blake3::derive_key("tally 2026-11 authority key", secret);
-    Signer::new(federation.authority_name(), Algorithm::Ed25519, &seed)
-}
-
-/// The `[[node.epoch]]` part of the charter for these keys.
-pub(crate) fn epoch_block(keys: &NodeKeys) -> String {
-    format!(
-        "[[node.epoch]]\nepoch = {}\nlog = \"{}\"\nmirror = \"{}\"\nlink = \"{}\"\n",
-        keys.node.epoch,
-        keys.log.public(),
-        keys.mirror.public(),
-        keys.link.public()
-    )
 }
 
 pub(super) fn run(args: &KeygenArgs) -> Result<Exit, Failure> {

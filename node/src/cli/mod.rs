@@ -1,20 +1,11 @@
 //! The command line: parses, runs one command, turns its end into an exit code. stdout carries results only.
 
-/// A line on stdout. Whoever reads it may have seen enough and gone, which is no failure.
-macro_rules! outln {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($text)*);
-    }};
-}
 mod answer;
 mod bundle;
 mod catalog;
 mod charter;
-mod client;
 mod compare;
 mod deadline;
-mod demo;
 mod evidence;
 mod export;
 mod ingest;
@@ -28,8 +19,7 @@ mod status;
 mod task;
 mod verify;
 
-pub use client::{Client, ClientError};
-pub(crate) use keygen::{authority_signer, epoch_block};
+use tally_client::{Client, ClientError, Exit, Failure, block_on};
 
 use crate::{
     config::{Config, ConfigError},
@@ -51,7 +41,7 @@ enum Command {
     /// Run a node (systemd calls this).
     Run(RunArgs),
     /// Run a whole federation on this machine, with generated records.
-    Demo(demo::DemoArgs),
+    Demo(tally_demo::DemoArgs),
     /// Hand in records; answers when the accepted ones are durable.
     Ingest(ingest::IngestArgs),
     /// Rows that were rejected or are asked about: list, show, or write as a table to correct.
@@ -118,7 +108,7 @@ pub(crate) struct ConfigFile {
 
 impl ConfigFile {
     fn load(&self) -> Result<Config, Failure> {
-        Ok(Config::load(&self.config)?)
+        Config::load(&self.config).map_err(bad_config)
     }
 
     fn client(&self) -> Result<Client, Failure> {
@@ -126,78 +116,17 @@ impl ConfigFile {
     }
 }
 
-/// How a command ended, in the terms of the exit codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// Done, all in order.
-    Done = 0,
-    /// Failed.
-    Failed = 1,
-    /// Wrong arguments.
-    Usage = 2,
-    /// Done, something to look at.
-    Look = 3,
-    /// Damage was found.
-    Differences = 4,
-    /// A proof did not hold.
-    Proof = 5,
-    /// Not admitted, or not allowed.
-    NotAdmitted = 6,
-    /// The node does not answer.
-    Unreachable = 7,
-    /// The configuration is wrong (EX_CONFIG).
-    Config = 78,
-    /// Interrupted; a task that was followed goes on.
-    Interrupted = 130,
+fn bad_config(e: ConfigError) -> Failure {
+    Failure::new(Exit::Config, e.to_string())
 }
 
-/// A command that did not do what it should.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct Failure {
-    exit: Exit,
-    message: String,
-}
-
-impl Failure {
-    /// With an exit code of its own.
-    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
-    }
-
-    /// Exit 1.
-    pub fn failed(message: impl std::fmt::Display) -> Self {
-        Self::new(Exit::Failed, message.to_string())
-    }
-}
-
-impl From<ConfigError> for Failure {
-    fn from(e: ConfigError) -> Self {
-        Self::new(Exit::Config, e.to_string())
-    }
-}
-
-impl From<ClientError> for Failure {
-    fn from(e: ClientError) -> Self {
-        let exit = match &e {
-            ClientError::Unreachable { .. } => Exit::Unreachable,
-            ClientError::Refused { status, .. } if [401, 403].contains(status) => Exit::NotAdmitted,
-            ClientError::Refused { status: 400, code, .. } if code == "bad_parameter" => Exit::Usage,
-            ClientError::Refused { .. } | ClientError::Broken(_) => Exit::Failed,
-        };
-        Self::new(exit, e.to_string())
-    }
-}
-
-impl From<StartError> for Failure {
-    fn from(e: StartError) -> Self {
-        let exit = match &e {
-            StartError::Config(_) => Exit::Config,
-            StartError::NotAdmitted(_) => Exit::NotAdmitted,
-            StartError::Failed(_) => Exit::Failed,
-        };
-        Self::new(exit, e.to_string())
-    }
+fn not_started(e: StartError) -> Failure {
+    let exit = match &e {
+        StartError::Config(_) => Exit::Config,
+        StartError::NotAdmitted(_) => Exit::NotAdmitted,
+        StartError::Failed(_) => Exit::Failed,
+    };
+    Failure::new(exit, e.to_string())
 }
 
 /// Parses the process's arguments and runs the command.
@@ -210,10 +139,12 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match cli.command {
-        Command::Run(args) => {
-            args.config.load().and_then(|c| Ok(daemon::run(&c, args.until_stdin_closes)?)).map(|()| Exit::Done)
-        }
-        Command::Demo(args) => demo::run(&args),
+        Command::Run(args) => args
+            .config
+            .load()
+            .and_then(|c| daemon::run(&c, args.until_stdin_closes).map_err(not_started))
+            .map(|()| Exit::Done),
+        Command::Demo(args) => tally_demo::run(&args),
         Command::Ingest(args) => block_on(ingest::run(args)),
         Command::Answer(command) => block_on(answer::run(command)),
         Command::Question(command) => block_on(question::run(command)),
@@ -240,13 +171,4 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit as u8)
         }
     }
-}
-
-/// Runs a command that talks to a node.
-pub(crate) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
-    let result = runtime.block_on(command);
-    // A read of a terminal may still block a helper thread.
-    runtime.shutdown_background();
-    result
 }

@@ -2,12 +2,6 @@
 //! held: accepted elsewhere, or lost.
 
 use super::{Client, ConfigFile, Exit, Failure};
-use crate::{
-    clock,
-    console::{IDS_MAX, Ids},
-    intake::{Door, Lines, identify},
-    view::receipts::RecordReceipts,
-};
 use clap::Args;
 use serde_json::{Value, json};
 use std::{
@@ -15,6 +9,8 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
 };
+use tally_console::{IDS_MAX, Ids, receipts::RecordReceipts};
+use tally_intake::{Door, Lines, identify};
 use tally_protocol::{ids::Division, record::RecordId};
 use tally_topology::charter::Charter;
 
@@ -94,7 +90,7 @@ impl Asker {
         loop {
             let n = source.read(&mut piece).map_err(fail)?;
             let mut take = |number, line: &[u8]| {
-                let (charter, me, today) = (&self.charter, self.me, clock::today());
+                let (charter, me, today) = (&self.charter, self.me, tally_clock::today());
                 let door = Door { charter, me, today, category, unit: None, division: None, rights: None };
                 let record = identify(&door, number, line).map_err(|f| f.message);
                 self.page.push(Line { file: several.then(|| name.clone()), number: Some(number), record });
@@ -159,7 +155,7 @@ fn print(line: &Line, receipts: &RecordReceipts) {
     let (Some(log), Some(index)) = (&receipts.log, receipts.index) else {
         return outln!("{start}{id}  NOT HELD HERE");
     };
-    let holder = |h: &crate::view::receipts::HeldBy| format!("  {} {}", h.holder, h.time);
+    let holder = |h: &tally_console::receipts::HeldBy| format!("  {} {}", h.holder, h.time);
     let held: String = receipts.held_by.iter().map(holder).collect();
     outln!("{start}{id}  {log} {index}{held}");
 }

@@ -1,9 +1,9 @@
 //! `tally reconcile`.
 
 use super::{ConfigFile, Exit, Failure, task};
-use crate::task::{Kind, ReconcileResult, With};
 use clap::Args;
 use tally_protocol::{ids::LogId, session::reconcile::Holding};
+use tally_reconcile::task::{Kind, ReconcileResult, With};
 
 #[derive(Debug, Args)]
 pub(super) struct ReconcileArgs {

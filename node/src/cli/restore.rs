@@ -2,13 +2,13 @@
 //! watches; one that does not is started for it and stopped afterwards.
 
 use super::{Client, ConfigFile, Exit, Failure, task};
-use crate::task::Kind;
 use clap::Args;
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+use tally_reconcile::task::Kind;
 
 /// A node that is started has this long to answer.
 const READY_WITHIN: Duration = Duration::from_secs(60);

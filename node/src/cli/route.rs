@@ -1,7 +1,6 @@
 //! `tally route`: where the records of a unit, a category and a division enter, and why.
 
 use super::{ConfigFile, Exit, Failure};
-use crate::clock;
 use clap::Subcommand;
 use jiff::civil::Date;
 use serde_json::json;
@@ -49,7 +48,7 @@ pub(super) async fn run(command: RouteCommand) -> Result<Exit, Failure> {
     match command {
         RouteCommand::Explain { unit, category, division, on, json, config } => {
             let charter = config.client()?.charter().await?;
-            explain(&charter, &unit, &category, division, on.unwrap_or_else(clock::today), json)
+            explain(&charter, &unit, &category, division, on.unwrap_or_else(tally_clock::today), json)
         }
         RouteCommand::Ls { json, config } => {
             let charter = config.client()?.charter().await?;
@@ -155,7 +154,7 @@ fn against(
         "producer_uscc": code, "producer_name": unit.map(|u| &u.name), "producer_division": division,
         "submitter_uscc": submitter, "submitter_division": from,
     });
-    let scene = Scene { charter, today: clock::today(), origin: route.entry };
+    let scene = Scene { charter, today: tally_clock::today(), origin: route.entry };
     let text = record.to_string();
     let findings = Object::parse(text.as_bytes()).map(|o| judge(&scene, &o).findings).unwrap_or_default();
     findings.into_iter().filter(|f| ["V016", "V017", "V018"].contains(&f.code.as_str())).collect()

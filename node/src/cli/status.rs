@@ -1,9 +1,9 @@
 //! `tally status`.
 
 use super::{ConfigFile, Exit, Failure};
-use crate::view::{screen, status::Status};
 use clap::Args;
 use std::{io::Write as _, time::Duration};
+use tally_console::{screen, status::Status};
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {

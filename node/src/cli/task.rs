@@ -1,16 +1,14 @@
 //! `tally task`, and how other commands attach to a task of the node.
 
 use super::{Client, ClientError, ConfigFile, Exit, Failure};
-use crate::{
-    console::{NewTask, Steer},
-    task::{Kind, State, Task},
-    view::screen::pad,
-};
 use clap::{Args, Subcommand};
 use std::{
     io::{IsTerminal as _, Write as _},
     time::{Duration, Instant},
 };
+use tally_console::{NewTask, Steer};
+use tally_reconcile::task::{Kind, State, Task};
+use tally_sheet::text::pad;
 
 /// A node that does not answer is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(20);

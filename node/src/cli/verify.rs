@@ -1,12 +1,12 @@
 //! `tally verify`.
 
 use super::{ConfigFile, Exit, Failure, task};
-use crate::{
+use clap::Args;
+use tally_protocol::ids::LogId;
+use tally_reconcile::{
     task::Kind,
     verify::{IndexState, Report},
 };
-use clap::Args;
-use tally_protocol::ids::LogId;
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {

@@ -2,15 +2,13 @@
 //! from its disk, so that everything that follows from epoch and charter is made anew in one way only.
 
 use super::{Again, start::keys_for};
-use crate::{
-    agree::Ground,
-    config::Config,
-    index::Facts,
-    intake::{Chunk, Good, Intake, Policy},
-    journal::Reader,
-};
+use crate::config::Config;
 use std::time::Duration;
+use tally_intake::{Chunk, Good, Intake, Policy};
+use tally_journal::Reader;
 use tally_protocol::{batch::Batch, canonical::Object, ids::LogId, log::Place, record::Record};
+use tally_reconcile::agree::Ground;
+use tally_store::index::Facts;
 use tokio::sync::watch;
 
 /// The charter in force, and the folder of keys, are looked at this often.

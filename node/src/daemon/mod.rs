@@ -1,36 +1,40 @@
 //! The daemon: all wiring. It reads as the plan of a node's life: keys, journal, core, index, links, surfaces, and the
 //! way down in the opposite order.
 
-mod driver;
 mod epoch;
 mod logging;
 mod start;
 
-use crate::{
-    agree::{self, Ground, Noticed},
-    answers::Store,
-    compare::Comparisons,
-    config::Config,
-    console::{self, App},
-    folder::{self, Folder},
-    index::{Known, Progress, follow},
-    intake::{self, Desk, Holdings},
-    journal::Reader,
-    link::{Answerers, Dial, LinkContext, Trust, dial, endpoint, listen},
-    mail::{Mail, Mailbox},
-    replica::{Input, NotSealed},
-    task::{self, Tasks, Workshop},
-    tree::Trees,
-    verdict::{self, Bench},
-};
+use crate::config::Config;
 use anyhow::Context as _;
-use driver::Driver;
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
+use tally_console::{self, App};
+use tally_core::{Input, NotSealed};
+use tally_driver::Driver;
+use tally_driver::{Mail, Mailbox};
+use tally_intake::{
+    self, Desk, Holdings,
+    answers::Store,
+    folder::{self, Folder},
+};
+use tally_journal::Reader;
+use tally_link::{Answerers, Dial, LinkContext, dial, endpoint, listen};
 use tally_protocol::log::Place;
+use tally_reconcile::{
+    agree::{self, Ground, Noticed},
+    task::{self, Tasks, Workshop},
+    verdict::{self, Bench},
+};
+use tally_reports::compare::Comparisons;
+use tally_store::{
+    index::{Known, Progress, follow},
+    tree::Trees,
+};
+use tally_topology::in_force::CharterHandle;
 use tokio::{
     sync::{Notify, Semaphore, mpsc, watch},
     task::JoinSet,
@@ -126,7 +130,7 @@ async fn serve(
     let own = keys.node;
     let overruns = replica.overruns();
 
-    let trust = Trust::new(replica.signed_charter().clone());
+    let trust = CharterHandle::new(replica.signed_charter().clone());
     let reader = Reader::new(config.journal());
     let (durable_tell, durable) = watch::channel(journal.durable());
     let (closed_tell, closed) = watch::channel(Some(NotSealed::Asking));
@@ -180,8 +184,9 @@ async fn serve(
 
     let (stop, stopping) = watch::channel(false);
     let holdings = Holdings { known, progress: progress.clone(), durable: durable.clone() };
-    let (intake, batcher) = intake::start(holdings, mailbox.clone(), stopping.clone(), intake_failed, runtime.clone())
-        .context("no thread for intake")?;
+    let (intake, batcher) =
+        tally_intake::start(holdings, mailbox.clone(), stopping.clone(), intake_failed, runtime.clone())
+            .context("no thread for intake")?;
     let (reconcile, incoming) = mpsc::channel(16);
     let (verdicts, asked) = mpsc::channel(16);
     let answerers = Answerers { reconcile, verdicts };
@@ -213,13 +218,13 @@ async fn serve(
         desk: desk.clone(),
         answers: answers.clone(),
         spool: start::clear_spool(config.spool()).context("the folder data/spool cannot be used")?,
-        keys: console::Keys::default(),
+        keys: tally_console::Keys::default(),
         comparisons: Comparisons::default(),
         trust,
         engine,
         trees: ground.trees.clone(),
-        tree_reads: Arc::new(Semaphore::new(console::TREE_READS)),
-        answer_reads: console::Turns::of_answers(),
+        tree_reads: Arc::new(Semaphore::new(tally_console::TREE_READS)),
+        answer_reads: tally_console::Turns::of_answers(),
         reader,
         progress,
         durable,
@@ -229,7 +234,7 @@ async fn serve(
         own,
         tokens: Arc::new(config.token.clone()),
         exports: Arc::default(),
-        uploads: console::Turns::of_uploads(),
+        uploads: tally_console::Turns::of_uploads(),
     };
     let (again_tell, mut again) = watch::channel(None);
     let mut tasks = JoinSet::new();
@@ -369,15 +374,16 @@ async fn surfaces(
         let _ = s.wait_for(|s| *s).await;
     };
     let path = config.admin();
-    let socket = console::bind(&path).with_context(|| format!("listen.admin {}", path.display()))?;
-    let serve = axum::serve(socket, console::admin(app.clone())).with_graceful_shutdown(stopped(stopping.clone()));
+    let socket = tally_client::bind(&path).with_context(|| format!("listen.admin {}", path.display()))?;
+    let serve =
+        axum::serve(socket, tally_console::admin(app.clone())).with_graceful_shutdown(stopped(stopping.clone()));
     tasks.spawn(async move {
         let _ = serve.await;
     });
     if let Some(address) = config.listen.http {
         let listener =
             tokio::net::TcpListener::bind(address).await.with_context(|| format!("listen.http {address}"))?;
-        let serve = axum::serve(listener, console::public(app)).with_graceful_shutdown(stopped(stopping.clone()));
+        let serve = axum::serve(listener, tally_console::public(app)).with_graceful_shutdown(stopped(stopping.clone()));
         tasks.spawn(async move {
             let _ = serve.await;
         });

@@ -1,13 +1,7 @@
 //! What a node starts from: its key, its charter, its journal, its index; checked against each other.
 
 use super::StartError;
-use crate::{
-    config::Config,
-    index::{self, Opened},
-    journal::{Found, Journal, Meta, Reader},
-    keyfile,
-    replica::Replica,
-};
+use crate::config::Config;
 use anyhow::Context as _;
 use std::{
     fs::{self, File},
@@ -15,7 +9,11 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+use tally_client::keyfile;
+use tally_core::Replica;
+use tally_journal::{Found, Journal, Meta, Reader};
 use tally_protocol::{ids::LogId, keys::NodeKeys, log::Place, merkle::Tree};
+use tally_store::index::{self, Opened};
 use tally_topology::{charter::Charter, signed::SignedCharter};
 
 /// Keys for an epoch from the secrets that lie in the node's folder of keys; `None`: none of them is its.

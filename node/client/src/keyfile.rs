@@ -1,0 +1,123 @@
+//! Secrets on disk: 32 bytes as text, readable by the owner only.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+use tally_protocol::{
+    ids::Federation,
+    keys::{Algorithm, NodeKeys, Signer},
+};
+
+const PREFIX: &str = "tally-secret-1 ";
+
+/// Why a secret cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// The file system's word.
+    #[error("{0}: {1}")]
+    Io(String, io::Error),
+    /// Others may read it.
+    #[error("{0}: others can read this secret: run `chmod 600 {0}`")]
+    Mode(String),
+    /// Not a secret.
+    #[error("{0}: not a secret made by `tally keygen`")]
+    Form(String),
+}
+
+/// Makes a new secret from the system's randomness and writes it to `path`, which must not exist.
+///
+/// # Errors
+/// [`KeyFileError::Io`], also when the file exists: a secret is never overwritten.
+pub fn create(path: &Path) -> Result<[u8; 32], KeyFileError> {
+    let io_error = |e| KeyFileError::Io(path.display().to_string(), e);
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|e| io_error(io::Error::other(e.to_string())))?;
+    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(io_error)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io_error)?;
+    writeln!(file, "{PREFIX}{}", BASE64.encode(secret)).map_err(io_error)?;
+    file.sync_all().map_err(io_error)?;
+    Ok(secret)
+}
+
+/// The secret for which `fits`: the one in `path`, or another `*.key` file beside it. So the secret of the next epoch can
+/// lie there before the charter names it, and that of the last one afterwards.
+///
+/// # Errors
+/// [`KeyFileError`] of the file at `path`, if none fits and that one cannot be read; `None`: they can be read, and none
+/// fits.
+pub fn find(path: &Path, fits: impl Fn(&[u8; 32]) -> bool) -> Result<Option<[u8; 32]>, KeyFileError> {
+    let first = read(path);
+    if let Some(secret) = first.as_ref().ok().filter(|s| fits(s)) {
+        return Ok(Some(*secret));
+    }
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+    let mut keys: Vec<_> = beside.filter(|p| p.extension().is_some_and(|e| e == "key") && p != path).collect();
+    keys.sort();
+    match keys.iter().filter_map(|p| read(p).ok()).find(|s| fits(s)) {
+        Some(secret) => Ok(Some(secret)),
+        None => first.map(|_| None),
+    }
+}
+
+/// Reads a secret.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub fn read(path: &Path) -> Result<[u8; 32], KeyFileError> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|e| KeyFileError::Io(name.clone(), e))?;
+    let mode = fs::metadata(path).map_err(|e| KeyFileError::Io(name.clone(), e))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::Mode(name));
+    }
+    let secret = text.trim_end().strip_prefix(PREFIX).and_then(|b| BASE64.decode(b).ok());
+    secret.and_then(|s| s.try_into().ok()).ok_or(KeyFileError::Form(name))
+}
+
+/// The signer of charters, from its secret.
+pub fn authority_signer(federation: &Federation, secret: &[u8; 32]) -> Signer {
+    let seed = blake3::derive_key("tally 2026-11 authority key", secret);
+    Signer::new(federation.authority_name(), Algorithm::Ed25519, &seed)
+}
+
+/// The `[[node.epoch]]` part of the charter for these keys.
+pub fn epoch_block(keys: &NodeKeys) -> String {
+    format!(
+        "[[node.epoch]]\nepoch = {}\nlog = \"{}\"\nmirror = \"{}\"\nlink = \"{}\"\n",
+        keys.node.epoch,
+        keys.log.public(),
+        keys.mirror.public(),
+        keys.link.public()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_kept_and_kept_close() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys/node.key");
+        let secret = create(&path).unwrap();
+        assert_eq!(read(&path).unwrap(), secret);
+        assert!(create(&path).is_err());
+        let next = create(&dir.path().join("keys/next.key")).unwrap();
+        assert_eq!(find(&path, |s| *s == next).unwrap(), Some(next));
+        assert_eq!(find(&path, |s| *s == secret).unwrap(), Some(secret));
+        assert_eq!(find(&path, |_| false).unwrap(), None);
+        assert!(find(&dir.path().join("keys/none.key"), |_| false).is_err());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(read(&path), Err(KeyFileError::Mode(_))));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "hello").unwrap();
+        assert!(matches!(read(&path), Err(KeyFileError::Form(_))));
+    }
+}

@@ -1,0 +1,105 @@
+//! `GET /v1/evidence` and `POST /v1/receipts` on the admin socket: what proves where records are.
+
+use super::{App, problem::Problem};
+use crate::receipts::RecordReceipts;
+use axum::{
+    Json,
+    extract::{Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use tally_protocol::{ids::LogId, record::RecordId};
+use tally_reconcile::evidence::{Snapshot, gather};
+use tally_store::index::query::attested;
+
+/// Most records in one request for receipts.
+pub const IDS_MAX: usize = 1_000;
+/// Largest body of such a request, in bytes.
+pub(super) const IDS_BYTES_MAX: usize = 128 << 10;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    record: String,
+    log: Option<String>,
+}
+
+fn bad(detail: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail)
+}
+
+fn unreadable(e: &dyn std::fmt::Display) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", &e.to_string())
+}
+
+async fn index_ready(app: &App) -> Result<(), Problem> {
+    if app.index_caught_up().await.is_some() {
+        return Ok(());
+    }
+    let detail = "the index is being built; where a record is will be known after that";
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_behind", detail).retry(10))
+}
+
+pub(super) async fn evidence(
+    State(app): State<App>,
+    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(wanted) = wanted.map_err(|e| bad(&e.to_string()))?;
+    let id: RecordId = wanted.record.parse().map_err(|e| bad(&format!("record: {e}")))?;
+    let log = wanted.log.map(|l| l.parse::<LogId>().map_err(|e| bad(&format!("log: {e}")))).transpose()?;
+    index_ready(&app).await?;
+    let engine = app.engine.clone();
+    let found = tokio::task::spawn_blocking(move || attested(&*engine, id)).await.map_err(|_| Problem::stopping())?;
+    let mut found = found.map_err(|e| unreadable(&e))?.into_iter().map(|(log, e)| (log, e.index));
+    let Some((log, index)) = found.find(|(l, _)| log.is_none_or(|wanted| wanted == *l)) else {
+        let detail = match log {
+            None => format!("no log here holds record {id}"),
+            Some(log) => format!("{log} does not hold record {id} here"),
+        };
+        return Err(Problem::new(StatusCode::NOT_FOUND, "not_held", &detail));
+    };
+    let room = app.tree_reads.clone().acquire_owned().await.map_err(|_| Problem::stopping())?;
+    let snapshot = app.mailbox.ask(move |r, _| Snapshot::of(r, log, index)).await.map_err(|_| Problem::stopping())?;
+    let snapshot = snapshot.ok_or_else(|| unreadable(&"the index names a log that is not held here"))?;
+    let gathered = tokio::task::spawn_blocking(move || {
+        let _room = room;
+        gather(&app.reader, &app.trees, &snapshot, id, index)
+    });
+    let gathered = gathered.await.map_err(|_| Problem::stopping())?.map_err(|e| unreadable(&e))?;
+    for (holder, reason) in &gathered.left_out {
+        tracing::warn!(event = "evidence.left_out", %holder, %reason, record = %id, "a holder is not in the evidence");
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], gathered.text).into_response())
+}
+
+/// Which records are asked for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ids {
+    /// At most [`IDS_MAX`].
+    pub ids: Vec<RecordId>,
+}
+
+pub(super) async fn receipts(
+    State(app): State<App>,
+    Json(Ids { ids }): Json<Ids>,
+) -> Result<Json<Vec<RecordReceipts>>, Problem> {
+    if ids.len() > IDS_MAX {
+        return Err(bad(&format!("{} records in one request, {IDS_MAX} are answered", ids.len())));
+    }
+    index_ready(&app).await?;
+    let engine = app.engine.clone();
+    let places = tokio::task::spawn_blocking(move || {
+        let first = |id| attested(&*engine, id).map(|a| (id, a.first().map(|(log, e)| (*log, e.index))));
+        ids.into_iter().map(first).collect::<Result<Vec<_>, _>>()
+    });
+    let places = places.await.map_err(|_| Problem::stopping())?.map_err(|e| unreadable(&e))?;
+    let answer = app.mailbox.ask(move |r, _| {
+        let of = |(id, place): (RecordId, Option<(LogId, u64)>)| {
+            place.map_or_else(|| RecordReceipts::missing(id), |(log, index)| RecordReceipts::of(r, id, log, index))
+        };
+        places.into_iter().map(of).collect()
+    });
+    Ok(Json(answer.await.map_err(|_| Problem::stopping())?))
+}

@@ -1,0 +1,148 @@
+//! `GET /v1/export`: current versions or history as NDJSON, streaming.
+
+use super::{App, EXPORTS, auth::Caller, problem::Problem};
+use axum::{
+    Extension,
+    body::{Body, Bytes},
+    extract::{Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
+use tally_core::Replica;
+use tally_protocol::ids::LogId;
+use tally_store::{
+    index::query::{self, Selection, Source},
+    layout::Layout,
+};
+use tokio::sync::mpsc;
+
+/// Pieces that may wait for the reader.
+const PIECES: usize = 4;
+/// Size of a piece, about, in bytes.
+const PIECE_BYTES: usize = 128 << 10;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    division: Option<String>,
+    category: Option<String>,
+    since: Option<String>,
+    #[serde(default)]
+    history: bool,
+}
+
+pub(super) type Layouts = BTreeMap<LogId, Layout>;
+
+pub(super) fn layouts(r: &Replica) -> Layouts {
+    r.logs().iter().map(|(id, log)| (*id, Layout::of(log))).collect()
+}
+
+fn bad(detail: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail)
+}
+
+/// A day (its start in China) or an RFC 3339 time, as POSIX seconds.
+fn since(text: &str) -> Option<u64> {
+    let time = match text.parse::<jiff::Timestamp>() {
+        Ok(t) => t,
+        Err(_) => format!("{text}T00:00:00+08:00").parse().ok()?,
+    };
+    u64::try_from(time.as_second()).ok()
+}
+
+/// Records that are held: the current version of every business key, or all versions.
+#[utoipa::path(
+    get,
+    path = "/v1/export",
+    params(
+        ("division" = Option<String>, Query, description = "Only what counts for this division and those below it"),
+        ("category" = Option<String>, Query, description = "Only this category"),
+        ("since" = Option<String>, Query, description = "Only what was sealed since this day or RFC 3339 time"),
+        ("history" = Option<bool>, Query, description = "All versions, withdrawals too"),
+    ),
+    responses(
+        (status = 200, description = "NDJSON; `_tally` in each line says where the record stands. A stream that breaks off is not whole", content_type = "application/x-ndjson"),
+        (status = 403, description = "The token is limited"),
+        (status = 503, description = "Not now; Retry-After says when"),
+    )
+)]
+pub(super) async fn export(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(wanted) = wanted.map_err(|e| bad(&e.to_string()))?;
+    if caller.rights.is_some() {
+        let detail = "this token is limited to its unit's own rows: it may not export what others handed in";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "not_allowed", detail));
+    }
+    let selection = Selection {
+        division: wanted.division.map(|d| d.parse().map_err(|e| bad(&format!("division: {e}")))).transpose()?,
+        category: wanted.category,
+        since: wanted
+            .since
+            .map(|t| {
+                since(&t).ok_or_else(|| bad(&format!("since: {t:?} is no date (2026-11-24) and no RFC 3339 time")))
+            })
+            .transpose()?,
+        history: wanted.history,
+    };
+    if app.index_caught_up().await.is_none() {
+        let detail = "the index is being built; exports are complete only after that";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_behind", detail).retry(10));
+    }
+    if app.exports.fetch_add(1, Ordering::AcqRel) >= EXPORTS {
+        app.exports.fetch_sub(1, Ordering::AcqRel);
+        let detail = format!("{EXPORTS} exports are running already");
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", &detail).retry(5));
+    }
+    let Ok(layouts) = app.mailbox.ask(|r, _| layouts(r)).await else {
+        app.exports.fetch_sub(1, Ordering::AcqRel);
+        return Err(Problem::stopping());
+    };
+    let (pieces, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(PIECES);
+    tokio::task::spawn_blocking(move || {
+        run(&app, &selection, &layouts, &pieces);
+        app.exports.fetch_sub(1, Ordering::AcqRel);
+    });
+    let stream = futures_util::stream::unfold(receive, |mut r| async { r.recv().await.map(|p| (p, r)) });
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response())
+}
+
+/// An export that cannot be completed breaks the stream off, so that nobody takes a part for the whole.
+fn run(app: &App, selection: &Selection, layouts: &Layouts, pieces: &mpsc::Sender<Result<Bytes, std::io::Error>>) {
+    let charter = app.trust.charter();
+    let source = Source { reader: &app.reader, layouts, charter: charter.charter() };
+    let mut piece = Vec::with_capacity(PIECE_BYTES * 2);
+    let result = query::export(&*app.engine, &source, selection, |line| {
+        piece.extend_from_slice(&line);
+        piece.push(b'\n');
+        piece.len() < PIECE_BYTES || pieces.blocking_send(Ok(std::mem::take(&mut piece).into())).is_ok()
+    });
+    let broken = match result {
+        Ok(done) if done.unreadable == 0 => None,
+        Ok(done) => Some(format!("{} records cannot be read from this disk", done.unreadable)),
+        Err(e) => Some(e.to_string()),
+    };
+    if !piece.is_empty() && pieces.blocking_send(Ok(piece.into())).is_err() {
+        return;
+    }
+    if let Some(why) = broken {
+        tracing::error!(event = "export.failed", reason = %why, "an export could not be completed");
+        let _ = pieces.blocking_send(Err(std::io::Error::other(why)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_start_in_china() {
+        assert_eq!(since("1970-01-02"), Some(16 * 3_600));
+        assert_eq!(since("1970-01-01T00:00:10Z"), Some(10));
+        assert_eq!((since("yesterday"), since("2026-02-30")), (None, None));
+    }
+}

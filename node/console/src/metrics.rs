@@ -1,0 +1,133 @@
+//! `GET /metrics`: Prometheus text, computed from the status snapshot when it is asked for.
+
+use super::{App, problem::Problem};
+use crate::status::{LogState, PeerState, Status};
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::ConstCounter, family::Family, gauge::Gauge, info::Info},
+    registry::{Registry, Unit},
+};
+use std::sync::atomic::{AtomicI64, Ordering};
+use tally_reconcile::task::Tasks;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Peer {
+    peer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Log {
+    log: String,
+}
+
+type Gauges<L> = Family<L, Gauge<i64, AtomicI64>>;
+
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: i64) {
+    let g = Gauge::<i64, AtomicI64>::default();
+    g.set(value);
+    registry.register(name, help, g);
+}
+
+fn clamp(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
+    let status = app.status(None).await?;
+    let mut registry = Registry::with_prefix("tally");
+    let build = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+    registry.register("build", "Version of the software", Info::new(build));
+    let totals = &app.desk.intake.totals;
+    for (name, help, value) in [
+        ("ingest_accepted", "Records accepted since the start", &totals.accepted),
+        ("ingest_duplicate", "Duplicate records handed in since the start", &totals.duplicate),
+        ("ingest_rejected", "Lines rejected since the start", &totals.rejected),
+    ] {
+        registry.register(name, help, ConstCounter::new(value.load(Ordering::Relaxed)));
+    }
+    if let Some(records) = status.records {
+        gauge(&mut registry, "store_records", "Distinct records held", clamp(records));
+    }
+    let full = i64::from(app.desk.full.load(Ordering::Relaxed));
+    gauge(&mut registry, "store_full", "1 while the disk is nearly full; should be 0", full);
+    gauge(&mut registry, "signing", "1 while the own log is signed", i64::from(status.signing == "open"));
+    gauge(&mut registry, "actions", "Things that need attention; should be 0", clamp(status.actions.len() as u64));
+    gauge(&mut registry, "charter_version", "Version of the charter in force", clamp(status.charter_version));
+    gauge(
+        &mut registry,
+        "journal_damaged_places",
+        "Damaged places that are known; should be 0",
+        clamp(app.noticed.count() as u64),
+    );
+    tasks(&mut registry, &app.tasks);
+    logs(&mut registry, &status);
+    peers(&mut registry, &status);
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|_| Problem::stopping())?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// A time that is not known has no series, which is not the same as 0.
+fn tasks(registry: &mut Registry, tasks: &Tasks) {
+    let open = tasks.all().iter().filter(|t| !t.state.is_over()).count();
+    gauge(registry, "tasks_open", "Tasks that are queued, running or paused", clamp(open as u64));
+    let (_, verified, reconciled) = tasks.last();
+    for (name, help, last) in [
+        ("verify_last_done", "When everything was last verified, POSIX seconds", verified),
+        ("reconcile_last_done", "When there was last a comparison with a neighbour, POSIX seconds", reconciled),
+    ] {
+        if let Some(ms) = last {
+            gauge(registry, name, help, clamp(ms / 1_000));
+        }
+    }
+}
+
+fn logs(registry: &mut Registry, status: &Status) {
+    let (size, frozen) = (Gauges::<Log>::default(), Gauges::<Log>::default());
+    for l in &status.logs {
+        let label = Log { log: l.log.clone() };
+        if let Some(n) = l.size {
+            size.get_or_create(&label).set(clamp(n));
+        }
+        frozen.get_or_create(&label).set(i64::from(l.state == LogState::Frozen));
+    }
+    registry.register("log_records", "Records of a log that are held", size);
+    registry.register("log_frozen", "1 if two histories of the log were signed; should be 0", frozen);
+}
+
+/// Every enrolled neighbour has a series, linked or not: one that vanishes would end its own alert.
+fn peers(registry: &mut Registry, status: &Status) {
+    let (up, skew) = (Gauges::<Peer>::default(), Gauges::<Peer>::default());
+    let (behind, agrees) = (Gauges::<Peer>::default(), Gauges::<Peer>::default());
+    for c in &status.children {
+        let label = Peer { peer: c.division.to_string() };
+        up.get_or_create(&label).set(i64::from(c.state == PeerState::Live));
+        if let Some(n) = c.behind_records {
+            behind.get_or_create(&label).set(clamp(n));
+        }
+        if let Some(a) = c.agrees {
+            agrees.get_or_create(&label).set(i64::from(a));
+        }
+    }
+    if let Some(p) = &status.parent {
+        let label = Peer { peer: p.division.to_string() };
+        up.get_or_create(&label).set(i64::from(p.state == PeerState::Live));
+        if let Some(a) = p.agrees {
+            agrees.get_or_create(&label).set(i64::from(a));
+        }
+        if let Some(ms) = p.clock_skew_ms {
+            skew.get_or_create(&label).set(ms / 1_000);
+        }
+        gauge(registry, "unconfirmed_records", "Records that the parent has not confirmed", clamp(p.unacked_records));
+    }
+    registry.register("peer_up", "1 while the neighbour is linked and heard", up);
+    registry.register("peer_behind_records", "Records that a child holds and this node does not", behind);
+    registry.register("peer_agrees", "1 if the neighbour's digest was ours at its last heartbeat", agrees);
+    registry.register_with_unit("clock_skew", "The neighbour's clock minus ours", Unit::Seconds, skew);
+}

@@ -1,0 +1,103 @@
+//! The status screen for people: what is wrong, why, what to do next. No borders: box characters are of ambiguous
+//! width in Chinese terminals.
+
+use super::status::{LogState, Status};
+use std::fmt::Write as _;
+use tally_sheet::text::{count, table};
+
+fn short(hash: Option<tally_protocol::hash::Hash>) -> String {
+    hash.map_or("-".into(), |h| h.to_string()[..12].to_owned())
+}
+
+fn agrees(agrees: Option<bool>, since: Option<&String>) -> String {
+    match (agrees, since) {
+        (Some(true), _) => "agrees".to_owned(),
+        (Some(false), Some(t)) => format!("differs since {t}"),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// The whole screen.
+pub fn render(s: &Status) -> String {
+    let mut out = String::new();
+    let overall = match s.actions.len() {
+        0 => "OK".to_owned(),
+        n => format!("needs attention: {n}"),
+    };
+    let n = &s.node;
+    let _ = writeln!(
+        out,
+        "NODE     {} {} ({})   tally {}   epoch {}   charter {}   catalog {}",
+        n.division,
+        n.name,
+        n.level.name(),
+        n.version,
+        n.epoch,
+        s.charter_version,
+        s.catalog_version
+    );
+    let _ = writeln!(out, "OVERALL  {overall}");
+    let _ = writeln!(out, "HOLDS    {} distinct records   digest {}", count(s.records), short(s.digest));
+    if let Some(p) = &s.parent {
+        let ack = p.last_ack.clone().unwrap_or("never".into());
+        let skew = p.clock_skew_ms.map_or("unknown".into(), |ms| format!("{ms} ms"));
+        let (d, state, unacked) = (p.division, p.state.name(), count(Some(p.unacked_records)));
+        let _ = writeln!(out, "PARENT   {d} {state}   last confirmation {ack}   unconfirmed {unacked}   clock {skew}");
+        let _ = writeln!(out, "         its copy {}", agrees(p.agrees, p.since.as_ref()));
+    }
+    out.push('\n');
+    let rows: Vec<Vec<String>> = s
+        .logs
+        .iter()
+        .map(|l| {
+            let state = match l.state {
+                LogState::Ok => "ok",
+                LogState::Behind => "behind",
+                LogState::Frozen => "frozen",
+                LogState::Damaged => "damaged",
+                LogState::Unknown => "unknown",
+            };
+            let receipts: Vec<_> = l
+                .receipts
+                .iter()
+                .map(|r| {
+                    format!("{} {}", r.holder, if Some(r.size) == l.size { "all".into() } else { count(Some(r.size)) })
+                })
+                .collect();
+            vec![l.log.clone(), count(l.size), state.into(), receipts.join(", ")]
+        })
+        .collect();
+    table(&mut out, &["LOG", "RECORDS", "STATE", "ON DISK AT"], &[1], &rows);
+    if !s.children.is_empty() {
+        out.push('\n');
+        let rows: Vec<Vec<String>> = s
+            .children
+            .iter()
+            .map(|c| {
+                let agrees = agrees(c.agrees, c.since.as_ref());
+                let seen = c.last_seen.clone().unwrap_or("never".into());
+                vec![
+                    c.division.to_string(),
+                    c.name.clone(),
+                    c.state.name().into(),
+                    seen,
+                    count(c.behind_records),
+                    agrees,
+                ]
+            })
+            .collect();
+        table(&mut out, &["CHILD", "NAME", "STATE", "LAST HEARD", "MISSING HERE", "COPY"], &[4], &rows);
+    }
+    out.push('\n');
+    if s.actions.is_empty() {
+        out.push_str("NEEDS ATTENTION  none\n");
+        return out;
+    }
+    out.push_str("NEEDS ATTENTION\n");
+    for (i, a) in s.actions.iter().enumerate() {
+        let _ = writeln!(out, "  {} [{}] {}", i + 1, a.code, a.what);
+        let _ = writeln!(out, "      why:  {}", a.why);
+        let _ = writeln!(out, "      next: {}", a.next);
+    }
+    out
+}

@@ -1,0 +1,558 @@
+//! The snapshot behind `tally status`, `/v1/status`, `/readyz` and `/metrics`.
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use tally_clock::time;
+use tally_core::{Agreement, Child, Replica, STALLED_MS};
+use tally_journal::Found;
+use tally_protocol::{
+    hash::Hash,
+    ids::{Division, LogId},
+    log::{HeldLog, Place},
+    session::Gate,
+};
+use tally_store::index::Progress;
+use tally_topology::charter::{Charter, Level};
+
+/// Clocks further apart than this are reported, in milliseconds.
+const SKEW_MS: u64 = 5_000;
+/// Unconfirmed for longer than this is reported, in milliseconds.
+const UNCONFIRMED_MS: u64 = 120_000;
+
+/// The longest limit of the plan, in working days (R-31).
+const PUBLISH_DAYS: u32 = 20;
+
+/// State of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogState {
+    /// Held, and confirmed by the parent as far as there is one.
+    Ok,
+    /// The parent has not confirmed all of it yet.
+    Behind,
+    /// Two histories were signed; nothing more is taken.
+    Frozen,
+    /// Parts cannot be read from this disk.
+    Damaged,
+    /// Nothing of it has ever arrived.
+    Unknown,
+}
+
+/// State of a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerState {
+    /// Linked and heard from.
+    Live,
+    /// Linked, but silent.
+    Stalled,
+    /// Was linked.
+    Lost,
+    /// Never linked since this node started.
+    NeverSeen,
+    /// Refused, by it or by us.
+    Refused,
+}
+
+impl PeerState {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Stalled => "stalled",
+            Self::Lost => "lost",
+            Self::NeverSeen => "never_seen",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The whole snapshot; its JSON is the contract of `tally status --json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Who.
+    pub node: NodeStatus,
+    /// Distinct records; null while the index is behind.
+    pub records: Option<u64>,
+    /// Division digest of what this node holds; null when it holds nothing.
+    pub digest: Option<Hash>,
+    /// Logs of this division and those below.
+    pub logs: Vec<LogStatus>,
+    /// The parent; null at the top.
+    pub parent: Option<ParentStatus>,
+    /// Every enrolled child, linked or not.
+    pub children: Vec<ChildStatus>,
+    /// Digests of this division and all below, as held here.
+    pub divisions: Vec<DivisionStatus>,
+    /// What needs somebody's attention.
+    pub actions: Vec<Action>,
+    /// `open`, `asking`, `fetching` or `frozen`: whether the own log is signed.
+    pub signing: String,
+    /// Records (counted per log) not in the index yet, or null when it does not work.
+    pub index_behind: bool,
+    /// Version of the charter in force.
+    pub charter_version: u64,
+    /// Version of the catalog that rows are judged by today (R-23).
+    pub catalog_version: String,
+}
+
+/// Who answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Division code.
+    pub division: Division,
+    /// Name by charter.
+    pub name: String,
+    /// Level by charter.
+    pub level: Level,
+    /// Software.
+    pub version: String,
+    /// Epoch of its log.
+    pub epoch: u32,
+}
+
+/// One log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Origin.
+    pub log: String,
+    /// Records; null when nothing of it ever arrived.
+    pub size: Option<u64>,
+    /// Root at that size.
+    pub root: Option<Hash>,
+    /// The same as `size`: a log holds a record once.
+    pub records: Option<u64>,
+    /// State.
+    pub state: LogState,
+    /// Latest receipt of each holder.
+    pub receipts: Vec<ReceiptStatus>,
+}
+
+/// One holder's latest receipt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReceiptStatus {
+    /// Who has it on disk.
+    pub holder: Division,
+    /// Level of the holder.
+    pub level: Option<Level>,
+    /// Records covered.
+    pub size: u64,
+    /// When it signed.
+    pub time: String,
+}
+
+/// The parent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ParentStatus {
+    /// Division code.
+    pub division: Division,
+    /// State of the link.
+    pub state: PeerState,
+    /// When it last confirmed anything.
+    pub last_ack: Option<String>,
+    /// Records, over all logs held here, that it has not confirmed.
+    pub unacked_records: u64,
+    /// When the oldest of them was sealed.
+    pub oldest_unacked: Option<String>,
+    /// Its clock minus ours.
+    pub clock_skew_ms: Option<i64>,
+    /// Whether its digest of this division was ours at its last heartbeat; null when unknown.
+    pub agrees: Option<bool>,
+    /// Since when.
+    pub since: Option<String>,
+}
+
+/// One child.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChildStatus {
+    /// Division code.
+    pub division: Division,
+    /// Name by charter.
+    pub name: String,
+    /// State of the link.
+    pub state: PeerState,
+    /// When it was last heard.
+    pub last_seen: Option<String>,
+    /// Records that it holds and this node does not; null when unknown.
+    pub behind_records: Option<u64>,
+    /// Whether its digest was ours at its last heartbeat; null when unknown.
+    pub agrees: Option<bool>,
+    /// Since when.
+    pub since: Option<String>,
+}
+
+/// What is held here of one division and those below it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DivisionStatus {
+    /// Division code.
+    pub division: Division,
+    /// Digest.
+    pub digest: Option<Hash>,
+    /// Records, counted per log.
+    pub log_records: u64,
+}
+
+/// Something to look at: what, why, and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// Stable name.
+    pub code: String,
+    /// What is affected.
+    pub what: String,
+    /// Why.
+    pub why: String,
+    /// What to do.
+    pub next: String,
+}
+
+/// What the snapshot needs besides the core.
+#[derive(Debug, Clone)]
+pub struct Around {
+    /// State of the index.
+    pub progress: Progress,
+    /// End of the durable journal.
+    pub durable: Place,
+    /// Whether the disk is nearly full.
+    pub full: bool,
+    /// What opening the journal found: damaged places and bytes.
+    pub damaged_places: usize,
+}
+
+impl Around {
+    /// Places that opening found damaged.
+    pub fn damaged(found: &Found) -> usize {
+        found.damage.len()
+    }
+}
+
+impl Status {
+    /// Takes the snapshot at `now_ms`.
+    pub fn of(r: &Replica, now_ms: u64, around: &Around) -> Self {
+        let charter = r.charter();
+        let me = r.me();
+        let node = charter.node(me);
+        let indexed = around.progress.cursor >= around.durable && around.progress.trouble.is_none();
+        let mut divisions: Vec<_> = charter.nodes().map(|n| n.division).filter(|d| charter.is_within(*d, me)).collect();
+        divisions.sort();
+        let mut status = Self {
+            node: NodeStatus {
+                division: me,
+                name: node.map_or(String::new(), |n| n.name.clone()),
+                level: node.map_or(Level::County, |n| n.level),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                epoch: r.own().epoch,
+            },
+            records: indexed.then_some(around.progress.distinct),
+            digest: r.digest(me),
+            logs: logs(r, &divisions),
+            parent: parent(r, now_ms),
+            children: charter.children(me).filter(|n| !n.retired).map(|n| child(r, now_ms, n.division)).collect(),
+            divisions: divisions
+                .iter()
+                .map(|d| DivisionStatus { division: *d, digest: r.digest(*d), log_records: r.records_of(*d) })
+                .collect(),
+            actions: Vec::new(),
+            signing: signing(r.gate()).to_owned(),
+            index_behind: !indexed,
+            charter_version: charter.version(),
+            catalog_version: charter.catalogs().current(tally_clock::day(now_ms / 1_000)).version.to_string(),
+        };
+        status.actions = actions(r, now_ms, around, &status);
+        status
+    }
+}
+
+fn signing(gate: &Gate) -> &'static str {
+    match gate {
+        Gate::Asking => "asking",
+        Gate::Fetching(_) => "fetching",
+        Gate::Open => "open",
+        Gate::Frozen => "frozen",
+    }
+}
+
+fn confirmed(r: &Replica, id: LogId, log: &HeldLog) -> Option<u64> {
+    let parent = r.charter().parent(r.me())?;
+    let receipt = log.receipts.get(&parent).map_or(0, |x| x.size);
+    Some(r.parent().set_back.get(&id).map_or(receipt, |now| receipt.min(*now)))
+}
+
+fn log_state(r: &Replica, id: LogId, log: &HeldLog) -> LogState {
+    if log.frozen.is_some() {
+        LogState::Frozen
+    } else if !log.is_whole() || r.parent().damaged.contains_key(&id) {
+        LogState::Damaged
+    } else if confirmed(r, id, log).is_some_and(|c| c < log.size()) {
+        LogState::Behind
+    } else {
+        LogState::Ok
+    }
+}
+
+fn logs(r: &Replica, divisions: &[Division]) -> Vec<LogStatus> {
+    let charter = r.charter();
+    let mut all: Vec<_> = divisions.iter().filter_map(|d| charter.current_log(*d)).collect();
+    all.extend(r.logs().keys().copied());
+    all.sort();
+    all.dedup();
+    // The own log is known to be empty before its first record; others are not known.
+    let nothing = HeldLog::default();
+    let level = |d: Division| charter.node(d).map(|n| n.level);
+    let one = |id: LogId| {
+        let log = charter.federation().origin(id);
+        let own = (id == r.own()).then_some(&nothing);
+        let Some(held) = r.logs().get(&id).filter(|l| l.size() > 0).or(own) else {
+            let (size, root, records) = (None, None, None);
+            return LogStatus { log, size, root, records, state: LogState::Unknown, receipts: Vec::new() };
+        };
+        let receipts = held.receipts.iter();
+        let receipts = receipts
+            .map(|(h, x)| ReceiptStatus { holder: *h, level: level(*h), size: x.size, time: time(x.time) })
+            .collect();
+        let (size, root) = (Some(held.size()), Some(held.tree().root()));
+        LogStatus { log, size, root, records: size, state: log_state(r, id, held), receipts }
+    };
+    all.into_iter().map(one).collect()
+}
+
+fn parent(r: &Replica, now_ms: u64) -> Option<ParentStatus> {
+    let division = r.charter().parent(r.me())?;
+    let p = r.parent();
+    let state = match &p.link {
+        Some(l) if l.welcomed && now_ms.saturating_sub(l.heard_ms) <= STALLED_MS => PeerState::Live,
+        Some(l) if l.welcomed => PeerState::Stalled,
+        _ if p.refused.is_some() => PeerState::Refused,
+        _ if p.lost_ms.is_some() => PeerState::Lost,
+        _ => PeerState::NeverSeen,
+    };
+    let (agrees, since) = agreement(p.agreement);
+    let (mut unacked, mut oldest) = (0, None::<u64>);
+    for (id, log) in r.logs() {
+        let from = confirmed(r, *id, log).unwrap_or(0);
+        unacked += log.size().saturating_sub(from);
+        let first = log.batch_of(from).map(|(_, held)| held.sealed_at);
+        oldest = oldest.into_iter().chain(first).min();
+    }
+    Some(ParentStatus {
+        division,
+        state,
+        last_ack: p.last_ack_ms.map(|t| time(t / 1_000)),
+        unacked_records: unacked,
+        oldest_unacked: oldest.map(time),
+        clock_skew_ms: p.link.as_ref().filter(|l| l.welcomed).map(|l| l.skew_ms),
+        agrees,
+        since,
+    })
+}
+
+fn child(r: &Replica, now_ms: u64, division: Division) -> ChildStatus {
+    let name = r.charter().node(division).map_or(String::new(), |n| n.name.clone());
+    let unseen = Child::default();
+    let c = r.children().get(&division).unwrap_or(&unseen);
+    let state = match &c.link {
+        Some(l) if l.welcomed && now_ms.saturating_sub(l.heard_ms) <= STALLED_MS => PeerState::Live,
+        Some(l) if l.welcomed => PeerState::Stalled,
+        _ if c.refused.is_some() => PeerState::Refused,
+        _ if c.seen_ms.is_some() => PeerState::Lost,
+        _ => PeerState::NeverSeen,
+    };
+    let (agrees, since) = agreement(c.agreement);
+    ChildStatus {
+        division,
+        name,
+        state,
+        last_seen: c.seen_ms.map(|t| time(t / 1_000)),
+        behind_records: c.records.map(|theirs| theirs.saturating_sub(r.records_of(division))),
+        agrees,
+        since,
+    }
+}
+
+/// Whether, and since when; nothing before the first comparison.
+fn agreement(agreement: Agreement) -> (Option<bool>, Option<String>) {
+    match agreement {
+        Agreement::Unknown => (None, None),
+        Agreement::Agrees(t) => (Some(true), Some(time(t / 1_000))),
+        Agreement::Differs(t) => (Some(false), Some(time(t / 1_000))),
+    }
+}
+
+fn actions(r: &Replica, now_ms: u64, around: &Around, status: &Status) -> Vec<Action> {
+    let mut found = Vec::new();
+    let mut add = |code: &str, what: String, why: String, next: &str| {
+        found.push(Action { code: code.into(), what, why, next: next.into() });
+    };
+    let origin = |id: LogId| r.charter().federation().origin(id);
+    for (id, log) in r.logs() {
+        if let Some(f) = &log.frozen {
+            let next = "find out which copy is right; the province then admits a new epoch for this division";
+            add("log_frozen", origin(*id), f.reason.clone(), next);
+        }
+        for (from, to) in log.missing() {
+            let what = format!("{} records {from}..{to}", origin(*id));
+            add(
+                "log_damaged",
+                what,
+                "not to be had from the journal on this disk".into(),
+                "tally reconcile --with all --repair",
+            );
+        }
+    }
+    if let Some(current) = r.charter().current_log(r.me()).filter(|c| *c != r.own()) {
+        let what = format!("no records are taken in: this node signs as epoch {}", r.own().epoch);
+        let why = format!("charter version {} names epoch {}", r.charter().version(), current.epoch);
+        add(
+            "key_missing",
+            what,
+            why,
+            "put the secret of that epoch beside the old one (keys/*.key); the node takes it up",
+        );
+    }
+    for (id, why) in r.reported() {
+        let next = "ask that node's operator for `tally status`; the province decides which copy is right";
+        add("conflict_reported", origin(*id), why.clone(), next);
+    }
+    for (id, why) in &r.parent().damaged {
+        add("log_damaged", origin(*id), why.clone(), "tally reconcile --with all --repair");
+    }
+    if around.damaged_places > 0 {
+        let what = format!("{} damaged places in data/journal", around.damaged_places);
+        add(
+            "journal_damaged",
+            what,
+            "found at the start or by the last verify".into(),
+            "check the disk; tally verify names the places, tally reconcile --with all --repair mends them",
+        );
+    }
+    if around.full {
+        let next = "make room on the disk; the node goes on by itself";
+        add("storage_full", "nothing more is taken in".into(), "less free space than storage.reserve_mib".into(), next);
+    }
+    if let Some(why) = &around.progress.trouble {
+        add("index_failed", "counts and exports".into(), why.clone(), "restart the node: the index is rebuilt");
+    } else if status.index_behind {
+        let why = "the index is being built from the journal".to_owned();
+        add("index_behind", "counts and exports".into(), why, "wait; replication is not affected");
+    }
+    if let Some(why) = r.closed() {
+        let next = match r.gate() {
+            Gate::Asking if r.is_offline() => "import a bundle from the parent: it tells how far this log had got",
+            Gate::Asking => "wait for the link to the parent (see below)",
+            Gate::Fetching(_) => "wait; this ends by itself",
+            Gate::Frozen if r.logs().get(&r.own()).is_some_and(|l| l.frozen.is_none() && !l.is_whole()) => {
+                "tally reconcile --with all --repair: records of the own log are missing on this disk"
+            }
+            _ => "the province has to admit a new epoch for this division",
+        };
+        add("not_signing", "no records are taken in".into(), why.to_string(), next);
+    }
+    if let Some(p) = status.parent.as_ref().filter(|_| r.is_offline()) {
+        if p.unacked_records > 0 {
+            let what = format!("{} records have no receipt of {} yet", p.unacked_records, p.division);
+            let why = "this node has no link to its parent (node.offline): bundles are carried".to_owned();
+            add(
+                "bundle_due",
+                what,
+                why,
+                "tally bundle export --to PARENT; import there; import the bundle that comes back",
+            );
+        }
+    } else if let Some(p) = &status.parent
+        && p.state != PeerState::Live
+    {
+        let why = match (&r.parent().refused, &r.parent().trouble) {
+            (Some((code, reason)), _) if p.state == PeerState::Refused => format!("{code}: {reason}"),
+            (_, Some(trouble)) => trouble.clone(),
+            _ => "no link yet".to_owned(),
+        };
+        let next = "is the parent running, its address in the charter right, UDP open? The node tries again by itself";
+        let what = format!("parent {} is {}; {} records wait", p.division, p.state.name(), p.unacked_records);
+        add("parent_not_live", what, why, next);
+    }
+    for (id, x) in &r.parent().rejected {
+        let next = "compare the charters of both nodes; the node tries again by itself";
+        add("log_rejected", origin(*id), format!("the parent refuses it ({}): {}", x.code, x.reason), next);
+    }
+    if let Some(p) = &status.parent {
+        let oldest =
+            r.logs().iter().filter_map(|(id, l)| l.batch_of(confirmed(r, *id, l)?)).map(|(_, h)| h.sealed_at).min();
+        let late = oldest.is_some_and(|t| now_ms.saturating_sub(t.saturating_mul(1_000)) > UNCONFIRMED_MS);
+        if late && p.state == PeerState::Live {
+            let what = format!("{} records are not confirmed by {}", p.unacked_records, p.division);
+            let why = format!("oldest since {}", p.oldest_unacked.clone().unwrap_or_default());
+            add("unconfirmed", what, why, "look at the parent's status: is its disk full, is it catching up?");
+        }
+        if p.clock_skew_ms.is_some_and(|s| s.unsigned_abs() > SKEW_MS) {
+            let why = format!("{} ms away from {}", p.clock_skew_ms.unwrap_or(0), p.division);
+            add("clock_skew", "this node's clock or the parent's".into(), why, "set the clock: chronyc makestep");
+        }
+    }
+    for c in &status.children {
+        let entry = r.children().get(&c.division);
+        let who = format!("{} {} is {}", c.division, c.name, c.state.name());
+        match c.state {
+            PeerState::Live => {}
+            PeerState::Refused => {
+                let why = entry.and_then(|e| e.refused.as_ref()).map_or(String::new(), |(k, w)| format!("{k}: {w}"));
+                add("child_refused", who, why, "compare the charters of both nodes");
+            }
+            _ => {
+                let why =
+                    c.last_seen.as_ref().map_or("never heard of since the start".into(), |t| format!("last heard {t}"));
+                add("child_not_live", who, why, "ask that node's operator for `tally status`");
+            }
+        }
+        for (id, (code, reason)) in entry.iter().flat_map(|e| &e.rejected) {
+            let what = format!("{} from {}", origin(*id), c.division);
+            add("batch_refused", what, format!("{code}: {reason}"), "ask that node's operator for `tally status`");
+        }
+        let skew = entry.and_then(|e| e.link.as_ref()).map_or(0, |l| l.skew_ms);
+        if skew.unsigned_abs() > SKEW_MS {
+            let what = format!("the clock of {} {}", c.division, c.name);
+            add(
+                "clock_skew",
+                what,
+                format!("{skew} ms away from this node's"),
+                "set the clock there: chronyc makestep",
+            );
+        }
+    }
+    found.extend(calendar_ends(r.charter(), tally_clock::day(now_ms / 1_000)));
+    found
+}
+
+/// The deadlines of what is produced today need days that the calendar does not have.
+fn calendar_ends(charter: &Charter, today: Date) -> Option<Action> {
+    let calendar = charter.calendar();
+    let due = calendar.due(today, PUBLISH_DAYS);
+    if due.certain && calendar.covers(today) {
+        return None;
+    }
+    let year = if calendar.covers(today) { due.on.year() } else { today.year() };
+    let until = calendar.until().map_or_else(|| "never".to_owned(), |d| d.to_string());
+    Some(Action {
+        code: "calendar_ends".into(),
+        what: format!("deadlines that reach into {year} are not certain: Monday to Friday are counted"),
+        why: format!("the working-day calendar of charter version {} covers days until {until}", charter.version()),
+        next: format!(
+            "add the days of {year} by the State Council's holiday notice to [calendar] of the charter (as in \
+             deploy/charter/calendar.toml), sign the next version, tally charter load"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_calendar_is_told_in_time() {
+        let charter = tally_topology::sample::charter("");
+        let at = |day: &str| calendar_ends(&charter, day.parse().unwrap());
+        assert_eq!(at("2026-12-03"), None, "the 20th working day is in the year");
+        let soon = at("2026-12-04").unwrap();
+        assert!(soon.code == "calendar_ends" && soon.what.contains("2027") && soon.why.contains("2026-12-31"));
+        assert!(at("2027-02-01").is_some() && at("2015-06-01").unwrap().what.contains("2015"));
+        assert!(at("9999-12-31").is_some(), "the end of time");
+    }
+}

@@ -1,0 +1,120 @@
+//! `/v1/tasks` on the admin socket: put a task on the list, look at it, steer it.
+
+use super::{App, problem::Problem};
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::StatusCode,
+};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use tally_reconcile::task::{Kind, Task, TaskError};
+
+/// Longest wait for news of a task, in seconds.
+const WAIT_MAX: u64 = 30;
+/// A task that is waited for is looked at this often.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What `POST /v1/tasks` takes.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NewTask {
+    /// What to do.
+    #[serde(flatten)]
+    pub kind: Kind,
+    /// Why; kept with the task.
+    #[serde(default)]
+    pub reason: String,
+    /// MiB a second that it may read; 0: as fast as the disk.
+    #[serde(default)]
+    pub rate_mib: u64,
+}
+
+/// What `POST /v1/tasks/ID` takes.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Steer {
+    /// Hold it.
+    Pause,
+    /// Let it go on.
+    Resume,
+    /// End it for good.
+    Cancel,
+    /// Set its rate.
+    Rate {
+        /// MiB a second; 0: as fast as the disk.
+        mib: u64,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wait {
+    /// Answer when it is over, or after so many seconds.
+    #[serde(default)]
+    wait: u64,
+}
+
+fn problem(e: &TaskError) -> Problem {
+    let (status, code) = match e {
+        TaskError::Unknown(_) => (StatusCode::NOT_FOUND, "no_such_task"),
+        TaskError::Over(_) | TaskError::Waits(_) => (StatusCode::CONFLICT, "not_possible"),
+        TaskError::Full => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+    };
+    Problem::new(status, code, &e.to_string())
+}
+
+pub(super) async fn list(State(app): State<App>) -> Json<Vec<Task>> {
+    Json(app.tasks.all())
+}
+
+pub(super) async fn add(State(app): State<App>, body: String) -> Result<Json<Task>, Problem> {
+    let bad = |e: &dyn std::fmt::Display| Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", &e.to_string());
+    let new: NewTask = serde_json::from_str(&body).map_err(|e| bad(&e))?;
+    let known = match new.kind {
+        Kind::Verify { log: Some(log) } => app.mailbox.ask(move |r, _| r.logs().contains_key(&log)).await,
+        Kind::Reconcile { log: Some(log), .. } => app.mailbox.ask(move |r, _| r.charter().epoch(log).is_some()).await,
+        _ => Ok(true),
+    };
+    if !known.map_err(|_| Problem::stopping())? {
+        return Err(bad(&"log: this node knows no such log"));
+    }
+    if new.kind == Kind::Restore {
+        if app.mailbox.ask(|r, _| r.is_offline()).await.map_err(|_| Problem::stopping())? {
+            let detail = "this node has no link to its parent: import a bundle made there with `--since start`";
+            return Err(Problem::new(StatusCode::CONFLICT, "not_possible", detail));
+        }
+        if let Some(waiting) = app.tasks.all().into_iter().find(|t| t.kind == Kind::Restore && !t.state.is_over()) {
+            return Ok(Json(waiting));
+        }
+    }
+    let reason = new.reason.chars().take(300).collect();
+    app.tasks.add(new.kind, reason, false, new.rate_mib).map(Json).map_err(|e| problem(&e))
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(Wait { wait }): Query<Wait>,
+) -> Result<Json<Task>, Problem> {
+    let mut left = Duration::from_secs(wait.min(WAIT_MAX));
+    loop {
+        let task = app.tasks.get(&id).map_err(|e| problem(&e))?;
+        if task.state.is_over() || left.is_zero() {
+            return Ok(Json(task));
+        }
+        tokio::time::sleep(LOOK.min(left)).await;
+        left = left.saturating_sub(LOOK);
+    }
+}
+
+pub(super) async fn steer(State(app): State<App>, Path(id): Path<String>, body: String) -> Result<Json<Task>, Problem> {
+    let bad = |e: &dyn std::fmt::Display| Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", &e.to_string());
+    let steer: Steer = serde_json::from_str(&body).map_err(|e| bad(&e))?;
+    let done = match steer {
+        Steer::Pause => app.tasks.pause(&id),
+        Steer::Resume => app.tasks.resume(&id),
+        Steer::Cancel => app.tasks.cancel(&id),
+        Steer::Rate { mib } => app.tasks.set_rate(&id, mib),
+    };
+    done.map(Json).map_err(|e| problem(&e))
+}

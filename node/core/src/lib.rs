@@ -1,0 +1,8 @@
+//! The core of a node: every decision about logs, links, receipts and the charter.
+//!
+//! No clock, no socket, no disk, no thread: [`Replica::handle`] takes what happened and returns what is to be done.
+//! The daemon and the simulation drive the same code. What must not be here: tokio, std::fs, std::net, std::time.
+
+mod replica;
+
+pub use replica::*;

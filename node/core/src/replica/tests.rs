@@ -1,0 +1,298 @@
+use super::*;
+use std::fmt::Write as _;
+use tally_protocol::{
+    canonical::Object,
+    ids::Federation,
+    keys::{Algorithm, Signer},
+    record::Record,
+    wire::Hello,
+};
+use tally_topology::signed::sign;
+
+const NOW: u64 = 1_790_000_000_000;
+
+fn federation() -> Federation {
+    Federation::try_from("t.example".to_owned()).unwrap()
+}
+
+fn keys(code: u32) -> Arc<NodeKeys> {
+    let node = LogId { division: code.try_into().unwrap(), epoch: 1 };
+    let mut secret = [5; 32];
+    secret[..4].copy_from_slice(&code.to_le_bytes());
+    Arc::new(NodeKeys::derive(&federation(), node, &secret))
+}
+
+fn authority() -> Signer {
+    Signer::new(federation().authority_name(), Algorithm::Ed25519, &[1; 32])
+}
+
+/// A city and its counties; those from `retired` on are out of service.
+fn charter(version: u64, counties: u32, retired: u32) -> String {
+    let mut text = format!("format = 1\nfederation = \"t.example\"\nversion = {version}\n");
+    for code in 350_100..=350_100 + counties {
+        let (k, county) = (keys(code), code > 350_100);
+        let (level, parent) = if county { ("county", "parent = \"350100\"\n") } else { ("prefecture", "") };
+        let retired = code >= retired;
+        let (log, mirror, link) = (k.log.public(), k.mirror.public(), k.link.public());
+        write!(
+            text,
+            "[[node]]\ndivision = \"{code}\"\nname = \"n\"\nlevel = \"{level}\"\n{parent}addresses = [\"h:1\"]\n\
+             retired = {retired}\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
+        )
+        .unwrap();
+    }
+    sign(&text, &authority()).unwrap()
+}
+
+fn replica(code: u32, counties: u32) -> Replica {
+    let signed = SignedCharter::open(&charter(1, counties, u32::MAX), authority().public()).unwrap();
+    Replica::new(keys(code), authority().public().clone(), signed, "test".into())
+}
+
+/// A disk that always works.
+struct Memory(u64);
+
+impl Disk for Memory {
+    type Error = std::convert::Infallible;
+    fn append(&mut self, frames: &[Append]) -> Result<Vec<Place>, Self::Error> {
+        let first = self.0;
+        self.0 += frames.len() as u64;
+        Ok((first..self.0).map(|offset| Place { segment: 1, offset }).collect())
+    }
+    fn flush(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+fn round(replica: &mut Replica, now: u64, input: Input) -> Vec<Output> {
+    let mut out = Vec::new();
+    replica.handle(now, input, &mut out);
+    replica.finish(now, out, &mut Memory(now)).unwrap()
+}
+
+fn call(city: &mut Replica, now: u64, code: u32) -> Vec<Control> {
+    let (link, peer) = (LinkId((u64::from(code) << 32) | (now % 1_000_000)), keys(code).node);
+    let hello = Hello {
+        version_min: 1,
+        version_max: 1,
+        federation: "t.example".into(),
+        node: peer,
+        charter: 1,
+        clock_ms: now,
+        software: "test".into(),
+    };
+    round(city, now, Input::ChildUp { link, peer });
+    sent(round(city, now, Input::Control { link, message: Control::Hello(hello) }))
+}
+
+fn sent(out: Vec<Output>) -> Vec<Control> {
+    let message = |o| if let Output::Send { message, .. } = o { Some(message) } else { None };
+    out.into_iter().filter_map(message).collect()
+}
+
+fn welcomed(messages: &[Control]) -> bool {
+    matches!(messages.first(), Some(Control::Welcome(_)))
+}
+
+/// A restarted parent meets all its children at once: some come in, the others are told when to come back, and a few
+/// seconds later all are in. A clock that is set back locks nobody out.
+#[test]
+fn a_herd_comes_in_one_by_one() {
+    let (herd, mut city) = (400, replica(350_100, 400));
+    let mut outside: Vec<(u64, u32)> = (350_101..=350_100 + herd).map(|c| (NOW, c)).collect();
+    let mut first_round = 0;
+    let mut now = NOW;
+    while !outside.is_empty() {
+        assert!(now < NOW + 10_000, "{} are still outside", outside.len());
+        let (due, later): (Vec<_>, Vec<_>) = outside.into_iter().partition(|(at, _)| *at <= now);
+        outside = later;
+        for (_, code) in due {
+            match call(&mut city, now, code).as_slice() {
+                m if welcomed(m) => first_round += u32::from(now == NOW),
+                [Control::Busy { retry_after_ms }] => {
+                    assert!((1..5_000).contains(retry_after_ms));
+                    outside.push((now + retry_after_ms, code));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        now += 10;
+    }
+    assert!((50..=110).contains(&first_round), "{first_round}");
+    assert!(welcomed(&call(&mut city, NOW - 3_600_000, 350_101)), "an hour back");
+}
+
+/// A node that loses its link by a new charter gets that charter first.
+#[test]
+fn a_retired_child_learns_why() {
+    let mut city = replica(350_100, 3);
+    assert!(welcomed(&call(&mut city, NOW, 350_103)));
+    let out = round(&mut city, NOW, Input::Charter { ticket: Ticket(1), note: charter(2, 3, 350_103) });
+    let position = |wanted: fn(&Output) -> bool| out.iter().position(wanted).unwrap();
+    let told = position(|o| matches!(o, Output::Send { message: Control::Charter { .. }, .. }));
+    let closed = position(|o| matches!(o, Output::Close { code: Refusal::NotAdmitted, .. }));
+    assert!(told < closed);
+    assert!(out.iter().any(|o| matches!(o, Output::CharterLoaded { result: Ok(2), .. })));
+}
+
+/// An empty disk under the old key: the log comes back from the parent, with its receipts, and only then is it signed.
+#[test]
+fn an_old_copy_fetches_its_tail_and_its_receipts() {
+    let (mut city, mut county) = (replica(350_100, 1), replica(350_101, 1));
+    let own = county.own();
+    let connect = |city: &mut Replica, county: &mut Replica, link: LinkId| {
+        round(city, NOW, Input::ChildUp { link, peer: own });
+        let mut up = sent(round(county, NOW, Input::ParentUp { link, parent: city.me() }));
+        let mut refused = 0;
+        // Messages go to and fro until nobody has anything to say.
+        for _ in 0..20 {
+            let mut down = Vec::new();
+            for message in up.drain(..) {
+                down.extend(round(city, NOW, Input::Control { link, message }));
+            }
+            let mut more = Vec::new();
+            for output in down {
+                match output {
+                    Output::Send { message, .. } => {
+                        more.extend(round(county, NOW, Input::Control { link, message }));
+                    }
+                    Output::Push { log, .. } => {
+                        let held = &city.logs()[&log];
+                        assert_eq!(held.size(), 1);
+                        let record = record();
+                        let bytes =
+                            tally_protocol::batch::seal(&keys(350_101), &Tree::default(), &[record], NOW / 1_000);
+                        if county.closed().is_some() {
+                            let (ticket, records) = (Ticket(9), vec![self::record()]);
+                            let out = round(county, NOW, Input::Seal { ticket, records });
+                            refused +=
+                                out.iter().filter(|o| matches!(o, Output::Sealed { result: Err(_), .. })).count();
+                        }
+                        more.extend(round(county, NOW, Input::Batch { link, log, bytes }));
+                    }
+                    _ => {}
+                }
+            }
+            up.extend(sent(more));
+        }
+        refused
+    };
+    connect(&mut city, &mut county, LinkId(1));
+    assert_eq!(county.closed(), None);
+    let out = round(&mut county, NOW, Input::Seal { ticket: Ticket(1), records: vec![record()] });
+    assert!(out.iter().any(|o| matches!(o, Output::Push { .. })));
+    let bytes = tally_protocol::batch::seal(&keys(350_101), &Tree::default(), &[record()], NOW / 1_000);
+    let receipts = sent(round(&mut city, NOW, Input::Batch { link: LinkId(1), log: own, bytes }));
+    assert!(receipts.iter().any(|m| matches!(m, Control::Receipt { size: 1, .. })), "{receipts:?}");
+
+    let mut empty = replica(350_101, 1);
+    let refused = connect(&mut city, &mut empty, LinkId(2));
+    assert!(refused > 0, "nothing is signed before the tail is back");
+    assert_eq!((empty.logs()[&own].size(), empty.closed()), (1, None));
+    let receipt = &empty.logs()[&own].receipts[&city.me()];
+    assert_eq!(receipt.size, 1, "the receipt came before its record and counts all the same");
+}
+
+fn record() -> Record {
+    Record::new(&Object::parse(b"{\"n\":\"1\"}").unwrap()).unwrap()
+}
+
+fn rows(from: u64, n: u64, what: &str) -> Vec<Record> {
+    let row = |i| Record::new(&Object::parse(format!("{{\"{what}\":\"{i}\"}}").as_bytes()).unwrap()).unwrap();
+    (from..from + n).map(row).collect()
+}
+
+/// A county that signs two batches for the same place, and gives both for it before either is on the city's disk: one is
+/// written, whatever the way it came.
+#[test]
+fn two_batches_for_one_place_are_never_both_written() {
+    use tally_protocol::{batch::seal, merkle::Tree};
+    use tally_topology::admit::{AdmittedBatch, admit};
+    let county = keys(350_101);
+    let first = |r: &Replica| -> [AdmittedBatch; 3] {
+        let charter = r.charter();
+        let admitted = |tree: &Tree, records: &[Record]| {
+            admit(charter, county.node, tree, seal(&county, tree, records, 1)).unwrap()
+        };
+        let head = admitted(&Tree::default(), &rows(0, 5, "a"));
+        let (one, other) = (admitted(head.tree(), &rows(5, 5, "a")), admitted(head.tree(), &rows(5, 5, "b")));
+        [head, one, other]
+    };
+    let put = |n: u64, batch: &AdmittedBatch| Input::PutBack { ticket: Ticket(n), batch: batch.clone() };
+    let written = |out: &[Output]| out.iter().filter(|o| matches!(o, Output::Append(_))).count();
+    // As news: the second does not continue what the first is about to make of the log.
+    let mut city = replica(350_100, 2);
+    let [head, one, other] = first(&city);
+    round(&mut city, NOW, put(1, &head));
+    let mut out = Vec::new();
+    city.handle(NOW, put(2, &one), &mut out);
+    city.handle(NOW, put(3, &other), &mut out);
+    assert_eq!(written(&out), 1, "{out:?}");
+    // Into a gap.
+    let mut city = replica(350_100, 2);
+    let [head, one, other] = first(&city);
+    let last = admit(city.charter(), county.node, one.tree(), seal(&county, one.tree(), &rows(10, 5, "a"), 1)).unwrap();
+    for (offset, batch) in [(1, &head), (3, &last)] {
+        let (tree, note) = (batch.tree().clone(), batch.note().to_owned());
+        let place = Place { segment: 1, offset };
+        let (log, start, sealed_at) = (batch.log(), batch.start(), 1);
+        city.recover(Recovered::Batch { log, start, tree, sealed_at, note, place });
+    }
+    assert_eq!(city.logs()[&county.node].missing(), [(5, 10)]);
+    let mut out = Vec::new();
+    city.handle(NOW, put(4, &one), &mut out);
+    city.handle(NOW, put(5, &other), &mut out);
+    city.handle(NOW, put(6, &one), &mut out);
+    assert_eq!(written(&out), 1, "{out:?}");
+    city.finish(NOW, out, &mut Memory(9)).unwrap();
+    assert!(city.logs()[&county.node].is_whole());
+}
+
+/// A journal in which two histories stand all the same: the node starts, and that log alone is frozen.
+#[test]
+fn two_histories_in_the_journal_stop_one_log_and_not_the_node() {
+    use tally_protocol::{batch::seal, merkle::Tree};
+    use tally_topology::admit::admit;
+    let (county, mut city) = (keys(350_101), replica(350_100, 2));
+    for (offset, what) in [(1, "a"), (2, "b")] {
+        let bytes = seal(&county, &Tree::default(), &rows(0, 5, what), 1);
+        let batch = admit(city.charter(), county.node, &Tree::default(), bytes).unwrap();
+        let (log, start, sealed_at) = (batch.log(), batch.start(), 1);
+        let (tree, note) = (batch.tree().clone(), batch.note().to_owned());
+        city.recover(Recovered::Batch { log, start, tree, sealed_at, note, place: Place { segment: 1, offset } });
+    }
+    city.all_read();
+    city.recovered();
+    let frozen = city.logs()[&county.node].frozen.as_ref().unwrap();
+    assert!(
+        frozen.notes.iter().all(|n| n.starts_with("t.example/350101/e1\n5\n")) && frozen.notes[0] != frozen.notes[1]
+    );
+    assert!(city.gate().is_open(), "the city's own log goes on");
+}
+
+/// What is missing on this disk is not attested; once it is back, it is.
+#[test]
+fn no_receipt_is_given_for_a_log_with_a_gap() {
+    use tally_protocol::{batch::seal, merkle::Tree};
+    use tally_topology::admit::admit;
+    let (county, mut city) = (keys(350_101), replica(350_100, 2));
+    let mut tree = Tree::default();
+    let mut batches = Vec::new();
+    for b in 0..3 {
+        let bytes = seal(&county, &tree, &rows(b * 5, 5, "a"), 1);
+        let batch = admit(city.charter(), county.node, &tree, bytes).unwrap();
+        tree = batch.tree().clone();
+        batches.push(batch);
+    }
+    for (offset, batch) in [(1, &batches[0]), (3, &batches[2])] {
+        let (tree, note) = (batch.tree().clone(), batch.note().to_owned());
+        let (log, start, place) = (batch.log(), batch.start(), Place { segment: 1, offset });
+        city.recover(Recovered::Batch { log, start, tree, sealed_at: 1, note, place });
+    }
+    city.recovered();
+    round(&mut city, NOW, Input::Tick);
+    assert!(city.logs()[&county.node].receipts.is_empty());
+    round(&mut city, NOW, Input::PutBack { ticket: Ticket(1), batch: batches[1].clone() });
+    let receipts = &city.logs()[&county.node].receipts;
+    assert_eq!(receipts.values().map(|r| r.size).collect::<Vec<_>>(), [15]);
+}

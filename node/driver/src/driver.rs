@@ -1,0 +1,293 @@
+//! The driver: one thread that owns the core and the journal.
+//!
+//! A round: wait for mail, let the core handle all that is there, write every frame, flush once, report the frames to
+//! the core, and only then let anything out. One owner, one flush for all logs, and nothing is said before it is on
+//! disk (I2).
+
+use crate::{LinkOut, Mail, Mailbox, Outbox};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tally_clock::now_ms;
+use tally_core::{Disk as _, Event, Input, LinkId, NotSealed, Output, Replica, Ticket};
+use tally_journal::{Damage, Journal, JournalError};
+use tally_protocol::log::Place;
+use tally_topology::in_force::CharterHandle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Messages handled in one round.
+const ROUND_MAIL: usize = 64;
+/// Bytes written in one round, about: what one flush has to take.
+const ROUND_BYTES: usize = 8 << 20;
+/// Free space is looked at every so many milliseconds.
+const SPACE_EVERY_MS: u64 = 1_000;
+
+/// Everything the driver thread owns.
+#[derive(Debug)]
+pub struct Driver {
+    /// The core.
+    pub replica: Replica,
+    /// The journal's writing end.
+    pub journal: Journal,
+    /// Its mail.
+    pub mail: mpsc::Receiver<Mail>,
+    /// For the parent's wish to be left alone.
+    pub mailbox: Mailbox,
+    /// The charter, for handshakes.
+    pub trust: CharterHandle,
+    /// End of the durable journal, for followers.
+    pub durable: watch::Sender<Place>,
+    /// Whether the own log may be sealed, for intake.
+    pub closed: watch::Sender<Option<NotSealed>>,
+    /// Set while the disk has less free than the reserve.
+    pub full: Arc<AtomicBool>,
+    /// Least free bytes.
+    pub reserve: u64,
+    /// Where the data lies.
+    pub data: PathBuf,
+}
+
+type SealReply = oneshot::Sender<Result<(u64, u64), NotSealed>>;
+
+enum Mending {
+    Place(Damage, String, oneshot::Sender<Result<(), String>>),
+    Rescue(oneshot::Sender<bool>),
+    Flush(oneshot::Sender<()>),
+}
+
+#[derive(Default)]
+struct Waiting {
+    links: HashMap<LinkId, Outbox>,
+    seals: HashMap<Ticket, SealReply>,
+    charters: HashMap<Ticket, oneshot::Sender<Result<u64, String>>>,
+    put_backs: HashMap<Ticket, oneshot::Sender<Result<(), String>>>,
+    /// Who waits for a place of the journal to be put right, which happens between two rounds.
+    mends: Vec<Mending>,
+    tickets: u64,
+}
+
+impl Driver {
+    /// Runs until told to stop.
+    ///
+    /// # Errors
+    /// [`JournalError`]: the disk failed. Nothing that was not durable has been said; the process must end.
+    pub fn run(mut self) -> Result<(), JournalError> {
+        let mut waiting = Waiting::default();
+        let mut out = Vec::new();
+        let mut space_at = 0;
+        // Receipts for what reached the disk just before the last stop.
+        self.end_round(&mut waiting, Vec::new())?;
+        while let Some(first) = self.mail.blocking_recv() {
+            let now = now_ms();
+            if now.abs_diff(space_at) >= SPACE_EVERY_MS {
+                space_at = now;
+                self.look_at_space();
+                self.journal.mark();
+            }
+            let mut rooms = Vec::new();
+            let (mut next, mut count, mut bytes, mut stop) = (Some(first), 0, 0, false);
+            while let Some(mail) = next.take() {
+                bytes += weight(&mail);
+                stop |= matches!(mail, Mail::Stop);
+                rooms.extend(self.take(now, mail, &mut waiting, &mut out));
+                count += 1;
+                if count < ROUND_MAIL && bytes < ROUND_BYTES && !stop {
+                    next = self.mail.try_recv().ok();
+                }
+            }
+            self.end_round(&mut waiting, std::mem::take(&mut out))?;
+            drop(rooms);
+            for mending in std::mem::take(&mut waiting.mends) {
+                self.mend(mending)?;
+            }
+            if stop {
+                break;
+            }
+        }
+        self.journal.flush()?;
+        self.journal.mark();
+        Ok(())
+    }
+
+    /// A place that cannot be mended stays damaged, which is no failure; a journal that cannot go on is one.
+    fn mend(&mut self, mending: Mending) -> Result<(), JournalError> {
+        match mending {
+            Mending::Place(damage, why, reply) => {
+                self.journal.leave(damage.segment)?;
+                let result = self.journal.mend(&damage, &why);
+                if result.is_ok() {
+                    self.journal.mended(damage.segment)?;
+                }
+                let Damage { segment, offset, bytes, kind } = damage;
+                match &result {
+                    Ok(()) => {
+                        tracing::warn!(
+                            event = "journal.mended",
+                            segment,
+                            offset,
+                            bytes,
+                            ?kind,
+                            "a damaged place was put right"
+                        );
+                    }
+                    Err(e) => tracing::error!(event = "journal.not_mended", segment, offset, reason = %e, "not mended"),
+                }
+                let _ = reply.send(result.map_err(|e| e.to_string()));
+            }
+            Mending::Flush(reply) => {
+                self.journal.flush()?;
+                self.durable.send_replace(self.journal.durable());
+                let _ = reply.send(());
+            }
+            Mending::Rescue(reply) => {
+                let rescued = self.journal.rescue()?;
+                if rescued {
+                    tracing::error!(event = "journal.rescued", "the journal's open file was gone; it was put back");
+                }
+                let _ = reply.send(rescued);
+            }
+        }
+        self.durable.send_if_modified(|d| std::mem::replace(d, self.journal.durable()) != self.journal.durable());
+        Ok(())
+    }
+
+    fn look_at_space(&mut self) {
+        let Ok(stat) = rustix::fs::statvfs(&self.data) else { return };
+        let full = stat.f_bavail.saturating_mul(stat.f_frsize) < self.reserve;
+        if full != self.full.swap(full, Ordering::Relaxed) {
+            if full {
+                let path = self.data.display();
+                tracing::error!(event = "storage.full", %path, "the disk is nearly full: nothing more is taken");
+            } else {
+                tracing::info!(event = "storage.room", "there is room on the disk again");
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        now: u64,
+        mail: Mail,
+        waiting: &mut Waiting,
+        out: &mut Vec<Output>,
+    ) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        match mail {
+            Mail::Core(input, room) => {
+                if let Input::LinkDown { link } = &input {
+                    waiting.links.remove(link);
+                }
+                self.replica.handle(now, input, out);
+                return room;
+            }
+            Mail::LinkUp { link, outbox, input } => {
+                waiting.links.insert(link, outbox);
+                self.replica.handle(now, input, out);
+            }
+            Mail::Seal { records, reply } => {
+                let ticket = waiting.ticket();
+                waiting.seals.insert(ticket, reply);
+                self.replica.handle(now, Input::Seal { ticket, records }, out);
+            }
+            Mail::Charter { note, reply } => {
+                let ticket = waiting.ticket();
+                waiting.charters.insert(ticket, reply);
+                self.replica.handle(now, Input::Charter { ticket, note }, out);
+            }
+            Mail::PutBack { reply, .. } if self.full.load(Ordering::Relaxed) => {
+                let _ = reply.send(Err("the disk is nearly full: nothing is taken in".into()));
+            }
+            Mail::PutBack { batch, reply } => {
+                let ticket = waiting.ticket();
+                waiting.put_backs.insert(ticket, reply);
+                self.replica.handle(now, Input::PutBack { ticket, batch }, out);
+            }
+            Mail::Mend { damage, why, reply } => waiting.mends.push(Mending::Place(damage, why, reply)),
+            Mail::Rescue(reply) => waiting.mends.push(Mending::Rescue(reply)),
+            Mail::Flush(reply) => waiting.mends.push(Mending::Flush(reply)),
+            Mail::Ask(question) => question(&self.replica, now),
+            Mail::Stop => {}
+        }
+        None
+    }
+
+    fn end_round(&mut self, waiting: &mut Waiting, out: Vec<Output>) -> Result<(), JournalError> {
+        let said = self.replica.finish(now_ms(), out, &mut self.journal)?;
+        self.durable.send_if_modified(|d| std::mem::replace(d, self.journal.durable()) != self.journal.durable());
+        let closed = self.replica.closed();
+        self.closed.send_if_modified(|c| std::mem::replace(c, closed.clone()) != closed);
+        for output in said {
+            self.let_out(waiting, output);
+        }
+        self.mailbox.set_parent_busy(self.replica.parent().busy_until_ms.unwrap_or(0));
+        Ok(())
+    }
+
+    fn let_out(&mut self, waiting: &mut Waiting, output: Output) {
+        let send = |link: &LinkId, out| {
+            if let Some(outbox) = waiting.links.get(link) {
+                outbox.send(out);
+            }
+        };
+        match output {
+            Output::Send { link, message } => send(&link, LinkOut::Control(message)),
+            Output::Push { link, log, place } => send(&link, LinkOut::Push(log, place)),
+            Output::Close { link, code, reason } => send(&link, LinkOut::Close(code, reason)),
+            Output::Sealed { ticket, result } => {
+                if let Some(reply) = waiting.seals.remove(&ticket) {
+                    let _ = reply.send(result);
+                }
+            }
+            Output::PutBack { ticket, result } => {
+                if let Some(reply) = waiting.put_backs.remove(&ticket) {
+                    let _ = reply.send(result);
+                }
+            }
+            Output::CharterLoaded { ticket, result } => {
+                if let Some(reply) = waiting.charters.remove(&ticket) {
+                    let _ = reply.send(result);
+                }
+            }
+            Output::CharterChanged => self.trust.set(self.replica.signed_charter().clone()),
+            Output::Note(event) => log(&event),
+            Output::Append(_) => debug_assert!(false, "frames were taken out before"),
+        }
+    }
+}
+
+impl Waiting {
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+}
+
+fn weight(mail: &Mail) -> usize {
+    match mail {
+        Mail::Core(Input::Batch { bytes, .. }, _) => bytes.len(),
+        Mail::PutBack { batch, .. } => batch.bytes().len(),
+        Mail::Seal { records, .. } => records.iter().map(|r| r.bytes().len()).sum::<usize>() / 4,
+        _ => 0,
+    }
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Up { peer } => tracing::info!(event = "link.up", %peer, "{event}"),
+        Event::Down { peer } => tracing::info!(event = "link.down", %peer, "{event}"),
+        Event::Charter(_) => tracing::info!(event = "charter.in_force", "{event}"),
+        Event::Refused { peer, code, .. } => tracing::warn!(event = "link.refused", %peer, %code, "{event}"),
+        Event::Rejected { peer, log, code, .. } => {
+            tracing::warn!(event = "batch.refused", %peer, %log, %code, "{event}");
+        }
+        Event::Frozen { log, .. } => tracing::error!(event = "log.frozen", %log, "{event}"),
+        Event::ConflictReported { log, .. } => tracing::error!(event = "conflict.reported", %log, "{event}"),
+        Event::ParentSetBack { log, .. } => tracing::warn!(event = "parent.set_back", %log, "{event}"),
+        Event::OldCopy { .. } => tracing::warn!(event = "disk.old_copy", "{event}"),
+        Event::CharterRefused { peer, .. } => tracing::warn!(event = "charter.refused", %peer, "{event}"),
+    }
+}

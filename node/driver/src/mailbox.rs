@@ -1,0 +1,208 @@
+//! Between the driver and everybody else: its mailbox, and the outboxes of links.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tally_clock::now_ms;
+use tally_core::{Input, LinkId, NotSealed, Replica};
+use tally_journal::Damage;
+use tally_protocol::{
+    ids::LogId,
+    log::Place,
+    record::Record,
+    wire::{Control, Refusal},
+};
+use tally_topology::admit::AdmittedBatch;
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
+
+/// Messages that may wait for the driver. Batches are bounded by bytes before they come here.
+const MAILBOX: usize = 256;
+
+/// Messages that may wait for a link. A peer that lets more pile up is closed.
+const OUTBOX: usize = 4_096;
+
+/// Something for a link to send.
+#[derive(Debug)]
+pub enum LinkOut {
+    /// A control message.
+    Control(Control),
+    /// A batch, from its place in the journal.
+    Push(LogId, Place),
+    /// Say goodbye.
+    Close(Refusal, String),
+}
+
+/// The driver's end of a link.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    out: mpsc::Sender<LinkOut>,
+    signs: Arc<Signs>,
+}
+
+/// What a link is told beside its queue.
+#[derive(Debug, Default)]
+pub struct Signs {
+    /// Its queue is full: it is too slow to be served.
+    pub too_slow: Notify,
+    /// A goodbye is in its queue.
+    pub closing: Notify,
+}
+
+impl Outbox {
+    /// An outbox, the end that the link reads, and what it is told beside.
+    pub fn new() -> (Self, mpsc::Receiver<LinkOut>, Arc<Signs>) {
+        let (out, read) = mpsc::channel(OUTBOX);
+        let signs = Arc::new(Signs::default());
+        (Self { out, signs: signs.clone() }, read, signs)
+    }
+
+    /// Queues something, never waits.
+    pub fn send(&self, out: LinkOut) {
+        let closing = matches!(out, LinkOut::Close(..));
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.out.try_send(out) {
+            self.signs.too_slow.notify_one();
+        }
+        if closing {
+            self.signs.closing.notify_one();
+        }
+    }
+}
+
+/// A question that the driver answers between two rounds.
+pub type Question = Box<dyn FnOnce(&Replica, u64) + Send>;
+
+/// One message to the driver.
+pub enum Mail {
+    /// For the core. The permit is the room that a batch takes until it is on disk.
+    Core(Input, Option<OwnedSemaphorePermit>),
+    /// A link is up; `input` says so to the core.
+    LinkUp {
+        /// Its name.
+        link: LinkId,
+        /// Its sending end.
+        outbox: Outbox,
+        /// For the core.
+        input: Input,
+    },
+    /// Records to seal; the answer means durable.
+    Seal {
+        /// 1 to `BATCH_RECORDS_MAX`.
+        records: Vec<Record>,
+        /// First index and one past the last.
+        reply: oneshot::Sender<Result<(u64, u64), NotSealed>>,
+    },
+    /// A charter from the operator.
+    Charter {
+        /// The signed note.
+        note: String,
+        /// Version in force, or why not.
+        reply: oneshot::Sender<Result<u64, String>>,
+    },
+    /// A batch for the place of damaged or missing bytes; the answer means durable.
+    PutBack {
+        /// Admitted against the tree before it.
+        batch: AdmittedBatch,
+        /// Or why it does not count.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Put a damaged place of the journal right.
+    Mend {
+        /// Where.
+        damage: Damage,
+        /// For the note in the quarantine folder.
+        why: String,
+        /// Or why it could not be.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+    /// Put the journal's open file back if it was deleted or exchanged; answers whether it was.
+    Rescue(oneshot::Sender<bool>),
+    /// Make durable all that was written.
+    Flush(oneshot::Sender<()>),
+    /// A question about the core's state, with the time of asking.
+    Ask(Question),
+    /// Finish this round, flush, and end.
+    Stop,
+}
+
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Core(..) => "Core",
+            Self::LinkUp { .. } => "LinkUp",
+            Self::Seal { .. } => "Seal",
+            Self::Charter { .. } => "Charter",
+            Self::PutBack { .. } => "PutBack",
+            Self::Mend { .. } => "Mend",
+            Self::Rescue(_) => "Rescue",
+            Self::Flush(_) => "Flush",
+            Self::Ask(_) => "Ask",
+            Self::Stop => "Stop",
+        })
+    }
+}
+
+/// The driver has ended: the node is stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node is stopping")]
+pub struct Stopping;
+
+/// The sending end.
+#[derive(Debug, Clone)]
+pub struct Mailbox {
+    mail: mpsc::Sender<Mail>,
+    busy_until_ms: Arc<AtomicU64>,
+    closed: watch::Receiver<Option<NotSealed>>,
+}
+
+impl Mailbox {
+    /// A mailbox, and the end that the driver reads. `closed` is kept by the driver.
+    pub fn new(closed: watch::Receiver<Option<NotSealed>>) -> (Self, mpsc::Receiver<Mail>) {
+        let (mail, read) = mpsc::channel(MAILBOX);
+        (Self { mail, busy_until_ms: Arc::default(), closed }, read)
+    }
+
+    /// Why nothing may be sealed now; `None` when it may.
+    pub fn closed(&self) -> Option<NotSealed> {
+        self.closed.borrow().clone()
+    }
+
+    /// Waits for a place in the queue.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn send(&self, mail: Mail) -> Result<(), Stopping> {
+        self.mail.send(mail).await.map_err(|_| Stopping)
+    }
+
+    /// Asks the core.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Replica, u64) -> T + Send + 'static,
+    ) -> Result<T, Stopping> {
+        let (reply, answer) = oneshot::channel();
+        let ask = move |replica: &Replica, now: u64| {
+            let _ = reply.send(question(replica, now));
+        };
+        self.send(Mail::Ask(Box::new(ask))).await?;
+        answer.await.map_err(|_| Stopping)
+    }
+
+    /// How long the parent has asked to be left alone.
+    pub fn parent_busy(&self) -> Duration {
+        let until = self.busy_until_ms.load(Ordering::Relaxed);
+        Duration::from_millis(until.saturating_sub(now_ms())).min(Duration::from_secs(300))
+    }
+
+    /// The parent has asked to be left alone until then, POSIX milliseconds.
+    pub fn set_parent_busy(&self, until_ms: u64) {
+        self.busy_until_ms.store(until_ms, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,262 @@
+//! The one way from a row to a record: read, brought into form, judged.
+
+use super::{
+    Reply,
+    finding::Finding,
+    prepare::{Changed, prepare},
+};
+use jiff::civil::Date;
+use tally_protocol::{
+    canonical::{JsonError, Object, Value},
+    ids::Division,
+    limits::RECORD_BYTES_MAX,
+    record::{Record, RecordId},
+};
+use tally_store::index::Facts;
+use tally_topology::{
+    catalog::{Category, Severity},
+    charter::Charter,
+    judge::{Scene, judge, shown},
+};
+
+/// Where and by whom rows are handed in.
+#[derive(Debug, Clone, Copy)]
+pub struct Door<'a> {
+    /// The charter in force.
+    pub charter: &'a Charter,
+    /// This node.
+    pub me: Division,
+    /// Today in China.
+    pub today: Date,
+    /// Category of rows that name none; others are then rejected.
+    pub category: Option<&'a str>,
+    /// Code of the unit that hands in, if it is known.
+    pub unit: Option<&'a str>,
+    /// Division that rows count for which do not say.
+    pub division: Option<Division>,
+    /// What the one who hands in may do; none: everything.
+    pub rights: Option<&'a Rights>,
+}
+
+/// Limits of a token.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// Only records that this unit submits.
+    pub unit: Option<String>,
+    /// Only records that count for one of these divisions; none named: any.
+    pub divisions: Vec<Division>,
+    /// Only these categories; none named: any.
+    pub categories: Vec<String>,
+}
+
+/// What became of a row.
+#[derive(Debug)]
+pub struct Row {
+    /// Its place in the input.
+    pub line: u64,
+    /// The record, if it may be taken.
+    pub good: Option<Good>,
+    /// What is said about it, with rejects only if it is not taken.
+    pub findings: Vec<Finding>,
+    /// What was brought into form.
+    pub changes: Vec<Changed>,
+    /// By what it can be found again, if it got so far.
+    pub key: Option<RowKey>,
+    /// What it replies to.
+    pub reply: Option<Reply>,
+    /// Id of the record that it is, if it may be taken.
+    pub record: Option<RecordId>,
+}
+
+/// By what a row can be found again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RowKey {
+    /// Category.
+    pub category: String,
+    /// Code of the producing unit.
+    pub unit: String,
+    /// Business key.
+    pub business_key: String,
+}
+
+/// A record that may be taken as far as itself and the charter say.
+#[derive(Debug, Clone)]
+pub struct Good {
+    /// The record.
+    pub record: Record,
+    /// What the index needs of it.
+    pub facts: Facts,
+    /// Subject's code and name, where the registration base may know better (V010, V011).
+    pub subject: Option<(String, String)>,
+    /// It is an amendment because it replies to a question: if it says the same as before, it is none.
+    pub replies: bool,
+}
+
+impl Row {
+    fn refused(line: u64, finding: Finding) -> Self {
+        Self { line, good: None, findings: vec![finding], changes: Vec::new(), key: None, reply: None, record: None }
+    }
+
+    /// Whether the row is asked about.
+    pub fn is_questioned(&self) -> bool {
+        self.findings.iter().any(|f| f.severity == Severity::Question)
+    }
+}
+
+/// Reads one line of NDJSON.
+pub fn read_line<'l>(door: &Door<'l>, line: u64, json: &'l [u8]) -> Row {
+    if json.len() > 4 * RECORD_BYTES_MAX {
+        return Row::refused(line, too_long(line, json.len()));
+    }
+    match Object::parse(json) {
+        Ok(object) => read_object(door, line, object, None),
+        Err(e) => Row::refused(line, not_json(line, &e)),
+    }
+}
+
+/// The record that a line is, whether or not it would be taken: the same bytes and id as at the door.
+///
+/// # Errors
+/// [`Finding`] for a line that is no record's JSON, of another category, or too long.
+pub fn identify<'l>(door: &Door<'l>, line: u64, json: &'l [u8]) -> Result<RecordId, Box<Finding>> {
+    if json.len() > 4 * RECORD_BYTES_MAX {
+        return Err(Box::new(too_long(line, json.len())));
+    }
+    let mut object = Object::parse(json).map_err(|e| Box::new(not_json(line, &e)))?;
+    complete(door, line, &mut object)?;
+    Record::new(&object).map(|r| r.id()).map_err(|e| Box::new(too_long(line, e.0)))
+}
+
+/// Puts in the category that the input is of, and everything else that a row leaves unsaid.
+fn complete<'l>(door: &Door<'l>, line: u64, object: &mut Object<'l>) -> Result<Vec<Changed>, Box<Finding>> {
+    if object.get("_tally").is_some() {
+        let message = "the field _tally is written by exports only: leave it out";
+        let zh = "_tally 字段只由导出产生，请删除";
+        return Err(Box::new(Finding::reject(line, "S009", "_tally", message, zh)));
+    }
+    match (door.category, object.text("category")) {
+        (Some(wanted), None) if object.get("category").is_none_or(|v| *v == Value::Null) => {
+            object.set("category", Value::Text(wanted.into()));
+        }
+        (Some(wanted), Some(found)) if wanted != found => {
+            let message = format!("category {:?} in a file of {wanted}", shown(found));
+            let zh = format!("信息类别与文件不符：{}", shown(found));
+            return Err(Box::new(Finding::reject(line, "V003", "category", message, zh)));
+        }
+        _ => {}
+    }
+    let category = category_of(door, object);
+    Ok(category.map(|c| prepare(door, c, object)).unwrap_or_default())
+}
+
+/// Takes what stands in a row, which may reply to an answer.
+pub fn read_object<'l>(door: &Door<'l>, line: u64, mut object: Object<'l>, reply: Option<Reply>) -> Row {
+    let changes = match complete(door, line, &mut object) {
+        Ok(changes) => changes,
+        Err(finding) => return Row { reply, ..Row::refused(line, *finding) },
+    };
+    // A corrected row of a record that is held changes that record; with another business key it is another.
+    // "New" says nothing against it: so the row was called when it first came.
+    let asked = reply.as_ref().filter(|r| r.held.is_some() && object.text("operation") == Some("create"));
+    let replies = asked.zip(object.text("business_key")).is_some_and(|(r, key)| r.is_of(key));
+    if replies {
+        object.set("operation", Value::text("amend"));
+    }
+    let scene = Scene { charter: door.charter, today: door.today, origin: door.me };
+    let mut findings: Vec<Finding> =
+        judge(&scene, &object).findings.into_iter().map(|f| Finding::of(line, f)).collect();
+    findings.extend(door.rights.and_then(|r| not_allowed(r, line, &object)));
+    if asked.is_some() && !replies {
+        findings.push(stays(line));
+    }
+    let text = |f: &str| object.text(f).unwrap_or_default().to_owned();
+    let key = RowKey { category: text("category"), unit: text("producer_uscc"), business_key: text("business_key") };
+    let mut row = Row { line, good: None, findings, changes, key: Some(key), reply, record: None };
+    if row.findings.iter().any(|f| f.severity == Severity::Reject) {
+        return row;
+    }
+    match Record::new(&object) {
+        Ok(record) => {
+            let facts = Facts::of(&object, &record);
+            // A registration is what others are held against; and seventeen zeros are nobody's code.
+            let base = category_of(door, &object).is_some_and(|c| c.base);
+            let subject = object.text("subject_uscc").zip(object.text("subject_name"));
+            let subject = subject.filter(|(code, _)| !base && !code.starts_with("00000000000000000"));
+            let subject = subject.map(|(code, name)| (code.to_owned(), name.to_owned()));
+            row.record = Some(record.id());
+            row.good = Some(Good { record, facts, subject, replies });
+        }
+        Err(e) => row.findings.push(too_long(line, e.0)),
+    }
+    row
+}
+
+/// The category that the row is of, by the catalog's version that it claims.
+fn category_of<'l>(door: &Door<'l>, object: &Object<'_>) -> Option<&'l Category> {
+    let version = object.text("catalog_version").unwrap_or_default();
+    let (catalog, _) = door.charter.catalogs().claimed(version, door.today);
+    catalog.category(object.text("category")?).map(|c| &**c)
+}
+
+/// What the token's limits say (V016).
+fn not_allowed(rights: &Rights, line: u64, object: &Object<'_>) -> Option<Finding> {
+    let text = |f: &str| object.text(f).unwrap_or_default();
+    let refuse = |field: &'static str, what: String, zh: String| Some(Finding::reject(line, "V016", field, what, zh));
+    if let Some(unit) = &rights.unit
+        && text("submitter_uscc") != unit
+    {
+        let found = shown(text("submitter_uscc"));
+        return refuse(
+            "submitter_uscc",
+            format!("this token is for the unit {unit}, the row is submitted by {found}"),
+            format!("报送单位无权限：令牌属于 {unit}，该行报送单位为 {found}"),
+        );
+    }
+    let division = text("producer_division").parse().ok();
+    if !rights.divisions.is_empty() && !division.is_some_and(|d| rights.divisions.contains(&d)) {
+        let found = shown(text("producer_division"));
+        return refuse(
+            "producer_division",
+            format!("this token is not for the division {found}"),
+            format!("报送单位无权限：令牌不含区划 {found}"),
+        );
+    }
+    let category = text("category");
+    if !rights.categories.is_empty() && !rights.categories.iter().any(|c| c == category) {
+        let found = shown(category);
+        return refuse(
+            "category",
+            format!("this token is not for the category {found}"),
+            format!("报送单位无权限：令牌不含信息类别 {found}"),
+        );
+    }
+    None
+}
+
+/// Of a correction that changes the business key of a record that is held.
+fn stays(line: u64) -> Finding {
+    let message = "with another business key this is another record; the one that was asked about stays in force: withdraw it if it is wrong";
+    let zh = "业务主键已变，按新记录入库；原记录仍然有效，如有误请另行撤销";
+    let finding = Finding::reject(line, "other_record", "business_key", message, zh);
+    Finding { severity: Severity::Note, ..finding }
+}
+
+fn too_long(line: u64, bytes: usize) -> Finding {
+    let message = format!("the record has {bytes} bytes; at most {RECORD_BYTES_MAX} are taken");
+    Finding::reject(line, "S003", "", message, format!("记录过长：{bytes} 字节，上限 {RECORD_BYTES_MAX} 字节"))
+}
+
+fn not_json(line: u64, e: &JsonError) -> Finding {
+    let (code, zh) = match e {
+        JsonError::Syntax(_) => ("S001", "不是有效的 JSON"),
+        JsonError::NotAnObject => ("S002", "每行应为一个 JSON 对象"),
+        JsonError::Twice(_) => ("S004", "同一字段出现两次"),
+        JsonError::Float(_) => ("S005", "不得使用浮点数，金额请写成文本"),
+        JsonError::TooBig(_) => ("S006", "整数过大，请写成文本"),
+        JsonError::TooDeep => ("S008", "嵌套层数过多"),
+    };
+    Finding::reject(line, code, "", e.to_string(), zh)
+}
+
+#[cfg(test)]
+mod tests;

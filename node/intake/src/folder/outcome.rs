@@ -1,0 +1,141 @@
+//! What a department finds beside its file.
+
+use super::End;
+use crate::{
+    Answer,
+    answers::{self, Form, Store},
+};
+use std::{
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Findings that the text of a receipt lists; the workbook has all rows.
+const LISTED: usize = 200;
+
+/// Longest name of a file, in bytes; the longest ending that is put beside it needs some of them.
+const NAME_MAX: usize = 255;
+const ENDINGS: [&str; 3] = [".receipt.txt", ".receipt.json", "_需更正.xlsx"];
+
+/// A name for a file in a folder, under which neither it nor anything that will lie beside it is there yet.
+pub(super) fn free_name(dir: &Path, file: &Path) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (stem, end) = match name.rsplit_once('.') {
+        Some((stem, end)) if !stem.is_empty() && end.len() <= 16 => (stem.to_owned(), format!(".{end}")),
+        _ => (name.clone(), String::new()),
+    };
+    let longest = ENDINGS.iter().map(|e| e.len()).max().unwrap_or(0) + end.len() + 8;
+    let mut cut = stem.len().min(NAME_MAX - longest);
+    while !stem.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    let numbered = |n: u32| {
+        let number = if n == 1 { String::new() } else { format!("-{n}") };
+        dir.join(format!("{}{number}{end}", &stem[..cut]))
+    };
+    let is_free = |p: &PathBuf| {
+        let companions = ENDINGS.iter().map(|e| beside(p, e));
+        std::iter::once(p.clone()).chain(companions).all(|p| fs::symlink_metadata(p).is_err())
+    };
+    (1..).map(numbered).find(is_free).unwrap_or_else(|| dir.join(name))
+}
+
+/// Writes a file anew: what somebody has put there in its place meanwhile is not written through.
+fn anew(path: &Path) -> io::Result<fs::File> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    fs::File::create_new(path)
+}
+
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = anew(path)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.sync_all()
+}
+
+fn beside(file: &Path, end: &str) -> PathBuf {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(end);
+    file.with_file_name(name)
+}
+
+/// Writes receipt, answer and the rows to correct.
+pub(super) fn write(file: &Path, end: &End, store: &Store) -> io::Result<()> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    match end {
+        End::Answered(answer) => {
+            put(&beside(file, ".receipt.txt"), text(&name, answer).as_bytes())?;
+            put(&beside(file, ".receipt.json"), &serde_json::to_vec_pretty(answer)?)?;
+            let kept = answer.answer.as_ref().map(|id| store.open_answer(id)).transpose()?.flatten();
+            if let Some(kept) = kept {
+                let spool = file.parent().unwrap_or(file);
+                // Where a workbook cannot be, a CSV can.
+                let rows = |end: &str, form| -> io::Result<()> {
+                    let path = beside(file, end);
+                    let mut out = anew(&path)?;
+                    answers::write(&kept, form, spool, &mut out).map_err(|e| io::Error::other(e.message))?;
+                    out.sync_all()
+                };
+                if rows("_需更正.xlsx", Form::Xlsx).is_err() {
+                    let _ = fs::remove_file(beside(file, "_需更正.xlsx"));
+                    rows("_需更正.csv", Form::Csv)?;
+                }
+            }
+        }
+        End::Refused { code, message, message_zh } => {
+            let text = format!("退回：{message_zh}\r\nRefused ({code}): {message}\r\n文件 File: {name}\r\n");
+            put(&beside(file, ".receipt.txt"), text.as_bytes())?;
+            let json = serde_json::json!({ "refused": { "code": code, "message": message, "message_zh": message_zh } });
+            put(&beside(file, ".receipt.json"), json.to_string().as_bytes())?;
+        }
+        End::Later(_) => {}
+    }
+    Ok(())
+}
+
+fn text(name: &str, a: &Answer) -> String {
+    let mut text = String::new();
+    let mut line = |l: String| {
+        let _ = write!(text, "{l}\r\n");
+    };
+    let verdict = match (a.rejected, a.questions) {
+        _ if a.read == 0 => "没有数据行",
+        (0, 0) => "全部入库",
+        (0, _) => "全部入库，有疑问数据",
+        _ if a.accepted + a.duplicate == 0 => "全部退回",
+        _ => "部分退回",
+    };
+    line(format!("{verdict}：{name}"));
+    line(format!("时间 Time: {}", tally_clock::time(tally_clock::now_ms() / 1_000)));
+    line(format!(
+        "读取 {} = 入库 {} + 重复 {} + 退回 {}；疑问 {}",
+        a.read, a.accepted, a.duplicate, a.rejected, a.questions
+    ));
+    let (accepted, duplicate, rejected, questions) = (a.accepted, a.duplicate, a.rejected, a.questions);
+    line(format!(
+        "read {} = accepted {accepted} + duplicate {duplicate} + rejected {rejected}; questions {questions}",
+        a.read
+    ));
+    if let (Some(from), Some(to)) = (a.from, a.to) {
+        line(format!("日志 Log: {} {from}..{to}", a.log));
+    }
+    if let Some(id) = &a.answer {
+        line(format!("答复编号 Answer: {id}（退回和疑问的行见同目录下的“_需更正.xlsx”，更正后重新放入 inbox）"));
+    }
+    for n in &a.notes {
+        let place = if n.line > 0 { format!("（第 {} 行起 {} 行）", n.line, n.count) } else { String::new() };
+        line(format!("提示 {}{place}：{}", n.field, n.message_zh));
+    }
+    for f in a.errors.iter().take(LISTED) {
+        let severity = if f.severity == tally_topology::catalog::Severity::Reject { "退回" } else { "疑问" };
+        line(format!("第 {} 行 {severity} {} {}", f.line, f.code, f.message_zh));
+    }
+    let more = a.errors.len().saturating_sub(LISTED) as u64 + a.errors_omitted;
+    if more > 0 {
+        line(format!("…… 另有 {more} 条"));
+    }
+    text
+}

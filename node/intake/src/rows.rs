@@ -1,0 +1,132 @@
+//! Rows as they were handed in, some hundreds at a time: kept until each has its verdict, so that those not taken can be
+//! given back as they came.
+
+use super::{Door, Finding, Reply, Row, read_line, read_object};
+use std::sync::Arc;
+use tally_protocol::canonical::{Object, Value};
+
+/// One row as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Raw<'r> {
+    /// A line of NDJSON.
+    Line(&'r [u8]),
+    /// Cells of a table.
+    Cells(&'r [String]),
+}
+
+/// What the columns of a table mean.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Columns {
+    /// Heads as they stand in the table.
+    pub heads: Vec<String>,
+    /// For each column the identifier of its field; none: it is not stored.
+    pub fields: Vec<Option<Arc<str>>>,
+    /// Columns that are stored, in the order of their fields, which is that of canonical JSON.
+    pub order: Vec<usize>,
+    /// Column in which a row of an answer's file says what it replies to.
+    pub reply: Option<usize>,
+}
+
+impl Columns {
+    /// Of heads, and of what each means.
+    pub fn new(heads: Vec<String>, fields: Vec<Option<Arc<str>>>) -> Self {
+        let mut order: Vec<usize> = (0..fields.len()).filter(|i| fields[*i].is_some()).collect();
+        order.sort_by(|a, b| fields[*a].cmp(&fields[*b]));
+        let reply = heads.iter().position(|h| h.trim() == ADDED_HEADS[0]);
+        Self { heads, fields, order, reply }
+    }
+}
+
+/// Columns that the file of an answer adds. A corrected file has them still; they are not stored.
+pub const ADDED_HEADS: [&str; 2] = ["错误代码", "错误说明"];
+
+/// Some rows.
+#[derive(Debug, Clone)]
+pub enum Rows {
+    /// Lines of NDJSON with their numbers.
+    Lines(Vec<(u64, Vec<u8>)>),
+    /// Rows of a table.
+    Table(Arc<Columns>, Vec<tally_sheet::Row>),
+}
+
+impl Rows {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Lines(lines) => lines.len(),
+            Self::Table(_, rows) => rows.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Line of the row at a place.
+    pub fn line(&self, place: usize) -> u64 {
+        match self {
+            Self::Lines(lines) => lines.get(place).map_or(0, |(n, _)| *n),
+            Self::Table(_, rows) => rows.get(place).map_or(0, |r| r.line),
+        }
+    }
+
+    /// The row at a place, as it came.
+    pub fn raw(&self, place: usize) -> Option<Raw<'_>> {
+        match self {
+            Self::Lines(lines) => lines.get(place).map(|(_, l)| Raw::Line(l)),
+            Self::Table(_, rows) => rows.get(place).map(|r| Raw::Cells(&r.cells)),
+        }
+    }
+
+    /// Reads and judges every row, in order.
+    pub fn judged(&self, door: &Door<'_>) -> Vec<Row> {
+        match self {
+            Self::Lines(lines) => lines.iter().map(|(n, line)| read_line(door, *n, line)).collect(),
+            Self::Table(columns, rows) => rows.iter().map(|r| cells(door, columns, r)).collect(),
+        }
+    }
+}
+
+/// The field that a column's field is copied to.
+fn same_as<'d>(door: &Door<'d>, field: &str) -> Option<&'d str> {
+    let catalog = door.charter.catalogs().current(door.today);
+    catalog.category(door.category?)?.field(field)?.same_as.as_deref()
+}
+
+/// A row of a table. Empty cells say nothing.
+fn cells(door: &Door<'_>, columns: &Columns, row: &tally_sheet::Row) -> Row {
+    let cell = |i: &usize| {
+        let (field, text) = (columns.fields.get(*i)?.as_deref()?, row.cells.get(*i)?);
+        (!text.trim().is_empty()).then(|| (field, Value::text(text.as_str())))
+    };
+    let object = Object::of_sorted(columns.order.iter().filter_map(cell));
+    let damaged = row.lost.iter().chain(&row.unreadable);
+    let spoiled: Vec<(usize, &Arc<str>)> =
+        damaged.filter_map(|i| Some((*i, columns.fields.get(*i)?.as_ref()?))).collect();
+    let reply = columns.reply.and_then(|i| Reply::read(row.cells.get(i)?));
+    let mut judged = read_object(door, row.line, object, reply);
+    for (i, field) in spoiled {
+        let head = columns.heads.get(i).map_or("", |h| h.trim());
+        let finding = if row.lost.contains(&i) {
+            Finding::reject(
+                row.line,
+                "F001",
+                field,
+                format!(
+                    "{field} is a number of more than 15 digits: the spreadsheet has lost digits already. Make the column text, and type the code again"
+                ),
+                format!("{head}：超过15位的数字，表格软件已丢失末尾数字，请将该列设为文本后重新填写"),
+            )
+        } else {
+            let message = format!("{field} holds an error of the spreadsheet: mend its formula, or type the value");
+            Finding::reject(row.line, "F002", field, message, format!("{head}：单元格含公式错误"))
+        };
+        // What else is said of the same cell, or of the field that it is copied to, follows from this.
+        let copied_to = same_as(door, field);
+        judged.findings.retain(|f| f.field != **field && Some(f.field.as_str()) != copied_to);
+        judged.findings.push(finding);
+        judged.good = None;
+    }
+    judged
+}

@@ -1,0 +1,312 @@
+use super::*;
+use proptest::prelude::*;
+use std::os::unix::fs::FileExt;
+use tally_core::Append;
+
+fn receipt(size: u64) -> Append {
+    let line = "x".repeat((size % 700) as usize);
+    Append::Receipt { log: "350102/e1".parse().unwrap(), holder: "350100/e1".parse().unwrap(), size, time: 1, line }
+}
+
+fn sizes(dir: &Path, segment_bytes: u64) -> (Vec<u64>, Found, Place) {
+    let mut seen = Vec::new();
+    let (journal, found) = Journal::open_with(dir, segment_bytes, |r| {
+        if let Recovered::Receipt { receipt, .. } = r {
+            seen.push(receipt.size);
+        }
+    })
+    .unwrap();
+    (seen, found, journal.durable())
+}
+
+fn written(dir: &Path, n: u64, segment_bytes: u64) -> Vec<Place> {
+    let (mut journal, _) = Journal::open_with(dir, segment_bytes, |_| {}).unwrap();
+    let mut places = Vec::new();
+    for i in 0..n {
+        places.extend(journal.append(&[receipt(i)]).unwrap());
+    }
+    journal.flush().unwrap();
+    places
+}
+
+#[test]
+fn frames_come_back_in_order_over_segments() {
+    let holder = tempfile::tempdir().unwrap();
+    let dir = holder.path().join("journal");
+    let places = written(&dir, 100, 1_500);
+    let (seen, found, durable) = sizes(&dir, 1_500);
+    assert_eq!(seen, (0..100).collect::<Vec<_>>());
+    assert_eq!((found.cut_bytes, found.damage.len()), (0, 0));
+    assert!(segments(&dir).unwrap().len() > 5);
+    let sealed = fs::metadata(segment_path(&dir, 1)).unwrap();
+    assert!(sealed.permissions().readonly());
+    let reader = Reader::new(dir.clone());
+    let (mut at, mut count) = (Journal::origin(), 0);
+    while let Some((place, frame)) = reader.next(at, durable).unwrap() {
+        at = frame.next;
+        if matches!(frame.meta, Meta::Sealed { .. }) {
+            continue;
+        }
+        assert_eq!(place, places[count]);
+        count += 1;
+    }
+    assert_eq!(count, 100);
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_writing_goes_on() {
+    let holder = tempfile::tempdir().unwrap();
+    let dir = holder.path().join("journal");
+    let places = written(&dir, 10, SEGMENT_BYTES);
+    let path = segment_path(&dir, 1);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(places[9].offset + 70).unwrap();
+    let (seen, found, _) = sizes(&dir, SEGMENT_BYTES);
+    assert_eq!((seen.len(), found.cut_bytes), (9, 70));
+    let aside = Journal::quarantine(&dir).join(format!("00000001-{}-cut.0.bin", places[9].offset));
+    assert_eq!(fs::metadata(aside).unwrap().len(), 70);
+    let (mut journal, _) = Journal::open(&dir, |_| {}).unwrap();
+    assert_eq!(journal.append(&[receipt(10)]).unwrap(), [places[9]]);
+    journal.flush().unwrap();
+    assert_eq!(sizes(&dir, SEGMENT_BYTES).0.last(), Some(&10));
+}
+
+#[test]
+fn damage_in_the_middle_is_named_and_hides_nothing() {
+    let holder = tempfile::tempdir().unwrap();
+    let dir = holder.path().join("journal");
+    let places = written(&dir, 30, SEGMENT_BYTES);
+    let file = OpenOptions::new().write(true).open(segment_path(&dir, 1)).unwrap();
+    file.write_all_at(b"????", places[10].offset).unwrap();
+    file.write_all_at(b"?", places[20].offset + 70).unwrap();
+    let (seen, found, durable) = sizes(&dir, SEGMENT_BYTES);
+    assert_eq!(seen, (0..30).filter(|i| *i != 10 && *i != 20).collect::<Vec<_>>());
+    let offsets: Vec<_> = found.damage.iter().map(|d| (d.offset, d.bytes)).collect();
+    let bytes = |i: usize| places[i + 1].offset - places[i].offset;
+    assert_eq!(offsets, [(places[10].offset, bytes(10)), (places[20].offset, bytes(20))]);
+    assert_eq!(found.cut_bytes, 0);
+    let reader = Reader::new(dir.clone());
+    let (mut at, mut count) = (Journal::origin(), 0);
+    while let Some((_, frame)) = reader.next(at, durable).unwrap() {
+        at = frame.next;
+        count += 1;
+    }
+    assert_eq!(count, 28);
+}
+
+#[test]
+fn a_missing_segment_does_not_end_the_journal() {
+    let holder = tempfile::tempdir().unwrap();
+    let dir = holder.path().join("journal");
+    written(&dir, 100, 1_500);
+    fs::remove_file(segment_path(&dir, 3)).unwrap();
+    let (seen, _, durable) = sizes(&dir, 1_500);
+    assert!(seen.len() > 60 && seen.contains(&0) && seen.contains(&99));
+    let reader = Reader::new(dir.clone());
+    let (mut at, mut count) = (Journal::origin(), 0);
+    while let Ok(Some((_, frame))) = reader.next(at, durable) {
+        at = frame.next;
+        count += usize::from(!matches!(frame.meta, Meta::Sealed { .. }));
+    }
+    assert_eq!(count, seen.len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    /// Whatever happens to the bytes, opening answers, and what is before the first damage stays.
+    #[test]
+    fn any_damage_is_survived(
+        n in 1_u64..40, at in any::<prop::sample::Index>(), junk in prop::collection::vec(any::<u8>(), 1..300)
+    ) {
+        let holder = tempfile::tempdir().unwrap();
+    let dir = holder.path().join("journal");
+        let places = written(&dir, n, SEGMENT_BYTES);
+        let path = segment_path(&dir, 1);
+        let len = fs::metadata(&path).unwrap().len();
+        let offset = at.index(len as usize) as u64;
+        OpenOptions::new().write(true).open(&path).unwrap().write_all_at(&junk, offset).unwrap();
+        let (seen, _, _) = sizes(&dir, SEGMENT_BYTES);
+        let whole_before = places.iter().skip(1).filter(|p| p.offset <= offset).count();
+        prop_assert!(seen.len() >= whole_before);
+        prop_assert!(seen.is_sorted());
+        prop_assert_eq!(sizes(&dir, SEGMENT_BYTES).0, seen);
+    }
+}
+
+/// A body may hold what looks like a frame. When its own frame is torn, the search for the next one does not look in it.
+#[test]
+fn a_frame_inside_a_body_is_never_found() {
+    let holder = tempfile::tempdir().unwrap();
+    let dir = holder.path().join("journal");
+    let places = written(&dir, 3, SEGMENT_BYTES);
+    let mut forged = Vec::new();
+    frame::encode(&receipt(666), &mut forged);
+    let path = segment_path(&dir, 1);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    let last = places[2].offset;
+    let mut bodied = Vec::new();
+    frame::encode_with_body(&receipt(2), &forged.repeat(3), &mut bodied);
+    file.set_len(last).unwrap();
+    file.write_all_at(&bodied, last).unwrap();
+    let torn = last + bodied.len() as u64 - 10;
+    file.set_len(torn).unwrap();
+    let (seen, found, _) = sizes(&dir, SEGMENT_BYTES);
+    assert_eq!(seen, [0, 1], "666 stands inside the torn frame and is not one");
+    assert_eq!(found.cut_bytes, torn - last);
+}
+
+/// Segments whose files were exchanged: every record is still there, and both places are named.
+#[test]
+fn exchanged_segments_lose_nothing() {
+    let holder = tempfile::tempdir().unwrap();
+    let dir = holder.path().join("journal");
+    let places = written(&dir, 100, 1_500);
+    let swap = |a: u32, b: u32| {
+        fs::rename(segment_path(&dir, a), dir.join("x")).unwrap();
+        fs::rename(segment_path(&dir, b), segment_path(&dir, a)).unwrap();
+        fs::rename(dir.join("x"), segment_path(&dir, b)).unwrap();
+    };
+    swap(2, 4);
+    let (mut seen, found, _) = sizes(&dir, 1_500);
+    seen.sort_unstable();
+    assert_eq!(seen, (0..100).collect::<Vec<_>>());
+    let named: Vec<_> = found.damage.iter().map(|d| (d.segment, d.kind)).collect();
+    assert_eq!(named, [(2, DamageKind::Header), (4, DamageKind::Header)]);
+    let (mut journal, found) = Journal::open_with(&dir, 1_500, |_| {}).unwrap();
+    for d in &found.damage {
+        journal.leave(d.segment).unwrap();
+        journal.mend(d, "exchanged").unwrap();
+    }
+    drop(journal);
+    assert!(sizes(&dir, 1_500).1.damage.is_empty());
+    assert_eq!(places.len(), 100);
+}
+
+/// What was durable and is gone is damage, not a torn write; nothing is written over its place.
+#[test]
+fn a_tail_that_vanished_is_noticed() {
+    for cut_inside in [true, false] {
+        let holder = tempfile::tempdir().unwrap();
+        let dir = holder.path().join("journal");
+        let places = written(&dir, 30, SEGMENT_BYTES);
+        Journal::open(&dir, |_| {}).unwrap();
+        let file = OpenOptions::new().write(true).open(segment_path(&dir, 1)).unwrap();
+        file.set_len(places[20].offset + if cut_inside { 10 } else { 0 }).unwrap();
+        let (seen, found, durable) = sizes(&dir, SEGMENT_BYTES);
+        assert_eq!((seen.len(), found.cut_bytes, durable.segment), (20, 0, 2));
+        assert_eq!(found.damage.len(), 1, "{found:?}");
+        assert_eq!((found.damage[0].kind, found.damage[0].segment), (DamageKind::Truncated, 1));
+    }
+    let holder = tempfile::tempdir().unwrap();
+    let dir = holder.path().join("journal");
+    written(&dir, 30, 1_500);
+    let last = *segments(&dir).unwrap().last().unwrap();
+    Journal::open_with(&dir, 1_500, |_| {}).unwrap();
+    fs::remove_file(segment_path(&dir, last)).unwrap();
+    let (_, found, durable) = sizes(&dir, 1_500);
+    assert_eq!(durable.segment, last + 1);
+    assert_eq!((found.damage[0].kind, found.damage[0].segment), (DamageKind::Missing, last));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    /// Whatever happened to a sealed segment: once its places are mended nothing is damaged, the bytes are kept aside,
+    /// and the frames that were whole are whole.
+    #[test]
+    fn mended_places_are_no_damage(
+        at in any::<prop::sample::Index>(), junk in prop::collection::vec(any::<u8>(), 1..900), how in 0..4_u8
+    ) {
+        let holder = tempfile::tempdir().unwrap();
+        let dir = holder.path().join("journal");
+        written(&dir, 60, 4_000);
+        let path = segment_path(&dir, 2);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let len = fs::metadata(&path).unwrap().len();
+        let offset = at.index(len as usize) as u64;
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        match how {
+            0 => file.write_all_at(&junk, offset).unwrap(),
+            1 => file.write_all_at(&vec![0; junk.len()], offset).unwrap(),
+            2 => file.set_len(offset).unwrap(),
+            _ => fs::remove_file(&path).unwrap(),
+        }
+        let (before, found, _) = sizes(&dir, 4_000);
+        let (mut journal, _) = Journal::open_with(&dir, 4_000, |_| {}).unwrap();
+        for d in &found.damage {
+            journal.leave(d.segment).unwrap();
+            journal.mend(d, "test").unwrap();
+            journal.mend(d, "again").unwrap();
+        }
+        prop_assert_eq!(journal.append(&[receipt(1_000)]).unwrap().len(), 1);
+        journal.flush().unwrap();
+        drop(journal);
+        let (after, found, _) = sizes(&dir, 4_000);
+        prop_assert!(found.damage.is_empty(), "{:?}", found);
+        prop_assert_eq!(after, [before, vec![1_000]].concat());
+    }
+}
+
+/// The file that is written to is deleted or replaced under the process: its descriptor still has everything.
+#[test]
+fn an_open_file_that_is_gone_comes_back() {
+    for replaced in [false, true] {
+        let holder = tempfile::tempdir().unwrap();
+        let dir = holder.path().join("journal");
+        let (mut journal, _) = Journal::open(&dir, |_| {}).unwrap();
+        journal.append(&(0..20).map(receipt).collect::<Vec<_>>()).unwrap();
+        journal.flush().unwrap();
+        assert!(!journal.rescue().unwrap());
+        fs::remove_file(segment_path(&dir, 1)).unwrap();
+        if replaced {
+            fs::write(segment_path(&dir, 1), "something else").unwrap();
+        }
+        assert!(journal.rescue().unwrap());
+        journal.append(&[receipt(20)]).unwrap();
+        journal.flush().unwrap();
+        drop(journal);
+        assert_eq!(sizes(&dir, SEGMENT_BYTES).0, (0..21).collect::<Vec<_>>());
+    }
+}
+
+/// The file that is written to is cut short, or gets somebody's bytes at its end: no hole and no junk stays behind.
+#[test]
+fn an_open_file_of_another_length_is_sealed_as_what_was_written() {
+    for longer in [false, true] {
+        let holder = tempfile::tempdir().unwrap();
+        let dir = holder.path().join("journal");
+        let (mut journal, _) = Journal::open(&dir, |_| {}).unwrap();
+        let places = journal.append(&(0..20).map(receipt).collect::<Vec<_>>()).unwrap();
+        journal.flush().unwrap();
+        let end = journal.durable().offset;
+        let file = OpenOptions::new().write(true).open(segment_path(&dir, 1)).unwrap();
+        file.set_len(if longer { end + 1_000 } else { places[15].offset }).unwrap();
+        assert!(!journal.rescue().unwrap());
+        assert_eq!(journal.segment, if longer { 1 } else { 2 });
+        journal.leave(1).unwrap();
+        journal.append(&[receipt(20)]).unwrap();
+        journal.flush().unwrap();
+        drop(journal);
+        let (held, found, _) = sizes(&dir, SEGMENT_BYTES);
+        let whole = if longer { 20 } else { 15 };
+        assert_eq!((held, found.damage), ((0..whole).chain([20]).collect::<Vec<_>>(), vec![]));
+    }
+}
+
+/// Two things are wrong with a file that was cut within its head; mending one must not undo the other.
+#[test]
+fn a_file_that_was_cut_within_its_head_is_mended() {
+    let holder = tempfile::tempdir().unwrap();
+    let dir = holder.path().join("journal");
+    written(&dir, 30, SEGMENT_BYTES);
+    Journal::open(&dir, |_| {}).unwrap();
+    OpenOptions::new().write(true).open(segment_path(&dir, 1)).unwrap().set_len(4).unwrap();
+    let (mut journal, found) = Journal::open(&dir, |_| {}).unwrap();
+    let header = Damage { segment: 1, offset: 0, bytes: 0, kind: DamageKind::Header };
+    for d in [&header, &found.damage[0]] {
+        journal.leave(d.segment).unwrap();
+        journal.mend(d, "test").unwrap();
+    }
+    let reader = Reader::new(dir.clone());
+    let mut walk = reader.walk(1, journal.durable()).unwrap().unwrap();
+    assert!(walk.head_holds() && walk.step().is_none());
+}

@@ -1,0 +1,201 @@
+//! TLS 1.3 with raw public keys (RFC 7250): identity is the link key in the charter in force, nothing else.
+//!
+//! No session tickets and no 0-RTT: a resumed handshake would not ask the verifiers, and a revoked key would get in.
+
+use super::LinkContext;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme,
+    client::{
+        AlwaysResolvesClientRawPublicKeys, Resumption,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key},
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
+    server::{
+        AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    sign::CertifiedKey,
+};
+use std::sync::Arc;
+use tally_protocol::{
+    ids::{Division, LogId},
+    wire::ALPN,
+};
+use tally_topology::in_force::CharterHandle;
+
+/// Before an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410). The encoding is unique, so equal bytes are equal keys.
+const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+/// Before an Ed25519 seed in PKCS #8 (RFC 8410).
+const PKCS8: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+const NAME_SUFFIX: &str = ".node.invalid";
+
+fn key_of(der: &[u8]) -> Option<[u8; 32]> {
+    der.strip_prefix(&SPKI)?.try_into().ok()
+}
+
+/// Who is at the other end, by the charter as it is now.
+pub(super) fn peer(connection: &quinn::Connection, trust: &CharterHandle) -> Option<LogId> {
+    let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    trust.charter().charter().by_link_key(&key_of(identity.first()?)?)
+}
+
+pub(super) fn server_name(division: Division) -> String {
+    format!("{division}{NAME_SUFFIX}")
+}
+
+fn bad(why: &str) -> Error {
+    Error::General(why.to_owned())
+}
+
+fn algorithms() -> WebPkiSupportedAlgorithms {
+    rustls::crypto::ring::default_provider().signature_verification_algorithms
+}
+
+fn check(
+    message: &[u8],
+    key: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    if signed.scheme != SignatureScheme::ED25519 {
+        return Err(bad("only Ed25519"));
+    }
+    let key = SubjectPublicKeyInfoDer::from(key.as_ref());
+    verify_tls13_signature_with_raw_key(message, &key, signed, &algorithms())
+}
+
+#[derive(Debug)]
+struct VerifyParent(CharterHandle);
+
+impl ServerCertVerifier for VerifyParent {
+    fn verify_server_cert(
+        &self,
+        key: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let ServerName::DnsName(name) = name else { return Err(bad("not a node name")) };
+        let wanted = name.as_ref().strip_suffix(NAME_SUFFIX).and_then(|d| d.parse::<Division>().ok());
+        let found = key_of(key).and_then(|k| self.0.charter().charter().by_link_key(&k));
+        match (wanted, found) {
+            (Some(w), Some(f)) if w == f.division && chain.is_empty() => Ok(ServerCertVerified::assertion()),
+            (_, Some(f)) => Err(bad(&format!("this is the key of {f}, not of the parent"))),
+            (_, None) => Err(bad("the key at this address is not in the charter")),
+        }
+    }
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls13RequiredForQuic.into())
+    }
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        check(message, key, signed)
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Debug)]
+struct VerifyChild {
+    trust: CharterHandle,
+    me: Division,
+}
+
+impl ClientCertVerifier for VerifyChild {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+    fn verify_client_cert(
+        &self,
+        key: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let charter = self.trust.charter();
+        let found = key_of(key).and_then(|k| charter.charter().by_link_key(&k));
+        match found {
+            Some(f) if charter.charter().parent(f.division) == Some(self.me) && chain.is_empty() => {
+                Ok(ClientCertVerified::assertion())
+            }
+            Some(f) => Err(bad(&format!("{f} does not report to {}", self.me))),
+            None => Err(bad("the caller's key is not in the charter")),
+        }
+    }
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls13RequiredForQuic.into())
+    }
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        check(message, key, signed)
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+fn certified(context: &LinkContext) -> Result<Arc<CertifiedKey>, Error> {
+    let der = [&PKCS8[..], context.keys.link_seed()].concat();
+    let key = rustls::crypto::ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(der))?;
+    let public = [&SPKI[..], &context.keys.link.public().public()].concat();
+    Ok(Arc::new(CertifiedKey::new(vec![CertificateDer::from(public)], key)))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// For calling the parent.
+pub(super) fn client(context: &LinkContext) -> anyhow::Result<quinn::ClientConfig> {
+    let mut c = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(VerifyParent(context.trust.clone())))
+        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(context)?)));
+    c.alpn_protocols = vec![ALPN.to_vec()];
+    c.resumption = Resumption::disabled();
+    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(c)?));
+    config.transport_config(super::transport());
+    Ok(config)
+}
+
+/// For calls from children.
+pub(super) fn server(context: &LinkContext) -> anyhow::Result<QuicServerConfig> {
+    let me = context.keys.node.division;
+    let verifier = VerifyChild { trust: context.trust.clone(), me };
+    let mut c = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified(context)?)));
+    c.alpn_protocols = vec![ALPN.to_vec()];
+    c.session_storage = Arc::new(NoServerSessionStorage {});
+    c.send_tls13_tickets = 0;
+    Ok(QuicServerConfig::try_from(c)?)
+}

@@ -1,0 +1,276 @@
+//! Bundles: writing what a link would carry to a neighbour, and taking in what a neighbour wrote, by the same door.
+
+use super::{AgreeError, Ground, pieces::Putter};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use tally_clock::now_ms;
+use tally_core::{Input, Replica};
+use tally_driver::Mail;
+use tally_journal::Reader;
+use tally_protocol::{
+    bundle::{BundleError, Item, Reader as Items},
+    ids::{Division, LogId},
+    session::reconcile::Piece,
+    wire::Head,
+};
+use tally_store::layout::Layout;
+use tokio::sync::oneshot;
+
+/// What goes into a bundle besides receipts, heads and the charter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// To the parent: what it has given no receipt for. To a child: nothing.
+    Receipt,
+    /// Everything from the first record on.
+    Start,
+}
+
+/// One log's part of a bundle.
+#[derive(Debug)]
+struct Part {
+    log: LogId,
+    layout: Layout,
+    from: u64,
+    size: u64,
+}
+
+/// A bundle about to be written.
+#[derive(Debug)]
+pub struct Bundle {
+    /// Small items, which come first.
+    pub first: Vec<Item>,
+    parts: Vec<Part>,
+    reader: Reader,
+}
+
+/// What came of taking a bundle in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Who made it.
+    pub from: String,
+    /// Batches in it.
+    pub batches: u64,
+    /// Records that were not held before.
+    pub records: u64,
+    /// Receipts in it.
+    pub receipts: u64,
+    /// Version of the charter in force now.
+    pub charter: u64,
+    /// Items that were not taken, and why; at most 20.
+    pub refused: Vec<String>,
+}
+
+/// Why a bundle could not be taken in, or only in part.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// Made for another node, of another federation, or by no neighbour.
+    #[error("{0}")]
+    NotOurs(String),
+    /// The node.
+    #[error(transparent)]
+    Agree(#[from] AgreeError),
+}
+
+fn opening(r: &Replica, to: Division) -> Item {
+    let (federation, charter) = (r.charter().federation().to_string(), r.charter().version());
+    Item::Opening { federation, from: r.own(), to, charter, time: now_ms() / 1_000 }
+}
+
+fn contents(r: &Replica, to: Division, since: Since) -> Result<(Vec<Item>, Vec<Part>), String> {
+    let up = r.charter().parent(r.me()) == Some(to);
+    if !up && r.charter().parent(to) != Some(r.me()) {
+        return Err(format!("{to} is neither the parent nor a child of {}", r.me()));
+    }
+    let division = if up { r.me() } else { to };
+    let shared = || r.logs().iter().filter(|(id, l)| l.size() > 0 && r.charter().is_within(id.division, division));
+    let mut items = vec![opening(r, to), Item::Charter { note: r.signed_charter().note().to_owned() }];
+    for (id, log) in shared() {
+        items.push(Item::Head(Head { log: *id, size: log.size(), root: log.tree().root(), note: log.note.clone() }));
+        if !up {
+            items.extend(log.receipts.iter().map(|(holder, x)| {
+                let holder = LogId { division: *holder, epoch: x.epoch };
+                Item::Receipt { log: *id, size: x.size, holder, line: x.line.clone() }
+            }));
+        }
+    }
+    let part = |(id, log): (&LogId, &tally_protocol::log::HeldLog)| {
+        let from = match since {
+            Since::Start => 0,
+            Since::Receipt if up => log.receipts.get(&to).map_or(0, |x| x.size),
+            Since::Receipt => log.size(),
+        };
+        (from < log.size()).then(|| Part { log: *id, layout: Layout::of(log), from, size: log.size() })
+    };
+    Ok((items, shared().filter_map(part).collect()))
+}
+
+impl Ground {
+    /// Prepares a bundle for a neighbour.
+    ///
+    /// # Errors
+    /// Who is no neighbour gets none.
+    pub async fn bundle(&self, to: Division, since: Since) -> Result<Result<Bundle, String>, AgreeError> {
+        let reader = self.reader.clone();
+        let contents = self.mailbox.ask(move |r, _| contents(r, to, since)).await?;
+        Ok(contents.map(|(first, parts)| Bundle { first, parts, reader }))
+    }
+}
+
+impl Bundle {
+    /// Hands over every batch; the error names one that cannot be read. Reads the disk.
+    ///
+    /// # Errors
+    /// The log and record whose batch is damaged; repair comes first.
+    pub fn batches(&self, mut take: impl FnMut(Item) -> bool) -> Result<(), String> {
+        for part in &self.parts {
+            let mut at = part.from;
+            while at < part.size {
+                let lying = part.layout.batch_of(at).ok_or_else(|| format!("{} record {at} is not held", part.log))?;
+                let frame = self.reader.read(lying.place).map_err(|e| format!("{} record {at}: {e}", part.log))?;
+                at = lying.end;
+                if !take(Item::Batch { log: part.log, bytes: frame.body }) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes in a bundle whose bytes come piece by piece.
+#[derive(Debug)]
+pub struct Import<'g> {
+    ground: &'g Ground,
+    items: Items,
+    /// Version of the maker's charter.
+    charter: u64,
+    /// Logs that it speaks of.
+    logs: BTreeSet<LogId>,
+    putter: Option<(Division, Putter<'g>)>,
+    done: Imported,
+}
+
+impl<'g> Import<'g> {
+    /// Of a bundle that has not begun.
+    pub fn new(ground: &'g Ground) -> Self {
+        Self {
+            ground,
+            items: Items::default(),
+            charter: 0,
+            logs: BTreeSet::new(),
+            putter: None,
+            done: Imported::default(),
+        }
+    }
+
+    /// Takes more bytes.
+    ///
+    /// # Errors
+    /// [`ImportError`]; what was taken until then stays.
+    pub async fn feed(&mut self, bytes: &[u8]) -> Result<(), ImportError> {
+        self.items.feed(bytes);
+        while let Some(item) = self.items.next_item()? {
+            self.take(item).await?;
+        }
+        Ok(())
+    }
+
+    /// The bytes have ended.
+    ///
+    /// # Errors
+    /// [`ImportError`].
+    pub async fn finish(mut self) -> Result<Imported, ImportError> {
+        if let Some((_, putter)) = &mut self.putter {
+            putter.flush().await?;
+            self.done.records = putter.put_back;
+        }
+        self.items.finish()?;
+        let logs = std::mem::take(&mut self.logs);
+        let (version, frozen) = self
+            .ground
+            .mailbox
+            .ask(move |r, _| {
+                let frozen =
+                    |id: &LogId| r.logs().get(id)?.frozen.as_ref().map(|f| format!("{id} is frozen: {}", f.reason));
+                (r.charter().version(), logs.iter().filter_map(frozen).collect::<Vec<_>>())
+            })
+            .await
+            .map_err(AgreeError::from)?;
+        frozen.into_iter().for_each(|why| self.refused(why));
+        self.done.charter = version;
+        Ok(self.done)
+    }
+
+    async fn take(&mut self, item: Item) -> Result<(), ImportError> {
+        let mailbox = &self.ground.mailbox;
+        let core = |input| async move { mailbox.send(Mail::Core(input, None)).await.map_err(AgreeError::from) };
+        match item {
+            Item::Opening { federation, from, to, charter, .. } => {
+                self.charter = charter;
+                self.open(federation, from, to).await?;
+            }
+            Item::Charter { note } => {
+                // An older one is no fault: the bundle has travelled.
+                let current = mailbox.ask(|r, _| r.charter().version()).await.map_err(AgreeError::from)?;
+                if self.charter <= current {
+                    return Ok(());
+                }
+                let (reply, answer) = oneshot::channel();
+                mailbox.send(Mail::Charter { note, reply }).await.map_err(AgreeError::from)?;
+                if let Ok(Err(why)) = answer.await {
+                    self.refused(why);
+                }
+            }
+            Item::Head(head) => {
+                self.logs.insert(head.log);
+                if let Some((from, _)) = self.putter {
+                    core(Input::CarriedHead { from, head }).await?;
+                }
+            }
+            Item::Receipt { log, size, holder, line } => {
+                self.done.receipts += 1;
+                core(Input::CarriedReceipt { log, size, holder, line }).await?;
+            }
+            Item::Batch { log, bytes } => {
+                self.done.batches += 1;
+                if let Some((_, putter)) = &mut self.putter {
+                    putter.take(Piece::Whole { log, bytes }).await?;
+                    let trouble = putter.trouble.take();
+                    trouble.into_iter().for_each(|why| self.refused(why));
+                }
+            }
+            Item::End { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn refused(&mut self, why: String) {
+        if self.done.refused.len() < 20 && !self.done.refused.contains(&why) {
+            self.done.refused.push(why);
+        }
+    }
+
+    async fn open(&mut self, federation: String, from: LogId, to: Division) -> Result<(), ImportError> {
+        let judged = self.ground.mailbox.ask(move |r, _| {
+            let charter = r.charter();
+            if federation != charter.federation().to_string() {
+                return Err(format!("the bundle is of federation {federation}, this node of {}", charter.federation()));
+            }
+            if to != r.me() {
+                return Err(format!("the bundle is for {to}, this node is {}", r.me()));
+            }
+            match (charter.parent(r.me()), charter.parent(from.division)) {
+                (Some(parent), _) if parent == from.division => Ok(r.me()),
+                (_, Some(parent)) if parent == r.me() => Ok(from.division),
+                _ => Err(format!("the bundle is of {}, which is no neighbour of {}", from.division, r.me())),
+            }
+        });
+        let within = judged.await.map_err(AgreeError::from)?.map_err(ImportError::NotOurs)?;
+        self.done.from = from.to_string();
+        self.putter = Some((from.division, Putter::new(self.ground, within)));
+        Ok(())
+    }
+}

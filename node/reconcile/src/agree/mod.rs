@@ -1,0 +1,129 @@
+//! Agreement with neighbours: reading the own disk, comparing, fetching and giving what is missing, and putting damaged
+//! places right. The decisions are `protocol::session::reconcile`; here are the disk, the core and the links.
+//!
+//! ```text
+//! ask.rs      this node compares      ─┐  survey.rs (what does the own disk lack?)
+//! answer.rs   a neighbour compares     ├─ pieces.rs (batches in and out, proved) ─ mend.rs (damaged places)
+//! bundle.rs   a file is carried       ─┘
+//! ```
+
+mod answer;
+mod ask;
+mod bundle;
+mod mend;
+mod pieces;
+mod survey;
+mod trees;
+
+pub use answer::serve;
+pub use ask::{Found, Order, Reconciled};
+pub use bundle::{Bundle, Import, ImportError, Imported, Since};
+pub use survey::{Pace, Progress};
+
+use crate::verify::VerifyError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tally_driver::{Mailbox, Stopping};
+use tally_journal::{Damage, Reader};
+use tally_link::{ExchangeError, Lines};
+use tally_protocol::{ids::Division, log::Place, session::reconcile::Violation};
+use tally_store::tree::Trees;
+use tally_topology::in_force::CharterHandle;
+use tokio::sync::{Semaphore, watch};
+
+/// What agreement works with.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// The core.
+    pub mailbox: Mailbox,
+    /// The journal.
+    pub reader: Reader,
+    /// The charter in force.
+    pub trust: CharterHandle,
+    /// The neighbours.
+    pub lines: Lines,
+    /// End of the durable journal.
+    pub durable: watch::Receiver<Place>,
+    /// Damaged places that are known: from the start of the node, and from the last survey of everything.
+    pub noticed: Noticed,
+    /// Hashes of the logs' trees.
+    pub trees: Trees,
+    /// For one neighbour at a time the whole disk is read. Own work does not wait for this, nor hold it: two nodes that
+    /// compare with each other would wait for each other for ever.
+    pub guests: Arc<Semaphore>,
+}
+
+/// Damaged places that are known.
+#[derive(Debug, Clone, Default)]
+pub struct Noticed(Arc<Mutex<Places>>);
+
+#[derive(Debug, Default)]
+struct Places {
+    /// What opening the journal found: of this, a tail that was gone cannot be seen by reading.
+    at_start: Vec<Damage>,
+    /// What the last reading of everything found, which the next finds again or not.
+    latest: Vec<Damage>,
+}
+
+impl Noticed {
+    /// With what opening the journal found.
+    pub fn new(found: Vec<Damage>) -> Self {
+        Self(Arc::new(Mutex::new(Places { latest: found.clone(), at_start: found })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at_start(&self) -> Vec<Damage> {
+        self.lock().at_start.clone()
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.lock().latest.len()
+    }
+
+    fn set(&self, places: Vec<Damage>) {
+        self.lock().latest = places;
+    }
+
+    fn mended(&self, place: &Damage) {
+        let mut places = self.lock();
+        let other = |d: &Damage| (d.segment, d.offset) != (place.segment, place.offset);
+        places.at_start.retain(other);
+        places.latest.retain(other);
+    }
+}
+
+/// Why agreement could not be sought.
+#[derive(Debug, thiserror::Error)]
+pub enum AgreeError {
+    /// The node ends.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+    /// The own disk could not be read, or it was told to stop.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// There is nothing to compare with.
+    #[error("{0}")]
+    NoPeer(String),
+    /// The exchange broke off.
+    #[error("with {peer}: {source}")]
+    Exchange {
+        /// With whom.
+        peer: Division,
+        /// Why.
+        source: ExchangeError,
+    },
+    /// The neighbour does not keep to the protocol, or refuses.
+    #[error("{peer}: {source}")]
+    Violation {
+        /// Who.
+        peer: Division,
+        /// What.
+        source: Violation,
+    },
+    /// A thread that read the disk has panicked.
+    #[error("internal: a thread that read the disk has ended")]
+    Thread,
+}

@@ -1,0 +1,375 @@
+//! What each kind of task does.
+
+use super::{Control, Kind, Tasks, With, Workshop};
+use crate::{
+    agree::{AgreeError, Order, Pace, Reconciled},
+    verify::{IndexState, Report, VerifyError, Watermark},
+};
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Duration};
+use tally_protocol::{
+    ids::{Division, Federation, LogId},
+    session::{Gate, reconcile::Holding},
+};
+
+/// How a task ended well.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// For the command that waits for it.
+    pub result: serde_json::Value,
+    /// Its exit code.
+    pub exit: u8,
+}
+
+/// The index gets so long to catch up before it is called behind.
+const INDEX_PATIENCE: Duration = Duration::from_secs(10);
+/// All in order.
+const IN_ORDER: u8 = 0;
+/// Done, something to look at.
+const LOOK: u8 = 3;
+/// Differences or damage.
+const DIFFERENCES: u8 = 4;
+
+/// The result of a reconcile; its JSON is the contract of `tally reconcile --json`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ReconcileResult {
+    /// With whom.
+    pub with: String,
+    /// In the end all neighbours that were reached hold the same, and all of it.
+    pub agree: bool,
+    /// What was found, before anything was mended.
+    pub differences: Vec<DifferenceOut>,
+    /// Records that came back, here and there.
+    pub repaired: u64,
+    /// Places of this node's journal that were put right.
+    pub mended_places: u64,
+    /// Bytes that came in.
+    pub fetched_bytes: u64,
+    /// Bytes that went out.
+    pub sent_bytes: u64,
+    /// Round trips.
+    pub rounds: u64,
+    /// Whether this was a dry run: what is missing was named and not moved.
+    pub dry_run: bool,
+    /// The index was not that of the journal, and is built anew.
+    pub index_rebuilt: bool,
+    /// Neighbours that could not be compared with, and why.
+    pub skipped: Vec<Skipped>,
+    /// Why something could not be mended, the last of it.
+    pub trouble: Option<String>,
+}
+
+/// Records that do not stand alike at both sides.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DifferenceOut {
+    /// With which neighbour.
+    pub with: Division,
+    /// Origin of the log.
+    pub log: String,
+    /// First record.
+    pub index: u64,
+    /// One past the last.
+    pub to: u64,
+    /// At this node: `ok`, `damaged`, `missing`, `other`.
+    pub here: Holding,
+    /// At the neighbour.
+    pub there: Holding,
+    /// It is gone by now.
+    pub mended: bool,
+}
+
+/// A neighbour that could not be compared with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Who.
+    pub division: Division,
+    /// Why.
+    pub why: String,
+}
+
+/// Runs a task and puts its end on the list.
+pub(super) async fn run(workshop: &Workshop, tasks: &Tasks, id: String, kind: Kind, control: Arc<Control>) {
+    let reason = tasks.get(&id).map(|t| t.reason).unwrap_or_default();
+    let work = async {
+        match kind {
+            Kind::Verify { log } => verify(workshop, log, &control).await,
+            Kind::Reconcile { with, log, repair, quick } => {
+                let why = format!("task {id}{}{reason}", if reason.is_empty() { "" } else { ": " });
+                reconcile(workshop, &Wish { with, log, repair, deep: !quick, why }, tasks, &control).await
+            }
+            Kind::Restore => restore(workshop, &control).await,
+            Kind::Rebuild => {
+                workshop.rebuild_index.notify_one();
+                // The node starts again without its index; there is nothing more to do here.
+                Ok(Outcome { result: serde_json::json!({ "index": "is built anew" }), exit: IN_ORDER })
+            }
+        }
+    };
+    // Work that waits for a neighbour hears of a cancel here.
+    let ended = async {
+        while !control.is_stopped() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let remember = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            tasks.remember();
+        }
+    };
+    let result = tokio::select! {
+        result = work => result,
+        () = ended => Err("stopped".to_owned()),
+        () = remember => Err("stopped".to_owned()),
+    };
+    match &result {
+        Ok(outcome) => tracing::info!(event = "task.done", task = %id, exit = outcome.exit, "a task is done"),
+        Err(why) if control.is_stopped() => {
+            tracing::info!(event = "task.stopped", task = %id, reason = %why, "a task was stopped")
+        }
+        Err(why) => tracing::warn!(event = "task.failed", task = %id, reason = %why, "a task failed"),
+    }
+    tasks.finished(&id, result);
+}
+
+fn pace_of(control: &Arc<Control>) -> Pace {
+    let control = control.clone();
+    Pace(Arc::new(move |p, watermark| {
+        control.tell(|t| {
+            t.total.get_or_insert(p.total);
+            (t.done, t.unit) = (p.done, "bytes".into());
+        });
+        control.pace(p.frame, watermark)
+    }))
+}
+
+fn failed(e: &impl std::fmt::Display) -> String {
+    e.to_string()
+}
+
+async fn verify(workshop: &Workshop, log: Option<LogId>, control: &Arc<Control>) -> Result<Outcome, String> {
+    let ground = &workshop.ground;
+    let survey = ground.survey(log, control.watermark(), pace_of(control)).await.map_err(|e| failed(&e))?;
+    let mut report: Report = survey.report;
+    report.index = match log {
+        None => Some(index(workshop).await?),
+        Some(_) => None,
+    };
+    let exit = match report.index {
+        _ if !report.damaged.is_empty() => DIFFERENCES,
+        Some(IndexState::Differs) => LOOK,
+        _ => IN_ORDER,
+    };
+    Ok(Outcome { result: serde_json::to_value(&report).map_err(|e| failed(&e))?, exit })
+}
+
+/// Counts the index, once it has followed the journal up to now.
+async fn index(workshop: &Workshop) -> Result<IndexState, String> {
+    let until = *workshop.ground.durable.borrow();
+    let mut progress = workshop.progress.clone();
+    let there = progress.wait_for(|p| p.cursor >= until || p.trouble.is_some());
+    match tokio::time::timeout(INDEX_PATIENCE, there).await {
+        Ok(Ok(p)) if p.trouble.is_some() => return Ok(IndexState::Differs),
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) | Err(_) => return Ok(IndexState::Behind),
+    }
+    let engine = workshop.engine.clone();
+    match tokio::task::spawn_blocking(move || tally_store::index::audit::is_whole(&*engine)).await {
+        Ok(Ok(true)) => Ok(IndexState::Ok),
+        Ok(Ok(false) | Err(_)) => Ok(IndexState::Differs),
+        Err(e) => Err(failed(&e)),
+    }
+}
+
+/// The neighbours meant by `with`, in the order of asking: the parent first, because it has seen most.
+async fn neighbours(workshop: &Workshop, with: With) -> Result<Vec<Division>, String> {
+    let found = workshop.ground.mailbox.ask(move |r, _| {
+        let parent = r.charter().parent(r.me());
+        let children: Vec<_> = r.charter().children(r.me()).filter(|n| !n.retired).map(|n| n.division).collect();
+        match with {
+            With::Parent => parent.map(|p| vec![p]).ok_or_else(|| "this node has no parent".to_owned()),
+            With::All => Ok(parent.into_iter().chain(children).collect()),
+            With::Division(d) if parent == Some(d) || children.contains(&d) => Ok(vec![d]),
+            With::Division(d) => Err(format!("{d} is neither the parent nor a child of this node")),
+        }
+    });
+    found.await.map_err(|e| failed(&e))?
+}
+
+/// What a reconcile is to do.
+struct Wish {
+    with: With,
+    log: Option<LogId>,
+    repair: bool,
+    deep: bool,
+    why: String,
+}
+
+async fn reconcile(workshop: &Workshop, wish: &Wish, tasks: &Tasks, control: &Arc<Control>) -> Result<Outcome, String> {
+    let ground = &workshop.ground;
+    let peers = neighbours(workshop, wish.with).await?;
+    let mut all = ReconcileResult { with: wish.with.to_string(), dry_run: !wish.repair, ..Default::default() };
+    control.tell(|p| (p.unit, p.total) = ("neighbours".into(), Some(peers.len() as u64)));
+    // The own disk is read once for all neighbours.
+    let mut survey = None;
+    if wish.repair {
+        ground.rescue().await.map_err(|e| failed(&e))?;
+    }
+    if wish.deep {
+        control.tell(|p| p.waiting_for = Some("this node's own disk".into()));
+        let gate = control.clone();
+        let pace = Pace(Arc::new(move |p, _| gate.pace(p.frame, &Watermark::default())));
+        survey = Some(ground.survey(wish.log, Watermark::default(), pace).await.map_err(|e| failed(&e))?);
+    }
+    let mut open = Vec::new();
+    for (i, peer) in peers.iter().enumerate() {
+        control.tell(|p| p.done = i as u64);
+        if !all.compare(workshop, wish, *peer, wish.deep, control).await? {
+            open.push(*peer);
+        }
+    }
+    // What a later neighbour brought may be what an earlier one lacks.
+    if wish.repair && peers.len() > 1 {
+        let mut still = Vec::new();
+        for peer in open {
+            if !all.compare(workshop, wish, peer, false, control).await? {
+                still.push(peer);
+            }
+        }
+        open = still;
+    }
+    control.tell(|p| (p.done, p.waiting_for) = (peers.len() as u64, None));
+    if let Some(mut survey) = survey.filter(|_| wish.repair) {
+        all.mended_places = ground.mend(&mut survey, &wish.why).await.map_err(|e| failed(&e))?;
+    }
+    // If the index is what is wrong, it is built anew; the data is not touched for it.
+    if wish.repair && wish.deep && index(workshop).await? == IndexState::Differs {
+        all.index_rebuilt = tasks.add(Kind::Rebuild, "the index differs from the journal".into(), false, 0).is_ok();
+    }
+    if wish.with != With::All
+        && let Some(skipped) = all.skipped.first()
+    {
+        return Err(skipped.why.clone());
+    }
+    all.agree = open.is_empty() && all.skipped.len() < peers.len().max(1);
+    let exit = match () {
+        () if !open.is_empty() => DIFFERENCES,
+        () if !all.skipped.is_empty() => LOOK,
+        () => IN_ORDER,
+    };
+    Ok(Outcome { result: serde_json::to_value(&all).map_err(|e| failed(&e))?, exit })
+}
+
+impl ReconcileResult {
+    /// Compares with one neighbour; answers whether all is in order with it, or it could not be asked.
+    async fn compare(
+        &mut self,
+        workshop: &Workshop,
+        wish: &Wish,
+        peer: Division,
+        deep: bool,
+        control: &Arc<Control>,
+    ) -> Result<bool, String> {
+        control.tell(|p| p.waiting_for = Some(peer.to_string()));
+        let order = Order { peer, log: wish.log, deep, repair: wish.repair };
+        let told = control.clone();
+        let waiting = move |done: u64, total: u64| {
+            let read = format!("{peer}, which has read {} of {} MiB", done >> 20, total >> 20);
+            told.tell(|p| p.waiting_for = Some(if total == 0 { peer.to_string() } else { read }));
+        };
+        match workshop.ground.reconcile(&order, &waiting).await {
+            Ok(done) => {
+                let agree = done.agree;
+                self.add(peer, done, workshop.ground.trust.charter().charter().federation());
+                Ok(agree)
+            }
+            Err(AgreeError::Verify(VerifyError::Stopped)) => Err("stopped".into()),
+            Err(AgreeError::Stopping(e)) => Err(failed(&e)),
+            Err(e) => {
+                self.skipped.retain(|s| s.division != peer);
+                self.skipped.push(Skipped { division: peer, why: e.to_string() });
+                Ok(true)
+            }
+        }
+    }
+
+    /// What is open after a second comparison is what is open; what the first found and the second does not is mended.
+    fn add(&mut self, with: Division, done: Reconciled, federation: &Federation) {
+        let found: Vec<_> = done
+            .found
+            .iter()
+            .map(|f| DifferenceOut {
+                with,
+                log: federation.origin(f.difference.log),
+                index: f.difference.from,
+                to: f.difference.to,
+                here: f.difference.here,
+                there: f.difference.there,
+                mended: f.mended,
+            })
+            .collect();
+        let open =
+            |d: &DifferenceOut| found.iter().any(|f| !f.mended && f.log == d.log && f.index < d.to && d.index < f.to);
+        let earlier = self.differences.iter().any(|d| d.with == with);
+        for d in self.differences.iter_mut().filter(|d| d.with == with) {
+            d.mended = !open(d);
+        }
+        if !earlier {
+            self.differences.extend(found);
+        }
+        self.repaired += done.repaired;
+        self.fetched_bytes += done.fetched_bytes;
+        self.sent_bytes += done.sent_bytes;
+        self.rounds += done.rounds;
+        self.trouble = done.trouble.or(self.trouble.take());
+    }
+}
+
+/// The core fetches by itself; this watches until nothing of the own history is missing any more.
+async fn restore(workshop: &Workshop, control: &Arc<Control>) -> Result<Outcome, String> {
+    let mut total = None;
+    loop {
+        let now =
+            workshop.ground.mailbox.ask(|r, _| (r.restoring(), r.gate().clone(), r.charter().parent(r.me()))).await;
+        let (left, gate, parent) = now.map_err(|e| failed(&e))?;
+        let Some(parent) = parent else { return Err("the top node has no parent to restore from".into()) };
+        if gate == Gate::Frozen {
+            return Err("the histories conflict: see `tally status`".into());
+        }
+        match left {
+            None => {
+                control.tell(|p| (p.unit, p.waiting_for) = ("records".into(), Some(format!("the parent {parent}"))))
+            }
+            Some((held, wanted)) => {
+                let total = *total.get_or_insert(wanted);
+                control.tell(|p| {
+                    (p.unit, p.waiting_for, p.total, p.done) = ("records".into(), None, Some(total), held);
+                });
+                if held >= wanted && gate == Gate::Open {
+                    return restored(workshop, parent, held, control).await;
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The own history is back. What the parent holds of nodes below comes too; the rest they send themselves.
+async fn restored(workshop: &Workshop, parent: Division, held: u64, control: &Arc<Control>) -> Result<Outcome, String> {
+    let ground = &workshop.ground;
+    control.tell(|p| p.waiting_for = Some(format!("{parent}, for what it holds of nodes below")));
+    let order = Order { peer: parent, log: None, deep: false, repair: true };
+    let below = ground.reconcile(&order, &|_, _| {}).await;
+    control.tell(|p| p.waiting_for = None);
+    let logs = ground.mailbox.ask(|r, _| {
+        let own = r.logs().iter().filter(|(id, _)| id.division == r.me());
+        own.map(|(id, l)| (r.charter().federation().origin(*id), l.size())).collect::<Vec<_>>()
+    });
+    let logs = logs.await.map_err(|e| failed(&e))?;
+    let logs: Vec<_> = logs.iter().map(|(log, n)| serde_json::json!({ "log": log, "records": n })).collect();
+    // The own history is back either way; what is missing of nodes below, these send again.
+    let (repaired, agree) = below.map_or((0, false), |b| (b.repaired, b.agree));
+    let exit = if agree { IN_ORDER } else { LOOK };
+    let result = serde_json::json!({ "records": held, "logs": logs, "below": repaired, "agree": agree });
+    Ok(Outcome { result, exit })
+}

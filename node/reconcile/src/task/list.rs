@@ -1,0 +1,378 @@
+//! The list of tasks and its file: what is queued, what runs, what was done, by whom and why.
+
+use super::{Control, Kind, State, Task, TaskProgress, With};
+use crate::verify::Watermark;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tally_clock::{now_ms, time};
+use tokio::sync::Notify;
+
+/// Finished tasks that are remembered.
+const REMEMBERED: usize = 200;
+/// Entries of a list in a result.
+const LISTED: usize = 5_000;
+/// Most tasks that wait.
+const QUEUED_MAX: usize = 64;
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct File {
+    next: u64,
+    /// When the node first kept this list, and when the schedule's work was last done, POSIX milliseconds.
+    first_ms: u64,
+    verified_ms: Option<u64>,
+    reconciled_ms: Option<u64>,
+    tasks: Vec<Task>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    file: File,
+    running: BTreeMap<String, Arc<Control>>,
+}
+
+/// The list. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    path: Arc<PathBuf>,
+    inner: Arc<Mutex<Inner>>,
+    queued: Arc<Notify>,
+}
+
+/// Why a task could not be put on the list, or not be steered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TaskError {
+    /// No such task.
+    #[error("there is no task {0}; `tally task ls` lists them")]
+    Unknown(String),
+    /// It has ended.
+    #[error("task {0} has ended")]
+    Over(String),
+    /// It cannot be held.
+    #[error("task {0} waits for the parent; there is nothing to pause")]
+    Waits(String),
+    /// Too many wait.
+    #[error("{QUEUED_MAX} tasks are waiting already")]
+    Full,
+}
+
+impl Tasks {
+    /// Opens the list in `path`. What was under way when the node stopped is queued again. A list that cannot be read is
+    /// set aside: it is a convenience, and must not keep a node from starting.
+    pub fn open(path: PathBuf) -> Self {
+        let mut file = match fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text).unwrap_or_else(|e| {
+                tracing::warn!(event = "tasks.unreadable", reason = %e, "the list of tasks cannot be read; it starts anew");
+                let _ = fs::rename(&path, path.with_extension("unreadable"));
+                File::default()
+            }),
+            Err(_) => File::default(),
+        };
+        if file.first_ms == 0 {
+            file.first_ms = now_ms();
+        }
+        for task in &mut file.tasks {
+            if task.state == State::Running {
+                task.state = State::Queued;
+            }
+        }
+        let tasks = Self {
+            path: Arc::new(path),
+            inner: Arc::new(Mutex::new(Inner { file, running: BTreeMap::new() })),
+            queued: Arc::default(),
+        };
+        tasks.save(&mut tasks.lock());
+        tasks.queued.notify_one();
+        tasks
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn save(&self, inner: &mut Inner) {
+        let over = inner.file.tasks.iter().filter(|t| t.state.is_over()).count();
+        let mut surplus = over.saturating_sub(REMEMBERED);
+        inner.file.tasks.retain(|t| {
+            let drop = surplus > 0 && t.state.is_over();
+            surplus -= usize::from(drop);
+            !drop
+        });
+        if let Err(e) = write(&self.path, &inner.file) {
+            tracing::warn!(event = "tasks.not_saved", reason = %e, "the list of tasks could not be saved");
+        }
+    }
+
+    /// Puts a task on the list.
+    ///
+    /// # Errors
+    /// [`TaskError::Full`].
+    pub fn add(&self, kind: Kind, reason: String, scheduled: bool, rate_mib: u64) -> Result<Task, TaskError> {
+        let mut inner = self.lock();
+        if inner.file.tasks.iter().filter(|t| !t.state.is_over()).count() >= QUEUED_MAX {
+            return Err(TaskError::Full);
+        }
+        inner.file.next += 1;
+        let task = Task {
+            id: format!("t-{}", inner.file.next),
+            kind,
+            state: State::Queued,
+            reason,
+            scheduled,
+            rate_mib,
+            created: time(now_ms() / 1_000),
+            started: None,
+            ended: None,
+            progress: TaskProgress::default(),
+            result: None,
+            exit: None,
+            error: None,
+            watermark: Watermark::default(),
+        };
+        inner.file.tasks.push(task.clone());
+        if !scheduled {
+            // What the schedule does makes room.
+            let scheduled: Vec<_> = inner.file.tasks.iter().filter(|t| t.scheduled).map(|t| t.id.clone()).collect();
+            inner.running.iter().filter(|(id, _)| scheduled.contains(id)).for_each(|(_, c)| c.give_way());
+        }
+        self.save(&mut inner);
+        drop(inner);
+        self.queued.notify_one();
+        Ok(task)
+    }
+
+    /// All tasks, the latest last, with how far they are now.
+    pub fn all(&self) -> Vec<Task> {
+        let inner = self.lock();
+        inner.file.tasks.iter().map(|t| now(t, &inner)).collect()
+    }
+
+    /// One task.
+    ///
+    /// # Errors
+    /// [`TaskError::Unknown`].
+    pub fn get(&self, id: &str) -> Result<Task, TaskError> {
+        let inner = self.lock();
+        let task = inner.file.tasks.iter().find(|t| t.id == id).ok_or_else(|| TaskError::Unknown(id.into()))?;
+        Ok(now(task, &inner))
+    }
+
+    fn change(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut Task, Option<&Control>) -> Result<(), TaskError>,
+    ) -> Result<Task, TaskError> {
+        let mut inner = self.lock();
+        let control = inner.running.get(id).cloned();
+        let unknown = || TaskError::Unknown(id.into());
+        let task = inner.file.tasks.iter_mut().find(|t| t.id == id).ok_or_else(unknown)?;
+        if task.state.is_over() {
+            return Err(TaskError::Over(id.into()));
+        }
+        change(task, control.as_deref())?;
+        let task = task.clone();
+        self.save(&mut inner);
+        drop(inner);
+        self.queued.notify_one();
+        Ok(task)
+    }
+
+    /// Holds a task.
+    ///
+    /// # Errors
+    /// [`TaskError`].
+    pub fn pause(&self, id: &str) -> Result<Task, TaskError> {
+        self.change(id, |task, control| {
+            if task.kind == Kind::Restore {
+                return Err(TaskError::Waits(task.id.clone()));
+            }
+            task.state = State::Paused;
+            if let Some(c) = control {
+                c.give_way();
+            }
+            Ok(())
+        })
+    }
+
+    /// Lets a task go on.
+    ///
+    /// # Errors
+    /// [`TaskError`].
+    pub fn resume(&self, id: &str) -> Result<Task, TaskError> {
+        self.change(id, |task, control| {
+            // One that was held a moment ago may not have ended yet; it goes on after that.
+            let goes_on = control.is_some_and(|c| !c.is_stopped());
+            task.state = if goes_on { State::Running } else { State::Queued };
+            Ok(())
+        })
+    }
+
+    /// Ends a task for good.
+    ///
+    /// # Errors
+    /// [`TaskError`].
+    pub fn cancel(&self, id: &str) -> Result<Task, TaskError> {
+        self.change(id, |task, control| {
+            match control {
+                Some(c) => c.cancel(),
+                None => {
+                    task.state = State::Cancelled;
+                    task.ended = Some(time(now_ms() / 1_000));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Sets how many MiB a second a task may read; 0: as fast as the disk.
+    ///
+    /// # Errors
+    /// [`TaskError`].
+    pub fn set_rate(&self, id: &str, rate_mib: u64) -> Result<Task, TaskError> {
+        self.change(id, |task, control| {
+            task.rate_mib = rate_mib;
+            if let Some(c) = control {
+                c.set_rate(rate_mib << 20);
+            }
+            Ok(())
+        })
+    }
+
+    /// Waits for a task to do, marks it as running, and hands over its reins.
+    pub(super) async fn next(&self) -> (String, Kind, Arc<Control>) {
+        loop {
+            if let Some(next) = self.take() {
+                return next;
+            }
+            self.queued.notified().await;
+        }
+    }
+
+    fn take(&self) -> Option<(String, Kind, Arc<Control>)> {
+        let mut inner = self.lock();
+        let Inner { file, running } = &mut *inner;
+        let queued = |t: &&mut Task| t.state == State::Queued && !running.contains_key(&t.id);
+        let task = file.tasks.iter_mut().filter(queued).min_by_key(|t| t.scheduled)?;
+        task.state = State::Running;
+        task.started.get_or_insert_with(|| time(now_ms() / 1_000));
+        let control = Arc::new(Control::new(task.rate_mib << 20, task.watermark.clone()));
+        let (id, kind) = (task.id.clone(), task.kind.clone());
+        inner.running.insert(id.clone(), control.clone());
+        self.save(&mut inner);
+        Some((id, kind, control))
+    }
+
+    /// The task has ended, or was told to.
+    pub(super) fn finished(&self, id: &str, result: Result<super::Outcome, String>) {
+        let mut inner = self.lock();
+        let Some(control) = inner.running.remove(id) else { return };
+        let (progress, watermark) = (control.progress(), control.watermark());
+        let Some(task) = inner.file.tasks.iter_mut().find(|t| t.id == id) else { return };
+        task.progress = progress;
+        match result {
+            Ok(outcome) => {
+                task.state = State::Done;
+                task.result = Some(shortened(outcome.result));
+                task.exit = Some(outcome.exit);
+                task.watermark = Watermark::default();
+            }
+            Err(_) if control.is_cancelled() => task.state = State::Cancelled,
+            Err(_) if control.is_stopped() => {
+                // A task that was held stays held.
+                task.state = if task.state == State::Paused { State::Paused } else { State::Queued };
+                task.watermark = watermark;
+            }
+            Err(why) => {
+                task.state = State::Failed;
+                task.error = Some(why);
+            }
+        }
+        if task.state.is_over() {
+            task.ended = Some(time(now_ms() / 1_000));
+        }
+        let (done, kind) = (task.state == State::Done, task.kind.clone());
+        match kind {
+            Kind::Verify { log: None } if done => inner.file.verified_ms = Some(now_ms()),
+            Kind::Reconcile { with: With::Parent | With::All, log: None, .. } if done => {
+                inner.file.reconciled_ms = Some(now_ms());
+            }
+            _ => {}
+        }
+        self.save(&mut inner);
+        drop(inner);
+        self.queued.notify_one();
+    }
+
+    /// Keeps where the running tasks are, for a start after a stop that is not clean.
+    pub(super) fn remember(&self) {
+        let mut inner = self.lock();
+        let marks: Vec<_> = inner.running.iter().map(|(id, c)| (id.clone(), c.watermark(), c.progress())).collect();
+        let mut changed = false;
+        for (id, watermark, progress) in marks {
+            if let Some(task) = inner.file.tasks.iter_mut().find(|t| t.id == id) {
+                changed |= task.watermark != watermark;
+                (task.watermark, task.progress) = (watermark, progress);
+            }
+        }
+        if changed {
+            self.save(&mut inner);
+        }
+    }
+
+    /// The node stops.
+    pub(super) fn suspend(&self) {
+        let running: Vec<_> = self.lock().running.iter().map(|(id, c)| (id.clone(), c.clone())).collect();
+        for (id, control) in running {
+            control.give_way();
+            self.finished(&id, Err("the node stops".into()));
+        }
+    }
+
+    /// When the list began, when everything was last verified, and when there was last a comparison; POSIX milliseconds.
+    pub fn last(&self) -> (u64, Option<u64>, Option<u64>) {
+        let inner = self.lock();
+        (inner.file.first_ms, inner.file.verified_ms, inner.file.reconciled_ms)
+    }
+
+    /// Whether a task of the schedule for which `is` holds is not over.
+    pub(super) fn pending(&self, is: impl Fn(&Kind) -> bool) -> bool {
+        self.lock().file.tasks.iter().any(|t| !t.state.is_over() && is(&t.kind))
+    }
+}
+
+/// Lists in a result that is kept are cut, and say so: what was found stands in the log file, whole.
+fn shortened(mut result: serde_json::Value) -> serde_json::Value {
+    for name in ["damaged", "differences"] {
+        if let Some(list) = result.get_mut(name).and_then(|l| l.as_array_mut())
+            && list.len() > LISTED
+        {
+            let omitted = list.len() - LISTED;
+            list.truncate(LISTED);
+            result[format!("{name}_omitted")] = omitted.into();
+        }
+    }
+    result
+}
+
+fn now(task: &Task, inner: &Inner) -> Task {
+    let mut task = task.clone();
+    if let Some(control) = inner.running.get(&task.id) {
+        task.progress = control.progress();
+    }
+    task
+}
+
+fn write(path: &PathBuf, file: &File) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut out = fs::File::create(&new)?;
+    io::Write::write_all(&mut out, &serde_json::to_vec(file).map_err(io::Error::other)?)?;
+    out.sync_all()?;
+    fs::rename(new, path)
+}
+
+#[cfg(test)]
+mod tests;

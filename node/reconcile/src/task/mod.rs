@@ -1,0 +1,62 @@
+//! Long work as tasks of the node: whoever asks for it may leave; it survives a restart, can be paused and cancelled, and
+//! says truthfully how far it is.
+//!
+//! One at a time: heavy work shares the disk with replication. What an operator asks for goes before what the schedule
+//! does, which stops where it is and goes on afterwards.
+
+mod control;
+mod jobs;
+mod kind;
+mod list;
+mod schedule;
+
+pub use control::Control;
+pub use jobs::{DifferenceOut, Outcome, ReconcileResult, Skipped};
+pub use kind::{Kind, State, Task, TaskProgress, With};
+pub use list::{TaskError, Tasks};
+pub use schedule::ScheduleSection;
+
+use crate::agree::Ground;
+use std::sync::Arc;
+use tally_store::index::{Engine, Progress};
+use tokio::{sync::watch, task::JoinSet};
+
+/// What jobs work with.
+#[derive(Debug, Clone)]
+pub struct Workshop {
+    /// Agreement.
+    pub ground: Ground,
+    /// The index.
+    pub engine: Arc<dyn Engine>,
+    /// How far it is.
+    pub progress: watch::Receiver<Progress>,
+    /// Told when the index has to be built anew; the node starts again without it.
+    pub rebuild_index: Arc<tokio::sync::Notify>,
+}
+
+/// Works off the list until the node stops: then the task under way stays on the list, to go on at the next start.
+pub async fn work(workshop: Workshop, tasks: Tasks, schedule: ScheduleSection, mut stop: watch::Receiver<bool>) {
+    let ticking = schedule::run(workshop.clone(), tasks.clone(), schedule);
+    let working = async {
+        // A restore only waits for the parent: others need not wait for it.
+        let mut restores = JoinSet::new();
+        loop {
+            let (id, kind, control) = tokio::select! {
+                next = tasks.next() => next,
+                Some(_) = restores.join_next() => continue,
+            };
+            if kind == Kind::Restore {
+                let (workshop, tasks) = (workshop.clone(), tasks.clone());
+                restores.spawn(async move { jobs::run(&workshop, &tasks, id, kind, control).await });
+            } else {
+                jobs::run(&workshop, &tasks, id, kind, control).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = ticking => {}
+        () = working => {}
+        _ = stop.wait_for(|s| *s) => {}
+    }
+    tasks.suspend();
+}

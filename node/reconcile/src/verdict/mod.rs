@@ -1,0 +1,27 @@
+//! Verdicts of the nodes above travel down: each node asks its parent, again and again, what was found wrong with the
+//! records of its own division and below, and keeps that beside its own findings. A city so hands the province's on.
+
+mod ask;
+mod serve;
+
+pub use ask::follow;
+pub use serve::serve;
+
+use std::sync::Arc;
+use tally_driver::Mailbox;
+use tally_protocol::ids::Division;
+use tally_store::index::Engine;
+use tally_topology::in_force::CharterHandle;
+
+/// What both sides work with.
+#[derive(Debug, Clone)]
+pub struct Bench {
+    /// This node.
+    pub me: Division,
+    /// The charter in force.
+    pub trust: CharterHandle,
+    /// Where findings are.
+    pub engine: Arc<dyn Engine>,
+    /// The core.
+    pub mailbox: Mailbox,
+}

@@ -1,0 +1,179 @@
+use super::*;
+use std::{fs::OpenOptions, os::unix::fs::FileExt, path::Path};
+use tally_core::{Append, Disk as _};
+use tally_journal::{Journal, segment_path};
+use tally_protocol::{batch::seal, canonical::Object, ids::Federation, keys::NodeKeys, record::Record};
+
+struct Made {
+    dir: tempfile::TempDir,
+    charter: Charter,
+    places: Vec<Place>,
+    until: Place,
+    held: Held,
+}
+
+const BATCH: u64 = 20;
+
+/// A journal with `n` batches of one log and nothing else.
+fn made(n: usize) -> Made {
+    let dir = tempfile::tempdir().unwrap();
+    let f = Federation::try_from("t.example".to_owned()).unwrap();
+    let keys = NodeKeys::derive(&f, "350102/e1".parse().unwrap(), &[7; 32]);
+    let (log, mirror, link) = (keys.log.public(), keys.mirror.public(), keys.link.public());
+    let text = format!(
+        "format = 1\nfederation = \"t.example\"\nversion = 1\n[[node]]\ndivision = \"350102\"\nname = \"n\"\n\
+         level = \"county\"\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
+    );
+    let charter = Charter::parse(&text).unwrap();
+    let (mut journal, _) = Journal::open(&dir.path().join("journal"), |_| {}).unwrap();
+    let (mut tree, mut places) = (Tree::default(), Vec::new());
+    for b in 0..n {
+        let record = |i| Record::new(&Object::parse(format!("{{\"n\":\"{b} {i}\"}}").as_bytes()).unwrap()).unwrap();
+        let records: Vec<_> = (0..BATCH).map(record).collect();
+        let batch = admit(&charter, keys.node, &tree, seal(&keys, &tree, &records, 1)).unwrap();
+        tree = batch.tree().clone();
+        places.extend(journal.append(&[Append::Batch(batch, None)]).unwrap());
+    }
+    journal.flush().unwrap();
+    let held = Held::from([(keys.node, tree.size())]);
+    Made { until: journal.durable(), dir, charter, places, held }
+}
+
+impl Made {
+    fn journal(&self) -> std::path::PathBuf {
+        self.dir.path().join("journal")
+    }
+
+    fn report(&self) -> Report {
+        self.survey().report
+    }
+
+    fn survey(&self) -> Survey {
+        self.go_on(&Watermark::default(), &mut |_, _| Ok(())).unwrap()
+    }
+
+    fn go_on(&self, before: &Watermark, pace: Pace<'_>) -> Result<Survey, VerifyError> {
+        let reader = Reader::new(self.journal());
+        let (until, charter, held) = (self.until, &self.charter, &self.held);
+        verify(&reader, Wanted { until, charter, held, noticed: &[], only: None, before }, pace)
+    }
+
+    fn overwrite(&self, offset: u64, bytes: &[u8]) {
+        let path = segment_path(&self.journal(), 1);
+        OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, offset).unwrap();
+    }
+
+    fn byte(&self, offset: u64) -> u8 {
+        let mut b = [0];
+        std::fs::File::open(segment_path(&self.journal(), 1)).unwrap().read_exact_at(&mut b, offset).unwrap();
+        b[0]
+    }
+}
+
+fn ranges(report: &Report) -> Vec<(u64, u64, Kind)> {
+    report.damaged.iter().map(|d| (d.from.unwrap(), d.to.unwrap(), d.kind)).collect()
+}
+
+#[test]
+fn a_sound_journal_has_nothing_to_report() {
+    let made = made(5);
+    let report = made.report();
+    assert_eq!((report.frames, report.records, report.damaged.len()), (5, 5 * BATCH, 0));
+    assert_eq!(report.bytes, made.until.offset - made.places[0].offset);
+}
+
+/// One byte of one frame, wherever it lies: exactly that batch is named, with its place.
+#[test]
+fn any_altered_byte_names_its_batch_and_no_other() {
+    let made = made(5);
+    let (from, to) = (made.places[2].offset, made.places[3].offset);
+    for offset in (from..to).step_by(7) {
+        let old = made.byte(offset);
+        made.overwrite(offset, &[old ^ 0x10]);
+        let report = made.report();
+        let named: Vec<_> = report.damaged.iter().map(|d| (d.from, d.to, d.segment)).collect();
+        assert_eq!(named, [(Some(2 * BATCH), Some(3 * BATCH), 1)], "offset {offset}: {report:?}");
+        assert_eq!(report.damaged[0].offset, from);
+        made.overwrite(offset, &[old]);
+    }
+    assert!(made.report().damaged.is_empty());
+}
+
+#[test]
+fn what_is_gone_is_named_by_position() {
+    let made = made(5);
+    let path = segment_path(&made.journal(), 1);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(made.places[4].offset + 30).unwrap();
+    assert_eq!(ranges(&made.report()), [(4 * BATCH, 5 * BATCH, Kind::Truncated)]);
+    file.set_len(made.places[3].offset).unwrap();
+    assert_eq!(ranges(&made.report()), [(3 * BATCH, 5 * BATCH, Kind::Truncated)]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(ranges(&made.report()), [(0, 5 * BATCH, Kind::MissingSegment)]);
+    assert!(!Path::new(&path).exists());
+}
+
+/// A frame that was written anew with good checksums, by somebody without the key.
+#[test]
+fn a_forged_frame_is_seen_by_its_signature_or_root() {
+    let real = made(2);
+    let f = Federation::try_from("t.example".to_owned()).unwrap();
+    let keys = NodeKeys::derive(&f, "350102/e1".parse().unwrap(), &[8; 32]);
+    let (log, mirror, link) = (keys.log.public(), keys.mirror.public(), keys.link.public());
+    let text = format!(
+        "format = 1\nfederation = \"t.example\"\nversion = 1\n[[node]]\ndivision = \"350102\"\nname = \"n\"\n\
+         level = \"county\"\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
+    );
+    // The same bytes under a charter that names other keys: nothing of it is signed any more.
+    let other = Made { charter: Charter::parse(&text).unwrap(), ..real };
+    let report = other.report();
+    assert_eq!(report.records, 0);
+    assert!(report.damaged.iter().any(|d| d.kind == Kind::Signature), "{report:?}");
+}
+
+/// A sealed segment that ends exactly where a frame began, and with it only a receipt is gone: its length tells.
+#[test]
+fn a_sealed_segment_that_was_cut_is_named_though_no_record_is_lost() {
+    let made = made(3);
+    let (mut journal, _) = Journal::open(&made.journal(), |_| {}).unwrap();
+    let receipt = Append::Receipt {
+        log: "350102/e1".parse().unwrap(),
+        holder: "350100/e1".parse().unwrap(),
+        size: 7,
+        time: 1,
+        line: "x".into(),
+    };
+    let place = journal.append(&[receipt]).unwrap()[0];
+    journal.flush().unwrap();
+    journal.leave(1).unwrap();
+    let made = Made { until: journal.durable(), ..made };
+    let before = made.report();
+    assert!(before.damaged.is_empty(), "{before:?}");
+    let path = segment_path(&made.journal(), 1);
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    OpenOptions::new().write(true).open(&path).unwrap().set_len(place.offset).unwrap();
+    let survey = made.survey();
+    let named: Vec<_> = survey.report.damaged.iter().map(|d| (d.segment, d.offset, d.from, d.kind)).collect();
+    assert_eq!(named, [(1, place.offset, None, Kind::Truncated)]);
+    journal.mend(&survey.places[0], "test").unwrap();
+    journal.mended(1).unwrap();
+    let made = Made { until: journal.durable(), ..made };
+    assert!(made.report().damaged.is_empty(), "{:?}", made.report());
+}
+
+/// Frames of logs that only a newer charter knows, which was lost: they are named, and no repair touches them.
+#[test]
+fn what_the_charter_does_not_know_is_named_and_left_alone() {
+    let made = made(3);
+    let f = Federation::try_from("t.example".to_owned()).unwrap();
+    let keys = NodeKeys::derive(&f, "350103/e1".parse().unwrap(), &[8; 32]);
+    let (log, mirror, link) = (keys.log.public(), keys.mirror.public(), keys.link.public());
+    let text = format!(
+        "format = 1\nfederation = \"t.example\"\nversion = 1\n[[node]]\ndivision = \"350103\"\nname = \"n\"\n\
+         level = \"county\"\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
+    );
+    let older = Made { charter: Charter::parse(&text).unwrap(), held: Held::new(), ..made };
+    let survey = older.survey();
+    assert!(survey.report.damaged.iter().all(|d| d.kind == Kind::NotInCharter && d.log.is_none()));
+    assert_eq!((survey.report.damaged.len(), survey.places.len(), survey.lacks.len()), (3, 0, 0));
+}

@@ -1,0 +1,204 @@
+//! The current version of every business key of a unit and category, in one sorted table.
+
+use super::{CompareError, ROWS_MAX, Terms};
+use std::{collections::BTreeMap, ops::ControlFlow};
+use tally_protocol::ids::LogId;
+use tally_store::index::{Engine, Entry, Operation, walk};
+use tally_topology::charter::Charter;
+
+/// How the file's last row of a business key stands to what is held of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// There is none.
+    Unseen,
+    /// It says the same.
+    Same,
+    /// It says something else.
+    Other,
+    /// It is not in order, so nobody knows.
+    Unclear,
+}
+
+/// What is held of one business key. 64 bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    /// Hash of the business key.
+    pub(super) key: [u8; 16],
+    /// Hash of the content.
+    pub(super) content: [u8; 16],
+    /// Index in the log.
+    pub(super) index: u64,
+    /// Where the file's row lies in the spool; only in [`State::Other`].
+    pub(super) place: u64,
+    sealed_at: u32,
+    /// Line of the file's row; 0: none.
+    pub(super) line: u32,
+    /// Which log: its place in [`Table::log`].
+    pub(super) log: u32,
+    /// What the file says.
+    pub(super) state: State,
+    /// The current version is a withdrawal: nothing is held any more.
+    pub(super) withdrawn: bool,
+    /// It counts for the division that is compared.
+    pub(super) in_scope: bool,
+}
+
+/// All of them, by key.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    rows: Vec<Held>,
+    logs: Vec<LogId>,
+}
+
+impl Table {
+    /// Gathers them in one walk through the index.
+    ///
+    /// # Errors
+    /// [`CompareError::Index`], [`CompareError::TooManyHeld`].
+    pub(super) fn gather(engine: &dyn Engine, charter: &Charter, terms: &Terms) -> Result<Self, CompareError> {
+        let mut table = Self::default();
+        let (mut numbers, mut scopes) = (BTreeMap::new(), BTreeMap::new());
+        walk(engine, |_, log, e| {
+            if e.counts.category != terms.category || e.counts.unit != terms.unit {
+                return ControlFlow::Continue(());
+            }
+            if table.rows.len() > ROWS_MAX {
+                return ControlFlow::Break(());
+            }
+            let number = *numbers.entry(log).or_insert_with(|| {
+                table.logs.push(log);
+                table.logs.len() as u32 - 1
+            });
+            let code = e.counts.division;
+            let in_scope = *scopes.entry(code).or_insert_with(|| terms.covers(charter, code));
+            table.add(e, number, in_scope);
+            ControlFlow::Continue(())
+        })?;
+        if table.rows.len() > ROWS_MAX {
+            return Err(CompareError::TooManyHeld);
+        }
+        table.keep_current();
+        Ok(table)
+    }
+
+    fn add(&mut self, e: &Entry, log: u32, in_scope: bool) {
+        // Not doubled: half of that would stay empty.
+        if self.rows.len() == self.rows.capacity() {
+            self.rows.reserve_exact(self.rows.len() / 4 + 1_024);
+        }
+        self.rows.push(Held {
+            key: e.facts.key,
+            content: e.facts.content,
+            index: e.index,
+            place: 0,
+            sealed_at: u32::try_from(e.sealed_at).unwrap_or(u32::MAX),
+            line: 0,
+            log,
+            state: State::Unseen,
+            withdrawn: e.facts.operation == Operation::Withdraw,
+            in_scope,
+        });
+    }
+
+    /// Of the versions of a key the one that came last counts, as in an export.
+    fn keep_current(&mut self) {
+        let logs = &self.logs;
+        self.rows.sort_unstable_by_key(|h| (h.key, h.sealed_at, logs.get(h.log as usize), h.index));
+        self.rows.dedup_by(|later, earlier| {
+            let same = later.key == earlier.key;
+            if same {
+                *earlier = *later;
+            }
+            same
+        });
+    }
+
+    /// Where a business key stands.
+    pub(super) fn find(&self, key: &[u8; 16]) -> Option<usize> {
+        self.rows.binary_search_by(|h| h.key.cmp(key)).ok()
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<&Held> {
+        self.rows.get(at)
+    }
+
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Held> {
+        self.rows.get_mut(at)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.rows.iter()
+    }
+
+    /// The log that a record stands in.
+    pub(super) fn log(&self, h: &Held) -> Option<LogId> {
+        self.logs.get(h.log as usize).copied()
+    }
+
+    /// Places of what is held and not in the file, in the order of the logs. 4 bytes each.
+    pub(super) fn unknown(&self) -> Vec<u32> {
+        let mut places: Vec<u32> = (0..).zip(&self.rows).filter(|(_, h)| h.is_unknown()).map(|(i, _)| i).collect();
+        self.sort(&mut places);
+        places
+    }
+
+    /// Sorts places by where the records stand in their logs.
+    pub(super) fn sort(&self, places: &mut [u32]) {
+        places.sort_unstable_by_key(|i| self.rows.get(*i as usize).map(|h| (self.log(h), h.index)));
+    }
+}
+
+impl Held {
+    /// Held, and not in the file.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.state == State::Unseen && !self.withdrawn && self.in_scope
+    }
+
+    /// Held, with other content in the file.
+    pub(super) fn is_different(&self) -> bool {
+        self.state == State::Other && !self.withdrawn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::*, *};
+    use tally_protocol::record::RecordId;
+
+    fn entry(key: u8, content: u8, sealed_at: u64, operation: Operation, division: u32) -> Entry {
+        let mut e = Entry { index: u64::from(content), sealed_at, ..Entry::default() };
+        (e.facts.operation, e.facts.key, e.facts.content) = (operation, [key; 16], [content; 16]);
+        (e.counts.category, e.counts.unit, e.counts.division) = ("spot_check".into(), UNIT.into(), division);
+        e
+    }
+
+    #[test]
+    fn a_row_takes_64_bytes() {
+        assert_eq!(size_of::<Held>(), 64);
+    }
+
+    #[test]
+    fn the_version_that_came_last_counts_and_a_late_second_path_revives_none() {
+        let memory = Memory::default();
+        let county = "350102/e1".parse().unwrap();
+        let put = |n: u8, e: &Entry, log: LogId| memory.put(RecordId::of(&[n]), log, e);
+        put(1, &entry(1, 1, 10, Operation::Create, 350_102), county);
+        put(2, &entry(1, 2, 20, Operation::Amend, 350_102), county);
+        put(1, &entry(1, 1, 30, Operation::Create, 350_102), "350100/e1".parse().unwrap());
+        put(3, &entry(2, 3, 10, Operation::Create, 350_103), county);
+        put(4, &entry(3, 4, 10, Operation::Create, 350_102), county);
+        put(5, &entry(3, 5, 10, Operation::Withdraw, 350_102), county);
+        let mut other = entry(4, 6, 10, Operation::Create, 350_102);
+        other.counts.unit = "another".into();
+        put(6, &other, county);
+        let charter = charter();
+        let terms = Terms { division: Some("350102".parse().unwrap()), ..terms() };
+        let table = Table::gather(&memory, charter.charter(), &terms).unwrap();
+        let seen: Vec<_> = table.iter().map(|h| (h.key[0], h.content[0], h.withdrawn, h.in_scope)).collect();
+        assert_eq!(seen, [(1, 2, false, true), (2, 3, false, false), (3, 5, true, true)]);
+        assert_eq!((table.find(&[3; 16]), table.find(&[4; 16])), (Some(2), None));
+        assert_eq!(table.unknown(), [0], "a withdrawn one and one of another division are not missed");
+        let all = Terms { division: Some("350100".parse().unwrap()), ..terms };
+        assert_eq!(Table::gather(&memory, charter.charter(), &all).unwrap().unknown(), [0, 1]);
+    }
+}

@@ -1,0 +1,177 @@
+//! One pass over the index: what was due, and which zero reports and liaison tasks are to be read.
+
+use super::{
+    Arrivals, Month, Question,
+    declared::{Declared, LIAISON, ZERO_REPORT},
+    sums::Sums,
+    verdict::{self, Judge},
+};
+use jiff::civil::Date;
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::ControlFlow,
+};
+use tally_protocol::{ids::Division, record::RecordId};
+use tally_store::index::{
+    Counted, Engine, EngineError, Operation,
+    query::{Attested, Source, current_version, each_record, read_each},
+};
+use tally_topology::{charter::Charter, deadline::State};
+
+/// Lines about records; beyond, units are put together.
+const ROWS_MAX: usize = 100_000;
+/// Records that are read at once.
+const READ_AT_ONCE: usize = 4_096;
+
+/// What is read, and for whom.
+#[derive(Debug)]
+pub(super) struct Scene<'a> {
+    pub(super) charter: &'a Charter,
+    pub(super) me: Division,
+    pub(super) today: Date,
+    /// The month that was asked for, or the current one.
+    pub(super) month: Month,
+    pub(super) question: &'a Question,
+}
+
+/// Of whom a line is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    /// 0: none of this federation.
+    pub(super) division: u32,
+    /// Empty: several.
+    pub(super) unit: String,
+    pub(super) category: String,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub(super) rows: BTreeMap<Key, Sums>,
+    /// Units of the registry and their categories of which the month has a record.
+    pub(super) present: HashSet<(String, String)>,
+    pub(super) declared: Declared,
+    /// Records without a day, or of a category that no catalog has: they have no deadline.
+    pub(super) without_deadline: u64,
+    /// Declarations that cannot be read from this disk.
+    pub(super) unreadable: u64,
+    /// Units were put together.
+    pub(super) folded: bool,
+    /// Years that limits were counted in and the calendar does not cover.
+    pub(super) years: std::collections::BTreeSet<i16>,
+}
+
+impl Scene<'_> {
+    /// Whether records that count for a division are asked for. Without a question of it all are that are held, also
+    /// those that name none.
+    pub(super) fn wants_division(&self, division: Option<Division>) -> bool {
+        self.question.division.is_none_or(|top| division.is_some_and(|d| self.is_within(d, top)))
+    }
+
+    /// Whether a division's own duties are asked for: within this node, and within what is asked for.
+    pub(super) fn answers_for(&self, division: Division) -> bool {
+        self.is_within(division, self.question.division.unwrap_or(self.me))
+    }
+
+    fn is_within(&self, division: Division, top: Division) -> bool {
+        division == top || self.charter.entry_node(division).is_some_and(|n| self.charter.is_within(n, top))
+    }
+
+    fn division(&self, code: u32) -> Option<Division> {
+        Division::try_from(code).ok().filter(|d| self.charter.entry_node(*d).is_some())
+    }
+}
+
+/// Goes through everything that is held.
+///
+/// # Errors
+/// The engine's.
+pub(super) fn survey(
+    scene: &Scene<'_>,
+    engine: &dyn Engine,
+    source: &Source<'_>,
+    arrivals: &Arrivals,
+) -> Result<Survey, EngineError> {
+    let mut survey = Survey::default();
+    let mut judge = Judge::new(scene.charter, scene.today);
+    let mut to_read: Vec<(RecordId, Attested)> = Vec::new();
+    each_record(engine, |id, attested| {
+        let Some((_, first)) = attested.first() else { return Ok(ControlFlow::Continue(())) };
+        if [ZERO_REPORT, LIAISON].contains(&first.counts.category.as_str()) {
+            if is_declaration(scene, engine, id, &attested)? {
+                to_read.push((id, attested));
+            }
+            if to_read.len() >= READ_AT_ONCE {
+                survey.read(scene, source, &mut to_read);
+            }
+        } else {
+            survey.take(scene, &mut judge, arrivals, attested);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    survey.read(scene, source, &mut to_read);
+    survey.years = judge.years;
+    Ok(survey)
+}
+
+/// Only the version of a declaration that counts, and no zero report of a time before the month.
+fn is_declaration(
+    scene: &Scene<'_>,
+    engine: &dyn Engine,
+    id: RecordId,
+    attested: &Attested,
+) -> Result<bool, EngineError> {
+    let Some((_, first)) = attested.first() else { return Ok(false) };
+    // The day of a zero report is the end of its period.
+    let old = first.counts.category == ZERO_REPORT
+        && verdict::day(first.counts.produced_on).is_none_or(|d| d < scene.month.first());
+    if old || first.facts.operation == Operation::Withdraw {
+        return Ok(false);
+    }
+    Ok(current_version(engine, &first.facts.key)? == Some(id))
+}
+
+impl Survey {
+    fn read(&mut self, scene: &Scene<'_>, source: &Source<'_>, to_read: &mut Vec<(RecordId, Attested)>) {
+        let declared = &mut self.declared;
+        self.unreadable += read_each(source, to_read, |e, bytes| declared.take(scene.month, e.sealed_at, bytes));
+        to_read.clear();
+    }
+
+    fn take(&mut self, scene: &Scene<'_>, judge: &mut Judge<'_>, arrivals: &Arrivals, mut attested: Attested) {
+        let received = arrivals.received(attested.iter().map(|(log, e)| (*log, e.index, e.sealed_at)));
+        let Some((_, first)) = attested.first_mut() else { return };
+        let Counted { produced_on, division, category, unit } = std::mem::take(&mut first.counts);
+        let division = scene.division(division);
+        let judgeable = verdict::day(produced_on)
+            .and_then(|day| Some((day, verdict::category(scene.charter.catalogs(), &category, day)?)));
+        let Some(((produced_on, limits), received)) = judgeable.zip(received) else {
+            self.without_deadline += u64::from(scene.wants_division(division));
+            return;
+        };
+        if !limits.counts {
+            return;
+        }
+        let judged = judge.judge(produced_on, limits, &received);
+        let due_then = scene.month.holds(judged.collect_due);
+        if (due_then || scene.month.holds(produced_on)) && scene.charter.units().get(&unit).is_some() {
+            self.present.insert((unit.clone(), category.clone()));
+        }
+        let open = matches!(judged.state, State::Pending | State::DueSoon | State::Overdue);
+        let counts = due_then || (scene.question.month.is_none() && open);
+        if !counts || !scene.wants_division(division) || !scene.question.wants(&category) {
+            return;
+        }
+        judge.note_years(produced_on, &judged);
+        let key = Key { division: division.map_or(0, Division::code), unit, category };
+        self.row(key).add(&judged, &verdict::took(&judged, &received));
+    }
+
+    fn row(&mut self, mut key: Key) -> &mut Sums {
+        if self.rows.len() >= ROWS_MAX && !self.rows.contains_key(&key) {
+            self.folded = true;
+            key.unit.clear();
+        }
+        self.rows.entry(key).or_default()
+    }
+}

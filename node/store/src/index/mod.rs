@@ -1,0 +1,25 @@
+//! The index: where a record lies, versions by business key, counts. Derived from the journal and never its master:
+//! it can be deleted at any time (I8), and nothing on the replication path asks it.
+
+pub mod audit;
+mod engine;
+mod engine_name;
+mod entry;
+mod filter;
+pub mod findings;
+mod fjall_engine;
+mod follow;
+mod open;
+pub mod query;
+mod sled_engine;
+pub mod verdicts;
+mod walk;
+
+pub use engine::{Engine, EngineError, Write};
+pub use engine_name::EngineName;
+pub use entry::{Counted, Entry, Facts, NOT_CONTENT, Operation, Version, business_key_hash, pairs};
+pub use filter::{Known, Seen};
+pub use follow::{Progress, WRITE_RECORDS, follow};
+pub use open::{Counts, Opened, open};
+pub use query::{entry_of, versions_by_hash, versions_of_key};
+pub use walk::walk;

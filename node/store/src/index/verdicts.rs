@@ -1,0 +1,144 @@
+//! What nodes above found wrong with records, as they told it; and this node's own findings in the same form.
+
+use super::{Engine, EngineError, entry, findings};
+use tally_protocol::{
+    codec,
+    ids::{Division, LogId},
+    record::RecordId,
+    verdicts::{FINDINGS_MAX, Finding, Verdict, cut},
+};
+use tally_topology::catalog::Severity;
+
+/// Longest encoded verdict, in bytes.
+const VERDICT_BYTES_MAX: usize = 128 << 10;
+/// Verdicts read at once when only the last is wanted.
+const PAGE: usize = 1_000;
+
+/// What this node found in a log, from an index on.
+///
+/// # Errors
+/// The engine's.
+pub fn own(
+    engine: &dyn Engine,
+    me: Division,
+    log: LogId,
+    from: u64,
+    limit: usize,
+) -> Result<Vec<Verdict>, EngineError> {
+    let found = findings::of_log(engine, log, from, limit)?;
+    Ok(found
+        .into_iter()
+        .map(|(index, f)| Verdict {
+            holder: me,
+            log,
+            index,
+            id: f.id,
+            findings: f.findings.into_iter().take(FINDINGS_MAX).map(told_as).collect(),
+        })
+        .collect())
+}
+
+fn told_as(f: tally_topology::judge::Finding) -> Finding {
+    Finding {
+        field: cut(&f.field),
+        code: cut(&f.code),
+        name: f.name.map(|n| cut(&n)),
+        severity: if f.severity == Severity::Reject { 2 } else { 1 },
+        message: cut(&f.message),
+        message_zh: cut(&f.message_zh),
+    }
+}
+
+/// What a node above found in a log, from an index on, as far as it was told.
+///
+/// # Errors
+/// The engine's.
+pub fn told(
+    engine: &dyn Engine,
+    holder: Division,
+    log: LogId,
+    from: u64,
+    limit: usize,
+) -> Result<Vec<Verdict>, EngineError> {
+    let prefix = entry::verdict_prefix(holder, log);
+    let pairs = engine.scan(&prefix, &entry::verdict_key(holder, log, from), limit)?;
+    Ok(pairs.iter().filter_map(|(_, v)| codec::decode::<Verdict, VERDICT_BYTES_MAX>(v).ok()).collect())
+}
+
+/// One past the last verdict that was told.
+///
+/// # Errors
+/// The engine's.
+pub fn reached(engine: &dyn Engine, holder: Division, log: LogId) -> Result<u64, EngineError> {
+    let key = entry::reached_key(holder, log);
+    let mut from = engine.get(&key)?.and_then(|b| b.try_into().ok().map(u64::from_be_bytes)).unwrap_or(0);
+    // What was kept after the mark was last written.
+    loop {
+        let page = told(engine, holder, log, from, PAGE)?;
+        match page.last() {
+            Some(last) => from = last.index + 1,
+            None => return Ok(from),
+        }
+    }
+}
+
+/// Whether a log holds this record at this place.
+///
+/// # Errors
+/// The engine's.
+pub fn is_held(engine: &dyn Engine, id: RecordId, log: LogId, index: u64) -> Result<bool, EngineError> {
+    let key = entry::record_key(id, log);
+    let held = engine.get(&key)?.and_then(|v| entry::read_record(&key, &v));
+    Ok(held.is_some_and(|(_, _, e)| e.index == index))
+}
+
+/// Keeps what was told.
+///
+/// # Errors
+/// The engine's.
+pub fn keep(engine: &dyn Engine, verdicts: &[Verdict]) -> Result<(), EngineError> {
+    let mut pairs = Vec::new();
+    for v in verdicts {
+        pairs.push((entry::verdict_key(v.holder, v.log, v.index), codec::encode(v)));
+        pairs.push((entry::reached_key(v.holder, v.log), (v.index + 1).to_be_bytes().to_vec()));
+    }
+    // Of several marks of one log the last counts.
+    pairs.sort();
+    pairs.dedup_by(|later, first| {
+        let same = later.0 == first.0;
+        if same {
+            first.1 = std::mem::take(&mut later.1);
+        }
+        same
+    });
+    engine.write(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::{EngineName, open};
+
+    #[test]
+    fn what_was_told_is_kept_by_holder_and_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = open(&dir.path().join("index"), EngineName::Fjall, |_| true).unwrap();
+        let engine = &*opened.engine;
+        let (a, b): (LogId, LogId) = ("350102/e1".parse().unwrap(), "350103/e1".parse().unwrap());
+        let holder = |code: u32| Division::try_from(code).unwrap();
+        let verdict = |h: u32, log: LogId, index: u64| Verdict {
+            holder: holder(h),
+            log,
+            index,
+            id: RecordId::of(&index.to_be_bytes()),
+            findings: Vec::new(),
+        };
+        keep(engine, &[verdict(350_100, a, 3), verdict(350_100, a, 9), verdict(350_000, a, 4)]).unwrap();
+        assert_eq!(reached(engine, holder(350_100), a).unwrap(), 10);
+        assert_eq!(reached(engine, holder(350_000), a).unwrap(), 5);
+        assert_eq!(reached(engine, holder(350_100), b).unwrap(), 0);
+        let from_four = told(engine, holder(350_100), a, 4, 10).unwrap();
+        assert_eq!(from_four.iter().map(|v| v.index).collect::<Vec<_>>(), [9]);
+        assert!(!is_held(engine, RecordId::of(b"x"), a, 3).unwrap());
+    }
+}

@@ -1,0 +1,7 @@
+//! What is derived from the journal, and can be deleted at any time: the index, the map of batches, hashes of the trees.
+//!
+//! It follows the journal and never writes to it. What must not be here: links, HTTP, decisions about replication.
+
+pub mod index;
+pub mod layout;
+pub mod tree;
