@@ -25,7 +25,6 @@ pub mod hash;
 pub mod ids;
 pub mod keys;
 pub mod limits;
-pub mod log;
 pub mod merkle;
 pub mod note;
 pub mod record;

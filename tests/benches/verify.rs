@@ -8,18 +8,18 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
-use tally_core::{Append, Disk as _};
-use tally_journal::{Journal, Meta, Reader, Step};
+use tally_core::{Append, Disk as _, Entry, Place};
+use tally_journal::{SEGMENT_BYTES, Step};
 use tally_protocol::{
     batch::{Batch, seal},
     canonical::Object,
     ids::{Federation, LogId},
     keys::NodeKeys,
-    log::Place,
     merkle::{Tree, leaf_hash},
     record::Record,
 };
 use tally_reconcile::verify::{Held, Wanted, Watermark, verify};
+use tally_store::entries::{self, EntryJournal, EntryReader, owner, position};
 use tally_topology::{admit::admit, charter::Charter};
 
 const BATCH: u64 = 1_000;
@@ -79,7 +79,8 @@ fn record(n: u64) -> Record {
 
 /// The journal, its end, and the size of each log.
 fn build(dir: &Path, charter: &Charter, keys: &[NodeKeys], records: u64) -> (Place, Held) {
-    let (mut journal, _) = Journal::open(dir, |_| {}).expect("a journal");
+    let own = owner(charter.federation(), keys[0].node.division);
+    let (mut journal, _) = EntryJournal::open(dir, &own, SEGMENT_BYTES, |_, _| {}).expect("a journal");
     let mut trees: Vec<_> = keys.iter().map(|_| Tree::default()).collect();
     for b in 0..records / BATCH {
         let turn = (b % 2) as usize;
@@ -87,7 +88,7 @@ fn build(dir: &Path, charter: &Charter, keys: &[NodeKeys], records: u64) -> (Pla
         let bytes = seal(&keys[turn], &trees[turn], &batch, 1_790_000_000);
         let admitted = admit(charter, keys[turn].node, &trees[turn], bytes).expect("our own batch");
         trees[turn] = admitted.tree().clone();
-        journal.append(&[Append::Batch(admitted, None)]).expect("appends");
+        journal.append(&[Append::admitted(admitted)]).expect("appends");
     }
     journal.flush().expect("flushes");
     let held = keys.iter().zip(&trees).map(|(k, t)| (k.node, t.size())).collect();
@@ -95,12 +96,14 @@ fn build(dir: &Path, charter: &Charter, keys: &[NodeKeys], records: u64) -> (Pla
 }
 
 /// Every batch frame of the journal, read and checked by its checksums.
-fn read_all(reader: &Reader, until: Place, mut take: impl FnMut(&[u8])) {
-    for segment in 1..=until.segment {
+fn read_all(reader: &EntryReader, until: Place, mut take: impl FnMut(&[u8])) {
+    for segment in 1..=position(until).segment {
         let Ok(Some(mut walk)) = reader.walk(segment, until) else { continue };
         while let Some(step) = walk.step() {
-            if let Step::Frame { meta: Meta::Batch { .. }, place, .. } = step {
-                take(&reader.read(place).expect("a whole frame").body);
+            if let Step::Frame { head, at, .. } = step
+                && matches!(entries::decode(&head), Some(Entry::Batch { .. }))
+            {
+                take(&reader.read(entries::place(at)).expect("a whole frame").body);
             }
         }
     }
@@ -132,12 +135,13 @@ fn main() {
         .filter_map(|f| f.metadata().ok())
         .map(|m| m.len())
         .sum();
-    let reader = Reader::new(dir.clone());
+    let reader = EntryReader::new(dir.clone());
 
     let mut frames = 0_u64;
     let opening = best(|| {
         frames = 0;
-        drop(Journal::open(&dir, |_| frames += 1).expect("opens"));
+        let own = owner(charter.federation(), keys[0].node.division);
+        drop(EntryJournal::open(&dir, &own, SEGMENT_BYTES, |_, _| frames += 1).expect("opens"));
     });
     let reading = best(|| read_all(&reader, until, |_| {}));
     let hashing = best(|| {

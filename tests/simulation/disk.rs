@@ -1,8 +1,7 @@
 //! A disk that keeps what was flushed, and of the rest whatever the crash leaves.
 
 use super::world::Rng;
-use tally_core::{Append, Disk, Recovered};
-use tally_protocol::log::{Frozen, Place, Receipt};
+use tally_core::{Append, Disk, Entry, Place};
 
 /// The process has stopped in the middle of writing.
 #[derive(Debug)]
@@ -67,32 +66,15 @@ impl SimDisk {
         Ok(())
     }
 
-    /// Frames as recovery reads them.
-    pub fn recovered(&self) -> Vec<Recovered> {
-        let one = |(i, a): (usize, &Append)| match a.clone() {
-            Append::Batch(b, _) | Append::PutBack(b, _) => Recovered::Batch {
-                log: b.log(),
-                start: b.start(),
-                tree: b.tree().clone(),
-                sealed_at: b.sealed_at(),
-                note: b.note().to_owned(),
-                place: Place { segment: 1, offset: i as u64 },
-            },
-            Append::Receipt { log, holder, size, time, line } => {
-                let place = Place { segment: 1, offset: i as u64 };
-                Recovered::Receipt { log, holder, receipt: Receipt { size, time, epoch: holder.epoch, line }, place }
-            }
-            Append::Freeze { log, reason, notes } => Recovered::Freeze { log, frozen: Frozen { reason, notes } },
-            Append::Charter { note, .. } => Recovered::Charter { note },
-        };
+    /// Entries as recovery reads them, and where they are kept.
+    pub fn recovered(&self) -> Vec<(Entry, Place)> {
+        let one = |(i, a): (usize, &Append)| (a.entry().clone(), Place(i as u64));
         self.frames.iter().enumerate().map(one).collect()
     }
 
     pub fn batch(&self, place: Place) -> Option<Vec<u8>> {
-        match self.frames.get(place.offset as usize)? {
-            Append::Batch(b, _) | Append::PutBack(b, _) => Some(b.bytes().to_vec()),
-            _ => None,
-        }
+        let kept = self.frames.get(place.0 as usize)?;
+        matches!(kept.entry(), Entry::Batch { .. }).then(|| kept.body().to_vec())
     }
 }
 
@@ -102,7 +84,7 @@ impl Disk for SimDisk {
     fn append(&mut self, frames: &[Append]) -> Result<Vec<Place>, Crash> {
         let first = self.frames.len();
         self.burn(|d| d.frames.extend_from_slice(frames))?;
-        Ok((first..self.frames.len()).map(|i| Place { segment: 1, offset: i as u64 }).collect())
+        Ok((first..self.frames.len()).map(|i| Place(i as u64)).collect())
     }
 
     fn flush(&mut self) -> Result<(), Crash> {

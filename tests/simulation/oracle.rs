@@ -1,7 +1,7 @@
 //! Judges what nodes do, by definitions of its own: trees from RFC 9162 word for word, signatures from the note format.
 
 use std::collections::{BTreeMap, BTreeSet};
-use tally_core::Append;
+use tally_core::{Append, Entry};
 use tally_protocol::{
     batch::Batch,
     checkpoint::Checkpoint,
@@ -34,8 +34,8 @@ impl Logs {
     /// Reads on where it stopped.
     pub fn read_on(&mut self, frames: &[Append]) {
         for frame in &frames[self.read..] {
-            let Append::Batch(admitted, _) = frame else { continue };
-            let batch = Batch::decode(admitted.bytes()).expect("a frame on disk decodes");
+            let Entry::Batch { .. } = frame.entry() else { continue };
+            let batch = Batch::decode(frame.body()).expect("a frame on disk decodes");
             let leaves = self.leaves.entry(batch.log).or_default();
             assert_eq!(leaves.len() as u64, batch.start, "I3: {} has a hole or an overlap", batch.log);
             leaves.extend(batch.records().expect("records expand").iter().map(|r| sha256(&[&[0], r])));
@@ -99,12 +99,12 @@ impl Oracle {
     pub fn check_disk(&mut self, charter: &Charter, frames: &[Append]) {
         let logs = logs_on(frames);
         for frame in frames {
-            let Append::Batch(b, _) = frame else { continue };
-            self.saw_checkpoint(charter, b.log(), b.note());
-            let key = &charter.epoch(b.log()).expect("a log of the charter").log;
-            let c = Checkpoint::open(b.note(), key).expect("I3: signed");
-            let root = tree_hash(&logs.of(b.log())[..c.size as usize]);
-            assert_eq!(root, c.root, "I3: {} at {} does not lead to its root", b.log(), c.size);
+            let Entry::Batch { log, note, .. } = frame.entry() else { continue };
+            self.saw_checkpoint(charter, *log, note);
+            let key = &charter.epoch(*log).expect("a log of the charter").log;
+            let c = Checkpoint::open(note, key).expect("I3: signed");
+            let root = tree_hash(&logs.of(*log)[..c.size as usize]);
+            assert_eq!(root, c.root, "I3: {log} at {} does not lead to its root", c.size);
         }
         for (log, leaves) in &logs.leaves {
             let distinct: BTreeSet<_> = leaves.iter().collect();

@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+use tally_core::Gate;
 use tally_core::{Event as Said, Input, LinkId, Output, Replica, Ticket};
 use tally_protocol::{
     batch,
@@ -16,7 +17,6 @@ use tally_protocol::{
     ids::{Division, Federation, LogId},
     keys::{Algorithm, NodeKeys, Signer},
     record::Record,
-    session::Gate,
     wire::Control,
 };
 use tally_topology::{
@@ -259,8 +259,8 @@ impl World {
             return;
         }
         let mut replica = Replica::new(node.keys.clone(), authority, charter, "sim".into());
-        for frame in node.disk.recovered() {
-            replica.recover(frame);
+        for (entry, place) in node.disk.recovered() {
+            replica.recover(entry, place);
         }
         replica.all_read();
         replica.recovered();

@@ -10,7 +10,6 @@ use tally_protocol::{
     checkpoint::{Checkpoint, CheckpointError},
     hash::Hash,
     ids::LogId,
-    log::{Position, position},
     merkle::{Tree, leaf_hash},
     note::{Note, NoteError},
 };
@@ -54,6 +53,10 @@ impl AdmittedBatch {
     /// The batch as it arrived.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+    /// The right edge, the signed checkpoint and the batch as it arrived.
+    pub fn into_parts(self) -> (Tree, String, Vec<u8>) {
+        (self.tree, self.note, self.bytes)
     }
 }
 
@@ -128,6 +131,28 @@ pub enum AdmitError {
     },
 }
 
+/// Where a batch stands to what is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Continuity {
+    /// It continues the log.
+    Next,
+    /// It is held already: a replay or a retry.
+    Known,
+    /// Records before it are missing, or it starts in the middle of what is held.
+    Gap,
+}
+
+/// Where records `start..end` of `log` stand to a log of `size` records.
+pub fn continuity(size: u64, start: u64, end: u64) -> Continuity {
+    if start == size {
+        Continuity::Next
+    } else if end <= size {
+        Continuity::Known
+    } else {
+        Continuity::Gap
+    }
+}
+
 /// Verifies `bytes` as the batch that continues `log`, of which `tree` is held.
 ///
 /// # Errors
@@ -139,10 +164,10 @@ pub fn admit(charter: &Charter, log: LogId, tree: &Tree, bytes: Vec<u8>) -> Resu
         return Err(AdmitError::OtherLog { found: batch.log, wanted: log });
     }
     let epoch = charter.epoch(log).ok_or(AdmitError::Unknown(log))?;
-    match position(tree.size(), start, end) {
-        Position::Next => {}
-        Position::Known => return Err(AdmitError::Known { start, end }),
-        Position::Gap => return Err(AdmitError::Gap { size: tree.size(), start }),
+    match continuity(tree.size(), start, end) {
+        Continuity::Next => {}
+        Continuity::Known => return Err(AdmitError::Known { start, end }),
+        Continuity::Gap => return Err(AdmitError::Gap { size: tree.size(), start }),
     }
     if let Some((last, _)) = epoch.last
         && end > last
@@ -187,6 +212,13 @@ mod tests {
 
     fn sealed(keys: &NodeKeys, tree: &Tree, from: usize, n: usize) -> Vec<u8> {
         seal(keys, tree, &records(from, n), 1_790_000_000)
+    }
+
+    #[test]
+    fn batches_continue_repeat_or_leave_a_gap() {
+        assert_eq!(continuity(4, 4, 9), Continuity::Next);
+        assert_eq!(continuity(4, 0, 4), Continuity::Known);
+        assert_eq!((continuity(4, 5, 9), continuity(4, 3, 9)), (Continuity::Gap, Continuity::Gap));
     }
 
     #[test]

@@ -47,15 +47,16 @@ use std::{
     },
     time::Duration,
 };
+use tally_core::Place;
 use tally_driver::{Mail, Mailbox};
 use tally_intake::{Desk, answers::Store};
-use tally_journal::Reader;
-use tally_protocol::{ids::LogId, limits::CHARTER_BYTES_MAX, log::Place};
+use tally_protocol::{ids::LogId, limits::CHARTER_BYTES_MAX};
 use tally_reconcile::{
     agree::{Ground, Noticed},
     task::Tasks,
 };
 use tally_reports::compare::Comparisons;
+use tally_store::entries::EntryReader;
 use tally_store::{
     index::{Engine, Progress},
     tree::Trees,
@@ -90,7 +91,7 @@ pub struct App {
     /// The index.
     pub engine: Arc<dyn Engine>,
     /// The journal, for exports.
-    pub reader: Reader,
+    pub reader: EntryReader,
     /// How far the index is.
     pub progress: watch::Receiver<Progress>,
     /// End of the durable journal.

@@ -15,13 +15,13 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use tally_intake::Rights;
-use tally_journal::Reader;
 use tally_protocol::{
     canonical::Object,
     ids::{Division, LogId},
     record::RecordId,
     verdicts::Verdict,
 };
+use tally_store::entries::EntryReader;
 use tally_store::index::{
     Engine, EngineError, Entry, entry_of,
     query::{Source, read_each},
@@ -219,7 +219,7 @@ impl Gather<'_> {
     }
 
     /// Puts in what the records say of themselves.
-    fn named(&self, questions: &mut [(LogId, Entry, Question)], reader: &Reader, layouts: &Layouts) {
+    fn named(&self, questions: &mut [(LogId, Entry, Question)], reader: &EntryReader, layouts: &Layouts) {
         let source = Source { reader, layouts, charter: self.charter };
         let places: Vec<_> = questions.iter().map(|(log, e, q)| (q.id, vec![(*log, e.clone())])).collect();
         let mut names = HashMap::new();

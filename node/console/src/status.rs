@@ -4,12 +4,11 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use tally_clock::time;
 use tally_core::{Agreement, Child, Replica, STALLED_MS};
+use tally_core::{Gate, Place, log::HeldLog};
 use tally_journal::Found;
 use tally_protocol::{
     hash::Hash,
     ids::{Division, LogId},
-    log::{HeldLog, Place},
-    session::Gate,
 };
 use tally_store::index::Progress;
 use tally_topology::charter::{Charter, Level};

@@ -6,10 +6,10 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use tally_core::log::HeldLog;
 use tally_protocol::{
     hash::Hash,
     ids::LogId,
-    log::HeldLog,
     merkle::tile::{Tile, WIDTH},
 };
 use tally_store::{layout::Layout, tree};

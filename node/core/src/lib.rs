@@ -3,6 +3,13 @@
 //! No clock, no socket, no disk, no thread: [`Replica::handle`] takes what happened and returns what is to be done.
 //! The daemon and the simulation drive the same code. What must not be here: tokio, std::fs, std::net, std::time.
 
+mod entry;
+mod gate;
+pub mod log;
+mod push;
 mod replica;
 
+pub use entry::{Append, Entry, Place};
+pub use gate::Gate;
+pub use push::Push;
 pub use replica::*;

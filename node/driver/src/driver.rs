@@ -4,7 +4,7 @@
 //! the core, and only then let anything out. One owner, one flush for all logs, and nothing is said before it is on
 //! disk (I2).
 
-use crate::{LinkOut, Mail, Mailbox, Outbox};
+use crate::{Mail, Mailbox};
 use std::{
     collections::HashMap,
     path::PathBuf,
@@ -14,9 +14,11 @@ use std::{
     },
 };
 use tally_clock::now_ms;
+use tally_core::Place;
 use tally_core::{Disk as _, Event, Input, LinkId, NotSealed, Output, Replica, Ticket};
-use tally_journal::{Damage, Journal, JournalError};
-use tally_protocol::log::Place;
+use tally_journal::{Damage, JournalError};
+use tally_link::{BatchToken, LinkEvent, LinkNumber, LinkOut, Outbox, Peer};
+use tally_store::entries::EntryJournal;
 use tally_topology::in_force::CharterHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -33,7 +35,7 @@ pub struct Driver {
     /// The core.
     pub replica: Replica,
     /// The journal's writing end.
-    pub journal: Journal,
+    pub journal: EntryJournal,
     /// Its mail.
     pub mail: mpsc::Receiver<Mail>,
     /// For the parent's wish to be left alone.
@@ -80,6 +82,7 @@ impl Driver {
         let mut waiting = Waiting::default();
         let mut out = Vec::new();
         let mut space_at = 0;
+        let mut rested = self.journal.durable();
         // Receipts for what reached the disk just before the last stop.
         self.end_round(&mut waiting, Vec::new())?;
         while let Some(first) = self.mail.blocking_recv() {
@@ -87,7 +90,11 @@ impl Driver {
             if now.abs_diff(space_at) >= SPACE_EVERY_MS {
                 space_at = now;
                 self.look_at_space();
-                self.journal.mark();
+                // Nothing was written for a while: what is there is told to be durable, on the disk too.
+                if rested == self.journal.durable() {
+                    self.journal.journal().rest()?;
+                }
+                rested = self.journal.durable();
             }
             let mut rooms = Vec::new();
             let (mut next, mut count, mut bytes, mut stop) = (Some(first), 0, 0, false);
@@ -109,20 +116,15 @@ impl Driver {
                 break;
             }
         }
-        self.journal.flush()?;
-        self.journal.mark();
-        Ok(())
+        self.journal.into_journal().stop()
     }
 
     /// A place that cannot be mended stays damaged, which is no failure; a journal that cannot go on is one.
     fn mend(&mut self, mending: Mending) -> Result<(), JournalError> {
         match mending {
             Mending::Place(damage, why, reply) => {
-                self.journal.leave(damage.segment)?;
-                let result = self.journal.mend(&damage, &why);
-                if result.is_ok() {
-                    self.journal.mended(damage.segment)?;
-                }
+                self.journal.journal().leave(damage.segment)?;
+                let result = self.journal.journal().mend(&damage, &why);
                 let Damage { segment, offset, bytes, kind } = damage;
                 match &result {
                     Ok(()) => {
@@ -145,7 +147,7 @@ impl Driver {
                 let _ = reply.send(());
             }
             Mending::Rescue(reply) => {
-                let rescued = self.journal.rescue()?;
+                let rescued = self.journal.journal().rescue()?;
                 if rescued {
                     tracing::error!(event = "journal.rescued", "the journal's open file was gone; it was put back");
                 }
@@ -177,16 +179,11 @@ impl Driver {
         out: &mut Vec<Output>,
     ) -> Option<tokio::sync::OwnedSemaphorePermit> {
         match mail {
-            Mail::Core(input, room) => {
-                if let Input::LinkDown { link } = &input {
-                    waiting.links.remove(link);
-                }
+            Mail::Core(input) => self.replica.handle(now, input, out),
+            Mail::Link(event) => {
+                let (input, room) = self.link_event(event, waiting);
                 self.replica.handle(now, input, out);
                 return room;
-            }
-            Mail::LinkUp { link, outbox, input } => {
-                waiting.links.insert(link, outbox);
-                self.replica.handle(now, input, out);
             }
             Mail::Seal { records, reply } => {
                 let ticket = waiting.ticket();
@@ -215,6 +212,38 @@ impl Driver {
         None
     }
 
+    /// What a link tells, in the core's terms; and the room that a batch takes until it is on disk.
+    fn link_event(
+        &mut self,
+        event: LinkEvent,
+        waiting: &mut Waiting,
+    ) -> (Input, Option<tokio::sync::OwnedSemaphorePermit>) {
+        let id = |link: LinkNumber| LinkId(link.0);
+        let input = match event {
+            LinkEvent::Up { link, peer, outbox } => {
+                let link = id(link);
+                waiting.links.insert(link, outbox);
+                match peer {
+                    Peer::Parent(parent) => Input::ParentUp { link, parent },
+                    Peer::Child(peer) => Input::ChildUp { link, peer },
+                }
+            }
+            LinkEvent::Batch { link, log, bytes, room } => {
+                return (Input::Batch { link: id(link), log, bytes }, Some(room));
+            }
+            LinkEvent::Control { link, message } => Input::Control { link: id(link), message },
+            LinkEvent::Pushed { link, log } => Input::Pushed { link: id(link), log },
+            LinkEvent::PushFailed { link, log, reason } => Input::PushFailed { link: id(link), log, reason },
+            LinkEvent::Garbage { link, reason } => Input::Garbage { link: id(link), reason },
+            LinkEvent::Down { link } => {
+                waiting.links.remove(&id(link));
+                Input::LinkDown { link: id(link) }
+            }
+            LinkEvent::DialFailed { reason, refused, linked } => Input::DialFailed { reason, refused, linked },
+        };
+        (input, None)
+    }
+
     fn end_round(&mut self, waiting: &mut Waiting, out: Vec<Output>) -> Result<(), JournalError> {
         let said = self.replica.finish(now_ms(), out, &mut self.journal)?;
         self.durable.send_if_modified(|d| std::mem::replace(d, self.journal.durable()) != self.journal.durable());
@@ -235,7 +264,7 @@ impl Driver {
         };
         match output {
             Output::Send { link, message } => send(&link, LinkOut::Control(message)),
-            Output::Push { link, log, place } => send(&link, LinkOut::Push(log, place)),
+            Output::Push { link, log, place } => send(&link, LinkOut::Push(log, BatchToken(place.0))),
             Output::Close { link, code, reason } => send(&link, LinkOut::Close(code, reason)),
             Output::Sealed { ticket, result } => {
                 if let Some(reply) = waiting.seals.remove(&ticket) {
@@ -268,7 +297,7 @@ impl Waiting {
 
 fn weight(mail: &Mail) -> usize {
     match mail {
-        Mail::Core(Input::Batch { bytes, .. }, _) => bytes.len(),
+        Mail::Link(LinkEvent::Batch { bytes, .. }) => bytes.len(),
         Mail::PutBack { batch, .. } => batch.bytes().len(),
         Mail::Seal { records, .. } => records.iter().map(|r| r.bytes().len()).sum::<usize>() / 4,
         _ => 0,

@@ -9,86 +9,25 @@ use std::{
     time::Duration,
 };
 use tally_clock::now_ms;
-use tally_core::{Input, LinkId, NotSealed, Replica};
+use tally_core::{Input, NotSealed, Replica};
 use tally_journal::Damage;
-use tally_protocol::{
-    ids::LogId,
-    log::Place,
-    record::Record,
-    wire::{Control, Refusal},
-};
+use tally_link::LinkEvent;
+use tally_protocol::record::Record;
 use tally_topology::admit::AdmittedBatch;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Messages that may wait for the driver. Batches are bounded by bytes before they come here.
 const MAILBOX: usize = 256;
-
-/// Messages that may wait for a link. A peer that lets more pile up is closed.
-const OUTBOX: usize = 4_096;
-
-/// Something for a link to send.
-#[derive(Debug)]
-pub enum LinkOut {
-    /// A control message.
-    Control(Control),
-    /// A batch, from its place in the journal.
-    Push(LogId, Place),
-    /// Say goodbye.
-    Close(Refusal, String),
-}
-
-/// The driver's end of a link.
-#[derive(Debug, Clone)]
-pub struct Outbox {
-    out: mpsc::Sender<LinkOut>,
-    signs: Arc<Signs>,
-}
-
-/// What a link is told beside its queue.
-#[derive(Debug, Default)]
-pub struct Signs {
-    /// Its queue is full: it is too slow to be served.
-    pub too_slow: Notify,
-    /// A goodbye is in its queue.
-    pub closing: Notify,
-}
-
-impl Outbox {
-    /// An outbox, the end that the link reads, and what it is told beside.
-    pub fn new() -> (Self, mpsc::Receiver<LinkOut>, Arc<Signs>) {
-        let (out, read) = mpsc::channel(OUTBOX);
-        let signs = Arc::new(Signs::default());
-        (Self { out, signs: signs.clone() }, read, signs)
-    }
-
-    /// Queues something, never waits.
-    pub fn send(&self, out: LinkOut) {
-        let closing = matches!(out, LinkOut::Close(..));
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.out.try_send(out) {
-            self.signs.too_slow.notify_one();
-        }
-        if closing {
-            self.signs.closing.notify_one();
-        }
-    }
-}
 
 /// A question that the driver answers between two rounds.
 pub type Question = Box<dyn FnOnce(&Replica, u64) + Send>;
 
 /// One message to the driver.
 pub enum Mail {
-    /// For the core. The permit is the room that a batch takes until it is on disk.
-    Core(Input, Option<OwnedSemaphorePermit>),
-    /// A link is up; `input` says so to the core.
-    LinkUp {
-        /// Its name.
-        link: LinkId,
-        /// Its sending end.
-        outbox: Outbox,
-        /// For the core.
-        input: Input,
-    },
+    /// For the core.
+    Core(Input),
+    /// What a link tells.
+    Link(LinkEvent),
     /// Records to seal; the answer means durable.
     Seal {
         /// 1 to `BATCH_RECORDS_MAX`.
@@ -133,7 +72,7 @@ impl fmt::Debug for Mail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Core(..) => "Core",
-            Self::LinkUp { .. } => "LinkUp",
+            Self::Link(_) => "Link",
             Self::Seal { .. } => "Seal",
             Self::Charter { .. } => "Charter",
             Self::PutBack { .. } => "PutBack",

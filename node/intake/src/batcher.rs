@@ -14,11 +14,11 @@ use std::{
     time::Duration,
 };
 use tally_core::NotSealed;
+use tally_core::Place;
 use tally_driver::{Mail, Mailbox};
 use tally_protocol::{
     batch::raw_len,
     limits::{BATCH_CLOSE_BYTES, BATCH_CLOSE_MS, BATCH_RECORDS_MAX},
-    log::Place,
     record::{Record, RecordId},
 };
 use tally_store::index::{Known, Progress};

@@ -1,27 +1,47 @@
-//! How far the journal had got, kept beside it: a tail that vanished while the node was stopped is damage and not a torn
-//! write. It is a hint with a checksum; without it nothing is lost but that distinction.
+//! Where the journal ended at a clean stop, kept beside it. It is written at a clean stop only, and removed before the
+//! first write after it: so a journal that is shorter than its mark lost bytes that were durable.
 
-use std::{fs, io, path::Path};
-use tally_protocol::log::Place;
+use super::Position;
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::Path,
+};
 
 /// Reads the mark; `None` if there is none that holds.
-pub(super) fn read(path: &Path) -> Option<Place> {
+pub(super) fn read(path: &Path) -> Option<Position> {
     let text = fs::read_to_string(path).ok()?;
-    let (place, sum) = text.trim_end().rsplit_once(' ')?;
-    if sum != checksum(place) {
+    let (position, sum) = text.trim_end().rsplit_once(' ')?;
+    if sum != checksum(position) {
         return None;
     }
-    let mut words = place.strip_prefix("durable ")?.split(' ');
+    let mut words = position.strip_prefix("durable ")?.split(' ');
     let (segment, offset) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    words.next().is_none().then_some(Place { segment, offset })
+    words.next().is_none().then_some(Position { segment, offset })
 }
 
-/// Writes the mark. Not flushed: an older one only notices less.
-pub(super) fn write(path: &Path, place: Place) -> io::Result<()> {
-    let text = format!("durable {} {}", place.segment, place.offset);
+/// Writes the mark, and flushes it and its folder.
+pub(super) fn write(path: &Path, position: Position) -> io::Result<()> {
+    let text = format!("durable {} {}", position.segment, position.offset);
     let new = path.with_extension("mark.new");
-    fs::write(&new, format!("{text} {}\n", checksum(&text)))?;
-    fs::rename(new, path)
+    let mut file = File::create(&new)?;
+    file.write_all(format!("{text} {}\n", checksum(&text)).as_bytes())?;
+    file.sync_all()?;
+    fs::rename(new, path)?;
+    sync_parent(path)
+}
+
+/// Removes the mark, so that it never speaks of a journal that was written to since. No mark is no error.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_parent(path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 fn checksum(text: &str) -> String {
@@ -37,9 +57,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.mark");
         assert_eq!(read(&path), None);
-        let place = Place { segment: 7, offset: 4_711 };
-        write(&path, place).unwrap();
-        assert_eq!(read(&path), Some(place));
+        let position = Position { segment: 7, offset: 4_711 };
+        write(&path, position).unwrap();
+        assert_eq!(read(&path), Some(position));
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace(" 7 ", " 9 ")).unwrap();
         assert_eq!(read(&path), None);

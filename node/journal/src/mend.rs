@@ -2,7 +2,10 @@
 //! their place. The records that it held are appended elsewhere, before.
 
 use super::{
-    Damage, DamageKind, FIRST_FRAME, Journal, JournalError, at, frame, segment_head, segment_path, sync_folder,
+    Damage, DamageKind, Journal, JournalError, frame,
+    header::{HEADER_BYTES, Header},
+    journal::at,
+    segment_path, sync_folder,
 };
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -40,20 +43,6 @@ impl Journal {
         debug_assert!(damage.segment < self.segment, "see leave()");
         let path = segment_path(&self.dir, damage.segment);
         self.mend_sealed(&path, damage, why).map_err(at(&path, "cannot be mended"))
-    }
-
-    /// Notes how long a segment is now that it was mended, and the one before: what told that stood at its start.
-    ///
-    /// # Errors
-    /// [`JournalError`], after which the journal must not be used any more.
-    pub fn mended(&mut self, segment: u32) -> Result<(), JournalError> {
-        for segment in [segment.saturating_sub(1), segment] {
-            let told = fs::metadata(segment_path(&self.dir, segment)).map(|m| m.len());
-            if let Ok(bytes) = told {
-                self.tell_length(segment, bytes)?;
-            }
-        }
-        Ok(())
     }
 
     /// The file that is written to was deleted or exchanged under this process: what its descriptor still holds goes
@@ -99,14 +88,17 @@ impl Journal {
     }
 
     fn mend_sealed(&self, path: &Path, damage: &Damage, why: &str) -> io::Result<()> {
-        let head = segment_head(damage.segment);
         let regular = fs::symlink_metadata(path).is_ok_and(|m| m.is_file());
         if !regular {
             if fs::symlink_metadata(path).is_ok() {
                 set_aside_file(&self.dir, path, why)?;
             }
             let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-            file.write_all(&head)?;
+            file.write_all(&self.header_of(damage.segment).encode())?;
+            let told = Header::of(&self.dir, damage.segment + 1).map_or(0, |h| h.length_before);
+            if let Some(fillers) = frame::fillers(told.saturating_sub(HEADER_BYTES)) {
+                file.write_all(&fillers)?;
+            }
             file.set_permissions(Permissions::from_mode(0o400))?;
             file.sync_all()?;
             return sync_folder(&self.dir);
@@ -117,26 +109,45 @@ impl Journal {
         // The owner may write to a sealed segment only while it is mended.
         fs::set_permissions(path, Permissions::from_mode(0o600))?;
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let done = self.fill(&file, damage, &head, why);
+        let done = self.fill(&file, damage, why);
         file.set_permissions(Permissions::from_mode(0o400))?;
         done?;
         file.sync_all()
     }
 
-    fn fill(&self, file: &File, damage: &Damage, head: &[u8], why: &str) -> io::Result<()> {
+    /// A header for a segment whose own is lost. The last root of the segment before is not known any more.
+    fn header_of(&self, segment: u32) -> Header {
+        let before = segment.checked_sub(1).map(|n| segment_path(&self.dir, n));
+        let length = before.and_then(|p| fs::metadata(p).ok()).map_or(0, |m| m.len());
+        Header::new(&self.owner, segment, length, [0; 32])
+    }
+
+    fn fill(&self, file: &File, damage: &Damage, why: &str) -> io::Result<()> {
         let len = file.metadata()?.len();
-        if damage.kind == DamageKind::Header || len < FIRST_FRAME {
-            self.set_aside(file, damage, 0, len.min(FIRST_FRAME), why)?;
-            return file.write_all_at(head, 0);
+        if damage.kind == DamageKind::Header {
+            self.set_aside(file, damage, 0, len.min(HEADER_BYTES), why)?;
+            file.write_all_at(&self.header_of(damage.segment).encode(), 0)?;
+            // The next segment says how long this one was; another file may stand here now.
+            let told = Header::of(&self.dir, damage.segment + 1).map_or(0, |h| h.length_before);
+            let len = len.max(HEADER_BYTES);
+            return match frame::fillers(told.saturating_sub(len)) {
+                Some(fillers) => file.write_all_at(&fillers, len),
+                None => Ok(()),
+            };
         }
-        // A file that was cut within its head has that head again by now: it is not part of the damage any more.
-        let start = damage.offset.max(FIRST_FRAME);
-        let end = damage.offset.saturating_add(damage.bytes).min(len);
+        // A file that was cut within its header has that header again by now: it is not part of the damage any more.
+        let start = damage.offset.max(HEADER_BYTES);
+        let end = damage.offset.saturating_add(damage.bytes);
         if start >= end {
             return Ok(());
         }
-        self.set_aside(file, damage, start, end, why)?;
-        if end == len {
+        if len < HEADER_BYTES {
+            file.write_all_at(&self.header_of(damage.segment).encode(), 0)?;
+        }
+        self.set_aside(file, damage, start, end.min(len), why)?;
+        let told = Header::of(&self.dir, damage.segment + 1).map(|h| h.length_before);
+        if end == len && told.is_none_or(|t| t <= start) {
+            // Somebody's bytes behind the end.
             return file.set_len(start);
         }
         let fillers = frame::fillers(end - start);
@@ -147,6 +158,9 @@ impl Journal {
     fn set_aside(&self, file: &File, damage: &Damage, from: u64, to: u64, why: &str) -> io::Result<()> {
         let folder = Self::quarantine(&self.dir);
         fs::create_dir_all(&folder)?;
+        if from >= to {
+            return Ok(());
+        }
         let (bytes, unreadable) = read_what_can_be_read(file, from, to);
         let name = format!("{:08}-{from}", damage.segment);
         let note = format!(
@@ -169,14 +183,15 @@ pub(super) fn keep(folder: &Path, name: &str, bytes: &[u8], note: &str) -> io::R
     sync_folder(folder)
 }
 
-fn set_aside_file(dir: &Path, path: &Path, why: &str) -> io::Result<()> {
+pub(super) fn set_aside_file(dir: &Path, path: &Path, why: &str) -> io::Result<()> {
     let folder = Journal::quarantine(dir);
     fs::create_dir_all(&folder)?;
     let name = path.file_name().map_or_else(Default::default, |n| n.to_string_lossy().into_owned());
     let target = (0_u32..).map(|i| folder.join(format!("{name}.{i}"))).find(|p| !p.exists());
     let Some(target) = target else { return Ok(()) };
     fs::write(target.with_extension("txt"), format!("{name} stood in the journal's folder: {why}\n"))?;
-    fs::rename(path, target)
+    fs::rename(path, target)?;
+    sync_folder(dir)
 }
 
 /// The bytes, with zeros for what the disk refuses, and how many those are.

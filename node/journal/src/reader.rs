@@ -1,9 +1,9 @@
 //! Reading ends of the journal: single frames by place, and following it in order.
 
 use super::{
-    FIRST_FRAME,
-    frame::{HEAD_BYTES, Head, Meta},
-    head_holds,
+    Position,
+    frame::{FrameHead, HEAD_BYTES, Head},
+    header::{HEADER_BYTES, Header},
     scan::{Scan, Step, read_at},
     segment_path, segments,
 };
@@ -14,7 +14,6 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
-use tally_protocol::log::Place;
 
 /// Open segment files that a reader keeps.
 const OPEN_FILES: usize = 16;
@@ -44,13 +43,13 @@ pub enum ReadError {
 
 /// A frame whose checksums held.
 #[derive(Debug)]
-pub struct Frame {
-    /// What it says.
-    pub meta: Meta,
-    /// Its body: a batch's bytes.
+pub struct ReadFrame {
+    /// What its head says.
+    pub head: FrameHead,
+    /// Its body.
     pub body: Vec<u8>,
     /// Where the next frame starts.
-    pub next: Place,
+    pub next: Position,
 }
 
 /// A walk through one segment, frame by frame, over damage; bodies are not read.
@@ -84,21 +83,21 @@ impl Walk {
 
     /// Whether the file starts as the segment of its number does.
     pub fn head_holds(&self) -> bool {
-        head_holds(&self.file, self.segment)
+        Header::read(&self.file).is_some_and(|h| h.segment == self.segment)
     }
 }
 
 /// A place in an open file.
 struct At {
     file: Arc<File>,
-    place: Place,
+    place: Position,
     len: u64,
 }
 
 impl At {
     /// `n` bytes from `from` bytes behind the place on. What the file system refuses to read is damage like any other.
     fn take(&self, from: usize, n: usize) -> Result<Vec<u8>, ReadError> {
-        let Place { segment, offset } = self.place;
+        let Position { segment, offset } = self.place;
         let bytes = read_at(&self.file, offset + from as u64, n, self.len).ok().flatten();
         bytes.ok_or(ReadError::Damaged { segment, offset })
     }
@@ -152,15 +151,15 @@ impl Reader {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn head(&self, place: Place) -> Result<Meta, ReadError> {
+    pub fn head(&self, place: Position) -> Result<FrameHead, ReadError> {
         let damaged = || ReadError::Damaged { segment: place.segment, offset: place.offset };
         let at = self.at(place)?;
         let head = Head::parse(&at.take(0, HEAD_BYTES)?).ok_or_else(damaged)?;
-        head.meta(&at.take(HEAD_BYTES, head.meta_bytes)?).ok_or_else(damaged)
+        head.check(&at.take(HEAD_BYTES, head.meta_bytes)?).ok_or_else(damaged)
     }
 
-    fn at(&self, place: Place) -> Result<At, ReadError> {
-        let Place { segment, offset } = place;
+    fn at(&self, place: Position) -> Result<At, ReadError> {
+        let Position { segment, offset } = place;
         let file = self.open(segment, offset)?;
         let len = file.metadata().map_err(|source| ReadError::Io { segment, offset, source })?.len();
         Ok(At { file, place, len })
@@ -168,12 +167,12 @@ impl Reader {
 
     /// The bytes that stand where the body of the frame at `place` should, and how many there should be; the body's
     /// checksum is not looked at. `None` when the head does not hold.
-    pub fn remains(&self, place: Place) -> Option<(Vec<u8>, usize)> {
+    pub fn remains(&self, place: Position) -> Option<(Vec<u8>, usize)> {
         let file = self.open(place.segment, place.offset).ok()?;
         let len = file.metadata().ok()?.len();
         let head = Head::parse(&read_at(&file, place.offset, HEAD_BYTES, len).ok()??)?;
         let meta_at = place.offset + HEAD_BYTES as u64;
-        head.meta(&read_at(&file, meta_at, head.meta_bytes, len).ok()??)?;
+        head.check(&read_at(&file, meta_at, head.meta_bytes, len).ok()??)?;
         let body_at = meta_at + head.meta_bytes as u64;
         let there = (head.body_bytes as u64).min(len.saturating_sub(body_at)) as usize;
         Some((read_at(&file, body_at, there, len).ok()??, head.body_bytes))
@@ -183,7 +182,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub fn walk(&self, segment: u32, until: Place) -> io::Result<Option<Walk>> {
+    pub fn walk(&self, segment: u32, until: Position) -> io::Result<Option<Walk>> {
         // Opened anew: what a descriptor still shows of a deleted file is not on the disk.
         let file = match File::open(segment_path(&self.dir, segment)) {
             Ok(file) => Arc::new(file),
@@ -196,26 +195,32 @@ impl Reader {
             lacks = until.offset.saturating_sub(len);
             len = len.min(until.offset);
         }
-        Ok(Some(Walk { file, segment, at: FIRST_FRAME, len, lacks }))
+        Ok(Some(Walk { file, segment, at: HEADER_BYTES, len, lacks }))
+    }
+
+    /// How long a sealed segment is, by the header of the next; `None` while that does not hold, or is not there.
+    pub fn sealed_length(&self, segment: u32) -> Option<u64> {
+        let file = File::open(segment_path(&self.dir, segment.checked_add(1)?)).ok()?;
+        Header::read(&file).filter(|h| h.segment == segment + 1).map(|h| h.length_before)
     }
 
     /// The frame at `place`, checked whole.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn read(&self, place: Place) -> Result<Frame, ReadError> {
-        let Place { segment, offset } = place;
+    pub fn read(&self, place: Position) -> Result<ReadFrame, ReadError> {
+        let Position { segment, offset } = place;
         let damaged = || ReadError::Damaged { segment, offset };
         let at = self.at(place)?;
         let head = Head::parse(&at.take(0, HEAD_BYTES)?).ok_or_else(damaged)?;
-        let rest = at.take(HEAD_BYTES, head.meta_bytes + head.body_bytes)?;
-        let (meta, body) = rest.split_at(head.meta_bytes);
-        let meta = head.meta(meta).ok_or_else(damaged)?;
-        if !head.body_holds(body) {
+        let mut meta = at.take(HEAD_BYTES, head.meta_bytes + head.body_bytes)?;
+        let body = meta.split_off(head.meta_bytes);
+        let said = head.check(&meta).ok_or_else(damaged)?;
+        if !head.body_holds(&body) {
             return Err(damaged());
         }
-        let next = Place { segment, offset: offset + head.frame_bytes() };
-        Ok(Frame { meta, body: body.to_vec(), next })
+        let next = Position { segment, offset: offset + head.frame_bytes() };
+        Ok(ReadFrame { head: said, body, next })
     }
 
     /// The first whole frame at or after `from` and before `until`, and where to go on; damaged places are stepped
@@ -223,7 +228,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`ReadError::Io`].
-    pub fn next(&self, from: Place, until: Place) -> Result<Option<(Place, Frame)>, ReadError> {
+    pub fn next(&self, from: Position, until: Position) -> Result<Option<(Position, ReadFrame)>, ReadError> {
         let mut at = from;
         while at < until {
             match self.read(at) {
@@ -239,23 +244,23 @@ impl Reader {
     }
 
     /// Where to look after a place at which no frame could be read: the next frame of the segment, or the next segment.
-    fn after(&self, at: Place) -> Result<Option<Place>, ReadError> {
-        let Place { segment, offset } = at;
+    fn after(&self, at: Position) -> Result<Option<Position>, ReadError> {
+        let Position { segment, offset } = at;
         let io_error = |source| ReadError::Io { segment, offset, source };
         if let Ok(file) = self.open(segment, offset) {
             let len = file.metadata().map_err(io_error)?.len();
             let mut scan = Scan::within(&file, segment, offset, len);
             // The first step passes what is bad at `at`; a frame with a bad body passes as one frame.
             while let Some(step) = scan.step(false) {
-                if let Step::Frame { place, .. } = step
-                    && place.offset > offset
+                if let Step::Frame { at, .. } = step
+                    && at.offset > offset
                 {
-                    return Ok(Some(place));
+                    return Ok(Some(at));
                 }
             }
         }
         let numbers = segments(&self.dir).map_err(io_error)?;
         let next = numbers.into_iter().find(|n| *n > segment);
-        Ok(next.map(|segment| Place { segment, offset: FIRST_FRAME }))
+        Ok(next.map(|segment| Position { segment, offset: HEADER_BYTES }))
     }
 }

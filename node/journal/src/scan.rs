@@ -1,8 +1,10 @@
 //! Walking through one segment, over damage.
 
-use super::frame::{HEAD_BYTES, Head, MAGIC, Meta};
+use super::{
+    Position,
+    frame::{FrameHead, HEAD_BYTES, Head, MAGIC},
+};
 use std::{fs::File, io, os::unix::fs::FileExt};
-use tally_protocol::log::Place;
 
 /// A place where no whole frame could be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +41,10 @@ pub enum DamageKind {
 pub enum Step {
     /// A whole frame (of which the body was checked only if that was asked for).
     Frame {
-        /// What it says.
-        meta: Meta,
+        /// What its head says.
+        head: FrameHead,
         /// Where it starts.
-        place: Place,
+        at: Position,
         /// Where it ends.
         end: u64,
     },
@@ -82,9 +84,9 @@ impl<'a> Scan<'a> {
         // What the file system refuses to read (a bad sector) is damage like any other: the rest can still be read.
         let found = self.frame_at(start, bodies).unwrap_or(Err((DamageKind::Refused, None)));
         match found {
-            Ok((meta, end)) => {
+            Ok((head, end)) => {
                 self.at = end;
-                Some(Step::Frame { meta, place: Place { segment: self.segment, offset: start }, end })
+                Some(Step::Frame { head, at: Position { segment: self.segment, offset: start }, end })
             }
             Err((kind, frame_end)) => {
                 // Where the head holds, its frame is passed whole: its body is somebody else's bytes, and a search in
@@ -99,7 +101,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn frame_at(&self, offset: u64, bodies: bool) -> io::Result<Result<(Meta, u64), NoFrame>> {
+    fn frame_at(&self, offset: u64, bodies: bool) -> io::Result<Result<(FrameHead, u64), NoFrame>> {
         let Some(head) = read_at(self.file, offset, HEAD_BYTES, self.len)? else {
             return Ok(Err((DamageKind::Truncated, None)));
         };
@@ -108,7 +110,7 @@ impl<'a> Scan<'a> {
         let Some(meta) = read_at(self.file, meta_at, head.meta_bytes, self.len)? else {
             return Ok(Err((DamageKind::Truncated, None)));
         };
-        let Some(meta) = head.meta(&meta) else { return Ok(Err((DamageKind::Unreadable, None))) };
+        let Some(said) = head.check(&meta) else { return Ok(Err((DamageKind::Unreadable, None))) };
         let end = offset + head.frame_bytes();
         if end > self.len {
             return Ok(Err((DamageKind::Truncated, Some(end))));
@@ -119,7 +121,7 @@ impl<'a> Scan<'a> {
                 return Ok(Err((DamageKind::Altered, Some(end))));
             }
         }
-        Ok(Ok((meta, end)))
+        Ok(Ok((said, end)))
     }
 
     /// Offset of the next frame whose head holds, or the end of the file.

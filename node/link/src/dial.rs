@@ -1,9 +1,7 @@
 //! Calling the parent, again and again, with growing and jittered pauses.
 
-use super::{LinkContext, SETUP, run::run, tls};
+use super::{LinkContext, LinkEvent, Peer, SETUP, run::run, tls};
 use std::time::{Duration, Instant};
-use tally_core::Input;
-use tally_driver::Mail;
 use tally_protocol::ids::Division;
 
 /// Shortest pause between two calls.
@@ -41,15 +39,15 @@ pub async fn dial(dial: Dial) {
         turn += 1;
         if let Err(Ended { reason, refused, linked }) = call(&dial, parent, &address).await {
             let reason = format!("{parent} at {address}: {reason}");
-            let input = Input::DialFailed { reason, refused, linked };
-            if dial.context.mailbox.send(Mail::Core(input, None)).await.is_err() {
+            let event = LinkEvent::DialFailed { reason, refused, linked };
+            if dial.context.node.tell(event).await.is_err() {
                 return;
             }
         }
         if started.elapsed() > LASTED {
             pause = PAUSE_MIN;
         }
-        tokio::time::sleep(pause.max(dial.context.mailbox.parent_busy())).await;
+        tokio::time::sleep(pause.max(dial.context.node.parent_pause())).await;
         // Decorrelated jitter: neighbours that lost the same parent spread out.
         pause = jittered(PAUSE_MIN, pause * 3).min(PAUSE_MAX);
     }
@@ -96,7 +94,7 @@ async fn call(dial: &Dial, parent: Division, address: &str) -> Result<(), Ended>
         format!("no answer on UDP within {} s: is the node running, is the port open?", SETUP.as_secs())
     })??;
     let link = dial.context.name();
-    run(dial.context.clone(), link, connection.clone(), control, Input::ParentUp { link, parent }).await;
+    run(dial.context.clone(), link, connection.clone(), control, Peer::Parent(parent)).await;
     // A refusal by key shows only here: the handshake is over for us before the parent has judged it.
     match connection.close_reason() {
         Some(quinn::ConnectionError::ConnectionClosed(c)) if c.to_string().contains("handshake") => {

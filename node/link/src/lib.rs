@@ -3,12 +3,16 @@
 mod dial;
 mod exchange;
 mod listen;
+mod node;
+mod outbox;
 mod run;
 mod tls;
 
 pub use dial::{Dial, dial};
 pub use exchange::{Answerers, Exchange, ExchangeError, Incoming, Lines, Purpose, SILENCE};
 pub use listen::listen;
+pub use node::{BatchToken, LinkEvent, LinkNumber, Node, NodeGone, Peer, Told};
+pub use outbox::{LinkOut, Outbox};
 
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -18,8 +22,6 @@ use std::{
     },
     time::Duration,
 };
-use tally_driver::Mailbox;
-use tally_journal::Reader;
 use tally_protocol::keys::NodeKeys;
 use tally_topology::in_force::CharterHandle;
 use tokio::sync::Semaphore;
@@ -48,10 +50,8 @@ const SETUP: Duration = Duration::from_secs(10);
 pub struct LinkContext {
     /// Whom to let in, by the charter in force.
     pub trust: CharterHandle,
-    /// Where messages go.
-    pub mailbox: Mailbox,
-    /// Where batches are read.
-    pub reader: Reader,
+    /// Who is told, and where batches are read.
+    pub node: Arc<dyn Node>,
     /// Memory for arriving batches.
     pub room: Arc<Semaphore>,
     /// Set while the disk has no room: nothing more is read from peers.
@@ -69,19 +69,18 @@ impl LinkContext {
     /// With names for links from 1 on.
     pub fn new(
         trust: CharterHandle,
-        mailbox: Mailbox,
-        reader: Reader,
+        node: Arc<dyn Node>,
         full: Arc<AtomicBool>,
         keys: Arc<NodeKeys>,
         answerers: Answerers,
     ) -> Self {
         let room = Arc::new(Semaphore::new(ROOM_BYTES));
         let (lines, names) = (Lines::default(), Arc::new(AtomicU64::new(1)));
-        Self { trust, mailbox, reader, room, full, keys, lines, answerers, names }
+        Self { trust, node, room, full, keys, lines, answerers, names }
     }
 
-    fn name(&self) -> tally_core::LinkId {
-        tally_core::LinkId(self.names.fetch_add(1, Ordering::Relaxed))
+    fn name(&self) -> LinkNumber {
+        LinkNumber(self.names.fetch_add(1, Ordering::Relaxed))
     }
 }
 

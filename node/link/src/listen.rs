@@ -1,8 +1,7 @@
 //! Calls from children.
 
-use super::{LinkContext, SETUP, run::run, tls};
+use super::{LinkContext, Peer, SETUP, run::run, tls};
 use std::sync::Arc;
-use tally_core::Input;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Handshakes at the same time; more wait in the endpoint's queue.
@@ -48,7 +47,7 @@ async fn accept(incoming: quinn::Incoming, context: LinkContext, handshakes: Arc
         Ok(Ok((connection, peer, control))) => {
             drop(permit);
             let link = context.name();
-            run(context, link, connection, control, Input::ChildUp { link, peer }).await;
+            run(context, link, connection, control, Peer::Child(peer)).await;
         }
         Ok(Err(e)) => tracing::warn!(event = "link.refused", %from, reason = %e, "a call was refused"),
         Err(_) => tracing::warn!(event = "link.refused", %from, "a caller did not finish its handshake"),

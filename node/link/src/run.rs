@@ -1,17 +1,16 @@
 //! One live connection: a control stream both ways, and one stream for each log that is pushed.
 
-use super::{BODY, LINK_ROOM_BYTES, LinkContext, SETUP, exchange};
+use super::{
+    BODY, BatchToken, LINK_ROOM_BYTES, LinkContext, LinkEvent, LinkNumber, LinkOut, Outbox, Peer, SETUP, exchange,
+};
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tally_core::{Input, LinkId};
-use tally_driver::{LinkOut, Mail, Outbox};
 use tally_protocol::{
     ids::LogId,
     limits::{BATCH_BYTES_MAX, CONTROL_BYTES_MAX, PUSH_WINDOW},
-    log::Place,
     wire::{Control, STREAM_OPEN_BYTES_MAX, StreamOpen},
 };
 use tokio::{
@@ -28,18 +27,13 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// Runs a link until it ends. `input` tells the core that it is up.
 pub(super) async fn run(
     context: LinkContext,
-    link: LinkId,
+    link: LinkNumber,
     connection: quinn::Connection,
     control: (quinn::SendStream, quinn::RecvStream),
-    input: Input,
+    peer: Peer,
 ) {
     let (outbox, queue, signs) = Outbox::new();
-    let peer = match &input {
-        Input::ParentUp { parent, .. } => Some(*parent),
-        Input::ChildUp { peer, .. } => Some(peer.division),
-        _ => None,
-    };
-    if context.mailbox.send(Mail::LinkUp { link, outbox, input }).await.is_err() {
+    if context.node.tell(LinkEvent::Up { link, peer, outbox }).await.is_err() {
         return;
     }
     let (send, receive) = control;
@@ -47,10 +41,9 @@ pub(super) async fn run(
     tasks.spawn(write_out(context.clone(), link, connection.clone(), send, queue));
     tasks.spawn(read_control(context.clone(), link, receive));
     tasks.spawn(accept_streams(context.clone(), link, connection.clone()));
-    if let Some(peer) = peer {
-        context.lines.up(peer, connection.clone());
-        tasks.spawn(exchange::accept(peer, connection.clone(), context.answerers.clone()));
-    }
+    let division = peer.division();
+    context.lines.up(division, connection.clone());
+    tasks.spawn(exchange::accept(division, connection.clone(), context.answerers.clone()));
     tokio::select! {
         _ = connection.closed() => {}
         () = signs.too_slow.notified() => connection.close(0_u8.into(), b"too slow"),
@@ -60,9 +53,7 @@ pub(super) async fn run(
             connection.close(0_u8.into(), b"closed");
         }
     }
-    if let Some(peer) = peer {
-        context.lines.down(peer, &connection);
-    }
+    context.lines.down(division, &connection);
     // The reader may still hold messages that had arrived: let it hand them over.
     let _ = tokio::time::timeout(Duration::from_millis(200), async {
         while !tasks.is_empty() {
@@ -71,18 +62,18 @@ pub(super) async fn run(
     })
     .await;
     drop(tasks);
-    let _ = context.mailbox.send(Mail::Core(Input::LinkDown { link }, None)).await;
+    let _ = context.node.tell(LinkEvent::Down { link }).await;
 }
 
 async fn write_out(
     context: LinkContext,
-    link: LinkId,
+    link: LinkNumber,
     connection: quinn::Connection,
     mut control: quinn::SendStream,
     mut queue: mpsc::Receiver<LinkOut>,
 ) {
     let _ = control.set_priority(CONTROL_PRIORITY);
-    let mut streams: HashMap<LogId, mpsc::Sender<Place>> = HashMap::new();
+    let mut streams: HashMap<LogId, mpsc::Sender<BatchToken>> = HashMap::new();
     let mut pushers = JoinSet::new();
     while let Some(out) = queue.recv().await {
         match out {
@@ -91,14 +82,14 @@ async fn write_out(
                     return;
                 }
             }
-            LinkOut::Push(log, place) => {
+            LinkOut::Push(log, token) => {
                 let stream = streams.entry(log).or_insert_with(|| {
                     // Never more than the window waits; twice that, for the moment a session starts anew.
                     let (to, from) = mpsc::channel(2 * PUSH_WINDOW);
                     pushers.spawn(push_log(context.clone(), link, connection.clone(), log, from));
                     to
                 });
-                let _ = stream.send(place).await;
+                let _ = stream.send(token).await;
             }
             LinkOut::Close(code, reason) => {
                 let _ = control.finish();
@@ -113,56 +104,56 @@ async fn write_out(
 /// Sends the batches of one log, each as the bytes it arrived as.
 async fn push_log(
     context: LinkContext,
-    link: LinkId,
+    link: LinkNumber,
     connection: quinn::Connection,
     log: LogId,
-    mut places: mpsc::Receiver<Place>,
+    mut tokens: mpsc::Receiver<BatchToken>,
 ) {
     let Ok(mut stream) = connection.open_uni().await else { return };
     if write_frame(&mut stream, &StreamOpen { log }.encode()).await.is_err() {
         return;
     }
-    while let Some(place) = places.recv().await {
-        let reader = context.reader.clone();
-        let read = tokio::task::spawn_blocking(move || reader.read(place)).await;
-        let input = match read {
-            Ok(Ok(frame)) => {
-                if write_frame(&mut stream, &frame.body).await.is_err() {
+    while let Some(token) = tokens.recv().await {
+        let node = context.node.clone();
+        let read = tokio::task::spawn_blocking(move || node.read_batch(token)).await;
+        let event = match read {
+            Ok(Ok(bytes)) => {
+                if write_frame(&mut stream, &bytes).await.is_err() {
                     return;
                 }
-                Input::Pushed { link, log }
+                LinkEvent::Pushed { link, log }
             }
-            Ok(Err(e)) => Input::PushFailed { link, log, reason: e.to_string() },
+            Ok(Err(reason)) => LinkEvent::PushFailed { link, log, reason },
             Err(_) => return,
         };
-        if context.mailbox.send(Mail::Core(input, None)).await.is_err() {
+        if context.node.tell(event).await.is_err() {
             return;
         }
     }
 }
 
-async fn read_control(context: LinkContext, link: LinkId, mut stream: quinn::RecvStream) {
+async fn read_control(context: LinkContext, link: LinkNumber, mut stream: quinn::RecvStream) {
     loop {
-        let input = match read_frame(&mut stream, CONTROL_BYTES_MAX).await {
+        let event = match read_frame(&mut stream, CONTROL_BYTES_MAX).await {
             Ok(Some(bytes)) => match Control::decode(&bytes) {
-                Ok(message) => Input::Control { link, message },
-                Err(e) => Input::Garbage { link, reason: format!("control message: {e}") },
+                Ok(message) => LinkEvent::Control { link, message },
+                Err(e) => LinkEvent::Garbage { link, reason: format!("control message: {e}") },
             },
             Ok(None) => return,
             Err(FrameError::Oversize(n)) => {
-                Input::Garbage { link, reason: format!("a control frame says to have {n} bytes") }
+                LinkEvent::Garbage { link, reason: format!("a control frame says to have {n} bytes") }
             }
-            Err(FrameError::Truncated) => Input::Garbage { link, reason: "a control frame ends early".into() },
+            Err(FrameError::Truncated) => LinkEvent::Garbage { link, reason: "a control frame ends early".into() },
             Err(FrameError::Link) => return,
         };
-        let stop = matches!(input, Input::Garbage { .. });
-        if context.mailbox.send(Mail::Core(input, None)).await.is_err() || stop {
+        let stop = matches!(event, LinkEvent::Garbage { .. });
+        if context.node.tell(event).await.is_err() || stop {
             return;
         }
     }
 }
 
-async fn accept_streams(context: LinkContext, link: LinkId, connection: quinn::Connection) {
+async fn accept_streams(context: LinkContext, link: LinkNumber, connection: quinn::Connection) {
     let mut readers = JoinSet::new();
     let own_room = Arc::new(Semaphore::new(LINK_ROOM_BYTES));
     loop {
@@ -178,20 +169,20 @@ async fn accept_streams(context: LinkContext, link: LinkId, connection: quinn::C
     }
 }
 
-async fn read_batches(context: LinkContext, own_room: Arc<Semaphore>, link: LinkId, mut stream: quinn::RecvStream) {
+async fn read_batches(context: LinkContext, own_room: Arc<Semaphore>, link: LinkNumber, mut stream: quinn::RecvStream) {
     let result = batches(&context, &own_room, link, &mut stream).await;
     let reason = match result {
         Ok(()) | Err(FrameError::Link) => return,
         Err(FrameError::Oversize(n)) => format!("a frame on a stream of batches says to have {n} bytes"),
         Err(FrameError::Truncated) => "a stream of batches ends in the middle of a frame".to_owned(),
     };
-    let _ = context.mailbox.send(Mail::Core(Input::Garbage { link, reason }, None)).await;
+    let _ = context.node.tell(LinkEvent::Garbage { link, reason }).await;
 }
 
 async fn batches(
     context: &LinkContext,
     own_room: &Arc<Semaphore>,
-    link: LinkId,
+    link: LinkNumber,
     stream: &mut quinn::RecvStream,
 ) -> Result<(), FrameError> {
     let first = tokio::time::timeout(SETUP, read_frame(stream, STREAM_OPEN_BYTES_MAX)).await;
@@ -204,8 +195,7 @@ async fn batches(
         let room = room(context, len).await.ok_or(FrameError::Link)?;
         let body = tokio::time::timeout(BODY, read_body(stream, len)).await;
         let bytes = body.map_err(|_| FrameError::Truncated)??;
-        let mail = Mail::Core(Input::Batch { link, log, bytes }, Some(room));
-        context.mailbox.send(mail).await.map_err(|_| FrameError::Link)?;
+        context.node.tell(LinkEvent::Batch { link, log, bytes, room }).await.map_err(|_| FrameError::Link)?;
     }
 }
 

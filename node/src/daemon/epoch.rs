@@ -4,10 +4,11 @@
 use super::{Again, start::keys_for};
 use crate::config::Config;
 use std::time::Duration;
+use tally_core::Place;
 use tally_intake::{Chunk, Good, Intake, Policy};
-use tally_journal::Reader;
-use tally_protocol::{batch::Batch, canonical::Object, ids::LogId, log::Place, record::Record};
+use tally_protocol::{batch::Batch, canonical::Object, ids::LogId, record::Record};
 use tally_reconcile::agree::Ground;
+use tally_store::entries::EntryReader;
 use tally_store::index::Facts;
 use tokio::sync::watch;
 
@@ -44,7 +45,7 @@ pub(super) async fn watch(
 
 /// Records that were acknowledged in an epoch which the charter then closed before them are not lost (I1): they are
 /// handed in again, for the epoch that goes on. Those that came in meanwhile are found to be duplicates.
-pub(super) async fn carry_over(intake: Intake, reader: Reader, own: LogId, beyond: Vec<(LogId, Vec<Place>)>) {
+pub(super) async fn carry_over(intake: Intake, reader: EntryReader, own: LogId, beyond: Vec<(LogId, Vec<Place>)>) {
     let mine = beyond.into_iter().filter(|(log, _)| log.division == own.division && *log != own);
     for (log, places) in mine {
         for place in places {
@@ -77,7 +78,7 @@ pub(super) async fn carry_over(intake: Intake, reader: Reader, own: LogId, beyon
     }
 }
 
-fn records(reader: &Reader, place: Place) -> Result<Vec<Good>, String> {
+fn records(reader: &EntryReader, place: Place) -> Result<Vec<Good>, String> {
     let frame = reader.read(place).map_err(|e| e.to_string())?;
     let records = Batch::decode(&frame.body).and_then(|b| b.records()).map_err(|e| e.to_string())?;
     let good = |bytes: &[u8]| {

@@ -13,23 +13,23 @@ use std::{
     time::Duration,
 };
 use tally_console::{self, App};
+use tally_core::Place;
 use tally_core::{Input, NotSealed};
-use tally_driver::Driver;
+use tally_driver::{Driver, ForLinks};
 use tally_driver::{Mail, Mailbox};
 use tally_intake::{
     self, Desk, Holdings,
     answers::Store,
     folder::{self, Folder},
 };
-use tally_journal::Reader;
 use tally_link::{Answerers, Dial, LinkContext, dial, endpoint, listen};
-use tally_protocol::log::Place;
 use tally_reconcile::{
     agree::{self, Ground, Noticed},
     task::{self, Tasks, Workshop},
     verdict::{self, Bench},
 };
 use tally_reports::compare::Comparisons;
+use tally_store::entries::EntryReader;
 use tally_store::{
     index::{Known, Progress, follow},
     tree::Trees,
@@ -131,7 +131,7 @@ async fn serve(
     let overruns = replica.overruns();
 
     let trust = CharterHandle::new(replica.signed_charter().clone());
-    let reader = Reader::new(config.journal());
+    let reader = EntryReader::new(config.journal());
     let (durable_tell, durable) = watch::channel(journal.durable());
     let (closed_tell, closed) = watch::channel(Some(NotSealed::Asking));
     let full = Arc::new(AtomicBool::new(false));
@@ -142,7 +142,7 @@ async fn serve(
     let known = Arc::new(Known::new(opened.engine.clone(), own, opened.is_empty()));
     let close_index = opened.closer();
     let engine = opened.engine.clone();
-    let start = Progress { cursor: Place { segment: 0, offset: 0 }, distinct: 0, trouble: None };
+    let start = Progress { cursor: Place(0), distinct: 0, trouble: None };
     let (progress_tell, progress) = watch::channel(start);
     let indexer = {
         let (known, reader, durable, runtime) = (known.clone(), reader.clone(), durable.clone(), runtime.clone());
@@ -190,7 +190,8 @@ async fn serve(
     let (reconcile, incoming) = mpsc::channel(16);
     let (verdicts, asked) = mpsc::channel(16);
     let answerers = Answerers { reconcile, verdicts };
-    let context = LinkContext::new(trust.clone(), mailbox.clone(), reader.clone(), full.clone(), keys, answerers);
+    let node = Arc::new(ForLinks { mailbox: mailbox.clone(), reader: reader.clone() });
+    let context = LinkContext::new(trust.clone(), node, full.clone(), keys, answerers);
     let ground = Ground {
         mailbox: mailbox.clone(),
         reader: reader.clone(),
@@ -346,7 +347,7 @@ async fn tick(mailbox: Mailbox) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        if mailbox.send(Mail::Core(Input::Tick, None)).await.is_err() {
+        if mailbox.send(Mail::Core(Input::Tick)).await.is_err() {
             return;
         }
     }

@@ -10,9 +10,10 @@ use std::{
     sync::Arc,
 };
 use tally_client::keyfile;
-use tally_core::Replica;
-use tally_journal::{Found, Journal, Meta, Reader};
-use tally_protocol::{ids::LogId, keys::NodeKeys, log::Place, merkle::Tree};
+use tally_core::{Entry, Place, Replica};
+use tally_journal::Found;
+use tally_protocol::{ids::LogId, keys::NodeKeys, merkle::Tree};
+use tally_store::entries::{self, EntryJournal, EntryReader};
 use tally_store::index::{self, Opened};
 use tally_topology::{charter::Charter, signed::SignedCharter};
 
@@ -84,7 +85,7 @@ pub(super) fn lock(data: &Path) -> anyhow::Result<File> {
 /// What the journal says.
 pub(super) struct Recovery {
     pub(super) replica: Replica,
-    pub(super) journal: Journal,
+    pub(super) journal: EntryJournal,
     pub(super) found: Found,
     /// Batches of closed epochs beyond the size that the charter names, by log: they do not count any more.
     pub(super) beyond: Vec<(LogId, Vec<Place>)>,
@@ -94,10 +95,12 @@ pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedChart
     let authority = config.authority().map_err(|e| anyhow::anyhow!(e))?;
     let software = format!("tally {}", env!("CARGO_PKG_VERSION"));
     let mut replica = Replica::new(keys, authority, charter, software);
+    let owner = entries::owner(replica.charter().federation(), replica.me());
     let segment_bytes = config.storage.segment_kib << 10;
-    let (journal, found) = Journal::open_with(&config.journal(), segment_bytes, |frame| replica.recover(frame))?;
+    let (journal, found) =
+        EntryJournal::open(&config.journal(), &owner, segment_bytes, |entry, at| replica.recover(entry, at))?;
     replica.all_read();
-    let beyond = close_epochs(&mut replica, &Reader::new(config.journal()));
+    let beyond = close_epochs(&mut replica, &EntryReader::new(config.journal()));
     replica.recovered();
     if replica.unproved() > 0 {
         tracing::error!(
@@ -121,14 +124,12 @@ pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedChart
 }
 
 /// Cuts logs back to where the charter closed their epoch.
-fn close_epochs(replica: &mut Replica, reader: &Reader) -> Vec<(LogId, Vec<Place>)> {
+fn close_epochs(replica: &mut Replica, reader: &EntryReader) -> Vec<(LogId, Vec<Place>)> {
     let mut beyond = Vec::new();
     for (log, size, place) in replica.overruns() {
         let edge = match place.map(|p| reader.head(p)) {
             None => Some((Tree::default(), String::new())),
-            Some(Ok(Meta::Batch { end, peaks, note, .. })) if end == size => {
-                Tree::from_peaks(end, peaks).map(|t| (t, note))
-            }
+            Some(Ok(Entry::Batch { tree, note, .. })) if tree.size() == size => Some((tree, note)),
             Some(_) => None,
         };
         match edge {
@@ -149,7 +150,7 @@ pub(super) fn open_index(config: &Config, replica: &Replica, durable: Place) -> 
     let opened = index::open(&config.index_dir(), config.index.engine, |counts| {
         let cursor = counts.cursor();
         let known = counts.logs().all(|l| replica.logs().contains_key(&l));
-        let of = |id, log: &tally_protocol::log::HeldLog| {
+        let of = |id, log: &tally_core::log::HeldLog| {
             let before = log.batches().filter(|(_, h)| h.place < cursor).map(|(end, h)| end - h.start).sum::<u64>();
             let begun = log.batches().any(|(_, h)| h.place == cursor);
             before + if begun { counts.done() } else { 0 } == counts.of(id)

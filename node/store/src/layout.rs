@@ -1,11 +1,10 @@
 //! Where the batches of one log lie: a snapshot to read by position, taken from the core.
 
+use crate::entries::EntryReader;
 use std::{ops::Range, sync::Arc};
-use tally_journal::{ReadError, Reader};
-use tally_protocol::{
-    batch::{Batch, Records},
-    log::{HeldLog, Place},
-};
+use tally_core::{Place, log::HeldLog};
+use tally_journal::ReadError;
+use tally_protocol::batch::{Batch, Records};
 
 /// One batch of a [`Layout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +69,7 @@ impl Layout {
     ///
     /// # Errors
     /// [`LayoutError`].
-    pub fn read(&self, reader: &Reader, index: u64) -> Result<(Lying, Records), LayoutError> {
+    pub fn read(&self, reader: &EntryReader, index: u64) -> Result<(Lying, Records), LayoutError> {
         let lying = self.batch_of(index).ok_or(LayoutError::NotHeld(index))?;
         let frame = reader.read(lying.place)?;
         let records = Batch::decode(&frame.body).and_then(|b| b.records());
@@ -84,10 +83,10 @@ mod tests {
 
     #[test]
     fn batches_are_found_and_holes_are_holes() {
-        let place = |offset| Place { segment: 1, offset };
+        let place = Place;
         let lying = |start, end, offset| Lying { start, end, place: place(offset) };
         let layout = Layout([lying(0, 3, 16), lying(3, 4, 99), lying(7, 9, 200)].into());
-        let at = |i| layout.batch_of(i).map(|b| b.place.offset);
+        let at = |i| layout.batch_of(i).map(|b| b.place.0);
         assert_eq!((at(0), at(2), at(3), at(4), at(6)), (Some(16), Some(16), Some(99), None, None));
         assert_eq!((at(7), at(8), at(9)), (Some(200), Some(200), None));
         assert_eq!((layout.next_start(4), layout.next_start(0), layout.next_start(7)), (Some(7), Some(3), None));

@@ -4,6 +4,7 @@ pub mod proof;
 pub mod tile;
 
 use crate::hash::{Hash, sha256};
+use serde::{Deserialize, Serialize};
 
 /// Hash of a leaf: SHA-256(0x00 ‖ entry), RFC 9162 §2.1.1.
 pub fn leaf_hash(entry: &[u8]) -> Hash {
@@ -19,10 +20,31 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
 ///
 /// `peaks` are the roots of the complete subtrees that make up the tree, largest first: one for each bit set in
 /// `size`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "RightEdge", into = "RightEdge")]
 pub struct Tree {
     size: u64,
     peaks: Vec<Hash>,
+}
+
+/// A [`Tree`] as it is written: size, then peaks.
+#[derive(Serialize, Deserialize)]
+struct RightEdge {
+    size: u64,
+    peaks: Vec<Hash>,
+}
+
+impl From<Tree> for RightEdge {
+    fn from(tree: Tree) -> Self {
+        Self { size: tree.size, peaks: tree.peaks }
+    }
+}
+
+impl TryFrom<RightEdge> for Tree {
+    type Error = &'static str;
+    fn try_from(edge: RightEdge) -> Result<Self, Self::Error> {
+        Self::from_peaks(edge.size, edge.peaks).ok_or("the number of peaks does not fit the size")
+    }
 }
 
 impl Tree {

@@ -1,13 +1,11 @@
 //! Working without a link to the parent: what came in a bundle, and signing without being able to ask.
 
 use super::{Event, Output, Replica};
-use tally_protocol::{
-    checkpoint::Checkpoint,
-    ids::Division,
+use crate::{
+    Gate,
     log::{HeldLog, Standing},
-    session::Gate,
-    wire::Head,
 };
+use tally_protocol::{checkpoint::Checkpoint, ids::Division, wire::Head};
 
 impl Replica {
     /// There is no link to the parent, by the operator's word. Whether this disk is an old copy can then not be asked at a

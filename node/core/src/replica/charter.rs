@@ -1,6 +1,7 @@
 //! Charters: from the operator or the parent, into the journal, into force, down to the children.
 
-use super::{Append, Event, Output, Replica, Ticket};
+use super::{Event, Output, Replica, Ticket};
+use crate::{Append, entry::Waiter};
 use std::sync::Arc;
 use tally_protocol::{
     ids::Division,
@@ -11,14 +12,14 @@ use tally_topology::signed::{SignedCharter, SignedError};
 impl Replica {
     pub(super) fn load_charter(&mut self, ticket: Ticket, note: String, out: &mut Vec<Output>) {
         match self.judge_charter(&note) {
-            Ok(_) => out.push(Output::Append(Append::Charter { note, ticket: Some(ticket) })),
+            Ok(_) => out.push(Output::Append(Append::charter(note, Waiter::Loader(ticket)))),
             Err(why) => out.push(Output::CharterLoaded { ticket, result: Err(why.to_string()) }),
         }
     }
 
     pub(super) fn charter_from_parent(&mut self, peer: Division, note: String, out: &mut Vec<Output>) {
         match self.judge_charter(&note) {
-            Ok(_) => out.push(Output::Append(Append::Charter { note, ticket: None })),
+            Ok(_) => out.push(Output::Append(Append::charter(note, Waiter::Nobody))),
             Err(SignedError::NotNewer { .. }) => {}
             Err(why) => out.push(Output::Note(Event::CharterRefused { peer, reason: why.to_string() })),
         }

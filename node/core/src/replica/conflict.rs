@@ -1,11 +1,14 @@
 //! Two histories of one log (I4): keep both checkpoints, freeze that log, tell the neighbours, go on with all others.
 
-use super::{Append, Event, Output, Replica};
+use super::{Event, Output, Replica};
+use crate::{
+    Append,
+    log::{Frozen, Standing},
+};
 use tally_protocol::{
     checkpoint::Checkpoint,
     ids::{Division, LogId},
     limits::NOTE_BYTES_MAX,
-    log::{Frozen, Standing},
     wire::{Control, Head},
 };
 
@@ -81,11 +84,12 @@ impl Replica {
         if log.frozen.is_some() {
             return;
         }
-        log.frozen = Some(Frozen { reason: reason.clone(), notes: notes.clone() });
+        let frozen = Frozen { reason: reason.clone(), notes: notes.clone() };
+        log.frozen = Some(frozen.clone());
         if id == self.own() {
             self.gate.freeze();
         }
-        out.push(Output::Append(Append::Freeze { log: id, reason: reason.clone(), notes: notes.clone() }));
+        out.push(Output::Append(Append::freeze(id, frozen)));
         out.push(Output::Note(Event::Frozen { log: id, reason: reason.clone() }));
         let message = Control::Conflict { log: id, notes, reason };
         if let Some(up) = self.parent.link.as_mut().filter(|l| l.welcomed) {

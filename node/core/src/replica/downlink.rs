@@ -1,11 +1,10 @@
 //! Links from children: hello, frontier, batches, receipts down.
 
 use super::{Child, ChildLink, Event, LinkId, Output, Replica, WELCOME_EVERY_MS, WELCOME_QUEUE_MS};
+use crate::{Push, entry::Waiter, log::Standing};
 use std::collections::BTreeMap;
 use tally_protocol::{
     ids::{Division, LogId},
-    log::Standing,
-    session::Push,
     wire::{Control, Head, Hello, Refusal, Welcome, negotiate},
 };
 use tally_topology::admit::{AdmitError, admit};
@@ -222,7 +221,7 @@ impl Replica {
                     child.rejected.remove(&id);
                 }
                 self.refused_notes.remove(&id);
-                self.write_batch(batch, None, out);
+                self.write_batch(batch, Waiter::Nobody, out);
             }
             // A retry after a lost answer: the receipt tells the child where we stand.
             Err(AdmitError::Known { .. }) => {}

@@ -1,8 +1,8 @@
 //! What goes into the core and what comes out of it. The same two lists serve the daemon and the simulation.
 
+use crate::{Place, log::WholeCopy};
 use tally_protocol::{
     ids::{Division, LogId},
-    log::{Place, WholeCopy},
     record::Record,
     wire::{Control, Head, Refusal},
 };
@@ -149,7 +149,7 @@ pub enum Input {
 #[derive(Debug)]
 pub enum Output {
     /// Write this frame.
-    Append(Append),
+    Append(crate::Append),
     /// Send a control message.
     Send {
         /// On which link.
@@ -214,44 +214,6 @@ pub enum NotSealed {
     /// Two histories of the own log exist.
     #[error("this node's log is frozen: {0}")]
     Frozen(String),
-}
-
-/// A frame for the journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Append {
-    /// A verified batch, and who waits for it.
-    Batch(AdmittedBatch, Option<Ticket>),
-    /// A verified batch that is no news: it fills a gap, or takes the place of a damaged copy.
-    PutBack(AdmittedBatch, Ticket),
-    /// A receipt, issued here or received.
-    Receipt {
-        /// Of which log.
-        log: LogId,
-        /// Who holds it.
-        holder: LogId,
-        /// Records covered.
-        size: u64,
-        /// When, POSIX seconds.
-        time: u64,
-        /// The cosignature line.
-        line: String,
-    },
-    /// A log is frozen.
-    Freeze {
-        /// Which log.
-        log: LogId,
-        /// For people.
-        reason: String,
-        /// Both signed checkpoints.
-        notes: [String; 2],
-    },
-    /// A charter comes into force.
-    Charter {
-        /// The signed note.
-        note: String,
-        /// Who waits for it.
-        ticket: Option<Ticket>,
-    },
 }
 
 /// What a person reading the log file should know. `Display` is the message.

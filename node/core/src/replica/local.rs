@@ -1,7 +1,8 @@
 //! The own log: sealing, behind the gate (I4).
 
-use super::{Append, NotSealed, Output, Replica, Ticket};
-use tally_protocol::{batch, checkpoint::Checkpoint, ids::LogId, note, record::Record, session::Gate};
+use super::{NotSealed, Output, Replica, Ticket};
+use crate::{Append, Gate, entry::Waiter};
+use tally_protocol::{batch, checkpoint::Checkpoint, ids::LogId, note, record::Record};
 use tally_topology::admit::admit;
 
 impl Replica {
@@ -40,7 +41,7 @@ impl Replica {
         self.last_sealed = self.last_sealed.max(now_ms / 1_000);
         let bytes = batch::seal(&self.keys, &tree, records, self.last_sealed);
         match admit(self.charter.charter(), own, &tree, bytes) {
-            Ok(batch) => self.write_batch(batch, Some(ticket), out),
+            Ok(batch) => self.write_batch(batch, Waiter::Sealer(ticket), out),
             // Our own charter does not know our key any more, or closed our epoch.
             Err(why) => {
                 out.push(Output::Sealed { ticket, result: Err(NotSealed::Frozen(why.to_string())) });
@@ -60,8 +61,8 @@ impl Replica {
         }
         let text = Checkpoint { origin, size, root: log.tree().root() }.text();
         let line = note::cosign_line(&text, time, &self.keys.mirror);
-        log.receipt(me.division, tally_protocol::log::Receipt { size, time, epoch: me.epoch, line: line.clone() });
-        out.push(Output::Append(Append::Receipt { log: id, holder: me, size, time, line: line.clone() }));
+        log.receipt(me.division, crate::log::Receipt { size, time, epoch: me.epoch, line: line.clone() });
+        out.push(Output::Append(Append::receipt(id, me, size, time, line.clone())));
         self.send_receipt_up(id, me, size, line.clone(), out);
         self.send_receipt_down(id, me, size, line, out);
     }

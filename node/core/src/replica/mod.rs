@@ -15,20 +15,22 @@ mod round;
 mod state;
 mod uplink;
 
-pub use io::{Append, Event, Input, LinkId, NotSealed, Output, Ticket};
-pub use recover::Recovered;
+pub use io::{Event, Input, LinkId, NotSealed, Output, Ticket};
 pub use round::Disk;
 pub use state::{Agreement, Child, ChildLink, Parent, ParentLink, Rejected};
 
+use crate::{
+    Append, Entry, Gate, Place,
+    entry::Waiter,
+    log::{Held, HeldLog},
+};
 use std::{collections::BTreeMap, sync::Arc};
 use tally_protocol::{
     digest::{LogPart, fold},
     hash::Hash,
     ids::{Division, LogId},
     keys::{NodeKeys, VerifierKey},
-    log::{HeldLog, Place},
     merkle::Tree,
-    session::Gate,
     wire::{Control, Head, Heartbeat, Refusal},
 };
 use tally_topology::{charter::Charter, signed::SignedCharter};
@@ -75,7 +77,7 @@ pub struct Replica {
     /// No link to the parent: bundles are carried.
     offline: bool,
     /// Frames of logs that no charter read so far knows.
-    unknown: Vec<Recovered>,
+    unknown: Vec<(Entry, Place)>,
     software: String,
 }
 
@@ -217,36 +219,47 @@ impl Replica {
         }
     }
 
-    /// A frame of this round is on disk, at `place`.
+    /// An entry of this round is on disk, at `place`.
     pub fn appended(&mut self, append: Append, place: Place, out: &mut Vec<Output>) {
-        match append {
-            Append::Batch(batch, ticket) => {
-                let id = batch.log();
-                if let Some((_, flying)) = self.ahead.get_mut(&id) {
-                    *flying -= 1;
-                    if *flying == 0 {
-                        self.ahead.remove(&id);
+        let (entry, waiter) = append.into_parts();
+        match entry {
+            Entry::Batch { log, start, tree, sealed_at, note } => {
+                let held = Held { start, root: tree.root(), sealed_at, place };
+                match waiter {
+                    Waiter::Repairer(ticket) => self.is_back(ticket, (log, tree, note, held), out),
+                    Waiter::Sealer(ticket) => {
+                        let end = tree.size();
+                        self.batch_appended(log, tree, note, held);
+                        out.push(Output::Sealed { ticket, result: Ok((start, end)) });
                     }
-                }
-                let log = self.logs.entry(id).or_default();
-                let fits =
-                    log.put(batch.start(), batch.tree().clone(), batch.sealed_at(), batch.note().to_owned(), place);
-                debug_assert!(fits, "the edge was checked when it was admitted");
-                if id == self.own() {
-                    self.gate.grew(batch.end());
-                } else if !self.unreceipted.contains(&id) {
-                    self.unreceipted.push(id);
-                }
-                if let Some(ticket) = ticket {
-                    out.push(Output::Sealed { ticket, result: Ok((batch.start(), batch.end())) });
+                    Waiter::Nobody | Waiter::Loader(_) => self.batch_appended(log, tree, note, held),
                 }
             }
-            Append::PutBack(batch, ticket) => self.is_back(ticket, batch, place, out),
-            Append::Charter { note, ticket } => self.charter_appended(&note, ticket, out),
-            Append::Receipt { log, holder, size, time, .. } => {
+            Entry::Charter { note } => {
+                let ticket = if let Waiter::Loader(ticket) = waiter { Some(ticket) } else { None };
+                self.charter_appended(&note, ticket, out);
+            }
+            Entry::Receipt { log, holder, size, time, .. } => {
                 self.logs.entry(log).or_default().keep_receipt(holder.division, (size, time, holder.epoch), place);
             }
-            Append::Freeze { .. } => {}
+            Entry::Freeze { .. } => {}
+        }
+    }
+
+    fn batch_appended(&mut self, id: LogId, tree: Tree, note: String, held: Held) {
+        if let Some((_, flying)) = self.ahead.get_mut(&id) {
+            *flying -= 1;
+            if *flying == 0 {
+                self.ahead.remove(&id);
+            }
+        }
+        let end = tree.size();
+        let fits = self.logs.entry(id).or_default().put(held.start, tree, held.sealed_at, note, held.place);
+        debug_assert!(fits, "the edge was checked when it was admitted");
+        if id == self.own() {
+            self.gate.grew(end);
+        } else if !self.unreceipted.contains(&id) {
+            self.unreceipted.push(id);
         }
     }
 
@@ -367,16 +380,11 @@ impl Replica {
         }
     }
 
-    fn write_batch(
-        &mut self,
-        batch: tally_topology::admit::AdmittedBatch,
-        ticket: Option<Ticket>,
-        out: &mut Vec<Output>,
-    ) {
+    fn write_batch(&mut self, batch: tally_topology::admit::AdmittedBatch, waiter: Waiter, out: &mut Vec<Output>) {
         let entry = self.ahead.entry(batch.log()).or_insert_with(|| (Tree::default(), 0));
         entry.0 = batch.tree().clone();
         entry.1 += 1;
-        out.push(Output::Append(Append::Batch(batch, ticket)));
+        out.push(Output::Append(Append::batch(batch, waiter)));
     }
 
     /// Heads of the logs held of `division` and below, for a frontier.

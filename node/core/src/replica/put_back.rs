@@ -1,12 +1,12 @@
 //! Records that come back to where they were lost: proved before, appended as any batch, and pointed to.
 
-use super::{Append, Output, Replica, Ticket};
-use tally_protocol::{
-    ids::LogId,
-    log::{HeldLog, Place, WholeCopy},
-    session::Gate,
-    wire::Control,
+use super::{Output, Replica, Ticket};
+use crate::{
+    Append, Gate, Place,
+    entry::Waiter,
+    log::{Held, HeldLog, WholeCopy},
 };
+use tally_protocol::{ids::LogId, wire::Control};
 use tally_topology::admit::{AdmittedBatch, admit};
 
 impl Replica {
@@ -26,7 +26,7 @@ impl Replica {
             }
             match admit(self.charter.charter(), id, &edge, batch.bytes().to_vec()) {
                 Ok(batch) => {
-                    self.write_batch(batch, None, out);
+                    self.write_batch(batch, Waiter::Nobody, out);
                     out.push(Output::PutBack { ticket, result: Ok(()) });
                 }
                 Err(why) => out.push(refuse(why.to_string())),
@@ -40,19 +40,21 @@ impl Replica {
         let coming = self.returning.iter().any(|(log, from, to)| *log == id && *from < end && start < *to);
         if !coming && self.logs.get(&id).is_some_and(wanted) {
             self.returning.push((id, start, end));
-            out.push(Output::Append(Append::PutBack(batch, ticket)));
+            out.push(Output::Append(Append::batch(batch, Waiter::Repairer(ticket))));
         } else {
             out.push(refuse(format!("records {start}..{end} are not missing, or do not fit to what is held")));
         }
     }
 
     /// It is on disk. Pushes that had stopped at the damage go on with this copy.
-    pub(super) fn is_back(&mut self, ticket: Ticket, batch: AdmittedBatch, place: Place, out: &mut Vec<Output>) {
-        let id = batch.log();
-        self.returning.retain(|(log, start, _)| (*log, *start) != (id, batch.start()));
-        let log = self.logs.entry(id).or_default();
-        let (tree, sealed_at, note) = (batch.tree().clone(), batch.sealed_at(), batch.note().to_owned());
-        let fits = log.put(batch.start(), tree, sealed_at, note, place);
+    pub(super) fn is_back(
+        &mut self,
+        ticket: Ticket,
+        (id, tree, note, held): (LogId, tally_protocol::merkle::Tree, String, Held),
+        out: &mut Vec<Output>,
+    ) {
+        self.returning.retain(|(log, start, _)| (*log, *start) != (id, held.start));
+        let fits = self.logs.entry(id).or_default().put(held.start, tree, held.sealed_at, note, held.place);
         debug_assert!(fits, "it was checked when it was asked for, and nothing else came there since");
         self.is_whole_again(id, out);
         let result = if fits { Ok(()) } else { Err("another batch took its place meanwhile".to_owned()) };
@@ -108,16 +110,15 @@ impl Replica {
     /// Receipts, frozen logs and the charter stand in frames of their own, and lose with them nothing that memory does
     /// not still have.
     pub(super) fn resave(&mut self, out: &mut Vec<Output>) {
-        out.push(Output::Append(Append::Charter { note: self.charter.note().to_owned(), ticket: None }));
+        out.push(Output::Append(Append::charter(self.charter.note().to_owned(), Waiter::Nobody)));
         for (id, HeldLog { receipts, frozen, .. }) in &self.logs {
             for (division, r) in receipts {
                 let holder = LogId { division: *division, epoch: r.epoch };
                 let (size, time, line) = (r.size, r.time, r.line.clone());
-                out.push(Output::Append(Append::Receipt { log: *id, holder, size, time, line }));
+                out.push(Output::Append(Append::receipt(*id, holder, size, time, line)));
             }
             if let Some(f) = frozen {
-                let (reason, notes) = (f.reason.clone(), f.notes.clone());
-                out.push(Output::Append(Append::Freeze { log: *id, reason, notes }));
+                out.push(Output::Append(Append::freeze(*id, f.clone())));
             }
         }
     }

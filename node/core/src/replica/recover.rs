@@ -1,70 +1,24 @@
 //! A node's state from its journal: the same rules, frame by frame.
 
 use super::Replica;
-use std::sync::Arc;
-use tally_protocol::{
-    checkpoint::Checkpoint,
-    ids::LogId,
-    keys::NodeKeys,
-    log::{Frozen, HeldLog, Place, Receipt},
-    merkle::Tree,
-    session::Gate,
+use crate::{
+    Entry, Gate, Place,
+    log::{Frozen, HeldLog, Receipt},
 };
+use std::sync::Arc;
+use tally_protocol::{checkpoint::Checkpoint, ids::LogId, keys::NodeKeys, merkle::Tree};
 use tally_topology::signed::SignedCharter;
 
-/// A frame that was found in the journal.
-#[derive(Debug, Clone)]
-pub enum Recovered {
-    /// A batch; `tree` is the log's right edge with it.
-    Batch {
-        /// Of which log.
-        log: LogId,
-        /// Index of its first record.
-        start: u64,
-        /// Right edge with it.
-        tree: Tree,
-        /// When it was sealed, POSIX seconds.
-        sealed_at: u64,
-        /// The signed checkpoint.
-        note: String,
-        /// Where it lies.
-        place: Place,
-    },
-    /// A receipt.
-    Receipt {
-        /// Of which log.
-        log: LogId,
-        /// Who holds it.
-        holder: LogId,
-        /// What it says.
-        receipt: Receipt,
-        /// Where it lies.
-        place: Place,
-    },
-    /// A frozen log.
-    Freeze {
-        /// Which log.
-        log: LogId,
-        /// Why.
-        frozen: Frozen,
-    },
-    /// A charter.
-    Charter {
-        /// The signed note.
-        note: String,
-    },
-}
-
 impl Replica {
-    /// Takes one frame of the journal, in journal order.
-    pub fn recover(&mut self, frame: Recovered) {
-        match frame {
-            Recovered::Batch { log, start, tree, sealed_at, note, place } => {
+    /// Takes one entry of the journal and where it is kept, in journal order.
+    pub fn recover(&mut self, entry: Entry, place: Place) {
+        match entry {
+            Entry::Batch { log, start, tree, sealed_at, note } => {
                 // A frame's checksum is no proof of who wrote it: behind damage, a scan may find what looks like a
                 // frame inside a record. Only a signed right edge counts.
                 let Some(key) = self.charter().epoch(log).map(|e| &e.log) else {
                     // The charter that knows it may stand further behind, if it had to be written again.
-                    self.unknown.push(Recovered::Batch { log, start, tree, sealed_at, note, place });
+                    self.unknown.push((Entry::Batch { log, start, tree, sealed_at, note }, place));
                     return;
                 };
                 let signed = Checkpoint::open(&note, key).ok();
@@ -88,12 +42,12 @@ impl Replica {
                     self.last_sealed = self.last_sealed.max(sealed_at);
                 }
             }
-            Recovered::Receipt { log, holder, receipt, place } => {
+            Entry::Receipt { log, holder, size, time, line } => {
                 let held = self.logs.entry(log).or_default();
-                held.keep_receipt(holder.division, (receipt.size, receipt.time, receipt.epoch), place);
-                held.receipt(holder.division, receipt);
+                held.keep_receipt(holder.division, (size, time, holder.epoch), place);
+                held.receipt(holder.division, Receipt { size, time, epoch: holder.epoch, line });
             }
-            Recovered::Freeze { log, frozen } => {
+            Entry::Freeze { log, frozen } => {
                 let key = self.charter().epoch(log).map(|e| &e.log);
                 if !key.is_some_and(|k| frozen.notes.iter().any(|n| Checkpoint::open(n, k).is_ok())) {
                     self.unproved += 1;
@@ -104,7 +58,7 @@ impl Replica {
                     self.gate.freeze();
                 }
             }
-            Recovered::Charter { note } => {
+            Entry::Charter { note } => {
                 // Signed by the pinned authority and newer, or passed over: the file in the config may be newer.
                 if let Ok(signed) = SignedCharter::open(&note, &self.authority)
                     && signed.charter().version() > self.charter().version()
@@ -117,8 +71,8 @@ impl Replica {
 
     /// The journal has been read. What was of no known log is looked at again, under the last charter.
     pub fn all_read(&mut self) {
-        for frame in std::mem::take(&mut self.unknown) {
-            self.recover(frame);
+        for (entry, place) in std::mem::take(&mut self.unknown) {
+            self.recover(entry, place);
         }
         self.unproved += self.unknown.len() as u64;
         self.unknown.clear();

@@ -1,7 +1,7 @@
 //! The end of a round, the same for the daemon and the simulation: persist, then speak (I2).
 
-use super::{Append, Output, Replica};
-use tally_protocol::log::Place;
+use super::{Output, Replica};
+use crate::{Append, Place};
 
 /// Where frames go.
 pub trait Disk {
@@ -48,7 +48,7 @@ impl Replica {
             return Ok(rest);
         }
         let places = disk.append(&frames)?;
-        if frames.iter().any(|f| !matches!(f, Append::Receipt { .. })) {
+        if frames.iter().any(Append::is_flushed_for) {
             disk.flush()?;
         }
         for (frame, place) in frames.into_iter().zip(places) {

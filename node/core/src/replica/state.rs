@@ -1,11 +1,11 @@
 //! What a node remembers of its neighbours.
 
 use super::LinkId;
+use crate::Push;
 use std::collections::BTreeMap;
 use tally_protocol::{
     hash::Hash,
     ids::{Division, LogId},
-    session::Push,
     wire::Refusal,
 };
 

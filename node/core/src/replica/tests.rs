@@ -57,7 +57,7 @@ impl Disk for Memory {
     fn append(&mut self, frames: &[Append]) -> Result<Vec<Place>, Self::Error> {
         let first = self.0;
         self.0 += frames.len() as u64;
-        Ok((first..self.0).map(|offset| Place { segment: 1, offset }).collect())
+        Ok((first..self.0).map(Place).collect())
     }
     fn flush(&mut self) -> Result<(), Self::Error> {
         Ok(())
@@ -234,9 +234,9 @@ fn two_batches_for_one_place_are_never_both_written() {
     let last = admit(city.charter(), county.node, one.tree(), seal(&county, one.tree(), &rows(10, 5, "a"), 1)).unwrap();
     for (offset, batch) in [(1, &head), (3, &last)] {
         let (tree, note) = (batch.tree().clone(), batch.note().to_owned());
-        let place = Place { segment: 1, offset };
+        let place = Place(offset);
         let (log, start, sealed_at) = (batch.log(), batch.start(), 1);
-        city.recover(Recovered::Batch { log, start, tree, sealed_at, note, place });
+        city.recover(Entry::Batch { log, start, tree, sealed_at, note }, place);
     }
     assert_eq!(city.logs()[&county.node].missing(), [(5, 10)]);
     let mut out = Vec::new();
@@ -259,7 +259,7 @@ fn two_histories_in_the_journal_stop_one_log_and_not_the_node() {
         let batch = admit(city.charter(), county.node, &Tree::default(), bytes).unwrap();
         let (log, start, sealed_at) = (batch.log(), batch.start(), 1);
         let (tree, note) = (batch.tree().clone(), batch.note().to_owned());
-        city.recover(Recovered::Batch { log, start, tree, sealed_at, note, place: Place { segment: 1, offset } });
+        city.recover(Entry::Batch { log, start, tree, sealed_at, note }, Place(offset));
     }
     city.all_read();
     city.recovered();
@@ -286,8 +286,8 @@ fn no_receipt_is_given_for_a_log_with_a_gap() {
     }
     for (offset, batch) in [(1, &batches[0]), (3, &batches[2])] {
         let (tree, note) = (batch.tree().clone(), batch.note().to_owned());
-        let (log, start, place) = (batch.log(), batch.start(), Place { segment: 1, offset });
-        city.recover(Recovered::Batch { log, start, tree, sealed_at: 1, note, place });
+        let (log, start, place) = (batch.log(), batch.start(), Place(offset));
+        city.recover(Entry::Batch { log, start, tree, sealed_at: 1, note }, place);
     }
     city.recovered();
     round(&mut city, NOW, Input::Tick);

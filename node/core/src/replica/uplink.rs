@@ -1,15 +1,18 @@
 //! The link to the parent: hello, where it stands, batches up, receipts in.
 
-use super::{Append, Event, LinkId, Output, ParentLink, Replica, state::Rejected};
+use super::{Event, LinkId, Output, ParentLink, Replica, state::Rejected};
+use crate::{
+    Append, Gate, Push,
+    entry::Waiter,
+    log::{HeldLog, Receipt, Standing},
+};
 use std::collections::BTreeMap;
 use tally_protocol::{
     checkpoint::Checkpoint,
     ids::{Division, LogId},
     limits::NOTE_BYTES_MAX,
-    log::{HeldLog, Receipt, Standing},
     merkle::Tree,
     note::NoteSignature,
-    session::{Gate, Push},
     wire::{Control, Head, Hello, Refusal, VERSION, VERSION_MIN},
 };
 use tally_topology::admit::{AdmitError, admit};
@@ -326,7 +329,7 @@ impl Replica {
         }
         let edge = self.edge(id);
         match admit(self.charter.charter(), id, &edge, bytes) {
-            Ok(batch) => self.write_batch(batch, None, out),
+            Ok(batch) => self.write_batch(batch, Waiter::Nobody, out),
             Err(AdmitError::Known { .. }) => {}
             Err(AdmitError::Root { note, .. }) => self.conflict(
                 id,
@@ -413,7 +416,7 @@ impl Replica {
         let receipt = Receipt { size, time, epoch: holder.epoch, line: line.to_owned() };
         if self.logs.get_mut(&id).is_some_and(|log| log.receipt(holder.division, receipt)) {
             let line = line.to_owned();
-            out.push(Output::Append(Append::Receipt { log: id, holder, size, time, line: line.clone() }));
+            out.push(Output::Append(Append::receipt(id, holder, size, time, line.clone())));
             if above {
                 self.send_receipt_down(id, holder, size, line, out);
             } else {

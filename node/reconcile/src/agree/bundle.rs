@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use tally_clock::now_ms;
 use tally_core::{Input, Replica};
 use tally_driver::Mail;
-use tally_journal::Reader;
 use tally_protocol::{
     bundle::{BundleError, Item, Reader as Items},
     ids::{Division, LogId},
     session::reconcile::Piece,
     wire::Head,
 };
+use tally_store::entries::EntryReader;
 use tally_store::layout::Layout;
 use tokio::sync::oneshot;
 
@@ -40,7 +40,7 @@ pub struct Bundle {
     /// Small items, which come first.
     pub first: Vec<Item>,
     parts: Vec<Part>,
-    reader: Reader,
+    reader: EntryReader,
 }
 
 /// What came of taking a bundle in.
@@ -96,7 +96,7 @@ fn contents(r: &Replica, to: Division, since: Since) -> Result<(Vec<Item>, Vec<P
             }));
         }
     }
-    let part = |(id, log): (&LogId, &tally_protocol::log::HeldLog)| {
+    let part = |(id, log): (&LogId, &tally_core::log::HeldLog)| {
         let from = match since {
             Since::Start => 0,
             Since::Receipt if up => log.receipts.get(&to).map_or(0, |x| x.size),
@@ -206,7 +206,7 @@ impl<'g> Import<'g> {
 
     async fn take(&mut self, item: Item) -> Result<(), ImportError> {
         let mailbox = &self.ground.mailbox;
-        let core = |input| async move { mailbox.send(Mail::Core(input, None)).await.map_err(AgreeError::from) };
+        let core = |input| async move { mailbox.send(Mail::Core(input)).await.map_err(AgreeError::from) };
         match item {
             Item::Opening { federation, from, to, charter, .. } => {
                 self.charter = charter;

@@ -4,9 +4,11 @@ use super::{AgreeError, Ground};
 use crate::verify::Survey;
 use std::collections::{BTreeMap, BTreeSet};
 use tally_core::Input;
+use tally_core::Place;
 use tally_driver::Mail;
-use tally_journal::{Damage, DamageKind};
-use tally_protocol::{ids::LogId, log::Place};
+use tally_journal::{Damage, DamageKind, Position};
+use tally_protocol::ids::LogId;
+use tally_store::entries;
 use tokio::sync::oneshot;
 
 impl Ground {
@@ -46,7 +48,7 @@ impl Ground {
         let mut done = BTreeSet::new();
         let (mut mended, mut resave) = (0, false);
         for damage in std::mem::take(&mut survey.places) {
-            let place = Place { segment: damage.segment, offset: damage.offset };
+            let place = entries::place(Position { segment: damage.segment, offset: damage.offset });
             let known = waits.get(&place).copied();
             let whole_frame = damage.kind == DamageKind::Altered;
             let wait = known.unwrap_or(!whole_frame && !missing.is_empty());
@@ -62,7 +64,7 @@ impl Ground {
             self.noticed.mended(&damage);
         }
         if resave {
-            self.mailbox.send(Mail::Core(Input::Resave, None)).await?;
+            self.mailbox.send(Mail::Core(Input::Resave)).await?;
         }
         Ok(mended)
     }

@@ -22,10 +22,12 @@ pub use survey::{Pace, Progress};
 
 use crate::verify::VerifyError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tally_core::Place;
 use tally_driver::{Mailbox, Stopping};
-use tally_journal::{Damage, Reader};
+use tally_journal::Damage;
 use tally_link::{ExchangeError, Lines};
-use tally_protocol::{ids::Division, log::Place, session::reconcile::Violation};
+use tally_protocol::{ids::Division, session::reconcile::Violation};
+use tally_store::entries::EntryReader;
 use tally_store::tree::Trees;
 use tally_topology::in_force::CharterHandle;
 use tokio::sync::{Semaphore, watch};
@@ -36,7 +38,7 @@ pub struct Ground {
     /// The core.
     pub mailbox: Mailbox,
     /// The journal.
-    pub reader: Reader,
+    pub reader: EntryReader,
     /// The charter in force.
     pub trust: CharterHandle,
     /// The neighbours.

@@ -2,20 +2,20 @@
 
 use super::{AgreeError, Ground};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tally_core::{Entry, Place, log::HeldLog};
 use tally_driver::Mail;
-use tally_journal::{Meta, Reader};
 use tally_protocol::{
     batch::Batch,
     blocks,
     hash::Hash,
     ids::{Division, LogId},
-    log::{HeldLog, Place},
     merkle::Tree,
     session::{
         Wants,
         reconcile::{Lacking, Piece},
     },
 };
+use tally_store::entries::EntryReader;
 use tally_store::layout::Layout;
 use tally_topology::admit::admit;
 use tokio::sync::oneshot;
@@ -28,7 +28,7 @@ const FLYING_BYTES: usize = 4 << 20;
 pub(super) struct Cutter {
     log: LogId,
     layout: Layout,
-    reader: Reader,
+    reader: EntryReader,
     wants: Wants,
     remains: BTreeMap<u64, Vec<u32>>,
     at: u64,
@@ -53,7 +53,7 @@ impl Cutter {
             };
             self.at = lying.end;
             let Ok(frame) = self.reader.read(lying.place) else { continue };
-            let Meta::Batch { log, start, .. } = frame.meta else { continue };
+            let Entry::Batch { log, start, .. } = frame.entry else { continue };
             if (log, start) != (self.log, lying.start) {
                 continue;
             }
@@ -192,7 +192,7 @@ impl<'g> Putter<'g> {
         let lying = self.ground.mailbox.ask(move |r, _| {
             let held = r.logs().get(&log)?;
             if held.size() == start {
-                return Some((Place { segment: 0, offset: 0 }, held.tree().root(), Some(held.tree().clone())));
+                return Some((Place(0), held.tree().root(), Some(held.tree().clone())));
             }
             let (_, before) = held.batch_of(start - 1).filter(|(end, _)| *end == start)?;
             Some((before.place, before.root, None))
@@ -203,8 +203,8 @@ impl<'g> Putter<'g> {
         }
         let reader = self.ground.reader.clone();
         let head = tokio::task::spawn_blocking(move || reader.head(place)).await.map_err(|_| AgreeError::Thread)?;
-        let Ok(Meta::Batch { end, peaks, .. }) = head else { return Ok(None) };
-        Ok(Tree::from_peaks(end, peaks).filter(|t| (t.size(), t.root()) == (start, root)))
+        let Ok(Entry::Batch { tree, .. }) = head else { return Ok(None) };
+        Ok(Some(tree).filter(|t| (t.size(), t.root()) == (start, root)))
     }
 
     async fn patched(

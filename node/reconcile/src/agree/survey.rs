@@ -3,20 +3,21 @@
 use super::{AgreeError, Ground};
 use crate::verify::{self, Held, Stopped, Survey, Wanted, Watermark};
 use std::{fmt, path::Path, sync::Arc};
+use tally_core::Place;
 use tally_core::{Input, Replica};
 use tally_driver::Mail;
-use tally_journal::{Journal, segment_path};
+use tally_journal::{Journal, Position, segment_path};
 use tally_protocol::{
     blocks,
     hash::Hash,
     ids::LogId,
-    log::Place,
     session::{
         Wants,
         reconcile::{Lacking, REMAINS_MAX, Remains, Scope, Standing},
     },
     wire::Head,
 };
+use tally_store::entries::position;
 use tokio::sync::oneshot;
 
 /// How far a reading of the disk is.
@@ -70,7 +71,7 @@ impl Ground {
             ground.reader.forget_files();
             let charter = ground.trust.charter();
             let noticed = ground.noticed.at_start();
-            let total = before.bytes + bytes_to_read(ground.reader.dir(), before.segment, until);
+            let total = before.bytes + bytes_to_read(ground.reader.dir(), before.segment, position(until));
             let charter = charter.charter();
             let wanted = Wanted { until, charter, held: &held, noticed: &noticed, only, before: &before };
             let mut done = before.bytes;
@@ -81,12 +82,12 @@ impl Ground {
             verify::verify(&ground.reader, wanted, &mut told)
         });
         let mut survey = survey.await.map_err(|_| AgreeError::Thread)??;
-        let from = Place { segment: 0, offset: 0 };
+        let from = Place(0);
         for log in logs.into_iter().filter(|l| only.is_none_or(|o| o == *l)) {
             let lacks = survey.lacks.get(&log).map_or(&[][..], Vec::as_slice);
             let missing = lacks.iter().map(|l| (l.from, l.to)).collect();
             let copies = survey.copies.remove(&log).unwrap_or_default();
-            self.mailbox.send(Mail::Core(Input::Surveyed { log, missing, copies, from, until }, None)).await?;
+            self.mailbox.send(Mail::Core(Input::Surveyed { log, missing, copies, from, until })).await?;
         }
         if only.is_none() {
             self.noticed.set(survey.places.clone());
@@ -152,7 +153,7 @@ fn stand(r: &Replica, scope: Scope) -> (Option<Hash>, Standing, Vec<Lost>) {
     (digest, standing, lost)
 }
 
-fn bytes_to_read(dir: &Path, from_segment: u32, until: Place) -> u64 {
+fn bytes_to_read(dir: &Path, from_segment: u32, until: Position) -> u64 {
     let head = Journal::origin().offset;
     let len = |segment| std::fs::metadata(segment_path(dir, segment)).map_or(0, |m| m.len().saturating_sub(head));
     let sealed: u64 = (from_segment.max(1)..until.segment).map(len).sum();

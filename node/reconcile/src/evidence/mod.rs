@@ -6,17 +6,17 @@
 mod tests;
 
 use std::sync::Arc;
-use tally_core::Replica;
-use tally_journal::{Meta, Reader};
+use tally_core::log::{Kept, Receipt};
+use tally_core::{Entry, Replica};
 use tally_protocol::{
     checkpoint::Checkpoint,
     hash::Hash,
     ids::{Division, LogId},
-    log::{Kept, Receipt},
     note::{Note, NoteSignature},
     record::RecordId,
     tlog_proof::TlogProof,
 };
+use tally_store::entries::EntryReader;
 use tally_store::{
     layout::{Layout, LayoutError},
     tree::{TreeError, Trees},
@@ -97,7 +97,7 @@ pub struct Gathered {
 }
 
 struct Gather<'a> {
-    reader: &'a Reader,
+    reader: &'a EntryReader,
     trees: &'a Trees,
     snapshot: &'a Snapshot,
     keys: &'a Epoch,
@@ -111,7 +111,7 @@ struct Gather<'a> {
 /// # Errors
 /// [`GatherError`], when the record or its origin's proof cannot be had. A holder above is left out instead.
 pub fn gather(
-    reader: &Reader,
+    reader: &EntryReader,
     trees: &Trees,
     snapshot: &Snapshot,
     id: RecordId,
@@ -161,8 +161,8 @@ impl Gather<'_> {
     /// only, in this order.
     fn note(&self, size: u64) -> Option<String> {
         let lying = self.snapshot.layout.batch_of(size.checked_sub(1)?).filter(|b| b.end == size)?;
-        let Meta::Batch { log, end, note, .. } = self.reader.read(lying.place).ok()?.meta else { return None };
-        if (log, end) != (self.snapshot.log, size) {
+        let Entry::Batch { log, tree, note, .. } = self.reader.read(lying.place).ok()?.entry else { return None };
+        if (log, tree.size()) != (self.snapshot.log, size) {
             return None;
         }
         let text = Note::parse(&note).ok()?.text();
@@ -197,7 +197,7 @@ impl Gather<'_> {
     }
 
     fn line(&self, holder: Division, kept: &Kept) -> Option<String> {
-        let Meta::Receipt { log, holder: signer, size, line, .. } = self.reader.read(kept.place()).ok()?.meta else {
+        let Entry::Receipt { log, holder: signer, size, line, .. } = self.reader.read(kept.place()).ok()?.entry else {
             return None;
         };
         let same = (log, signer.division, size) == (self.snapshot.log, holder, kept.size);

@@ -1,17 +1,18 @@
 use super::*;
 use std::{fs::OpenOptions, os::unix::fs::FileExt as _};
+use tally_core::Place;
 use tally_core::{Append, Disk as _};
-use tally_journal::{Journal, segment_path};
+use tally_journal::{SEGMENT_BYTES, segment_path};
 use tally_protocol::{
     batch::seal,
     canonical::Object,
     ids::Federation,
     keys::{Algorithm, NodeKeys, Signer},
-    log::Place,
     merkle::Tree,
     note::cosign_line,
     record::Record,
 };
+use tally_store::entries::{EntryJournal, owner, position};
 use tally_topology::{admit::admit, evidence::verify, signed::sign};
 
 const SEALED: u64 = 1_790_000_000;
@@ -63,29 +64,30 @@ struct Made {
 fn made() -> Made {
     let dir = tempfile::tempdir().unwrap();
     let (keys, city, charter) = (keys("350102/e1"), keys("350100/e1"), charter());
-    let (mut journal, _) = Journal::open(dir.path(), |_| {}).unwrap();
+    let own = owner(charter.charter().federation(), keys.node.division);
+    let (mut journal, _) = EntryJournal::open(dir.path(), &own, SEGMENT_BYTES, |_, _| {}).unwrap();
     let (mut tree, mut batches, mut receipts) = (Tree::default(), Vec::new(), Vec::new());
     for b in 0..4 {
         let records: Vec<_> = (b * BATCH..(b + 1) * BATCH).map(record).collect();
         let sealed = seal(&keys, &tree, &records, SEALED + b * 60);
         let batch = admit(charter.charter(), keys.node, &tree, sealed).unwrap();
         tree = batch.tree().clone();
-        batches.extend(journal.append(&[Append::Batch(batch, None)]).unwrap());
+        batches.extend(journal.append(&[Append::admitted(batch)]).unwrap());
         let checkpoint = Checkpoint { origin: keys.log.public().name().into(), size: tree.size(), root: tree.root() };
         let (log, holder, size, time) = (keys.node, city.node, tree.size(), SEALED + b * 60 + 5);
         let line = cosign_line(&checkpoint.text(), time, &city.mirror);
-        receipts.extend(journal.append(&[Append::Receipt { log, holder, size, time, line }]).unwrap());
+        receipts.extend(journal.append(&[Append::receipt(log, holder, size, time, line)]).unwrap());
     }
     journal.flush().unwrap();
     drop(journal);
     let mut county = Replica::new(Arc::new(keys), authority().public().clone(), charter, "test".into());
-    Journal::open(dir.path(), |r| county.recover(r)).unwrap();
+    EntryJournal::open(dir.path(), &own, SEGMENT_BYTES, |e, at| county.recover(e, at)).unwrap();
     Made { dir, county, batches, receipts }
 }
 
 impl Made {
     fn gather(&self, index: u64, id: RecordId) -> Result<Gathered, GatherError> {
-        let reader = Reader::new(self.dir.path().to_owned());
+        let reader = EntryReader::new(self.dir.path().to_owned());
         let snapshot = Snapshot::of(&self.county, self.county.own(), index).unwrap();
         gather(&reader, &Trees::new(reader.clone()), &snapshot, id, index)
     }
@@ -100,7 +102,7 @@ impl Made {
 
     fn damage(&self, place: Place) {
         let file = OpenOptions::new().write(true).open(segment_path(self.dir.path(), 1)).unwrap();
-        file.write_all_at(b"?", place.offset + 80).unwrap();
+        file.write_all_at(b"?", position(place).offset + 80).unwrap();
     }
 }
 

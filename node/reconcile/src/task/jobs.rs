@@ -7,9 +7,10 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
+use tally_core::Gate;
 use tally_protocol::{
     ids::{Division, Federation, LogId},
-    session::{Gate, reconcile::Holding},
+    session::reconcile::Holding,
 };
 
 /// How a task ended well.

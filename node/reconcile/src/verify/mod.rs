@@ -13,15 +13,10 @@ pub use report::{Damaged, IndexState, Kind, Lack, Report, Survey};
 use coverage::Coverage;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, io};
-use tally_journal::{Damage, DamageKind, Meta, ReadError, Reader, Step, Walk};
-use tally_protocol::{
-    checkpoint::Checkpoint,
-    hash::Hash,
-    ids::LogId,
-    log::{Place, WholeCopy},
-    merkle::Tree,
-    note::NoteSignature,
-};
+use tally_core::{Entry, Place, log::WholeCopy};
+use tally_journal::{Damage, DamageKind, Position, ReadError, Step, Walk};
+use tally_protocol::{checkpoint::Checkpoint, hash::Hash, ids::LogId, merkle::Tree, note::NoteSignature};
+use tally_store::entries::{self, EntryReader, position};
 use tally_topology::{
     admit::{AdmitError, admit},
     charter::Charter,
@@ -122,14 +117,13 @@ struct LateReceipt {
 }
 
 struct Verifier<'a> {
-    reader: &'a Reader,
+    reader: &'a EntryReader,
     wanted: Wanted<'a>,
     report: Report,
     logs: BTreeMap<LogId, Walked>,
     places: Vec<Damage>,
     watermark: Watermark,
-    /// Length of each sealed segment, by the journal's word, and as its file is.
-    sealed: BTreeMap<u32, u64>,
+    /// Length of each segment's file.
     lengths: BTreeMap<u32, u64>,
     /// Frames to be named that no repair may touch.
     apart: Vec<Damaged>,
@@ -145,7 +139,7 @@ struct Verifier<'a> {
 ///
 /// # Errors
 /// [`VerifyError`].
-pub fn verify(reader: &Reader, wanted: Wanted<'_>, pace: Pace<'_>) -> Result<Survey, VerifyError> {
+pub fn verify(reader: &EntryReader, wanted: Wanted<'_>, pace: Pace<'_>) -> Result<Survey, VerifyError> {
     let mut v = Verifier {
         reader,
         wanted,
@@ -153,7 +147,6 @@ pub fn verify(reader: &Reader, wanted: Wanted<'_>, pace: Pace<'_>) -> Result<Sur
         logs: BTreeMap::new(),
         places: Vec::new(),
         watermark: wanted.before.clone(),
-        sealed: BTreeMap::new(),
         lengths: BTreeMap::new(),
         apart: Vec::new(),
         trouble: None,
@@ -161,7 +154,8 @@ pub fn verify(reader: &Reader, wanted: Wanted<'_>, pace: Pace<'_>) -> Result<Sur
         receipts: Vec::new(),
         bodies: true,
     };
-    for segment in 1..=wanted.until.segment {
+    let last = position(wanted.until).segment;
+    for segment in 1..=last {
         v.bodies = segment >= wanted.before.segment;
         if v.bodies {
             let (records, bytes) = (v.report.records, v.report.bytes);
@@ -204,13 +198,13 @@ impl Verifier<'_> {
         let mut bad_until = 0;
         while let Some(step) = walk.step() {
             match step {
-                Step::Frame { meta, place, end } => {
-                    let bytes = end - place.offset;
+                Step::Frame { head, at, end } => {
+                    let bytes = end - at.offset;
                     if self.bodies {
                         pace(bytes, &self.watermark).map_err(|Stopped| VerifyError::Stopped)?;
                         self.report.bytes += bytes;
                     }
-                    self.frame(meta, place, bytes);
+                    self.frame(entries::decode(&head), entries::place(at), bytes);
                     if let Some(source) = self.trouble.take() {
                         return Err(source.into());
                     }
@@ -236,25 +230,25 @@ impl Verifier<'_> {
         let named = |places: &[Damage], segment: u32, end: u64| {
             places.iter().any(|d| d.segment == segment && d.offset <= end && d.offset + d.bytes >= end)
         };
-        for (segment, bytes) in std::mem::take(&mut self.sealed) {
-            let Some(&end) = self.lengths.get(&segment).filter(|end| **end < bytes) else { continue };
-            if segment < self.wanted.until.segment && !named(&self.places, segment, end) {
+        for (segment, end) in std::mem::take(&mut self.lengths) {
+            let Some(bytes) = self.reader.sealed_length(segment).filter(|bytes| end < *bytes) else { continue };
+            if segment < position(self.wanted.until).segment && !named(&self.places, segment, end) {
                 self.nameless(Damage { segment, offset: end, bytes: bytes - end, kind: DamageKind::Truncated });
             }
         }
     }
 
     fn nameless(&mut self, d: Damage) {
-        self.nameless.push((Place { segment: d.segment, offset: d.offset }, kind_of(d.kind)));
+        self.nameless.push((place_of(&d), kind_of(d.kind)));
         self.places.push(d);
     }
 
-    fn frame(&mut self, meta: Meta, place: Place, bytes: u64) {
-        match meta {
-            Meta::Batch { log, start, end, peaks, note, .. } => {
-                self.batch_frame(log, (start, end), peaks, &note, place, bytes)
+    fn frame(&mut self, entry: Option<Entry>, place: Place, bytes: u64) {
+        match entry {
+            Some(Entry::Batch { log, start, tree, note, .. }) => {
+                self.batch_frame(log, start, tree, &note, place, bytes);
             }
-            Meta::Receipt { log, holder, size, line, .. } => {
+            Some(Entry::Receipt { log, holder, size, line, .. }) => {
                 let receipt = LateReceipt { log, holder, size, line, place, bytes };
                 if self.logs.get(&log).is_some_and(|w| w.roots.contains_key(&size)) {
                     self.receipt(&receipt);
@@ -262,24 +256,12 @@ impl Verifier<'_> {
                     self.receipts.push(receipt);
                 }
             }
-            Meta::Sealed { segment, bytes } => {
-                self.report.frames += 1;
-                self.sealed.insert(segment, bytes);
-            }
-            Meta::Freeze { .. } | Meta::Charter { .. } | Meta::Filler => self.report.frames += 1,
+            Some(Entry::Freeze { .. } | Entry::Charter { .. }) | None => self.report.frames += 1,
         }
     }
 
-    fn batch_frame(
-        &mut self,
-        log: LogId,
-        (start, end): (u64, u64),
-        peaks: Vec<Hash>,
-        note: &str,
-        place: Place,
-        bytes: u64,
-    ) {
-        let charter = self.wanted.charter;
+    fn batch_frame(&mut self, log: LogId, start: u64, tree: Tree, note: &str, place: Place, bytes: u64) {
+        let (charter, end) = (self.wanted.charter, tree.size());
         // What no key is known for cannot be checked; it is not touched either.
         let Some(epoch) = charter.epoch(log) else {
             self.apart.push(nothing_lost(place, Kind::NotInCharter));
@@ -294,7 +276,7 @@ impl Verifier<'_> {
             return;
         }
         let signed = Checkpoint::open(note, &epoch.log).ok();
-        let tree = Tree::from_peaks(end, peaks).filter(|t| signed.is_some_and(|c| (c.size, c.root) == (end, t.root())));
+        let tree = Some(tree).filter(|t| signed.is_some_and(|c| (c.size, c.root) == (end, t.root())));
         let mut last = self.nameless.last().copied();
         let walked = self.logs.entry(log).or_default();
         let Some(tree) = tree else {
@@ -320,7 +302,7 @@ impl Verifier<'_> {
         let read = self.bodies && self.wanted.only.is_none_or(|only| only == log);
         match before {
             before if !read => {
-                if self.wanted.before.bad.contains(&(place.segment, place.offset)) {
+                if self.wanted.before.bad.contains(&numbers(place)) {
                     walked.edges.extend(before.map(|tree| (start, tree)));
                     self.bad(log, start, end, place, Kind::Altered, bytes);
                 } else {
@@ -365,7 +347,7 @@ impl Verifier<'_> {
     }
 
     fn bad(&mut self, log: LogId, from: u64, to: u64, place: Place, kind: Kind, bytes: u64) {
-        let Place { segment, offset } = place;
+        let Position { segment, offset } = position(place);
         self.places.push(Damage { segment, offset, bytes, kind: DamageKind::Altered });
         if !self.watermark.bad.contains(&(segment, offset)) {
             self.watermark.bad.push((segment, offset));
@@ -397,7 +379,7 @@ impl Verifier<'_> {
         if holds {
             self.report.frames += 1;
         } else {
-            let Place { segment, offset } = r.place;
+            let Position { segment, offset } = position(r.place);
             self.nameless.push((r.place, Kind::Signature));
             self.places.push(Damage { segment, offset, bytes: r.bytes, kind: DamageKind::Altered });
         }
@@ -455,7 +437,7 @@ impl Verifier<'_> {
             let mut add = |from, to, (place, kind): (Place, Kind), exact: bool| {
                 lack.push(Lack { from, to, place: exact.then_some(place) });
                 named.push(place);
-                let Place { segment, offset } = place;
+                let Position { segment, offset } = position(place);
                 let log = Some(origin(log));
                 report.damaged.push(Damaged {
                     log,
@@ -506,6 +488,16 @@ impl Verifier<'_> {
     }
 }
 
-fn nothing_lost(Place { segment, offset }: Place, kind: Kind) -> Damaged {
+fn place_of(d: &Damage) -> Place {
+    entries::place(Position { segment: d.segment, offset: d.offset })
+}
+
+fn numbers(place: Place) -> (u32, u64) {
+    let Position { segment, offset } = position(place);
+    (segment, offset)
+}
+
+fn nothing_lost(place: Place, kind: Kind) -> Damaged {
+    let (segment, offset) = numbers(place);
     Damaged { log: None, from: None, to: None, index: None, segment, offset, kind }
 }

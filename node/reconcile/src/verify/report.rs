@@ -2,11 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tally_core::{Place, log::WholeCopy};
 use tally_journal::Damage;
-use tally_protocol::{
-    ids::LogId,
-    log::{Place, WholeCopy},
-};
+use tally_protocol::ids::LogId;
 
 /// What is wrong with a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

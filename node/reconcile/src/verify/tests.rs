@@ -1,8 +1,9 @@
 use super::*;
 use std::{fs::OpenOptions, os::unix::fs::FileExt, path::Path};
 use tally_core::{Append, Disk as _};
-use tally_journal::{Journal, segment_path};
+use tally_journal::{SEGMENT_BYTES, segment_path};
 use tally_protocol::{batch::seal, canonical::Object, ids::Federation, keys::NodeKeys, record::Record};
+use tally_store::entries::{EntryJournal, owner};
 
 struct Made {
     dir: tempfile::TempDir,
@@ -25,14 +26,16 @@ fn made(n: usize) -> Made {
          level = \"county\"\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
     );
     let charter = Charter::parse(&text).unwrap();
-    let (mut journal, _) = Journal::open(&dir.path().join("journal"), |_| {}).unwrap();
+    let (mut journal, _) =
+        EntryJournal::open(&dir.path().join("journal"), &owner(&f, keys.node.division), SEGMENT_BYTES, |_, _| {})
+            .unwrap();
     let (mut tree, mut places) = (Tree::default(), Vec::new());
     for b in 0..n {
         let record = |i| Record::new(&Object::parse(format!("{{\"n\":\"{b} {i}\"}}").as_bytes()).unwrap()).unwrap();
         let records: Vec<_> = (0..BATCH).map(record).collect();
         let batch = admit(&charter, keys.node, &tree, seal(&keys, &tree, &records, 1)).unwrap();
         tree = batch.tree().clone();
-        places.extend(journal.append(&[Append::Batch(batch, None)]).unwrap());
+        places.extend(journal.append(&[Append::admitted(batch)]).unwrap());
     }
     journal.flush().unwrap();
     let held = Held::from([(keys.node, tree.size())]);
@@ -44,6 +47,12 @@ impl Made {
         self.dir.path().join("journal")
     }
 
+    fn open(&self) -> (EntryJournal, tally_journal::Found) {
+        let division = self.held.keys().next().unwrap().division;
+        let own = owner(self.charter.federation(), division);
+        EntryJournal::open(&self.journal(), &own, SEGMENT_BYTES, |_, _| {}).unwrap()
+    }
+
     fn report(&self) -> Report {
         self.survey().report
     }
@@ -53,7 +62,7 @@ impl Made {
     }
 
     fn go_on(&self, before: &Watermark, pace: Pace<'_>) -> Result<Survey, VerifyError> {
-        let reader = Reader::new(self.journal());
+        let reader = EntryReader::new(self.journal());
         let (until, charter, held) = (self.until, &self.charter, &self.held);
         verify(&reader, Wanted { until, charter, held, noticed: &[], only: None, before }, pace)
     }
@@ -79,14 +88,14 @@ fn a_sound_journal_has_nothing_to_report() {
     let made = made(5);
     let report = made.report();
     assert_eq!((report.frames, report.records, report.damaged.len()), (5, 5 * BATCH, 0));
-    assert_eq!(report.bytes, made.until.offset - made.places[0].offset);
+    assert_eq!(report.bytes, position(made.until).offset - position(made.places[0]).offset);
 }
 
 /// One byte of one frame, wherever it lies: exactly that batch is named, with its place.
 #[test]
 fn any_altered_byte_names_its_batch_and_no_other() {
     let made = made(5);
-    let (from, to) = (made.places[2].offset, made.places[3].offset);
+    let (from, to) = (position(made.places[2]).offset, position(made.places[3]).offset);
     for offset in (from..to).step_by(7) {
         let old = made.byte(offset);
         made.overwrite(offset, &[old ^ 0x10]);
@@ -104,9 +113,9 @@ fn what_is_gone_is_named_by_position() {
     let made = made(5);
     let path = segment_path(&made.journal(), 1);
     let file = OpenOptions::new().write(true).open(&path).unwrap();
-    file.set_len(made.places[4].offset + 30).unwrap();
+    file.set_len(position(made.places[4]).offset + 30).unwrap();
     assert_eq!(ranges(&made.report()), [(4 * BATCH, 5 * BATCH, Kind::Truncated)]);
-    file.set_len(made.places[3].offset).unwrap();
+    file.set_len(position(made.places[3]).offset).unwrap();
     assert_eq!(ranges(&made.report()), [(3 * BATCH, 5 * BATCH, Kind::Truncated)]);
     std::fs::remove_file(&path).unwrap();
     assert_eq!(ranges(&made.report()), [(0, 5 * BATCH, Kind::MissingSegment)]);
@@ -135,28 +144,22 @@ fn a_forged_frame_is_seen_by_its_signature_or_root() {
 #[test]
 fn a_sealed_segment_that_was_cut_is_named_though_no_record_is_lost() {
     let made = made(3);
-    let (mut journal, _) = Journal::open(&made.journal(), |_| {}).unwrap();
-    let receipt = Append::Receipt {
-        log: "350102/e1".parse().unwrap(),
-        holder: "350100/e1".parse().unwrap(),
-        size: 7,
-        time: 1,
-        line: "x".into(),
-    };
+    let (mut journal, _) = made.open();
+    let (log, holder) = ("350102/e1".parse().unwrap(), "350100/e1".parse().unwrap());
+    let receipt = Append::receipt(log, holder, 7, 1, "x".into());
     let place = journal.append(&[receipt]).unwrap()[0];
     journal.flush().unwrap();
-    journal.leave(1).unwrap();
+    journal.journal().leave(1).unwrap();
     let made = Made { until: journal.durable(), ..made };
     let before = made.report();
     assert!(before.damaged.is_empty(), "{before:?}");
     let path = segment_path(&made.journal(), 1);
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    OpenOptions::new().write(true).open(&path).unwrap().set_len(place.offset).unwrap();
+    OpenOptions::new().write(true).open(&path).unwrap().set_len(position(place).offset).unwrap();
     let survey = made.survey();
     let named: Vec<_> = survey.report.damaged.iter().map(|d| (d.segment, d.offset, d.from, d.kind)).collect();
-    assert_eq!(named, [(1, place.offset, None, Kind::Truncated)]);
-    journal.mend(&survey.places[0], "test").unwrap();
-    journal.mended(1).unwrap();
+    assert_eq!(named, [(1, position(place).offset, None, Kind::Truncated)]);
+    journal.journal().mend(&survey.places[0], "test").unwrap();
     let made = Made { until: journal.durable(), ..made };
     assert!(made.report().damaged.is_empty(), "{:?}", made.report());
 }

@@ -2,15 +2,15 @@
 
 use super::held::{Held, Table};
 use std::{collections::BTreeMap, ops::ControlFlow};
-use tally_journal::Reader;
 use tally_protocol::{canonical::Object, ids::LogId};
+use tally_store::entries::EntryReader;
 use tally_store::{index::business_key_hash, layout::Layout};
 
 /// Where the records lie.
 #[derive(Debug)]
 pub struct Shelf {
     /// The journal.
-    pub reader: Reader,
+    pub reader: EntryReader,
     /// Where the logs' batches lie.
     pub layouts: BTreeMap<LogId, Layout>,
 }

@@ -112,7 +112,7 @@ fn compare(memory: &Memory, file: &[String]) -> Comparison {
 }
 
 fn shelf() -> Shelf {
-    Shelf { reader: tally_journal::Reader::new("/nowhere".into()), layouts: BTreeMap::new() }
+    Shelf { reader: tally_store::entries::EntryReader::new("/nowhere".into()), layouts: BTreeMap::new() }
 }
 
 /// same, missing here, different, unknown there, repeated, rejected

@@ -2,10 +2,8 @@
 
 use jiff::civil::Date;
 use std::collections::BTreeMap;
-use tally_protocol::{
-    ids::{Division, LogId},
-    log::HeldLog,
-};
+use tally_core::log::HeldLog;
+use tally_protocol::ids::{Division, LogId};
 use tally_topology::{
     charter::{Charter, Level},
     deadline::{Path, Received},
@@ -93,7 +91,7 @@ impl Arrivals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tally_protocol::log::Place;
+    use tally_core::Place;
     use tally_topology::sample::charter;
 
     fn d(text: &str) -> Date {
@@ -117,7 +115,7 @@ mod tests {
     fn held(receipts: &[(u32, u64, &str)]) -> HeldLog {
         let mut held = HeldLog::default();
         for (holder, size, day) in receipts {
-            let place = Place { segment: 1, offset: *size };
+            let place = Place(*size);
             held.keep_receipt(division(*holder), (*size, noon(day), 1), place);
         }
         held

@@ -76,8 +76,7 @@ pub enum Operation {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
     /// Everything before this place is in.
-    pub(super) segment: u32,
-    pub(super) offset: u64,
+    pub(super) place: u64,
     /// And so many records of the batch that lies at it.
     pub(super) done: u16,
     /// Distinct records.

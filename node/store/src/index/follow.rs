@@ -5,13 +5,14 @@ use super::{
     entry::{self, Entry, STATE_KEY, State},
     findings::{self, Neighbours},
 };
+use crate::entries::{self, EntryReader};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
-use tally_journal::{Journal, Meta, Reader};
-use tally_protocol::{batch::Batch, canonical::Object, ids::LogId, log::Place, record::RecordId};
+use tally_core::Place;
+use tally_protocol::{batch::Batch, canonical::Object, ids::LogId, record::RecordId};
 use tally_topology::in_force::CharterHandle;
 use tally_topology::{catalog::Severity, charter::Charter};
 use tokio::sync::watch;
@@ -36,7 +37,7 @@ pub struct Progress {
 struct Follower {
     engine: Arc<dyn Engine>,
     known: Arc<Known>,
-    reader: Reader,
+    reader: EntryReader,
     state: State,
     pairs: Write,
     /// Records, with their business keys, that the next write brings in.
@@ -51,7 +52,7 @@ struct Follower {
 pub fn follow(
     opened: &Opened,
     known: Arc<Known>,
-    reader: Reader,
+    reader: EntryReader,
     trust: &CharterHandle,
     mut durable: watch::Receiver<Place>,
     progress: &watch::Sender<Progress>,
@@ -70,9 +71,8 @@ pub fn follow(
         fresh_keys: HashMap::new(),
         fresh_subjects: HashMap::new(),
     };
-    if follower.state.segment == 0 {
-        let Place { segment, offset } = Journal::origin();
-        (follower.state.segment, follower.state.offset) = (segment, offset);
+    if follower.state.place == 0 {
+        follower.state.place = entries::origin().0;
     }
     if let Err(e) = follower.known.fill() {
         tracing::error!(event = "index.failed", reason = %e, "the index cannot be read");
@@ -110,12 +110,12 @@ fn counts(charter: &Charter, log: LogId, end: u64) -> bool {
 
 impl Follower {
     fn cursor(&self) -> Place {
-        Place { segment: self.state.segment, offset: self.state.offset }
+        Place(self.state.place)
     }
 
     /// Everything before `place` is in.
     fn move_to(&mut self, place: Place) {
-        (self.state.segment, self.state.offset, self.state.done) = (place.segment, place.offset, 0);
+        (self.state.place, self.state.done) = (place.0, 0);
     }
 
     fn catch_up(
@@ -125,15 +125,15 @@ impl Follower {
         progress: &watch::Sender<Progress>,
     ) -> Result<(), EngineError> {
         let mut at = self.cursor();
-        while let Some((place, frame)) = self.reader.next(at, until).map_err(EngineError::of)? {
-            if let Meta::Batch { log, start, end, sealed_at, .. } = frame.meta
-                && counts(charter, log, end)
+        while let Some((place, kept, next)) = self.reader.next(at, until).map_err(EngineError::of)? {
+            if let tally_core::Entry::Batch { log, start, tree, sealed_at, .. } = kept.entry
+                && counts(charter, log, tree.size())
             {
-                self.take(charter, log, (start, sealed_at), place, &frame.body)?;
+                self.take(charter, log, (start, sealed_at), place, &kept.body)?;
                 let (cursor, distinct) = (self.cursor(), self.state.distinct);
                 progress.send_replace(Progress { cursor, distinct, trouble: None });
             }
-            at = frame.next;
+            at = next;
             self.move_to(at);
         }
         self.write()?;
@@ -152,7 +152,7 @@ impl Follower {
         let batch = Batch::decode(body).map_err(EngineError::of)?;
         let records = batch.records().map_err(EngineError::of)?;
         let done = if self.cursor() == place { usize::from(self.state.done) } else { 0 };
-        (self.state.segment, self.state.offset) = (place.segment, place.offset);
+        self.state.place = place.0;
         for (i, bytes) in records.iter().enumerate().skip(done) {
             let id = RecordId::of(bytes);
             let object = Object::parse(bytes).ok();

@@ -181,8 +181,8 @@ pub struct Counts<'a>(&'a State);
 
 impl Counts<'_> {
     /// End of what is in.
-    pub fn cursor(&self) -> tally_protocol::log::Place {
-        tally_protocol::log::Place { segment: self.0.segment, offset: self.0.offset }
+    pub fn cursor(&self) -> tally_core::Place {
+        tally_core::Place(self.0.place)
     }
 
     /// Records of the batch at the cursor that are in, too.
@@ -216,7 +216,7 @@ mod tests {
             let dir = dir.path().join("index");
             let first = again(&dir, name);
             assert!(first.rebuilt.is_none() && first.is_empty());
-            let state = State { segment: 1, offset: 99, distinct: 5, ..State::default() };
+            let state = State { place: 99, distinct: 5, ..State::default() };
             first.engine.write(vec![(STATE_KEY.to_vec(), state.encode())]).unwrap();
             first.closer()(true);
             drop(first);

@@ -4,13 +4,13 @@ use super::{
     Engine, EngineError, Entry, Operation, Version, business_key_hash,
     entry::{read_record, read_version, record_key, record_prefix, version_prefix},
 };
+use crate::entries::EntryReader;
 use crate::layout::Layout;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashSet},
     ops::ControlFlow,
 };
-use tally_journal::Reader;
 use tally_protocol::{
     canonical::{Object, Value},
     ids::{Division, LogId},
@@ -75,7 +75,7 @@ pub fn attested(engine: &dyn Engine, id: RecordId) -> Result<Vec<(LogId, Entry)>
 #[derive(Debug)]
 pub struct Source<'a> {
     /// The journal.
-    pub reader: &'a Reader,
+    pub reader: &'a EntryReader,
     /// Where the logs' batches lie.
     pub layouts: &'a BTreeMap<LogId, Layout>,
     /// Origins, and which division lies below which.

@@ -11,6 +11,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::entries::EntryReader;
 use crate::layout::{Layout, LayoutError};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,7 +21,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use tally_journal::Reader;
 use tally_protocol::{
     hash::Hash,
     ids::LogId,
@@ -86,13 +86,13 @@ impl Kept {
 /// The trees of all logs. Cheap to clone; clones share what is kept.
 #[derive(Debug, Clone)]
 pub struct Trees {
-    reader: Reader,
+    reader: EntryReader,
     logs: Arc<Mutex<BTreeMap<LogId, Arc<Kept>>>>,
 }
 
 impl Trees {
     /// Over this journal.
-    pub fn new(reader: Reader) -> Self {
+    pub fn new(reader: EntryReader) -> Self {
         Self { reader, logs: Arc::default() }
     }
 
@@ -150,7 +150,7 @@ impl Trees {
 /// # Errors
 /// [`TreeError::Unreadable`].
 pub fn records(
-    reader: &Reader,
+    reader: &EntryReader,
     log: LogId,
     layout: &Layout,
     range: Range<u64>,
@@ -179,7 +179,7 @@ pub struct LogTree {
     log: LogId,
     size: u64,
     layout: Layout,
-    reader: Reader,
+    reader: EntryReader,
     kept: Arc<Kept>,
     tiles: Mutex<VecDeque<Leaves>>,
     failed: Mutex<Option<TreeError>>,

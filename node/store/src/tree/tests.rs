@@ -1,13 +1,14 @@
 use super::*;
+use crate::entries::{EntryJournal, owner, position};
 use std::{fs::OpenOptions, os::unix::fs::FileExt as _};
+use tally_core::log::HeldLog;
 use tally_core::{Append, Disk as _, Replica};
-use tally_journal::{Journal, segment_path};
+use tally_journal::{SEGMENT_BYTES, segment_path};
 use tally_protocol::{
     batch::seal,
     canonical::Object,
     ids::Federation,
     keys::{Algorithm, NodeKeys, Signer},
-    log::HeldLog,
     merkle::{Tree, tile::tiles},
     record::Record,
 };
@@ -35,7 +36,8 @@ fn made(batches: &[usize]) -> Made {
          level = \"county\"\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
     );
     let signed = SignedCharter::open(&sign(&text, &authority).unwrap(), authority.public()).unwrap();
-    let (mut journal, _) = Journal::open(dir.path(), |_| {}).unwrap();
+    let (mut journal, _) =
+        EntryJournal::open(dir.path(), &owner(&f, keys.node.division), SEGMENT_BYTES, |_, _| {}).unwrap();
     let (mut tree, mut model) = (Tree::default(), FullTree::default());
     for n in batches {
         let record = |i| Record::new(&Object::parse(format!("{{\"n\":\"{i}\"}}").as_bytes()).unwrap()).unwrap();
@@ -43,13 +45,13 @@ fn made(batches: &[usize]) -> Made {
         records.iter().for_each(|r| model.push(r.id().0));
         let batch = admit(signed.charter(), keys.node, &tree, seal(&keys, &tree, &records, 1)).unwrap();
         tree = batch.tree().clone();
-        journal.append(&[Append::Batch(batch, None)]).unwrap();
+        journal.append(&[Append::admitted(batch)]).unwrap();
     }
     journal.flush().unwrap();
     drop(journal);
     let log = keys.node;
     let mut replica = Replica::new(Arc::new(keys), authority.public().clone(), signed, "test".into());
-    Journal::open(dir.path(), |r| replica.recover(r)).unwrap();
+    EntryJournal::open(dir.path(), &owner(&f, log.division), SEGMENT_BYTES, |e, at| replica.recover(e, at)).unwrap();
     Made { dir, replica, log, model }
 }
 
@@ -59,7 +61,7 @@ impl Made {
     }
 
     fn trees(&self) -> Trees {
-        Trees::new(Reader::new(self.dir.path().to_owned()))
+        Trees::new(EntryReader::new(self.dir.path().to_owned()))
     }
 
     fn at(&self, trees: &Trees, size: u64) -> Result<LogTree, TreeError> {
@@ -123,7 +125,7 @@ fn damage_is_named_by_its_records_and_older_trees_still_serve() {
     let made = made(BATCHES);
     let lying = Layout::of(made.held()).batch_of(800).unwrap();
     let file = OpenOptions::new().write(true).open(segment_path(made.dir.path(), 1)).unwrap();
-    file.write_all_at(b"?", lying.place.offset + 600).unwrap();
+    file.write_all_at(b"?", position(lying.place).offset + 600).unwrap();
     let trees = made.trees();
     for _ in 0..2 {
         let why = made.at(&trees, 1_000).unwrap_err();

@@ -8,14 +8,10 @@ use std::{
     ops::{Bound, ControlFlow},
     sync::Mutex,
 };
-use tally_journal::Reader;
-use tally_protocol::{
-    hash::Hash,
-    ids::LogId,
-    log::{HeldLog, Place},
-    record::RecordId,
-};
+use tally_core::{Place, log::HeldLog};
+use tally_protocol::{hash::Hash, ids::LogId, record::RecordId};
 use tally_sheet::{CsvOptions, read_csv, read_xlsx};
+use tally_store::entries::EntryReader;
 use tally_store::index::{Counted, EngineError, Entry, Facts, Write, pairs};
 use tally_topology::sample::charter;
 
@@ -66,14 +62,14 @@ impl Node {
     fn receipts(&mut self, log: &str, receipts: &[(u32, u64, &str)]) {
         let held = self.logs.entry(log.parse().unwrap()).or_default();
         for (holder, size, day) in receipts {
-            let place = Place { segment: 1, offset: *size };
+            let place = Place(*size);
             held.keep_receipt((*holder).try_into().unwrap(), (*size, noon(day), 1), place);
         }
     }
 
     fn report(&self, charter: &Charter, me: u32, now: &str, question: &Question) -> Report {
         let dir = tempfile::tempdir().unwrap();
-        let reader = Reader::new(dir.path().to_owned());
+        let reader = EntryReader::new(dir.path().to_owned());
         let (layouts, arrivals) = (BTreeMap::new(), Arrivals::of(charter, &self.logs));
         let source = Source { reader: &reader, layouts: &layouts, charter };
         let (engine, me) = (&self.engine, me.try_into().unwrap());

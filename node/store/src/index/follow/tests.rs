@@ -1,6 +1,7 @@
 use super::*;
+use crate::entries::{EntryJournal, owner};
 use crate::index::{EngineName, open};
-use tally_core::{Append, Disk as _};
+use tally_core::{Append, Disk as _, Entry as KeptAs};
 use tally_protocol::{batch::seal, canonical::Object, ids::Federation, keys::NodeKeys, merkle::Tree, record::Record};
 use tally_topology::{admit::admit, charter::Charter};
 
@@ -13,14 +14,15 @@ fn journal(dir: &std::path::Path, batches: usize) -> (Place, Charter) {
          level = \"county\"\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
     );
     let charter = Charter::parse(&text).unwrap();
-    let (mut journal, _) = Journal::open(dir, |_| {}).unwrap();
+    let own = owner(&f, keys.node.division);
+    let (mut journal, _) = EntryJournal::open(dir, &own, 64 << 20, |_, _| {}).unwrap();
     let mut tree = Tree::default();
     for b in 0..batches {
         let record = |i| Record::new(&Object::parse(format!("{{\"n\":\"{b} {i}\"}}").as_bytes()).unwrap()).unwrap();
         let records: Vec<_> = (0..550).map(record).collect();
         let batch = admit(&charter, keys.node, &tree, seal(&keys, &tree, &records, 1)).unwrap();
         tree = batch.tree().clone();
-        journal.append(&[Append::Batch(batch, None)]).unwrap();
+        journal.append(&[Append::admitted(batch)]).unwrap();
     }
     journal.flush().unwrap();
     (journal.durable(), charter)
@@ -32,7 +34,7 @@ fn follower(opened: &Opened, dir: &std::path::Path) -> Follower {
     let mut f = Follower {
         engine: opened.engine.clone(),
         known,
-        reader: Reader::new(dir.to_owned()),
+        reader: EntryReader::new(dir.to_owned()),
         state: opened.state.clone(),
         pairs: Vec::new(),
         ids: Vec::new(),
@@ -40,8 +42,8 @@ fn follower(opened: &Opened, dir: &std::path::Path) -> Follower {
         fresh_keys: HashMap::new(),
         fresh_subjects: HashMap::new(),
     };
-    if f.state.segment == 0 {
-        f.move_to(Journal::origin());
+    if f.state.place == 0 {
+        f.move_to(entries::origin());
     }
     f
 }
@@ -66,13 +68,13 @@ fn every_stop_resumes_exactly() {
             assert!(rounds == 0 || f.state != resumed, "each round gets further");
             resumed = f.state.clone();
             let frame = f.reader.next(f.cursor(), until).unwrap();
-            let Some((place, frame)) = frame else { break };
-            let Meta::Batch { log, start, sealed_at, .. } = frame.meta else { panic!("only batches here") };
+            let Some((place, kept, next)) = frame else { break };
+            let KeptAs::Batch { log, start, sealed_at, .. } = kept.entry else { panic!("only batches here") };
             // What is collected after the last write is lost with the stop, unless nothing but that is left of the batch.
             let rest = 550 - usize::from(f.state.done);
-            f.take(&charter, log, (start, sealed_at), place, &frame.body).unwrap();
+            f.take(&charter, log, (start, sealed_at), place, &kept.body).unwrap();
             if rest < WRITE_RECORDS {
-                f.move_to(frame.next);
+                f.move_to(next);
                 f.write().unwrap();
             }
             rounds += 1;

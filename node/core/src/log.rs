@@ -1,7 +1,9 @@
 //! What a node knows of a log that it holds: its right edge, where its batches lie, who has confirmed it.
 
-use crate::{hash::Hash, ids::Division, merkle::Tree};
+use crate::Place;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tally_protocol::{hash::Hash, ids::Division, merkle::Tree};
 
 /// A whole copy of a batch, where it was seen on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,15 +16,6 @@ pub struct WholeCopy {
     pub root: Hash,
     /// Where it lies.
     pub place: Place,
-}
-
-/// Where the driver keeps a frame. The core only hands it back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// Segment file number.
-    pub segment: u32,
-    /// Byte offset in it.
-    pub offset: u64,
 }
 
 /// One batch that is on disk.
@@ -60,19 +53,18 @@ pub struct Kept {
     pub time: u64,
     /// Epoch of the holder whose key signed.
     pub epoch: u32,
-    segment: u32,
-    offset: u64,
+    place: Place,
 }
 
 impl Kept {
     /// Where its frame lies.
     pub fn place(&self) -> Place {
-        Place { segment: self.segment, offset: self.offset }
+        self.place
     }
 }
 
 /// Why a log takes no more records.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frozen {
     /// For people: what was found.
     pub reason: String,
@@ -290,7 +282,7 @@ impl HeldLog {
         let kept = self.kept.entry(holder).or_default();
         let at = kept.partition_point(|k| k.size < size);
         if kept.get(at).is_none_or(|k| k.size != size) {
-            kept.insert(at, Kept { size, time, epoch, segment: place.segment, offset: place.offset });
+            kept.insert(at, Kept { size, time, epoch, place });
         }
     }
 
@@ -312,32 +304,10 @@ impl HeldLog {
     }
 }
 
-/// Where a batch stands to what is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Position {
-    /// It continues the log.
-    Next,
-    /// It is held already: a replay or a retry.
-    Known,
-    /// Records before it are missing, or it starts in the middle of what is held.
-    Gap,
-}
-
-/// Where records `start..end` of `log` stand to a log of `size` records.
-pub fn position(size: u64, start: u64, end: u64) -> Position {
-    if start == size {
-        Position::Next
-    } else if end <= size {
-        Position::Known
-    } else {
-        Position::Gap
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merkle::leaf_hash;
+    use tally_protocol::merkle::leaf_hash;
 
     fn grown(sizes: &[u64]) -> HeldLog {
         let mut log = HeldLog::default();
@@ -347,7 +317,7 @@ mod tests {
             while tree.size() < *size {
                 tree.push(leaf_hash(&tree.size().to_be_bytes()));
             }
-            assert!(log.put(start, tree.clone(), i as u64, format!("{size}"), Place { segment: 1, offset: i as u64 }));
+            assert!(log.put(start, tree.clone(), i as u64, format!("{size}"), Place(i as u64)));
         }
         log
     }
@@ -373,9 +343,6 @@ mod tests {
         assert_eq!(log.compare(5, &root(9)), Standing::Unaligned);
         assert_eq!(log.compare(10, &root(9)), Standing::TheyAreAhead);
         assert_eq!(HeldLog::default().compare(0, &root(0)), Standing::Equal);
-        assert_eq!((position(4, 4, 9), position(4, 0, 4), position(4, 5, 9), position(4, 3, 9)), {
-            (Position::Next, Position::Known, Position::Gap, Position::Gap)
-        });
     }
 
     #[test]
@@ -386,31 +353,31 @@ mod tests {
         let beyond = log.cut(grown(&[3, 4]).tree().clone(), "4".into());
         assert_eq!(beyond.iter().map(|h| h.start).collect::<Vec<_>>(), [4]);
         assert_eq!((log.size(), log.note.as_str(), log.receipts.len(), log.is_whole()), (4, "4", 0, true));
-        assert!(log.put(4, grown(&[3, 4, 9]).tree().clone(), 0, String::new(), Place { segment: 1, offset: 9 }));
+        assert!(log.put(4, grown(&[3, 4, 9]).tree().clone(), 0, String::new(), Place(9)));
     }
 
     #[test]
     fn a_batch_that_lies_elsewhere_now_is_found_there() {
         let mut log = grown(&[3, 4]);
-        let (here, there) = (log.batch_at(3).unwrap().1.place, Place { segment: 8, offset: 16 });
-        let until = Place { segment: 99, offset: 0 };
+        let (here, there) = (log.batch_at(3).unwrap().1.place, Place(800));
+        let until = Place(u64::MAX);
         let copy = |root: u64, place| WholeCopy { start: 3, end: 4, root: log.root_at(root).unwrap(), place };
         let (mine, moved, other) = (copy(4, here), copy(4, there), copy(3, there));
         for (copies, place) in [(vec![other], here), (vec![moved, mine], here), (vec![other, moved], there)] {
-            log.surveyed(&[], &copies, Place { segment: 0, offset: 0 }, until);
+            log.surveyed(&[], &copies, Place(0), until);
             assert_eq!((log.batch_at(3).unwrap().1.place, log.is_whole()), (place, true));
         }
     }
 
     #[test]
     fn lost_batches_come_back_where_they_were() {
-        let place = |offset| Place { segment: 9, offset };
+        let place = |n: u64| Place(900 + n);
         let mut log = grown(&[3, 4, 9]);
         log.lose(3);
         log.lose(5);
         assert_eq!(log.missing(), [(3, 4)]);
         assert!(log.misses(3, 9) && !log.misses(0, 3) && !log.misses(4, 9));
-        let at = |segment, offset| Place { segment, offset };
+        let at = |segment: u64, offset: u64| Place(segment.saturating_sub(1) * 1_000 + offset);
         log.surveyed(&[(1, 2), (5, 6)], &[], at(0, 0), at(1, 2));
         assert_eq!(log.missing(), [(0, 3)], "3..4 was found good, 4..9 lies beyond what was read");
         log.surveyed(&[], &[], at(2, 0), at(3, 0));
@@ -441,7 +408,7 @@ mod tests {
     fn gaps_are_seen_and_receipts_only_grow() {
         let whole = grown(&[3, 4, 9]);
         let mut log = HeldLog::default();
-        assert!(log.put(4, whole.tree().clone(), 0, String::new(), Place { segment: 1, offset: 0 }));
+        assert!(log.put(4, whole.tree().clone(), 0, String::new(), Place(0)));
         assert_eq!(log.gaps(), [(0, 4)]);
         let d = Division::try_from(350_100).unwrap();
         let receipt = |size| Receipt { size, time: size, epoch: 1, line: String::new() };
@@ -455,12 +422,12 @@ mod tests {
     fn the_first_receipt_over_a_record_is_found() {
         let mut log = grown(&[3, 4, 9]);
         let d = Division::try_from(350_100).unwrap();
-        let place = |offset| Place { segment: 1, offset };
+        let place = Place;
         // The last one comes out of order, as after frames were put back.
         for (size, time) in [(3, 30), (9, 90), (9, 99), (4, 40)] {
             log.keep_receipt(d, (size, time, 1), place(time));
         }
-        let first = |index| log.first_receipt(d, index).map(|k| (k.size, k.time, k.place().offset));
+        let first = |index| log.first_receipt(d, index).map(|k| (k.size, k.time, k.place().0));
         assert_eq!([first(0), first(2), first(3)], [Some((3, 30, 30)), Some((3, 30, 30)), Some((4, 40, 40))]);
         assert_eq!([first(4), first(8), first(9)], [Some((9, 90, 90)), Some((9, 90, 90)), None]);
         assert_eq!(log.receipts_over(d, 3).iter().map(|k| k.size).collect::<Vec<_>>(), [4, 9]);

@@ -1,6 +1,6 @@
 //! Child side of one log over one link: what to send next, and not more at once than the window.
 
-use crate::limits::PUSH_WINDOW;
+use tally_protocol::limits::PUSH_WINDOW;
 
 /// Sends a log's batches in order, from where the parent stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,30 @@
+//! The node as its links see it.
+
+use crate::{Mail, Mailbox};
+use std::time::Duration;
+use tally_core::Place;
+use tally_link::{BatchToken, LinkEvent, Node, NodeGone, Told};
+use tally_store::entries::EntryReader;
+
+/// Events go to the driver's mailbox, batches come from the journal.
+#[derive(Debug)]
+pub struct ForLinks {
+    /// The driver's mailbox.
+    pub mailbox: Mailbox,
+    /// The journal.
+    pub reader: EntryReader,
+}
+
+impl Node for ForLinks {
+    fn tell(&self, event: LinkEvent) -> Told<'_> {
+        Box::pin(async { self.mailbox.send(Mail::Link(event)).await.map_err(|_| NodeGone) })
+    }
+
+    fn read_batch(&self, token: BatchToken) -> Result<Vec<u8>, String> {
+        self.reader.read(Place(token.0)).map(|kept| kept.body).map_err(|e| e.to_string())
+    }
+
+    fn parent_pause(&self) -> Duration {
+        self.mailbox.parent_busy()
+    }
+}
