@@ -4,7 +4,7 @@
 //! file has the same ones, but for one in a hundred that differs. Parsing alone is `Object::parse` of every line in one
 //! thread. Read the figures as ratios.
 
-#[path = "../support/mod.rs"]
+#[path = "../support/lib.rs"]
 mod support;
 
 use std::{

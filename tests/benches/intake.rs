@@ -4,7 +4,7 @@
 //! One real node with a large node's index, NDJSON and CSV of the same rows of ~600 bytes, beside parsing the JSON alone
 //! on one thread. Read the figures as ratios.
 
-#[path = "../support/mod.rs"]
+#[path = "../support/lib.rs"]
 mod support;
 
 use std::{

@@ -4,7 +4,7 @@
 //! timed from the start of an empty parent until it has confirmed everything; the restore from the command's start until
 //! it ends, the node's start and its stop included. Read the figures as ratios.
 
-#[path = "../support/mod.rs"]
+#[path = "../support/lib.rs"]
 mod support;
 
 use std::{fs, time::Instant};

@@ -1,6 +1,7 @@
 //! What proves where a record is: evidence files, receipts, and logs as tiles; checked with other people's software.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/lib.rs"]
 mod support;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};

@@ -1,6 +1,7 @@
 //! `tally verify` on running nodes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/lib.rs"]
 mod support;
 
 use std::{fs::OpenOptions, os::unix::fs::FileExt as _};

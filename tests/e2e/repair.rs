@@ -3,6 +3,7 @@
 //! `TALLY_DAMAGES` says how often there is random damage (300), `TALLY_SEED` makes other choices (1).
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/lib.rs"]
 mod support;
 
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! A department's full export against what is held: what is found, and what becomes of it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/lib.rs"]
 mod support;
 
 use serde_json::{Value, json};

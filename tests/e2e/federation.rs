@@ -1,6 +1,7 @@
 //! What a federation of running nodes promises, seen from outside.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/lib.rs"]
 mod support;
 
 use serde_json::Value;

@@ -2,6 +2,7 @@
 //! every row is accounted for.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/lib.rs"]
 mod support;
 
 mod intake {

@@ -1,6 +1,7 @@
 //! Epochs across processes: rotation and revocation of keys while a federation runs, lost disks and old copies of disks.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/lib.rs"]
 mod support;
 
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! The deadline report of running nodes: the same records are late and in time at every level.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/lib.rs"]
 mod support;
 
 use calamine::{Data, Reader as _, Xlsx, open_workbook};

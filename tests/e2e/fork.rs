@@ -2,6 +2,7 @@
 //! of its disk.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/lib.rs"]
 mod support;
 
 use std::{fs, process::Command};

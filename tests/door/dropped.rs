@@ -2,6 +2,7 @@
 //! travel down.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/lib.rs"]
 mod support;
 
 use serde_json::Value;

@@ -3,6 +3,7 @@
 //! `TALLY_CRASHES` says how often (40), `TALLY_SEED` repeats a run's choices.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/lib.rs"]
 mod support;
 
 use std::{

@@ -3,6 +3,7 @@
 //! The peer has a county's key and speaks QUIC by itself; it uses the project's message formats and none of the node.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/lib.rs"]
 mod support;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};

@@ -1,6 +1,7 @@
 //! Bundles: a county without a network to its city, whose records and receipts are carried as files.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../support/lib.rs"]
 mod support;
 
 use serde_json::Value;
