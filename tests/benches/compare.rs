@@ -1,19 +1,16 @@
 //! How fast a full export is compared with what is held, beside parsing its lines alone.
 //!
-//! `TALLY_BENCH_RECORDS=1000000 cargo bench --bench compare` (default 100,000). One real node that holds the records; the
-//! file has the same ones, but for one in a hundred that differs. Parsing alone is `Object::parse` of every line in one
-//! thread. Read the figures as ratios.
-
-#[path = "../support/lib.rs"]
-mod support;
+//! `TALLY_BENCH_RECORDS=1000000 cargo bench -p tally-tests --bench compare` (default 100,000). One real node that holds
+//! the records; the file has the same ones, but for one in a hundred that differs. Parsing alone is `Object::parse` of
+//! every line in one thread. Read the figures as ratios.
 
 use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, BufWriter, Write as _},
     time::Instant,
 };
-use support::{COUNTY, Federation, number, sample, seconds, wait_for};
 use tally_protocol::canonical::Object;
+use tally_tests::{COUNTY, Federation, number, sample, seconds, wait_for};
 
 /// Seconds for a million rows, on two cores.
 const GOAL: f64 = 20.0;

@@ -1,7 +1,8 @@
 //! Both index engines under the indexer's load: two pairs a record, random keys, atomic writes of the indexer's size.
 //!
-//! `cargo bench --bench index -- 1000000` (records, default 200,000; then records a write, default the indexer's). Every engine runs in a process of its own, one
-//! after the other, so that memory is its own; read the figures as ratios.
+//! `cargo bench -p tally-tests --bench index -- 1000000` (records, default 200,000; then records a write, default the
+//! indexer's). Every engine runs in a process of its own, one after the other, so that memory is its own; read the
+//! figures as ratios.
 
 use std::{process::Command, time::Instant};
 use tally_store::index::{EngineName, WRITE_RECORDS, open};

@@ -1,19 +1,16 @@
 //! How fast rows are taken at the door: parsed, judged by every rule, signed and durable, as a department sees it.
 //!
-//! `cargo bench --bench intake -- 300000` (rows, default 300,000; at most 400,000, of which the index may lag behind).
-//! One real node with a large node's index, NDJSON and CSV of the same rows of ~600 bytes, beside parsing the JSON alone
-//! on one thread. Read the figures as ratios.
-
-#[path = "../support/lib.rs"]
-mod support;
+//! `cargo bench -p tally-tests --bench intake -- 300000` (rows, default 300,000; at most 400,000, of which the index
+//! may lag behind). One real node with a large node's index, NDJSON and CSV of the same rows of ~600 bytes, beside
+//! parsing the JSON alone on one thread. Read the figures as ratios.
 
 use std::{
     fs::{self, File},
     io::{BufWriter, Write as _},
     time::Instant,
 };
-use support::{Federation, PROVINCE, sample};
 use tally_protocol::canonical::Object;
+use tally_tests::{Federation, PROVINCE, sample};
 
 /// Rows a second.
 const GOALS: [(&str, f64); 2] = [("ndjson", 100_000.0), ("csv", 60_000.0)];

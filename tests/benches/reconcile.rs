@@ -1,9 +1,9 @@
 //! Three ways to find which of n records differ between two copies: a want-list (the node knows its own damage), a
 //! descent through both trees, and the crate `negentropy` over the same ids.
 //!
-//! `cargo bench --bench reconcile -- 100000 10000000` (records, default 100,000 and 1,000,000; 10 million take 2.6 GB).
-//! Everything goes through encoded bytes. CPU is of the comparison on both sides together, the best of several runs in
-//! one thread; trees and sorted sets are built before. Read the CPU figures as ratios.
+//! `cargo bench -p tally-tests --bench reconcile -- 100000 10000000` (records, default 100,000 and 1,000,000; 10
+//! million take 2.6 GB). Everything goes through encoded bytes. CPU is of the comparison on both sides together, the
+//! best of several runs in one thread; trees and sorted sets are built before. Read the CPU figures as ratios.
 
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use std::time::{Duration, Instant};

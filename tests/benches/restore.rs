@@ -1,14 +1,11 @@
 //! How fast a lost disk comes back, beside the plain push of the same records.
 //!
-//! `cargo bench --bench restore -- 1000000` (records, default 200,000). Two real nodes on this machine. The push is
-//! timed from the start of an empty parent until it has confirmed everything; the restore from the command's start until
-//! it ends, the node's start and its stop included. Read the figures as ratios.
-
-#[path = "../support/lib.rs"]
-mod support;
+//! `cargo bench -p tally-tests --bench restore -- 1000000` (records, default 200,000). Two real nodes on this machine.
+//! The push is timed from the start of an empty parent until it has confirmed everything; the restore from the
+//! command's start until it ends, the node's start and its stop included. Read the figures as ratios.
 
 use std::{fs, time::Instant};
-use support::{COUNTY, Federation, PROVINCE, sample::write_records, seconds, wait_for};
+use tally_tests::{COUNTY, Federation, PROVINCE, sample::write_records, seconds, wait_for};
 
 /// Restore against push.
 const GOAL: f64 = 0.8;

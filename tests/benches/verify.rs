@@ -1,7 +1,7 @@
 //! How fast the journal is verified: beside what it could not do without, reading and hashing.
 //!
-//! `cargo bench --bench verify -- 1000000` (records, default 1,000,000). One thread; the files are in the page cache.
-//! Records are ~600-byte lines, in batches of 1,000, of two logs in turns. Read the figures as ratios.
+//! `cargo bench -p tally-tests --bench verify -- 1000000` (records, default 1,000,000). One thread; the files are in
+//! the page cache. Records are ~600-byte lines, in batches of 1,000, of two logs in turns. Read the figures as ratios.
 
 use std::{
     collections::BTreeMap,

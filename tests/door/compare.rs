@@ -1,8 +1,4 @@
 //! A department's full export against what is held: what is found, and what becomes of it.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "../support/lib.rs"]
-mod support;
 
 use serde_json::{Value, json};
 use std::{
@@ -11,9 +7,12 @@ use std::{
     io::Write as _,
     process::{Command, Stdio},
 };
-use support::{
-    COUNTY, Federation, PROVINCE, Plan, Ran, find, list, origin,
+use tally_tests::{
+    COUNTY, Federation, PROVINCE, Plan, Ran, find, free_port,
+    http::{Body, request},
+    list, origin,
     sample::{key, record, version},
+    tally,
 };
 
 const UNIT: &str = "113501020036012589";
@@ -263,7 +262,7 @@ fn terms_that_cannot_be_and_stdin() {
     let stdin = |more: &[&str]| {
         let config = f.config(COUNTY);
         let args = ["compare", "-", "--json", "--unit", UNIT, "--category", "spot_check", "--config", &config];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tally"));
+        let mut command = Command::new(tally());
         command.args(args).args(more).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(fs::read(&file).unwrap().as_slice()).unwrap();
@@ -276,10 +275,10 @@ fn terms_that_cannot_be_and_stdin() {
     assert_eq!(counts(&stdin(&[])), (0, [1, 0, 0, 0, 0]));
     // By TCP nobody compares: it is the operator's.
     f.stop(COUNTY);
-    let port = support::free_port();
+    let port = free_port();
     f.configure(COUNTY, &format!("http = \"127.0.0.1:{port}\"\n"));
     f.start(COUNTY);
     let path = format!("/v1/compare?unit={UNIT}&category=spot_check");
-    let answer = support::http::request(port, "POST", &path, None, &support::http::Body::Sized("{}"));
+    let answer = request(port, "POST", &path, None, &Body::Sized("{}"));
     assert_eq!(answer.status, 404, "{answer:?}");
 }

@@ -1,18 +1,14 @@
 //! The deadline report of running nodes: the same records are late and in time at every level.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "../support/lib.rs"]
-mod support;
 
 use calamine::{Data, Reader as _, Xlsx, open_workbook};
 use serde_json::{Value, json};
 use std::fs;
-use support::{
+use tally_tests::{
     CITY, COUNTY, Federation, LINE, PROVINCE, Ran, find, free_port,
     http::{Body, request},
-    list,
+    list, run,
     sample::{record, records},
-    seconds, tally, wait_for,
+    seconds, wait_for,
 };
 
 const UNIT: &str = "113501020036012589";
@@ -43,7 +39,7 @@ fn federation() -> Federation {
     ];
     let charter = fs::read_to_string(&text).unwrap().replacen("format = 1", "format = 2", 1) + &more.concat();
     fs::write(&text, charter).unwrap();
-    tally(&["charter", "sign", &text, "--key", &federation.at("authority.key"), "-o", &note]).done();
+    run(&["charter", "sign", &text, "--key", &federation.at("authority.key"), "-o", &note]).done();
     ALL.iter().for_each(|d| federation.install(d, &note));
     federation
 }
@@ -131,7 +127,7 @@ fn month_before(day: jiff::civil::Date) -> (String, String, String) {
 fn declarations_are_no_gaps_and_all_forms_agree() {
     let federation = federation();
     let port = free_port();
-    let tokens: Vec<Ran> = ["all", "unit"].iter().map(|n| tally(&["keygen", "--token", n])).collect();
+    let tokens: Vec<Ran> = ["all", "unit"].iter().map(|n| run(&["keygen", "--token", n])).collect();
     let secret = |n: usize| tokens[n].err.trim().rsplit(' ').next().unwrap().to_owned();
     let (open, limited) = (tokens[0].out.clone(), tokens[1].out.clone());
     federation.configure(COUNTY, &format!("http = \"127.0.0.1:{port}\"\n{open}{limited}unit = \"{UNIT}\"\n"));

@@ -1,16 +1,12 @@
 //! The front door across processes: drop folders, what the charter decides while everything runs, and verdicts that
 //! travel down.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "../support/lib.rs"]
-mod support;
 
 use serde_json::Value;
 use std::{fs, path::PathBuf};
-use support::{
+use tally_tests::{
     CITY, COUNTY, Federation, LINE, PROVINCE, list, origin,
     sample::{key, record, records, version},
-    seconds, wait_for,
+    seconds, shipped, wait_for,
 };
 
 const ALL: [&str; 3] = [PROVINCE, CITY, COUNTY];
@@ -140,7 +136,7 @@ fn a_new_category_comes_by_the_charter_alone_while_everything_runs() {
     let line = line.replace("\"check_type\":\"1\"", "\"label_no\":\"绿001\"");
     let (code, answer) = federation.ingest(COUNTY, &line);
     assert_eq!((code, &answer["errors"][0]["code"]), (3, &"V003".into()), "{answer}");
-    let more = fs::read_to_string(support::shipped("deploy/charter/catalog.toml")).unwrap()
+    let more = fs::read_to_string(shipped("deploy/charter/catalog.toml")).unwrap()
         + r#"
 [[catalog]]
 version = "2026.2"

@@ -1,12 +1,10 @@
 //! Bundles: a county without a network to its city, whose records and receipts are carried as files.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "../support/lib.rs"]
-mod support;
 
 use serde_json::Value;
 use std::fs;
-use support::{CITY, COUNTY, Federation, LINE, Ran, find, origin, sample::records, seconds, tally, wait_for};
+use tally_tests::{
+    CITY, COUNTY, Federation, LINE, PROVINCE, Ran, find, origin, run, sample::records, seconds, wait_for,
+};
 
 /// Configs keep `listen` last, so the node's own section is changed in place.
 fn unplug(federation: &Federation, division: &str) {
@@ -40,7 +38,7 @@ fn records_go_up_and_receipts_come_back_as_files() {
     let status = federation.status(COUNTY);
     assert!(find(&status["actions"], "code", "bundle_due").is_object(), "{status}");
     let up = export(&federation, COUNTY, CITY, "receipt", "up-1");
-    assert!(tally(&["bundle", "show", &up]).done().contains("whole"));
+    assert!(run(&["bundle", "show", &up]).done().contains("whole"));
     let taken = import(&federation, CITY, &up);
     assert_eq!((taken.code, taken.json()["records"].as_u64()), (0, Some(700)), "{taken:?}");
     // Again, as files are copied twice: nothing changes.
@@ -76,7 +74,7 @@ fn what_is_wrong_with_a_bundle_is_named_and_what_was_good_stays() {
     federation.enter(COUNTY, 0..100);
     federation.enter(COUNTY, 100..200);
     let up = export(&federation, COUNTY, CITY, "receipt", "up");
-    let wrong = import(&federation, support::PROVINCE, &up);
+    let wrong = import(&federation, PROVINCE, &up);
     assert_eq!(wrong.code, 6, "it is for the city: {wrong:?}");
     let bytes = fs::read(&up).unwrap();
     let part = federation.at("part");
@@ -89,11 +87,11 @@ fn what_is_wrong_with_a_bundle_is_named_and_what_was_good_stays() {
     fs::write(&part, &flipped).unwrap();
     let altered = import(&federation, CITY, &part);
     assert!(altered.code != 0, "{altered:?}");
-    assert!(tally(&["bundle", "show", &part]).code == 1);
-    assert!(tally(&["bundle", "show", &federation.config(CITY)]).err.contains("not a bundle"));
+    assert!(run(&["bundle", "show", &part]).code == 1);
+    assert!(run(&["bundle", "show", &federation.config(CITY)]).err.contains("not a bundle"));
     let whole = import(&federation, CITY, &up);
     assert_eq!(whole.code, 0, "{whole:?}");
-    federation.wait_converged(&[support::PROVINCE, CITY], seconds(30));
+    federation.wait_converged(&[PROVINCE, CITY], seconds(30));
     assert_eq!(federation.count(CITY), 200);
     // Never over an existing file.
     assert_eq!(federation.ask(COUNTY, &["bundle", "export", "--to", CITY, "-o", &up]).code, 1);

@@ -1,16 +1,12 @@
 //! Power cuts: nodes are killed at random moments under load, and everything acknowledged is still there, once.
 //!
 //! `TALLY_CRASHES` says how often (40), `TALLY_SEED` repeats a run's choices.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "../support/lib.rs"]
-mod support;
 
 use std::{
     thread,
     time::{Duration, SystemTime},
 };
-use support::{
+use tally_tests::{
     CITY, COUNTY, Federation, LINE, PROVINCE,
     feeder::{Feeder, assert_held},
     find, number, origin,

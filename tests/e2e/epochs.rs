@@ -1,13 +1,9 @@
 //! Epochs across processes: rotation and revocation of keys while a federation runs, lost disks and old copies of disks.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "../support/lib.rs"]
-mod support;
 
 use serde_json::Value;
 use std::{fs, process::Command};
-use support::{
-    CITY, COUNTY, FEDERATION, Federation, LINE, PROVINCE, find, origin,
+use tally_tests::{
+    CITY, COUNTY, FEDERATION, Federation, LINE, PROVINCE, find, origin, run,
     sample::{key, records},
     seconds, wait_for,
 };
@@ -71,7 +67,7 @@ fn a_key_is_rotated_while_everything_runs() {
     assert_eq!((code, &answer["duplicate"]), (0, &10.into()), "{answer}");
     let file = federation.at("old.evidence");
     federation.ask(COUNTY, &["evidence", "export", "--record", &id, "-o", &file]).done();
-    support::tally(&["evidence", "verify", &file, "--authority", &federation.config(COUNTY)]).done();
+    run(&["evidence", "verify", &file, "--authority", &federation.config(COUNTY)]).done();
 }
 
 /// The charter closes an epoch before what was accepted in it: elsewhere that does not count any more, and here, where it

@@ -1,8 +1,4 @@
 //! What proves where a record is: evidence files, receipts, and logs as tiles; checked with other people's software.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "../support/lib.rs"]
-mod support;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
@@ -13,16 +9,15 @@ use std::{
     path::Path,
     process::{Command, Stdio},
 };
-use support::{
+use tally_tests::{
     CITY, COUNTY, Federation, LINE, PROVINCE, Ran, free_port,
     http::{Body, Response, request},
-    list, origin,
+    list, origin, run,
     sample::{record, write_records},
     seconds, tally, wait_for,
 };
 use tlog_tiles::{Hash, check_record, record_hash};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_tally");
 const ALL: &[&str] = &[PROVINCE, CITY, COUNTY];
 
 /// `tally receipt --json` at a node.
@@ -63,10 +58,10 @@ fn verified(dir: &Path, bytes: &[u8], key: &str, args: &[&str]) -> Ran {
     let alone = Command::new("unshare").args(["-n", "true"]).stderr(Stdio::null()).status();
     let mut command = if alone.is_ok_and(|s| s.success()) {
         let mut wrapped = Command::new("unshare");
-        wrapped.args(["-n", PROGRAM]);
+        wrapped.arg("-n").arg(tally());
         wrapped
     } else {
-        Command::new(PROGRAM)
+        Command::new(tally())
     };
     command.args(["evidence", "verify", "file.evidence", "--authority", "authority"]).args(args);
     Ran::of(command.current_dir(dir).env_clear().output().unwrap())
@@ -189,9 +184,9 @@ fn evidence_is_checked_with_nothing_but_a_key() {
     let ran = verified(dir.path(), &bytes, &config, &[]);
     assert!(ran.code == 0 && ran.out.contains("on disk  350000 province"), "the key stands in tally.toml too: {ran:?}");
     assert_eq!(verified(dir.path(), &bytes, "no key", &[]).code, 1);
-    let missing = tally(&["evidence", "verify", "/nowhere", "--authority", &federation.config(COUNTY)]);
+    let missing = run(&["evidence", "verify", "/nowhere", "--authority", &federation.config(COUNTY)]);
     assert_eq!(missing.code, 1, "{missing:?}");
-    assert_eq!(tally(&["evidence", "verify", "x"]).code, 2);
+    assert_eq!(run(&["evidence", "verify", "x"]).code, 2);
     let export = |id: &str, more: &[&str]| {
         federation.ask(COUNTY, &[&["evidence", "export", "--record", id, "-o", "-"], more].concat()).code
     };
@@ -272,7 +267,7 @@ impl tlog_tiles::TileReader for Served<'_> {
 fn a_log_is_read_as_tiles_by_a_stranger() {
     let federation = Federation::new(LINE);
     let port = free_port();
-    let made = tally(&["keygen", "--token", "auditor"]);
+    let made = run(&["keygen", "--token", "auditor"]);
     let token = made.err.trim().rsplit(' ').next().unwrap().to_owned();
     federation.configure(PROVINCE, &format!("http = \"127.0.0.1:{port}\"\n{}", made.out));
     ALL.iter().for_each(|d| federation.start(d));

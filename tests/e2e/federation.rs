@@ -1,17 +1,13 @@
 //! What a federation of running nodes promises, seen from outside.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "../support/lib.rs"]
-mod support;
 
 use serde_json::Value;
 use std::{collections::BTreeSet, fs};
-use support::{
+use tally_tests::{
     CITY, COUNTY, FEDERATION, Federation, LINE, NEIGHBOUR, PROVINCE, Plan, Ran, find, free_port,
     http::{Body, request},
-    list, origin,
+    list, origin, run,
     sample::{key, record, records, version, write_records},
-    seconds, shipped, tally, wait_for,
+    seconds, shipped, wait_for,
 };
 
 const TREE: &[Plan<'static>] = &[LINE[0], LINE[1], LINE[2], (NEIGHBOUR, "county", Some(CITY))];
@@ -267,7 +263,7 @@ fn exit_codes_tell_what_happened() {
     for args in
         [&["status"][..], &["nonsense"], &["ingest", "--config", &config], &["status", "--config", &config, "-x"]]
     {
-        assert_eq!(tally(args).code, 2, "{args:?}");
+        assert_eq!(run(args).code, 2, "{args:?}");
     }
     let text = fs::read_to_string(&config).unwrap();
     federation.configure(COUNTY, "colour = \"red\"\n");
@@ -275,7 +271,7 @@ fn exit_codes_tell_what_happened() {
     assert!(told.code == 78 && told.err.contains("colour") && told.out.is_empty(), "{told:?}");
     assert_eq!(federation.refused(COUNTY), 78);
     fs::write(&config, text).unwrap();
-    assert_eq!(tally(&["status", "--config", &federation.at("nowhere.toml")]).code, 78);
+    assert_eq!(run(&["status", "--config", &federation.at("nowhere.toml")]).code, 78);
 
     let note = federation.file(COUNTY, "charter.note");
     let good = fs::read_to_string(&note).unwrap();
@@ -343,7 +339,7 @@ fn pingtan_reports_to_the_province_itself() {
 fn departments_hand_in_over_http_with_a_token() {
     let federation = Federation::new(LINE);
     let port = free_port();
-    let made = tally(&["keygen", "--token", "卫健委"]);
+    let made = run(&["keygen", "--token", "卫健委"]);
     let secret = made.err.split_whitespace().last().unwrap();
     federation.configure(COUNTY, &format!("http = \"127.0.0.1:{port}\"\n{}", made.out));
     for (division, ..) in LINE {

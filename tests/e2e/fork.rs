@@ -1,13 +1,9 @@
 //! Two histories of one log, as an operator can make them: a node without a link to its parent, started from an old copy
 //! of its disk.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "../support/lib.rs"]
-mod support;
 
 use std::{fs, process::Command};
-use support::{
-    CITY, COUNTY, Federation, LINE, NEIGHBOUR, PROVINCE, find, list, origin, sample::records, seconds, wait_for,
+use tally_tests::{
+    CITY, COUNTY, Federation, LINE, NEIGHBOUR, PROVINCE, Ran, find, list, origin, sample::records, seconds, wait_for,
 };
 
 fn offline(federation: &Federation, on: bool) {
@@ -17,7 +13,7 @@ fn offline(federation: &Federation, on: bool) {
     fs::write(&path, text).unwrap();
 }
 
-fn carry(federation: &Federation, name: &str) -> support::Ran {
+fn carry(federation: &Federation, name: &str) -> Ran {
     let file = federation.at(name);
     federation.ask(COUNTY, &["bundle", "export", "--to", CITY, "--since", "start", "-o", &file]).done();
     federation.ask(CITY, &["bundle", "import", &file, "--json"])

@@ -1,10 +1,6 @@
 //! A peer that sends what it likes: refused by name, and nobody else notices (I7).
 //!
 //! The peer has a county's key and speaks QUIC by itself; it uses the project's message formats and none of the node.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "../support/lib.rs"]
-mod support;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -18,7 +14,6 @@ use rustls::{
     sign::CertifiedKey,
 };
 use std::{sync::Arc, time::Duration};
-use support::{CITY, COUNTY, FEDERATION, Federation, LINE, NEIGHBOUR, PROVINCE, Plan, seconds, wait_for};
 use tally_protocol::{
     batch,
     canonical::Object,
@@ -28,6 +23,7 @@ use tally_protocol::{
     record::Record,
     wire::{ALPN, Control, Hello, Refusal, StreamOpen},
 };
+use tally_tests::{CITY, COUNTY, FEDERATION, Federation, LINE, NEIGHBOUR, PROVINCE, Plan, seconds, wait_for};
 
 const TREE: &[Plan<'static>] = &[LINE[0], LINE[1], LINE[2], (NEIGHBOUR, "county", Some(CITY))];
 

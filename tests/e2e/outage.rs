@@ -1,11 +1,7 @@
 //! Nodes that are away for a while: the others go on, and nothing is missing afterwards.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "../support/lib.rs"]
-mod support;
 
 use std::{io::Write as _, time::Instant};
-use support::{
+use tally_tests::{
     CITY, COUNTY, Federation, LINE, PROVINCE, Ran,
     feeder::{Feeder, assert_held},
     find, origin,

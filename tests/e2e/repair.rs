@@ -1,10 +1,6 @@
 //! Damage is named where it is and nowhere else, and put right from whichever neighbour has the bytes.
 //!
 //! `TALLY_DAMAGES` says how often there is random damage (300), `TALLY_SEED` makes other choices (1).
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "../support/lib.rs"]
-mod support;
 
 use serde_json::Value;
 use std::{
@@ -14,12 +10,11 @@ use std::{
     path::Path,
     time::Instant,
 };
-use support::{
+use tally_tests::{
     CITY, COUNTY, Federation, LINE, NEIGHBOUR, PROVINCE, Plan,
-    agree::named,
     damage::{Damage, pick},
     feeder::Feeder,
-    find, list, number, origin, poll,
+    find, list, named, number, origin, poll,
     sample::{Random, write_records},
     seconds,
     segments::{Range, Segments, overlap, within},

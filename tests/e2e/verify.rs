@@ -1,18 +1,14 @@
 //! `tally verify` on running nodes.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "../support/lib.rs"]
-mod support;
 
 use std::{fs::OpenOptions, os::unix::fs::FileExt as _};
-use support::{CITY, COUNTY, Federation, LINE, PROVINCE, list, origin, seconds, tally, wait_for};
+use tally_tests::{CITY, COUNTY, Federation, LINE, PROVINCE, list, origin, run, seconds, wait_for};
 
 #[test]
 fn damage_is_named_where_it_is_and_nowhere_else() {
     let federation = Federation::running(LINE);
     federation.enter(COUNTY, 0..3_000);
     federation.wait_converged(&[PROVINCE, CITY, COUNTY], seconds(60));
-    let verify = |division: &str| tally(&["verify", "--json", "--config", &federation.config(division)]);
+    let verify = |division: &str| run(&["verify", "--json", "--config", &federation.config(division)]);
     for division in [PROVINCE, CITY, COUNTY] {
         let ran = verify(division);
         let report = ran.json();
@@ -39,7 +35,7 @@ fn damage_is_named_where_it_is_and_nowhere_else() {
     for division in [PROVINCE, COUNTY] {
         assert_eq!(verify(division).code, 0);
     }
-    let own = tally(&["verify", "--json", "--log", "350100/e1", "--config", &federation.config(CITY)]);
+    let own = run(&["verify", "--json", "--log", "350100/e1", "--config", &federation.config(CITY)]);
     assert_eq!(own.code, 2, "the city holds no log of its own yet: {own:?}");
     segment.write_all_at(&byte, middle).unwrap();
     assert_eq!(verify(CITY).code, 0, "mended by hand, in order again");

@@ -1,7 +1,8 @@
 //! Whole federations on virtual time under a seed: the node's core as it runs in production, on a network that is
 //! slow, cut and partitioned, on disks that lose what was not flushed, with nodes that stop at any moment.
 //!
-//! `TALLY_SEEDS=2000 cargo test --test simulation` runs more; `TALLY_SEED=17` runs one. Every failure names its seed.
+//! `TALLY_SEEDS=2000 cargo test -p tally-tests --test simulation` runs more; `TALLY_SEED=17` runs one. Every failure
+//! names its seed.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #![allow(unreachable_pub, reason = "modules of one test")]

@@ -1,6 +1,11 @@
 //! Commands that talk to a running node.
 
-use super::{Federation, PROGRAM, Ran, list, sample::records, tally, wait_for};
+use crate::{
+    Federation, Ran, list,
+    program::{run, tally},
+    sample::records,
+    wait_for,
+};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -12,25 +17,25 @@ use std::{
 
 impl Federation {
     /// Runs a command that talks to a node.
-    pub(crate) fn ask(&self, division: &str, args: &[&str]) -> Ran {
+    pub fn ask(&self, division: &str, args: &[&str]) -> Ran {
         let config = self.config(division);
-        tally(&[args, &["--config", &config]].concat())
+        run(&[args, &["--config", &config]].concat())
     }
 
-    pub(crate) fn status(&self, division: &str) -> Value {
+    pub fn status(&self, division: &str) -> Value {
         let ran = self.ask(division, &["status", "--json"]);
         assert_eq!(ran.code, 0, "{ran:?}");
         ran.json()
     }
 
     /// `None` while the node does not answer.
-    pub(crate) fn try_status(&self, division: &str) -> Option<Value> {
+    pub fn try_status(&self, division: &str) -> Option<Value> {
         let ran = self.ask(division, &["status", "--json"]);
         (ran.code == 0).then(|| ran.json())
     }
 
     /// Hands in lines through stdin; exit code and answer.
-    pub(crate) fn ingest(&self, division: &str, lines: &str) -> (i32, Value) {
+    pub fn ingest(&self, division: &str, lines: &str) -> (i32, Value) {
         let mut child = self.upload(division);
         // A command that has ended already does not read on; its exit code says why.
         let _ = child.stdin.take().unwrap().write_all(lines.as_bytes());
@@ -39,35 +44,35 @@ impl Federation {
     }
 
     /// `tally ingest` that waits for lines on its stdin.
-    pub(crate) fn upload(&self, division: &str) -> Child {
-        let mut command = Command::new(PROGRAM);
+    pub fn upload(&self, division: &str) -> Child {
+        let mut command = Command::new(tally());
         command.args(["ingest", "-", "--json", "--config", &self.config(division)]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    pub(crate) fn ingest_file(&self, division: &str, path: &str) -> (i32, Value) {
+    pub fn ingest_file(&self, division: &str, path: &str) -> (i32, Value) {
         let ran = self.ask(division, &["ingest", path, "--json"]);
         (ran.code, ran.json())
     }
 
     /// Hands in new records, all of which have to be taken.
-    pub(crate) fn enter(&self, division: &str, range: Range<u64>) {
+    pub fn enter(&self, division: &str, range: Range<u64>) {
         let wanted = range.end - range.start;
         let (code, answer) = self.ingest(division, &records(range, division));
         assert_eq!((code, answer["accepted"].as_u64()), (0, Some(wanted)), "{division}: {answer}");
     }
 
     /// Stdout of an export as it is.
-    pub(crate) fn export_text(&self, division: &str, args: &[&str]) -> String {
+    pub fn export_text(&self, division: &str, args: &[&str]) -> String {
         self.ask(division, &[&["export"], args].concat()).done()
     }
 
-    pub(crate) fn export(&self, division: &str, args: &[&str]) -> Vec<Value> {
+    pub fn export(&self, division: &str, args: &[&str]) -> Vec<Value> {
         self.export_text(division, args).lines().map(|l| serde_json::from_str(l).unwrap()).collect()
     }
 
     /// Every node of the list that has its parent there too is confirmed by it, and both hold the same.
-    pub(crate) fn converged(&self, divisions: &[&str]) -> bool {
+    pub fn converged(&self, divisions: &[&str]) -> bool {
         let all: Option<BTreeMap<_, _>> = divisions.iter().map(|d| Some((*d, self.try_status(d)?))).collect();
         let Some(all) = all else { return false };
         all.values().all(|mine| {
@@ -82,12 +87,12 @@ impl Federation {
         })
     }
 
-    pub(crate) fn wait_converged(&self, divisions: &[&str], within: Duration) {
+    pub fn wait_converged(&self, divisions: &[&str], within: Duration) {
         wait_for("all nodes agree", within, || self.converged(divisions).then_some(()));
     }
 
     /// `records` of a status, which must be known.
-    pub(crate) fn count(&self, division: &str) -> u64 {
+    pub fn count(&self, division: &str) -> u64 {
         let status = self.status(division);
         status["records"].as_u64().unwrap_or_else(|| panic!("{status}"))
     }

@@ -1,6 +1,6 @@
 //! Damage to a journal's files: drawn at random on a copy, so that it is known what is lost, then done.
 
-use super::{
+use crate::{
     Federation,
     sample::Random,
     segments::{FIRST, Frame, Range, Segments, union},
@@ -17,33 +17,33 @@ const RUN: u64 = 8_192;
 
 /// What is to happen to a journal.
 #[derive(Debug)]
-pub(crate) struct Damage {
-    pub(crate) before: Segments,
-    pub(crate) after: Segments,
+pub struct Damage {
+    pub before: Segments,
+    pub after: Segments,
     /// End of the last segment's frames.
     end: usize,
     /// Files that another file is put in the place of.
     exchanged: BTreeSet<u32>,
     /// For people.
-    pub(crate) what: Vec<String>,
+    pub what: Vec<String>,
     /// Body of the one batch in which some bits of one block were flipped, and nothing else.
-    pub(crate) small: Option<usize>,
+    pub small: Option<usize>,
 }
 
 impl Damage {
-    pub(crate) fn none(before: Segments) -> Self {
+    pub fn none(before: Segments) -> Self {
         let (after, end) = (before.clone(), before.end());
         Self { before, after, end, exchanged: BTreeSet::new(), what: Vec::new(), small: None }
     }
 
     /// A node that starts knows no end beyond which its last file does not count.
-    pub(crate) fn while_stopped(mut self) -> Self {
+    pub fn while_stopped(mut self) -> Self {
         self.end = usize::MAX;
         self
     }
 
     /// One to two places, of any kind.
-    pub(crate) fn random(before: Segments, random: &mut Random) -> Self {
+    pub fn random(before: Segments, random: &mut Random) -> Self {
         let mut damage = Self::none(before);
         if random.below(6) == 0 {
             damage.flip_in_a_batch(random, |_| true);
@@ -56,7 +56,7 @@ impl Damage {
     }
 
     /// A few bits in one block of a batch's body.
-    pub(crate) fn flip_in_a_batch(&mut self, random: &mut Random, which: impl Fn(&Range) -> bool) {
+    pub fn flip_in_a_batch(&mut self, random: &mut Random, which: impl Fn(&Range) -> bool) {
         let mut frames = self.live();
         frames.retain(|f| f.records.as_ref().is_some_and(&which));
         let frame = pick(&frames, random).clone();
@@ -151,12 +151,12 @@ impl Damage {
     }
 
     /// Records of which no whole copy is left.
-    pub(crate) fn lost(&self) -> Vec<Range> {
+    pub fn lost(&self) -> Vec<Range> {
         self.lost_in(&self.seen_all())
     }
 
     /// The same once a running node has put its open file back in the place of another.
-    pub(crate) fn lost_to_repair(&self) -> Vec<Range> {
+    pub fn lost_to_repair(&self) -> Vec<Range> {
         let (mut seen, last) = (self.seen_all(), self.before.last());
         if self.exchanged.contains(&last) || !self.after.0.contains_key(&last) {
             seen.0.insert(last, self.before.0[&last].clone());
@@ -170,7 +170,7 @@ impl Damage {
     }
 
     /// Of these, those that later batches on the disk tell of: a node that starts must know that it had them.
-    pub(crate) fn lost_for_sure(&self) -> Vec<Range> {
+    pub fn lost_for_sure(&self) -> Vec<Range> {
         let left = self.after.batches();
         let size = |log: &str| left.keys().filter(|(l, ..)| l == log).map(|(.., end)| *end).max().unwrap_or(0);
         let known = |(log, from, to): Range| {
@@ -181,7 +181,7 @@ impl Damage {
     }
 
     /// Whether anything was changed that is to be seen: what fills a mended place is not.
-    pub(crate) fn matters(&self) -> bool {
+    pub fn matters(&self) -> bool {
         let frames = self.before.frames();
         let fillers: Vec<_> = frames.iter().filter(|f| f.filler).collect();
         let kept =
@@ -201,12 +201,12 @@ impl Damage {
     }
 
     /// Segments whose bytes change.
-    pub(crate) fn touched(&self) -> BTreeSet<u32> {
+    pub fn touched(&self) -> BTreeSet<u32> {
         self.before.0.iter().filter(|(s, old)| self.after.0.get(s) != Some(old)).map(|(s, _)| *s).collect()
     }
 
     /// Does it to the files of a node.
-    pub(crate) fn apply(&self, federation: &Federation, division: &str) {
+    pub fn apply(&self, federation: &Federation, division: &str) {
         for segment in self.touched() {
             let path = federation.segment(division, segment);
             let Some(new) = self.after.0.get(&segment) else {
@@ -236,6 +236,6 @@ impl Damage {
     }
 }
 
-pub(crate) fn pick<'i, T>(items: &'i [T], random: &mut Random) -> &'i T {
+pub fn pick<'i, T>(items: &'i [T], random: &mut Random) -> &'i T {
     &items[random.below(items.len() as u64) as usize]
 }

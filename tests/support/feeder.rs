@@ -1,6 +1,6 @@
 //! A department's program that hands in records all the time and never gives up.
 
-use super::{
+use crate::{
     Federation, poll,
     sample::{key, records},
     seconds,
@@ -14,7 +14,9 @@ use std::sync::{
 /// A node that is killed again and again needs as long at most to take one chunk.
 const PATIENCE: u64 = 120;
 
-pub(crate) struct Feeder<'f> {
+/// Hands in new records until it is stopped.
+#[derive(Debug)]
+pub struct Feeder<'f> {
     federation: &'f Federation,
     division: &'f str,
     first: u64,
@@ -23,18 +25,18 @@ pub(crate) struct Feeder<'f> {
 }
 
 impl<'f> Feeder<'f> {
-    pub(crate) fn new(federation: &'f Federation, division: &'f str) -> Self {
+    pub fn new(federation: &'f Federation, division: &'f str) -> Self {
         Self::from(federation, division, 0)
     }
 
     /// With records from this one on.
-    pub(crate) fn from(federation: &'f Federation, division: &'f str, first: u64) -> Self {
+    pub fn from(federation: &'f Federation, division: &'f str, first: u64) -> Self {
         Self { federation, division, first, stop: AtomicBool::new(false), acknowledged: Mutex::default() }
     }
 
     /// Hands in chunks of new records, of a size between two bounds, until it is stopped: each again and again until
     /// it is answered.
-    pub(crate) fn run(&self, mut size: impl FnMut() -> u64) {
+    pub fn run(&self, mut size: impl FnMut() -> u64) {
         let mut from = self.first;
         while !self.stop.load(Ordering::Relaxed) {
             let to = from + size();
@@ -56,26 +58,28 @@ impl<'f> Feeder<'f> {
     }
 
     /// Keys of all records that were acknowledged so far.
-    pub(crate) fn acknowledged(&self) -> Vec<String> {
+    pub fn acknowledged(&self) -> Vec<String> {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// The chunk that is under way is still handed in.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
     /// Stops the feeder when it goes out of scope, also when a test fails: its thread is waited for.
-    pub(crate) fn stopper(&self) -> Stopper<'_, 'f> {
+    pub fn stopper(&self) -> Stopper<'_, 'f> {
         Stopper(self)
     }
 }
 
-pub(crate) struct Stopper<'s, 'f>(&'s Feeder<'f>);
+/// Stops its feeder when it goes out of scope.
+#[derive(Debug)]
+pub struct Stopper<'s, 'f>(&'s Feeder<'f>);
 
 impl Drop for Stopper<'_, '_> {
     fn drop(&mut self) {
@@ -84,7 +88,7 @@ impl Drop for Stopper<'_, '_> {
 }
 
 /// Exactly the acknowledged records are at a node, each once.
-pub(crate) fn assert_held(federation: &Federation, division: &str, acknowledged: &[String]) {
+pub fn assert_held(federation: &Federation, division: &str, acknowledged: &[String]) {
     let lines = federation.export(division, &["--history"]);
     let mut held: Vec<_> = lines.iter().map(|l| l["business_key"].as_str().expect("a business key")).collect();
     let mut wanted: Vec<_> = acknowledged.iter().map(String::as_str).collect();

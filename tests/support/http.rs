@@ -6,7 +6,9 @@ use std::{
     net::TcpStream,
 };
 
-pub(crate) enum Body<'b> {
+/// What a request carries.
+#[derive(Debug)]
+pub enum Body<'b> {
     None,
     /// With `Content-Length`.
     Sized(&'b str),
@@ -17,27 +19,27 @@ pub(crate) enum Body<'b> {
 }
 
 #[derive(Debug)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
+pub struct Response {
+    pub status: u16,
     /// In lower case.
-    pub(crate) headers: String,
+    pub headers: String,
     /// As text, for people where it is none.
-    pub(crate) body: String,
-    pub(crate) bytes: Vec<u8>,
+    pub body: String,
+    pub bytes: Vec<u8>,
 }
 
 impl Response {
-    pub(crate) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    pub(crate) fn is(&self, media_type: &str) -> bool {
+    pub fn is(&self, media_type: &str) -> bool {
         self.headers.lines().any(|l| l.starts_with(&format!("content-type: {media_type}")))
     }
 }
 
 /// One request on a connection of its own.
-pub(crate) fn request(port: u16, method: &str, path: &str, token: Option<&str>, body: &Body<'_>) -> Response {
+pub fn request(port: u16, method: &str, path: &str, token: Option<&str>, body: &Body<'_>) -> Response {
     let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n").into_bytes();
     if let Some(token) = token {
         bytes.extend(format!("Authorization: Bearer {token}\r\n").bytes());
@@ -66,7 +68,7 @@ pub(crate) fn request(port: u16, method: &str, path: &str, token: Option<&str>, 
         }
     }
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(super::seconds(30))).unwrap();
+    stream.set_read_timeout(Some(crate::seconds(30))).unwrap();
     stream.write_all(&bytes).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();

@@ -1,6 +1,6 @@
 //! Nodes as processes: start, stop, kill, and what the system says of them.
 
-use super::{Federation, PROGRAM, poll, seconds};
+use crate::{Federation, poll, program::tally, seconds};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -13,6 +13,8 @@ use std::{
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How the system says that a port is taken.
+const IN_USE: &str = "Address already in use";
 /// Stands in a node's log file before the output of each start.
 const START: &str = "---- start ----";
 
@@ -22,33 +24,41 @@ impl Federation {
     }
 
     /// Starts a node and waits until it says that it is ready.
-    pub(crate) fn start(&self, division: &str) {
+    pub fn start(&self, division: &str) {
         self.spawn(division);
         self.ready(division);
     }
 
     /// Starts a node and does not wait.
-    pub(crate) fn spawn(&self, division: &str) {
+    pub fn spawn(&self, division: &str) {
         let mut log = File::options().create(true).append(true).open(self.file(division, "node.log")).unwrap();
         writeln!(log, "{START}").unwrap();
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(tally());
         command.args(["run", "--config", &self.config(division)]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let before = self.processes().insert(division.into(), child);
         assert!(before.is_none(), "{division} runs already");
     }
 
-    pub(crate) fn ready(&self, division: &str) {
+    pub fn ready(&self, division: &str) {
         let ready = poll(READY_WITHIN, || {
             let log = self.log(division);
-            let said = log.rsplit(START).next().is_some_and(|l| l.lines().any(|l| l.starts_with("ready ")));
-            (said || self.ended(division).is_some()).then_some(said)
+            let last = log.rsplit(START).next().unwrap_or_default();
+            let said = last.lines().any(|l| l.starts_with("ready "));
+            let ended = !said && self.ended(division).is_some();
+            if ended && last.contains(IN_USE) {
+                // Some other program has the port just now; no test has.
+                self.processes().remove(division);
+                self.spawn(division);
+                return None;
+            }
+            (said || ended).then_some(said)
         });
         assert_eq!(ready, Some(true), "{division} is not ready:\n{}", self.tail(division));
     }
 
     /// Ends a node that refuses to start, and answers how it did.
-    pub(crate) fn refused(&self, division: &str) -> i32 {
+    pub fn refused(&self, division: &str) -> i32 {
         self.spawn(division);
         let status = poll(seconds(20), || self.ended(division));
         if let Some(mut child) = self.processes().remove(division) {
@@ -69,12 +79,12 @@ impl Federation {
         self.processes().remove(division).unwrap_or_else(|| panic!("{division} does not run"))
     }
 
-    pub(crate) fn kill9(&self, division: &str) {
+    pub fn kill9(&self, division: &str) {
         end(&mut self.take(division));
     }
 
     /// SIGTERM; it has to end well, and soon.
-    pub(crate) fn stop(&self, division: &str) {
+    pub fn stop(&self, division: &str) {
         let mut child = self.take(division);
         let signalled = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
         let ended = poll(STOP_WITHIN, || child.try_wait().unwrap());
@@ -85,7 +95,7 @@ impl Federation {
     }
 
     /// Highest and present resident memory of a node, in KiB.
-    pub(crate) fn memory_kib(&self, division: &str) -> (u64, u64) {
+    pub fn memory_kib(&self, division: &str) -> (u64, u64) {
         let pid = self.processes()[division].id();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let field = |name: &str| {
@@ -96,12 +106,12 @@ impl Federation {
     }
 
     /// Bytes of the journal's segments.
-    pub(crate) fn journal_bytes(&self, division: &str) -> u64 {
+    pub fn journal_bytes(&self, division: &str) -> u64 {
         let files = fs::read_dir(self.file(division, "data/journal")).unwrap().map(|f| f.unwrap());
         files.filter(|f| is_segment(&f.path())).map(|f| f.metadata().unwrap().len()).sum()
     }
 
-    fn log(&self, division: &str) -> String {
+    pub(crate) fn log(&self, division: &str) -> String {
         let bytes = fs::read(self.file(division, "node.log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }

@@ -11,10 +11,11 @@ const UNIT_CODE: &str = "113501020036012589";
 const SUBJECT_CODE: &str = "91350102MA2TE5T1X0";
 
 /// SplitMix64: the same seed gives the same run.
-pub(crate) struct Random(pub(crate) u64);
+#[derive(Debug)]
+pub struct Random(pub u64);
 
 impl Random {
-    pub(crate) fn draw(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,23 +23,23 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.draw() % n
     }
 }
 
 /// Business key of record `n`.
-pub(crate) fn key(n: u64, division: &str) -> String {
+pub fn key(n: u64, division: &str) -> String {
     format!("{UNIT_CODE}|抽查〔2025〕{division}-{n}号|{SUBJECT_CODE}")
 }
 
 /// The `n`-th record of a division, as a line without its end.
-pub(crate) fn record(n: u64, division: &str) -> String {
+pub fn record(n: u64, division: &str) -> String {
     version(n, division, "create", "1")
 }
 
 /// A version of the `n`-th record's business key; `result` is what a later version changes.
-pub(crate) fn version(n: u64, division: &str, operation: &str, result: &str) -> String {
+pub fn version(n: u64, division: &str, operation: &str, result: &str) -> String {
     let key = key(n, division);
     // Numbers that do not compress, as real document numbers and names do not.
     let mut random = Random(n);
@@ -49,12 +50,12 @@ pub(crate) fn version(n: u64, division: &str, operation: &str, result: &str) -> 
 }
 
 /// Records as NDJSON.
-pub(crate) fn records(range: Range<u64>, division: &str) -> String {
+pub fn records(range: Range<u64>, division: &str) -> String {
     range.map(|n| record(n, division) + "\n").collect()
 }
 
 /// Records as an NDJSON file.
-pub(crate) fn write_records(path: &str, range: Range<u64>, division: &str) {
+pub fn write_records(path: &str, range: Range<u64>, division: &str) {
     let mut file = BufWriter::new(File::create(path).unwrap());
     range.for_each(|n| writeln!(file, "{}", record(n, division)).unwrap());
     file.flush().unwrap();

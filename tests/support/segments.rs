@@ -1,63 +1,63 @@
 //! A node's journal as a stranger reads it: segment files, frames, which records lie where. The layout is that of
 //! `node/src/journal/frame.rs`, read here anew.
 
-use super::{FEDERATION, Federation};
+use crate::{FEDERATION, Federation};
 use std::{collections::BTreeMap, fs};
 
 /// Bytes of a segment before its first frame.
-pub(crate) const FIRST: usize = 16;
+pub const FIRST: usize = 16;
 const HEAD: usize = 64;
 const MAGIC: &[u8] = b"\xffTLY";
 const BATCH: u8 = 1;
 const FILLER: u8 = 5;
 
 /// A log and records of it: the origin, the first, one past the last.
-pub(crate) type Range = (String, u64, u64);
+pub type Range = (String, u64, u64);
 
 /// A frame whose head holds.
 #[derive(Debug, Clone)]
-pub(crate) struct Frame {
-    pub(crate) segment: u32,
-    pub(crate) at: usize,
-    pub(crate) body_at: usize,
+pub struct Frame {
+    pub segment: u32,
+    pub at: usize,
+    pub body_at: usize,
     /// May lie beyond the file.
-    pub(crate) end: usize,
+    pub end: usize,
     /// What it holds, if it is a batch.
-    pub(crate) records: Option<Range>,
-    pub(crate) filler: bool,
+    pub records: Option<Range>,
+    pub filler: bool,
     /// The body is the one that was written.
-    pub(crate) whole: bool,
+    pub whole: bool,
 }
 
 /// Content of all segment files.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Segments(pub(crate) BTreeMap<u32, Vec<u8>>);
+pub struct Segments(pub BTreeMap<u32, Vec<u8>>);
 
 impl Segments {
-    pub(crate) fn last(&self) -> u32 {
+    pub fn last(&self) -> u32 {
         self.0.keys().next_back().copied().unwrap_or(0)
     }
 
     /// End of the last segment's frames: what lies behind is not the node's.
-    pub(crate) fn end(&self) -> usize {
+    pub fn end(&self) -> usize {
         let last = self.last();
         let bytes = self.0.get(&last).map_or(&[][..], Vec::as_slice);
         frames(last, bytes).iter().map(|f| f.end).max().unwrap_or(FIRST)
     }
 
-    pub(crate) fn frames(&self) -> Vec<Frame> {
+    pub fn frames(&self) -> Vec<Frame> {
         self.0.iter().flat_map(|(segment, bytes)| frames(*segment, bytes)).collect()
     }
 
     /// Whole batches with their bytes; of several copies one.
-    pub(crate) fn batches(&self) -> BTreeMap<Range, &[u8]> {
+    pub fn batches(&self) -> BTreeMap<Range, &[u8]> {
         let whole = |f: Frame| Some((f.records.filter(|_| f.whole)?, &self.0[&f.segment][f.body_at..f.end]));
         self.frames().into_iter().filter_map(whole).collect()
     }
 }
 
 impl Federation {
-    pub(crate) fn segments(&self, division: &str) -> Segments {
+    pub fn segments(&self, division: &str) -> Segments {
         let numbered = |path: std::path::PathBuf| {
             let number = path.file_name()?.to_str()?.strip_suffix(".seg")?.parse().ok()?;
             Some((number, fs::read(&path).unwrap()))
@@ -66,7 +66,7 @@ impl Federation {
         Segments(files.filter_map(|f| numbered(f.unwrap().path())).collect())
     }
 
-    pub(crate) fn segment(&self, division: &str, segment: u32) -> String {
+    pub fn segment(&self, division: &str, segment: u32) -> String {
         self.file(division, &format!("data/journal/{segment:08}.seg"))
     }
 }
@@ -127,7 +127,7 @@ fn varint(rest: &mut &[u8]) -> u64 {
 }
 
 /// Ranges that touch become one.
-pub(crate) fn union(ranges: impl IntoIterator<Item = Range>) -> Vec<Range> {
+pub fn union(ranges: impl IntoIterator<Item = Range>) -> Vec<Range> {
     let mut sorted: Vec<_> = ranges.into_iter().collect();
     sorted.sort();
     let mut union: Vec<Range> = Vec::new();
@@ -141,11 +141,11 @@ pub(crate) fn union(ranges: impl IntoIterator<Item = Range>) -> Vec<Range> {
 }
 
 /// Whether every record of `some` is in `all`, which is a union.
-pub(crate) fn within(some: &[Range], all: &[Range]) -> bool {
+pub fn within(some: &[Range], all: &[Range]) -> bool {
     some.iter().all(|(log, from, to)| all.iter().any(|(l, f, t)| l == log && f <= from && to <= t))
 }
 
 /// Whether any record is in both.
-pub(crate) fn overlap(some: &[Range], others: &[Range]) -> bool {
+pub fn overlap(some: &[Range], others: &[Range]) -> bool {
     some.iter().any(|(log, from, to)| others.iter().any(|(l, f, t)| l == log && f < to && from < t))
 }

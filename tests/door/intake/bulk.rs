@@ -1,7 +1,6 @@
 //! Many rows, and a node that dies while they come.
 
 use super::sheet::{ALONE, Sheet, counts, hand_in, unharmed};
-use crate::support::{COUNTY, Federation, number, seconds, wait_for};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -9,6 +8,7 @@ use std::{
     io::Write as _,
     process::{Command, Stdio},
 };
+use tally_tests::{COUNTY, Federation, number, seconds, tally, wait_for};
 
 /// Business keys held; each must be there once.
 fn keys(federation: &Federation) -> BTreeSet<String> {
@@ -56,7 +56,7 @@ fn a_node_killed_during_an_upload_loses_no_row_and_doubles_none() {
     const ROWS: usize = 20_000;
     let federation = Federation::running(ALONE);
     let text = Sheet::licenses(0..ROWS).csv();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tally"));
+    let mut command = Command::new(tally());
     command.args(["ingest", "-", "--format", "csv", "--json", "--config", &federation.config(COUNTY)]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut upload = command.spawn().unwrap();

@@ -1,8 +1,8 @@
 //! CSV and its relatives as old systems, Excel and WPS write them.
 
 use super::sheet::{ALONE, CONTENT, SUBJECT, SUBJECT_CODE, Sheet, UNIT, UNIT_CODE, hand_in, unharmed};
-use crate::support::{COUNTY, Federation, list};
 use encoding_rs::GB18030;
+use tally_tests::{COUNTY, Federation, list};
 
 /// The one record whose field has this value.
 fn held(federation: &Federation, field: &str, value: &str) -> serde_json::Value {

@@ -1,12 +1,12 @@
 //! The door over HTTP: what a department's program may send, repeat, and not do.
 
 use super::sheet::{ALONE, SUBJECT_CODE, Sheet, UNIT_CODE, counts, unharmed};
-use crate::support::{
+use serde_json::Value;
+use tally_tests::{
     COUNTY, Federation, free_port,
     http::{Body, Response, request},
-    list, tally,
+    list, run,
 };
-use serde_json::Value;
 
 struct Door {
     federation: Federation,
@@ -24,7 +24,7 @@ impl Door {
         let (port, mut tokens) = (free_port(), Vec::new());
         federation.configure(COUNTY, &format!("http = \"127.0.0.1:{port}\"\n"));
         for (i, limit) in limits.iter().enumerate() {
-            let made = tally(&["keygen", "--token", &format!("局{i}")]);
+            let made = run(&["keygen", "--token", &format!("局{i}")]);
             federation.configure(COUNTY, &format!("{}{limit}\n", made.out));
             tokens.push(made.err.split_whitespace().last().unwrap().to_owned());
         }
@@ -184,6 +184,6 @@ fn a_refusal_amid_an_upload_reaches_the_client() {
     let file = door.federation.file(COUNTY, "large.csv");
     std::fs::write(&file, &large).unwrap();
     let config = door.federation.config(COUNTY);
-    let unknown = tally(&["compare", &file, "--unit", UNIT_CODE, "--category", "weather", "--config", &config]);
+    let unknown = run(&["compare", &file, "--unit", UNIT_CODE, "--category", "weather", "--config", &config]);
     assert!(unknown.code == 2 && unknown.err.contains("spot_check"), "{unknown:?}");
 }

@@ -1,9 +1,9 @@
 //! What only calls itself a table: refused by name, with nothing taken, and the node does not mind.
 
 use super::sheet::{ALONE, Sheet, hand_in, unharmed};
-use crate::support::{COUNTY, Federation, sample::Random};
 use rust_xlsxwriter::Workbook;
 use std::io::{Cursor, Write as _};
+use tally_tests::{COUNTY, Federation, list, sample::Random};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 fn zipped(members: &[(&str, &[u8])]) -> Vec<u8> {
@@ -113,6 +113,6 @@ fn lines_that_are_no_records_are_given_back_each_with_its_reason() {
     assert_eq!(handed.counts(), [3, 0, 0, 3], "{handed:?}");
     let codes: Vec<_> = [1, 2, 4].map(|line| handed.codes(line)).concat();
     assert_eq!(codes, ["V003", "S001", "S002"]);
-    assert_eq!(crate::support::list(&handed.answer["answers"]).len(), 1, "{handed:?}");
+    assert_eq!(list(&handed.answer["answers"]).len(), 1, "{handed:?}");
     unharmed(&federation);
 }

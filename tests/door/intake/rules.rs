@@ -1,13 +1,13 @@
 //! Every rule of the catalog through a row of a CSV, the file of rows to be corrected, and the corrected file.
 
 use super::sheet::{ALONE, CONTENT, DOCUMENT_NO, SUBJECT_CODE, Sheet, UNIT, UNIT_CODE, counts, hand_in, unharmed};
-use crate::support::{
-    COUNTY, Federation, free_port,
-    http::{Body, Response, request},
-    list, tally,
-};
 use calamine::{Reader as _, Xlsx};
 use std::io::Cursor;
+use tally_tests::{
+    COUNTY, Federation, free_port,
+    http::{Body, Response, request},
+    list, poll, run, seconds,
+};
 
 const OTHER: &str = "福州景悦酒店管理有限公司";
 const OTHER_CODE: &str = "91350102MA2Y6W3K45";
@@ -25,7 +25,7 @@ struct Desk {
 impl Desk {
     fn open(more: &str) -> Self {
         let federation = Federation::new(ALONE);
-        let (port, made) = (free_port(), tally(&["keygen", "--token", "局"]));
+        let (port, made) = (free_port(), run(&["keygen", "--token", "局"]));
         federation.configure(COUNTY, &format!("http = \"127.0.0.1:{port}\"\n{more}\n{}", made.out));
         federation.start(COUNTY);
         let token = made.err.split_whitespace().last().unwrap().to_owned();
@@ -228,7 +228,7 @@ fn corrected(desk: &Desk, id: &str, looked_at: &[(usize, bool)]) {
         list(&kept["rows"]).iter().map(|r| r["corrected"].is_object()).collect::<Vec<_>>()
     };
     let mut last = Vec::new();
-    let done = crate::support::poll(crate::support::seconds(20), || {
+    let done = poll(seconds(20), || {
         last = shown();
         (last == wanted).then_some(())
     });
@@ -352,12 +352,12 @@ fn every_question_is_listed_page_by_page_and_says_which_record_it_means() {
     let config = desk.federation.config(COUNTY);
     let id = desk.get("/v1/answers").json()[0]["id"].as_str().unwrap().to_owned();
     let one = desk.get(&format!("/v1/answers/{id}")).json();
-    let shown = tally(&["answer", "show", &id, "--json", "--config", &config]).json();
+    let shown = run(&["answer", "show", &id, "--json", "--config", &config]).json();
     assert_eq!(list(&shown["rows"]).len(), ROWS);
     assert!(one["next"].is_null() || list(&one["rows"]).len() < ROWS, "{}", one["next"]);
     for form in ["csv", "xlsx"] {
         let path = desk.federation.at(&format!("rows.{form}"));
-        tally(&["answer", "file", &id, "-o", &path, "--config", &config]).done();
+        run(&["answer", "file", &id, "-o", &path, "--config", &config]).done();
         let bytes = std::fs::read(&path).unwrap();
         let rows = match form {
             "csv" => Sheet::parse(&String::from_utf8(bytes).unwrap()).rows.len(),

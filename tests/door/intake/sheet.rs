@@ -1,8 +1,8 @@
 //! Tables of licences, registrations and penalties, in the forms in which they come, and how they are handed in.
 
-use crate::support::{COUNTY, Federation, Plan, Ran, list};
 use serde_json::Value;
 use std::{fs, ops::Range};
+use tally_tests::{COUNTY, Federation, Plan, Ran, list};
 
 /// A node without others, so that it may take rows in at once.
 pub(super) const ALONE: &[Plan<'static>] = &[(COUNTY, "county", None)];

@@ -1,10 +1,10 @@
 //! Every template, filled in by its heads alone, goes in.
 
 use super::sheet::{ALONE, SUBJECT, SUBJECT_CODE, Sheet, UNIT, UNIT_CODE, hand_in};
-use crate::support::{Federation, list, tally};
 use calamine::{Reader as _, Xlsx, open_workbook};
 use serde_json::Value;
 use std::fs;
+use tally_tests::{COUNTY, Federation, list, run};
 
 /// What a person would write under a head.
 fn cell(field: &Value) -> String {
@@ -36,15 +36,15 @@ fn cell(field: &Value) -> String {
 #[test]
 fn every_template_filled_in_by_its_heads_is_taken() {
     let federation = Federation::new(ALONE);
-    federation.start(crate::support::COUNTY);
-    let show = |args: &[&str]| tally(&[&["catalog", "show", "--json"], args].concat()).json();
+    federation.start(COUNTY);
+    let show = |args: &[&str]| run(&[&["catalog", "show", "--json"], args].concat()).json();
     let all = show(&[]);
     let categories = list(&all["categories"]);
     assert_eq!(categories.len(), 14);
     for category in categories {
         let id = category["id"].as_str().unwrap();
         let path = federation.at(&format!("{id}.csv"));
-        assert_eq!(tally(&["catalog", "template", id, "-o", &path]).code, 0);
+        assert_eq!(run(&["catalog", "template", id, "-o", &path]).code, 0);
         let template = fs::read_to_string(&path).unwrap();
         let lines = Sheet::parse(&template);
         let field = |head: &str| {
@@ -67,7 +67,7 @@ fn every_template_filled_in_by_its_heads_is_taken() {
         }
 
         let path = federation.at(&format!("{id}.xlsx"));
-        assert_eq!(tally(&["catalog", "template", id, "-o", &path]).code, 0);
+        assert_eq!(run(&["catalog", "template", id, "-o", &path]).code, 0);
         let mut book: Xlsx<_> = open_workbook(&path).unwrap();
         let sheet = book.worksheet_range(&book.sheet_names()[0].clone()).unwrap();
         let heads: Vec<String> = sheet.rows().next().unwrap().iter().map(ToString::to_string).collect();

@@ -1,8 +1,8 @@
 //! Workbooks as they come back from WPS and Excel.
 
 use super::sheet::{ALONE, CONTENT, DOCUMENT_NO, SUBJECT_CODE, Sheet, counts, hand_in, unharmed};
-use crate::support::{COUNTY, Federation, list};
 use rust_xlsxwriter::{ExcelDateTime, Format, Workbook, Worksheet};
+use tally_tests::{COUNTY, Federation, list};
 
 fn write(sheet: &mut Worksheet, from: u32, table: &Sheet) {
     for (r, row) in (from..).zip(std::iter::once(&table.heads).chain(&table.rows)) {

@@ -1,0 +1,13 @@
+//! Federations of real processes: what they promise through outages, kills, lost disks, forks, hostile peers and damage.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bundle;
+mod crash;
+mod epochs;
+mod evidence;
+mod federation;
+mod fork;
+mod hostile;
+mod outage;
+mod repair;
+mod verify;
