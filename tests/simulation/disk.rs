@@ -1,6 +1,6 @@
 //! A disk that keeps what was flushed, and of the rest whatever the crash leaves.
 
-use super::world::Rng;
+use super::random::Rng;
 use tally_core::{Append, Disk, Entry, Place};
 
 /// The process has stopped in the middle of writing.

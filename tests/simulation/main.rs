@@ -1,5 +1,5 @@
-//! Whole federations on virtual time under a seed: the node's core as it runs in production, on a network that is
-//! slow, cut and partitioned, on disks that lose what was not flushed, with nodes that stop at any moment.
+//! Whole federations on virtual time under a seed: the node's core as it runs in production, on a network that is slow,
+//! cut and partitioned, on disks that lose what was not flushed, with nodes that stop at any moment.
 //!
 //! `TALLY_SEEDS=2000 cargo test -p tally-tests --test simulation` runs more; `TALLY_SEED=17` runs one. Every failure
 //! names its seed.
@@ -9,6 +9,7 @@
 
 mod disk;
 mod oracle;
+mod random;
 mod world;
 
 use world::{Plan, World};

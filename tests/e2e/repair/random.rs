@@ -1,0 +1,169 @@
+//! Random damage to the journals of a federation, running and stopped, again and again.
+//!
+//! `TALLY_DAMAGES` says how often there is damage (300), `TALLY_SEED` makes other choices (1).
+
+use super::{ALL, assert_identical, enter, exports, federation, originals, parent, spoil, wait_linked};
+use std::{collections::BTreeMap, fs, path::Path, time::Instant};
+use tally_tests::{
+    CITY, Federation, PROVINCE,
+    damage::{Damage, pick},
+    list, named, number,
+    sample::Random,
+    seconds,
+    segments::{Range, Segments, overlap, within},
+};
+
+/// One case of random damage.
+struct Case<'f> {
+    federation: &'f Federation,
+    originals: &'f BTreeMap<Range, Vec<u8>>,
+    hurt: Vec<(&'static str, Damage)>,
+    stopped: bool,
+}
+
+impl<'f> Case<'f> {
+    fn draw(
+        federation: &'f Federation,
+        originals: &'f BTreeMap<Range, Vec<u8>>,
+        stopped: bool,
+        random: &mut Random,
+    ) -> Self {
+        let one = *pick(&ALL, random);
+        let two = (!stopped && one != PROVINCE && random.below(4) == 0).then(|| parent(one));
+        let draw = |division: &'static str, random: &mut Random| {
+            let damage = Damage::random(federation.segments(division), random);
+            (division, if stopped { damage.while_stopped() } else { damage })
+        };
+        loop {
+            let hurt: Vec<_> = [Some(one), two].into_iter().flatten().map(|d| draw(d, random)).collect();
+            // What is lost at both ends nobody may be able to give back.
+            let lost: Vec<_> = hurt.iter().map(|(_, damage)| damage.lost_to_repair()).collect();
+            let both = lost.get(1).is_some_and(|theirs| overlap(&lost[0], theirs));
+            if !both {
+                return Self { federation, originals, hurt, stopped };
+            }
+        }
+    }
+
+    fn tell(&self, n: u64) {
+        let what = self.hurt.iter().map(|(d, damage)| format!("{d}: {}", damage.what.join(" and ")));
+        let how = if self.stopped { " (stopped)" } else { "" };
+        println!(
+            "{n}{how}: {}; lost {:?}",
+            what.collect::<Vec<_>>().join("; "),
+            self.hurt.iter().map(|h| h.1.lost()).collect::<Vec<_>>()
+        );
+    }
+
+    fn run(&self, random: &mut Random) {
+        let before: BTreeMap<_, _> = ALL.iter().map(|d| (*d, self.federation.segments(d))).collect();
+        if self.stopped {
+            self.strike_stopped(random);
+        } else {
+            self.hurt.iter().for_each(|(division, damage)| damage.apply(self.federation, division));
+        }
+        self.hurt.iter().for_each(|(division, damage)| self.check_verify(division, damage));
+        self.repair(random);
+        for (division, _) in &self.hurt {
+            self.federation.assert_verified(division);
+        }
+        for division in ALL {
+            let after = self.federation.segments(division);
+            assert_identical(division, &after, self.originals);
+            let damage = self.hurt.iter().find(|(d, _)| *d == division).map(|(_, damage)| damage);
+            self.check_unmoved(division, &before[division], &after, damage);
+        }
+    }
+
+    /// While the node is stopped, what is derived may be damaged too: nothing is lost by that.
+    fn strike_stopped(&self, random: &mut Random) {
+        let (division, damage) = &self.hurt[0];
+        self.federation.stop(division);
+        damage.apply(self.federation, division);
+        let spoil = |name: &str, random: &mut Random| spoil(Path::new(&self.federation.file(division, name)), random);
+        for name in ["data/journal.mark", "data/tasks.json"] {
+            if random.below(4) == 0 {
+                spoil(name, random);
+            }
+        }
+        match random.below(6) {
+            0 => fs::remove_dir_all(self.federation.file(division, "data/index")).unwrap(),
+            1 => spoil("data/index", random),
+            _ => {}
+        }
+        self.federation.start(division);
+        wait_linked(self.federation);
+        self.federation.wait_converged(&ALL, seconds(60));
+    }
+
+    fn check_verify(&self, division: &str, damage: &Damage) {
+        let ran = self.federation.verify(division);
+        let report = ran.json();
+        let (named, lost) = (named(&report), damage.lost());
+        let places = list(&report["damaged"]).len();
+        assert_eq!(ran.code, if places > 0 { 4 } else { 0 }, "{ran:?}");
+        if self.stopped {
+            // What was lost at the end of a log came back by replication when the node started.
+            let sure = damage.lost_for_sure();
+            assert!(within(&named, &lost) && within(&sure, &named), "lost {lost:?}, for sure {sure:?}: {report}");
+        } else {
+            assert_eq!(named, lost, "{division}: {report}");
+            assert_eq!(places > 0, damage.matters(), "{division}: {report}");
+        }
+    }
+
+    /// At one end of a link that has all that is needed, now from this side, now from the other.
+    fn repair(&self, random: &mut Random) {
+        let (division, damage) = &self.hurt[0];
+        let above = if *division == PROVINCE { CITY } else { parent(division) };
+        let (at, with) = match random.below(2) {
+            _ if self.hurt.len() == 2 && *division != CITY => (CITY, "all"),
+            0 => (*division, above),
+            _ => (above, *division),
+        };
+        let report = self.federation.repair(at, with);
+        // A node that starts knows of a damaged batch in its last segment only that it is missing, and fetches it whole.
+        let alone = !self.stopped && self.hurt.len() == 1 && !damage.lost().is_empty();
+        if let (Some(body), true) = (damage.small, alone) {
+            let moved = report["fetched_bytes"].as_u64().unwrap() + report["sent_bytes"].as_u64().unwrap();
+            println!("    {moved} bytes moved for a flip in {body}");
+            assert!(body < 8_000 || moved < body as u64 / 2, "{moved} bytes moved for a flip in {body}: {report}");
+        }
+    }
+
+    /// Segments that were not damaged are as they were; the last one may have grown.
+    fn check_unmoved(&self, division: &str, before: &Segments, after: &Segments, damage: Option<&Damage>) {
+        let touched = damage.map(Damage::touched).unwrap_or_default();
+        for (segment, old) in before.0.iter().filter(|(s, _)| !touched.contains(s)) {
+            let new = after.0.get(segment).unwrap_or_else(|| panic!("{division}: segment {segment} is gone"));
+            let same = if *segment == before.last() { new.starts_with(&old[..before.end()]) } else { new == old };
+            assert!(same, "{division}: segment {segment} was not damaged and is not what it was");
+        }
+    }
+}
+
+#[test]
+fn random_damage_is_named_exactly_and_comes_back_byte_for_byte() {
+    const CHECK_EVERY: u64 = 50;
+    let cases = number("TALLY_DAMAGES").unwrap_or(300);
+    let seed = number("TALLY_SEED").unwrap_or(1);
+    println!("TALLY_SEED={seed} TALLY_DAMAGES={cases}");
+    let mut random = Random(seed);
+    let federation = federation();
+    let mut originals_now = originals(&federation);
+    let mut exported = exports(&federation);
+    let started = Instant::now();
+    for n in 1..=cases {
+        let stopped = n % 8 == 0;
+        let case = Case::draw(&federation, &originals_now, stopped, &mut random);
+        case.tell(n);
+        case.run(&mut random);
+        if n % CHECK_EVERY == 0 {
+            println!("{n} cases in {:?}", started.elapsed());
+            assert!(exports(&federation) == exported, "an export has changed");
+            enter(&federation, 10_000 + n..10_000 + n + CHECK_EVERY);
+            (originals_now, exported) = (originals(&federation), exports(&federation));
+        }
+    }
+    ALL.iter().for_each(|d| federation.assert_verified(d));
+}
