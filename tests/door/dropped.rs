@@ -13,6 +13,8 @@ fn row(n: usize, name: &str) -> String {
 }
 
 fn folder(federation: &Federation) -> PathBuf {
+    // A file may be there before the node may sign.
+    federation.expects(&["folder.later"]);
     let path = PathBuf::from(federation.file(COUNTY, "exchange"));
     fs::create_dir_all(path.join("inbox")).unwrap();
     federation.configure(COUNTY, "\n[[folder]]\npath = \"exchange\"\npoll_ms = 50\nsettle_ms = 200\n");
@@ -73,6 +75,7 @@ fn a_dropped_file_gets_its_receipt_and_the_rows_to_correct_beside_it() {
 #[test]
 fn a_file_that_grows_after_it_was_taken_is_read_to_its_end() {
     let federation = Federation::new(&[(COUNTY, "county", None)]);
+    federation.expects(&["folder.unfinished"]);
     let path = folder(&federation);
     federation.start(COUNTY);
     let mut slow = fs::File::create(path.join("inbox/慢.csv")).unwrap();

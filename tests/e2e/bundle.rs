@@ -102,6 +102,7 @@ fn what_is_wrong_with_a_bundle_is_named_and_what_was_good_stays() {
 #[test]
 fn a_lost_disk_comes_back_in_a_bundle() {
     let federation = Federation::new(LINE);
+    federation.expects(&["disk.old_copy"]);
     unplug(&federation, COUNTY);
     LINE.iter().for_each(|(division, ..)| federation.start(division));
     federation.enter(COUNTY, 0..300);

@@ -75,6 +75,7 @@ fn a_key_is_rotated_while_everything_runs() {
 #[test]
 fn what_lies_beyond_the_end_of_an_epoch_is_carried_over() {
     let mut federation = Federation::running(LINE);
+    federation.expects(&["log.cut", "index.rebuild", "epoch.not_carried_over"]);
     federation.enter(COUNTY, 0..100);
     let (size, root) = head(&federation.status(COUNTY), &origin(COUNTY));
     federation.enter(COUNTY, 100..250);
@@ -175,6 +176,7 @@ fn a_lost_disk_comes_back_in_the_same_epoch() {
 #[test]
 fn an_old_copy_of_a_disk_catches_up_and_signs_no_second_history() {
     let federation = Federation::running(LINE);
+    federation.expects(&["disk.old_copy"]);
     federation.enter(COUNTY, 0..500);
     federation.wait_converged(&ALL, seconds(60));
     federation.stop(COUNTY);

@@ -25,6 +25,7 @@ fn carry(federation: &Federation, name: &str) -> Ran {
 fn a_fork_is_found_named_and_stops_one_log_only() {
     let plan = [LINE, &[(NEIGHBOUR, "county", Some(CITY))]].concat();
     let federation = Federation::new(&plan);
+    federation.expects(&["log.frozen", "batch.refused"]);
     offline(&federation, true);
     plan.iter().for_each(|(division, ..)| federation.spawn(division));
     plan.iter().for_each(|(division, ..)| federation.ready(division));

@@ -191,6 +191,7 @@ fn sealed(keys: &NodeKeys, tree: &Tree, n: u64) -> Vec<u8> {
 #[test]
 fn whatever_a_peer_sends_it_is_refused_by_name_and_others_go_on() {
     let federation = Federation::running(TREE);
+    federation.expects(&["batch.refused"]);
     federation.enter(COUNTY, 0..50);
     federation.enter(NEIGHBOUR, 0..50);
     federation.wait_converged(&[PROVINCE, CITY, COUNTY, NEIGHBOUR], seconds(60));

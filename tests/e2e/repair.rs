@@ -126,6 +126,7 @@ fn flip(federation: &Federation, division: &str, random: &mut Random, which: imp
 fn neighbours_heal_from_each_other_and_over_one_in_between() {
     let mut random = Random(7);
     let federation = federation();
+    federation.expects(&["verify.damaged", "journal.mended"]);
     let originals = originals(&federation);
     let healed = || {
         for division in ALL {
@@ -174,6 +175,7 @@ fn damage_and_repair_while_records_come_in_lose_nothing() {
     const ROUNDS: usize = 8;
     let mut random = Random(8);
     let federation = federation();
+    federation.expects(&["verify.damaged", "journal.mended"]);
     for division in [COUNTY, NEIGHBOUR, CITY] {
         let held = federation.status(division)["records"].as_u64();
         assert!(held.is_some_and(|n| n > 1_000), "{division}: {held:?}");
@@ -210,6 +212,7 @@ fn damage_and_repair_while_records_come_in_lose_nothing() {
 fn a_damaged_index_is_no_fault_and_changes_no_answer() {
     let mut random = Random(10);
     let federation = federation();
+    federation.expects(&["index.rebuild", "panic"]);
     let before = exports(&federation);
     for division in [COUNTY, CITY] {
         let index = federation.file(division, "data/index");
@@ -231,6 +234,7 @@ fn a_damaged_index_is_no_fault_and_changes_no_answer() {
 fn without_repair_nothing_on_the_disk_is_changed() {
     let mut random = Random(11);
     let federation = federation();
+    federation.expects(&["verify.damaged", "journal.mended", "reconcile.not_taken"]);
     flip(&federation, CITY, &mut random, |(log, ..)| *log == origin(COUNTY));
     let mut more = Damage::none(federation.segments(PROVINCE));
     more.after.0.remove(&2);

@@ -6,6 +6,7 @@ use tally_tests::{CITY, COUNTY, Federation, LINE, PROVINCE, list, origin, run, s
 #[test]
 fn damage_is_named_where_it_is_and_nowhere_else() {
     let federation = Federation::running(LINE);
+    federation.expects(&["verify.damaged"]);
     federation.enter(COUNTY, 0..3_000);
     federation.wait_converged(&[PROVINCE, CITY, COUNTY], seconds(60));
     let verify = |division: &str| run(&["verify", "--json", "--config", &federation.config(division)]);
@@ -45,6 +46,7 @@ fn damage_is_named_where_it_is_and_nowhere_else() {
 #[test]
 fn the_index_is_built_anew_on_demand() {
     let federation = Federation::running(LINE);
+    federation.expects(&["index.rebuild"]);
     federation.enter(COUNTY, 0..1_200);
     federation.wait_converged(&[PROVINCE, CITY, COUNTY], seconds(60));
     for division in [CITY, COUNTY] {

@@ -1,6 +1,6 @@
 //! A federation in a folder of its own: keys, signed charters and a config for each node.
 
-use crate::{ports::free_port, program::run};
+use crate::{log::Expected, ports::free_port, program::run};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -46,13 +46,21 @@ pub struct Federation {
     authority: String,
     pub(crate) members: Vec<Member>,
     pub(crate) running: Mutex<BTreeMap<String, Child>>,
+    /// Errors that the test provokes.
+    pub(crate) expected: Expected,
 }
 
 impl Federation {
     /// Keys, a signed charter and a config for each node; nothing runs yet.
     pub fn new(plan: &[Plan<'_>]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut federation = Self { dir, authority: String::new(), members: Vec::new(), running: Mutex::default() };
+        let mut federation = Self {
+            dir,
+            authority: String::new(),
+            members: Vec::new(),
+            running: Mutex::default(),
+            expected: Expected::default(),
+        };
         federation.authority = federation.authority_key("authority.key");
         for node in plan {
             federation.enroll(*node);
@@ -101,6 +109,7 @@ impl Federation {
         let authority = &self.authority;
         let config = format!(
             "[node]\ndivision = \"{division}\"\n{authority}\n[index]\nengine = \"{engine}\"\n\n\
+             [log]\nformat = \"json\"\n\n\
              [listen]\nquic = \"127.0.0.1:{port}\"\n"
         );
         fs::write(self.config(division), config).unwrap();

@@ -8,6 +8,7 @@ pub mod damage;
 mod federation;
 pub mod feeder;
 pub mod http;
+mod log;
 mod ports;
 mod process;
 mod program;

@@ -1,6 +1,6 @@
 //! Nodes as processes: start, stop, kill, and what the system says of them.
 
-use crate::{Federation, poll, program::tally, seconds};
+use crate::{Federation, log::OF_A_KILL, poll, program::tally, seconds};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -80,6 +80,7 @@ impl Federation {
     }
 
     pub fn kill9(&self, division: &str) {
+        self.expects(OF_A_KILL);
         end(&mut self.take(division));
     }
 
@@ -130,7 +131,11 @@ impl Drop for Federation {
             for m in &self.members {
                 eprintln!("==== log of {} ends with ====\n{}", m.division, self.tail(&m.division));
             }
+            return;
         }
+        let unexpected = self.unexpected();
+        let (count, first) = (unexpected.len(), unexpected.iter().take(5).cloned().collect::<Vec<_>>());
+        assert!(count == 0, "{count} lines in the logs that the test does not expect, such as:\n{}", first.join("\n"));
     }
 }
 

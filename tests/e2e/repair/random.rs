@@ -13,6 +13,22 @@ use tally_tests::{
     segments::{Range, Segments, overlap, within},
 };
 
+/// What nodes say of damage, at a start, in a comparison and when it is put right.
+const PROVOKED: [&str; 12] = [
+    "batch.refused",
+    "disk.old_copy",
+    "index.rebuild",
+    "journal.cut",
+    "journal.damaged",
+    "journal.mended",
+    "journal.rescued",
+    "journal.unproved",
+    "panic",
+    "parent.set_back",
+    "tasks.unreadable",
+    "verify.damaged",
+];
+
 /// One case of random damage.
 struct Case<'f> {
     federation: &'f Federation,
@@ -150,6 +166,7 @@ fn random_damage_is_named_exactly_and_comes_back_byte_for_byte() {
     println!("TALLY_SEED={seed} TALLY_DAMAGES={cases}");
     let mut random = Random(seed);
     let federation = federation();
+    federation.expects(&PROVOKED);
     let mut originals_now = originals(&federation);
     let mut exported = exports(&federation);
     let started = Instant::now();

@@ -11,6 +11,7 @@ const STEP: u64 = 100_000;
 fn tasks_are_held_and_survive_a_kill_and_neighbours_away_are_named() {
     const N: u64 = 120_000;
     let federation = Federation::running(PLAN);
+    federation.expects(&["task.failed"]);
     let file = federation.at("records.ndjson");
     write_records(&file, 0..N, COUNTY);
     assert_eq!(federation.ingest_file(COUNTY, &file).0, 0);
