@@ -3,7 +3,8 @@
 use super::World;
 use crate::oracle::logs_on;
 use std::collections::BTreeSet;
-use tally_protocol::{ids::Division, session::Gate};
+use tally_core::Gate;
+use tally_protocol::ids::Division;
 
 impl World {
     /// Everything runs, everybody may sign, and every parent holds what its children hold.
