@@ -3,6 +3,7 @@
 //! No clock, no socket, no disk, no thread: [`Replica::handle`] takes what happened and returns what is to be done.
 //! The daemon and the simulation drive the same code. What must not be here: tokio, std::fs, std::net, std::time.
 
+mod chunks;
 mod entry;
 mod gate;
 pub mod log;

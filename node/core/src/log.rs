@@ -1,6 +1,9 @@
 //! What a node knows of a log that it holds: its right edge, where its batches lie, who has confirmed it.
 
-use crate::Place;
+use crate::{
+    Place,
+    chunks::{Chunks, Keyed},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tally_protocol::{hash::Hash, ids::Division, merkle::Tree};
@@ -21,8 +24,10 @@ pub struct WholeCopy {
 /// One batch that is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// Index of the first record; the map's key is one past the last.
+    /// Index of the first record.
     pub start: u64,
+    /// One past the last.
+    pub end: u64,
     /// Root at its end.
     pub root: Hash,
     /// When the origin sealed it, POSIX seconds.
@@ -56,6 +61,18 @@ pub struct Kept {
     place: Place,
 }
 
+impl Keyed for Held {
+    fn key(&self) -> u64 {
+        self.end
+    }
+}
+
+impl Keyed for Kept {
+    fn key(&self) -> u64 {
+        self.size
+    }
+}
+
 impl Kept {
     /// Where its frame lies.
     pub fn place(&self) -> Place {
@@ -76,7 +93,8 @@ pub struct Frozen {
 #[derive(Debug, Clone, Default)]
 pub struct HeldLog {
     tree: Tree,
-    batches: BTreeMap<u64, Held>,
+    /// By one past their last record.
+    batches: Chunks<Held>,
     /// Records in them: less than the size if there are gaps.
     records: u64,
     /// Batches whose bytes were found damaged, first record to one past the last.
@@ -86,7 +104,7 @@ pub struct HeldLog {
     /// Latest receipt of each holder.
     pub receipts: BTreeMap<Division, Receipt>,
     /// Every receipt of each holder that is in the journal, by size. Not more than one a batch and holder.
-    kept: BTreeMap<Division, Vec<Kept>>,
+    kept: BTreeMap<Division, Chunks<Kept>>,
     /// Set once two conflicting checkpoints were seen.
     pub frozen: Option<Frozen>,
 }
@@ -125,7 +143,7 @@ impl HeldLog {
         if !self.fits(start, end, &root) {
             return false;
         }
-        if self.batches.insert(end, Held { start, root, sealed_at, place }).is_none() {
+        if self.batches.insert(Held { start, end, root, sealed_at, place }).is_none() {
             self.records += end - start;
         }
         self.lost.remove(&start);
@@ -138,8 +156,8 @@ impl HeldLog {
 
     /// Whether the batch `start..end` with this root would fit: see [`Self::put`].
     pub fn fits(&self, start: u64, end: u64, root: &Hash) -> bool {
-        let overlapping = self.batches.range(start.saturating_add(1)..).next().filter(|(_, h)| h.start < end);
-        end > start && overlapping.is_none_or(|(e, h)| (h.start, *e, &h.root) == (start, end, root))
+        let overlapping = self.batches.from(start.saturating_add(1)).next().filter(|h| h.start < end);
+        end > start && overlapping.is_none_or(|h| (h.start, h.end, &h.root) == (start, end, root))
     }
 
     /// Cuts the log back to `tree`, whose size must be one at which a batch ends: the charter has closed it there. The
@@ -147,13 +165,13 @@ impl HeldLog {
     pub fn cut(&mut self, tree: Tree, note: String) -> Vec<Held> {
         let size = tree.size();
         debug_assert!(size == 0 || self.root_at(size) == Some(tree.root()));
-        let beyond = self.batches.split_off(&(size + 1));
-        self.records = self.batches.iter().map(|(end, h)| end - h.start).sum();
+        let beyond = self.batches.cut(size + 1);
+        self.records = self.batches.iter().map(|h| h.end - h.start).sum();
         self.lost.retain(|start, _| *start < size);
         self.receipts.retain(|_, r| r.size <= size);
-        self.kept.values_mut().for_each(|all| all.retain(|k| k.size <= size));
+        self.kept.values_mut().for_each(|all| drop(all.cut(size + 1)));
         (self.tree, self.note) = (tree, note);
-        beyond.into_values().collect()
+        beyond
     }
 
     /// The batch that starts at `start` cannot be read from this disk any more.
@@ -171,30 +189,32 @@ impl HeldLog {
             let at = damaged.partition_point(|(_, to)| *to <= start);
             damaged.get(at).is_some_and(|(from, _)| *from < end)
         };
-        for (end, held) in self.batches.iter_mut().filter(|(_, h)| (from..until).contains(&h.place)) {
-            let mine = &copies[copies.partition_point(|c| c.end < *end)..];
-            let here = |c: &&WholeCopy| (c.start, c.root) == (held.start, held.root);
-            let mine: Vec<_> = mine.iter().take_while(|c| c.end == *end).filter(here).map(|c| c.place).collect();
-            if !mine.contains(&held.place) {
-                held.place = mine.first().copied().unwrap_or(held.place);
-            }
-            if touched(held.start, *end) {
-                self.lost.insert(held.start, *end);
+        let read = |h: &Held| (from..until).contains(&h.place);
+        for held in self.batches.iter().filter(|h| read(h)) {
+            if touched(held.start, held.end) {
+                self.lost.insert(held.start, held.end);
             } else {
                 self.lost.remove(&held.start);
             }
         }
+        self.batches.replace(|held| {
+            let mine = copies.get(copies.partition_point(|c| c.end < held.end)..).unwrap_or_default();
+            let here = |c: &&WholeCopy| (c.start, c.root) == (held.start, held.root);
+            let mine: Vec<_> = mine.iter().take_while(|c| c.end == held.end).filter(here).map(|c| c.place).collect();
+            let elsewhere = mine.first().filter(|_| read(held) && !mine.contains(&held.place))?;
+            Some(Held { place: *elsewhere, ..held.clone() })
+        });
     }
 
     /// Whether any record of `start..end` is not to be had from this disk.
     pub fn misses(&self, start: u64, end: u64) -> bool {
         let lost = self.lost.range(..end).next_back().is_some_and(|(_, to)| *to > start);
         let mut at = start;
-        for (e, held) in self.batches.range(start.saturating_add(1)..) {
+        for held in self.batches.from(start.saturating_add(1)) {
             if held.start > at || at >= end {
                 break;
             }
-            at = *e;
+            at = held.end;
         }
         lost || at < end
     }
@@ -214,23 +234,22 @@ impl HeldLog {
 
     /// The batch that starts at `start`.
     pub fn batch_at(&self, start: u64) -> Option<(u64, &Held)> {
-        self.batches.range(start + 1..).next().filter(|(_, h)| h.start == start).map(|(end, h)| (*end, h))
+        self.batches.from(start + 1).next().filter(|h| h.start == start).map(|h| (h.end, h))
     }
 
     /// The batch that holds record `index`.
     pub fn batch_of(&self, index: u64) -> Option<(u64, &Held)> {
-        self.batches.range(index.checked_add(1)?..).next().filter(|(_, h)| h.start <= index).map(|(end, h)| (*end, h))
+        self.batches.from(index.checked_add(1)?).next().filter(|h| h.start <= index).map(|h| (h.end, h))
     }
 
     /// The batches that hold records of `from..to`, by one past their last record.
     pub fn batches_within(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, &Held)> {
-        let after = self.batches.range(from.saturating_add(1)..);
-        after.take_while(move |(_, h)| h.start < to).map(|(end, h)| (*end, h))
+        self.batches.from(from.saturating_add(1)).take_while(move |h| h.start < to).map(|h| (h.end, h))
     }
 
     /// All batches, by one past their last record.
     pub fn batches(&self) -> impl Iterator<Item = (u64, &Held)> {
-        self.batches.iter().map(|(end, h)| (*end, h))
+        self.batches.iter().map(|h| (h.end, h))
     }
 
     /// Root at `size`, if a batch ends there (or `size` is 0).
@@ -238,18 +257,18 @@ impl HeldLog {
         if size == 0 {
             return Some(Tree::default().root());
         }
-        self.batches.get(&size).map(|h| h.root)
+        self.batches.get(size).map(|h| h.root)
     }
 
     /// Ranges of records that are missing between batches.
     pub fn gaps(&self) -> Vec<(u64, u64)> {
         let mut at = 0;
         let mut gaps = Vec::new();
-        for (end, held) in &self.batches {
+        for held in self.batches.iter() {
             if held.start > at {
                 gaps.push((at, held.start));
             }
-            at = *end;
+            at = held.end;
         }
         gaps
     }
@@ -280,22 +299,20 @@ impl HeldLog {
     /// repetition.
     pub fn keep_receipt(&mut self, holder: Division, (size, time, epoch): (u64, u64, u32), place: Place) {
         let kept = self.kept.entry(holder).or_default();
-        let at = kept.partition_point(|k| k.size < size);
-        if kept.get(at).is_none_or(|k| k.size != size) {
-            kept.insert(at, Kept { size, time, epoch, place });
+        if kept.get(size).is_none() {
+            kept.insert(Kept { size, time, epoch, place });
         }
     }
 
     /// The first receipt of `holder` that covers record `index`: the one of the smallest size above it.
     pub fn first_receipt(&self, holder: Division, index: u64) -> Option<&Kept> {
-        self.receipts_over(holder, index).first()
+        self.receipts_over(holder, index).next()
     }
 
     /// All receipts of `holder` that cover record `index`, smallest first: where the frame of one cannot be read, the
     /// next covers the record too.
-    pub fn receipts_over(&self, holder: Division, index: u64) -> &[Kept] {
-        let kept = self.kept.get(&holder).map_or(&[][..], Vec::as_slice);
-        &kept[kept.partition_point(|k| k.size <= index)..]
+    pub fn receipts_over(&self, holder: Division, index: u64) -> impl Iterator<Item = &Kept> {
+        self.kept.get(&holder).into_iter().flat_map(move |kept| kept.from(index.saturating_add(1)))
     }
 
     /// Who has issued receipts that are in the journal.
@@ -430,7 +447,7 @@ mod tests {
         let first = |index| log.first_receipt(d, index).map(|k| (k.size, k.time, k.place().0));
         assert_eq!([first(0), first(2), first(3)], [Some((3, 30, 30)), Some((3, 30, 30)), Some((4, 40, 40))]);
         assert_eq!([first(4), first(8), first(9)], [Some((9, 90, 90)), Some((9, 90, 90)), None]);
-        assert_eq!(log.receipts_over(d, 3).iter().map(|k| k.size).collect::<Vec<_>>(), [4, 9]);
+        assert_eq!(log.receipts_over(d, 3).map(|k| k.size).collect::<Vec<_>>(), [4, 9]);
         assert_eq!(log.first_receipt(Division::try_from(350_000).unwrap(), 0), None);
         assert_eq!((log.holders().collect::<Vec<_>>(), size_of::<Kept>()), (vec![d], 32));
     }

@@ -224,7 +224,7 @@ impl Replica {
         let (entry, waiter) = append.into_parts();
         match entry {
             Entry::Batch { log, start, tree, sealed_at, note } => {
-                let held = Held { start, root: tree.root(), sealed_at, place };
+                let held = Held { start, end: tree.size(), root: tree.root(), sealed_at, place };
                 match waiter {
                     Waiter::Repairer(ticket) => self.is_back(ticket, (log, tree, note, held), out),
                     Waiter::Sealer(ticket) => {

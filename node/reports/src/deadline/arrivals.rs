@@ -25,7 +25,7 @@ struct Way {
 
 fn days(log: &HeldLog, holder: Option<Division>) -> Days {
     let mut days = Days::new();
-    for receipt in holder.map_or(&[][..], |h| log.receipts_over(h, 0)) {
+    for receipt in holder.into_iter().flat_map(|h| log.receipts_over(h, 0)) {
         let day = tally_clock::day(receipt.time);
         match days.last_mut() {
             Some(last) if last.1 == day => last.0 = receipt.size,
