@@ -212,7 +212,10 @@ mod tests {
     fn frozen_header() {
         let log = "350102/e1".parse().unwrap();
         let bytes = encode(log, 0, 2, b"\x00\x01a\x00\x02bc", "note".into());
-        assert!(bytes.starts_with(b"\x01\xfc\x96\x57\x05\x00\x01\x00\x02\x07\x04note\x28\xb5\x2f\xfd"), "{bytes:02x?}");
+        assert!(
+            bytes.starts_with(b"\x01\x05\x57\x96\0\0\0\x01\0\0\0\x00\x02\x07\x04note\x28\xb5\x2f\xfd"),
+            "{bytes:02x?}"
+        );
         let back: Vec<_> = Batch::decode(&bytes).unwrap().records().unwrap().iter().map(<[u8]>::to_vec).collect();
         assert_eq!(back, [b"a".to_vec(), b"bc".to_vec()]);
     }

@@ -249,7 +249,8 @@ mod tests {
             assert!(matches!(items[4], Item::End { items: 4, .. }));
         }
         // As files have it, for ever.
-        let start = b"tally bundle 1\n\0\x18\0\0\0\0\x09t.example\xfc\x96\x57\x05\0\x01\xfc\x96\x57\x05\0\x02\x03";
+        let start =
+            b"tally bundle 1\n\0\x1c\0\0\0\0\x09t.example\x05\x57\x96\0\0\0\x01\0\0\0\xfc\x96\x57\x05\0\x02\x03";
         assert!(bytes.starts_with(start), "{:02x?}", &bytes[..48]);
     }
 

@@ -2,7 +2,7 @@
 
 use crate::limits::FEDERATION_BYTES_MAX;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use std::{fmt, str::FromStr};
+use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 /// A division code of GB/T 2260: six digits, the first not zero. Who a division's parent is, only the charter says.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,18 +64,142 @@ impl<'de> Deserialize<'de> for Division {
     }
 }
 
-/// One division's log in one epoch. The origin of a log is this, with the federation's name before it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// What a log is for. The order is that of the logs of one epoch: records first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum LogKind {
+    /// The node's records.
+    Records,
+    /// Who changed or used what at the node (R-73, R-75).
+    Operations,
+    /// What the node tells one node below it, the addressee.
+    Return(Division),
+}
+
+/// One log of one division in one epoch. The origin of a log is this, with the federation's name before it.
+///
+/// The order is that of division, epoch and kind, so the logs of a division lie together ([`LogId::range_of`]). The
+/// same type names a node in one of its epochs (who holds, who calls): that is then the epoch's records log.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId {
     /// The node that writes the log.
     pub division: Division,
-    /// Counts from 1; an epoch has one key.
+    /// Counts from 1; an epoch has one secret.
     pub epoch: u32,
+    kind: LogKind,
+}
+
+/// Bytes of a log's binary form.
+pub const LOG_ID_BYTES: usize = 10;
+
+impl LogId {
+    /// The records log of a division's epoch; also the name of the node in that epoch.
+    pub fn records(division: Division, epoch: u32) -> Self {
+        Self { division, epoch, kind: LogKind::Records }
+    }
+
+    /// The operations log of a division's epoch.
+    pub fn operations(division: Division, epoch: u32) -> Self {
+        Self { division, epoch, kind: LogKind::Operations }
+    }
+
+    /// The return log of a division's epoch to one node below it.
+    ///
+    /// # Errors
+    /// [`NotALog`] for a return log to the division itself. Whether the addressee lies below, only the charter says.
+    pub fn to(division: Division, epoch: u32, addressee: Division) -> Result<Self, NotALog> {
+        if addressee == division {
+            Err(NotALog)
+        } else {
+            Ok(Self { division, epoch, kind: LogKind::Return(addressee) })
+        }
+    }
+
+    /// What the log is for.
+    pub fn kind(self) -> LogKind {
+        self.kind
+    }
+
+    /// The node that writes the log, in its epoch: the name of the epoch's records log.
+    pub fn node(self) -> Self {
+        Self::records(self.division, self.epoch)
+    }
+
+    /// All logs of a division, of any epoch and kind.
+    pub fn range_of(division: Division) -> RangeInclusive<Self> {
+        let last = Self { division, epoch: u32::MAX, kind: LogKind::Return(Division(999_999)) };
+        Self::records(division, 0)..=last
+    }
+
+    /// The binary form, in the wire, the journal and the index: three bytes of division, four of epoch, three of kind,
+    /// all big-endian, so that bytes sort as logs do. Kind is 0 for records, 1 for operations, and the addressee's
+    /// division for a return log.
+    pub fn to_bytes(self) -> [u8; LOG_ID_BYTES] {
+        let kind = match self.kind {
+            LogKind::Records => 0,
+            LogKind::Operations => 1,
+            LogKind::Return(addressee) => addressee.0,
+        };
+        let ([_, d0, d1, d2], [e0, e1, e2, e3]) = (self.division.0.to_be_bytes(), self.epoch.to_be_bytes());
+        let [_, k0, k1, k2] = kind.to_be_bytes();
+        [d0, d1, d2, e0, e1, e2, e3, k0, k1, k2]
+    }
+
+    /// Reads what [`LogId::to_bytes`] writes.
+    ///
+    /// # Errors
+    /// [`NotALog`] for a division that is none, epoch 0, a kind that is none, or a return log to oneself.
+    pub fn from_bytes(bytes: &[u8; LOG_ID_BYTES]) -> Result<Self, NotALog> {
+        let [d0, d1, d2, e0, e1, e2, e3, k0, k1, k2] = *bytes;
+        let code = |a, b, c| Division::try_from(u32::from_be_bytes([0, a, b, c])).map_err(|_| NotALog);
+        let (division, epoch) = (code(d0, d1, d2)?, u32::from_be_bytes([e0, e1, e2, e3]));
+        match [k0, k1, k2] {
+            _ if epoch == 0 => Err(NotALog),
+            [0, 0, 0] => Ok(Self::records(division, epoch)),
+            [0, 0, 1] => Ok(Self::operations(division, epoch)),
+            [a, b, c] => Self::to(division, epoch, code(a, b, c)?),
+        }
+    }
+
+    /// Splits a name into what stands before the log, without its slash, and the log.
+    fn split(name: &str) -> Result<(Option<&str>, Self), NotALog> {
+        let mut at = 0;
+        // The first segment of six digits is the division: a federation's name has none.
+        let division = name.split('/').find(|part| {
+            let six = is_six_digits(part);
+            at += if six { 0 } else { part.len() + 1 };
+            six
+        });
+        let division: Division = division.and_then(|d| d.parse().ok()).ok_or(NotALog)?;
+        let before = if at == 0 { None } else { Some(&name[..at - 1]) };
+        let rest = name[at + 6..].strip_prefix("/e").ok_or(NotALog)?;
+        let (epoch, kind) = rest.split_once('/').map_or((rest, None), |(e, k)| (e, Some(k)));
+        let canonical = epoch.bytes().all(|b| b.is_ascii_digit()) && !epoch.starts_with('0');
+        let epoch: u32 = canonical.then(|| epoch.parse().ok()).flatten().ok_or(NotALog)?;
+        let log = match kind {
+            None => Self::records(division, epoch),
+            Some("ops") => Self::operations(division, epoch),
+            Some(to) => {
+                let addressee = to.strip_prefix("to/").and_then(|d| d.parse().ok()).ok_or(NotALog)?;
+                Self::to(division, epoch, addressee)?
+            }
+        };
+        Ok((before, log))
+    }
+}
+
+/// Whether a part of a name is exactly six digits, as the codes of divisions are.
+fn is_six_digits(part: &str) -> bool {
+    part.len() == 6 && part.bytes().all(|b| b.is_ascii_digit())
 }
 
 impl fmt::Display for LogId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/e{}", self.division, self.epoch)
+        write!(f, "{}/e{}", self.division, self.epoch)?;
+        match self.kind {
+            LogKind::Records => Ok(()),
+            LogKind::Operations => f.write_str("/ops"),
+            LogKind::Return(addressee) => write!(f, "/to/{addressee}"),
+        }
     }
 }
 
@@ -85,24 +209,51 @@ impl fmt::Debug for LogId {
     }
 }
 
-/// Text that does not name a log.
+/// Text or bytes that do not name a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a log: <division>/e<epoch> is needed, such as 350102/e1")]
+#[error("not a log: <division>/e<epoch> is needed, such as 350102/e1, with /ops or /to/<division> behind it or not")]
 pub struct NotALog;
 
 impl FromStr for LogId {
     type Err = NotALog;
-    /// Reads `350102/e1`; a federation name before it (a whole origin) is passed over.
+    /// Reads `350102/e1`, `350102/e1/ops` or `350000/e1/to/350102`; a federation's name before it (a whole origin) is
+    /// passed over. Only canonical forms are read.
     fn from_str(s: &str) -> Result<Self, NotALog> {
-        let (rest, epoch) = s.rsplit_once("/e").ok_or(NotALog)?;
-        let division = rest.rsplit('/').next().and_then(|d| d.parse().ok()).ok_or(NotALog)?;
-        let canonical = epoch.bytes().all(|b| b.is_ascii_digit()) && !epoch.starts_with('0');
-        let epoch = canonical.then(|| epoch.parse().ok()).flatten().ok_or(NotALog)?;
-        Ok(Self { division, epoch })
+        let (before, log) = Self::split(s)?;
+        match before {
+            Some(federation) if !Federation::is_name(federation) => Err(NotALog),
+            _ => Ok(log),
+        }
     }
 }
 
+impl Serialize for LogId {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        if s.is_human_readable() { s.collect_str(self) } else { self.to_bytes().serialize(s) }
+    }
+}
+
+impl<'de> Deserialize<'de> for LogId {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        if d.is_human_readable() {
+            String::deserialize(d)?.parse().map_err(D::Error::custom)
+        } else {
+            Self::from_bytes(&<[u8; LOG_ID_BYTES]>::deserialize(d)?).map_err(D::Error::custom)
+        }
+    }
+}
+
+/// Reads the name of a node in its epoch (`#[serde(deserialize_with = "node_epoch")]`).
+///
+/// # Errors
+/// The deserializer's, also for the name of another log than the epoch's records log.
+pub fn node_epoch<'de, D: Deserializer<'de>>(d: D) -> Result<LogId, D::Error> {
+    let log = LogId::deserialize(d)?;
+    if log.kind == LogKind::Records { Ok(log) } else { Err(D::Error::custom("a log stands where a node should")) }
+}
+
 /// The federation's name: starts every origin and key name, so a log of one federation is never taken for another's.
+/// No part of it between slashes is exactly six digits, so in an origin the first such part is the division.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Federation(String);
@@ -110,16 +261,15 @@ pub struct Federation(String);
 /// A federation name that cannot stand in a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a federation name: 1 to {FEDERATION_BYTES_MAX} letters, digits, '.', '-' or '/', such as credit.fj.example"
+    "not a federation name: 1 to {FEDERATION_BYTES_MAX} letters, digits, '.', '-' or '/', such as credit.fj.example; \
+     no part between '/' may be exactly six digits, as divisions are"
 )]
 pub struct NotAFederation;
 
 impl TryFrom<String> for Federation {
     type Error = NotAFederation;
     fn try_from(s: String) -> Result<Self, NotAFederation> {
-        let plain = s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'/'));
-        let ends = s.starts_with('/') || s.ends_with('/');
-        if plain && !ends && (1..=FEDERATION_BYTES_MAX).contains(&s.len()) { Ok(Self(s)) } else { Err(NotAFederation) }
+        if Self::is_name(&s) { Ok(Self(s)) } else { Err(NotAFederation) }
     }
 }
 
@@ -142,19 +292,41 @@ impl fmt::Debug for Federation {
 }
 
 impl Federation {
+    fn is_name(s: &str) -> bool {
+        let plain = s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'/'));
+        let ends = s.starts_with('/') || s.ends_with('/');
+        plain && !ends && (1..=FEDERATION_BYTES_MAX).contains(&s.len()) && !s.split('/').any(is_six_digits)
+    }
+
     /// First line of the log's checkpoints, and the name of the key that signs them (c2sp.org/tlog-checkpoint).
     pub fn origin(&self, log: LogId) -> String {
         format!("{self}/{log}")
     }
 
-    /// Name of the key with which a node says "I hold this on disk".
-    pub fn mirror_name(&self, node: LogId) -> String {
-        format!("{self}/{node}/mirror")
+    /// Reads a whole origin of any federation.
+    ///
+    /// # Errors
+    /// [`NotALog`] for what [`Federation::origin`] never writes.
+    pub fn of_origin(origin: &str) -> Result<(Self, LogId), NotALog> {
+        let (before, log) = LogId::split(origin)?;
+        let federation = before.and_then(|f| Self::try_from(f.to_owned()).ok()).ok_or(NotALog)?;
+        Ok((federation, log))
     }
 
-    /// Name of the key that identifies a node on a link.
+    /// Name of the key with which a node says "I hold this on disk". Only the log's division and epoch count.
+    pub fn mirror_name(&self, node: LogId) -> String {
+        format!("{self}/{}/mirror", node.node())
+    }
+
+    /// Name of the key that identifies a node on a link. Only the log's division and epoch count.
     pub fn link_name(&self, node: LogId) -> String {
-        format!("{self}/{node}/link")
+        format!("{self}/{}/link", node.node())
+    }
+
+    /// Name under which the charter lists the key of all return logs of an epoch. Each of them has the key under its
+    /// own origin ([`crate::keys::VerifierKey::under`]). Only the log's division and epoch count.
+    pub fn returns_name(&self, node: LogId) -> String {
+        format!("{self}/{}/to", node.node())
     }
 
     /// Name of the key that signs the charter.
@@ -166,22 +338,145 @@ impl Federation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec;
+    use proptest::prelude::*;
 
     #[test]
     fn names_parse_and_print() {
-        let log: LogId = "350102/e1".parse().unwrap();
-        assert_eq!(log.to_string(), "350102/e1");
         let f = Federation::try_from("credit.fj.example".to_owned()).unwrap();
-        assert_eq!(f.origin(log), "credit.fj.example/350102/e1");
-        assert_eq!(f.origin(log).parse(), Ok(log));
-        for bad in ["35010/e1", "350102/e0", "350102/e01", "350102/e", "350102", "350102/e-1", "x/e1"] {
-            assert!(bad.parse::<LogId>().is_err(), "{bad}");
+        for (name, bytes) in [
+            ("350102/e1", b"\x05\x57\x96\0\0\0\x01\0\0\0"),
+            ("350102/e4294967295/ops", b"\x05\x57\x96\xff\xff\xff\xff\0\0\x01"),
+            ("350000/e2/to/350102", b"\x05\x57\x30\0\0\0\x02\x05\x57\x96"),
+        ] {
+            let log: LogId = name.parse().unwrap();
+            assert_eq!(log.to_string(), name);
+            assert_eq!(f.origin(log), format!("credit.fj.example/{name}"));
+            assert_eq!(f.origin(log).parse(), Ok(log));
+            assert_eq!(Federation::of_origin(&f.origin(log)), Ok((f.clone(), log)));
+            assert_eq!((log.to_bytes(), LogId::from_bytes(bytes)), (*bytes, Ok(log)));
+            assert_eq!((codec::encode(&log), codec::decode::<LogId, 10>(bytes)), (bytes.to_vec(), Ok(log)));
+            assert_eq!(serde_json::to_value(log).unwrap(), name);
+            assert_eq!(serde_json::from_value::<LogId>(name.into()).unwrap(), log);
         }
-        for bad in ["", "a b", "a+b", "/a", "福建"] {
+        for bad in [
+            "35010/e1",
+            "350102/e0",
+            "350102/e01",
+            "350102/e",
+            "350102",
+            "350102/e-1",
+            "350102/e4294967296",
+            "x/e1",
+            "/350102/e1",
+            "350102/e1/",
+            "350102/e1/op",
+            "350102/e1/ops/",
+            "350102/e1/ops/ops",
+            "350102/e1/to",
+            "350102/e1/to/",
+            "350102/e1/to/350102",
+            "350102/e1/to/35010",
+            "350102/e1/to/035010",
+            "350102/e1/mirror",
+            "a b/350102/e1",
+            "f//350102/e1",
+            "350102/350102/e1",
+            "035010/350102/e1",
+        ] {
+            assert_eq!(bad.parse::<LogId>(), Err(NotALog), "{bad}");
+        }
+        for bad in ["", "a b", "a+b", "/a", "福建", "350102", "a/350102", "012345/b", "a/000000/b"] {
             assert!(Federation::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+        for good in ["a", "35010", "3501022/x", "v350102.example"] {
+            assert!(Federation::try_from(good.to_owned()).is_ok(), "{good}");
         }
         for bad in ["035010", "+35010", "3501022", "三五零一零二"] {
             assert!(bad.parse::<Division>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_log_are_refused() {
+        for bad in [
+            b"\x01\x86\x9f\0\0\0\x01\0\0\0",
+            b"\x05\x57\x96\0\0\0\0\0\0\0",
+            b"\x05\x57\x96\0\0\0\x01\0\0\x02",
+            b"\x05\x57\x96\0\0\0\x01\x05\x57\x96",
+            b"\x05\x57\x96\0\0\0\x01\x0f\x42\x40",
+        ] {
+            assert_eq!(LogId::from_bytes(bad), Err(NotALog));
+        }
+        #[derive(Debug, Deserialize)]
+        struct Named(#[serde(deserialize_with = "node_epoch")] LogId);
+        let node = |log: LogId| codec::decode::<Named, 10>(&log.to_bytes()).map(|n| n.0);
+        let d = Division::try_from(350_102).unwrap();
+        assert_eq!(node(LogId::records(d, 3)), Ok(LogId::records(d, 3)));
+        assert!(node(LogId::operations(d, 3)).is_err());
+    }
+
+    #[test]
+    fn logs_sort_by_division_epoch_and_kind() {
+        let names = [
+            "350000/e9/to/350102",
+            "350102/e1",
+            "350102/e1/ops",
+            "350102/e1/to/350000",
+            "350102/e1/to/999999",
+            "350102/e2",
+            "350103/e1",
+        ];
+        let logs: Vec<LogId> = names.iter().map(|n| n.parse().unwrap()).collect();
+        assert!(logs.is_sorted() && logs.iter().map(|l| l.to_bytes()).is_sorted());
+        let of = LogId::range_of(logs[1].division);
+        let within: Vec<_> = logs.iter().filter(|l| of.contains(l)).collect();
+        assert_eq!(within, logs[1..6].iter().collect::<Vec<_>>());
+    }
+
+    fn division() -> impl Strategy<Value = Division> {
+        (100_000_u32..=999_999).prop_map(Division)
+    }
+
+    fn log() -> impl Strategy<Value = LogId> {
+        // Few values, so that equal parts come up often.
+        let few = prop_oneof![Just(Division(350_000)), Just(Division(350_102)), division()];
+        let epoch = prop_oneof![1_u32..4, 1..=u32::MAX];
+        (few.clone(), epoch, 0..3, few).prop_map(|(division, epoch, kind, to)| match kind {
+            0 => LogId::records(division, epoch),
+            1 => LogId::operations(division, epoch),
+            _ => LogId::to(division, epoch, to).unwrap_or(LogId::records(division, epoch)),
+        })
+    }
+
+    fn federation() -> impl Strategy<Value = Federation> {
+        // Names that look like parts of an origin as much as they may.
+        let part = prop_oneof!["[a-z]{1,3}", "[0-9]{5,7}", "e[0-9]{1,2}", Just("to".into()), Just("ops".into())];
+        let name = prop::collection::vec(part, 1..5).prop_map(|p| p.join("/"));
+        name.prop_filter_map("no federation", |n| Federation::try_from(n).ok())
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_names_are_equal(f in federation(), g in federation(), a in log(), b in log()) {
+            prop_assert_eq!(f.origin(a) == g.origin(b), (&f, a) == (&g, b));
+            prop_assert_eq!(Federation::of_origin(&f.origin(a)), Ok((f.clone(), a)));
+            prop_assert_eq!(f.origin(a).parse(), Ok(a));
+            prop_assert_eq!(LogId::from_bytes(&a.to_bytes()), Ok(a));
+            let others = [f.mirror_name(b), f.link_name(b), f.returns_name(b), f.authority_name()];
+            for (i, name) in others.iter().enumerate() {
+                prop_assert_ne!(name, &g.origin(a));
+                prop_assert!(name.parse::<LogId>().is_err() && !others[..i].contains(name));
+            }
+        }
+
+        #[test]
+        fn what_is_read_is_canonical(name in "([a-z]{1,2}/)?[0-9]{5,7}/e[0-9]{0,3}(/ops|/to/[0-9]{6}|/)?") {
+            if let Ok((federation, log)) = Federation::of_origin(&name) {
+                prop_assert_eq!(federation.origin(log), name);
+            } else if let Ok(log) = name.parse::<LogId>() {
+                prop_assert_eq!(log.to_string(), name);
+            }
         }
     }
 }

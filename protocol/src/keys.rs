@@ -1,15 +1,18 @@
-//! Ed25519 keys of signed notes: verifier keys as text, signers, and the three keys a node has.
+//! Ed25519 keys of signed notes: verifier keys as text, signers, and the keys a node has.
 //!
-//! A node's key file holds one secret. The keys of its three roles are derived from it, because an Ed25519
+//! A node's key file holds one secret for each epoch. The keys of its roles are derived from it, because an Ed25519
 //! cosignature does not name its cosigner's role: distinct keys per role are mandatory (c2sp.org/tlog-cosignature).
+//! Secrets, seeds and signing keys are wiped when they are dropped.
 
 use crate::{
     hash::sha256,
-    ids::{Federation, LogId},
+    ids::{Division, Federation, LogId, NotALog},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use std::{fmt, str::FromStr};
+use zeroize::Zeroize as _;
+pub use zeroize::Zeroizing;
 
 /// Signature types of c2sp.org/signed-note that Tally uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +82,13 @@ impl VerifierKey {
     /// The Ed25519 public key.
     pub fn public(&self) -> [u8; 32] {
         self.key.to_bytes()
+    }
+
+    /// The same key under another name, and so with another id: a return log's key is the one that the charter lists for
+    /// all return logs of the epoch, under the log's origin. `name` must hold no white space and no '+'.
+    pub fn under(&self, name: String) -> Self {
+        debug_assert!(good_name(&name));
+        Self::new(name, self.algorithm, self.key)
     }
 
     /// Whether `signature` is this key's over `message` (strict: no small-order keys, no malleable forms).
@@ -161,16 +171,52 @@ impl Signer {
     }
 }
 
-/// The secret of a node's epoch and the keys derived from it.
+/// A secret of 32 bytes, wiped when it is dropped.
+pub type Secret = Zeroizing<[u8; 32]>;
+
+/// Contexts of the key derivation (BLAKE3 `derive_key`), one a role. They are frozen: another text is another key.
+mod context {
+    pub(super) const RECORDS: &str = "tally v1 records log key";
+    pub(super) const OPERATIONS: &str = "tally v1 operations log key";
+    pub(super) const RETURNS: &str = "tally v1 return logs key";
+    pub(super) const MIRROR: &str = "tally v1 mirror key";
+    pub(super) const LINK: &str = "tally v1 link key";
+    pub(super) const AUTHORITY: &str = "tally v1 authority key";
+}
+
+/// BLAKE3 `derive_key` of `context`; the key material is the secret and then `bound`, which names whose key it is.
+fn derived(context: &str, secret: &[u8; 32], bound: &str) -> Secret {
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    hasher.update(secret).update(bound.as_bytes());
+    let seed = Zeroizing::new(*hasher.finalize().as_bytes());
+    hasher.zeroize();
+    seed
+}
+
+/// The signer of charters, from its secret. A successor's key has the same name and another key id.
+pub fn authority_signer(federation: &Federation, secret: &[u8; 32]) -> Signer {
+    let name = federation.authority_name();
+    let seed = derived(context::AUTHORITY, secret, &name);
+    Signer::new(name, Algorithm::Ed25519, &seed)
+}
+
+/// The keys of a node in one epoch, all derived from the epoch's one secret and bound to federation, division, epoch and
+/// role: the same secret under another name gives other keys.
 pub struct NodeKeys {
-    /// Signs the checkpoints of the node's own log.
+    /// Signs the checkpoints of the node's records log.
     pub log: Signer,
+    /// Signs the checkpoints of the node's operations log.
+    pub operations: Signer,
     /// Cosigns what the node holds on disk.
     pub mirror: Signer,
     /// Identifies the node in the TLS handshake.
     pub link: Signer,
-    link_seed: [u8; 32],
-    /// Whose keys these are.
+    /// The key of all return logs, under the name by which the charter lists it.
+    returns: VerifierKey,
+    returns_seed: Secret,
+    link_seed: Secret,
+    federation: Federation,
+    /// Whose keys these are: the epoch's records log.
     pub node: LogId,
 }
 
@@ -181,15 +227,25 @@ impl fmt::Debug for NodeKeys {
 }
 
 impl NodeKeys {
-    /// Derives the three keys of `node` from its secret (BLAKE3 key derivation, one context a role).
+    /// Derives the keys of a node's epoch from its secret. `node` names division and epoch; its kind does not matter.
     pub fn derive(federation: &Federation, node: LogId, secret: &[u8; 32]) -> Self {
-        let seed = |role: &str| blake3::derive_key(&format!("tally 2026-11 {role} key"), secret);
-        let link_seed = seed("link");
+        let node = node.node();
+        // The origin of the records log: no other federation, division or epoch has it.
+        let bound = federation.origin(node);
+        let seed = |context| derived(context, secret, &bound);
+        let signer = |name, algorithm, context| Signer::new(name, algorithm, &seed(context));
+        let (link_seed, returns_seed) = (seed(context::LINK), seed(context::RETURNS));
+        let returns = Signer::new(federation.returns_name(node), Algorithm::Ed25519, &returns_seed);
+        let operations = federation.origin(LogId::operations(node.division, node.epoch));
         Self {
-            log: Signer::new(federation.origin(node), Algorithm::Ed25519, &seed("log")),
-            mirror: Signer::new(federation.mirror_name(node), Algorithm::CosignatureV1, &seed("mirror")),
+            log: signer(bound.clone(), Algorithm::Ed25519, context::RECORDS),
+            operations: signer(operations, Algorithm::Ed25519, context::OPERATIONS),
+            mirror: signer(federation.mirror_name(node), Algorithm::CosignatureV1, context::MIRROR),
             link: Signer::new(federation.link_name(node), Algorithm::Ed25519, &link_seed),
+            returns: returns.public().clone(),
+            returns_seed,
             link_seed,
+            federation: federation.clone(),
             node,
         }
     }
@@ -198,12 +254,34 @@ impl NodeKeys {
     pub fn link_seed(&self) -> &[u8; 32] {
         &self.link_seed
     }
+
+    /// The public key of all return logs, as the charter lists it.
+    pub fn returns(&self) -> &VerifierKey {
+        &self.returns
+    }
+
+    /// Signs the checkpoints of the return log to `addressee`: the key of all return logs, under that log's origin.
+    ///
+    /// # Errors
+    /// [`NotALog`] for a return log to oneself.
+    pub fn return_log(&self, addressee: Division) -> Result<Signer, NotALog> {
+        let log = LogId::to(self.node.division, self.node.epoch, addressee)?;
+        Ok(Signer::new(self.federation.origin(log), Algorithm::Ed25519, &self.returns_seed))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const FROZEN: [&str; 5] = [
+        "t.example/350102/e1+2b05f2d9+AehCIUD/hBf2SvGBuUaDYUxRWqlVhYiCwuWcL8n2SmwK",
+        "t.example/350102/e1/ops+0c78be07+ASTq8fNZORliMV2MXbjz7zNEa2WfSVISKZfKji/XzGnO",
+        "t.example/350102/e1/to+3cc6358e+AehAdMhxa2ZyXr84rEHX3BhV5xbePn5oz4/C1gGCEz+C",
+        "t.example/350102/e1/mirror+8478c3b9+BJrm5mCXac3+CfnWrJ/5wAyfMIhrCh+RIqWs9cmy8FFL",
+        "t.example/350102/e1/link+2c79ccc2+AYqRJv1SIPSuOK0MvY6WuBmo6EetJeHE0FJFoTyga9Vt",
+    ];
+    const FROZEN_AUTHORITY: &str = "t.example/authority+7681a280+AXQvjM95W6pteZEGaZYTTOFebsVwijBfigdxBWJYz3Ag";
     const PUBLISHED: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
 
     #[test]
@@ -233,13 +311,56 @@ mod tests {
         assert_eq!(text.parse::<VerifierKey>(), Err(KeyError::Point));
     }
 
+    fn derive(federation: &str, node: &str, secret: u8) -> NodeKeys {
+        let f = Federation::try_from(federation.to_owned()).unwrap();
+        NodeKeys::derive(&f, node.parse().unwrap(), &[secret; 32])
+    }
+
+    fn all(k: &NodeKeys) -> Vec<VerifierKey> {
+        let (log, operations) = (k.log.public().clone(), k.operations.public().clone());
+        vec![log, operations, k.returns().clone(), k.mirror.public().clone(), k.link.public().clone()]
+    }
+
+    /// Names and keys are frozen: the charters of the first day list them.
     #[test]
-    fn roles_have_different_keys() {
+    fn frozen_keys() {
+        let keys = derive("t.example", "350102/e1", 7);
+        let texts: Vec<_> = all(&keys).iter().map(ToString::to_string).collect();
+        assert_eq!(texts, FROZEN);
         let f = Federation::try_from("t.example".to_owned()).unwrap();
-        let k = NodeKeys::derive(&f, "350102/e1".parse().unwrap(), &[7; 32]);
-        assert_ne!(k.log.public().public(), k.mirror.public().public());
-        assert_ne!(k.log.public().public(), k.link.public().public());
-        let text = k.mirror.public().to_string();
-        assert_eq!(&text.parse::<VerifierKey>().unwrap(), k.mirror.public());
+        assert_eq!(authority_signer(&f, &[7; 32]).public().to_string(), FROZEN_AUTHORITY);
+        for text in texts {
+            assert_eq!(text.parse::<VerifierKey>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn keys_are_bound_to_role_federation_division_epoch_and_secret() {
+        let variants = [
+            derive("t.example", "350102/e1", 7),
+            derive("t.example", "350102/e1", 8),
+            derive("t.example", "350102/e2", 7),
+            derive("t.example", "350103/e1", 7),
+            derive("u.example", "350102/e1", 7),
+        ];
+        let mut publics: Vec<_> = variants.iter().flat_map(all).map(|k| k.public()).collect();
+        publics.sort_unstable();
+        publics.dedup();
+        assert_eq!(publics.len(), 25);
+        // Any log of the epoch names the node.
+        assert_eq!(all(&derive("t.example", "350102/e1/ops", 7)), all(&variants[0]));
+    }
+
+    #[test]
+    fn a_return_log_has_the_key_under_its_origin() {
+        let keys = derive("t.example", "350000/e1", 7);
+        let county = Division::try_from(350_102).unwrap();
+        let signer = keys.return_log(county).unwrap();
+        let public = keys.returns().under("t.example/350000/e1/to/350102".into());
+        assert_eq!(signer.public(), &public);
+        assert_eq!(public.public(), keys.returns().public());
+        assert_ne!(public.id(), keys.returns().id());
+        assert!(public.verify(b"x", &signer.sign(b"x")));
+        assert!(keys.return_log(keys.node.division).is_err());
     }
 }

@@ -273,13 +273,13 @@ mod tests {
                     clock_ms: 3,
                     software: "s".into(),
                 }),
-                b"\x00\x01\x01\x01f\xfc\x96\x57\x05\x00\x01\x02\x03\x01s",
+                b"\x00\x01\x01\x01f\x05\x57\x96\0\0\0\x01\0\0\0\x02\x03\x01s",
             ),
             (Control::Busy { retry_after_ms: 250 }, b"\x02\xfa"),
-            (Control::Fetch { log, from: 9 }, b"\x0a\xfc\x96\x57\x05\x00\x01\x09"),
+            (Control::Fetch { log, from: 9 }, b"\x0a\x05\x57\x96\0\0\0\x01\0\0\0\x09"),
             (
                 Control::Reject { log, start: 1, code: Refusal::Root, reason: "r".into() },
-                b"\x08\xfc\x96\x57\x05\x00\x01\x01\x08\x01r",
+                b"\x08\x05\x57\x96\0\0\0\x01\0\0\0\x01\x08\x01r",
             ),
         ];
         for (message, bytes) in cases {

@@ -123,7 +123,7 @@ impl World {
         let mut rng = Rng(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ u64::from(plan.set_back));
         let mut nodes = BTreeMap::new();
         for (code, level, parent) in NODES {
-            let node = LogId { division: division(code), epoch: 1 };
+            let node = LogId::records(division(code), 1);
             let mut secret = [9; 32];
             secret[..6].copy_from_slice(code.as_bytes());
             let keys = NodeKeys::derive(&federation, node, &secret);

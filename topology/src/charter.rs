@@ -234,7 +234,7 @@ impl Charter {
             if e.epoch != number {
                 return wrong(format!("node {d}: epoch {} stands where {number} should: they count from 1", e.epoch));
             }
-            let log = LogId { division: d, epoch: number };
+            let log = LogId::records(d, number);
             let epoch = self.epoch_of(log, &e)?;
             if epoch.last.is_none() && i + 1 < count {
                 return wrong(format!("{log}: a later epoch follows, so last_size and last_root are needed"));
@@ -408,7 +408,7 @@ impl Charter {
     /// The log that a node writes now.
     pub fn current_log(&self, division: Division) -> Option<LogId> {
         let epoch = self.node(division)?.epochs.len() as u32;
-        Some(LogId { division, epoch })
+        Some(LogId::records(division, epoch))
     }
 
     /// Keys of an epoch.

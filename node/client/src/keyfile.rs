@@ -7,10 +7,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
-use tally_protocol::{
-    ids::Federation,
-    keys::{Algorithm, NodeKeys, Signer},
-};
+use tally_protocol::keys::{NodeKeys, Secret, Zeroizing};
 
 const PREFIX: &str = "tally-secret-1 ";
 
@@ -32,15 +29,19 @@ pub enum KeyFileError {
 ///
 /// # Errors
 /// [`KeyFileError::Io`], also when the file exists: a secret is never overwritten.
-pub fn create(path: &Path) -> Result<[u8; 32], KeyFileError> {
+pub fn create(path: &Path) -> Result<Secret, KeyFileError> {
     let io_error = |e| KeyFileError::Io(path.display().to_string(), e);
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(|e| io_error(io::Error::other(e.to_string())))?;
+    let mut secret = Secret::default();
+    getrandom::fill(secret.as_mut_slice()).map_err(|e| io_error(io::Error::other(e.to_string())))?;
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(io_error)?;
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io_error)?;
-    writeln!(file, "{PREFIX}{}", BASE64.encode(secret)).map_err(io_error)?;
+    let mut text = Zeroizing::new(String::with_capacity(80));
+    text.push_str(PREFIX);
+    BASE64.encode_string(*secret, &mut text);
+    text.push('\n');
+    file.write_all(text.as_bytes()).map_err(io_error)?;
     file.sync_all().map_err(io_error)?;
     Ok(secret)
 }
@@ -51,10 +52,10 @@ pub fn create(path: &Path) -> Result<[u8; 32], KeyFileError> {
 /// # Errors
 /// [`KeyFileError`] of the file at `path`, if none fits and that one cannot be read; `None`: they can be read, and none
 /// fits.
-pub fn find(path: &Path, fits: impl Fn(&[u8; 32]) -> bool) -> Result<Option<[u8; 32]>, KeyFileError> {
+pub fn find(path: &Path, fits: impl Fn(&[u8; 32]) -> bool) -> Result<Option<Secret>, KeyFileError> {
     let first = read(path);
-    if let Some(secret) = first.as_ref().ok().filter(|s| fits(s)) {
-        return Ok(Some(*secret));
+    if first.as_ref().is_ok_and(|s| fits(s)) {
+        return first.map(Some);
     }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let beside = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
@@ -70,21 +71,16 @@ pub fn find(path: &Path, fits: impl Fn(&[u8; 32]) -> bool) -> Result<Option<[u8;
 ///
 /// # Errors
 /// [`KeyFileError`].
-pub fn read(path: &Path) -> Result<[u8; 32], KeyFileError> {
+pub fn read(path: &Path) -> Result<Secret, KeyFileError> {
     let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|e| KeyFileError::Io(name.clone(), e))?;
+    let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| KeyFileError::Io(name.clone(), e))?);
     let mode = fs::metadata(path).map_err(|e| KeyFileError::Io(name.clone(), e))?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Mode(name));
     }
-    let secret = text.trim_end().strip_prefix(PREFIX).and_then(|b| BASE64.decode(b).ok());
-    secret.and_then(|s| s.try_into().ok()).ok_or(KeyFileError::Form(name))
-}
-
-/// The signer of charters, from its secret.
-pub fn authority_signer(federation: &Federation, secret: &[u8; 32]) -> Signer {
-    let seed = blake3::derive_key("tally 2026-11 authority key", secret);
-    Signer::new(federation.authority_name(), Algorithm::Ed25519, &seed)
+    let bytes = text.trim_end().strip_prefix(PREFIX).and_then(|b| BASE64.decode(b).ok()).map(Zeroizing::new);
+    let secret = bytes.and_then(|b| Some(Zeroizing::new(<[u8; 32]>::try_from(b.as_slice()).ok()?)));
+    secret.ok_or(KeyFileError::Form(name))
 }
 
 /// The `[[node.epoch]]` part of the charter for these keys.
@@ -110,8 +106,8 @@ mod tests {
         assert_eq!(read(&path).unwrap(), secret);
         assert!(create(&path).is_err());
         let next = create(&dir.path().join("keys/next.key")).unwrap();
-        assert_eq!(find(&path, |s| *s == next).unwrap(), Some(next));
-        assert_eq!(find(&path, |s| *s == secret).unwrap(), Some(secret));
+        assert_eq!(find(&path, |s| *s == *next).unwrap(), Some(next));
+        assert_eq!(find(&path, |s| *s == *secret).unwrap(), Some(secret));
         assert_eq!(find(&path, |_| false).unwrap(), None);
         assert!(find(&dir.path().join("keys/none.key"), |_| false).is_err());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();

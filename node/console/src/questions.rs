@@ -167,7 +167,7 @@ struct Gather<'g> {
 impl Gather<'_> {
     fn list(&self, top: Division, after: Option<After>, limit: usize) -> Result<Listed, EngineError> {
         let below = self.charter.nodes().filter(|n| self.charter.is_within(n.division, top));
-        let logs = below.flat_map(|n| (1..=n.epochs.len() as u32).map(|epoch| LogId { division: n.division, epoch }));
+        let logs = below.flat_map(|n| (1..=n.epochs.len() as u32).map(|epoch| LogId::records(n.division, epoch)));
         let mut logs: Vec<LogId> = logs.collect();
         logs.sort();
         let (mut listed, mut last) = (Listed::default(), None);

@@ -12,11 +12,11 @@ use std::{
 };
 use tally_client::{
     Client, Failure,
-    keyfile::{self, authority_signer, epoch_block},
+    keyfile::{self, epoch_block},
 };
 use tally_protocol::{
     ids::{Division, Federation, LogId},
-    keys::NodeKeys,
+    keys::{NodeKeys, authority_signer},
 };
 use tally_topology::{calendar, catalog, signed};
 
@@ -142,7 +142,7 @@ impl Fleet {
         let mut text = format!("format = 2\nfederation = \"{FEDERATION}\"\nversion = 1\n");
         for m in &self.members {
             let secret = keyfile::create(&self.folder(m).join("keys/node.key")).map_err(Failure::failed)?;
-            let keys = NodeKeys::derive(&federation, LogId { division: m.division, epoch: 1 }, &secret);
+            let keys = NodeKeys::derive(&federation, LogId::records(m.division, 1), &secret);
             let parent = m.parent.map_or(String::new(), |p| format!("parent = \"{p}\"\n"));
             text.push_str(&format!(
                 "\n[[node]]\ndivision = \"{}\"\nname = \"{}\"\nlevel = \"{}\"\n{parent}addresses = [\"127.0.0.1:{}\"]\n{}",

@@ -110,7 +110,7 @@ pub fn endpoint(address: SocketAddr, context: &LinkContext) -> anyhow::Result<qu
     let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER);
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER);
     // The same key after a restart: peers of the old process learn at once that their link is gone.
-    let seed = blake3::derive_key("tally 2026-11 quic reset key", context.keys.link_seed());
+    let seed = blake3::derive_key("tally v1 quic reset key", context.keys.link_seed());
     let reset = ring_hmac(&seed);
     let config = quinn::EndpointConfig::new(reset);
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls::server(context)?));

@@ -6,8 +6,12 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tally_client::keyfile::{self, authority_signer};
-use tally_protocol::{ids::Division, keys::VerifierKey, note::Note};
+use tally_client::keyfile;
+use tally_protocol::{
+    ids::Division,
+    keys::{VerifierKey, authority_signer},
+    note::Note,
+};
 use tally_sheet::text::pad;
 use tally_topology::{
     charter::Charter,

@@ -4,10 +4,10 @@ use super::{Exit, Failure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{ArgGroup, Args};
 use std::path::{Path, PathBuf};
-use tally_client::keyfile::{self, authority_signer, epoch_block};
+use tally_client::keyfile::{self, epoch_block};
 use tally_protocol::{
     ids::{Division, Federation, LogId},
-    keys::NodeKeys,
+    keys::{NodeKeys, Secret, authority_signer},
 };
 
 #[derive(Debug, Args)]
@@ -53,14 +53,14 @@ pub(super) fn run(args: &KeygenArgs) -> Result<Exit, Failure> {
             path.display()
         );
     } else if let Some(division) = args.division {
-        let keys = NodeKeys::derive(&federation, LogId { division, epoch: args.epoch }, &secret);
+        let keys = NodeKeys::derive(&federation, LogId::records(division, args.epoch), &secret);
         outln!("{}", epoch_block(&keys).trim_end());
         eprintln!("The secret is in {}. The lines above go under node {division} in the charter.", path.display());
     }
     Ok(Exit::Done)
 }
 
-fn secret(path: &Path, show: bool) -> Result<[u8; 32], Failure> {
+fn secret(path: &Path, show: bool) -> Result<Secret, Failure> {
     let secret = if show { keyfile::read(path) } else { keyfile::create(path) };
     secret.map_err(Failure::failed)
 }

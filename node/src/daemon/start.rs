@@ -22,7 +22,7 @@ pub(super) fn keys_for(config: &Config, charter: &Charter, log: LogId) -> Result
     let derive = |secret: &[u8; 32]| NodeKeys::derive(charter.federation(), log, secret);
     let fits = |secret: &[u8; 32]| charter.epoch(log).is_some_and(|e| e.log == *derive(secret).log.public());
     let secret = keyfile::find(&config.key(), fits).map_err(|e| StartError::Config(e.into()))?;
-    Ok(secret.as_ref().map(derive))
+    Ok(secret.as_ref().map(|s| derive(s)))
 }
 
 /// Keys and charter, checked against each other.

@@ -237,7 +237,7 @@ mod tests {
         let (log, holder) = ("350102/e1".parse().unwrap(), "350100/e1".parse().unwrap());
         let receipt = Entry::Receipt { log, holder, size: 5, time: 9, line: "l\n".into() };
         let meta = codec::encode(&receipt);
-        assert_eq!(meta, b"\x01\xfc\x96\x57\x05\x00\x01\xfc\x94\x57\x05\x00\x01\x05\x09\x02l\n");
+        assert_eq!(meta, b"\x01\x05\x57\x96\0\0\0\x01\0\0\0\x05\x57\x94\0\0\0\x01\0\0\0\x05\x09\x02l\n");
         let head = |kind, meta: Vec<u8>| FrameHead { kind, meta, durable_to: 0 };
         assert_eq!(decode(&head(2, meta.clone())), Some(receipt));
         assert_eq!(decode(&head(1, meta)), None, "the kind is another one");

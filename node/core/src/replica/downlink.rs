@@ -105,7 +105,7 @@ impl Replica {
                 continue;
             }
             for (holder, r) in &log.receipts {
-                let holder = LogId { division: *holder, epoch: r.epoch };
+                let holder = LogId::records(*holder, r.epoch);
                 let message = Control::Receipt { log: *id, size: r.size, holder, line: r.line.clone() };
                 out.push(Output::Send { link, message });
             }

@@ -28,7 +28,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tally_protocol::{
     digest::{LogPart, fold},
     hash::Hash,
-    ids::{Division, LogId},
+    ids::{Division, LogId, LogKind},
     keys::{NodeKeys, VerifierKey},
     merkle::Tree,
     wire::{Control, Head, Heartbeat, Refusal},
@@ -165,7 +165,9 @@ impl Replica {
         let federation = self.charter().federation();
         let own: Vec<_> = self
             .logs
-            .range(LogId { division, epoch: 0 }..=LogId { division, epoch: u32::MAX })
+            .range(LogId::range_of(division))
+            // What a division holds is its records; its other logs fold into nothing.
+            .filter(|(id, _)| id.kind() == LogKind::Records)
             .map(|(id, log)| (federation.origin(*id), log.size(), log.tree().root()))
             .collect();
         let parts: Vec<_> =

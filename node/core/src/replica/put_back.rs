@@ -113,7 +113,7 @@ impl Replica {
         out.push(Output::Append(Append::charter(self.charter.note().to_owned(), Waiter::Nobody)));
         for (id, HeldLog { receipts, frozen, .. }) in &self.logs {
             for (division, r) in receipts {
-                let holder = LogId { division: *division, epoch: r.epoch };
+                let holder = LogId::records(*division, r.epoch);
                 let (size, time, line) = (r.size, r.time, r.line.clone());
                 out.push(Output::Append(Append::receipt(*id, holder, size, time, line)));
             }

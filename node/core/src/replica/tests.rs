@@ -16,7 +16,7 @@ fn federation() -> Federation {
 }
 
 fn keys(code: u32) -> Arc<NodeKeys> {
-    let node = LogId { division: code.try_into().unwrap(), epoch: 1 };
+    let node = LogId::records(code.try_into().unwrap(), 1);
     let mut secret = [5; 32];
     secret[..4].copy_from_slice(&code.to_le_bytes());
     Arc::new(NodeKeys::derive(&federation(), node, &secret))

@@ -346,7 +346,7 @@ impl Replica {
         for (id, log) in &self.logs {
             for (division, r) in &log.receipts {
                 if self.charter().is_within(*division, self.me()) {
-                    let holder = LogId { division: *division, epoch: r.epoch };
+                    let holder = LogId::records(*division, r.epoch);
                     self.send_receipt_up(*id, holder, r.size, r.line.clone(), out);
                 }
             }

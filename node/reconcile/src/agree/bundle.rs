@@ -91,7 +91,7 @@ fn contents(r: &Replica, to: Division, since: Since) -> Result<(Vec<Item>, Vec<P
         items.push(Item::Head(Head { log: *id, size: log.size(), root: log.tree().root(), note: log.note.clone() }));
         if !up {
             items.extend(log.receipts.iter().map(|(holder, x)| {
-                let holder = LogId { division: *holder, epoch: x.epoch };
+                let holder = LogId::records(*holder, x.epoch);
                 Item::Receipt { log: *id, size: x.size, holder, line: x.line.clone() }
             }));
         }

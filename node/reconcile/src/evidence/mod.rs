@@ -211,7 +211,7 @@ impl Gather<'_> {
         size: u64,
         line: &str,
     ) -> Result<(LogId, TlogProof), GatherError> {
-        let holder = LogId { division, epoch };
+        let holder = LogId::records(division, epoch);
         let proof = self.proof(size, Some(line))?;
         check_proof(self.snapshot.charter.charter(), self.snapshot.log, &self.leaf, holder, &proof)?;
         Ok((holder, proof))

@@ -92,7 +92,7 @@ fn cursors(bench: &Bench) -> Result<Vec<Cursor>, EngineError> {
     let charter = signed.charter();
     let holders: Vec<Division> = charter.path(bench.me).skip(1).collect();
     let below = charter.nodes().filter(|n| charter.is_within(n.division, bench.me));
-    let logs = below.flat_map(|n| (1..=n.epochs.len() as u32).map(|epoch| LogId { division: n.division, epoch }));
+    let logs = below.flat_map(|n| (1..=n.epochs.len() as u32).map(|epoch| LogId::records(n.division, epoch)));
     let mut cursors = Vec::new();
     for log in logs {
         for holder in &holders {

@@ -67,7 +67,7 @@ fn page(bench: &Bench, child: Division, ask: &Ask) -> Result<Answer, EngineError
     let mut answer = Answer::default();
     let mut bytes = 0;
     let below = charter.nodes().filter(|n| charter.is_within(n.division, child));
-    let logs = below.flat_map(|n| (1..=n.epochs.len() as u32).map(|epoch| LogId { division: n.division, epoch }));
+    let logs = below.flat_map(|n| (1..=n.epochs.len() as u32).map(|epoch| LogId::records(n.division, epoch)));
     let holders: Vec<Division> = charter.path(bench.me).collect();
     for log in logs {
         for holder in &holders {

@@ -16,7 +16,7 @@ use tally_protocol::{
     canonical::{Object, Value},
     codec::{self, CodecError},
     hash::Hash,
-    ids::{Division, LogId},
+    ids::{Division, LOG_ID_BYTES, LogId},
     record::{Record, RecordId},
 };
 
@@ -126,17 +126,12 @@ pub(super) fn record_prefix(id: RecordId) -> Vec<u8> {
     [b"r", &id.0.0[..]].concat()
 }
 
-fn log_bytes(log: LogId) -> [u8; 8] {
-    let mut b = [0; 8];
-    b[..4].copy_from_slice(&log.division.code().to_be_bytes());
-    b[4..].copy_from_slice(&log.epoch.to_be_bytes());
-    b
+fn log_bytes(log: LogId) -> [u8; LOG_ID_BYTES] {
+    log.to_bytes()
 }
 
 fn log_of(bytes: &[u8]) -> Option<LogId> {
-    let code = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?);
-    let epoch = u32::from_be_bytes(bytes.get(4..8)?.try_into().ok()?);
-    Some(LogId { division: code.try_into().ok()?, epoch })
+    LogId::from_bytes(bytes.try_into().ok()?).ok()
 }
 
 pub(super) fn record_key(id: RecordId, log: LogId) -> Vec<u8> {
@@ -146,7 +141,7 @@ pub(super) fn record_key(id: RecordId, log: LogId) -> Vec<u8> {
 /// Reads a pair under `r`.
 pub(super) fn read_record(key: &[u8], value: &[u8]) -> Option<(RecordId, LogId, Entry)> {
     let id = RecordId(Hash(key.get(1..33)?.try_into().ok()?));
-    let log = log_of(key.get(33..41)?)?;
+    let log = log_of(key.get(33..33 + LOG_ID_BYTES)?)?;
     Some((id, log, codec::decode::<Entry, ENTRY_BYTES_MAX>(value).ok()?))
 }
 
@@ -161,7 +156,7 @@ pub(super) fn version_key(log: LogId, e: &Entry) -> Vec<u8> {
 
 /// The log in a key under `k`.
 pub(super) fn version_log(key: &[u8]) -> Option<LogId> {
-    log_of(key.get(25..33)?)
+    log_of(key.get(25..25 + LOG_ID_BYTES)?)
 }
 
 /// A version of a business key.
@@ -222,7 +217,8 @@ pub(super) fn finding_key(log: LogId, index: u64) -> Vec<u8> {
 
 /// Reads a key under `f`.
 pub(super) fn read_finding_key(key: &[u8]) -> Option<(LogId, u64)> {
-    Some((log_of(key.get(1..9)?)?, u64::from_be_bytes(key.get(9..17)?.try_into().ok()?)))
+    let (log, index) = key.get(1..9 + LOG_ID_BYTES)?.split_at(LOG_ID_BYTES);
+    Some((log_of(log)?, u64::from_be_bytes(index.try_into().ok()?)))
 }
 
 pub(super) fn finding_prefix(log: LogId) -> Vec<u8> {

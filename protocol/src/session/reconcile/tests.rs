@@ -5,7 +5,7 @@ use crate::{hash::sha256, ids::Division, session::Wants};
 use proptest::prelude::*;
 
 fn log(n: u32) -> LogId {
-    LogId { division: Division::try_from(350_100 + n).unwrap(), epoch: 1 }
+    LogId::records(Division::try_from(350_100 + n).unwrap(), 1)
 }
 
 fn root(log: LogId, size: u64) -> Hash {
@@ -138,9 +138,9 @@ fn answers_out_of_turn_end_it() {
 #[test]
 fn frozen_bytes() {
     let ask = Ask::Compare { scope: Scope::Log(log(2)), digest: None, deep: true };
-    assert_eq!(ask.encode(), b"\x00\x01\xfc\x96\x57\x05\x00\x01\x00\x01");
+    assert_eq!(ask.encode(), b"\x00\x01\x05\x57\x96\0\0\0\x01\0\0\0\x00\x01");
     let answer = Answer::Piece(Piece::Blocks { log: log(2), start: 7, total: 9, blocks: vec![(1, vec![2, 3])] });
-    assert_eq!(answer.encode(), b"\x07\x01\xfc\x96\x57\x05\x00\x01\x07\x09\x01\x01\x02\x02\x03");
+    assert_eq!(answer.encode(), b"\x07\x01\x05\x57\x96\0\0\0\x01\0\0\0\x07\x09\x01\x01\x02\x02\x03");
 }
 
 proptest! {
