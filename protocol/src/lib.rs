@@ -12,15 +12,22 @@
 //! * [`session`]: push, receive, descend, reconcile, and the gate before signing, as state machines; want-lists.
 //! * [`bundle`]: what a link would carry, as a file.
 //! * [`blocks`]: a damaged copy mended by the blocks that differ.
-//! * [`wire`], [`codec`]: the messages between neighbours.
+//! * [`fork`]: the proof that a log was signed twice.
+//! * [`wire`], [`codec`], [`bounded`]: the messages between neighbours.
+//!
+//! `FORMATS.md` beside this crate describes every format byte by byte; its examples are tested.
 
 pub mod batch;
 pub mod blocks;
+pub mod bounded;
 pub mod bundle;
 pub mod canonical;
 pub mod checkpoint;
 pub mod codec;
 pub mod digest;
+pub mod fork;
+#[cfg(test)]
+mod formats;
 pub mod hash;
 pub mod ids;
 pub mod keys;

@@ -22,6 +22,16 @@ pub const BATCH_BYTES_MAX: usize = 1_300_000;
 pub const CONTROL_BYTES_MAX: usize = 1 << 20;
 /// Most log heads in one frontier message.
 pub const FRONTIER_HEADS_MAX: usize = 512;
+/// Most heads of ancestors' logs in one hello: a path has three ancestors at most, with few logs of a child's concern.
+pub const ANCESTOR_HEADS_MAX: usize = 64;
+/// Longest text for people in a message, in bytes; longer ones are cut where they are sent.
+pub const REASON_BYTES_MAX: usize = 1_024;
+/// Longest name of a software release in a message, in bytes; longer ones are cut where they are sent.
+pub const SOFTWARE_BYTES_MAX: usize = 64;
+/// Most nodes in one message of health: as many as a charter may have.
+pub const HEALTH_NODES_MAX: usize = 4_096;
+/// Most words of the levels above in one message.
+pub const ABOVE_WORDS_MAX: usize = 512;
 /// Largest signed charter, in bytes.
 pub const CHARTER_BYTES_MAX: usize = 960 << 10;
 /// Most hashes in a proof (RFC 9162: a tree has fewer than 2^63 leaves).
@@ -52,6 +62,12 @@ const _: () = assert!(RECORD_BYTES_MAX == u16::MAX as usize);
 const _: () = assert!(zstd_bound(BATCH_RAW_MAX) + NOTE_BYTES_MAX + 64 <= BATCH_BYTES_MAX);
 const _: () = assert!(FRONTIER_HEADS_MAX * 1_024 <= CONTROL_BYTES_MAX);
 const _: () = assert!(CHARTER_BYTES_MAX < CONTROL_BYTES_MAX);
+const _: () = assert!(ANCESTOR_HEADS_MAX * (NOTE_BYTES_MAX + 64) + 1_024 < CONTROL_BYTES_MAX);
+// A division, a state, nine figures of at most 11 bytes, and the software.
+const _: () = assert!(HEALTH_NODES_MAX * (5 + 1 + 9 * 11 + SOFTWARE_BYTES_MAX + 3) + 16 < CONTROL_BYTES_MAX);
+const _: () = assert!(ABOVE_WORDS_MAX * (64 + REASON_BYTES_MAX) < CONTROL_BYTES_MAX);
+// Two notes, a root, a path and a reason.
+const _: () = assert!(2 * NOTE_BYTES_MAX + (PROOF_HASHES_MAX + 1) * 33 + REASON_BYTES_MAX + 64 < CONTROL_BYTES_MAX);
 // Each absent hash takes fewer bytes than the hash would.
 const _: () = assert!(DESCENT_PARENTS_MAX * 16 * DESCENT_HASH_BYTES + 1_024 < CONTROL_BYTES_MAX);
 // A range is two varints of at most 10 bytes.

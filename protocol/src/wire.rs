@@ -2,24 +2,34 @@
 //! bytes, everything else as a bincode value with a bound.
 
 use crate::{
+    bounded,
     codec::{self, CodecError},
+    fork::ForkEvidence,
     hash::Hash,
-    ids::LogId,
-    limits::CONTROL_BYTES_MAX,
+    ids::{Division, LogId, node_epoch},
+    limits::{
+        ABOVE_WORDS_MAX, ANCESTOR_HEADS_MAX, CHARTER_BYTES_MAX, CONTROL_BYTES_MAX, FEDERATION_BYTES_MAX,
+        FRONTIER_HEADS_MAX, HEALTH_NODES_MAX, NOTE_BYTES_MAX,
+    },
 };
 use serde::{Deserialize, Serialize};
 
 /// TLS application protocol: changes only when not even `Hello` can be read any more.
 pub const ALPN: &[u8] = b"tally/1";
-/// Newest message version spoken here. 2: neighbours may open streams to reconcile.
-pub const VERSION: u16 = 2;
-/// Oldest message version spoken here: one back.
+/// Newest message version spoken here.
+pub const VERSION: u16 = 1;
+/// Oldest message version spoken here: one back, once there is one.
 pub const VERSION_MIN: u16 = 1;
 
-/// The highest version that both sides speak.
+/// The highest version that both sides speak: this side [`VERSION_MIN`] to [`VERSION`], the other `min` to `max`.
 pub fn negotiate(min: u16, max: u16) -> Option<u16> {
-    let version = max.min(VERSION);
-    (version >= min.max(VERSION_MIN)).then_some(version)
+    common((VERSION_MIN, VERSION), (min, max))
+}
+
+/// The highest version in both ranges, each from its first to its second number.
+fn common(a: (u16, u16), b: (u16, u16)) -> Option<u16> {
+    let highest = a.1.min(b.1);
+    (highest >= a.0.max(b.0)).then_some(highest)
 }
 
 /// How far a log is held.
@@ -31,7 +41,8 @@ pub struct Head {
     pub size: u64,
     /// Root at that size.
     pub root: Hash,
-    /// The signed checkpoint that says so.
+    /// The signed checkpoint that says so; at most [`NOTE_BYTES_MAX`] bytes.
+    #[serde(deserialize_with = "bounded::text::<_, NOTE_BYTES_MAX>")]
     pub note: String,
 }
 
@@ -43,15 +54,26 @@ pub struct Hello {
     /// Newest version spoken.
     pub version_max: u16,
     /// Name of the federation.
+    #[serde(deserialize_with = "bounded::text::<_, FEDERATION_BYTES_MAX>")]
     pub federation: String,
     /// Who calls, in which epoch.
+    #[serde(deserialize_with = "node_epoch")]
     pub node: LogId,
+    /// Random, from the start of the process: two machines with one key differ in it.
+    pub instance: [u8; 16],
+    /// Links to the parent that this process has opened, with this one: counts from 1.
+    pub link_count: u64,
     /// Version of the charter in force there; 0 for none.
     pub charter: u64,
     /// Sender's clock, POSIX milliseconds.
     pub clock_ms: u64,
-    /// Release of the software, for people.
+    /// Release of the software, for people; cut to [`crate::limits::SOFTWARE_BYTES_MAX`] bytes.
+    #[serde(with = "bounded::software")]
     pub software: String,
+    /// The newest signed heads seen of the ancestors' logs, at most [`ANCESTOR_HEADS_MAX`]: an ancestor that has less of
+    /// its own log is an old copy.
+    #[serde(deserialize_with = "bounded::list::<_, _, ANCESTOR_HEADS_MAX>")]
+    pub ancestor_heads: Vec<Head>,
 }
 
 /// A parent's answer to a hello. A link is up only after it.
@@ -59,7 +81,8 @@ pub struct Hello {
 pub struct Welcome {
     /// Version chosen.
     pub version: u16,
-    /// Who answers.
+    /// Who answers, in which epoch.
+    #[serde(deserialize_with = "node_epoch")]
     pub node: LogId,
     /// Version of the charter in force there.
     pub charter: u64,
@@ -76,6 +99,95 @@ pub struct Heartbeat {
     pub records: u64,
     /// The sender's digest of the child's division.
     pub digest: Option<Hash>,
+}
+
+/// What a node does with rows, as far as the sender knows. New kinds go at the end: the number is on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthState {
+    /// Nothing was ever heard of it.
+    Unknown,
+    /// It seals what it takes.
+    Signing,
+    /// Its parent has not answered since its start; rows are staged.
+    Asking,
+    /// It is an old copy and fetches the rest; rows are staged.
+    Fetching,
+    /// It may not sign for another reason; rows are staged.
+    Staging,
+    /// Two histories of its log were signed.
+    Frozen,
+    /// It brings its data into the form of a new release.
+    Migrating,
+}
+
+/// The health of one node, as it was last heard of. Times are ages in milliseconds: each hop adds its own. `None`: not
+/// known, which is never the same as 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeHealth {
+    /// Which node.
+    pub division: Division,
+    /// What it does.
+    pub state: HealthState,
+    /// Age of the last word of it, in milliseconds.
+    pub heard_ms: Option<u64>,
+    /// Records that its parent has not confirmed.
+    pub waiting: Option<u64>,
+    /// Age of the oldest of them, in milliseconds.
+    pub oldest_ms: Option<u64>,
+    /// Rows that are staged.
+    pub staged: Option<u64>,
+    /// Whether it and its parent hold the same of its division.
+    pub agrees: Option<bool>,
+    /// Records that it cannot read from its disk.
+    pub damaged: Option<u64>,
+    /// Logs that it holds and that are frozen.
+    pub frozen: Option<u64>,
+    /// Its clock minus its parent's, in milliseconds.
+    pub skew_ms: Option<i64>,
+    /// Version of the charter in force there.
+    pub charter: Option<u64>,
+    /// Release of its software; cut to [`crate::limits::SOFTWARE_BYTES_MAX`] bytes.
+    #[serde(with = "bounded::software_if_known")]
+    pub software: Option<String>,
+}
+
+/// What a child tells of itself and of all nodes below it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthSummary {
+    /// All nodes are in it; otherwise those of which something changed.
+    pub whole: bool,
+    /// At most [`HEALTH_NODES_MAX`].
+    #[serde(deserialize_with = "bounded::list::<_, _, HEALTH_NODES_MAX>")]
+    pub nodes: Vec<NodeHealth>,
+}
+
+/// What is wrong with a log at a level above. New kinds go at the end: the number is on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AboveFault {
+    /// It is not taken there.
+    Refused,
+    /// Part of it cannot be read there.
+    Damaged,
+    /// It is frozen there.
+    Frozen,
+}
+
+/// What a level above says of a log of the receiver's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AboveWord {
+    /// Which log.
+    pub log: LogId,
+    /// Who says it.
+    pub by: Division,
+    /// What.
+    pub fault: AboveFault,
+    /// Since when: its age in milliseconds, to which each hop adds its own.
+    pub since_ms: u64,
+    /// For people; cut to [`crate::limits::REASON_BYTES_MAX`] bytes.
+    #[serde(with = "bounded::reason")]
+    pub reason: String,
 }
 
 /// Why a link or a batch is refused. Names are stable; they are shown to people and counted.
@@ -133,7 +245,8 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Messages of the control stream. New kinds go at the end: the number is on the wire.
+/// Messages of the control stream. New kinds go at the end: the number is on the wire. Every text and list has a bound
+/// that [`Control::decode`] keeps; reasons are cut to [`crate::limits::REASON_BYTES_MAX`] bytes where they are sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Control {
     /// Child to parent, first.
@@ -150,31 +263,36 @@ pub enum Control {
         /// Stable name.
         code: Refusal,
         /// For people.
+        #[serde(with = "bounded::reason")]
         reason: String,
     },
-    /// Heads of the logs held of the child's division and below; at most `FRONTIER_HEADS_MAX` a message.
+    /// Heads of the logs held of the child's division and below.
     Frontier {
-        /// Some of the heads.
+        /// Some of the heads, at most [`FRONTIER_HEADS_MAX`].
+        #[serde(deserialize_with = "bounded::list::<_, _, FRONTIER_HEADS_MAX>")]
         heads: Vec<Head>,
         /// No more follow.
         last: bool,
     },
     /// See [`Heartbeat`].
     Heartbeat(Heartbeat),
-    /// Parent to child: `holder` has the log up to `size` on disk.
+    /// `holder` has the log up to `size` on disk.
     Receipt {
         /// Which log.
         log: LogId,
         /// Records covered.
         size: u64,
-        /// Who signed.
+        /// Who signed, in which epoch.
+        #[serde(deserialize_with = "node_epoch")]
         holder: LogId,
-        /// The cosignature line.
+        /// The cosignature line; at most [`NOTE_BYTES_MAX`] bytes.
+        #[serde(deserialize_with = "bounded::text::<_, NOTE_BYTES_MAX>")]
         line: String,
     },
     /// Parent to child: a newer charter.
     Charter {
-        /// The signed document.
+        /// The signed document; at most [`CHARTER_BYTES_MAX`] bytes.
+        #[serde(deserialize_with = "bounded::text::<_, CHARTER_BYTES_MAX>")]
         note: String,
     },
     /// Receiver of a batch to its sender: not taken, and why.
@@ -186,15 +304,17 @@ pub enum Control {
         /// Stable name.
         code: Refusal,
         /// For people.
+        #[serde(with = "bounded::reason")]
         reason: String,
     },
     /// Two checkpoints of one log that cannot both be true.
     Conflict {
         /// Which log.
         log: LogId,
-        /// Both signed notes.
-        notes: [String; 2],
+        /// Both signed notes, and what shows that they contradict each other.
+        evidence: ForkEvidence,
         /// For people.
+        #[serde(with = "bounded::reason")]
         reason: String,
     },
     /// Child to parent: send me this log from here on.
@@ -204,6 +324,20 @@ pub enum Control {
         /// First record wanted.
         from: u64,
     },
+    /// Parent to child, at any time: how far the parent holds a log of the child's, and whether it is sure of that.
+    Stands {
+        /// Which log.
+        log: LogId,
+        /// The parent's head of it; `None`: it holds nothing of it.
+        head: Option<Head>,
+        /// Since its own start the parent has heard its own parent's sure head of the log, holds that much, and has no
+        /// hole in it.
+        sure: bool,
+    },
+    /// Child to parent: see [`HealthSummary`].
+    Health(HealthSummary),
+    /// Parent to child: what the levels above say of the child's logs; at most [`ABOVE_WORDS_MAX`] words.
+    Above(#[serde(deserialize_with = "bounded::list::<_, _, ABOVE_WORDS_MAX>")] Vec<AboveWord>),
 }
 
 impl Control {
@@ -247,44 +381,192 @@ impl StreamOpen {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     #[test]
     fn versions_meet() {
-        assert_eq!(negotiate(1, 1), Some(1));
-        assert_eq!(negotiate(1, 7), Some(2));
-        assert_eq!(negotiate(3, 7), None);
-        assert_eq!(negotiate(0, 0), None);
+        for v in VERSION_MIN..=VERSION {
+            assert_eq!(negotiate(v, v), Some(v));
+        }
+        assert_eq!(negotiate(VERSION_MIN, VERSION + 6), Some(VERSION));
+        assert_eq!(negotiate(0, VERSION), Some(VERSION));
+        assert_eq!(negotiate(VERSION + 1, VERSION + 6), None);
+        assert_eq!(negotiate(0, VERSION_MIN - 1), None);
+        // As it will be when there are more: N talks to N-1.
+        for (a, b, met) in [
+            ((1, 2), (2, 3), Some(2)),
+            ((1, 2), (1, 1), Some(1)),
+            ((2, 3), (1, 2), Some(2)),
+            ((2, 3), (2, 3), Some(3)),
+            ((1, 9), (4, 5), Some(5)),
+            ((1, 2), (3, 4), None),
+            ((3, 4), (1, 2), None),
+            ((2, 3), (3, 2), None),
+        ] {
+            assert_eq!((common(a, b), common(b, a)), (met, met), "{a:?} {b:?}");
+        }
+    }
+
+    fn hello() -> Hello {
+        Hello {
+            version_min: 1,
+            version_max: 1,
+            federation: "f".into(),
+            node: "350102/e1".parse().unwrap(),
+            instance: *b"0123456789abcdef",
+            link_count: 1,
+            charter: 2,
+            clock_ms: 3,
+            software: "s".into(),
+            ancestor_heads: Vec::new(),
+        }
+    }
+
+    fn head() -> Head {
+        Head { log: "350102/e1".parse().unwrap(), size: 5, root: Hash([7; 32]), note: "n".into() }
+    }
+
+    fn health() -> NodeHealth {
+        NodeHealth {
+            division: Division::try_from(350_102).unwrap(),
+            state: HealthState::Staging,
+            heard_ms: Some(250),
+            waiting: Some(3),
+            oldest_ms: Some(300),
+            staged: Some(0),
+            agrees: Some(true),
+            damaged: None,
+            frozen: None,
+            skew_ms: Some(-2),
+            charter: Some(1),
+            software: Some("s".into()),
+        }
+    }
+
+    fn word() -> AboveWord {
+        AboveWord {
+            log: "350102/e1/ops".parse().unwrap(),
+            by: Division::try_from(350_000).unwrap(),
+            fault: AboveFault::Frozen,
+            since_ms: 9,
+            reason: "r".into(),
+        }
+    }
+
+    /// One message of each kind, in the order of their numbers.
+    pub(crate) fn samples() -> Vec<(&'static str, Control)> {
+        let log: LogId = "350102/e1".parse().unwrap();
+        let holder: LogId = "350100/e1".parse().unwrap();
+        let evidence =
+            ForkEvidence { notes: ["a".into(), "b".into()], root_at: Some(Hash([7; 32])), proof: vec![Hash([8; 32])] };
+        vec![
+            ("hello", Control::Hello(Hello { ancestor_heads: vec![head()], ..hello() })),
+            ("welcome", Control::Welcome(Welcome { version: 1, node: log, charter: 2, clock_ms: 3 })),
+            ("busy", Control::Busy { retry_after_ms: 250 }),
+            ("refused", Control::Refused { code: Refusal::Identity, reason: "r".into() }),
+            ("frontier", Control::Frontier { heads: vec![head()], last: true }),
+            ("heartbeat", Control::Heartbeat(Heartbeat { clock_ms: 3, records: 4, digest: Some(Hash([7; 32])) })),
+            ("receipt", Control::Receipt { log, size: 5, holder, line: "l".into() }),
+            ("charter", Control::Charter { note: "n".into() }),
+            ("reject", Control::Reject { log, start: 1, code: Refusal::Root, reason: "r".into() }),
+            ("conflict", Control::Conflict { log, evidence, reason: "r".into() }),
+            ("fetch", Control::Fetch { log, from: 9 }),
+            ("stands", Control::Stands { log, head: Some(head()), sure: true }),
+            ("health", Control::Health(HealthSummary { whole: true, nodes: vec![health()] })),
+            ("above", Control::Above(vec![word()])),
+        ]
+    }
+
+    /// As sent from the first day; FORMATS.md explains each.
+    #[test]
+    fn frozen_bytes() {
+        for (number, (name, message)) in samples().into_iter().enumerate() {
+            let bytes = message.encode();
+            assert_eq!(usize::from(bytes[0]), number, "{name}");
+            assert_eq!(crate::formats::hex(&bytes), crate::formats::example(&format!("control {name}")), "{name}");
+            assert_eq!(Control::decode(&bytes), Ok(message));
+        }
+        let open = StreamOpen { log: "350102/e1".parse().unwrap() };
+        assert_eq!(crate::formats::hex(&open.encode()), crate::formats::example("stream open"));
+        assert_eq!(StreamOpen::decode(&open.encode()), Ok(open));
+    }
+
+    /// Whatever is longer than its bound is refused; what is as long is not.
+    #[test]
+    fn every_text_and_list_has_a_bound() {
+        use crate::limits::{REASON_BYTES_MAX, SOFTWARE_BYTES_MAX};
+        let text = |n: usize| "x".repeat(n);
+        let log: LogId = "350102/e1".parse().unwrap();
+        let holder = log;
+        let noted = |n: usize| Head { note: text(n), ..head() };
+        let conflict = |first: usize, second: usize, hashes: usize| {
+            let notes = [text(first), text(second)];
+            let evidence = ForkEvidence { notes, root_at: None, proof: vec![Hash([1; 32]); hashes] };
+            Control::Conflict { log, evidence, reason: String::new() }
+        };
+        type Maker<'a> = Box<dyn Fn(usize) -> Control + 'a>;
+        let cases: Vec<(usize, Maker<'_>)> = vec![
+            (FEDERATION_BYTES_MAX, Box::new(|n| Control::Hello(Hello { federation: text(n), ..hello() }))),
+            (ANCESTOR_HEADS_MAX, Box::new(|n| Control::Hello(Hello { ancestor_heads: vec![head(); n], ..hello() }))),
+            (NOTE_BYTES_MAX, Box::new(|n| Control::Hello(Hello { ancestor_heads: vec![noted(n)], ..hello() }))),
+            (FRONTIER_HEADS_MAX, Box::new(|n| Control::Frontier { heads: vec![head(); n], last: true })),
+            (NOTE_BYTES_MAX, Box::new(|n| Control::Frontier { heads: vec![noted(n)], last: true })),
+            (NOTE_BYTES_MAX, Box::new(|n| Control::Receipt { log, size: 1, holder, line: text(n) })),
+            (CHARTER_BYTES_MAX, Box::new(|n| Control::Charter { note: text(n) })),
+            (NOTE_BYTES_MAX, Box::new(|n| conflict(n, 0, 0))),
+            (NOTE_BYTES_MAX, Box::new(|n| conflict(0, n, 0))),
+            (crate::limits::PROOF_HASHES_MAX, Box::new(|n| conflict(0, 0, n))),
+            (NOTE_BYTES_MAX, Box::new(|n| Control::Stands { log, head: Some(noted(n)), sure: true })),
+            (HEALTH_NODES_MAX, Box::new(|n| Control::Health(HealthSummary { whole: true, nodes: vec![health(); n] }))),
+            (ABOVE_WORDS_MAX, Box::new(|n| Control::Above(vec![word(); n]))),
+        ];
+        for (i, (most, make)) in cases.iter().enumerate() {
+            let (fits, longer) = (make(*most), make(most + 1));
+            assert_eq!(Control::decode(&fits.encode()), Ok(fits), "case {i}");
+            assert!(Control::decode(&longer.encode()).is_err(), "case {i}");
+        }
+        // Texts for people are cut by who sends them, so that no reason of ours ends a link.
+        let long = text(5_000);
+        for message in [
+            Control::Refused { code: Refusal::Busy, reason: long.clone() },
+            Control::Reject { log, start: 1, code: Refusal::Root, reason: long.clone() },
+            Control::Conflict { log, evidence: ForkEvidence::default(), reason: long.clone() },
+            Control::Above(vec![AboveWord { reason: long.clone(), ..word() }]),
+            Control::Hello(Hello { software: long.clone(), ..hello() }),
+            Control::Health(HealthSummary {
+                whole: false,
+                nodes: vec![NodeHealth { software: Some(long), ..health() }],
+            }),
+        ] {
+            let bytes = message.encode();
+            assert!(bytes.len() < 2 * REASON_BYTES_MAX && Control::decode(&bytes).is_ok(), "{message:?}");
+        }
+        // One byte more than may be, from somebody who does not cut.
+        let refused = |n: usize| [b"\x03\x00\xfb".as_slice(), &(n as u16).to_le_bytes(), &vec![b'r'; n]].concat();
+        assert!(Control::decode(&refused(REASON_BYTES_MAX)).is_ok());
+        assert!(Control::decode(&refused(REASON_BYTES_MAX + 1)).is_err());
+        let hello = hello();
+        let software = |n: usize| {
+            let bytes = Control::Hello(Hello { software: text(n.min(SOFTWARE_BYTES_MAX)), ..hello.clone() }).encode();
+            let (start, length) = bytes.split_at(bytes.len() - 2 - SOFTWARE_BYTES_MAX);
+            assert_eq!(length[0], SOFTWARE_BYTES_MAX as u8);
+            [start, &[n as u8], &vec![b's'; n], &[0]].concat()
+        };
+        assert!(Control::decode(&software(SOFTWARE_BYTES_MAX)).is_ok());
+        assert!(Control::decode(&software(SOFTWARE_BYTES_MAX + 1)).is_err());
     }
 
     #[test]
-    fn frozen_bytes() {
-        let log: LogId = "350102/e1".parse().unwrap();
-        let cases: [(Control, &[u8]); 4] = [
-            (
-                Control::Hello(Hello {
-                    version_min: 1,
-                    version_max: 1,
-                    federation: "f".into(),
-                    node: log,
-                    charter: 2,
-                    clock_ms: 3,
-                    software: "s".into(),
-                }),
-                b"\x00\x01\x01\x01f\x05\x57\x96\0\0\0\x01\0\0\0\x02\x03\x01s",
-            ),
-            (Control::Busy { retry_after_ms: 250 }, b"\x02\xfa"),
-            (Control::Fetch { log, from: 9 }, b"\x0a\x05\x57\x96\0\0\0\x01\0\0\0\x09"),
-            (
-                Control::Reject { log, start: 1, code: Refusal::Root, reason: "r".into() },
-                b"\x08\x05\x57\x96\0\0\0\x01\0\0\0\x01\x08\x01r",
-            ),
-        ];
-        for (message, bytes) in cases {
-            assert_eq!(message.encode(), bytes, "{message:?}");
-            assert_eq!(Control::decode(bytes), Ok(message));
+    fn a_node_is_named_by_its_records_log_only() {
+        let ops: LogId = "350102/e1/ops".parse().unwrap();
+        for message in [
+            Control::Hello(Hello { node: ops, ..hello() }),
+            Control::Welcome(Welcome { version: 1, node: ops, charter: 2, clock_ms: 3 }),
+            Control::Receipt { log: ops, size: 5, holder: ops, line: "l".into() },
+        ] {
+            assert!(Control::decode(&message.encode()).is_err());
         }
     }
 

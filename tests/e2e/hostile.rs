@@ -136,9 +136,12 @@ impl Peer {
             version_max: 1,
             federation: FEDERATION.into(),
             node,
+            instance: [1; 16],
+            link_count: 1,
             charter: 1,
             clock_ms: 0,
             software: "hostile".into(),
+            ancestor_heads: Vec::new(),
         };
         self.say(&Control::Hello(hello)).await;
     }
@@ -269,9 +272,12 @@ async fn wrong_words(port: u16, keys: &NodeKeys) {
         version_max: 9,
         federation: FEDERATION.into(),
         node: keys.node,
+        instance: [1; 16],
+        link_count: 1,
         charter: 1,
         clock_ms: 0,
         software: String::new(),
+        ancestor_heads: Vec::new(),
     };
     peer.say(&Control::Hello(hello)).await;
     assert_eq!(peer.refused().await, Some(Refusal::Version));

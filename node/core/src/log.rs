@@ -6,7 +6,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tally_protocol::{hash::Hash, ids::Division, merkle::Tree};
+use tally_protocol::{fork::ForkEvidence, hash::Hash, ids::Division, merkle::Tree};
 
 /// A whole copy of a batch, where it was seen on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +85,8 @@ impl Kept {
 pub struct Frozen {
     /// For people: what was found.
     pub reason: String,
-    /// Both signed checkpoints.
-    pub notes: [String; 2],
+    /// Both signed checkpoints, and what shows that they contradict each other.
+    pub evidence: ForkEvidence,
 }
 
 /// A log as this node holds it.

@@ -96,6 +96,9 @@ pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedChart
     let software = format!("tally {}", env!("CARGO_PKG_VERSION"));
     let mut replica = Replica::new(keys, authority, charter, software);
     let owner = entries::owner(replica.charter().federation(), replica.me());
+    let mut instance = [0; 16];
+    getrandom::fill(&mut instance).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
+    replica.set_instance(instance);
     let segment_bytes = config.storage.segment_kib << 10;
     let (journal, found) =
         EntryJournal::open(&config.journal(), &owner, segment_bytes, |entry, at| replica.recover(entry, at))?;

@@ -37,7 +37,10 @@ impl World {
             let replica = self.nodes[&code].replica.as_ref().unwrap();
             let frozen = replica.logs()[&keys.node].frozen.as_ref();
             let frozen = frozen.unwrap_or_else(|| panic!("{code} has not frozen the log"));
-            assert!(frozen.notes.iter().all(|n| n.contains(&keys.log.public().name().to_owned())), "evidence is kept");
+            assert!(
+                frozen.evidence.notes.iter().all(|n| n.contains(&keys.log.public().name().to_owned())),
+                "evidence is kept"
+            );
         }
         // Nothing of the forgery is on a disk, and every other log goes on.
         assert_eq!(logs_on(self.nodes[&city].disk.durable()).of(keys.node).len(), held);

@@ -7,6 +7,7 @@ use crate::{
 };
 use tally_protocol::{
     checkpoint::Checkpoint,
+    fork::ForkEvidence,
     ids::{Division, LogId},
     limits::NOTE_BYTES_MAX,
     wire::{Control, Head},
@@ -23,9 +24,8 @@ impl Replica {
         if !signed {
             return;
         }
-        let mine = self.logs.get(&head.log).map_or(String::new(), |l| l.note.clone());
         let reason = format!("two histories were signed: a neighbour holds another one of size {}", head.size);
-        self.conflict(head.log, [mine, head.note.clone()], reason, out);
+        self.conflict_with(head.log, head.note.clone(), reason, out);
     }
 
     /// A neighbour tells of a conflict. It counts here if one of the notes contradicts what is held here.
@@ -33,29 +33,31 @@ impl Replica {
         &mut self,
         peer: Division,
         id: LogId,
-        notes: [String; 2],
+        evidence: ForkEvidence,
         reason: &str,
         out: &mut Vec<Output>,
     ) {
         let Some(key) = self.charter().epoch(id).map(|e| e.log.clone()) else { return };
+        let proved = evidence.verify(&key).is_ok();
+        let notes = &evidence.notes;
         let opened: Vec<_> = notes.iter().filter_map(|n| Checkpoint::open(n, &key).ok()).collect();
         let held = self.logs.get(&id);
         let unseen = id == self.own() && opened.iter().any(|c| c.size > self.edge(id).size());
-        let contradicts = match opened.as_slice() {
-            [a, b] if a.size == b.size && a.root != b.root => true,
-            some => some.iter().any(|c| held.is_some_and(|l| l.compare(c.size, &c.root) == Standing::Conflict)),
-        };
+        let against_mine =
+            opened.iter().any(|c| held.is_some_and(|l| l.compare(c.size, &c.root) == Standing::Conflict));
+        let contradicts = proved || against_mine;
         // Only what was opened is kept and passed on: the rest of a hostile message could be of any length.
         let mine = held.map_or(String::new(), |l| l.note.clone());
-        let mut evidence = notes.iter().filter(|n| Checkpoint::open(n, &key).is_ok()).cloned();
-        let first = evidence.next().unwrap_or_default();
-        let notes = [first, evidence.next().unwrap_or(mine)];
+        let mut signed = notes.iter().filter(|n| Checkpoint::open(n, &key).is_ok()).cloned();
+        let first = signed.next().unwrap_or_default();
+        let second = signed.next().unwrap_or(mine);
+        let evidence = if proved { evidence } else { ForkEvidence::of([first, second], &key) };
         if contradicts {
-            self.conflict(id, notes, format!("{peer} shows two histories of this log"), out);
+            self.conflict(id, evidence, format!("{peer} shows two histories of this log"), out);
         } else if unseen && self.gate.is_open() {
             // Whoever signed it has this node's key: a second copy of this node runs somewhere.
             let reason = format!("{peer} holds a checkpoint that this node's key signed and this node never did");
-            self.conflict(id, notes, reason, out);
+            self.conflict(id, evidence, reason, out);
         } else {
             // Nothing here contradicts the notes, so nothing is frozen; people are told.
             let reason: String = format!("{peer} reports: {reason}").chars().take(300).collect();
@@ -72,26 +74,32 @@ impl Replica {
         }
         entry.1 += 1;
         if entry.1 >= SUSPECT_LIMIT {
-            let mine = self.logs.get(&id).map_or(String::new(), |l| l.note.clone());
             let reason = "its origin keeps sending a history that does not continue what it had signed".to_owned();
-            self.conflict(id, [mine, note.to_owned()], reason, out);
+            self.conflict_with(id, note.to_owned(), reason, out);
         }
     }
 
-    pub(super) fn conflict(&mut self, id: LogId, notes: [String; 2], reason: String, out: &mut Vec<Output>) {
-        debug_assert!(notes.iter().all(|n| n.len() <= NOTE_BYTES_MAX));
+    /// A note of the log's key contradicts what is held here.
+    pub(super) fn conflict_with(&mut self, id: LogId, note: String, reason: String, out: &mut Vec<Output>) {
+        let Some(key) = self.charter().epoch(id).map(|e| e.log.clone()) else { return };
+        let mine = self.logs.get(&id).map_or(String::new(), |l| l.note.clone());
+        self.conflict(id, ForkEvidence::of([mine, note], &key), reason, out);
+    }
+
+    fn conflict(&mut self, id: LogId, evidence: ForkEvidence, reason: String, out: &mut Vec<Output>) {
+        debug_assert!(evidence.notes.iter().all(|n| n.len() <= NOTE_BYTES_MAX));
         let log = self.logs.entry(id).or_default();
         if log.frozen.is_some() {
             return;
         }
-        let frozen = Frozen { reason: reason.clone(), notes: notes.clone() };
+        let frozen = Frozen { reason: reason.clone(), evidence: evidence.clone() };
         log.frozen = Some(frozen.clone());
         if id == self.own() {
             self.gate.freeze();
         }
         out.push(Output::Append(Append::freeze(id, frozen)));
         out.push(Output::Note(Event::Frozen { log: id, reason: reason.clone() }));
-        let message = Control::Conflict { log: id, notes, reason };
+        let message = Control::Conflict { log: id, evidence, reason };
         if let Some(up) = self.parent.link.as_mut().filter(|l| l.welcomed) {
             if let Some(push) = up.pushes.get_mut(&id) {
                 push.stop();

@@ -62,7 +62,9 @@ impl Replica {
                 }
             }
             Control::Fetch { log, from } => self.fetch(link, peer, log, from, out),
-            Control::Conflict { log, notes, reason } => self.told_of_conflict(peer, log, notes, &reason, out),
+            Control::Conflict { log, evidence, reason } => self.told_of_conflict(peer, log, evidence, &reason, out),
+            // Nothing follows from these yet.
+            Control::Health(_) | Control::Stands { .. } | Control::Above(_) => {}
             Control::Receipt { log, size, holder, line } => {
                 if self.charter().is_within(holder.division, peer) {
                     self.take_receipt(now_ms, log, size, holder, &line, out);
@@ -110,8 +112,8 @@ impl Replica {
                 out.push(Output::Send { link, message });
             }
             if let Some(frozen) = &log.frozen {
-                let (notes, reason) = (frozen.notes.clone(), frozen.reason.clone());
-                out.push(Output::Send { link, message: Control::Conflict { log: *id, notes, reason } });
+                let (evidence, reason) = (frozen.evidence.clone(), frozen.reason.clone());
+                out.push(Output::Send { link, message: Control::Conflict { log: *id, evidence, reason } });
             }
         }
         if let Some(child) = self.children.get_mut(&peer) {

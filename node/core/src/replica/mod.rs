@@ -79,6 +79,10 @@ pub struct Replica {
     /// Frames of logs that no charter read so far knows.
     unknown: Vec<(Entry, Place)>,
     software: String,
+    /// See [`Replica::set_instance`].
+    instance: [u8; 16],
+    /// Links to the parent that were opened since the start.
+    links_opened: u64,
 }
 
 impl Replica {
@@ -107,7 +111,15 @@ impl Replica {
             offline: false,
             unknown: Vec::new(),
             software,
+            instance: [0; 16],
+            links_opened: 0,
         }
+    }
+
+    /// What tells this run of the node from another one with the same key: random bytes, made by whoever starts it,
+    /// because the core has no randomness. Hellos carry it.
+    pub fn set_instance(&mut self, instance: [u8; 16]) {
+        self.instance = instance;
     }
 
     /// The node's own log.
@@ -269,16 +281,13 @@ impl Replica {
     /// with a child.
     ///
     /// # Errors
-    /// Why nothing may be: there is no live link, or the neighbour's software does not know how.
+    /// Why nothing may be: there is no live link.
     pub fn common_ground(&self, peer: Division) -> Result<Division, String> {
-        let parent = self.parent.link.as_ref().filter(|l| l.peer == peer && l.welcomed).map(|l| (l.version, self.me()));
+        let parent = self.parent.link.as_ref().filter(|l| l.peer == peer && l.welcomed).map(|_| self.me());
         let child = self.children.get(&peer).and_then(|c| c.link.as_ref()).filter(|l| l.welcomed);
-        match parent.or(child.map(|l| (l.version, peer))) {
+        match parent.or(child.map(|_| peer)) {
             None => Err(format!("there is no live link with {peer}")),
-            Some((version, _)) if version < 2 => {
-                Err(format!("{peer} speaks message version {version}; update it first"))
-            }
-            Some((_, division)) => Ok(division),
+            Some(division) => Ok(division),
         }
     }
 

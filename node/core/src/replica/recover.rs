@@ -6,7 +6,7 @@ use crate::{
     log::{Frozen, HeldLog, Receipt},
 };
 use std::sync::Arc;
-use tally_protocol::{checkpoint::Checkpoint, ids::LogId, keys::NodeKeys, merkle::Tree};
+use tally_protocol::{checkpoint::Checkpoint, fork::ForkEvidence, ids::LogId, keys::NodeKeys, merkle::Tree};
 use tally_topology::signed::SignedCharter;
 
 impl Replica {
@@ -16,12 +16,12 @@ impl Replica {
             Entry::Batch { log, start, tree, sealed_at, note } => {
                 // A frame's checksum is no proof of who wrote it: behind damage, a scan may find what looks like a
                 // frame inside a record. Only a signed right edge counts.
-                let Some(key) = self.charter().epoch(log).map(|e| &e.log) else {
+                let Some(key) = self.charter().epoch(log).map(|e| e.log.clone()) else {
                     // The charter that knows it may stand further behind, if it had to be written again.
                     self.unknown.push((Entry::Batch { log, start, tree, sealed_at, note }, place));
                     return;
                 };
-                let signed = Checkpoint::open(&note, key).ok();
+                let signed = Checkpoint::open(&note, &key).ok();
                 if signed.is_none_or(|c| (c.size, c.root) != (tree.size(), tree.root())) {
                     self.unproved += 1;
                     return;
@@ -31,8 +31,8 @@ impl Replica {
                 if !held.put(start, tree, sealed_at, note.clone(), place) {
                     // Signed, and it contradicts what is there: a second history, which stops this log and no other.
                     let reason = format!("two histories are in this node's journal, from record {start} on");
-                    let notes = [held.note.clone(), note];
-                    held.frozen.get_or_insert(Frozen { reason, notes });
+                    let evidence = ForkEvidence::of([held.note.clone(), note], &key);
+                    held.frozen.get_or_insert(Frozen { reason, evidence });
                     if log == self.own() {
                         self.gate.freeze();
                     }
@@ -49,7 +49,7 @@ impl Replica {
             }
             Entry::Freeze { log, frozen } => {
                 let key = self.charter().epoch(log).map(|e| &e.log);
-                if !key.is_some_and(|k| frozen.notes.iter().any(|n| Checkpoint::open(n, k).is_ok())) {
+                if !key.is_some_and(|k| frozen.evidence.notes.iter().any(|n| Checkpoint::open(n, k).is_ok())) {
                     self.unproved += 1;
                     return;
                 }

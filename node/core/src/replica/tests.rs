@@ -77,9 +77,12 @@ fn call(city: &mut Replica, now: u64, code: u32) -> Vec<Control> {
         version_max: 1,
         federation: "t.example".into(),
         node: peer,
+        instance: [1; 16],
+        link_count: 1,
         charter: 1,
         clock_ms: now,
         software: "test".into(),
+        ancestor_heads: Vec::new(),
     };
     round(city, now, Input::ChildUp { link, peer });
     sent(round(city, now, Input::Control { link, message: Control::Hello(hello) }))
@@ -265,7 +268,8 @@ fn two_histories_in_the_journal_stop_one_log_and_not_the_node() {
     city.recovered();
     let frozen = city.logs()[&county.node].frozen.as_ref().unwrap();
     assert!(
-        frozen.notes.iter().all(|n| n.starts_with("t.example/350101/e1\n5\n")) && frozen.notes[0] != frozen.notes[1]
+        frozen.evidence.notes.iter().all(|n| n.starts_with("t.example/350101/e1\n5\n"))
+            && frozen.evidence.verify(county.log.public()).is_ok()
     );
     assert!(city.gate().is_open(), "the city's own log goes on");
 }

@@ -44,14 +44,18 @@ impl Replica {
             ahead: BTreeMap::new(),
             pushes: BTreeMap::new(),
         });
+        self.links_opened += 1;
         let hello = Hello {
             version_min: VERSION_MIN,
             version_max: VERSION,
             federation: self.charter().federation().to_string(),
             node: self.own(),
+            instance: self.instance,
+            link_count: self.links_opened,
             charter: self.charter().version(),
             clock_ms: now_ms,
             software: self.software.clone(),
+            ancestor_heads: Vec::new(),
         };
         out.push(Output::Send { link, message: Control::Hello(hello) });
     }
@@ -110,7 +114,9 @@ impl Replica {
                 let times = self.parent.rejected.get(&log).map_or(0, |r| r.times) + 1;
                 self.parent.rejected.insert(log, Rejected { code, reason, start, since_ms: now_ms, times });
             }
-            Control::Conflict { log, notes, reason } => self.told_of_conflict(peer, log, notes, &reason, out),
+            Control::Conflict { log, evidence, reason } => self.told_of_conflict(peer, log, evidence, &reason, out),
+            // Nothing follows from these yet. A parent has no reason to send its health, and none to be cut off for it.
+            Control::Stands { .. } | Control::Above(_) | Control::Health(_) => {}
             Control::Welcome(_) | Control::Hello(_) | Control::Fetch { .. } => {
                 self.close(now_ms, link, Refusal::Protocol, "a message that only a child sends".into(), out);
             }
@@ -142,7 +148,7 @@ impl Replica {
         }
         let frozen = self.logs.iter().filter_map(|(id, l)| l.frozen.as_ref().map(|f| (*id, f)));
         for (log, f) in frozen {
-            let message = Control::Conflict { log, notes: f.notes.clone(), reason: f.reason.clone() };
+            let message = Control::Conflict { log, evidence: f.evidence.clone(), reason: f.reason.clone() };
             out.push(Output::Send { link, message });
         }
         self.pump_parent(out);
@@ -331,9 +337,9 @@ impl Replica {
         match admit(self.charter.charter(), id, &edge, bytes) {
             Ok(batch) => self.write_batch(batch, Waiter::Nobody, out),
             Err(AdmitError::Known { .. }) => {}
-            Err(AdmitError::Root { note, .. }) => self.conflict(
+            Err(AdmitError::Root { note, .. }) => self.conflict_with(
                 id,
-                [self.logs.get(&id).map_or(String::new(), |l| l.note.clone()), note],
+                note,
                 "what the parent holds of this node's log does not continue what is on this disk".into(),
                 out,
             ),
@@ -353,9 +359,9 @@ impl Replica {
         }
     }
 
-    /// Sends a receipt of this branch to the parent, if it understands that.
+    /// Sends a receipt of this branch to the parent.
     pub(super) fn send_receipt_up(&self, log: LogId, holder: LogId, size: u64, line: String, out: &mut Vec<Output>) {
-        if let Some(up) = self.parent.link.as_ref().filter(|l| l.welcomed && l.version >= 2) {
+        if let Some(up) = self.parent.link.as_ref().filter(|l| l.welcomed) {
             out.push(Output::Send { link: up.id, message: Control::Receipt { log, size, holder, line } });
         }
     }
