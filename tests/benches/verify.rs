@@ -34,16 +34,22 @@ fn keys(log: &str) -> NodeKeys {
 
 fn charter(nodes: &[&NodeKeys]) -> Charter {
     let node = |k: &NodeKeys, level: &str, parent: &str| {
-        let (d, n) = (k.node.division, k.node.epoch);
-        let (log, mirror, link) = (k.log.public(), k.mirror.public(), k.link.public());
+        let d = k.node.division;
+        let epoch = tally_topology::charter::epoch_entry(k);
         format!(
             "[[node]]\ndivision = \"{d}\"\nname = \"{d}\"\nlevel = \"{level}\"\n{parent}addresses = [\"h:1\"]\n\
-             [[node.epoch]]\nepoch = {n}\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
+             {epoch}"
         )
     };
     let parent = format!("parent = \"{}\"\n", nodes[0].node.division);
+    let federation = Federation::try_from("bench.example".to_owned()).expect("a name");
     let text = format!(
-        "format = 1\nfederation = \"bench.example\"\nversion = 1\n{}{}",
+        "{}{}{}",
+        tally_topology::charter::heading(
+            &federation,
+            1,
+            tally_protocol::keys::authority_signer(&federation, &[2; 32]).public()
+        ),
         node(nodes[0], "prefecture", ""),
         node(nodes[1], "county", &parent)
     );

@@ -53,9 +53,9 @@ fn routes_are_explained_and_a_wrong_door_names_the_right_one() {
     let note = federation.charter_with(
         2,
         "authority.key",
-        "[[route]]\ncase = \"provincial\"\ncategory = \"registration\"\n\
-         [[route]]\ncase = \"prefecture\"\ncategory = \"spot_check\"\ndivision = \"350102\"\n\
-         [[route]]\ncase = \"central\"\nunit_word = \"税务局\"\nowner = \"省税务局\"\ndue_on = \"2026-12-31\"\n",
+        "[[route]]\nid = \"a\"\ncase = \"provincial\"\ncategory = \"registration\"\n\
+         [[route]]\nid = \"b\"\ncase = \"prefecture\"\ncategory = \"spot_check\"\ndivision = \"350102\"\n\
+         [[route]]\nid = \"c\"\ncase = \"central\"\nunit_word = \"税务局\"\nowner = \"省税务局\"\ndue_on = \"2026-12-31\"\n",
     );
     federation.ask(PROVINCE, &["charter", "load", &note]).done();
     wait_for("the county has the charter", seconds(30), || {
@@ -111,7 +111,8 @@ fn routes_are_explained_and_a_wrong_door_names_the_right_one() {
 fn a_change_of_paths_counts_from_its_day_also_when_the_index_is_built_again() {
     let federation = Federation::running(LINE);
     federation.enter(COUNTY, 0..3);
-    let rule = |from: &str| format!("[[route]]\ncase = \"prefecture\"\ncategory = \"spot_check\"\n{from}");
+    let rule =
+        |from: &str| format!("[[route]]\nid = \"spot\"\ncase = \"prefecture\"\ncategory = \"spot_check\"\n{from}");
     let note = federation.charter_with(2, "authority.key", &rule("from = \"2025-06-04\"\n"));
     federation.ask(PROVINCE, &["charter", "load", &note]).done();
     federation.wait_converged(&ALL, seconds(60));

@@ -33,11 +33,11 @@ fn federation() -> Federation {
     let more = [
         unit(UNIT, "福州市鼓楼区市场监督管理局", "\"spot_check\", \"admin_license\", \"admin_penalty\""),
         unit(TAX, "国家税务总局福州市鼓楼区税务局", "\"admin_penalty\""),
-        "\n[[route]]\ncase = \"central\"\nunit_word = \"税务局\"\ncategory = \"admin_penalty\"\nowner = \"省税务局办公室\"\n\
+        "\n[[route]]\nid = \"tax\"\ncase = \"central\"\nunit_word = \"税务局\"\ncategory = \"admin_penalty\"\nowner = \"省税务局办公室\"\n\
          due_on = \"2099-12-31\"\n"
             .to_owned(),
     ];
-    let charter = fs::read_to_string(&text).unwrap().replacen("format = 1", "format = 2", 1) + &more.concat();
+    let charter = fs::read_to_string(&text).unwrap() + &more.concat();
     fs::write(&text, charter).unwrap();
     run(&["charter", "sign", &text, "--key", &federation.at("authority.key"), "-o", &note]).done();
     ALL.iter().for_each(|d| federation.install(d, &note));

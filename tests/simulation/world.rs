@@ -19,11 +19,11 @@ use tally_core::{Input, LinkId, Replica, Ticket};
 use tally_protocol::{
     hash::Hash,
     ids::{Division, Federation, LogId},
-    keys::{Algorithm, NodeKeys, Signer},
+    keys::{Algorithm, NodeKeys, Signer, authority_signer},
     wire::Control,
 };
 use tally_topology::{
-    charter::Charter,
+    charter::{Charter, epoch_entry, heading},
     signed::{SignedCharter, sign},
 };
 
@@ -105,7 +105,6 @@ pub struct World {
     names: u64,
     cut: BTreeSet<(Division, Division)>,
     charter: SignedCharter,
-    authority: Signer,
     oracle: Oracle,
     content: u64,
     sum: Sum,
@@ -119,7 +118,8 @@ impl World {
     pub fn new(seed: u64, plan: Plan) -> Self {
         let federation = Federation::try_from("sim.example".to_owned()).unwrap();
         let authority = Signer::new(federation.authority_name(), Algorithm::Ed25519, &[1; 32]);
-        let mut text = "format = 1\nfederation = \"sim.example\"\nversion = 1\n".to_owned();
+        let successor = authority_signer(&federation, &[2; 32]);
+        let mut text = heading(&federation, 1, successor.public());
         let mut rng = Rng(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ u64::from(plan.set_back));
         let mut nodes = BTreeMap::new();
         for (code, level, parent) in NODES {
@@ -129,11 +129,8 @@ impl World {
             let keys = NodeKeys::derive(&federation, node, &secret);
             let parent = if parent.is_empty() { String::new() } else { format!("parent = \"{parent}\"\n") };
             text += &format!(
-                "[[node]]\ndivision = \"{code}\"\nname = \"n\"\nlevel = \"{level}\"\naddresses = [\"h:1\"]\n{parent}\
-                 [[node.epoch]]\nepoch = 1\nlog = \"{}\"\nmirror = \"{}\"\nlink = \"{}\"\n",
-                keys.log.public(),
-                keys.mirror.public(),
-                keys.link.public()
+                "[[node]]\ndivision = \"{code}\"\nname = \"n\"\nlevel = \"{level}\"\naddresses = [\"h:1\"]\n{parent}{}",
+                epoch_entry(&keys)
             );
             nodes.insert(
                 node.division,
@@ -161,7 +158,6 @@ impl World {
             names: 0,
             cut: BTreeSet::new(),
             charter,
-            authority,
             oracle: Oracle::default(),
             content: 0,
             sum: Sum::default(),

@@ -62,6 +62,7 @@ impl Federation {
             expected: Expected::default(),
         };
         federation.authority = federation.authority_key("authority.key");
+        federation.authority_key("successor.key");
         for node in plan {
             federation.enroll(*node);
         }
@@ -146,8 +147,10 @@ impl Federation {
     pub fn charter_with(&self, version: u64, key: &str, more: &str) -> String {
         let (text, note) = (self.at("charter.toml"), self.at(&format!("charter-{version}-{key}.note")));
         let entries: String = self.members.iter().map(|m| m.entry.as_str()).collect();
-        fs::write(&text, format!("format = 2\nfederation = \"{FEDERATION}\"\nversion = {version}\n{entries}\n{more}"))
-            .unwrap();
+        let shown = ["keygen", "--federation", FEDERATION, "--authority", "--show", "-o", &self.at("successor.key")];
+        let successor = run(&shown).done().replacen("authority", "successor", 1);
+        let heading = format!("format = 1\nfederation = \"{FEDERATION}\"\nversion = {version}\n{successor}");
+        fs::write(&text, format!("{heading}\n{entries}\n{more}")).unwrap();
         run(&["charter", "sign", &text, "--key", &self.at(key), "-o", &note]).done();
         note
     }

@@ -164,17 +164,19 @@ pub fn admit(charter: &Charter, log: LogId, tree: &Tree, bytes: Vec<u8>) -> Resu
         return Err(AdmitError::OtherLog { found: batch.log, wanted: log });
     }
     let epoch = charter.epoch(log).ok_or(AdmitError::Unknown(log))?;
+    let key = charter.log_key(log).ok_or(AdmitError::Unknown(log))?;
+    let closed_at = charter.closed_at(log);
     match continuity(tree.size(), start, end) {
         Continuity::Next => {}
         Continuity::Known => return Err(AdmitError::Known { start, end }),
         Continuity::Gap => return Err(AdmitError::Gap { size: tree.size(), start }),
     }
-    if let Some((last, _)) = epoch.last
+    if let Some((last, _)) = closed_at
         && end > last
     {
         return Err(AdmitError::Closed { log, last, end });
     }
-    let checkpoint = Checkpoint::open(&batch.note, &epoch.log)?;
+    let checkpoint = Checkpoint::open(&batch.note, &key)?;
     if checkpoint.size != end {
         return Err(AdmitError::Size { checkpoint: checkpoint.size, end });
     }
@@ -185,7 +187,7 @@ pub fn admit(charter: &Charter, log: LogId, tree: &Tree, bytes: Vec<u8>) -> Resu
     if computed != checkpoint.root {
         return Err(AdmitError::Root { start, end, note: batch.note, computed });
     }
-    if let Some((last, root)) = epoch.last
+    if let Some((last, root)) = closed_at
         && end == last
         && root != computed
     {

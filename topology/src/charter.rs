@@ -6,6 +6,7 @@ use crate::{
     route::{self, RouteRule},
     unit::{RegistryDocument, Unit, Units},
 };
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,12 +14,12 @@ use std::{
 };
 use tally_protocol::{
     hash::Hash,
-    ids::{Division, Federation, LogId},
-    keys::{Algorithm, VerifierKey},
+    ids::{Division, Federation, LogId, LogKind},
+    keys::{Algorithm, NodeKeys, VerifierKey},
 };
 
-/// Version of the document's format. 2: catalog, units, routes and exceptions may stand in it.
-pub const FORMAT: u32 = 2;
+/// Version of the document's format.
+pub const FORMAT: u32 = 1;
 /// Most nodes in a charter: the province has about 100, the nation 2,846 counties.
 pub const NODES_MAX: usize = 4_096;
 /// Most epochs of one node.
@@ -57,6 +58,7 @@ struct Document {
     format: u32,
     federation: Federation,
     version: u64,
+    successor: String,
     #[serde(default)]
     node: Vec<NodeEntry>,
     #[serde(default)]
@@ -91,7 +93,7 @@ struct NodeEntry {
     #[serde(default)]
     addresses: Vec<String>,
     #[serde(default)]
-    covers: Vec<Division>,
+    covers: Vec<Cover>,
     #[serde(default)]
     retired: bool,
     epoch: Vec<EpochEntry>,
@@ -102,10 +104,56 @@ struct NodeEntry {
 struct EpochEntry {
     epoch: u32,
     log: String,
+    operations: String,
+    returns: String,
     mirror: String,
     link: String,
     last_size: Option<u64>,
     last_root: Option<Hash>,
+    #[serde(default)]
+    closed: Vec<ClosedLog>,
+}
+
+/// `closed = [{ log = "350102/e1/ops", size = 5, root = "..." }]`: where another log than the records log ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClosedLog {
+    log: LogId,
+    size: u64,
+    root: Hash,
+}
+
+/// A division without a node of its own whose records enter at the node that covers it. In the text: `350199`, or
+/// `350199 until 2026-06-30` for one that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Cover {
+    /// The division.
+    pub division: Division,
+    /// The last day, inclusive, by the day on which a record was produced.
+    pub until: Option<Date>,
+}
+
+impl TryFrom<String> for Cover {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let (division, until) = match text.split_once(" until ") {
+            None => (text.as_str(), None),
+            Some((division, day)) => (division, Some(day)),
+        };
+        let day = |d: &str| d.parse().map_err(|_| format!("covers: until {d:?} is not a day such as 2026-01-31"));
+        let division = division.parse().map_err(|e| format!("covers: {e}"))?;
+        Ok(Self { division, until: until.map(day).transpose()? })
+    }
+}
+
+impl std::fmt::Display for Cover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.until {
+            None => write!(f, "{}", self.division),
+            Some(day) => write!(f, "{} until {day}", self.division),
+        }
+    }
 }
 
 /// A node of the federation.
@@ -122,7 +170,7 @@ pub struct Node {
     /// `host:port` on which it listens for its children (UDP).
     pub addresses: Vec<String>,
     /// Divisions without a node of their own, whose records enter here.
-    pub covers: Vec<Division>,
+    pub covers: Vec<Cover>,
     /// Out of service: its logs stay, no link is admitted.
     pub retired: bool,
     /// Epochs from 1 on; the last is current.
@@ -132,14 +180,51 @@ pub struct Node {
 /// The keys of one epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Epoch {
-    /// Signs the log's checkpoints.
+    /// Signs the checkpoints of the records log.
     pub log: VerifierKey,
+    /// Signs the checkpoints of the operations log.
+    pub operations: VerifierKey,
+    /// Signs the checkpoints of all return logs, of each under its own origin: see [`Charter::log_key`].
+    pub returns: VerifierKey,
     /// Signs receipts.
     pub mirror: VerifierKey,
     /// Identifies the node on links.
     pub link: VerifierKey,
-    /// Set when the epoch is closed: nothing beyond this checkpoint is admitted.
+    /// Set when the epoch is closed: nothing of its records log beyond this checkpoint is admitted.
     pub last: Option<(u64, Hash)>,
+    /// The same for its other logs. One that is not named here is not closed: it may still be fetched to its end.
+    closed: BTreeMap<LogId, (u64, Hash)>,
+}
+
+impl Epoch {
+    /// Whether another epoch has the same keys.
+    pub(crate) fn same_keys(&self, other: &Self) -> bool {
+        let keys = |e: &Self| [&e.log, &e.operations, &e.returns, &e.mirror, &e.link].map(ToString::to_string);
+        keys(self) == keys(other)
+    }
+
+    /// The first log that is closed here and not at the same checkpoint there.
+    pub(crate) fn reopened(&self, there: &Self) -> Option<LogId> {
+        self.closed.iter().find(|(log, last)| there.closed.get(log) != Some(last)).map(|(log, _)| *log)
+    }
+}
+
+/// The first lines of a charter's text.
+pub fn heading(federation: &Federation, version: u64, successor: &VerifierKey) -> String {
+    format!("format = {FORMAT}\nfederation = \"{federation}\"\nversion = {version}\nsuccessor = \"{successor}\"\n")
+}
+
+/// The `[[node.epoch]]` part of a charter's text for these keys.
+pub fn epoch_entry(keys: &NodeKeys) -> String {
+    format!(
+        "[[node.epoch]]\nepoch = {}\nlog = \"{}\"\noperations = \"{}\"\nreturns = \"{}\"\nmirror = \"{}\"\nlink = \"{}\"\n",
+        keys.node.epoch,
+        keys.log.public(),
+        keys.operations.public(),
+        keys.returns(),
+        keys.mirror.public(),
+        keys.link.public()
+    )
 }
 
 /// A checked charter.
@@ -147,8 +232,10 @@ pub struct Epoch {
 pub struct Charter {
     federation: Federation,
     version: u64,
+    successor: VerifierKey,
     nodes: BTreeMap<Division, Node>,
-    covered: BTreeMap<Division, Division>,
+    /// Covers of a division, those that end first before those that end later or not at all.
+    covered: BTreeMap<Division, Vec<(Date, Division)>>,
     by_parent: BTreeMap<Division, Vec<Division>>,
     by_link: BTreeMap<[u8; 32], LogId>,
     top: Option<Division>,
@@ -192,10 +279,19 @@ impl Charter {
             Some(own) => Calendar::new(own),
         };
         let calendar = calendar.map_err(CharterError)?;
+        let successor: VerifierKey = match document.successor.parse() {
+            Ok(key) => key,
+            Err(why) => return wrong(format!("successor: {why}")),
+        };
+        let name = document.federation.authority_name();
+        if successor.name() != name || successor.algorithm() != Algorithm::Ed25519 {
+            return wrong(format!("successor: {:?} stands where a key {name:?} should", successor.name()));
+        }
         let units = Units::new(&document.registry, document.unit, &catalogs).map_err(CharterError)?;
         let mut charter = Self {
             federation: document.federation,
             version: document.version,
+            successor,
             nodes: BTreeMap::new(),
             covered: BTreeMap::new(),
             by_parent: BTreeMap::new(),
@@ -235,11 +331,14 @@ impl Charter {
                 return wrong(format!("node {d}: epoch {} stands where {number} should: they count from 1", e.epoch));
             }
             let log = LogId::records(d, number);
+            if e.last_size.is_none() && !e.closed.is_empty() {
+                return wrong(format!("{log}: other logs are closed and the records log is not: last_size is needed"));
+            }
             let epoch = self.epoch_of(log, &e)?;
             if epoch.last.is_none() && i + 1 < count {
                 return wrong(format!("{log}: a later epoch follows, so last_size and last_root are needed"));
             }
-            for key in [&epoch.log, &epoch.mirror, &epoch.link] {
+            for key in [&epoch.log, &epoch.operations, &epoch.returns, &epoch.mirror, &epoch.link] {
                 if !public.insert(key.public()) {
                     return wrong(format!("{log}: the key of {} is used twice", key.name()));
                 }
@@ -272,11 +371,24 @@ impl Charter {
             (Some(size), Some(root)) => Some((size, root)),
             _ => return wrong(format!("{log}: last_size and last_root go together")),
         };
+        let mut closed = BTreeMap::new();
+        for c in &e.closed {
+            if c.log.node() != log || c.log.kind() == LogKind::Records {
+                return wrong(format!("{log}: closed: {} is not another log of this epoch", c.log));
+            }
+            if closed.insert(c.log, (c.size, c.root)).is_some() {
+                return wrong(format!("{log}: closed: {} stands there twice", c.log));
+            }
+        }
+        let operations = LogId::operations(log.division, log.epoch);
         Ok(Epoch {
             log: key(&e.log, self.federation.origin(log), Algorithm::Ed25519)?,
+            operations: key(&e.operations, self.federation.origin(operations), Algorithm::Ed25519)?,
+            returns: key(&e.returns, self.federation.returns_name(log), Algorithm::Ed25519)?,
             mirror: key(&e.mirror, self.federation.mirror_name(log), Algorithm::CosignatureV1)?,
             link: key(&e.link, self.federation.link_name(log), Algorithm::Ed25519)?,
             last,
+            closed,
         })
     }
 
@@ -303,13 +415,17 @@ impl Charter {
             self.by_parent.entry(parent).or_default().push(d);
         }
         for node in self.nodes.values() {
-            for c in &node.covers {
-                if self.nodes.contains_key(c) {
+            for Cover { division: c, until } in &node.covers {
+                if until.is_none() && self.nodes.contains_key(c) {
                     return wrong(format!("node {} covers {c}, which has a node of its own", node.division));
                 }
-                if let Some(other) = self.covered.insert(*c, node.division) {
+                let until = until.unwrap_or(Date::MAX);
+                let covers = self.covered.entry(*c).or_default();
+                if let Some((_, other)) = covers.iter().find(|(u, d)| *u == until || *d == node.division) {
                     return wrong(format!("{c} is covered by both {other} and {}", node.division));
                 }
+                covers.push((until, node.division));
+                covers.sort();
             }
         }
         Ok(())
@@ -323,6 +439,11 @@ impl Charter {
     /// Counts up with every change.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The key that may sign charters after the one that signed this charter.
+    pub fn successor(&self) -> &VerifierKey {
+        &self.successor
     }
 
     /// All nodes by division.
@@ -376,9 +497,17 @@ impl Charter {
         children.iter().filter_map(|d| self.nodes.get(d))
     }
 
-    /// The node at which records of `division` enter: its own, or the one that covers it.
+    /// The node at which records of `division` enter: its own, or the one that covers it, or did so last.
     pub fn entry_node(&self, division: Division) -> Option<Division> {
-        if self.nodes.contains_key(&division) { Some(division) } else { self.covered.get(&division).copied() }
+        self.entry_node_on(division, Date::MAX).or_else(|| Some(self.covered.get(&division)?.last()?.1))
+    }
+
+    /// The node at which records of `division` enter that were produced on `day`. Of several covers the one that ends
+    /// first after that day counts; after the last of them the division's own node does.
+    pub fn entry_node_on(&self, division: Division, day: Date) -> Option<Division> {
+        let covers = self.covered.get(&division).map_or(&[][..], Vec::as_slice);
+        let cover = covers.iter().find(|(until, _)| day <= *until).map(|(_, node)| *node);
+        cover.or_else(|| self.nodes.contains_key(&division).then_some(division))
     }
 
     /// Whether node `below` is `top` or reports to it, directly or through others.
@@ -411,7 +540,27 @@ impl Charter {
         Some(LogId::records(division, epoch))
     }
 
-    /// Keys of an epoch.
+    /// The key that signs a log's checkpoints, under the log's origin. A return log has one if its addressee is a node of
+    /// this charter.
+    pub fn log_key(&self, log: LogId) -> Option<VerifierKey> {
+        let epoch = self.epoch(log)?;
+        match log.kind() {
+            LogKind::Records => Some(epoch.log.clone()),
+            LogKind::Operations => Some(epoch.operations.clone()),
+            LogKind::Return(addressee) => {
+                self.node(addressee)?;
+                Some(epoch.returns.under(self.federation.origin(log)))
+            }
+        }
+    }
+
+    /// Where a log was closed: size and root, beyond which nothing is admitted.
+    pub fn closed_at(&self, log: LogId) -> Option<(u64, Hash)> {
+        let epoch = self.epoch(log)?;
+        if log.kind() == LogKind::Records { epoch.last } else { epoch.closed.get(&log).copied() }
+    }
+
+    /// Keys of the epoch that a log is of, whatever its kind.
     pub fn epoch(&self, log: LogId) -> Option<&Epoch> {
         self.node(log.division)?.epochs.get((log.epoch as usize).checked_sub(1)?)
     }

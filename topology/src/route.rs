@@ -5,10 +5,14 @@
 use crate::charter::{Charter, Level};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use tally_protocol::ids::Division;
 
 /// Most route rules of one charter.
 pub const ROUTES_MAX: usize = 2_000;
+
+/// Longest id of a route rule, in bytes.
+pub const ROUTE_ID_BYTES_MAX: usize = 64;
 
 /// The four cases of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +54,9 @@ impl Case {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteRule {
+    /// Its name for ever: 1 to 64 lower-case letters, digits and '-'. A rule is ended by `until`, never deleted or changed
+    /// in what it says of whom.
+    pub id: String,
     /// Which case.
     pub case: Case,
     /// Only this producing unit.
@@ -67,6 +74,9 @@ pub struct RouteRule {
     /// Only records produced from this day on, so that a change of paths is none for what was delivered before.
     #[serde(default)]
     pub from: Option<String>,
+    /// The last day, inclusive: only records produced up to it.
+    #[serde(default)]
+    pub until: Option<String>,
     /// The unit that delivers for the others (cases C and D).
     #[serde(default)]
     pub by: Option<String>,
@@ -107,10 +117,18 @@ pub struct Route<'c> {
     pub entry: Division,
 }
 
+impl RouteRule {
+    /// Whether another rule says the same of the same records, but for the end and what is for people.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let matter = |r: &Self| Self { until: None, owner: None, due_on: None, note: None, ..r.clone() };
+        matter(self) == matter(other)
+    }
+}
+
 impl Charter {
     /// The route of a record; `None`: its division is not of this federation.
     pub fn route(&self, asked: &Asked<'_>) -> Option<Route<'_>> {
-        let own = self.entry_node(asked.division)?;
+        let own = self.entry_node_on(asked.division, asked.day)?;
         let fits = |r: &&RouteRule| self.fits(r, asked, own);
         let rule = self.routes().iter().enumerate().find(|(_, r)| fits(r)).map(|(i, r)| (i + 1, r));
         let case = rule.map_or(Case::Territorial, |(_, r)| r.case);
@@ -129,6 +147,7 @@ impl Charter {
             && rule.unit_word.as_deref().is_none_or(|w| asked.unit_name.contains(w))
             && rule.division.is_none_or(within)
             && rule.from.as_deref().is_none_or(|from| from.parse().is_ok_and(|from: Date| from <= asked.day))
+            && rule.until.as_deref().is_none_or(|until| until.parse().is_ok_and(|until: Date| asked.day <= until))
     }
 
     /// The node at or above `below` that is of this level.
@@ -147,8 +166,17 @@ pub(crate) fn check(rules: &[RouteRule], charter: &Charter) -> Result<(), String
     if rules.len() > ROUTES_MAX {
         return Err(format!("{} routes; at most {ROUTES_MAX} can be had", rules.len()));
     }
+    let mut ids = BTreeSet::new();
     for (i, r) in rules.iter().enumerate() {
         let n = i + 1;
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if !(1..=ROUTE_ID_BYTES_MAX).contains(&r.id.len()) || !r.id.bytes().all(plain) {
+            let (id, most) = (&r.id, ROUTE_ID_BYTES_MAX);
+            return Err(format!("route {n}: id {id:?} is not 1 to {most} lower-case letters, digits and '-'"));
+        }
+        if !ids.insert(&r.id) {
+            return Err(format!("route {n}: id {:?} stands there twice", r.id));
+        }
         if let Some(c) = &r.category
             && charter.catalogs().versions().iter().all(|v| v.category(c).is_none())
         {
@@ -159,7 +187,7 @@ pub(crate) fn check(rules: &[RouteRule], charter: &Charter) -> Result<(), String
         {
             return Err(format!("route {n}: {d} is neither a node of this charter nor covered by one"));
         }
-        for (name, day) in [("due_on", &r.due_on), ("from", &r.from)] {
+        for (name, day) in [("due_on", &r.due_on), ("from", &r.from), ("until", &r.until)] {
             if let Some(day) = day
                 && day.parse::<Date>().is_err()
             {
@@ -187,26 +215,32 @@ mod tests {
 
     const RULES: &str = r#"
 [[route]]
+id = "r1"
 case = "territorial"
 category = "registration"
 division = "350128"
 [[route]]
+id = "r2"
 case = "provincial"
 category = "registration"
 by = "11350000001234562W"
 [[route]]
+id = "r3"
 case = "prefecture"
 category = "spot_check"
 division = "350100"
 [[route]]
+id = "r4"
 case = "provincial"
 category = "other"
 from = "2026-06-04"
 [[route]]
+id = "r5"
 case = "provincial"
 category = "trademark"
 from = "2026-06-03"
 [[route]]
+id = "r6"
 case = "central"
 unit_word = "税务局"
 owner = "省税务局办公室"
@@ -239,6 +273,32 @@ due_on = "2026-12-31"
     }
 
     #[test]
+    fn rules_and_covers_end_after_their_last_day() {
+        let rule = "[[route]]\nid = \"a\"\ncase = \"provincial\"\ncategory = \"other\"\nuntil = \"2026-06-03\"\n";
+        let nodes = sample().concat().replace("\"350199\"", "\"350199 until 2026-06-03\"");
+        let charter = Charter::parse(&(document(1, &[nodes]) + rule)).unwrap();
+        let on = |category, division, day: &str| {
+            let (division, day) = (d(division), day.parse().unwrap());
+            let asked = Asked { unit: "113501020036012589", unit_name: "", category, division, day };
+            charter.route(&asked).map(|r| r.entry)
+        };
+        assert_eq!(on("other", 350_102, "2026-06-03"), Some(d(350_000)));
+        assert_eq!(on("other", 350_102, "2026-06-04"), Some(d(350_102)));
+        assert_eq!(on("admin_license", 350_199, "2026-06-03"), Some(d(350_100)));
+        assert_eq!(on("admin_license", 350_199, "2026-06-04"), None);
+    }
+
+    #[test]
+    fn rules_have_names_of_their_own() {
+        let rule = |id: &str| format!("[[route]]\nid = \"{id}\"\ncase = \"territorial\"\n");
+        let why = |rules: String| Charter::parse(&(document(1, &sample()) + &rules)).unwrap_err().to_string();
+        assert!(why(rule("a") + &rule("a")).contains("id \"a\" stands there twice"));
+        assert!(why(rule("")).contains("is not 1 to 64 lower-case letters"));
+        assert!(why(rule("A b")).contains("is not 1 to 64 lower-case letters"));
+        assert!(why("[[route]]\ncase = \"territorial\"\n".into()).contains("missing field `id`"));
+    }
+
+    #[test]
     fn the_path_goes_up_to_the_top() {
         let charter = Charter::parse(&document(1, &sample())).unwrap();
         assert_eq!(charter.path(d(350_102)).collect::<Vec<_>>(), [d(350_102), d(350_100), d(350_000)]);
@@ -253,11 +313,12 @@ due_on = "2026-12-31"
             ("case = \"central\"\ndivision = \"110101\"", "110101 is neither"),
             ("case = \"central\"\ndue_on = \"soon\"", "due_on \"soon\" is not a day"),
             ("case = \"central\"\nfrom = \"soon\"", "from \"soon\" is not a day"),
+            ("case = \"central\"\nuntil = \"soon\"", "until \"soon\" is not a day"),
             ("case = \"central\"\nby = \"x\"", "`by` names"),
             ("case = \"provincial\"\nowner = \"x\"", "liaison task"),
             ("case = \"sideways\"", "sideways"),
         ] {
-            let text = document(1, &sample()) + "[[route]]\n" + rule + "\n";
+            let text = document(1, &sample()) + "[[route]]\nid = \"x\"\n" + rule + "\n";
             let why = Charter::parse(&text).unwrap_err().to_string();
             assert!(why.contains(expected), "{expected:?} in {why}");
         }

@@ -14,15 +14,16 @@ fn node(d: &str, level: &str, more: &str) -> String {
     let mut secret = [7; 32];
     secret[..4].copy_from_slice(&log.division.code().to_le_bytes());
     let k = NodeKeys::derive(&f, log, &secret);
-    let (l, m, n) = (k.log.public(), k.mirror.public(), k.link.public());
+    let epoch = crate::charter::epoch_entry(&k);
     format!(
         "[[node]]\ndivision = \"{d}\"\nname = \"N{d}\"\nlevel = \"{level}\"\naddresses = [\"h:1\"]\n{more}\n\
-         [[node.epoch]]\nepoch = 1\nlog = \"{l}\"\nmirror = \"{m}\"\nlink = \"{n}\"\n"
+         {epoch}"
     )
 }
 
 fn parse(nodes: &[String], more: &str) -> Charter {
-    let head = "format = 2\nfederation = \"t.example\"\nversion = 1\n";
+    let f = Federation::try_from("t.example".to_owned()).unwrap();
+    let head = crate::charter::heading(&f, 1, tally_protocol::keys::authority_signer(&f, &[2; 32]).public());
     Charter::parse(&format!("{head}{}{more}", nodes.concat())).unwrap()
 }
 

@@ -1,6 +1,7 @@
 //! The registry of units: who may produce and submit what, where.
 
 use crate::catalog::Catalogs;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tally_protocol::ids::Division;
@@ -40,9 +41,20 @@ pub struct Unit {
     /// Categories that it delivers; none named: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<String>,
+    /// The last day, inclusive, by the day on which a record was produced: later ones are not this unit's. A unit is ended
+    /// and never deleted, so that what it delivered keeps its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// Liaison officer and department in charge, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
+}
+
+impl Unit {
+    /// Whether it has ended before `day`.
+    pub fn ended(&self, day: Date) -> bool {
+        self.until.as_deref().is_some_and(|until| until.parse().is_ok_and(|until: Date| until < day))
+    }
 }
 
 /// Kinds of units.
@@ -83,6 +95,9 @@ impl Units {
             let known = |c: &&String| catalogs.versions().iter().all(|v| v.category(c).is_none());
             if let Some(unknown) = unit.categories.iter().find(known) {
                 return Err(format!("unit {code}: {unknown:?} is not a category of the catalog"));
+            }
+            if let Some(until) = unit.until.as_deref().filter(|u| u.parse::<Date>().is_err()) {
+                return Err(format!("unit {code}: until {until:?} is not a day such as 2026-01-31"));
             }
             if by_code.insert(code.clone(), unit).is_some() {
                 return Err(format!("unit {code} stands there twice"));

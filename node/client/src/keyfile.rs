@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
-use tally_protocol::keys::{NodeKeys, Secret, Zeroizing};
+use tally_protocol::keys::{Secret, Zeroizing};
 
 const PREFIX: &str = "tally-secret-1 ";
 
@@ -81,17 +81,6 @@ pub fn read(path: &Path) -> Result<Secret, KeyFileError> {
     let bytes = text.trim_end().strip_prefix(PREFIX).and_then(|b| BASE64.decode(b).ok()).map(Zeroizing::new);
     let secret = bytes.and_then(|b| Some(Zeroizing::new(<[u8; 32]>::try_from(b.as_slice()).ok()?)));
     secret.ok_or(KeyFileError::Form(name))
-}
-
-/// The `[[node.epoch]]` part of the charter for these keys.
-pub fn epoch_block(keys: &NodeKeys) -> String {
-    format!(
-        "[[node.epoch]]\nepoch = {}\nlog = \"{}\"\nmirror = \"{}\"\nlink = \"{}\"\n",
-        keys.node.epoch,
-        keys.log.public(),
-        keys.mirror.public(),
-        keys.link.public()
-    )
 }
 
 #[cfg(test)]

@@ -10,15 +10,16 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use tally_client::{
-    Client, Failure,
-    keyfile::{self, epoch_block},
-};
+use tally_client::{Client, Failure, keyfile};
 use tally_protocol::{
     ids::{Division, Federation, LogId},
     keys::{NodeKeys, authority_signer},
 };
-use tally_topology::{calendar, catalog, signed};
+use tally_topology::{
+    calendar, catalog,
+    charter::{epoch_entry, heading},
+    signed,
+};
 
 /// Nodes of the plan, with their names; the demo uses some of them.
 const NODES: &str = include_str!("../data/nodes-fujian.csv");
@@ -139,7 +140,9 @@ impl Fleet {
         let federation = Federation::try_from(FEDERATION.to_owned()).map_err(Failure::failed)?;
         let secret = keyfile::create(&self.dir.join("authority.key")).map_err(Failure::failed)?;
         let authority = authority_signer(&federation, &secret);
-        let mut text = format!("format = 2\nfederation = \"{FEDERATION}\"\nversion = 1\n");
+        let secret = keyfile::create(&self.dir.join("successor.key")).map_err(Failure::failed)?;
+        let successor = authority_signer(&federation, &secret);
+        let mut text = heading(&federation, 1, successor.public());
         for m in &self.members {
             let secret = keyfile::create(&self.folder(m).join("keys/node.key")).map_err(Failure::failed)?;
             let keys = NodeKeys::derive(&federation, LogId::records(m.division, 1), &secret);
@@ -150,7 +153,7 @@ impl Fleet {
                 m.name,
                 m.level,
                 m.quic,
-                epoch_block(&keys)
+                epoch_entry(&keys)
             ));
         }
         for m in &self.members {

@@ -30,7 +30,8 @@ pub(super) enum CharterCommand {
     Check {
         /// The file.
         file: PathBuf,
-        /// Public key of the authority; checks the signature too.
+        /// Public key of the authority; checks the signature too. With --follows it is the key that signed the charter in
+        /// force: FILE is signed by it or by the successor named there.
         #[arg(long, value_name = "KEY")]
         authority: Option<String>,
         /// The charter in force; checks that FILE may follow it.
@@ -122,10 +123,11 @@ fn check(file: &Path, authority: Option<&str>, follows: Option<&Path>) -> Result
     };
     let key: VerifierKey = authority.parse().map_err(|e| Failure::new(Exit::Usage, format!("--authority: {e}")))?;
     let open = |path: &Path| SignedCharter::open(&read(path)?, &key).map_err(|e| named(path)(&e));
-    let signed = open(file)?;
-    if let Some(current) = follows {
-        signed.follows(open(current)?.charter()).map_err(|e| named(file)(&e))?;
-    }
+    let signed = match follows {
+        None => open(file)?,
+        // The key is that of the charter in force; the next one may be its successor's.
+        Some(current) => SignedCharter::open_next(&read(file)?, &open(current)?).map_err(|e| named(file)(&e))?,
+    };
     let charter = signed.charter();
     outln!("{}: version {}, {} nodes: signed and in order", file.display(), charter.version(), charter.nodes().count());
     Ok(())
@@ -156,9 +158,12 @@ const TEMPLATE: &str = r#"# A charter: who is in the federation, who reports to 
 # Units, routes, catalog and calendar may follow in the same file, or in files of their own that are signed with it:
 #   tally charter sign nodes.toml units.toml routes.toml catalog.toml calendar.toml --key authority.key
 # Without a catalog or calendar of its own, a charter uses those that come with the program.
-format = 2
+format = 1
 federation = "FEDERATION"
 version = 1
+# The key that may sign charters after the authority's: a second secret, made by `tally keygen --federation FEDERATION
+# --authority -o successor.key` and kept in another place than the first. Here stands the key that this printed.
+successor = "FEDERATION/authority+..."
 
 # The top has no parent. A parent needs an address: host:port, UDP, reachable from its children.
 [[node]]
@@ -170,6 +175,8 @@ addresses = ["10.0.0.1:7443"]
 # [[node.epoch]]
 # epoch = 1
 # log = "..."
+# operations = "..."
+# returns = "..."
 # mirror = "..."
 # link = "..."
 
@@ -179,5 +186,6 @@ addresses = ["10.0.0.1:7443"]
 # level = "prefecture"
 # parent = "350000"
 # addresses = ["10.1.0.1:7443"]
-# covers = []            # divisions without a node of their own, whose records enter here
+# covers = []            # divisions without a node of their own, whose records enter here; one that has ended stays,
+#                          # as "350199 until 2026-06-30" (the last day, by the day on which a record was produced)
 "#;

@@ -4,11 +4,12 @@ use super::{Exit, Failure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{ArgGroup, Args};
 use std::path::{Path, PathBuf};
-use tally_client::keyfile::{self, epoch_block};
+use tally_client::keyfile;
 use tally_protocol::{
     ids::{Division, Federation, LogId},
     keys::{NodeKeys, Secret, authority_signer},
 };
+use tally_topology::charter::epoch_entry;
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -49,12 +50,14 @@ pub(super) fn run(args: &KeygenArgs) -> Result<Exit, Failure> {
     if args.authority {
         outln!("authority = \"{}\"", authority_signer(&federation, &secret).public());
         eprintln!(
-            "The secret is in {}. Keep it off the nodes; the line above goes into every tally.toml.",
+            "The secret is in {}. Keep it off the nodes; the line above goes into every tally.toml.\n\
+             A charter also names the key that may sign after this one: make a second secret in the same way (-o \
+             successor.key), keep it in another place, and write its key into the charter: successor = \"...\"",
             path.display()
         );
     } else if let Some(division) = args.division {
         let keys = NodeKeys::derive(&federation, LogId::records(division, args.epoch), &secret);
-        outln!("{}", epoch_block(&keys).trim_end());
+        outln!("{}", epoch_entry(&keys).trim_end());
         eprintln!("The secret is in {}. The lines above go under node {division} in the charter.", path.display());
     }
     Ok(Exit::Done)

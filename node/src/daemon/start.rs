@@ -92,9 +92,8 @@ pub(super) struct Recovery {
 }
 
 pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedCharter) -> anyhow::Result<Recovery> {
-    let authority = config.authority().map_err(|e| anyhow::anyhow!(e))?;
     let software = format!("tally {}", env!("CARGO_PKG_VERSION"));
-    let mut replica = Replica::new(keys, authority, charter, software);
+    let mut replica = Replica::new(keys, charter, software);
     let owner = entries::owner(replica.charter().federation(), replica.me());
     let mut instance = [0; 16];
     getrandom::fill(&mut instance).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;

@@ -12,12 +12,13 @@ impl World {
     /// A process starts: state from the disk alone.
     pub(super) fn start(&mut self, code: Division) {
         let charter = self.charter.clone();
-        let authority = self.authority.public().clone();
         let node = self.nodes.get_mut(&code).unwrap();
         if node.replica.is_some() {
             return;
         }
-        let mut replica = Replica::new(node.keys.clone(), authority, charter, "sim".into());
+        let mut replica = Replica::new(node.keys.clone(), charter, "sim".into());
+        // Every run is another instance, and the same in every simulation of this seed.
+        replica.set_instance(((u128::from(code.code()) << 64) | u128::from(self.now)).to_le_bytes());
         for (entry, place) in node.disk.recovered() {
             replica.recover(entry, place);
         }

@@ -1,5 +1,5 @@
 use super::*;
-use tally_protocol::keys::NodeKeys;
+use tally_protocol::keys::{NodeKeys, Signer};
 
 pub(crate) fn federation() -> Federation {
     Federation::try_from("t.example".to_owned()).unwrap()
@@ -13,10 +13,7 @@ pub(crate) fn keys(log: &str) -> NodeKeys {
 }
 
 pub(crate) fn epoch(log: &str, more: &str) -> String {
-    let k = keys(log);
-    let n = k.node.epoch;
-    let (log, mirror, link) = (k.log.public(), k.mirror.public(), k.link.public());
-    format!("[[node.epoch]]\nepoch = {n}\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n{more}\n")
+    epoch_entry(&keys(log)) + more + "\n"
 }
 
 pub(crate) fn node(division: &str, level: &str, parent: &str, more: &str) -> String {
@@ -29,7 +26,8 @@ pub(crate) fn node(division: &str, level: &str, parent: &str, more: &str) -> Str
 }
 
 pub(crate) fn document(version: u64, nodes: &[String]) -> String {
-    format!("format = 1\nfederation = \"t.example\"\nversion = {version}\n\n{}", nodes.concat())
+    let successor = Signer::new(federation().authority_name(), Algorithm::Ed25519, &[2; 32]);
+    heading(&federation(), version, successor.public()) + "\n" + &nodes.concat()
 }
 
 pub(crate) fn sample() -> Vec<String> {
@@ -82,6 +80,32 @@ fn what_is_wrong_is_named() {
         ([sample(), vec![node("350103", "county", "350102", "")]].concat(), "cannot report to 350102"),
         ([sample(), vec![node("350103", "county", "350100", "covers = [\"350102\"]")]].concat(), "node of its own"),
         ([sample(), vec![node("350103", "county", "350100", "covers = [\"350199\"]")]].concat(), "covered by both"),
+        (
+            [sample(), vec![node("350103", "county", "350100", "covers = [\"350102 until 2026-06-30\", \"350102\"]")]]
+                .concat(),
+            "node of its own",
+        ),
+        (
+            [sample(), vec![node("350103", "county", "350100", "covers = [\"350198 since 2026\"]")]].concat(),
+            "not a division",
+        ),
+        (
+            [sample(), vec![node("350103", "county", "350100", "covers = [\"350198 until May\"]")]].concat(),
+            "\"May\" is not a day",
+        ),
+        (
+            [sample(), vec![node("350103", "county", "350100", "closed = []").replace("last", "")]].concat(),
+            "unknown field `closed`",
+        ),
+        (
+            vec![
+                sample().concat()
+                    + "closed = [{ log = \"350128/e1/ops\", size = 0, root = \""
+                    + &"0".repeat(64)
+                    + "\" }]\n",
+            ],
+            "the records log is not",
+        ),
         ([sample(), vec![node("350103", "county", "350100", "colour = 1")]].concat(), "unknown field `colour`"),
         ([sample(), vec![node("350103", "region", "350100", "")]].concat(), "unknown variant `region`"),
         ([sample(), vec![node("350103", "county", "350100", "").replace("0.1:7443", "0.1")]].concat(), "host:port"),
@@ -102,8 +126,8 @@ fn what_is_wrong_is_named() {
         let why = Charter::parse(&document(1, &nodes)).unwrap_err().to_string();
         assert!(why.contains(expected), "{expected:?} in {why}");
     }
-    let text = document(1, &sample()).replace("format = 1", "format = 3");
-    assert!(Charter::parse(&text).unwrap_err().to_string().contains("format 3"));
+    let text = document(1, &sample()).replace("format = 1", "format = 2");
+    assert!(Charter::parse(&text).unwrap_err().to_string().contains("format 2"));
 }
 
 #[test]
@@ -119,6 +143,38 @@ fn old_and_retired_keys_open_no_link() {
     assert_eq!(c.by_link_key(&keys("350102/e1").link.public().public()), None);
 }
 
+/// Each kind of log has its key, and ends where its epoch says.
+#[test]
+fn every_kind_of_log_has_its_key() {
+    let c = Charter::parse(&document(1, &sample())).unwrap();
+    let (city, county) = (keys("350100/e1"), keys("350102/e1"));
+    let key = |log: &str| c.log_key(log.parse().unwrap());
+    assert_eq!(key("350102/e1").as_ref(), Some(county.log.public()));
+    assert_eq!(key("350102/e1/ops").as_ref(), Some(county.operations.public()));
+    let to = city.return_log(d(350_102)).unwrap();
+    assert_eq!(key("350100/e1/to/350102").as_ref(), Some(to.public()));
+    assert_eq!((key("350100/e1/to/350198"), key("350102/e2/ops"), key("350198/e1")), (None, None, None));
+}
+
+/// Covers end by the day on which a record was produced; the division's own node follows the last of them.
+#[test]
+fn covers_end() {
+    let covers = |c: &str| sample().concat().replace("\"350199\"", c);
+    let entries = |text: &str| {
+        let c = Charter::parse(&document(1, &[text.to_owned()])).unwrap();
+        let on = |day: &str| c.entry_node_on(d(350_199), day.parse().unwrap()).map(Division::code);
+        ([on("2026-06-30"), on("2026-07-01"), on("2027-01-01")], c.entry_node(d(350_199)).map(Division::code))
+    };
+    let (city, own, other) = (Some(350_100), Some(350_199), Some(350_128));
+    assert_eq!(entries(&covers("\"350199\"")), ([city, city, city], city));
+    let ended = covers("\"350199 until 2026-06-30\"");
+    assert_eq!(entries(&ended), ([city, None, None], city));
+    let with_node = ended.clone() + &node("350199", "county", "350100", "");
+    assert_eq!(entries(&with_node), ([city, own, own], own));
+    let moved = ended.replacen("name = \"350128\"\n", "name = \"350128\"\ncovers = [\"350199 until 2026-12-31\"]\n", 1);
+    assert_eq!(entries(&moved), ([city, other, None], other));
+}
+
 /// What is shipped for a province to start from goes together, in any order.
 #[test]
 fn the_shipped_parts_make_one_charter() {
@@ -127,7 +183,7 @@ fn the_shipped_parts_make_one_charter() {
     let mut nodes = sample();
     nodes.push(node("350200", "prefecture", "350000", ""));
     let parts = [UNITS, ROUTES, crate::catalog::SHIPPED, crate::calendar::SHIPPED];
-    let text = document(1, &nodes).replace("format = 1", "format = 2") + &parts.concat();
+    let text = document(1, &nodes) + &parts.concat();
     assert!(!text.contains(['\t', '\r']), "a signed note holds neither");
     assert!(text.len() < tally_protocol::limits::CHARTER_BYTES_MAX / 4);
     let c = Charter::parse(&text).unwrap();

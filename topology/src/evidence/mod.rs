@@ -106,7 +106,7 @@ pub struct Parts {
     pub record: String,
     /// The log it stands in.
     pub log: LogId,
-    /// A proof for the origin (holder = `log`) and for every other holder. The note of a proof has the signature of the
+    /// A proof for the origin (the log's own node in its epoch) and for every other holder. The note of a proof has the signature of the
     /// log's key, the cosignature of the origin and, for another holder, its cosignature, in this order.
     pub proofs: Vec<(LogId, TlogProof)>,
     /// If the charter has closed the log's epoch: the inclusion proof to its last root.
@@ -157,11 +157,10 @@ pub fn check_proof(
     proof: &TlogProof,
 ) -> Result<Holding, Failed> {
     let (d, version) = (holder.division, charter.version());
-    let Some(keys) = charter.epoch(log) else {
+    let (Some(keys), Some(key)) = (charter.epoch(log), charter.log_key(log)) else {
         return fail(Step::CheckpointSignature(d), format!("{log} is not in charter version {version}"));
     };
-    let checkpoint =
-        Checkpoint::open(&proof.note, &keys.log).map_err(|e| Failed::at(Step::CheckpointSignature(d))(&e))?;
+    let checkpoint = Checkpoint::open(&proof.note, &key).map_err(|e| Failed::at(Step::CheckpointSignature(d))(&e))?;
     verify_inclusion(proof.index, checkpoint.size, leaf, &proof.path, &checkpoint.root)
         .map_err(|e| Failed::at(Step::Inclusion(d))(&e))?;
     let (Some(node), Some(theirs)) = (charter.node(d), charter.epoch(holder)) else {
@@ -171,14 +170,14 @@ pub fn check_proof(
     let note = Note::parse(&proof.note).map_err(|e| bad(&e))?;
     note.verify(&keys.mirror).map_err(|e| bad(&e))?;
     let time = note.verify(&theirs.mirror).map_err(|e| bad(&e))?;
-    let mut wanted = vec![keys.log.name(), keys.mirror.name()];
-    if holder != log {
+    let mut wanted = vec![key.name(), keys.mirror.name()];
+    if holder != log.node() {
         wanted.push(theirs.mirror.name());
     }
     if !note.signatures().iter().map(|s| s.name).eq(wanted) {
         return fail(Step::Form, format!("the checkpoint for {holder} does not have exactly its signature lines"));
     }
-    if let Some((last, root)) = keys.last
+    if let Some((last, root)) = charter.closed_at(log)
         && (checkpoint.size > last || (checkpoint.size == last && checkpoint.root != root))
     {
         let size = checkpoint.size;
@@ -196,8 +195,8 @@ fn check(parts: &mut Parts, charter: &Charter) -> Result<Verified, Failed> {
     }
     let id = RecordId::of(record.as_bytes());
     let level = |holder: &LogId| charter.node(holder.division).map(|n| Reverse(n.level));
-    proofs.sort_by_key(|(holder, _)| (*holder != log, level(holder), *holder));
-    if proofs.len() > HOLDERS_MAX || proofs.first().is_none_or(|(holder, _)| *holder != log) {
+    proofs.sort_by_key(|(holder, _)| (*holder != log.node(), level(holder), *holder));
+    if proofs.len() > HOLDERS_MAX || proofs.first().is_none_or(|(holder, _)| *holder != log.node()) {
         return fail(Step::Form, "a proof of the log's origin and at most seven others are needed");
     }
     let mut divisions: Vec<_> = proofs.iter().map(|(holder, _)| holder.division).collect();
@@ -213,7 +212,7 @@ fn check(parts: &mut Parts, charter: &Charter) -> Result<Verified, Failed> {
             return fail(Step::Form, "the proofs name different indices");
         }
     }
-    let last = charter.epoch(log).and_then(|e| e.last);
+    let last = charter.closed_at(log);
     match (last, closing) {
         (None, None) => {}
         (None, Some(_)) => return fail(Step::EpochClosed, format!("{log} is not closed by this charter")),

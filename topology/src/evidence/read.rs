@@ -2,7 +2,7 @@
 
 use super::{EVIDENCE_BYTES_MAX, Failed, HOLDERS_MAX, Parts, Step, fail};
 use tally_protocol::{
-    ids::LogId,
+    ids::{Federation, LogId},
     tlog_proof::{TlogProof, parse_hash_lines},
 };
 
@@ -59,10 +59,14 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Found<'_>, Failed> {
     }
     let mut rest = Rest(text);
     let above = rest.until(RECORD)?;
-    let id = above.lines().find_map(|l| l.strip_prefix("record   ")).unwrap_or_default();
+    let named = |name: &str| above.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default();
+    let id = named("record   ");
+    let Ok((_, log)) = Federation::of_origin(named("log      ")) else {
+        return fail(Step::Form, "the line of the log names none");
+    };
     let record = rest.until("\n")?.to_owned();
     rest.must("-----END RECORD-----\n\n")?;
-    let (mut proofs, mut log) = (Vec::new(), None);
+    let mut proofs = Vec::new();
     while rest.skip("-----BEGIN TLOG PROOF ") {
         if proofs.len() == HOLDERS_MAX {
             return fail(Step::Form, format!("more than {HOLDERS_MAX} proofs"));
@@ -72,10 +76,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Found<'_>, Failed> {
         let Some(holder) = holder else { return fail(Step::Form, format!("{name:?} is not the name of a holder")) };
         let proof = TlogProof::parse(rest.until("-----END TLOG PROOF-----\n\n")?);
         proofs.push((holder, proof.map_err(|e| Failed::at(Step::Form)(&format_args!("proof of {holder}: {e}")))?));
-        // The origin's proof comes first.
-        log.get_or_insert(holder);
     }
-    let Some(log) = log else { return fail(Step::Form, "there is no proof") };
     let closing = if rest.skip("-----BEGIN CLOSING PROOF-----\n") {
         let lines = rest.until("-----END CLOSING PROOF-----\n\n")?;
         Some(parse_hash_lines(lines).map_err(|e| Failed::at(Step::Form)(&e))?)

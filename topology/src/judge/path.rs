@@ -22,17 +22,27 @@ impl Court<'_> {
         if units.is_empty() && !units.closed {
             return;
         }
+        let day = self.produced();
         // An open registry is not complete: what it does not say is asked about.
         let most = if units.closed { Severity::Reject } else { Severity::Question };
         for (field, code) in [("submitter_uscc", Some(&code)), ("producer_uscc", producer.as_ref())] {
             let Some(code) = code else { continue };
-            if units.get(code).is_none() {
+            let known = units.get(code);
+            if let Some((unit, until)) =
+                known.and_then(|u| Some((u, u.until.as_deref()?))).filter(|(u, _)| u.ended(day))
+            {
+                let (name, code) = (&unit.name, shown(code));
+                let en = format!("{field} {code} ({name}) is in the registry of units until {until} only");
+                let zh = format!("报送单位无权限：{name}（{code}）在单位名录内的截止日期为 {until}");
+                self.say_so(most, "V016", field, (en, zh));
+            }
+            if known.is_none() {
                 let en = format!("{field} {} is not in the registry of units: ask the province to add it", shown(code));
                 let zh = format!("报送单位无权限：{} 不在单位名录内", shown(code));
                 self.say_so(most, "V016", field, (en, zh));
             }
         }
-        let Some(unit) = units.get(&code) else { return };
+        let Some(unit) = units.get(&code).filter(|u| !u.ended(day)) else { return };
         if !self.may_submit_for(unit, division, category) {
             let en = format!(
                 "{} ({code}) may not submit for {division}: the registry of units names {}",
@@ -75,7 +85,12 @@ impl Court<'_> {
     }
 
     fn route(&self, category: &Category, division: Division) -> Option<Route<'_>> {
-        self.route_on(category, division, self.text("produced_on").and_then(text::date).unwrap_or(self.scene.today))
+        self.route_on(category, division, self.produced())
+    }
+
+    /// The day on which the record was produced; today where it does not say.
+    fn produced(&self) -> Date {
+        self.text("produced_on").and_then(text::date).unwrap_or(self.scene.today)
     }
 
     fn route_on(&self, category: &Category, division: Division, day: Date) -> Option<Route<'_>> {

@@ -98,6 +98,19 @@ fn the_class_of_a_code_is_that_of_its_party() {
 }
 
 #[test]
+fn a_unit_that_has_ended_delivers_what_was_produced_before() {
+    let until = |day: &str| {
+        let line = format!("division = \"350102\"\nuntil = \"{day}\"\n");
+        said(&UNITS.replacen("division = \"350102\"\n", &line, 1), &[])
+    };
+    assert_eq!(until("2026-06-03"), []);
+    assert_eq!(until("2026-06-02"), one("V016", "submitter_uscc", Severity::Reject));
+    let bad = UNITS.replacen("kind", "until = \"soon\"\nkind", 1);
+    let why = Charter::parse(&(document(1, &sample()) + &bad)).unwrap_err().to_string();
+    assert!(why.contains("until \"soon\" is not a day"), "{why}");
+}
+
+#[test]
 fn a_version_that_is_not_in_force_is_named_with_the_one_that_is() {
     let more = r#"
 [[catalog]]

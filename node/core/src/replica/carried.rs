@@ -43,7 +43,7 @@ impl Replica {
             return;
         }
         // Only our own signature makes the parent's head a fact about our past.
-        let key = self.charter().epoch(head.log).map(|e| e.log.clone());
+        let key = self.charter().log_key(head.log);
         let opened = key.and_then(|k| Checkpoint::open(&head.note, &k).ok());
         if opened.is_none_or(|c| (c.size, c.root) != (head.size, head.root)) {
             return;

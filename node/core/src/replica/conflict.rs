@@ -19,7 +19,7 @@ const SUSPECT_LIMIT: u32 = 3;
 impl Replica {
     /// A neighbour's head contradicts what is held. Its signature decides whether that is the origin's fault.
     pub(super) fn found_conflict(&mut self, head: &Head, out: &mut Vec<Output>) {
-        let Some(key) = self.charter().epoch(head.log).map(|e| e.log.clone()) else { return };
+        let Some(key) = self.charter().log_key(head.log) else { return };
         let signed = Checkpoint::open(&head.note, &key).is_ok_and(|c| (c.size, c.root) == (head.size, head.root));
         if !signed {
             return;
@@ -37,7 +37,7 @@ impl Replica {
         reason: &str,
         out: &mut Vec<Output>,
     ) {
-        let Some(key) = self.charter().epoch(id).map(|e| e.log.clone()) else { return };
+        let Some(key) = self.charter().log_key(id) else { return };
         let proved = evidence.verify(&key).is_ok();
         let notes = &evidence.notes;
         let opened: Vec<_> = notes.iter().filter_map(|n| Checkpoint::open(n, &key).ok()).collect();
@@ -81,7 +81,7 @@ impl Replica {
 
     /// A note of the log's key contradicts what is held here.
     pub(super) fn conflict_with(&mut self, id: LogId, note: String, reason: String, out: &mut Vec<Output>) {
-        let Some(key) = self.charter().epoch(id).map(|e| e.log.clone()) else { return };
+        let Some(key) = self.charter().log_key(id) else { return };
         let mine = self.logs.get(&id).map_or(String::new(), |l| l.note.clone());
         self.conflict(id, ForkEvidence::of([mine, note], &key), reason, out);
     }

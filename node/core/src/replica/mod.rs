@@ -29,7 +29,7 @@ use tally_protocol::{
     digest::{LogPart, fold},
     hash::Hash,
     ids::{Division, LogId, LogKind},
-    keys::{NodeKeys, VerifierKey},
+    keys::NodeKeys,
     merkle::Tree,
     wire::{Control, Head, Heartbeat, Refusal},
 };
@@ -50,7 +50,6 @@ pub const WELCOME_QUEUE_MS: u64 = 500;
 #[derive(Debug)]
 pub struct Replica {
     keys: Arc<NodeKeys>,
-    authority: VerifierKey,
     charter: Arc<SignedCharter>,
     logs: BTreeMap<LogId, HeldLog>,
     /// Right edges including batches that are on their way to disk.
@@ -86,12 +85,11 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A node as it is before anything was recovered from its journal.
-    pub fn new(keys: Arc<NodeKeys>, authority: VerifierKey, charter: SignedCharter, software: String) -> Self {
+    /// A node as it is before anything was recovered from its journal. `charter` was opened with the pinned key.
+    pub fn new(keys: Arc<NodeKeys>, charter: SignedCharter, software: String) -> Self {
         let has_parent = charter.charter().parent(keys.node.division).is_some();
         Self {
             keys,
-            authority,
             charter: Arc::new(charter),
             logs: BTreeMap::new(),
             ahead: BTreeMap::new(),

@@ -16,7 +16,7 @@ impl Replica {
             Entry::Batch { log, start, tree, sealed_at, note } => {
                 // A frame's checksum is no proof of who wrote it: behind damage, a scan may find what looks like a
                 // frame inside a record. Only a signed right edge counts.
-                let Some(key) = self.charter().epoch(log).map(|e| e.log.clone()) else {
+                let Some(key) = self.charter().log_key(log) else {
                     // The charter that knows it may stand further behind, if it had to be written again.
                     self.unknown.push((Entry::Batch { log, start, tree, sealed_at, note }, place));
                     return;
@@ -48,8 +48,8 @@ impl Replica {
                 held.receipt(holder.division, Receipt { size, time, epoch: holder.epoch, line });
             }
             Entry::Freeze { log, frozen } => {
-                let key = self.charter().epoch(log).map(|e| &e.log);
-                if !key.is_some_and(|k| frozen.evidence.notes.iter().any(|n| Checkpoint::open(n, k).is_ok())) {
+                let key = self.charter().log_key(log);
+                if !key.as_ref().is_some_and(|k| frozen.evidence.notes.iter().any(|n| Checkpoint::open(n, k).is_ok())) {
                     self.unproved += 1;
                     return;
                 }
@@ -59,10 +59,8 @@ impl Replica {
                 }
             }
             Entry::Charter { note } => {
-                // Signed by the pinned authority and newer, or passed over: the file in the config may be newer.
-                if let Ok(signed) = SignedCharter::open(&note, &self.authority)
-                    && signed.charter().version() > self.charter().version()
-                {
+                // It follows the one in force, or is passed over: the file in the config may be newer.
+                if let Ok(signed) = SignedCharter::open_next(&note, &self.charter) {
                     self.charter = signed.into();
                 }
             }
@@ -82,7 +80,7 @@ impl Replica {
     /// lies that ends there (at size 0 there is none).
     pub fn overruns(&self) -> Vec<(LogId, u64, Option<Place>)> {
         let overrun = |(id, log): (&LogId, &HeldLog)| {
-            let (last, root) = self.charter().epoch(*id)?.last?;
+            let (last, root) = self.charter().closed_at(*id)?;
             if log.size() <= last || log.root_at(last) != Some(root) {
                 return None;
             }

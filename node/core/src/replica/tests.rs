@@ -28,16 +28,20 @@ fn authority() -> Signer {
 
 /// A city and its counties; those from `retired` on are out of service.
 fn charter(version: u64, counties: u32, retired: u32) -> String {
-    let mut text = format!("format = 1\nfederation = \"t.example\"\nversion = {version}\n");
+    let mut text = tally_topology::charter::heading(
+        &federation(),
+        version,
+        tally_protocol::keys::authority_signer(&federation(), &[2; 32]).public(),
+    );
     for code in 350_100..=350_100 + counties {
         let (k, county) = (keys(code), code > 350_100);
         let (level, parent) = if county { ("county", "parent = \"350100\"\n") } else { ("prefecture", "") };
         let retired = code >= retired;
-        let (log, mirror, link) = (k.log.public(), k.mirror.public(), k.link.public());
+        let epoch = tally_topology::charter::epoch_entry(&k);
         write!(
             text,
             "[[node]]\ndivision = \"{code}\"\nname = \"n\"\nlevel = \"{level}\"\n{parent}addresses = [\"h:1\"]\n\
-             retired = {retired}\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
+             retired = {retired}\n{epoch}"
         )
         .unwrap();
     }
@@ -46,7 +50,7 @@ fn charter(version: u64, counties: u32, retired: u32) -> String {
 
 fn replica(code: u32, counties: u32) -> Replica {
     let signed = SignedCharter::open(&charter(1, counties, u32::MAX), authority().public()).unwrap();
-    Replica::new(keys(code), authority().public().clone(), signed, "test".into())
+    Replica::new(keys(code), signed, "test".into())
 }
 
 /// A disk that always works.

@@ -187,7 +187,7 @@ impl Replica {
         }
         if standing == Standing::TheyAreAhead && own {
             // Only our own signature makes the parent's head a fact about our past.
-            let key = self.charter().epoch(id).map(|e| e.log.clone());
+            let key = self.charter().log_key(id);
             let signed = key.is_some_and(|k| {
                 Checkpoint::open(&head.note, &k).is_ok_and(|c| (c.size, c.root) == (head.size, head.root))
             });

@@ -9,14 +9,14 @@ fn charter(more: &str) -> Charter {
     let node = |d: &str, level: &str, parent: &str| {
         let log: LogId = format!("{d}/e1").parse().unwrap();
         let k = NodeKeys::derive(&f, log, &[log.division.code() as u8; 32]);
-        let (l, m, n) = (k.log.public(), k.mirror.public(), k.link.public());
+        let epoch = tally_topology::charter::epoch_entry(&k);
         format!(
             "[[node]]\ndivision = \"{d}\"\nname = \"N{d}\"\nlevel = \"{level}\"\naddresses = [\"h:1\"]\n{parent}\n\
-             [[node.epoch]]\nepoch = 1\nlog = \"{l}\"\nmirror = \"{m}\"\nlink = \"{n}\"\n"
+             {epoch}"
         )
     };
     let text = [
-        "format = 2\nfederation = \"t.example\"\nversion = 1\n".to_owned(),
+        tally_topology::charter::heading(&f, 1, tally_protocol::keys::authority_signer(&f, &[2; 32]).public()),
         node("350100", "prefecture", "covers = [\"350199\"]"),
         node("350102", "county", "parent = \"350100\""),
         node("350103", "county", "parent = \"350100\""),
@@ -231,7 +231,7 @@ fn the_right_door_is_named() {
     let [here, there] = [350_102, 350_103].map(|d| read(d, &two_paths));
     assert_eq!(codes(&there), [("V017", Severity::Question)], "it can come by two paths: asked about");
     assert_eq!(here.good.unwrap().record.id(), there.good.unwrap().record.id());
-    let routed = charter("[[route]]\ncase = \"prefecture\"\ncategory = \"admin_license\"\n");
+    let routed = charter("[[route]]\nid = \"a\"\ncase = \"prefecture\"\ncategory = \"admin_license\"\n");
     let line = two_paths.to_string();
     assert_eq!(codes(&read_with(&routed, 350_102, line.as_bytes())), [("V017", Severity::Reject)]);
     assert_eq!(codes(&read_with(&routed, 350_100, line.as_bytes())), []);

@@ -35,14 +35,18 @@ fn authority() -> Signer {
 fn charter() -> SignedCharter {
     let node = |d: &str, level: &str, parent: &str| {
         let k = keys(&format!("{d}/e1"));
-        let (l, m, n) = (k.log.public(), k.mirror.public(), k.link.public());
+        let epoch = tally_topology::charter::epoch_entry(&k);
         format!(
             "[[node]]\ndivision = \"{d}\"\nname = \"N{d}\"\nlevel = \"{level}\"\naddresses = [\"h:1\"]\n{parent}\n\
-             [[node.epoch]]\nepoch = 1\nlog = \"{l}\"\nmirror = \"{m}\"\nlink = \"{n}\"\n"
+             {epoch}"
         )
     };
     let text = [
-        "format = 1\nfederation = \"t.example\"\nversion = 1\n".to_owned(),
+        tally_topology::charter::heading(
+            &federation(),
+            1,
+            tally_protocol::keys::authority_signer(&federation(), &[2; 32]).public(),
+        ),
         node("350100", "prefecture", ""),
         node("350102", "county", "parent = \"350100\""),
     ];
@@ -80,7 +84,7 @@ fn made() -> Made {
     }
     journal.flush().unwrap();
     drop(journal);
-    let mut county = Replica::new(Arc::new(keys), authority().public().clone(), charter, "test".into());
+    let mut county = Replica::new(Arc::new(keys), charter, "test".into());
     EntryJournal::open(dir.path(), &own, SEGMENT_BYTES, |e, at| county.recover(e, at)).unwrap();
     Made { dir, county, batches, receipts }
 }

@@ -263,19 +263,19 @@ impl Verifier<'_> {
     fn batch_frame(&mut self, log: LogId, start: u64, tree: Tree, note: &str, place: Place, bytes: u64) {
         let (charter, end) = (self.wanted.charter, tree.size());
         // What no key is known for cannot be checked; it is not touched either.
-        let Some(epoch) = charter.epoch(log) else {
+        let Some(key) = charter.log_key(log) else {
             self.apart.push(nothing_lost(place, Kind::NotInCharter));
             return;
         };
         // Records beyond the end of a closed epoch do not count, and are not missed; but they may still be carried over.
-        if epoch.last.as_ref().is_some_and(|(last, _)| end > *last) {
+        if charter.closed_at(log).is_some_and(|(last, _)| end > last) {
             match self.reader.read(place) {
                 Ok(_) => self.report.frames += 1,
                 Err(_) => self.apart.push(nothing_lost(place, Kind::Altered)),
             }
             return;
         }
-        let signed = Checkpoint::open(note, &epoch.log).ok();
+        let signed = Checkpoint::open(note, &key).ok();
         let tree = Some(tree).filter(|t| signed.is_some_and(|c| (c.size, c.root) == (end, t.root())));
         let mut last = self.nameless.last().copied();
         let walked = self.logs.entry(log).or_default();

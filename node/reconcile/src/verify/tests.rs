@@ -20,10 +20,12 @@ fn made(n: usize) -> Made {
     let dir = tempfile::tempdir().unwrap();
     let f = Federation::try_from("t.example".to_owned()).unwrap();
     let keys = NodeKeys::derive(&f, "350102/e1".parse().unwrap(), &[7; 32]);
-    let (log, mirror, link) = (keys.log.public(), keys.mirror.public(), keys.link.public());
+    let epoch = tally_topology::charter::epoch_entry(&keys);
+    let heading =
+        tally_topology::charter::heading(&f, 1, tally_protocol::keys::authority_signer(&f, &[2; 32]).public());
     let text = format!(
-        "format = 1\nfederation = \"t.example\"\nversion = 1\n[[node]]\ndivision = \"350102\"\nname = \"n\"\n\
-         level = \"county\"\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
+        "{heading}[[node]]\ndivision = \"350102\"\nname = \"n\"\n\
+         level = \"county\"\n{epoch}"
     );
     let charter = Charter::parse(&text).unwrap();
     let (mut journal, _) =
@@ -128,10 +130,12 @@ fn a_forged_frame_is_seen_by_its_signature_or_root() {
     let real = made(2);
     let f = Federation::try_from("t.example".to_owned()).unwrap();
     let keys = NodeKeys::derive(&f, "350102/e1".parse().unwrap(), &[8; 32]);
-    let (log, mirror, link) = (keys.log.public(), keys.mirror.public(), keys.link.public());
+    let epoch = tally_topology::charter::epoch_entry(&keys);
+    let heading =
+        tally_topology::charter::heading(&f, 1, tally_protocol::keys::authority_signer(&f, &[2; 32]).public());
     let text = format!(
-        "format = 1\nfederation = \"t.example\"\nversion = 1\n[[node]]\ndivision = \"350102\"\nname = \"n\"\n\
-         level = \"county\"\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
+        "{heading}[[node]]\ndivision = \"350102\"\nname = \"n\"\n\
+         level = \"county\"\n{epoch}"
     );
     // The same bytes under a charter that names other keys: nothing of it is signed any more.
     let other = Made { charter: Charter::parse(&text).unwrap(), ..real };
@@ -170,10 +174,12 @@ fn what_the_charter_does_not_know_is_named_and_left_alone() {
     let made = made(3);
     let f = Federation::try_from("t.example".to_owned()).unwrap();
     let keys = NodeKeys::derive(&f, "350103/e1".parse().unwrap(), &[8; 32]);
-    let (log, mirror, link) = (keys.log.public(), keys.mirror.public(), keys.link.public());
+    let epoch = tally_topology::charter::epoch_entry(&keys);
+    let heading =
+        tally_topology::charter::heading(&f, 1, tally_protocol::keys::authority_signer(&f, &[2; 32]).public());
     let text = format!(
-        "format = 1\nfederation = \"t.example\"\nversion = 1\n[[node]]\ndivision = \"350103\"\nname = \"n\"\n\
-         level = \"county\"\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
+        "{heading}[[node]]\ndivision = \"350103\"\nname = \"n\"\n\
+         level = \"county\"\n{epoch}"
     );
     let older = Made { charter: Charter::parse(&text).unwrap(), held: Held::new(), ..made };
     let survey = older.survey();

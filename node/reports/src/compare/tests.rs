@@ -62,7 +62,11 @@ pub(super) fn terms() -> Terms {
 /// A city with two counties.
 pub(super) fn charter() -> Arc<SignedCharter> {
     let federation = Federation::try_from("t.example".to_owned()).unwrap();
-    let mut text = "format = 1\nfederation = \"t.example\"\nversion = 1\n".to_owned();
+    let mut text = tally_topology::charter::heading(
+        &federation,
+        1,
+        tally_protocol::keys::authority_signer(&federation, &[2; 32]).public(),
+    );
     for (d, level, parent) in [
         ("350100", "prefecture", ""),
         ("350102", "county", "parent = \"350100\"\n"),
@@ -70,11 +74,11 @@ pub(super) fn charter() -> Arc<SignedCharter> {
     ] {
         let log: LogId = format!("{d}/e1").parse().unwrap();
         let k = NodeKeys::derive(&federation, log, &[log.division.code() as u8; 32]);
-        let (l, m, n) = (k.log.public(), k.mirror.public(), k.link.public());
+        let epoch = tally_topology::charter::epoch_entry(&k);
         write!(
             text,
             "[[node]]\ndivision = \"{d}\"\nname = \"N{d}\"\nlevel = \"{level}\"\naddresses = [\"h:1\"]\n{parent}\
-             [[node.epoch]]\nepoch = 1\nlog = \"{l}\"\nmirror = \"{m}\"\nlink = \"{n}\"\n"
+             {epoch}"
         )
         .unwrap();
     }

@@ -105,7 +105,7 @@ pub fn follow(
 
 /// Records beyond the end of a closed epoch do not count.
 fn counts(charter: &Charter, log: LogId, end: u64) -> bool {
-    charter.epoch(log).and_then(|e| e.last.as_ref()).is_none_or(|(last, _)| end <= *last)
+    charter.closed_at(log).is_none_or(|(last, _)| end <= last)
 }
 
 impl Follower {

@@ -30,10 +30,12 @@ fn made(batches: &[usize]) -> Made {
     let f = Federation::try_from("t.example".to_owned()).unwrap();
     let keys = NodeKeys::derive(&f, "350102/e1".parse().unwrap(), &[7; 32]);
     let authority = Signer::new(f.authority_name(), Algorithm::Ed25519, &[1; 32]);
-    let (log, mirror, link) = (keys.log.public(), keys.mirror.public(), keys.link.public());
+    let epoch = tally_topology::charter::epoch_entry(&keys);
+    let heading =
+        tally_topology::charter::heading(&f, 1, tally_protocol::keys::authority_signer(&f, &[2; 32]).public());
     let text = format!(
-        "format = 1\nfederation = \"t.example\"\nversion = 1\n[[node]]\ndivision = \"350102\"\nname = \"n\"\n\
-         level = \"county\"\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
+        "{heading}[[node]]\ndivision = \"350102\"\nname = \"n\"\n\
+         level = \"county\"\n{epoch}"
     );
     let signed = SignedCharter::open(&sign(&text, &authority).unwrap(), authority.public()).unwrap();
     let (mut journal, _) =
@@ -50,7 +52,7 @@ fn made(batches: &[usize]) -> Made {
     journal.flush().unwrap();
     drop(journal);
     let log = keys.node;
-    let mut replica = Replica::new(Arc::new(keys), authority.public().clone(), signed, "test".into());
+    let mut replica = Replica::new(Arc::new(keys), signed, "test".into());
     EntryJournal::open(dir.path(), &owner(&f, log.division), SEGMENT_BYTES, |e, at| replica.recover(e, at)).unwrap();
     Made { dir, replica, log, model }
 }

@@ -148,7 +148,7 @@ fn what_is_not_known_is_open_and_said() {
 #[test]
 fn totals_roll_up_and_a_provider_answers_for_the_time() {
     let more = format!(
-        "[[route]]\ncase = \"prefecture\"\ncategory = \"admin_license\"\ndivision = \"350102\"\nby = \"{CITY_UNIT}\"\n\
+        "[[route]]\nid = \"a\"\ncase = \"prefecture\"\ncategory = \"admin_license\"\ndivision = \"350102\"\nby = \"{CITY_UNIT}\"\n\
          [[unit]]\ncode = \"{CITY_UNIT}\"\nname = \"福州市大数据委\"\ndivision = \"350100\"\nkind = \"city_dept\"\n"
     );
     let charter = charter(&more);

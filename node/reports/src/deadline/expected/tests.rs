@@ -19,10 +19,10 @@ fn units() -> String {
         unit(A, "鼓楼区卫生健康局", "\"admin_license\", \"spot_check\", \"registration\", \"chattel_mortgage\""),
         unit(B, "鼓楼区城管局", "\"admin_penalty\""),
         unit(TAX, "鼓楼区税务局", ""),
-        "[[route]]\ncase = \"provincial\"\ncategory = \"registration\"\nby = \"11350000003590000X\"\n".to_owned(),
-        "[[route]]\ncase = \"central\"\nunit_word = \"税务局\"\nowner = \"省税务局办公室\"\ndue_on = \"2026-10-31\"\n"
+        "[[route]]\nid = \"a\"\ncase = \"provincial\"\ncategory = \"registration\"\nby = \"11350000003590000X\"\n".to_owned(),
+        "[[route]]\nid = \"b\"\ncase = \"central\"\nunit_word = \"税务局\"\nowner = \"省税务局办公室\"\ndue_on = \"2026-10-31\"\n"
             .to_owned(),
-        "[[route]]\ncase = \"central\"\nunit_word = \"海关\"\ncategory = \"other\"\nowner = \"口岸办\"\n".to_owned(),
+        "[[route]]\nid = \"c\"\ncase = \"central\"\nunit_word = \"海关\"\ncategory = \"other\"\nowner = \"口岸办\"\n".to_owned(),
     ]
     .concat()
 }

@@ -8,10 +8,12 @@ use tally_topology::{admit::admit, charter::Charter};
 fn journal(dir: &std::path::Path, batches: usize) -> (Place, Charter) {
     let f = Federation::try_from("t.example".to_owned()).unwrap();
     let keys = NodeKeys::derive(&f, "350102/e1".parse().unwrap(), &[7; 32]);
-    let (log, mirror, link) = (keys.log.public(), keys.mirror.public(), keys.link.public());
+    let epoch = tally_topology::charter::epoch_entry(&keys);
+    let heading =
+        tally_topology::charter::heading(&f, 1, tally_protocol::keys::authority_signer(&f, &[2; 32]).public());
     let text = format!(
-        "format = 1\nfederation = \"t.example\"\nversion = 1\n[[node]]\ndivision = \"350102\"\nname = \"n\"\n\
-         level = \"county\"\n[[node.epoch]]\nepoch = 1\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
+        "{heading}[[node]]\ndivision = \"350102\"\nname = \"n\"\n\
+         level = \"county\"\n{epoch}"
     );
     let charter = Charter::parse(&text).unwrap();
     let own = owner(&f, keys.node.division);
