@@ -170,7 +170,7 @@ pub fn seal(keys: &NodeKeys, tree: &Tree, records: &[Record], time: u64) -> Vec<
     encode(keys.node, tree.size(), after.size(), &raw, note)
 }
 
-fn encode(log: LogId, start: u64, end: u64, raw: &[u8], note: String) -> Vec<u8> {
+pub(crate) fn encode(log: LogId, start: u64, end: u64, raw: &[u8], note: String) -> Vec<u8> {
     let header = Header { format: FORMAT, log, start, end, raw_bytes: raw.len() as u32, note };
     let mut out = codec::encode(&header);
     let packed = zstd::bulk::compress(raw, ZSTD_LEVEL).expect("zstd has its bound of memory for 1 MiB");

@@ -7,7 +7,7 @@
 use crate::{
     codec::{self, CodecError},
     hash::Hash,
-    ids::{Division, LogId},
+    ids::{Division, LogId, node_epoch},
     limits::BATCH_BYTES_MAX,
     wire::Head,
 };
@@ -25,7 +25,8 @@ pub enum Item {
     Opening {
         /// Name of the federation.
         federation: String,
-        /// Who made it.
+        /// Who made it, in which epoch.
+        #[serde(deserialize_with = "node_epoch")]
         from: LogId,
         /// For whom.
         to: Division,
@@ -47,7 +48,8 @@ pub enum Item {
         log: LogId,
         /// Records covered.
         size: u64,
-        /// Who signed.
+        /// Who signed, in which epoch.
+        #[serde(deserialize_with = "node_epoch")]
         holder: LogId,
         /// The cosignature line.
         line: String,

@@ -20,6 +20,8 @@ pub mod deadline;
 pub mod digits;
 pub mod divisions;
 pub mod evidence;
+#[cfg(test)]
+mod formats;
 pub mod in_force;
 pub mod judge;
 pub mod route;

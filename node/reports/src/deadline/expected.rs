@@ -32,7 +32,8 @@ fn names(rule: &RouteRule, unit: &Unit) -> bool {
 /// Lines of what is missing, declared, covered by others, or not expected here.
 pub(super) fn expected(scene: &Scene<'_>, survey: &Survey) -> Vec<Line> {
     let mut e = Expected { scene, survey, lines: Vec::new(), linked: HashSet::new(), rules: HashSet::new() };
-    for unit in scene.charter.units().iter().filter(|u| scene.answers_for(u.division)) {
+    for unit in scene.charter.units().iter().filter(|u| scene.answers_for(u.division) && !u.ended(scene.month.first()))
+    {
         e.unit(unit);
     }
     e.other_routes();
