@@ -16,6 +16,7 @@
 //! * [`wire`], [`codec`], [`bounded`]: the messages between neighbours.
 //!
 //! `FORMATS.md` beside this crate describes every format byte by byte; its examples are tested.
+//! * [`finding`], [`verdicts`]: what a rule found, and how a node above tells it.
 
 pub mod batch;
 pub mod blocks;
@@ -25,6 +26,7 @@ pub mod canonical;
 pub mod checkpoint;
 pub mod codec;
 pub mod digest;
+pub mod finding;
 pub mod fork;
 #[cfg(test)]
 mod formats;

@@ -3,6 +3,7 @@
 
 use crate::{
     codec::{self, CodecError},
+    finding::Finding,
     ids::{Division, LogId},
     record::RecordId,
 };
@@ -35,23 +36,6 @@ pub struct Cursor {
 pub struct Ask {
     /// What the child has already; of holders and logs that are not named, everything is wanted.
     pub cursors: Vec<Cursor>,
-}
-
-/// One thing found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// Field.
-    pub field: String,
-    /// Stable code.
-    pub code: String,
-    /// Stable name besides.
-    pub name: Option<String>,
-    /// 1 question, 2 reject.
-    pub severity: u8,
-    /// In English.
-    pub message: String,
-    /// In Chinese.
-    pub message_zh: String,
 }
 
 /// What was found about one record.
@@ -144,14 +128,7 @@ mod tests {
         let ask = Ask { cursors: vec![Cursor { holder, log, from: 7 }] };
         assert_eq!(Ask::decode(&ask.encode()), Ok(ask.clone()));
         let text = |n: usize| "名".repeat(n);
-        let finding = |message: String| Finding {
-            field: "f".into(),
-            code: "V017".into(),
-            name: None,
-            severity: 2,
-            message_zh: String::new(),
-            message,
-        };
+        let finding = |message: String| Finding::reject("V017", "f", message, "");
         let id = RecordId(Hash([1; 32]));
         let verdict = |message: String| Verdict { holder, log, index: 1, id, findings: vec![finding(message)] };
         let answer = Answer { verdicts: vec![verdict(cut(&text(1_000)))], more: true };

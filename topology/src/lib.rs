@@ -10,12 +10,14 @@
 //! * [`mod@unit`], [`route`]: who may hand in what, and at which node it enters.
 //! * [`calendar`], [`deadline`]: working days, and whether a record is in time.
 //! * [`digits`], [`divisions`]: check digits, and the table of divisions.
+//! * [`content`]: what a record is: its content, its business key, what it counts for.
 //! * [`judge`]: whether a record is right.
 
 pub mod admit;
 pub mod calendar;
 pub mod catalog;
 pub mod charter;
+pub mod content;
 pub mod deadline;
 pub mod digits;
 pub mod divisions;

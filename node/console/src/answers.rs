@@ -47,7 +47,7 @@ fn may_see(caller: &Caller, meta: &Meta) -> bool {
 }
 
 /// Answers that are kept, the newest first: submissions with rows that were rejected or are asked about.
-#[utoipa::path(get, path = "/v1/answers", responses((status = 200, description = "At most 200", body = [Meta])))]
+#[utoipa::path(get, path = "/v1/answers", responses((status = 200, description = "At most 200", body = [super::schema::Meta])))]
 pub(super) async fn list(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,

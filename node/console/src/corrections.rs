@@ -5,6 +5,7 @@ use super::App;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tally_intake::answers::KeptRow;
+use tally_protocol::finding::Severity;
 use tally_store::index::{Engine, versions_of_key};
 
 /// Looks business keys up in the index.
@@ -22,7 +23,7 @@ impl Lookup {
         let (category, unit) = (row.category.as_deref().or(category)?, row.unit.as_deref()?);
         let versions = versions_of_key(&*self.0, category, unit, key).ok()?;
         // A row that was taken is itself one of them: only a later one corrects it.
-        let rejected = row.findings.iter().any(|f| f.severity == "reject");
+        let rejected = row.findings.iter().any(|f| f.severity == Severity::Reject);
         let (sealed_at, id) = versions.into_iter().rfind(|(at, _)| *at > row.at || (rejected && *at == row.at))?;
         Some(json!({ "id": id, "sealed_at": tally_clock::time(sealed_at) }))
     }

@@ -15,6 +15,7 @@ mod problem;
 mod questions;
 pub mod receipts;
 mod records;
+mod schema;
 pub mod screen;
 pub mod status;
 mod tasks;

@@ -1,11 +1,10 @@
 //! `GET /v1/openapi.json`: the API as departments' programs see it, described by the handlers themselves.
 
-use super::{answers, deadlines, export, questions, records};
-use axum::Json;
-use tally_intake::{
-    Answer, Finding, Noted,
-    answers::{KeptRow, Meta, Said},
+use super::{
+    answers, deadlines, export, questions, records,
+    schema::{Answer, Finding, KeptRow, Meta, Noted, Said},
 };
+use axum::Json;
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use tally_intake::Rights;
 use tally_protocol::{
     canonical::Object,
+    finding::Finding,
     ids::{Division, LogId},
     record::RecordId,
     verdicts::Verdict,
@@ -79,18 +80,7 @@ struct Question {
 #[derive(Debug, Serialize)]
 struct Judgement {
     division: Division,
-    findings: Vec<Found>,
-}
-
-#[derive(Debug, Serialize)]
-struct Found {
-    field: String,
-    code: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    severity: &'static str,
-    message: String,
-    message_zh: String,
+    findings: Vec<Finding>,
 }
 
 /// Records that are held and asked about, by this node or by those above.
@@ -245,35 +235,26 @@ impl Gather<'_> {
     ) -> Result<Option<(Entry, Question)>, EngineError> {
         let Some(e) = entry_of(self.engine, id, log)? else { return Ok(None) };
         let r = &self.rights;
-        let division = e.counts.division.try_into().ok();
-        let may = r.unit.as_ref().is_none_or(|u| *u == e.counts.unit)
-            && (r.categories.is_empty() || r.categories.contains(&e.counts.category))
+        let division = e.dimensions.division.try_into().ok();
+        let may = r.unit.as_ref().is_none_or(|u| *u == e.dimensions.unit)
+            && (r.categories.is_empty() || r.categories.contains(&e.dimensions.category))
             && (r.divisions.is_empty() || division.is_some_and(|d| r.divisions.contains(&d)));
         if !may {
             return Ok(None);
         }
-        let later = versions_by_hash(self.engine, &e.facts.key)?;
+        let later = versions_by_hash(self.engine, &e.content.key)?;
         let answered =
             later.iter().any(|(at, other)| *at >= e.sealed_at && *other != id && is_after(&later, id, *other));
         if answered && !self.all {
             return Ok(None);
         }
-        let found = |f: tally_protocol::verdicts::Finding| Found {
-            field: f.field,
-            code: f.code,
-            name: f.name,
-            severity: if f.severity == 2 { "reject" } else { "question" },
-            message: f.message,
-            message_zh: f.message_zh,
-        };
-        let judgement =
-            |v: Verdict| Judgement { division: v.holder, findings: v.findings.into_iter().map(found).collect() };
+        let judgement = |v: Verdict| Judgement { division: v.holder, findings: v.findings };
         let question = Question {
             id,
             log: self.charter.federation().origin(log),
             index,
-            category: e.counts.category.clone(),
-            unit: e.counts.unit.clone(),
+            category: e.dimensions.category.clone(),
+            unit: e.dimensions.unit.clone(),
             business_key: None,
             subject_name: None,
             source_row_id: None,

@@ -137,7 +137,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         content(("application/x-ndjson"), ("text/csv"), ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))
     ),
     responses(
-        (status = 200, description = "Every row has its verdict: read = accepted + duplicate + rejected", body = Answer),
+        (status = 200, description = "Every row has its verdict: read = accepted + duplicate + rejected", body = super::schema::Answer),
         (status = 400, description = "The input broke off, or a parameter cannot be"),
         (status = 401, description = "No token, or one that is not known"),
         (status = 409, description = "A submission with this key is under way, or the log is frozen"),

@@ -1,14 +1,15 @@
 //! The answer to a submission; its JSON is the contract of `tally ingest --json`.
 
-use super::{Change, Finding};
+use super::Change;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tally_protocol::finding::{AtLine, Finding};
 
 /// Findings that an answer lists; all of them are in the kept answer.
 pub const ERRORS_MAX: usize = 10_000;
 
 /// What became of a submission: `read` = `accepted` + `duplicate` + `rejected`.
-#[derive(Debug, Clone, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Answer {
     /// Rows that were not blank and no heads or notes of a table.
     pub read: u64,
@@ -27,7 +28,7 @@ pub struct Answer {
     /// One past their last index.
     pub to: Option<u64>,
     /// What is wrong with rejected and questioned rows, in line order.
-    pub errors: Vec<Finding>,
+    pub errors: Vec<AtLine>,
     /// Findings that `errors` does not list; the kept answer has them.
     #[serde(skip_serializing_if = "is_zero")]
     pub errors_omitted: u64,
@@ -47,7 +48,7 @@ fn is_zero(n: &u64) -> bool {
 }
 
 /// The same note about many rows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Noted {
     /// Field or column.
     pub field: String,
@@ -87,13 +88,13 @@ impl Notes {
         self.add(Noted { field, code, count: 1, line, message: message.to_owned(), message_zh });
     }
 
-    pub(super) fn found(&mut self, f: Finding) {
-        let key = (f.field, f.code.into_owned());
+    pub(super) fn found(&mut self, line: u64, f: Finding) {
+        let key = (f.field, f.code);
         if let Some(known) = self.0.get_mut(&key) {
             known.count += 1;
         } else {
             let (message, message_zh) = (f.message, f.message_zh);
-            self.add(Noted { field: key.0, code: key.1, count: 1, line: f.line, message, message_zh });
+            self.add(Noted { field: key.0, code: key.1, count: 1, line, message, message_zh });
         }
     }
 

@@ -323,10 +323,10 @@ impl Batcher {
     }
 
     async fn add(&mut self, good: Good) {
-        let Good { record, facts, .. } = good;
+        let Good { record, content, .. } = good;
         let id = record.id();
         self.unsealed.insert(id, self.number);
-        self.holdings.known.add_pending(id, &facts);
+        self.holdings.known.add_pending(id, &content);
         if self.open.is_empty() {
             self.deadline = Some(Instant::now() + Duration::from_millis(BATCH_CLOSE_MS));
         }

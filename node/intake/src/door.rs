@@ -1,22 +1,21 @@
 //! The one way from a row to a record: read, brought into form, judged.
-
 use super::{
     Reply,
-    finding::Finding,
     prepare::{Changed, prepare},
 };
 use jiff::civil::Date;
 use tally_protocol::{
     canonical::{JsonError, Object, Value},
+    finding::Finding,
     ids::Division,
     limits::RECORD_BYTES_MAX,
     record::{Record, RecordId},
 };
-use tally_store::index::Facts;
+use tally_topology::content::ContentId;
 use tally_topology::{
     catalog::{Category, Severity},
     charter::Charter,
-    judge::{Scene, judge, shown},
+    judge::{JudgeContext, judge, shown},
 };
 
 /// Where and by whom rows are handed in.
@@ -85,7 +84,7 @@ pub struct Good {
     /// The record.
     pub record: Record,
     /// What the index needs of it.
-    pub facts: Facts,
+    pub content: ContentId,
     /// Subject's code and name, where the registration base may know better (V010, V011).
     pub subject: Option<(String, String)>,
     /// It is an amendment because it replies to a question: if it says the same as before, it is none.
@@ -106,11 +105,11 @@ impl Row {
 /// Reads one line of NDJSON.
 pub fn read_line<'l>(door: &Door<'l>, line: u64, json: &'l [u8]) -> Row {
     if json.len() > 4 * RECORD_BYTES_MAX {
-        return Row::refused(line, too_long(line, json.len()));
+        return Row::refused(line, too_long(json.len()));
     }
     match Object::parse(json) {
         Ok(object) => read_object(door, line, object, None),
-        Err(e) => Row::refused(line, not_json(line, &e)),
+        Err(e) => Row::refused(line, not_json(&e)),
     }
 }
 
@@ -118,21 +117,21 @@ pub fn read_line<'l>(door: &Door<'l>, line: u64, json: &'l [u8]) -> Row {
 ///
 /// # Errors
 /// [`Finding`] for a line that is no record's JSON, of another category, or too long.
-pub fn identify<'l>(door: &Door<'l>, line: u64, json: &'l [u8]) -> Result<RecordId, Box<Finding>> {
+pub fn identify<'l>(door: &Door<'l>, json: &'l [u8]) -> Result<RecordId, Box<Finding>> {
     if json.len() > 4 * RECORD_BYTES_MAX {
-        return Err(Box::new(too_long(line, json.len())));
+        return Err(Box::new(too_long(json.len())));
     }
-    let mut object = Object::parse(json).map_err(|e| Box::new(not_json(line, &e)))?;
-    complete(door, line, &mut object)?;
-    Record::new(&object).map(|r| r.id()).map_err(|e| Box::new(too_long(line, e.0)))
+    let mut object = Object::parse(json).map_err(|e| Box::new(not_json(&e)))?;
+    complete(door, &mut object)?;
+    Record::new(&object).map(|r| r.id()).map_err(|e| Box::new(too_long(e.0)))
 }
 
 /// Puts in the category that the input is of, and everything else that a row leaves unsaid.
-fn complete<'l>(door: &Door<'l>, line: u64, object: &mut Object<'l>) -> Result<Vec<Changed>, Box<Finding>> {
+fn complete<'l>(door: &Door<'l>, object: &mut Object<'l>) -> Result<Vec<Changed>, Box<Finding>> {
     if object.get("_tally").is_some() {
         let message = "the field _tally is written by exports only: leave it out";
         let zh = "_tally 字段只由导出产生，请删除";
-        return Err(Box::new(Finding::reject(line, "S009", "_tally", message, zh)));
+        return Err(Box::new(Finding::reject("S009", "_tally", message, zh)));
     }
     match (door.category, object.text("category")) {
         (Some(wanted), None) if object.get("category").is_none_or(|v| *v == Value::Null) => {
@@ -141,7 +140,7 @@ fn complete<'l>(door: &Door<'l>, line: u64, object: &mut Object<'l>) -> Result<V
         (Some(wanted), Some(found)) if wanted != found => {
             let message = format!("category {:?} in a file of {wanted}", shown(found));
             let zh = format!("信息类别与文件不符：{}", shown(found));
-            return Err(Box::new(Finding::reject(line, "V003", "category", message, zh)));
+            return Err(Box::new(Finding::reject("V003", "category", message, zh)));
         }
         _ => {}
     }
@@ -151,7 +150,7 @@ fn complete<'l>(door: &Door<'l>, line: u64, object: &mut Object<'l>) -> Result<V
 
 /// Takes what stands in a row, which may reply to an answer.
 pub fn read_object<'l>(door: &Door<'l>, line: u64, mut object: Object<'l>, reply: Option<Reply>) -> Row {
-    let changes = match complete(door, line, &mut object) {
+    let changes = match complete(door, &mut object) {
         Ok(changes) => changes,
         Err(finding) => return Row { reply, ..Row::refused(line, *finding) },
     };
@@ -162,12 +161,11 @@ pub fn read_object<'l>(door: &Door<'l>, line: u64, mut object: Object<'l>, reply
     if replies {
         object.set("operation", Value::text("amend"));
     }
-    let scene = Scene { charter: door.charter, today: door.today, origin: door.me };
-    let mut findings: Vec<Finding> =
-        judge(&scene, &object).findings.into_iter().map(|f| Finding::of(line, f)).collect();
-    findings.extend(door.rights.and_then(|r| not_allowed(r, line, &object)));
+    let context = JudgeContext { charter: door.charter, today: door.today, origin: door.me };
+    let mut findings: Vec<Finding> = judge(&context, &object).findings;
+    findings.extend(door.rights.and_then(|r| not_allowed(r, &object)));
     if asked.is_some() && !replies {
-        findings.push(stays(line));
+        findings.push(stays());
     }
     let text = |f: &str| object.text(f).unwrap_or_default().to_owned();
     let key = RowKey { category: text("category"), unit: text("producer_uscc"), business_key: text("business_key") };
@@ -177,16 +175,16 @@ pub fn read_object<'l>(door: &Door<'l>, line: u64, mut object: Object<'l>, reply
     }
     match Record::new(&object) {
         Ok(record) => {
-            let facts = Facts::of(&object, &record);
+            let content = ContentId::of(record.id(), &object);
             // A registration is what others are held against; and seventeen zeros are nobody's code.
             let base = category_of(door, &object).is_some_and(|c| c.base);
             let subject = object.text("subject_uscc").zip(object.text("subject_name"));
             let subject = subject.filter(|(code, _)| !base && !code.starts_with("00000000000000000"));
             let subject = subject.map(|(code, name)| (code.to_owned(), name.to_owned()));
             row.record = Some(record.id());
-            row.good = Some(Good { record, facts, subject, replies });
+            row.good = Some(Good { record, content, subject, replies });
         }
-        Err(e) => row.findings.push(too_long(line, e.0)),
+        Err(e) => row.findings.push(too_long(e.0)),
     }
     row
 }
@@ -199,9 +197,9 @@ fn category_of<'l>(door: &Door<'l>, object: &Object<'_>) -> Option<&'l Category>
 }
 
 /// What the token's limits say (V016).
-fn not_allowed(rights: &Rights, line: u64, object: &Object<'_>) -> Option<Finding> {
+fn not_allowed(rights: &Rights, object: &Object<'_>) -> Option<Finding> {
     let text = |f: &str| object.text(f).unwrap_or_default();
-    let refuse = |field: &'static str, what: String, zh: String| Some(Finding::reject(line, "V016", field, what, zh));
+    let refuse = |field: &'static str, what: String, zh: String| Some(Finding::reject("V016", field, what, zh));
     if let Some(unit) = &rights.unit
         && text("submitter_uscc") != unit
     {
@@ -234,19 +232,19 @@ fn not_allowed(rights: &Rights, line: u64, object: &Object<'_>) -> Option<Findin
 }
 
 /// Of a correction that changes the business key of a record that is held.
-fn stays(line: u64) -> Finding {
+fn stays() -> Finding {
     let message = "with another business key this is another record; the one that was asked about stays in force: withdraw it if it is wrong";
     let zh = "业务主键已变，按新记录入库；原记录仍然有效，如有误请另行撤销";
-    let finding = Finding::reject(line, "other_record", "business_key", message, zh);
+    let finding = Finding::reject("other_record", "business_key", message, zh);
     Finding { severity: Severity::Note, ..finding }
 }
 
-fn too_long(line: u64, bytes: usize) -> Finding {
+fn too_long(bytes: usize) -> Finding {
     let message = format!("the record has {bytes} bytes; at most {RECORD_BYTES_MAX} are taken");
-    Finding::reject(line, "S003", "", message, format!("记录过长：{bytes} 字节，上限 {RECORD_BYTES_MAX} 字节"))
+    Finding::reject("S003", "", message, format!("记录过长：{bytes} 字节，上限 {RECORD_BYTES_MAX} 字节"))
 }
 
-fn not_json(line: u64, e: &JsonError) -> Finding {
+fn not_json(e: &JsonError) -> Finding {
     let (code, zh) = match e {
         JsonError::Syntax(_) => ("S001", "不是有效的 JSON"),
         JsonError::NotAnObject => ("S002", "每行应为一个 JSON 对象"),
@@ -255,7 +253,7 @@ fn not_json(line: u64, e: &JsonError) -> Finding {
         JsonError::TooBig(_) => ("S006", "整数过大，请写成文本"),
         JsonError::TooDeep => ("S008", "嵌套层数过多"),
     };
-    Finding::reject(line, code, "", e.to_string(), zh)
+    Finding::reject(code, "", e.to_string(), zh)
 }
 
 #[cfg(test)]

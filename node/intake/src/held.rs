@@ -1,11 +1,11 @@
 //! What is held of a record before it is taken: whether it is a duplicate, conflicts with what is held, or has no
 //! original (V010 to V014).
-
 use super::door::Good;
 use std::collections::HashMap;
 use tally_protocol::record::RecordId;
-use tally_store::index::{EngineError, Facts, Known, Operation, Seen, Version};
+use tally_store::index::{EngineError, Known, Seen, Version};
 use tally_topology::catalog::Severity;
+use tally_topology::content::{ContentId, Operation};
 
 /// What follows from the rules that depend on what is held; `None`: the rule is off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,17 +55,17 @@ pub(super) struct Before<'b> {
 impl Before<'_> {
     /// What is known of a record before it is taken.
     pub(super) fn look(&self, good: &Good, policy: &Policy) -> Result<Looked, EngineError> {
-        let (id, facts) = (good.record.id(), &good.facts);
+        let (id, content) = (good.record.id(), &good.content);
         // A retry of something that is on its way counts as durable when that is.
         let on_its_way = self.unsealed.get(&id).copied();
         if on_its_way.is_some() || self.known.holds(&id)? {
-            return self.held(good, policy, (id, on_its_way), self.known.versions(&facts.key)?.as_ref());
+            return self.held(good, policy, (id, on_its_way), self.known.versions(&content.key)?.as_ref());
         }
-        let seen = self.known.versions(&facts.key)?;
-        let in_own = |seen: &Seen| seen.own.iter().rev().find(|v| is_same(v, facts)).map(|v| v.id);
+        let seen = self.known.versions(&content.key)?;
+        let in_own = |seen: &Seen| seen.own.iter().rev().find(|v| is_same(v, content)).map(|v| v.id);
         let mut verdicts = Vec::new();
         let mut say = |verdict: Verdict, severity: Option<Severity>| verdicts.extend(severity.map(|s| (verdict, s)));
-        match (facts.operation, &seen) {
+        match (content.operation, &seen) {
             (Operation::Create, None) => {}
             // After a withdrawal the same may be created again.
             (Operation::Create, Some(seen)) if seen.is_withdrawn() => {}
@@ -74,7 +74,7 @@ impl Before<'_> {
                     return self.held(good, policy, self.way(held), Some(seen));
                 }
                 // The same by another path: whoever holds both logs tells.
-                if seen.versions.iter().all(|v| v.matter != facts.matter) {
+                if seen.versions.iter().all(|v| v.substance != content.substance) {
                     say(Verdict::Conflict, policy.conflict);
                 }
             }
@@ -83,7 +83,7 @@ impl Before<'_> {
                 say(Verdict::NoOriginal, policy.no_original);
             }
             (Operation::Amend, Some(seen)) => {
-                let unchanged = good.replies && seen.latest().is_some_and(|v| is_same(v, facts));
+                let unchanged = good.replies && seen.latest().is_some_and(|v| is_same(v, content));
                 if let Some(held) = in_own(seen).filter(|_| unchanged) {
                     return self.held(good, policy, self.way(held), Some(seen));
                 }
@@ -111,11 +111,11 @@ impl Before<'_> {
     ) -> Result<Looked, EngineError> {
         let mut verdicts = Vec::new();
         if let Some(seen) = seen {
-            if !in_force(seen, &good.facts) {
+            if !in_force(seen, &good.content) {
                 verdicts.push((Verdict::NotInForce, Severity::Note));
                 return Ok(Looked { held: Some(held), on_its_way, verdicts });
             }
-            let conflict = policy.conflict.filter(|_| conflicted(seen, &good.facts));
+            let conflict = policy.conflict.filter(|_| conflicted(seen, &good.content));
             verdicts.extend(conflict.map(|s| (Verdict::Conflict, s)));
         }
         verdicts.extend(self.by_registration(good, policy)?);
@@ -141,24 +141,24 @@ impl Before<'_> {
 }
 
 /// Whether a version says what a record that creates or amends does.
-fn is_same(version: &Version, facts: &Facts) -> bool {
-    version.operation != Operation::Withdraw && version.content == facts.content
+fn is_same(version: &Version, content: &ContentId) -> bool {
+    version.operation != Operation::Withdraw && version.content == content.content
 }
 
 /// Whether a record that is held is the one of its business key that counts.
-fn in_force(seen: &Seen, facts: &Facts) -> bool {
-    let same = || seen.latest().is_some_and(|v| is_same(v, facts));
-    seen.cut || if facts.operation == Operation::Withdraw { seen.is_withdrawn() } else { same() }
+fn in_force(seen: &Seen, content: &ContentId) -> bool {
+    let same = || seen.latest().is_some_and(|v| is_same(v, content));
+    seen.cut || if content.operation == Operation::Withdraw { seen.is_withdrawn() } else { same() }
 }
 
 /// Whether a record that is held was created although another of its business key was in force.
-fn conflicted(seen: &Seen, facts: &Facts) -> bool {
+fn conflicted(seen: &Seen, content: &ContentId) -> bool {
     let mut other = false;
     for v in &seen.versions {
         match v.operation {
             Operation::Withdraw => other = false,
-            Operation::Create if v.content == facts.content => return other,
-            Operation::Create | Operation::Amend => other |= v.matter != facts.matter,
+            Operation::Create if v.content == content.content => return other,
+            Operation::Create | Operation::Amend => other |= v.substance != content.substance,
         }
     }
     false

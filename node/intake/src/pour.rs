@@ -1,7 +1,7 @@
 //! From the bytes of an input to rows in a sink, whatever its format.
 
 use super::{
-    Finding, Lines, Rows, Sink, UploadError,
+    Lines, Rows, Sink, UploadError,
     answer::Noted,
     rows::Columns,
     table::{Table, Taken, Title},
@@ -16,6 +16,7 @@ use std::{
     pin::Pin,
     sync::Arc,
 };
+use tally_protocol::finding::Finding;
 use tally_sheet::{CsvOptions, Kind, Row, SheetError, read_csv, read_xlsx};
 use tally_topology::judge::shown;
 use tokio::sync::{Semaphore, mpsc};
@@ -288,7 +289,7 @@ async fn table(
     match fault {
         // Rows before the fault are taken: it is told as a row that was not.
         Some(e) if any && e.code != "broken_off" => {
-            let finding = Finding::reject(e.line, "F003", "", e.message, e.message_zh);
+            let finding = Finding::reject("F003", "", e.message, e.message_zh).at_line(e.line);
             sink.broken_row(finding).await
         }
         Some(e) if e.code == "broken_off" => Err(PourError::BrokenOff(e.message)),

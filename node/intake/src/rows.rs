@@ -1,9 +1,12 @@
 //! Rows as they were handed in, some hundreds at a time: kept until each has its verdict, so that those not taken can be
 //! given back as they came.
 
-use super::{Door, Finding, Reply, Row, read_line, read_object};
+use super::{Door, Reply, Row, read_line, read_object};
 use std::sync::Arc;
-use tally_protocol::canonical::{Object, Value};
+use tally_protocol::{
+    canonical::{Object, Value},
+    finding::Finding,
+};
 
 /// One row as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +113,6 @@ fn cells(door: &Door<'_>, columns: &Columns, row: &tally_sheet::Row) -> Row {
         let head = columns.heads.get(i).map_or("", |h| h.trim());
         let finding = if row.lost.contains(&i) {
             Finding::reject(
-                row.line,
                 "F001",
                 field,
                 format!(
@@ -120,7 +122,7 @@ fn cells(door: &Door<'_>, columns: &Columns, row: &tally_sheet::Row) -> Row {
             )
         } else {
             let message = format!("{field} holds an error of the spreadsheet: mend its formula, or type the value");
-            Finding::reject(row.line, "F002", field, message, format!("{head}：单元格含公式错误"))
+            Finding::reject("F002", field, message, format!("{head}：单元格含公式错误"))
         };
         // What else is said of the same cell, or of the field that it is copied to, follows from this.
         let copied_to = same_as(door, field);

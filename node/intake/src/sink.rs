@@ -1,7 +1,8 @@
 //! Where rows go that were cut out of an input: into a submission, or somewhere else.
 
-use super::{Finding, PourError, Rows, Upload, answer::Noted};
+use super::{PourError, Rows, Upload, answer::Noted};
 use std::sync::Arc;
+use tally_protocol::finding::AtLine;
 use tally_topology::signed::SignedCharter;
 
 /// Takes the rows of an input in their order.
@@ -16,7 +17,7 @@ pub trait Sink: Send {
     ///
     /// # Errors
     /// [`PourError`].
-    fn broken_row(&mut self, finding: Finding) -> impl Future<Output = Result<(), PourError>> + Send;
+    fn broken_row(&mut self, finding: AtLine) -> impl Future<Output = Result<(), PourError>> + Send;
 
     /// Something to know about the input that no row is wrong for.
     fn note(&mut self, noted: Noted);
@@ -39,7 +40,7 @@ impl Sink for Upload {
         Ok(Self::rows(self, rows).await?)
     }
 
-    async fn broken_row(&mut self, finding: Finding) -> Result<(), PourError> {
+    async fn broken_row(&mut self, finding: AtLine) -> Result<(), PourError> {
         Ok(Self::broken_row(self, finding).await?)
     }
 

@@ -2,8 +2,7 @@
 //! what is answered is durable.
 
 use super::{
-    Answer, Chunk, ChunkError, ChunkResult, Door, Finding, Good, Intake, Policy, Raw, Reply, Rights, Row, RowKey, Rows,
-    Verdict,
+    Answer, Chunk, ChunkError, ChunkResult, Door, Good, Intake, Policy, Raw, Reply, Rights, Row, RowKey, Rows, Verdict,
     answer::{ERRORS_MAX, Noted, Notes},
 };
 use std::{
@@ -15,6 +14,7 @@ use std::{
 };
 use tally_core::NotSealed;
 use tally_protocol::{
+    finding::{AtLine, Finding},
     ids::{Division, LogId},
     record::RecordId,
 };
@@ -219,14 +219,14 @@ impl Upload {
     ///
     /// # Errors
     /// [`UploadError`].
-    pub async fn broken_row(&mut self, finding: Finding) -> Result<(), UploadError> {
+    pub async fn broken_row(&mut self, at: AtLine) -> Result<(), UploadError> {
         self.drain().await?;
         self.answer.read += 1;
         self.answer.rejected += 1;
         self.keeper
-            .keep(finding.line, &Raw::Line(b""), std::slice::from_ref(&finding), (None, None))
+            .keep(at.line, &Raw::Line(b""), std::slice::from_ref(&at.finding), (None, None))
             .map_err(UploadError::Keep)?;
-        self.list(finding);
+        self.list(at);
         Ok(())
     }
 
@@ -317,7 +317,7 @@ impl Upload {
         }
         for (i, verdict, severity) in result.verdicts {
             if let Some(row) = given.get(i).and_then(|place| judged.get_mut(*place)) {
-                row.findings.push(said(row.line, &verdict, severity));
+                row.findings.push(said(&verdict, severity));
             }
         }
         // Of what is held the record that is; what is not in force corrects nothing.
@@ -349,7 +349,7 @@ impl Upload {
         }
         let (mut findings, notes): (Vec<_>, Vec<_>) =
             row.findings.into_iter().partition(|f| f.severity > Severity::Note);
-        notes.into_iter().for_each(|n| self.notes.found(n));
+        notes.into_iter().for_each(|n| self.notes.found(row.line, n));
         if findings.is_empty() {
             return Ok(());
         }
@@ -363,11 +363,11 @@ impl Upload {
                 .keep(row.line, &raw, &findings, (row.key.as_ref(), row.reply.as_ref()))
                 .map_err(UploadError::Keep)?;
         }
-        findings.into_iter().for_each(|f| self.list(f));
+        findings.into_iter().for_each(|f| self.list(f.at_line(row.line)));
         Ok(())
     }
 
-    fn list(&mut self, finding: Finding) {
+    fn list(&mut self, finding: AtLine) {
         if self.answer.errors.len() < ERRORS_MAX {
             self.answer.errors.push(finding);
         } else {
@@ -376,7 +376,7 @@ impl Upload {
     }
 }
 
-fn said(line: u64, verdict: &Verdict, severity: Severity) -> Finding {
+fn said(verdict: &Verdict, severity: Severity) -> Finding {
     let (code, field, en, zh): (&'static str, _, String, String) = match verdict {
         Verdict::OtherName(name) => (
             "V010",
@@ -409,7 +409,7 @@ fn said(line: u64, verdict: &Verdict, severity: Severity) -> Finding {
             "该记录此前已报送，其后已变更或撤销，重复报送不恢复其效力：如需恢复，请以“变更”方式报送并在 amends 中填写现行记录的标识（tally compare 可自动完成）".into(),
         ),
     };
-    Finding { severity, ..Finding::reject(line, code, field, en, zh) }
+    Finding { severity, ..Finding::reject(code, field, en, zh) }
 }
 
 impl From<NotSealed> for UploadError {

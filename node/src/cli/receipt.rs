@@ -92,7 +92,7 @@ impl Asker {
             let mut take = |number, line: &[u8]| {
                 let (charter, me, today) = (&self.charter, self.me, tally_clock::today());
                 let door = Door { charter, me, today, category, unit: None, division: None, rights: None };
-                let record = identify(&door, number, line).map_err(|f| f.message);
+                let record = identify(&door, line).map_err(|f| f.message);
                 self.page.push(Line { file: several.then(|| name.clone()), number: Some(number), record });
             };
             if n == 0 {

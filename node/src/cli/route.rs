@@ -7,7 +7,7 @@ use serde_json::json;
 use tally_protocol::{canonical::Object, ids::Division};
 use tally_topology::{
     charter::Charter,
-    judge::{Finding, Scene, judge},
+    judge::{Finding, JudgeContext, judge},
     route::{Asked, Case, Route, RouteRule},
     unit::Unit,
 };
@@ -154,9 +154,9 @@ fn against(
         "producer_uscc": code, "producer_name": unit.map(|u| &u.name), "producer_division": division,
         "submitter_uscc": submitter, "submitter_division": from,
     });
-    let scene = Scene { charter, today: tally_clock::today(), origin: route.entry };
+    let context = JudgeContext { charter, today: tally_clock::today(), origin: route.entry };
     let text = record.to_string();
-    let findings = Object::parse(text.as_bytes()).map(|o| judge(&scene, &o).findings).unwrap_or_default();
+    let findings = Object::parse(text.as_bytes()).map(|o| judge(&context, &o).findings).unwrap_or_default();
     findings.into_iter().filter(|f| ["V016", "V017", "V018"].contains(&f.code.as_str())).collect()
 }
 

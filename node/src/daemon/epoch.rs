@@ -1,6 +1,5 @@
 //! When the charter moves this node to its next epoch, or closes a log before what is held of it: the node starts again
 //! from its disk, so that everything that follows from epoch and charter is made anew in one way only.
-
 use super::{Again, start::keys_for};
 use crate::config::Config;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use tally_intake::{Chunk, Good, Intake, Policy};
 use tally_protocol::{batch::Batch, canonical::Object, ids::LogId, record::Record};
 use tally_reconcile::agree::Ground;
 use tally_store::entries::EntryReader;
-use tally_store::index::Facts;
+use tally_topology::content::ContentId;
 use tokio::sync::watch;
 
 /// The charter in force, and the folder of keys, are looked at this often.
@@ -84,7 +83,7 @@ fn records(reader: &EntryReader, place: Place) -> Result<Vec<Good>, String> {
     let good = |bytes: &[u8]| {
         let object = Object::parse(bytes).ok()?;
         let record = Record::new(&object).ok()?;
-        Some(Good { facts: Facts::of(&object, &record), record, subject: None, replies: false })
+        Some(Good { content: ContentId::of(record.id(), &object), record, subject: None, replies: false })
     };
     Ok(records.iter().filter_map(good).collect())
 }

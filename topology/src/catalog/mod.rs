@@ -9,6 +9,7 @@ mod list;
 
 pub use document::{CatalogDocument, CategoryDocument, FieldDocument};
 pub use list::{CodeList, Matched};
+pub use tally_protocol::finding::Severity;
 
 use jiff::civil::Date;
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
@@ -16,29 +17,6 @@ use tally_protocol::canonical::{Object, Value};
 
 /// The catalog that is in force where a charter has none: a copy of `deploy/charter/catalog.toml`.
 pub const SHIPPED: &str = include_str!("../../../deploy/charter/catalog.toml");
-
-/// What follows from a broken rule (`catalog.md` §14).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// 提示: it is told.
-    Note,
-    /// 疑问: the row is taken, and the producer must look at it.
-    Question,
-    /// 退回: the row is not taken.
-    Reject,
-}
-
-impl Severity {
-    /// As in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Note => "note",
-            Self::Question => "question",
-            Self::Reject => "reject",
-        }
-    }
-}
 
 /// What is said when a rule is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Codes with check digits, divisions, and what a credit code says of its subject.
 
-use super::{Court, text};
+use super::{RecordJudge, text};
 use crate::{
     catalog::{Field, FieldType, Severity},
     digits::{self, Digit},
@@ -10,7 +10,7 @@ use crate::{
 /// First two characters of a credit code, by kind of subject (GB 32100-2015).
 const CLASSES: [(&str, &str); 3] = [("enterprise", "91"), ("individual_business", "92"), ("farmers_cooperative", "93")];
 
-impl Court<'_> {
+impl RecordJudge<'_> {
     pub(super) fn code(&mut self, field: &Field, t: &str) {
         if field.instead.iter().any(|i| i == t) {
             return;
@@ -18,7 +18,7 @@ impl Court<'_> {
         match field.kind {
             FieldType::Uscc => match digits::uscc(t) {
                 Digit::Ok => {}
-                Digit::Wrong if self.scene.charter.exceptions().uscc.contains(t) => {}
+                Digit::Wrong if self.context.charter.exceptions().uscc.contains(t) => {}
                 Digit::Wrong => self.say_of("V007", field, t),
                 Digit::Malformed => self.say_of("V008", field, t),
             },
@@ -39,7 +39,7 @@ impl Court<'_> {
             }
             FieldType::Division => match t.parse() {
                 Ok(d) if divisions::known(d) => {}
-                Ok(d) if self.scene.charter.entry_node(d).is_some() => {}
+                Ok(d) if self.context.charter.entry_node(d).is_some() => {}
                 Ok(_) => self.say_of("V019", field, t),
                 Err(_) => self.say_of("V002", field, t),
             },

@@ -1,6 +1,6 @@
 //! Rules on single fields, and of one field with another: what the catalog's field lists say.
 
-use super::{Court, is_empty, text};
+use super::{RecordJudge, is_empty, text};
 use crate::{
     catalog::{Bound, Category, Condition, Field, FieldType, Matched, Severity},
     digits,
@@ -10,7 +10,7 @@ use tally_protocol::canonical::Value;
 /// Separators of several values in one field.
 pub const SEPARATORS: [char; 5] = ['、', ';', '；', ',', '，'];
 
-impl Court<'_> {
+impl RecordJudge<'_> {
     /// Fields and members stand in the same order, so one walk over both does it.
     pub(super) fn fields(&mut self, category: &Category) {
         let object = self.object;
@@ -146,7 +146,7 @@ impl Court<'_> {
     fn day(&mut self, field: &Field, t: &str) {
         let Some(day) = text::date(t) else { return self.say_of("V004", field, t) };
         let against = |bound: &Bound| match bound {
-            Bound::Today => Some(self.scene.today),
+            Bound::Today => Some(self.context.today),
             Bound::Day(d) => Some(*d),
             Bound::Field(f) => self.text(f).and_then(text::date),
         };

@@ -13,7 +13,6 @@ use crate::{
     charter::Charter,
 };
 use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, sync::Arc};
 use tally_protocol::{
     canonical::{Object, Value},
@@ -21,6 +20,7 @@ use tally_protocol::{
 };
 
 pub use fields::SEPARATORS;
+pub use tally_protocol::finding::Finding;
 pub use text::{masked, shown};
 
 /// Most things that are said of one record.
@@ -28,7 +28,7 @@ pub const FINDINGS_MAX: usize = 64;
 
 /// From where a record is judged.
 #[derive(Debug, Clone, Copy)]
-pub struct Scene<'s> {
+pub struct JudgeContext<'s> {
     /// The charter in force.
     pub charter: &'s Charter,
     /// The day in China: of the submission, or of the sealing for records that are held.
@@ -37,33 +37,16 @@ pub struct Scene<'s> {
     pub origin: Division,
 }
 
-/// One thing that is wrong with a record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// Field; empty when the whole record is meant.
-    pub field: String,
-    /// Stable code.
-    pub code: String,
-    /// A stable name besides, such as `EXCLUDED_STATISTICS`.
-    pub name: Option<String>,
-    /// What follows.
-    pub severity: Severity,
-    /// What is wrong and what to do.
-    pub message: String,
-    /// The same in Chinese.
-    pub message_zh: String,
-}
-
 /// What was found.
 #[derive(Debug, Clone, Default)]
-pub struct Judged {
+pub struct Judgement {
     /// In the order of the fields.
     pub findings: Vec<Finding>,
     /// By which catalog's category the record was judged; none if it has no such category.
     pub by: Option<(Arc<Catalog>, Arc<Category>)>,
 }
 
-impl Judged {
+impl Judgement {
     /// The worst that follows.
     pub fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(|f| f.severity).max()
@@ -71,50 +54,50 @@ impl Judged {
 }
 
 /// Judges a record.
-pub fn judge(scene: &Scene<'_>, object: &Object<'_>) -> Judged {
+pub fn judge(context: &JudgeContext<'_>, object: &Object<'_>) -> Judgement {
     let version = object.text("catalog_version").unwrap_or_default();
-    let (catalog, claim) = scene.charter.catalogs().claimed(version, scene.today);
+    let (catalog, claim) = context.charter.catalogs().claimed(version, context.today);
     let id = object.text("category").unwrap_or_default();
-    let mut court = Court { scene, object, catalog, findings: Vec::new() };
-    if court.excluded(id) {
-        return Judged { findings: court.findings, by: None };
+    let mut judge = RecordJudge { context, object, catalog, findings: Vec::new() };
+    if judge.excluded(id) {
+        return Judgement { findings: judge.findings, by: None };
     }
     let Some(category) = catalog.category(id) else {
         let list: Vec<_> = catalog.categories().map(|c| &*c.id).collect();
-        court.say("V003", "category", "信息类别", &format!("{} ({})", shown(id), list.join(", ")));
-        return Judged { findings: court.findings, by: None };
+        judge.say("V003", "category", "信息类别", &format!("{} ({})", shown(id), list.join(", ")));
+        return Judgement { findings: judge.findings, by: None };
     };
     match claim {
         Claim::Good => {}
         Claim::Unknown if version.is_empty() => {}
         Claim::Unknown | Claim::NotInForce => {
-            let (unknown, now) = (claim == Claim::Unknown, &scene.charter.catalogs().current(scene.today).version);
+            let (unknown, now) = (claim == Claim::Unknown, &context.charter.catalogs().current(context.today).version);
             let (most, en, zh) = match unknown {
                 true => (Severity::Question, "known here", "未知"),
                 false => (Severity::Reject, "in force", "未生效或已失效"),
             };
             let version = shown(version);
             let en = format!("catalog_version {version} is not {en}: use {now}");
-            court.say_so(most, "V003", "catalog_version", (en, format!("目录版本 {version} {zh}，请使用 {now}")));
+            judge.say_so(most, "V003", "catalog_version", (en, format!("目录版本 {version} {zh}，请使用 {now}")));
         }
     }
-    court.fields(category);
-    court.subject(category);
-    court.derived(category);
-    court.path(category);
-    court.units(category);
-    court.lateness(category);
-    Judged { findings: court.findings, by: Some((catalog.clone(), category.clone())) }
+    judge.fields(category);
+    judge.subject(category);
+    judge.derived(category);
+    judge.path(category);
+    judge.units(category);
+    judge.lateness(category);
+    Judgement { findings: judge.findings, by: Some((catalog.clone(), category.clone())) }
 }
 
-struct Court<'c> {
-    scene: &'c Scene<'c>,
+struct RecordJudge<'c> {
+    context: &'c JudgeContext<'c>,
     object: &'c Object<'c>,
     catalog: &'c Catalog,
     findings: Vec<Finding>,
 }
 
-impl Court<'_> {
+impl RecordJudge<'_> {
     /// A rule is broken.
     fn say(&mut self, rule: &str, field: &str, zh: &str, value: &str) {
         self.say_at_most(Severity::Reject, rule, field, zh, value);
@@ -193,8 +176,8 @@ impl Court<'_> {
             return;
         }
         let Some(day) = self.text("produced_on").and_then(text::date) else { return };
-        let due = self.scene.charter.calendar().due(day, category.collect_days);
-        if due.on < self.scene.today {
+        let due = self.context.charter.calendar().due(day, category.collect_days);
+        if due.on < self.context.today {
             self.say("V020", "produced_on", "信息产生日期", &due.on.to_string());
         }
     }

@@ -1,6 +1,6 @@
 //! Who hands in what, and where: V016 and V017.
 
-use super::{Court, shown, text};
+use super::{RecordJudge, shown, text};
 use crate::{
     catalog::{Category, Severity},
     route::{Asked, Case, Route},
@@ -9,13 +9,13 @@ use crate::{
 use jiff::civil::Date;
 use tally_protocol::ids::Division;
 
-impl Court<'_> {
+impl RecordJudge<'_> {
     /// The submitting unit may submit for the division and category (V016).
     pub(super) fn units(&mut self, category: &Category) {
         let (Some(code), Some(division)) = (self.text("submitter_uscc"), self.division("producer_division")) else {
             return;
         };
-        let charter = self.scene.charter;
+        let charter = self.context.charter;
         let units = charter.units();
         let producer = self.text("producer_uscc").filter(|p| *p != code).map(str::to_owned);
         let code = code.to_owned();
@@ -74,7 +74,7 @@ impl Court<'_> {
     }
 
     fn may_submit_for(&self, unit: &Unit, division: Division, category: &Category) -> bool {
-        let charter = self.scene.charter;
+        let charter = self.context.charter;
         let within =
             |top: Division| division == top || charter.entry_node(division).is_some_and(|n| charter.is_within(n, top));
         unit.division == division
@@ -90,7 +90,7 @@ impl Court<'_> {
 
     /// The day on which the record was produced; today where it does not say.
     fn produced(&self) -> Date {
-        self.text("produced_on").and_then(text::date).unwrap_or(self.scene.today)
+        self.text("produced_on").and_then(text::date).unwrap_or(self.context.today)
     }
 
     fn route_on(&self, category: &Category, division: Division, day: Date) -> Option<Route<'_>> {
@@ -101,14 +101,14 @@ impl Court<'_> {
             division,
             day,
         };
-        self.scene.charter.route(&asked)
+        self.context.charter.route(&asked)
     }
 
     /// The record enters where the charter's routes say (V017, R-47).
     pub(super) fn path(&mut self, category: &Category) {
         // A field that is no division was named before.
         let Some(division) = self.division("producer_division") else { return };
-        let charter = self.scene.charter;
+        let charter = self.context.charter;
         let Some(route) = self.route(category, division) else {
             let en = format!("{division} is not a division of this federation's charter");
             return self.say_so(
@@ -130,7 +130,7 @@ impl Court<'_> {
                 (en, format!("归集路径不符：{s} 不在本体系内")),
             );
         }
-        let (origin, right) = (self.scene.origin, route.entry);
+        let (origin, right) = (self.context.origin, route.entry);
         // Where nothing is handed in, a task is kept and told by whoever sees to it, at any of the levels.
         let own = charter.entry_node(division).unwrap_or(right);
         if !category.counts && route.case == Case::Central && charter.is_within(own, origin) {

@@ -32,8 +32,9 @@ fn said(more: &str, changes: &[(&str, &str)]) -> Vec<(String, String, Severity)>
     let json = r#"{"authority_name":"鼓楼区市场监督管理局","authority_uscc":"113501020036012589","business_key":"113501020036012589|1号|91350102MA2TE5T1X0","catalog_version":"2026.1","category":"admin_license","decision_date":"2026-06-03","document_name":"许可","document_no":"1号","legal_rep":"陈志强","license_content":"热食","license_kind":"普通","operation":"create","party_kind":"法人及非法人组织","party_name":"甲公司","party_uscc":"91350102MA2TE5T1X0","produced_on":"2026-06-03","producer_division":"350102","producer_name":"鼓楼区市场监督管理局","producer_uscc":"113501020036012589","source_unit":"鼓楼区市场监督管理局","source_unit_uscc":"113501020036012589","status":"1","subject_name":"甲公司","subject_type":"enterprise","subject_uscc":"91350102MA2TE5T1X0","submitter_division":"350102","submitter_name":"鼓楼区市场监督管理局","submitter_uscc":"113501020036012589","valid_from":"2026-06-03","valid_until":"2030-06-02"}"#;
     let mut object = Object::parse(json.as_bytes()).unwrap();
     changes.iter().for_each(|(field, value)| object.set(field, Value::text(*value)));
-    let scene = Scene { charter: &charter, today: "2026-06-08".parse().unwrap(), origin: "350102".parse().unwrap() };
-    judge(&scene, &object).findings.into_iter().map(|f| (f.code, f.field, f.severity)).collect()
+    let context =
+        JudgeContext { charter: &charter, today: "2026-06-08".parse().unwrap(), origin: "350102".parse().unwrap() };
+    judge(&context, &object).findings.into_iter().map(|f| (f.code, f.field, f.severity)).collect()
 }
 
 fn one(code: &str, field: &str, severity: Severity) -> Vec<(String, String, Severity)> {
@@ -123,11 +124,11 @@ until = "2025-12-31"
         let (old, now) = (more.replace("until", "extends = \"2026.1\"\nuntil"), shipped);
         let charter =
             Charter::parse(&(document(1, &sample()) + now + &old.replace("2024-01-01", "2017-01-01"))).unwrap();
-        let scene =
-            Scene { charter: &charter, today: "2026-06-08".parse().unwrap(), origin: "350102".parse().unwrap() };
+        let context =
+            JudgeContext { charter: &charter, today: "2026-06-08".parse().unwrap(), origin: "350102".parse().unwrap() };
         let json = format!(r#"{{"catalog_version":"{version}","category":"other"}}"#);
         let object = Object::parse(json.as_bytes()).unwrap();
-        judge(&scene, &object).findings.into_iter().find(|f| f.field == "catalog_version")
+        judge(&context, &object).findings.into_iter().find(|f| f.field == "catalog_version")
     };
     assert_eq!(of("2026.1"), None);
     let (unknown, over) = (of("9999").unwrap(), of("2024.1").unwrap());

@@ -8,6 +8,7 @@ use std::{
     io::{self, Seek as _, Write as _},
     path::Path,
 };
+use tally_protocol::finding::Severity;
 use tally_sheet::{Column, ROWS_MAX, SheetError, too_many_rows, write_csv_row, write_xlsx};
 
 /// A form of the file.
@@ -124,7 +125,7 @@ fn cells(heads: &[String], meta: &Meta, row: &KeptRow) -> Vec<String> {
     let codes: Vec<&str> = row.findings.iter().map(|f| f.code.as_str()).collect();
     let messages: Vec<&str> = row.findings.iter().map(|f| f.message_zh.as_str()).collect();
     // What was taken is in force as it is: corrected, it is an amendment.
-    let held = row.findings.iter().all(|f| f.severity != "reject");
+    let held = row.findings.iter().all(|f| f.severity != Severity::Reject);
     let mut reply = Reply::new(&meta.id, row.line, row.key.as_deref().filter(|_| held));
     if !held {
         // A correction with a slip: what it corrects is held still.

@@ -1,10 +1,11 @@
 //! What is kept of an answer and of its rows, as it stands on the disk and in the API.
 
-use crate::{Finding, Noted};
+use crate::Noted;
 use serde::{Deserialize, Serialize};
+use tally_protocol::finding::Finding;
 
 /// An answer that is kept, without its rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     /// Its name: division, day, number.
     pub id: String,
@@ -77,7 +78,7 @@ impl Meta {
 }
 
 /// A row that is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptRow {
     /// Its line.
     pub line: u64,
@@ -103,36 +104,5 @@ pub struct KeptRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<String>,
     /// What was said of it.
-    pub findings: Vec<Said>,
-}
-
-/// What was said of a row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Said {
-    /// Field.
-    pub field: String,
-    /// Code.
-    pub code: String,
-    /// A stable name besides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// `reject` or `question`.
-    pub severity: String,
-    /// In English.
-    pub message: String,
-    /// In Chinese.
-    pub message_zh: String,
-}
-
-impl From<&Finding> for Said {
-    fn from(f: &Finding) -> Self {
-        Self {
-            field: f.field.clone(),
-            code: f.code.to_string(),
-            name: f.name.clone(),
-            severity: f.severity.name().to_owned(),
-            message: f.message.clone(),
-            message_zh: f.message_zh.clone(),
-        }
-    }
+    pub findings: Vec<Finding>,
 }

@@ -13,5 +13,5 @@ mod kept;
 mod store;
 
 pub use file::{Form, write};
-pub use kept::{KeptRow, Meta, Said};
+pub use kept::{KeptRow, Meta};
 pub use store::{KEPT_DAYS, Keeping, Kept, Store};

@@ -1,10 +1,10 @@
 //! The folder of kept answers.
 
 use super::{
-    KeptRow, Meta, Said,
+    KeptRow, Meta,
     corrections::{self, Corrected, Corrections},
 };
-use crate::{Answer, Finding, Keeper, Raw, Reply, RowKey};
+use crate::{Answer, Keeper, Raw, Reply, RowKey};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
-use tally_protocol::{ids::Division, record::RecordId};
+use tally_protocol::{finding::Finding, ids::Division, record::RecordId};
 
 /// Days that an answer is kept.
 pub const KEPT_DAYS: i32 = 90;
@@ -339,7 +339,7 @@ impl Keeper for Keeping {
             Raw::Line(l) => (Vec::new(), kept(&String::from_utf8_lossy(l))),
             Raw::Cells(c) => (c.iter().map(|c| kept(c)).collect(), String::new()),
         };
-        let findings = findings.iter().map(Said::from).collect();
+        let findings = findings.to_vec();
         let part = |p: fn(&RowKey) -> &String| key.map(p).filter(|p| !p.is_empty()).cloned();
         let row = KeptRow {
             line,
@@ -383,7 +383,7 @@ mod tests {
         let nothing = store.keep(Meta::default());
         assert_eq!(nothing.finish(&Answer::default()).unwrap(), None);
         let mut kept = store.keep(Meta { source: "cli".into(), ..Meta::default() });
-        let finding = Finding::reject(3, "V001", "subject_name", "empty", "空");
+        let finding = Finding::reject("V001", "subject_name", "empty", "空");
         let cells = vec!["福州\n\"甲\"".to_owned(), "001".to_owned()];
         kept.keep(3, &Raw::Cells(&cells), std::slice::from_ref(&finding), (Some(&RowKey::default()), None)).unwrap();
         let broken = kept.clone();

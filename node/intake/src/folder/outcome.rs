@@ -129,9 +129,10 @@ fn text(name: &str, a: &Answer) -> String {
         let place = if n.line > 0 { format!("（第 {} 行起 {} 行）", n.line, n.count) } else { String::new() };
         line(format!("提示 {}{place}：{}", n.field, n.message_zh));
     }
-    for f in a.errors.iter().take(LISTED) {
+    for at in a.errors.iter().take(LISTED) {
+        let f = &at.finding;
         let severity = if f.severity == tally_topology::catalog::Severity::Reject { "退回" } else { "疑问" };
-        line(format!("第 {} 行 {severity} {} {}", f.line, f.code, f.message_zh));
+        line(format!("第 {} 行 {severity} {} {}", at.line, f.code, f.message_zh));
     }
     let more = a.errors.len().saturating_sub(LISTED) as u64 + a.errors_omitted;
     if more > 0 {

@@ -1,9 +1,8 @@
 //! What two versions of a business key say differently, field by field.
-
 use serde::Serialize;
 use std::collections::BTreeSet;
 use tally_protocol::canonical::{Object, Value};
-use tally_store::index::NOT_CONTENT;
+use tally_topology::content::NOT_CONTENT;
 use tally_topology::{charter::Charter, judge::masked};
 
 /// Longest value that is shown whole, in characters; of a longer one the part in which the two differ.

@@ -1,10 +1,10 @@
 //! The current version of every business key of a unit and category, in one sorted table.
-
 use super::{CompareError, ROWS_MAX, Terms};
 use std::{collections::BTreeMap, ops::ControlFlow};
 use tally_protocol::ids::LogId;
-use tally_store::index::{Engine, Entry, Operation, walk};
+use tally_store::index::{Engine, Entry, walk};
 use tally_topology::charter::Charter;
+use tally_topology::content::Operation;
 
 /// How the file's last row of a business key stands to what is held of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Table {
         let mut table = Self::default();
         let (mut numbers, mut scopes) = (BTreeMap::new(), BTreeMap::new());
         walk(engine, |_, log, e| {
-            if e.counts.category != terms.category || e.counts.unit != terms.unit {
+            if e.dimensions.category != terms.category || e.dimensions.unit != terms.unit {
                 return ControlFlow::Continue(());
             }
             if table.rows.len() > ROWS_MAX {
@@ -69,7 +69,7 @@ impl Table {
                 table.logs.push(log);
                 table.logs.len() as u32 - 1
             });
-            let code = e.counts.division;
+            let code = e.dimensions.division;
             let in_scope = *scopes.entry(code).or_insert_with(|| terms.covers(charter, code));
             table.add(e, number, in_scope);
             ControlFlow::Continue(())
@@ -87,15 +87,15 @@ impl Table {
             self.rows.reserve_exact(self.rows.len() / 4 + 1_024);
         }
         self.rows.push(Held {
-            key: e.facts.key,
-            content: e.facts.content,
+            key: e.content.key,
+            content: e.content.content,
             index: e.index,
             place: 0,
             sealed_at: u32::try_from(e.sealed_at).unwrap_or(u32::MAX),
             line: 0,
             log,
             state: State::Unseen,
-            withdrawn: e.facts.operation == Operation::Withdraw,
+            withdrawn: e.content.operation == Operation::Withdraw,
             in_scope,
         });
     }
@@ -167,8 +167,9 @@ mod tests {
 
     fn entry(key: u8, content: u8, sealed_at: u64, operation: Operation, division: u32) -> Entry {
         let mut e = Entry { index: u64::from(content), sealed_at, ..Entry::default() };
-        (e.facts.operation, e.facts.key, e.facts.content) = (operation, [key; 16], [content; 16]);
-        (e.counts.category, e.counts.unit, e.counts.division) = ("spot_check".into(), UNIT.into(), division);
+        (e.content.operation, e.content.key, e.content.content) = (operation, [key; 16], [content; 16]);
+        (e.dimensions.category, e.dimensions.unit, e.dimensions.division) =
+            ("spot_check".into(), UNIT.into(), division);
         e
     }
 
@@ -189,7 +190,7 @@ mod tests {
         put(4, &entry(3, 4, 10, Operation::Create, 350_102), county);
         put(5, &entry(3, 5, 10, Operation::Withdraw, 350_102), county);
         let mut other = entry(4, 6, 10, Operation::Create, 350_102);
-        other.counts.unit = "another".into();
+        other.dimensions.unit = "another".into();
         put(6, &other, county);
         let charter = charter();
         let terms = Terms { division: Some("350102".parse().unwrap()), ..terms() };

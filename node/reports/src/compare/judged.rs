@@ -1,9 +1,9 @@
 //! The department's file as a sink of rows: each is judged as at the door, several chunks at the same time.
-
 use super::{Comparison, ROWS_MAX};
 use std::sync::{Arc, atomic::Ordering};
-use tally_intake::{Finding, Good, Noted, PourError, Row, Rows, Sink};
-use tally_store::index::business_key_hash;
+use tally_intake::{Good, Noted, PourError, Row, Rows, Sink};
+use tally_protocol::finding::{AtLine, Finding};
+use tally_topology::content::business_key_hash;
 use tally_topology::{
     catalog::{Category, Severity},
     signed::SignedCharter,
@@ -20,7 +20,7 @@ pub(super) enum Judged {
     /// In order: its line and record.
     Good(u64, Box<Good>),
     /// Not in order: by which business key it would be found, whether that is to be relied on, and why.
-    Bad { key: Option<[u8; 16]>, known: bool, findings: Vec<Finding> },
+    Bad { line: u64, key: Option<[u8; 16]>, known: bool, findings: Vec<Finding> },
 }
 
 impl Sink for Comparison {
@@ -49,10 +49,10 @@ impl Sink for Comparison {
         Ok(())
     }
 
-    async fn broken_row(&mut self, finding: Finding) -> Result<(), PourError> {
+    async fn broken_row(&mut self, at: AtLine) -> Result<(), PourError> {
         self.finish().await?;
         self.counts.read += 1;
-        self.unclear(None, false, vec![finding]);
+        self.unclear(at.line, None, false, vec![at.finding]);
         Ok(())
     }
 
@@ -96,5 +96,5 @@ fn judged(row: Row, category: Option<&Category>) -> Judged {
     };
     let known = key.is_some() && !findings.iter().any(in_key);
     let key = key.map(|k| business_key_hash(&k.category, &k.unit, &k.business_key));
-    Judged::Bad { key, known, findings }
+    Judged::Bad { line: row.line, key, known, findings }
 }

@@ -1,14 +1,16 @@
 //! The difference as records: new ones, amendments with the file's content, withdrawals of what is gone there.
-
 use super::{
     CompareError, Comparison, Shelf,
     source::{Class, Errors},
     spool::Kept,
 };
 use std::ops::ControlFlow;
-use tally_intake::Finding;
-use tally_protocol::canonical::{Object, Value};
-use tally_store::index::{Engine, Operation, query::last_version};
+use tally_protocol::{
+    canonical::{Object, Value},
+    finding::{AtLine, Finding},
+};
+use tally_store::index::{Engine, query::last_version};
+use tally_topology::content::Operation;
 
 /// Line of a withdrawal: no row of the file says it.
 const NO_LINE: u64 = 0;
@@ -96,16 +98,17 @@ impl Maker<'_> {
     }
 }
 
-fn not_withdrawn(records: usize, rows: u64) -> Finding {
+fn not_withdrawn(records: usize, rows: u64) -> AtLine {
     let en = format!(
         "{records} records are not in the file, and none was withdrawn: of {rows} rows that are not in order nobody knows which records they are. Correct those rows first"
     );
     let zh = format!("{records} 条记录不在文件中，均未撤销：有 {rows} 行退回数据无法确定对应哪条记录，请先更正");
-    Finding::reject(NO_LINE, "C005", "", en, zh)
+    Finding::reject("C005", "", en, zh).at_line(NO_LINE)
 }
 
-fn unreadable(log: &str, index: u64) -> Finding {
+fn unreadable(log: &str, index: u64) -> AtLine {
     let en =
         format!("record {index} of {log} cannot be read from this disk, so it was not withdrawn: see tally verify");
-    Finding::reject(NO_LINE, "C006", "", en, format!("{log} 第 {index} 条记录无法读取，未撤销，请运行 tally verify"))
+    Finding::reject("C006", "", en, format!("{log} 第 {index} 条记录无法读取，未撤销，请运行 tally verify"))
+        .at_line(NO_LINE)
 }

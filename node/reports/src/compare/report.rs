@@ -8,9 +8,10 @@ use super::{
 };
 use serde::Serialize;
 use std::ops::ControlFlow;
-use tally_intake::{Answer, Finding, Noted};
+use tally_intake::{Answer, Noted};
 use tally_protocol::{
     canonical::Object,
+    finding::AtLine,
     record::{Record, RecordId},
 };
 
@@ -41,7 +42,7 @@ pub struct Report {
     /// Rows that are not in order, or not of what is compared; `errors` tells why.
     pub rejected: u64,
     /// What is wrong with rows of the file, and what could not be applied.
-    pub errors: Vec<Finding>,
+    pub errors: Vec<AtLine>,
     /// What `errors` does not list.
     pub errors_omitted: u64,
     /// What is to be known about the file without a row being wrong.

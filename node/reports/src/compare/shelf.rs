@@ -1,10 +1,10 @@
 //! Held records, read from the journal: each batch once.
-
 use super::held::{Held, Table};
 use std::{collections::BTreeMap, ops::ControlFlow};
 use tally_protocol::{canonical::Object, ids::LogId};
 use tally_store::entries::EntryReader;
-use tally_store::{index::business_key_hash, layout::Layout};
+use tally_store::layout::Layout;
+use tally_topology::content::business_key_hash;
 
 /// Where the records lie.
 #[derive(Debug)]

@@ -1,5 +1,4 @@
 //! The department's rows, looked up among what is held.
-
 use super::{
     CompareError, Terms,
     held::{State, Table},
@@ -12,10 +11,15 @@ use std::{
     path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
-use tally_intake::{ERRORS_MAX, Finding, Good, Noted, PourError, Submission};
-use tally_protocol::{canonical::Object, ids::Division};
-use tally_store::index::{Counted, Engine, Operation};
-use tally_topology::{catalog::Severity, signed::SignedCharter};
+use tally_intake::{ERRORS_MAX, Good, Noted, PourError, Submission};
+use tally_protocol::{
+    canonical::Object,
+    finding::{AtLine, Finding, Severity},
+    ids::Division,
+};
+use tally_store::index::Engine;
+use tally_topology::content::{Dimensions, Operation};
+use tally_topology::signed::SignedCharter;
 use tokio::task::JoinHandle;
 
 /// [`Fresh::place`] of a row that withdraws what is not held.
@@ -46,19 +50,19 @@ pub(super) struct Fresh {
 /// What is said about rows; bounded.
 #[derive(Debug, Default)]
 pub(super) struct Errors {
-    pub(super) list: Vec<Finding>,
+    pub(super) list: Vec<AtLine>,
     pub(super) omitted: u64,
     /// What is meant by them, in rows or records.
     pub(super) meant: u64,
 }
 
 impl Errors {
-    pub(super) fn say(&mut self, finding: Finding) {
+    pub(super) fn say(&mut self, finding: AtLine) {
         self.say_of(1, finding);
     }
 
     /// Says the same of several at once.
-    pub(super) fn say_of(&mut self, meant: u64, finding: Finding) {
+    pub(super) fn say_of(&mut self, meant: u64, finding: AtLine) {
         self.meant += meant;
         if self.list.len() < ERRORS_MAX {
             self.list.push(finding);
@@ -144,57 +148,57 @@ impl Comparison {
         let ended = |_| PourError::Ended { code: "stopping", message: "the node is stopping".to_owned() };
         for row in judging.await.map_err(ended)? {
             match row {
-                Judged::Good(line, good) => match self.outside(line, &good) {
-                    Some(finding) => self.reject(vec![finding]),
+                Judged::Good(line, good) => match self.outside(&good) {
+                    Some(finding) => self.reject(line, vec![finding]),
                     None => self.place(line, &good).map_err(|e| spool_failed(&e))?,
                 },
-                Judged::Bad { key, known, findings } => self.unclear(key, known, findings),
+                Judged::Bad { line, key, known, findings } => self.unclear(line, key, known, findings),
             }
         }
         Ok(())
     }
 
     /// Why a row is not of what is compared.
-    fn outside(&self, line: u64, good: &Good) -> Option<Finding> {
+    fn outside(&self, good: &Good) -> Option<Finding> {
         // The key is that of the unit and category; what is held of the division and has moved elsewhere differs.
-        let held = self.table.find(&good.facts.key).and_then(|at| self.table.get(at));
+        let held = self.table.find(&good.content.key).and_then(|at| self.table.get(at));
         if held.is_some_and(|h| h.in_scope) {
             return None;
         }
-        let counts = Object::parse(good.record.bytes()).map(|o| Counted::of(&o)).unwrap_or_default();
+        let counts = Object::parse(good.record.bytes()).map(|o| Dimensions::of(&o)).unwrap_or_default();
         let (unit, found) = (&self.terms.unit, &counts.unit);
         if found != unit {
             let en = format!("the row was produced by {found}, {unit} is compared: it is left out");
             let zh = format!("该行产生单位为 {found}，本次比对 {unit}，未纳入");
-            return Some(Finding::reject(line, "C001", "producer_uscc", en, zh));
+            return Some(Finding::reject("C001", "producer_uscc", en, zh));
         }
         if !self.terms.covers(self.charter.charter(), counts.division) {
             let (top, found) = (self.terms.division.map(|d| d.to_string()).unwrap_or_default(), counts.division);
             let en = format!("the row counts for {found}, {top} and what lies below it are compared: it is left out");
             let zh = format!("该行区划为 {found}，本次比对 {top} 及其下级，未纳入");
-            return Some(Finding::reject(line, "C002", "producer_division", en, zh));
+            return Some(Finding::reject("C002", "producer_division", en, zh));
         }
         None
     }
 
-    fn reject(&mut self, findings: Vec<Finding>) {
+    fn reject(&mut self, line: u64, findings: Vec<Finding>) {
         self.counts.rejected += 1;
-        findings.into_iter().for_each(|f| self.errors.say(f));
+        findings.into_iter().for_each(|f| self.errors.say(f.at_line(line)));
     }
 
     /// A row that is in order takes its place.
     fn place(&mut self, line: u64, good: &Good) -> io::Result<()> {
-        let facts = &good.facts;
-        let withdraws = facts.operation == Operation::Withdraw;
-        let at = self.table.find(&facts.key);
-        let before = self.row_before(at, &facts.key);
+        let content = &good.content;
+        let withdraws = content.operation == Operation::Withdraw;
+        let at = self.table.find(&content.key);
+        let before = self.row_before(at, &content.key);
         let same = match at.and_then(|at| self.table.get(at)) {
             Some(h) if h.withdrawn => withdraws,
-            Some(h) => !withdraws && h.content == facts.content,
+            Some(h) => !withdraws && h.content == content.content,
             None => withdraws,
         };
-        let kept = |key| Kept { key, line, operation: facts.operation, record: good.record.bytes().to_vec() };
-        let place = if same { NOWHERE } else { self.spool.put(&kept(facts.key))? };
+        let kept = |key| Kept { key, line, operation: content.operation, record: good.record.bytes().to_vec() };
+        let place = if same { NOWHERE } else { self.spool.put(&kept(content.key))? };
         let number = u32::try_from(line).unwrap_or(u32::MAX);
         match at.and_then(|at| self.table.get_mut(at)) {
             Some(h) => {
@@ -202,7 +206,7 @@ impl Comparison {
                 (h.place, h.line) = (place, number);
             }
             None => {
-                self.fresh.insert(facts.key, Fresh { place, line: number });
+                self.fresh.insert(content.key, Fresh { place, line: number });
             }
         }
         self.repeated(before, line);
@@ -222,14 +226,13 @@ impl Comparison {
         self.counts.repeated += 1;
         let en = format!("line {line} has the same business key: that one counts, this one does not");
         let zh = format!("与第 {line} 行业务主键相同，以后者为准，本行不计");
-        let finding = Finding::reject(before.into(), "C003", "business_key", en, zh);
-        self.errors.say(Finding { severity: Severity::Question, ..finding });
+        let finding = Finding::reject("C003", "business_key", en, zh);
+        self.errors.say(finding.with_severity(Severity::Question).at_line(before.into()));
     }
 
     /// A row that is not in order: of the record that it is, nothing is known.
-    pub(super) fn unclear(&mut self, key: Option<[u8; 16]>, known: bool, findings: Vec<Finding>) {
-        let line = findings.first().map_or(0, |f| f.line);
-        self.reject(findings);
+    pub(super) fn unclear(&mut self, line: u64, key: Option<[u8; 16]>, known: bool, findings: Vec<Finding>) {
+        self.reject(line, findings);
         self.counts.unplaced += u64::from(!known);
         let Some(key) = key else { return };
         let at = self.table.find(&key);

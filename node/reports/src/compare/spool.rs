@@ -3,7 +3,6 @@
 //! ```text
 //! key (16) ‖ line (8) ‖ operation (1) ‖ length (4) ‖ the record's bytes
 //! ```
-
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufReader, Read, Write as _},
@@ -12,7 +11,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 use tally_protocol::limits::RECORD_BYTES_MAX;
-use tally_store::index::Operation;
+use tally_topology::content::Operation;
 
 /// Bytes before the record's.
 const HEAD: usize = 29;

@@ -11,7 +11,8 @@ use tally_protocol::{
     keys::{Algorithm, NodeKeys, Signer},
     record::{Record, RecordId},
 };
-use tally_store::index::{Counted, Engine, Entry, Facts, Write, pairs};
+use tally_store::index::{Engine, Entry, Write, pairs};
+use tally_topology::content::{ContentId, Dimensions};
 use tally_topology::{
     catalog::Severity,
     signed::{SignedCharter, sign},
@@ -32,8 +33,12 @@ impl Memory {
     fn hold(&self, line: &str, index: u64) {
         let object = Object::parse(line.as_bytes()).unwrap();
         let record = Record::new(&object).unwrap();
-        let (facts, counts) = (Facts::of(&object, &record), Counted::of(&object));
-        self.put(record.id(), "350102/e1".parse().unwrap(), &Entry { index, sealed_at: 100 + index, facts, counts });
+        let (content, dimensions) = (ContentId::of(record.id(), &object), Dimensions::of(&object));
+        self.put(
+            record.id(),
+            "350102/e1".parse().unwrap(),
+            &Entry { index, sealed_at: 100 + index, content, dimensions },
+        );
     }
 }
 
@@ -128,7 +133,7 @@ fn counts(c: &Comparison) -> [u64; 6] {
 }
 
 fn codes(c: &Comparison) -> Vec<(u64, String)> {
-    c.errors.list.iter().map(|f| (f.line, f.code.to_string())).collect()
+    c.errors.list.iter().map(|f| (f.line, f.finding.code.clone())).collect()
 }
 
 #[test]
@@ -173,7 +178,7 @@ fn of_two_rows_with_one_key_the_later_counts() {
     );
     assert_eq!(counts(&c), [1, 1, 0, 0, 2, 0]);
     assert_eq!(codes(&c), [(1, "C003".to_owned()), (2, "C003".to_owned())]);
-    assert!(c.errors.list.iter().all(|f| f.severity == Severity::Question));
+    assert!(c.errors.list.iter().all(|f| f.finding.severity == Severity::Question));
     let rows: Vec<_> = c.spool.rows().map(Result::unwrap).map(|(place, r)| (r.line, c.class(&r.key, place))).collect();
     assert_eq!(rows, [(1, Class::Superseded), (2, Class::Superseded), (4, Class::Missing)]);
     // A later one that is not in order leaves nothing to go by.
@@ -254,7 +259,7 @@ fn records_of_a_difference() {
     let expected =
         [(1, "create", true), (3, "amend", true), (4, "amend", true), (5, "withdraw", true), (6, "create", false)];
     assert_eq!(made, expected.map(|(l, o, amends)| (l, o.to_owned(), amends)));
-    let codes: Vec<_> = left.list.iter().map(|f| (f.line, &*f.code)).collect();
+    let codes: Vec<_> = left.list.iter().map(|f| (f.line, &*f.finding.code)).collect();
     assert_eq!(codes, [(0, "C006")], "a record that is not on the disk");
     assert_eq!(left.meant, 1);
 }

@@ -1,5 +1,4 @@
 //! One pass over the index: what was due, and which zero reports and liaison tasks are to be read.
-
 use super::{
     Arrivals, Month, Question,
     declared::{Declared, LIAISON, ZERO_REPORT},
@@ -13,9 +12,10 @@ use std::{
 };
 use tally_protocol::{ids::Division, record::RecordId};
 use tally_store::index::{
-    Counted, Engine, EngineError, Operation,
+    Engine, EngineError,
     query::{Attested, Source, current_version, each_record, read_each},
 };
+use tally_topology::content::{Dimensions, Operation};
 use tally_topology::{charter::Charter, deadline::State};
 
 /// Lines about records; beyond, units are put together.
@@ -97,7 +97,7 @@ pub(super) fn survey(
     let mut to_read: Vec<(RecordId, Attested)> = Vec::new();
     each_record(engine, |id, attested| {
         let Some((_, first)) = attested.first() else { return Ok(ControlFlow::Continue(())) };
-        if [ZERO_REPORT, LIAISON].contains(&first.counts.category.as_str()) {
+        if [ZERO_REPORT, LIAISON].contains(&first.dimensions.category.as_str()) {
             if is_declaration(scene, engine, id, &attested)? {
                 to_read.push((id, attested));
             }
@@ -123,12 +123,12 @@ fn is_declaration(
 ) -> Result<bool, EngineError> {
     let Some((_, first)) = attested.first() else { return Ok(false) };
     // The day of a zero report is the end of its period.
-    let old = first.counts.category == ZERO_REPORT
-        && verdict::day(first.counts.produced_on).is_none_or(|d| d < scene.month.first());
-    if old || first.facts.operation == Operation::Withdraw {
+    let old = first.dimensions.category == ZERO_REPORT
+        && verdict::day(first.dimensions.produced_on).is_none_or(|d| d < scene.month.first());
+    if old || first.content.operation == Operation::Withdraw {
         return Ok(false);
     }
-    Ok(current_version(engine, &first.facts.key)? == Some(id))
+    Ok(current_version(engine, &first.content.key)? == Some(id))
 }
 
 impl Survey {
@@ -141,7 +141,7 @@ impl Survey {
     fn take(&mut self, scene: &Scene<'_>, judge: &mut Judge<'_>, arrivals: &Arrivals, mut attested: Attested) {
         let received = arrivals.received(attested.iter().map(|(log, e)| (*log, e.index, e.sealed_at)));
         let Some((_, first)) = attested.first_mut() else { return };
-        let Counted { produced_on, division, category, unit } = std::mem::take(&mut first.counts);
+        let Dimensions { produced_on, division, category, unit } = std::mem::take(&mut first.dimensions);
         let division = scene.division(division);
         let judgeable = verdict::day(produced_on)
             .and_then(|day| Some((day, verdict::category(scene.charter.catalogs(), &category, day)?)));

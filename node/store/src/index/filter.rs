@@ -1,6 +1,5 @@
 //! Ids and business keys that are known: filters in memory keep the common answer, "new", off the disk.
-
-use super::{Engine, EngineError, Facts, Operation, Version, entry};
+use super::{Engine, EngineError, Version, entry};
 use fastbloom::BloomFilter;
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry as Slot},
@@ -11,6 +10,7 @@ use std::{
     },
 };
 use tally_protocol::{ids::LogId, record::RecordId};
+use tally_topology::content::{ContentId, Operation};
 
 /// First size of the filter, in ids; each further layer is twice the last.
 const FIRST_LAYER: usize = 1 << 20;
@@ -138,7 +138,7 @@ impl Known {
             for (key, value) in &page {
                 if let Some((id, _, e)) = entry::read_record(key, value) {
                     ids.insert(&id);
-                    keys.insert(&e.facts.key);
+                    keys.insert(&e.content.key);
                 }
             }
             drop((ids, keys));
@@ -218,14 +218,14 @@ impl Known {
     }
 
     /// A record of the own log is about to be sealed.
-    pub fn add_pending(&self, id: RecordId, facts: &Facts) {
+    pub fn add_pending(&self, id: RecordId, content: &ContentId) {
         let mut pending = lock(&self.pending);
-        if pending.ids.insert(id, facts.key).is_some() {
+        if pending.ids.insert(id, content.key).is_some() {
             return;
         }
-        let waiting = Version::of(id, facts);
+        let waiting = Version::of(id, content);
         // Most keys have one version: no room for more is made.
-        pending.keys.entry(facts.key).or_insert_with(|| Vec::with_capacity(1)).push(waiting);
+        pending.keys.entry(content.key).or_insert_with(|| Vec::with_capacity(1)).push(waiting);
     }
 
     /// These were not sealed after all.

@@ -1,13 +1,13 @@
 //! What is found wrong with records that are held: judged once more by each node that holds them, whoever let them in.
 //! Kept in the index beside the records, so derived like everything there.
-
-use super::{Engine, EngineError, Entry, Operation, Version, entry};
+use super::{Engine, EngineError, Entry, Version, entry};
 use serde::{Deserialize, Serialize};
 use tally_protocol::{canonical::Object, codec, ids::LogId, record::RecordId};
+use tally_topology::content::Operation;
 use tally_topology::{
     catalog::Severity,
     charter::Charter,
-    judge::{Finding, Scene, judge},
+    judge::{Finding, JudgeContext, judge},
 };
 
 /// Longest encoded findings of one record, in bytes.
@@ -48,8 +48,8 @@ pub(super) fn judged(
     object: &Object<'_>,
     neighbours: &Neighbours,
 ) -> Judgement {
-    let scene = Scene { charter, today: tally_clock::day(e.sealed_at), origin: log.division };
-    let judged = judge(&scene, object);
+    let context = JudgeContext { charter, today: tally_clock::day(e.sealed_at), origin: log.division };
+    let judged = judge(&context, object);
     let base = judged.by.as_ref().is_some_and(|(_, c)| c.base);
     let mut findings = judged.findings;
     if let Some((catalog, _)) = &judged.by {
@@ -72,8 +72,8 @@ pub(super) fn judged(
             say("V012", Some("DOUBLE_PATH"), Severity::Question, en, zh);
         }
         let last = neighbours.versions.last().map(|v| v.operation);
-        let other_content = neighbours.versions.iter().all(|v| v.matter != e.facts.matter);
-        match e.facts.operation {
+        let other_content = neighbours.versions.iter().all(|v| v.substance != e.content.substance);
+        match e.content.operation {
             Operation::Create if other_content && last.is_some_and(|o| o != Operation::Withdraw) => {
                 let en = "another record with the same business key and other content is held: amend that one, or correct the number";
                 say("V013", None, Severity::Question, en.into(), "同一文号内容不一致：请变更原记录或更正文号".into());

@@ -1,7 +1,6 @@
 //! The indexer: follows the journal and keeps the index behind it, at low priority, with bounded memory.
-
 use super::{
-    Counted, Engine, EngineError, Facts, Known, Opened, Operation, Write,
+    Engine, EngineError, Known, Opened, Write,
     entry::{self, Entry, STATE_KEY, State},
     findings::{self, Neighbours},
 };
@@ -13,6 +12,7 @@ use std::{
 };
 use tally_core::Place;
 use tally_protocol::{batch::Batch, canonical::Object, ids::LogId, record::RecordId};
+use tally_topology::content::{ContentId, Dimensions, Operation};
 use tally_topology::in_force::CharterHandle;
 use tally_topology::{catalog::Severity, charter::Charter};
 use tokio::sync::watch;
@@ -156,17 +156,20 @@ impl Follower {
         for (i, bytes) in records.iter().enumerate().skip(done) {
             let id = RecordId::of(bytes);
             let object = Object::parse(bytes).ok();
-            let facts = entry::facts(id, object.as_ref());
-            let counts = object.as_ref().map(Counted::of).unwrap_or_default();
-            let e = Entry { index: start + i as u64, sealed_at, facts, counts };
+            let content = match &object {
+                Some(object) => ContentId::of(id, object),
+                None => ContentId::unreadable(id),
+            };
+            let dimensions = object.as_ref().map(Dimensions::of).unwrap_or_default();
+            let e = Entry { index: start + i as u64, sealed_at, content, dimensions };
             let again = self.count(log, id, e.index)?;
             if let Some(object) = object.filter(|_| !again) {
                 self.judge(charter, log, id, &e, &object)?;
             }
             self.pairs.extend(entry::pairs(id, log, &e));
-            self.ids.push((log, id, facts.key));
-            let version = entry::Version::of(id, &facts);
-            self.fresh_keys.entry(facts.key).or_default().push((log, version));
+            self.ids.push((log, id, content.key));
+            let version = entry::Version::of(id, &content);
+            self.fresh_keys.entry(content.key).or_default().push((log, version));
             self.state.done = i as u16 + 1;
             if self.ids.len() >= WRITE_RECORDS {
                 self.write()?;
@@ -204,16 +207,16 @@ impl Follower {
         e: &Entry,
         object: &Object<'_>,
     ) -> Result<(), EngineError> {
-        let neighbours = self.neighbours(log, id, &e.facts)?;
+        let neighbours = self.neighbours(log, id, &e.content)?;
         let judged = findings::judged(charter, log, e, object, &neighbours);
         let right = judged.findings.iter().all(|f| f.severity != Severity::Reject);
         if judged.base
             && right
-            && e.facts.operation != Operation::Withdraw
+            && e.content.operation != Operation::Withdraw
             && let Some((code, name)) = object.text("subject_uscc").zip(object.text("subject_name"))
-            && self.is_newer_subject(code, e.counts.produced_on)?
+            && self.is_newer_subject(code, e.dimensions.produced_on)?
         {
-            self.fresh_subjects.insert(code.to_owned(), (e.counts.produced_on, name.to_owned()));
+            self.fresh_subjects.insert(code.to_owned(), (e.dimensions.produced_on, name.to_owned()));
         }
         if !judged.findings.is_empty() {
             self.pairs.push((entry::finding_key(log, e.index), findings::encode(id, &judged.findings)));
@@ -222,15 +225,15 @@ impl Follower {
     }
 
     /// What is held besides of a record's business key.
-    fn neighbours(&self, log: LogId, id: RecordId, facts: &Facts) -> Result<Neighbours, EngineError> {
+    fn neighbours(&self, log: LogId, id: RecordId, content: &ContentId) -> Result<Neighbours, EngineError> {
         const VERSIONS_MAX: usize = 256;
         let mut versions = Vec::new();
-        if self.known.maybe_key(&facts.key) {
-            let held = self.engine.scan(&entry::version_prefix(&facts.key), b"", VERSIONS_MAX)?;
+        if self.known.maybe_key(&content.key) {
+            let held = self.engine.scan(&entry::version_prefix(&content.key), b"", VERSIONS_MAX)?;
             versions.extend(held.iter().filter_map(|(k, v)| Some((entry::version_log(k)?, entry::read_version(v)?))));
         }
-        versions.extend(self.fresh_keys.get(&facts.key).into_iter().flatten());
-        let same = |v: &entry::Version| v.operation == facts.operation && v.matter == facts.matter;
+        versions.extend(self.fresh_keys.get(&content.key).into_iter().flatten());
+        let same = |v: &entry::Version| v.operation == content.operation && v.substance == content.substance;
         let others = versions.iter().filter(|(l, v)| l.division != log.division && same(v));
         let other_paths = others.map(|(l, _)| *l).collect();
         let versions = versions.into_iter().map(|(_, v)| v).filter(|v| v.id != id).collect();

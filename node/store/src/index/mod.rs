@@ -17,7 +17,7 @@ mod walk;
 
 pub use engine::{Engine, EngineError, Write};
 pub use engine_name::EngineName;
-pub use entry::{Counted, Entry, Facts, NOT_CONTENT, Operation, Version, business_key_hash, pairs};
+pub use entry::{Entry, Version, pairs};
 pub use filter::{Known, Seen};
 pub use follow::{Progress, WRITE_RECORDS, follow};
 pub use open::{Counts, Opened, open};

@@ -1,7 +1,6 @@
 //! Export: current versions or history, by record id, in bounded memory.
-
 use super::{
-    Engine, EngineError, Entry, Operation, Version, business_key_hash,
+    Engine, EngineError, Entry, Version,
     entry::{read_record, read_version, record_key, record_prefix, version_prefix},
 };
 use crate::entries::EntryReader;
@@ -17,6 +16,7 @@ use tally_protocol::{
     record::RecordId,
 };
 use tally_topology::charter::Charter;
+use tally_topology::content::{Operation, business_key_hash};
 
 /// Index pairs read at once.
 const PAGE: usize = 4_096;
@@ -191,7 +191,7 @@ fn consider(
 ) -> Result<(), EngineError> {
     let Some((_, first)) = attested.first() else { return Ok(()) };
     let old = selection.since.is_some_and(|t| first.sealed_at < t);
-    if !old && (selection.history || current_version(engine, &first.facts.key)? == Some(id)) {
+    if !old && (selection.history || current_version(engine, &first.content.key)? == Some(id)) {
         gathered.push((id, attested));
     }
     Ok(())

@@ -3,11 +3,11 @@
 use super::{Engine, EngineError, entry, findings};
 use tally_protocol::{
     codec,
+    finding::Finding,
     ids::{Division, LogId},
     record::RecordId,
-    verdicts::{FINDINGS_MAX, Finding, Verdict, cut},
+    verdicts::{FINDINGS_MAX, Verdict, cut},
 };
-use tally_topology::catalog::Severity;
 
 /// Longest encoded verdict, in bytes.
 const VERDICT_BYTES_MAX: usize = 128 << 10;
@@ -33,17 +33,18 @@ pub fn own(
             log,
             index,
             id: f.id,
-            findings: f.findings.into_iter().take(FINDINGS_MAX).map(told_as).collect(),
+            findings: f.findings.into_iter().take(FINDINGS_MAX).map(bounded).collect(),
         })
         .collect())
 }
 
-fn told_as(f: tally_topology::judge::Finding) -> Finding {
+/// The same within the bounds of the wire: long texts are cut.
+fn bounded(f: Finding) -> Finding {
     Finding {
         field: cut(&f.field),
         code: cut(&f.code),
         name: f.name.map(|n| cut(&n)),
-        severity: if f.severity == Severity::Reject { 2 } else { 1 },
+        severity: f.severity,
         message: cut(&f.message),
         message_zh: cut(&f.message_zh),
     }

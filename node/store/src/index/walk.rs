@@ -1,5 +1,4 @@
 //! Every record that is held, once, as its first attestation says.
-
 use super::{Engine, EngineError, Entry, entry::read_record};
 use std::ops::ControlFlow;
 use tally_protocol::{ids::LogId, record::RecordId};
@@ -50,7 +49,7 @@ pub fn walk(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::{EngineName, Facts, open, pairs};
+    use crate::index::{EngineName, open, pairs};
 
     #[test]
     fn each_record_comes_once_by_the_path_that_had_it_first() {
@@ -60,7 +59,7 @@ mod tests {
         let all = PAGE as u64 + 3;
         for n in 0..all {
             let id = RecordId::of(&n.to_be_bytes());
-            let entry = |sealed_at| Entry { index: n, sealed_at, facts: Facts::default(), ..Entry::default() };
+            let entry = |sealed_at| Entry { index: n, sealed_at, ..Entry::default() };
             let mut two = pairs(id, city, &entry(9)).to_vec();
             two.extend(pairs(id, county, &entry(if n == 7 { 8 } else { 10 })));
             two.sort_unstable();

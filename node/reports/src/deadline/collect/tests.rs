@@ -1,5 +1,4 @@
 //! Hand-made entries and receipts.
-
 use super::{
     super::{render, write_csv, write_workbook},
     *,
@@ -12,7 +11,8 @@ use tally_core::{Place, log::HeldLog};
 use tally_protocol::{hash::Hash, ids::LogId, record::RecordId};
 use tally_sheet::{CsvOptions, read_csv, read_xlsx};
 use tally_store::entries::EntryReader;
-use tally_store::index::{Counted, EngineError, Entry, Facts, Write, pairs};
+use tally_store::index::{EngineError, Entry, Write, pairs};
+use tally_topology::content::{ContentId, Dimensions};
 use tally_topology::sample::charter;
 
 #[derive(Debug, Default)]
@@ -52,9 +52,9 @@ struct Node {
 
 impl Node {
     /// A record number `n`, produced and sealed on these days.
-    fn entry(&self, n: u8, (log, index): (&str, u64), sealed: &str, counts: Counted) {
-        let facts = Facts { key: [n; 16], ..Facts::default() };
-        let e = Entry { index, sealed_at: noon(sealed), facts, counts };
+    fn entry(&self, n: u8, (log, index): (&str, u64), sealed: &str, counts: Dimensions) {
+        let content = ContentId { key: [n; 16], ..ContentId::default() };
+        let e = Entry { index, sealed_at: noon(sealed), content, dimensions: counts };
         let log = log.parse().unwrap();
         self.engine.write(pairs(RecordId(Hash([n; 32])), log, &e).to_vec()).unwrap();
     }
@@ -78,8 +78,8 @@ impl Node {
     }
 }
 
-fn of(produced_on: u32, division: u32, category: &str) -> Counted {
-    Counted { produced_on, division, category: category.to_owned(), unit: UNIT.to_owned() }
+fn of(produced_on: u32, division: u32, category: &str) -> Dimensions {
+    Dimensions { produced_on, division, category: category.to_owned(), unit: UNIT.to_owned() }
 }
 
 fn month(text: &str) -> Question {
@@ -138,7 +138,7 @@ fn what_is_not_known_is_open_and_said() {
     assert_eq!((c.stage_days.county, c.stage_days.city), (Some(1.0), None), "the province's receipt is not here");
     assert_eq!(r.notes[0].code, "receipts_not_known");
     assert!(render(&r).contains("2.0/1.0/?"), "{}", render(&r));
-    // It comes down: both were in time, and are no matter of this month.
+    // It comes down: both were in time, and are no substance of this month.
     county.receipts("350102/e1", &[(350_000, 2, "2026-09-28")]);
     assert!(open(&county).rows.is_empty());
     let september = county.report(&charter, 350_102, "2026-11-20", &month("2026-09"));

@@ -1,0 +1,227 @@
+//! The shapes of the JSON that departments' programs see, for `/v1/openapi.json`. They only describe: what is sent is
+//! written by the types that mean it, and a test holds the two against each other.
+
+use utoipa::ToSchema;
+
+/// What became of a submission: `read` = `accepted` + `duplicate` + `rejected`.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct Answer {
+    /// Rows that were not blank and no heads or notes of a table.
+    read: u64,
+    /// New records, durable.
+    accepted: u64,
+    /// Records that are held already.
+    duplicate: u64,
+    /// Rows not taken; `errors` tells why.
+    rejected: u64,
+    /// Accepted rows with a question to the producer.
+    questions: u64,
+    /// Origin of the log they went into.
+    log: String,
+    /// First index of the batches that hold them; null if nothing was new.
+    from: Option<u64>,
+    /// One past their last index.
+    to: Option<u64>,
+    /// What is wrong with rejected and questioned rows, in line order.
+    errors: Vec<Finding>,
+    /// Findings that `errors` does not list; the kept answer has them.
+    #[schema(required = false)]
+    errors_omitted: u64,
+    /// What was changed or is to be known, by field, without a row being wrong.
+    notes: Vec<Noted>,
+    /// Under this name the answer is kept, with every rejected and questioned row.
+    answer: Option<String>,
+    /// What the input was taken for.
+    format: Option<String>,
+}
+
+/// One thing said about one row.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct Finding {
+    /// Line in the input, from 1; the row's number in a spreadsheet.
+    line: u64,
+    /// Field, or empty when the whole row is meant.
+    field: String,
+    /// Stable code.
+    code: String,
+    /// A stable name besides.
+    name: Option<String>,
+    /// What follows: `note`, `question` or `reject`.
+    #[schema(example = "reject")]
+    severity: String,
+    /// What is wrong and what to do.
+    message: String,
+    /// The same in Chinese.
+    message_zh: String,
+}
+
+/// The same note about many rows.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct Noted {
+    /// Field or column.
+    field: String,
+    /// Stable name.
+    code: String,
+    /// Rows.
+    count: u64,
+    /// The first of them.
+    line: u64,
+    /// For people.
+    message: String,
+    /// The same in Chinese.
+    message_zh: String,
+}
+
+/// An answer that is kept, without its rows.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct Meta {
+    /// Its name: division, day, number.
+    id: String,
+    /// When it was given, RFC 3339.
+    at: String,
+    /// Of which file, if it was one.
+    file: Option<String>,
+    /// By which way it came: `cli`, `http`, `folder`, `compare`.
+    source: String,
+    /// Name of the token, over HTTP.
+    token: Option<String>,
+    /// Path of the drop folder, if it came by one.
+    folder: Option<String>,
+    /// Category, if one was named.
+    category: Option<String>,
+    /// Heads of the table, if it was one.
+    #[schema(required = false)]
+    heads: Vec<String>,
+    /// BLAKE3 of the input, where it was known when the answer was given.
+    digest: Option<String>,
+    /// The client's own key for this submission.
+    idempotency_key: Option<String>,
+    /// Counts, as in `Answer`.
+    #[schema(required = false)]
+    read: u64,
+    /// See `Answer`.
+    #[schema(required = false)]
+    accepted: u64,
+    /// See `Answer`.
+    #[schema(required = false)]
+    duplicate: u64,
+    /// See `Answer`.
+    #[schema(required = false)]
+    rejected: u64,
+    /// See `Answer`.
+    #[schema(required = false)]
+    questions: u64,
+    /// See `Answer`.
+    #[schema(required = false)]
+    log: String,
+    /// See `Answer`.
+    from: Option<u64>,
+    /// See `Answer`.
+    to: Option<u64>,
+    /// See `Answer`.
+    #[schema(required = false)]
+    notes: Vec<Noted>,
+    /// See `Answer`.
+    format: Option<String>,
+}
+
+/// A row that is kept.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct KeptRow {
+    /// Its line.
+    line: u64,
+    /// Its cells, if it was a table's.
+    #[schema(required = false)]
+    cells: Vec<String>,
+    /// The line, if it was NDJSON.
+    #[schema(required = false)]
+    text: String,
+    /// When it was judged, POSIX seconds.
+    at: u64,
+    /// Its category, producing unit and business key, as far as it got.
+    category: Option<String>,
+    /// See `category`.
+    unit: Option<String>,
+    /// See `category`.
+    key: Option<String>,
+    /// To what it replied itself.
+    reply: Option<String>,
+    /// What was said of it.
+    findings: Vec<Said>,
+}
+
+/// What was said of a row.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct Said {
+    /// Field.
+    field: String,
+    /// Code.
+    code: String,
+    /// A stable name besides.
+    name: Option<String>,
+    /// `reject` or `question`.
+    severity: String,
+    /// In English.
+    message: String,
+    /// In Chinese.
+    message_zh: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Serialize;
+    use std::collections::BTreeSet;
+    use tally_intake::answers;
+    use tally_protocol::finding;
+    use utoipa::PartialSchema;
+
+    /// Members of what is sent, and those that its description names.
+    fn same<S: PartialSchema>(sent: &impl Serialize) {
+        let names = |v: &serde_json::Value| -> BTreeSet<String> { v.as_object().unwrap().keys().cloned().collect() };
+        let schema = serde_json::to_value(S::schema()).unwrap();
+        assert_eq!(names(&serde_json::to_value(sent).unwrap()), names(&schema["properties"]));
+    }
+
+    #[test]
+    fn what_is_described_is_what_is_sent() {
+        let text = || Some("x".to_owned());
+        let reject = finding::Finding { name: text(), ..finding::Finding::reject("V001", "f", "en", "zh") };
+        same::<Said>(&reject);
+        same::<Finding>(&reject.clone().at_line(3));
+        let noted = tally_intake::Noted {
+            field: String::new(),
+            code: String::new(),
+            count: 1,
+            line: 1,
+            message: String::new(),
+            message_zh: String::new(),
+        };
+        same::<Noted>(&noted);
+        let answer = tally_intake::Answer {
+            errors_omitted: 1,
+            answer: text(),
+            format: text(),
+            ..tally_intake::Answer::default()
+        };
+        same::<Answer>(&answer);
+        same::<Meta>(&answers::Meta { folder: text(), format: text(), notes: vec![noted], ..answers::Meta::default() });
+        same::<KeptRow>(&answers::KeptRow {
+            line: 1,
+            cells: vec![String::new()],
+            text: "x".to_owned(),
+            at: 1,
+            category: text(),
+            unit: text(),
+            key: text(),
+            reply: text(),
+            findings: vec![reject],
+        });
+    }
+}
