@@ -1,7 +1,7 @@
 //! The one way from a row to a record: read, brought into form, judged.
-use super::{
+use crate::{
     Reply,
-    prepare::{Changed, prepare},
+    row::prepare::{Changed, prepare},
 };
 use jiff::civil::Date;
 use tally_protocol::{

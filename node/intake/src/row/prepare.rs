@@ -1,9 +1,9 @@
 //! From a row as it was handed in to the record as it is stored: values in form, and what follows from other fields
 //! filled in. What is there and in order is never changed.
 
-use super::{
-    door::Door,
-    normal::{Change, normal},
+use crate::{
+    Door,
+    row::normal::{Change, normal},
 };
 use std::borrow::Cow;
 use tally_protocol::{
@@ -25,7 +25,7 @@ pub struct Changed {
 }
 
 /// Brings the values of `object` into form, and fills in what the row leaves unsaid.
-pub(super) fn prepare<'l>(door: &Door<'l>, category: &'l Category, object: &mut Object<'l>) -> Vec<Changed> {
+pub(crate) fn prepare<'l>(door: &Door<'l>, category: &'l Category, object: &mut Object<'l>) -> Vec<Changed> {
     let mut changes = values(category, object);
     defaults(category, object, &mut changes);
     if !is_complete(category, object) {

@@ -54,7 +54,7 @@ fn is_space(c: char) -> bool {
 }
 
 /// The value in the form that is stored, if it is not in it.
-pub(super) fn normal(field: &Field, value: &str) -> Option<(String, Change)> {
+pub(crate) fn normal(field: &Field, value: &str) -> Option<(String, Change)> {
     let trimmed = value.trim_matches(is_space);
     let change = (trimmed.len() != value.len()).then_some(Change::Trimmed);
     let formed = if trimmed.is_empty() { None } else { formed(field, trimmed) };

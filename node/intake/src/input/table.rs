@@ -1,9 +1,9 @@
 //! What the columns of a table mean, and which of its rows are data: titles above the heads, heads, and notes of a
 //! template are told apart and named, never passed over in silence.
 
-use super::{
-    answer::Noted,
-    rows::{ADDED_HEADS, Columns},
+use crate::{
+    Noted,
+    row::chunk::{ADDED_HEADS, Columns},
 };
 use std::sync::{Arc, OnceLock};
 use tally_sheet::{Row, SheetError};
@@ -18,11 +18,11 @@ const HEADS_WITHIN: usize = 20;
 const KNOWN_MIN: usize = 2;
 
 /// Name of the sheet, once it is known.
-pub(super) type Title = Arc<OnceLock<String>>;
+pub(crate) type Title = Arc<OnceLock<String>>;
 
 /// A table whose heads are found, or not yet.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     catalog: Arc<Catalog>,
     wanted: Option<String>,
     title: Title,
@@ -38,7 +38,7 @@ struct Head {
 
 /// What becomes of a row.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub(crate) enum Taken {
     /// Rows of data, and what is to be known.
     Rows(Vec<Row>, Vec<Noted>),
     /// More rows are needed first.
@@ -46,22 +46,22 @@ pub(super) enum Taken {
 }
 
 impl Table {
-    pub(super) fn new(catalog: Arc<Catalog>, wanted: Option<String>, title: Title) -> Self {
+    pub(crate) fn new(catalog: Arc<Catalog>, wanted: Option<String>, title: Title) -> Self {
         Self { catalog, wanted, title, waiting: Vec::new(), head: None }
     }
 
     /// What the columns mean; known once the first rows were given.
-    pub(super) fn columns(&self) -> Option<&Arc<Columns>> {
+    pub(crate) fn columns(&self) -> Option<&Arc<Columns>> {
         self.head.as_ref().map(|h| &h.columns)
     }
 
     /// Of which category its rows are.
-    pub(super) fn category(&self) -> Option<&str> {
+    pub(crate) fn category(&self) -> Option<&str> {
         self.head.as_ref().map(|h| &*h.category.id)
     }
 
     /// Takes the next row.
-    pub(super) fn take(&mut self, row: Row) -> Result<Taken, SheetError> {
+    pub(crate) fn take(&mut self, row: Row) -> Result<Taken, SheetError> {
         if self.head.is_none() {
             self.waiting.push(row);
             if self.waiting.len() < HEADS_WITHIN {
@@ -74,7 +74,7 @@ impl Table {
     }
 
     /// There are no more rows.
-    pub(super) fn finish(&mut self) -> Result<Taken, SheetError> {
+    pub(crate) fn finish(&mut self) -> Result<Taken, SheetError> {
         if self.head.is_some() {
             return Ok(Taken::Rows(Vec::new(), Vec::new()));
         }

@@ -1,11 +1,9 @@
 //! From the bytes of an input to rows in a sink, whatever its format.
 
-use super::{
-    Lines, Rows, Sink, UploadError,
-    answer::Noted,
-    rows::Columns,
-    table::{Table, Taken, Title},
-    upload::{CHUNK_BYTES, CHUNK_ROWS},
+use crate::{
+    Columns, Lines, Noted, Rows, Sink, UploadError,
+    input::table::{Table, Taken, Title},
+    submission::upload::{CHUNK_BYTES, CHUNK_ROWS},
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};

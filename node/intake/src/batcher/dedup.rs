@@ -1,6 +1,6 @@
 //! What is held of a record before it is taken: whether it is a duplicate, conflicts with what is held, or has no
 //! original (V010 to V014).
-use super::door::Good;
+use crate::Good;
 use std::collections::HashMap;
 use tally_protocol::record::RecordId;
 use tally_store::index::{EngineError, Known, Seen, Version};
@@ -37,24 +37,24 @@ pub enum Verdict {
 
 /// What is known of a record before it is taken.
 #[derive(Debug, Default)]
-pub(super) struct Looked {
+pub(crate) struct Looked {
     /// It is held, or on its way.
-    pub(super) held: Option<RecordId>,
+    pub(crate) held: Option<RecordId>,
     /// The batch after which that is durable, if it is not yet.
-    pub(super) on_its_way: Option<u64>,
-    pub(super) verdicts: Vec<(Verdict, Severity)>,
+    pub(crate) on_its_way: Option<u64>,
+    pub(crate) verdicts: Vec<(Verdict, Severity)>,
 }
 
 /// What the node holds, and what is about to be held.
-pub(super) struct Before<'b> {
-    pub(super) known: &'b Known,
+pub(crate) struct Before<'b> {
+    pub(crate) known: &'b Known,
     /// Ids on their way to the disk, with the number of their batch.
-    pub(super) unsealed: &'b HashMap<RecordId, u64>,
+    pub(crate) unsealed: &'b HashMap<RecordId, u64>,
 }
 
 impl Before<'_> {
     /// What is known of a record before it is taken.
-    pub(super) fn look(&self, good: &Good, policy: &Policy) -> Result<Looked, EngineError> {
+    pub(crate) fn look(&self, good: &Good, policy: &Policy) -> Result<Looked, EngineError> {
         let (id, content) = (good.record.id(), &good.content);
         // A retry of something that is on its way counts as durable when that is.
         let on_its_way = self.unsealed.get(&id).copied();

@@ -1,7 +1,7 @@
 //! Rows as they were handed in, some hundreds at a time: kept until each has its verdict, so that those not taken can be
 //! given back as they came.
 
-use super::{Door, Reply, Row, read_line, read_object};
+use crate::{Door, Reply, Row, read_line, read_object};
 use std::sync::Arc;
 use tally_protocol::{
     canonical::{Object, Value},

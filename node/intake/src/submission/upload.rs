@@ -1,9 +1,9 @@
 //! One submission, from its first rows to its answer: the one path of every source. Bounded memory, however long it is;
 //! what is answered is durable.
 
-use super::{
+use crate::{
     Answer, Chunk, ChunkError, ChunkResult, Door, Good, Intake, Policy, Raw, Reply, Rights, Row, RowKey, Rows, Verdict,
-    answer::{ERRORS_MAX, Noted, Notes},
+    submission::answer::{ERRORS_MAX, Noted, Notes},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -23,9 +23,9 @@ use tally_topology::{catalog::Severity, charter::Charter, signed::SignedCharter}
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// Rows that are read and judged together, and their bytes.
-pub(super) const CHUNK_ROWS: usize = 2_000;
+pub(crate) const CHUNK_ROWS: usize = 2_000;
 /// See [`CHUNK_ROWS`].
-pub(super) const CHUNK_BYTES: usize = 256 << 10;
+pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks being judged at the same time, for one submission.
 const JUDGING: usize = 2;
 /// Findings that may wait with their chunks: some 10 MB.
@@ -180,7 +180,7 @@ impl Upload {
     }
 
     /// The rows' category has become known.
-    pub(super) fn of_category(&mut self, category: &str) {
+    pub(crate) fn of_category(&mut self, category: &str) {
         Arc::make_mut(&mut self.terms).category.get_or_insert_with(|| category.to_owned());
     }
 

@@ -1,6 +1,6 @@
 //! The answer to a submission; its JSON is the contract of `tally ingest --json`.
 
-use super::Change;
+use crate::Change;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tally_protocol::finding::{AtLine, Finding};
@@ -66,13 +66,13 @@ pub struct Noted {
 
 /// Notes gathered by field and code. Bounded: fields and codes are the catalog's.
 #[derive(Debug, Default)]
-pub(super) struct Notes(BTreeMap<(String, String), Noted>);
+pub(crate) struct Notes(BTreeMap<(String, String), Noted>);
 
 /// Kinds of notes that are told apart.
 const KINDS_MAX: usize = 500;
 
 impl Notes {
-    pub(super) fn add(&mut self, noted: Noted) {
+    pub(crate) fn add(&mut self, noted: Noted) {
         let key = (noted.field.clone(), noted.code.clone());
         if let Some(known) = self.0.get_mut(&key) {
             known.count += noted.count;
@@ -81,14 +81,14 @@ impl Notes {
         }
     }
 
-    pub(super) fn changed(&mut self, line: u64, field: &str, change: Change) {
+    pub(crate) fn changed(&mut self, line: u64, field: &str, change: Change) {
         let (message, zh) = change.message();
         let code = serde_json::to_value(change).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
         let (field, message_zh) = (field.to_owned(), zh.to_owned());
         self.add(Noted { field, code, count: 1, line, message: message.to_owned(), message_zh });
     }
 
-    pub(super) fn found(&mut self, line: u64, f: Finding) {
+    pub(crate) fn found(&mut self, line: u64, f: Finding) {
         let key = (f.field, f.code);
         if let Some(known) = self.0.get_mut(&key) {
             known.count += 1;
@@ -98,7 +98,7 @@ impl Notes {
         }
     }
 
-    pub(super) fn into_list(self) -> Vec<Noted> {
+    pub(crate) fn into_list(self) -> Vec<Noted> {
         self.0.into_values().collect()
     }
 }

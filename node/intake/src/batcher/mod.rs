@@ -3,9 +3,11 @@
 //!
 //! Runs on a thread of its own, because the answer may need the disk.
 
-use super::{
-    door::Good,
-    held::{Before, Policy, Verdict},
+pub(crate) mod dedup;
+
+use crate::{
+    Good,
+    batcher::dedup::{Before, Policy, Verdict},
 };
 use std::{
     collections::{HashMap, VecDeque},

@@ -1,6 +1,6 @@
 //! Where rows go that were cut out of an input: into a submission, or somewhere else.
 
-use super::{PourError, Rows, Upload, answer::Noted};
+use crate::{Noted, PourError, Rows, Upload};
 use std::sync::Arc;
 use tally_protocol::finding::AtLine;
 use tally_topology::signed::SignedCharter;
