@@ -168,11 +168,11 @@ fn exchanged() -> Vec<(String, Vec<u8>)> {
     all.extend(answers.into_iter().map(|(name, answer)| (format!("answer {name}"), answer.encode())));
     let cursor = verdicts::Cursor { holder: division(350_100), log: log(), from: 7 };
     all.push(("verdicts ask".into(), verdicts::Ask { cursors: vec![cursor] }.encode()));
-    let finding = verdicts::Finding {
+    let finding = crate::finding::Finding {
         field: "f".into(),
         code: "V017".into(),
         name: None,
-        severity: 2,
+        severity: crate::finding::Severity::Reject,
         message: "m".into(),
         message_zh: "z".into(),
     };

@@ -1,6 +1,9 @@
 //! `/v1/bundle` on the admin socket: what a link would carry, as a stream out and in.
 
-use super::{App, problem::Problem};
+use super::{
+    ApiContext,
+    problem::{Problem, bad},
+};
 use axum::{
     Json,
     body::{Body, Bytes},
@@ -19,24 +22,23 @@ const ITEMS: usize = 4;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct BundleQuery {
     to: String,
     #[serde(default)]
     since: Option<String>,
 }
 
-fn bad(detail: &str) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail)
-}
-
-pub(super) async fn export(State(app): State<App>, Query(wanted): Query<Wanted>) -> Result<Response, Problem> {
+pub(super) async fn export(
+    State(api): State<ApiContext>,
+    Query(wanted): Query<BundleQuery>,
+) -> Result<Response, Problem> {
     let to = wanted.to.parse().map_err(|e| bad(&format!("to: {e}")))?;
     let since = match wanted.since.as_deref() {
         None | Some("receipt") => Since::Receipt,
         Some("start") => Since::Start,
         Some(other) => return Err(bad(&format!("since: {other:?}; `receipt` or `start`"))),
     };
-    let bundle = app.ground.bundle(to, since).await.map_err(|_| Problem::stopping())?;
+    let bundle = api.ground.bundle(to, since).map_err(|_| Problem::stopping())?;
     let bundle = bundle.map_err(|why| Problem::new(StatusCode::FORBIDDEN, "no_neighbour", &why))?;
     let (items, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(ITEMS);
     tokio::task::spawn_blocking(move || {
@@ -61,13 +63,13 @@ pub(super) async fn export(State(app): State<App>, Query(wanted): Query<Wanted>)
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], Body::from_stream(stream)).into_response())
 }
 
-pub(super) async fn import(State(app): State<App>, body: Body) -> Result<Json<Imported>, Problem> {
+pub(super) async fn import(State(api): State<ApiContext>, body: Body) -> Result<Json<Imported>, Problem> {
     let problem = |e: ImportError| match e {
         ImportError::Bundle(e) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_bundle", &e.to_string()),
         ImportError::NotOurs(why) => Problem::new(StatusCode::FORBIDDEN, "not_ours", &why),
         ImportError::Agree(_) => Problem::stopping(),
     };
-    let mut import = Import::new(&app.ground);
+    let mut import = Import::new(&api.ground);
     let mut stream = body.into_data_stream();
     while let Some(piece) = stream.next().await {
         let piece = piece.map_err(|e| bad(&format!("the upload broke off: {e}")))?;

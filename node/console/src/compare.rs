@@ -1,11 +1,12 @@
 //! `POST /v1/compare`: a department's full export against what is held, and `GET`: what the last dry run showed.
+//!
+//! Cancel-safe: a client that goes away drops the comparison; records of the difference that were handed in stay.
 
 use super::{
-    App,
-    auth::Caller,
-    export::layouts,
-    problem::Problem,
-    records::{self, bad, kept, pieces},
+    ApiContext,
+    export::batch_maps,
+    parameters::{body_pieces, division, input_format},
+    problem::{Problem, bad, done, input_problem, submission_problem},
 };
 use axum::{
     Json,
@@ -15,13 +16,16 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::json;
-use tally_intake::{Answer, Format, PourError, Submission, Upload, pour};
-use tally_reports::compare::{self, CompareError, Comparison, DryRun, Node, RUN_HOURS, Report, RunKey, Shelf, Terms};
+use tally_intake::{chain, submission::SubmissionError};
+use tally_reports::compare::{
+    CompareError, CompareFailure, CompareJob, CompareReport, CompareRequest, CompareTerms, DryRun, RUN_HOURS,
+    RecordReader, RunKey,
+};
 
 /// What is compared, and how.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct CompareQuery {
     /// Code of the producing unit.
     unit: Option<String>,
     /// Category.
@@ -42,31 +46,20 @@ pub(super) struct Wanted {
     digest: Option<String>,
 }
 
-impl Wanted {
-    fn terms(&self, app: &App) -> Result<Terms, Problem> {
+impl CompareQuery {
+    fn request(self, api: &ApiContext, headers: &HeaderMap) -> Result<CompareRequest, Problem> {
         let missing = |name: &str| bad(&format!("{name} is needed: it says what is compared"));
-        let unit = self.unit.clone().filter(|u| !u.is_empty()).ok_or_else(|| missing("unit"))?;
-        let category = self.category.clone().ok_or_else(|| missing("category"))?;
-        let charter = app.trust.charter();
+        let unit = self.unit.filter(|u| !u.is_empty()).ok_or_else(|| missing("unit"))?;
+        let category = self.category.ok_or_else(|| missing("category"))?;
+        let charter = api.trust.charter();
         let catalog = charter.charter().catalogs().current(tally_clock::today());
         if catalog.category(&category).is_none() {
             let list: Vec<_> = catalog.categories().map(|c| &*c.id).collect();
             return Err(bad(&format!("category: {category:?} is not in the catalog; there are: {}", list.join(", "))));
         }
-        let division = self.division.as_ref().map(|d| d.parse().map_err(|e| bad(&format!("division: {e}"))));
-        Ok(Terms { unit, category, division: division.transpose()? })
-    }
-
-    fn format(&self, headers: &HeaderMap) -> Result<Format, Problem> {
-        records::Wanted { format: self.format.clone(), ..records::Wanted::default() }.format(headers)
-    }
-}
-
-fn name(format: Format) -> &'static str {
-    match format {
-        Format::Ndjson => "ndjson",
-        Format::Csv => "csv",
-        Format::Xlsx => "xlsx",
+        let terms = CompareTerms { unit, category, division: division(self.division.as_ref())? };
+        let format = input_format(self.format.as_deref(), headers)?;
+        Ok(CompareRequest { terms, format, file: self.file, apply: self.apply })
     }
 }
 
@@ -84,115 +77,66 @@ fn shown(run: &DryRun) -> serde_json::Value {
 
 /// The dry run of the file with this digest.
 pub(super) async fn last(
-    State(app): State<App>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    State(api): State<ApiContext>,
+    query: Result<Query<CompareQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Json<serde_json::Value>, Problem> {
-    let Query(wanted) = wanted.map_err(|e| bad(&e.to_string()))?;
-    let (terms, format) = (wanted.terms(&app)?, wanted.format(&headers)?);
-    let digest = wanted.digest.as_deref().ok_or_else(|| bad("digest is needed: BLAKE3 of the file"))?;
-    let run = app.comparisons.find(&RunKey::of(digest, name(format), &terms), tally_clock::now_ms());
+    let Query(mut query) = query.map_err(|e| bad(&e.to_string()))?;
+    let digest = query.digest.take();
+    let CompareRequest { terms, format, .. } = query.request(&api, &headers)?;
+    let digest = digest.ok_or_else(|| bad("digest is needed: BLAKE3 of the file"))?;
+    let run = api.comparisons.find(&RunKey::of(&digest, format, &terms), tally_clock::now_ms());
     run.map(|r| Json(shown(&r))).ok_or_else(no_dry_run)
 }
 
 pub(super) async fn post(
-    State(app): State<App>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    State(api): State<ApiContext>,
+    query: Result<Query<CompareQuery>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Report>, Problem> {
-    let Query(wanted) = wanted.map_err(|e| bad(&e.to_string()))?;
-    let (terms, format) = (wanted.terms(&app)?, wanted.format(&headers)?);
-    let Ok(_room) = app.comparisons.room.clone().try_acquire_owned() else {
+) -> Result<Json<CompareReport>, Problem> {
+    let Query(query) = query.map_err(|e| bad(&e.to_string()))?;
+    let request = query.request(&api, &headers)?;
+    let Ok(_permit) = api.comparisons.room.clone().try_acquire_owned() else {
         let detail = "a comparison is running already";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry(10));
     };
-    if app.index_caught_up().await.is_none() {
+    if api.index_caught_up().await.is_none() {
         let detail = "the index does not hold everything yet, so nobody can say what is missing";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_behind", detail).retry(10));
     }
-    let layouts = app.mailbox.ask(|r, _| layouts(r)).await.map_err(|_| Problem::stopping())?;
-    let shelf = Shelf { reader: app.reader.clone(), layouts };
-    let mut comparison = opened(&app, terms.clone()).await?;
-    let (pieces, digest) = pieces(body);
-    pour(&mut comparison, pieces, format, &app.spool, &mut |_, _| {}).await.map_err(|e| records::problem(&e))?;
-    comparison.finish().await.map_err(|e| records::problem(&e))?;
-    let digest = records::hex(&digest);
-    let key = RunKey::of(&digest, name(format), &terms);
-    let work = move || {
-        let run = comparison.dry_run(tally_clock::now_ms());
-        comparison.report(&shelf).map(|report| (comparison, shelf, run, report))
+    let layouts = batch_maps(&api.mailbox.view());
+    let job = CompareJob {
+        reader: RecordReader { reader: api.reader.clone(), layouts },
+        submissions: api.submissions.clone(),
+        engine: api.engine.clone(),
+        runs: api.comparisons.clone(),
     };
-    let worked = tokio::task::spawn_blocking(work).await.map_err(|_| Problem::stopping())?;
-    let (comparison, shelf, run, mut report) = worked.map_err(|e| refused(&e))?;
-    if !wanted.apply {
-        app.comparisons.remember(key, run);
-        return Ok(Json(report));
-    }
-    may_apply(&app, &key, &run, &report)?;
-    let answer = applied(&app, &wanted, (comparison, shelf), &mut report).await?;
-    report.applied = Some(kept(answer.1, digest, answer.0).await?);
-    Ok(Json(report))
+    job.run(request, body_pieces(body)).await.map(Json).map_err(|e| problem(&e))
 }
 
-async fn opened(app: &App, terms: Terms) -> Result<Comparison, Problem> {
-    let app = app.clone();
-    let open = move || {
-        let charter = app.trust.charter();
-        let (me, full) = (app.own.division, app.desk.full.clone());
-        Comparison::open(Node { engine: &*app.engine, charter, me, full, spool: &app.spool }, terms)
-    };
-    let opened = tokio::task::spawn_blocking(open).await.map_err(|_| Problem::stopping())?;
-    opened.map_err(|e| refused(&e))
-}
-
-/// Records are made only of what was shown.
-fn may_apply(app: &App, key: &RunKey, now: &DryRun, report: &Report) -> Result<(), Problem> {
-    let shown = app.comparisons.find(key, now.at_ms).ok_or_else(no_dry_run)?;
-    if shown.difference != now.difference {
-        let detail = "what is held has changed since the dry run: compare once more, and look at the difference / 比对后本地数据已变化，请重新比对";
-        return Err(Problem::new(StatusCode::CONFLICT, "changed", detail));
-    }
-    if report.read == report.rejected {
-        let detail = "no row of the file is in order, and everything that is held would be withdrawn: nothing was changed / 文件中没有合格的行，未作任何改动";
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_rows", detail));
-    }
-    app.comparisons.forget(key);
-    Ok(())
-}
-
-async fn applied(
-    app: &App,
-    wanted: &Wanted,
-    (comparison, shelf): (Comparison, Shelf),
-    report: &mut Report,
-) -> Result<(Answer, tally_intake::answers::Keeping), Problem> {
-    let meta = records::Wanted { category: wanted.category.clone(), file: wanted.file.clone(), ..Default::default() };
-    let meta = tally_intake::answers::Meta { source: "compare".to_owned(), ..meta.meta(&Caller::default()) };
-    let keeping = app.answers.keep(meta);
-    // Every record says everything itself.
-    let submission = Submission::default();
-    let mut upload = Upload::new(app.desk.clone(), submission, Box::new(keeping.clone()));
-    let done = compare::apply(comparison, shelf, app.engine.clone(), &mut upload, report).await;
-    let (answer, ended) = match upload.finish().await {
-        Ok(answer) => (answer, done),
-        Err((e, answer)) => (answer, done.and(Err(PourError::Upload(e)))),
-    };
-    match ended {
-        Ok(()) => Ok((answer, keeping)),
-        Err(e) => {
-            let done =
-                json!({ "accepted": answer.accepted, "duplicate": answer.duplicate, "rejected": answer.rejected });
-            Err(records::problem(&e).with(done))
+fn problem(e: &CompareFailure) -> Problem {
+    match e {
+        CompareFailure::Input(e) => input_problem(e),
+        CompareFailure::Compare(e) => {
+            let (status, code) = match e {
+                CompareError::Index(_) => (StatusCode::SERVICE_UNAVAILABLE, "index"),
+                CompareError::TooManyHeld => (StatusCode::UNPROCESSABLE_ENTITY, "too_many_held"),
+                CompareError::Spool(_) => (StatusCode::SERVICE_UNAVAILABLE, "spool"),
+            };
+            Problem::new(status, code, &chain(e))
         }
+        CompareFailure::NoDryRun => no_dry_run(),
+        CompareFailure::Changed => {
+            let detail = "what is held has changed since the dry run: compare once more, and look at the difference / 比对后本地数据已变化，请重新比对";
+            Problem::new(StatusCode::CONFLICT, "changed", detail)
+        }
+        CompareFailure::NoRows => {
+            let detail = "no row of the file is in order, and everything that is held would be withdrawn: nothing was changed / 文件中没有合格的行，未作任何改动";
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no_rows", detail)
+        }
+        CompareFailure::HandIn(SubmissionError::Ended { why, so_far }) => input_problem(why).with(done(so_far)),
+        CompareFailure::HandIn(e) => submission_problem(e),
+        CompareFailure::Stopping => Problem::stopping(),
     }
-}
-
-fn refused(e: &CompareError) -> Problem {
-    let (status, code) = match e {
-        CompareError::Index(_) => (StatusCode::SERVICE_UNAVAILABLE, "index"),
-        CompareError::TooManyHeld => (StatusCode::UNPROCESSABLE_ENTITY, "too_many_held"),
-        CompareError::Spool(_) => (StatusCode::SERVICE_UNAVAILABLE, "spool"),
-    };
-    Problem::new(status, code, &e.to_string())
 }

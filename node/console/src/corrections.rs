@@ -1,10 +1,10 @@
 //! Whether a row has been handed in again since and taken by some other way than the answer's file: then its
 //! business key says so.
 
-use super::App;
+use super::ApiContext;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tally_intake::answers::KeptRow;
+use tally_intake::submission::KeptRow;
 use tally_protocol::finding::Severity;
 use tally_store::index::{Engine, versions_of_key};
 
@@ -13,8 +13,8 @@ use tally_store::index::{Engine, versions_of_key};
 pub(super) struct Lookup(Arc<dyn Engine>);
 
 impl Lookup {
-    pub(super) fn new(app: &App) -> Self {
-        Self(app.engine.clone())
+    pub(super) fn new(api: &ApiContext) -> Self {
+        Self(api.engine.clone())
     }
 
     /// The record that was taken later under the row's key, and when.

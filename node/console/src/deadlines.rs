@@ -1,6 +1,10 @@
 //! `GET /v1/deadlines`: the deadline report as JSON, CSV or XLSX.
 
-use super::{App, EXPORTS, auth::Caller, problem::Problem};
+use super::{
+    ApiContext,
+    auth::Caller,
+    problem::{Problem, bad},
+};
 use axum::{
     Extension, Json,
     body::Body,
@@ -9,15 +13,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use std::{
-    collections::BTreeMap,
-    io::Cursor,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
-use tally_core::Replica;
+use std::{collections::BTreeMap, io::Cursor};
+use tally_core::View;
 use tally_protocol::ids::{Division, LogId};
 use tally_reports::deadline::{Arrivals, By, Held, Month, Question, Report, collect, write_csv, write_workbook};
 use tally_store::{index::query::Source, layout::Layout};
@@ -25,7 +22,7 @@ use tally_topology::charter::Charter;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct DeadlinesQuery {
     month: Option<String>,
     division: Option<String>,
     by: Option<String>,
@@ -39,11 +36,7 @@ enum Form {
     Xlsx,
 }
 
-fn bad(detail: &str) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail)
-}
-
-impl Wanted {
+impl DeadlinesQuery {
     fn form(&self) -> Result<Form, Problem> {
         match self.format.as_deref() {
             None | Some("json") => Ok(Form::Json),
@@ -95,28 +88,12 @@ fn may_see(charter: &Charter, caller: &Caller, division: Option<Division>) -> Re
     Ok(rights.categories.clone())
 }
 
-/// A turn among those who read much of the disk.
-struct Turn(Arc<AtomicUsize>);
-
-impl Turn {
-    fn take(running: &Arc<AtomicUsize>) -> Option<Self> {
-        let turn = Self(running.clone());
-        (running.fetch_add(1, Ordering::AcqRel) < EXPORTS).then_some(turn)
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 type Core = (BTreeMap<LogId, Layout>, Arrivals);
 
 /// What the core knows of where batches lie and who has received them.
-fn core(r: &Replica) -> Core {
+fn core(r: &View) -> Core {
     let layouts = r.logs().iter().map(|(id, log)| (*id, Layout::of(log))).collect();
-    (layouts, Arrivals::of(r.charter(), r.logs()))
+    (layouts, Arrivals::of(r.charter(), r.logs().iter().map(|(id, log)| (id, log.as_ref()))))
 }
 
 /// What is on time, late, overdue or missing, by division, unit and category.
@@ -136,37 +113,37 @@ fn core(r: &Replica) -> Core {
     )
 )]
 pub(super) async fn report(
-    State(app): State<App>,
+    State(api): State<ApiContext>,
     Extension(caller): Extension<Caller>,
-    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+    wanted: Result<Query<DeadlinesQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(wanted) = wanted.map_err(|e| bad(&e.to_string()))?;
     let form = wanted.form()?;
-    let question = wanted.question(app.trust.charter().charter(), &caller)?;
-    if app.index_caught_up().await.is_none() {
+    let question = wanted.question(api.trust.charter().charter(), &caller)?;
+    if api.index_caught_up().await.is_none() {
         let detail = "the index is being built; the report is complete only after that";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_behind", detail).retry(10));
     }
-    let Some(turn) = Turn::take(&app.exports) else {
-        let detail = format!("{EXPORTS} exports or reports are running already");
+    let Some(permit) = api.quotas.exports.take() else {
+        let detail = format!("{} exports or reports are running already", api.quotas.exports.most());
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", &detail).retry(5));
     };
-    let core = app.mailbox.ask(|r, _| core(r)).await.map_err(|_| Problem::stopping())?;
+    let core = core(&api.mailbox.view());
     let work = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        made(&app, &core, &question).and_then(|report| shown(&report, form))
+        let _permit = permit;
+        made(&api, &core, &question).and_then(|report| shown(&report, form))
     });
     work.await.map_err(|_| Problem::stopping())?
 }
 
-fn made(app: &App, (layouts, arrivals): &Core, question: &Question) -> Result<Report, Problem> {
-    let charter = app.trust.charter();
-    let source = Source { reader: &app.reader, layouts, charter: charter.charter() };
+fn made(api: &ApiContext, (layouts, arrivals): &Core, question: &Question) -> Result<Report, Problem> {
+    let charter = api.trust.charter();
+    let source = Source { reader: &api.reader, layouts, charter: charter.charter() };
     let held = Held {
-        engine: &*app.engine,
+        engine: &*api.engine,
         source: &source,
         arrivals,
-        me: app.own.division,
+        me: api.own.division,
         now: tally_clock::now_ms() / 1_000,
     };
     let failed = |e: &dyn std::fmt::Display| {
@@ -209,7 +186,7 @@ mod tests {
     use tally_intake::Rights;
     use tally_topology::sample;
 
-    fn question(wanted: &Wanted, rights: Option<Rights>) -> Result<Question, Problem> {
+    fn question(wanted: &DeadlinesQuery, rights: Option<Rights>) -> Result<Question, Problem> {
         wanted.question(&sample::charter(""), &Caller { token: rights.as_ref().map(|_| "t".to_owned()), rights })
     }
 
@@ -219,46 +196,41 @@ mod tests {
 
     #[test]
     fn what_cannot_be_asked_is_named() {
-        let good = Wanted { month: text("2026-11"), division: text("350100"), by: text("unit"), format: text("csv") };
+        let good =
+            DeadlinesQuery { month: text("2026-11"), division: text("350100"), by: text("unit"), format: text("csv") };
         let q = question(&good, None).unwrap();
         assert_eq!((q.month.unwrap().to_string().as_str(), q.by, good.form().unwrap()), {
             ("2026-11", Some(By::Unit), Form::Csv)
         });
-        assert!(question(&Wanted { division: text("350199"), ..Wanted::default() }, None).is_ok(), "covered");
+        assert!(
+            question(&DeadlinesQuery { division: text("350199"), ..DeadlinesQuery::default() }, None).is_ok(),
+            "covered"
+        );
         for bad in [
-            Wanted { month: text("2026-13"), ..Wanted::default() },
-            Wanted { division: text("110101"), ..Wanted::default() },
-            Wanted { division: text("x"), ..Wanted::default() },
-            Wanted { by: text("colour"), ..Wanted::default() },
+            DeadlinesQuery { month: text("2026-13"), ..DeadlinesQuery::default() },
+            DeadlinesQuery { division: text("110101"), ..DeadlinesQuery::default() },
+            DeadlinesQuery { division: text("x"), ..DeadlinesQuery::default() },
+            DeadlinesQuery { by: text("colour"), ..DeadlinesQuery::default() },
         ] {
             assert!(question(&bad, None).is_err(), "{bad:?}");
         }
-        assert!(Wanted { format: text("docx"), ..Wanted::default() }.form().is_err());
+        assert!(DeadlinesQuery { format: text("docx"), ..DeadlinesQuery::default() }.form().is_err());
     }
 
     #[test]
     fn a_token_sees_what_it_may() {
-        let all = Wanted::default();
-        let city = Wanted { division: text("350100"), ..Wanted::default() };
+        let all = DeadlinesQuery::default();
+        let city = DeadlinesQuery { division: text("350100"), ..DeadlinesQuery::default() };
         let unit = Rights { unit: text("113501020036012589"), ..Rights::default() };
         assert!(question(&all, Some(unit)).is_err());
         let of_city = Rights { divisions: vec!["350100".parse().unwrap()], ..Rights::default() };
         assert!(question(&all, Some(of_city.clone())).is_err());
         assert!(question(&city, Some(of_city.clone())).is_ok());
-        let county = Wanted { division: text("350102"), ..Wanted::default() };
+        let county = DeadlinesQuery { division: text("350102"), ..DeadlinesQuery::default() };
         assert!(question(&county, Some(of_city)).is_ok());
         let of_county = Rights { divisions: vec!["350102".parse().unwrap()], ..Rights::default() };
         assert!(question(&city, Some(of_county)).is_err());
         let licences = Rights { categories: vec!["admin_license".to_owned()], ..Rights::default() };
         assert_eq!(question(&all, Some(licences)).unwrap().categories, ["admin_license"]);
-    }
-
-    #[test]
-    fn turns_end() {
-        let running = Arc::default();
-        let turns: Vec<_> = (0..EXPORTS).map(|_| Turn::take(&running)).collect();
-        assert!(turns.iter().all(Option::is_some) && Turn::take(&running).is_none());
-        drop(turns);
-        assert!(Turn::take(&running).is_some());
     }
 }

@@ -1,6 +1,9 @@
 //! `GET /v1/evidence` and `POST /v1/receipts` on the admin socket: what proves where records are.
 
-use super::{App, problem::Problem};
+use super::{
+    ApiContext,
+    problem::{Problem, bad},
+};
 use crate::receipts::RecordReceipts;
 use axum::{
     Json,
@@ -20,21 +23,17 @@ pub(super) const IDS_BYTES_MAX: usize = 128 << 10;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct EvidenceQuery {
     record: String,
     log: Option<String>,
-}
-
-fn bad(detail: &str) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail)
 }
 
 fn unreadable(e: &dyn std::fmt::Display) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", &e.to_string())
 }
 
-async fn index_ready(app: &App) -> Result<(), Problem> {
-    if app.index_caught_up().await.is_some() {
+async fn index_ready(api: &ApiContext) -> Result<(), Problem> {
+    if api.index_caught_up().await.is_some() {
         return Ok(());
     }
     let detail = "the index is being built; where a record is will be known after that";
@@ -42,14 +41,14 @@ async fn index_ready(app: &App) -> Result<(), Problem> {
 }
 
 pub(super) async fn evidence(
-    State(app): State<App>,
-    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+    State(api): State<ApiContext>,
+    wanted: Result<Query<EvidenceQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(wanted) = wanted.map_err(|e| bad(&e.to_string()))?;
     let id: RecordId = wanted.record.parse().map_err(|e| bad(&format!("record: {e}")))?;
     let log = wanted.log.map(|l| l.parse::<LogId>().map_err(|e| bad(&format!("log: {e}")))).transpose()?;
-    index_ready(&app).await?;
-    let engine = app.engine.clone();
+    index_ready(&api).await?;
+    let engine = api.engine.clone();
     let found = tokio::task::spawn_blocking(move || attested(&*engine, id)).await.map_err(|_| Problem::stopping())?;
     let mut found = found.map_err(|e| unreadable(&e))?.into_iter().map(|(log, e)| (log, e.index));
     let Some((log, index)) = found.find(|(l, _)| log.is_none_or(|wanted| wanted == *l)) else {
@@ -59,12 +58,12 @@ pub(super) async fn evidence(
         };
         return Err(Problem::new(StatusCode::NOT_FOUND, "not_held", &detail));
     };
-    let room = app.tree_reads.clone().acquire_owned().await.map_err(|_| Problem::stopping())?;
-    let snapshot = app.mailbox.ask(move |r, _| Snapshot::of(r, log, index)).await.map_err(|_| Problem::stopping())?;
+    let permit = api.quotas.tree_reads.wait().await?;
+    let snapshot = Snapshot::of(&api.mailbox.view(), log, index);
     let snapshot = snapshot.ok_or_else(|| unreadable(&"the index names a log that is not held here"))?;
     let gathered = tokio::task::spawn_blocking(move || {
-        let _room = room;
-        gather(&app.reader, &app.trees, &snapshot, id, index)
+        let _permit = permit;
+        gather(&api.reader, &api.trees, &snapshot, id, index)
     });
     let gathered = gathered.await.map_err(|_| Problem::stopping())?.map_err(|e| unreadable(&e))?;
     for (holder, reason) in &gathered.left_out {
@@ -82,24 +81,22 @@ pub struct Ids {
 }
 
 pub(super) async fn receipts(
-    State(app): State<App>,
+    State(api): State<ApiContext>,
     Json(Ids { ids }): Json<Ids>,
 ) -> Result<Json<Vec<RecordReceipts>>, Problem> {
     if ids.len() > IDS_MAX {
         return Err(bad(&format!("{} records in one request, {IDS_MAX} are answered", ids.len())));
     }
-    index_ready(&app).await?;
-    let engine = app.engine.clone();
+    index_ready(&api).await?;
+    let engine = api.engine.clone();
     let places = tokio::task::spawn_blocking(move || {
         let first = |id| attested(&*engine, id).map(|a| (id, a.first().map(|(log, e)| (*log, e.index))));
         ids.into_iter().map(first).collect::<Result<Vec<_>, _>>()
     });
     let places = places.await.map_err(|_| Problem::stopping())?.map_err(|e| unreadable(&e))?;
-    let answer = app.mailbox.ask(move |r, _| {
-        let of = |(id, place): (RecordId, Option<(LogId, u64)>)| {
-            place.map_or_else(|| RecordReceipts::missing(id), |(log, index)| RecordReceipts::of(r, id, log, index))
-        };
-        places.into_iter().map(of).collect()
-    });
-    Ok(Json(answer.await.map_err(|_| Problem::stopping())?))
+    let view = api.mailbox.view();
+    let of = |(id, place): (RecordId, Option<(LogId, u64)>)| {
+        place.map_or_else(|| RecordReceipts::missing(id), |(log, index)| RecordReceipts::of(&view, id, log, index))
+    };
+    Ok(Json(places.into_iter().map(of).collect()))
 }

@@ -1,6 +1,11 @@
 //! `GET /v1/export`: current versions or history as NDJSON, streaming.
 
-use super::{App, EXPORTS, auth::Caller, problem::Problem};
+use super::{
+    ApiContext,
+    auth::Caller,
+    problem::{Problem, bad},
+    quota::{Permit, Permits},
+};
 use axum::{
     Extension,
     body::{Body, Bytes},
@@ -9,8 +14,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use std::{collections::BTreeMap, sync::atomic::Ordering};
-use tally_core::Replica;
+use std::collections::BTreeMap;
+use tally_core::View;
 use tally_protocol::ids::LogId;
 use tally_store::{
     index::query::{self, Selection, Source},
@@ -25,7 +30,7 @@ const PIECE_BYTES: usize = 128 << 10;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct ExportQuery {
     division: Option<String>,
     category: Option<String>,
     since: Option<String>,
@@ -33,14 +38,10 @@ pub(super) struct Wanted {
     history: bool,
 }
 
-pub(super) type Layouts = BTreeMap<LogId, Layout>;
+pub(super) type BatchMaps = BTreeMap<LogId, Layout>;
 
-pub(super) fn layouts(r: &Replica) -> Layouts {
+pub(super) fn batch_maps(r: &View) -> BatchMaps {
     r.logs().iter().map(|(id, log)| (*id, Layout::of(log))).collect()
-}
-
-fn bad(detail: &str) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail)
 }
 
 /// A day (its start in China) or an RFC 3339 time, as POSIX seconds.
@@ -69,9 +70,9 @@ fn since(text: &str) -> Option<u64> {
     )
 )]
 pub(super) async fn export(
-    State(app): State<App>,
+    State(api): State<ApiContext>,
     Extension(caller): Extension<Caller>,
-    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+    wanted: Result<Query<ExportQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(wanted) = wanted.map_err(|e| bad(&e.to_string()))?;
     if caller.rights.is_some() {
@@ -89,34 +90,40 @@ pub(super) async fn export(
             .transpose()?,
         history: wanted.history,
     };
-    if app.index_caught_up().await.is_none() {
+    if api.index_caught_up().await.is_none() {
         let detail = "the index is being built; exports are complete only after that";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_behind", detail).retry(10));
     }
-    if app.exports.fetch_add(1, Ordering::AcqRel) >= EXPORTS {
-        app.exports.fetch_sub(1, Ordering::AcqRel);
-        let detail = format!("{EXPORTS} exports are running already");
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", &detail).retry(5));
-    }
-    let Ok(layouts) = app.mailbox.ask(|r, _| layouts(r)).await else {
-        app.exports.fetch_sub(1, Ordering::AcqRel);
-        return Err(Problem::stopping());
-    };
+    let permit = begin(&api.quotas.exports)?;
+    let layouts = batch_maps(&api.mailbox.view());
     let (pieces, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(PIECES);
     tokio::task::spawn_blocking(move || {
-        run(&app, &selection, &layouts, &pieces);
-        app.exports.fetch_sub(1, Ordering::AcqRel);
+        let _permit = permit;
+        run(&api, &selection, &layouts, &pieces);
     });
     let stream = futures_util::stream::unfold(receive, |mut r| async { r.recv().await.map(|p| (p, r)) });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response())
 }
 
+/// A permit to export. It is free again when it is dropped, also by a handler whose client goes away.
+fn begin(exports: &Permits) -> Result<Permit, Problem> {
+    exports.take().ok_or_else(|| {
+        let detail = format!("{} exports are running already", exports.most());
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", &detail).retry(5)
+    })
+}
+
 /// An export that cannot be completed breaks the stream off, so that nobody takes a part for the whole.
-fn run(app: &App, selection: &Selection, layouts: &Layouts, pieces: &mpsc::Sender<Result<Bytes, std::io::Error>>) {
-    let charter = app.trust.charter();
-    let source = Source { reader: &app.reader, layouts, charter: charter.charter() };
+fn run(
+    api: &ApiContext,
+    selection: &Selection,
+    layouts: &BatchMaps,
+    pieces: &mpsc::Sender<Result<Bytes, std::io::Error>>,
+) {
+    let charter = api.trust.charter();
+    let source = Source { reader: &api.reader, layouts, charter: charter.charter() };
     let mut piece = Vec::with_capacity(PIECE_BYTES * 2);
-    let result = query::export(&*app.engine, &source, selection, |line| {
+    let result = query::export(&*api.engine, &source, selection, |line| {
         piece.extend_from_slice(&line);
         piece.push(b'\n');
         piece.len() < PIECE_BYTES || pieces.blocking_send(Ok(std::mem::take(&mut piece).into())).is_ok()
@@ -137,7 +144,23 @@ fn run(app: &App, selection: &Selection, layouts: &Layouts, pieces: &mpsc::Sende
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::quota::Quotas, *};
+
+    #[test]
+    fn an_export_whose_client_goes_away_gives_its_permit_back() {
+        use futures_util::FutureExt as _;
+        let exports = Quotas::default().exports;
+        // More often than there are permits: each is dropped where a handler waits.
+        for _ in 0..2 * exports.most() {
+            let handler = async {
+                let _permit = begin(&exports).map_err(|_| ())?;
+                std::future::pending::<Result<(), ()>>().await
+            };
+            assert!(handler.now_or_never().is_none(), "it has its permit, and waits");
+        }
+        let running: Vec<_> = std::iter::from_fn(|| begin(&exports).ok()).collect();
+        assert_eq!(running.len(), exports.most());
+    }
 
     #[test]
     fn days_start_in_china() {

@@ -1,4 +1,7 @@
 //! The HTTP API: on the admin socket for this machine's operator, and over TCP for departments' programs.
+//!
+//! A handler reads the request, looks whether the caller may, takes a permit, asks, and encodes what comes back. What is
+//! asked for is done elsewhere: submissions in `tally-intake`, readings of what is held in `tally-reports`.
 
 mod answers;
 mod auth;
@@ -6,13 +9,15 @@ mod bundle;
 mod compare;
 mod corrections;
 mod deadlines;
+mod drain;
 mod evidence;
 mod export;
-mod keys;
 mod metrics;
 mod openapi;
+mod parameters;
 mod problem;
 mod questions;
+mod quota;
 pub mod receipts;
 mod records;
 mod schema;
@@ -20,14 +25,11 @@ pub mod screen;
 pub mod status;
 mod tasks;
 mod tlog;
-mod turns;
-mod unread;
 
 pub use auth::Token;
 pub use evidence::{IDS_MAX, Ids};
-pub use keys::Keys;
+pub use quota::Quotas;
 pub use tasks::{NewTask, Steer};
-pub use turns::Turns;
 
 use auth::Caller;
 use axum::{
@@ -39,18 +41,14 @@ use axum::{
     routing::{get, post},
 };
 use problem::Problem;
-use status::{Around, Status};
+use status::{Status, StatusInputs};
 use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tally_core::Place;
 use tally_driver::{Mail, Mailbox};
-use tally_intake::{Desk, answers::Store};
+use tally_intake::submission::Submissions;
 use tally_protocol::{ids::LogId, limits::CHARTER_BYTES_MAX};
 use tally_reconcile::{
     agree::{Ground, Noticed},
@@ -63,28 +61,18 @@ use tally_store::{
     tree::Trees,
 };
 use tally_topology::in_force::CharterHandle;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 /// An answer that needs the index waits so long for it to catch up.
 const INDEX_PATIENCE: Duration = Duration::from_secs(10);
-/// Exports and reports at the same time; each reads the disk.
-const EXPORTS: usize = 2;
-/// Tiles and evidence files read from the journal at the same time; each takes a few megabytes.
-pub const TREE_READS: usize = 4;
 
-/// What the handlers use.
+/// What the handlers ask: a handle to every part of the node; clones share them.
 #[derive(Debug, Clone)]
-pub struct App {
+pub struct ApiContext {
     /// The core's mailbox.
     pub mailbox: Mailbox,
-    /// Where rows are handed in.
-    pub desk: Desk,
-    /// Answers that are kept.
-    pub answers: Store,
-    /// A folder for what a request needs on the disk while it runs.
-    pub spool: PathBuf,
-    /// Idempotency keys in use.
-    pub keys: Keys,
+    /// Where rows are handed in, and answers kept.
+    pub submissions: Submissions,
     /// Comparisons with sources.
     pub comparisons: Comparisons,
     /// The charter in force.
@@ -107,24 +95,18 @@ pub struct App {
     pub own: LogId,
     /// Secrets for TCP.
     pub tokens: Arc<Vec<Token>>,
-    /// Exports and reports running.
-    pub exports: Arc<AtomicUsize>,
-    /// Room for uploads.
-    pub uploads: Turns,
+    /// How much may go on at the same time.
+    pub quotas: Quotas,
     /// Hashes of the logs' trees.
     pub trees: Trees,
-    /// Room for those who read them.
-    pub tree_reads: Arc<Semaphore>,
-    /// Room for those who read kept answers.
-    pub answer_reads: Turns,
 }
 
-impl App {
-    fn around(&self) -> Around {
-        Around {
+impl ApiContext {
+    fn status_inputs(&self) -> StatusInputs {
+        StatusInputs {
             progress: self.progress.borrow().clone(),
             durable: *self.durable.borrow(),
-            full: self.desk.full.load(Ordering::Relaxed),
+            full: self.submissions.intake().full.load(Ordering::Relaxed),
             damaged_places: self.noticed.count(),
         }
     }
@@ -140,15 +122,15 @@ impl App {
 
     /// The snapshot. Its counts are those of the index, which are good if it holds everything up to `as_of` (or, by
     /// default, everything that is durable now).
-    async fn status(&self, as_of: Option<Place>) -> Result<Status, Problem> {
-        let mut around = self.around();
-        around.durable = as_of.unwrap_or(around.durable);
-        self.mailbox.ask(move |r, now| Status::of(r, now, &around)).await.map_err(|_| Problem::stopping())
+    fn status(&self, as_of: Option<Place>) -> Status {
+        let mut inputs = self.status_inputs();
+        inputs.durable = as_of.unwrap_or(inputs.durable);
+        Status::of(&self.mailbox.view(), tally_clock::now_ms(), &inputs)
     }
 }
 
 /// Routes of the admin socket: whoever may open the socket is the operator.
-pub fn admin(app: App) -> Router {
+pub fn admin(api: ApiContext) -> Router {
     let operator = Router::new()
         .route("/v1/charter", post(load_charter).layer(DefaultBodyLimit::max(CHARTER_BYTES_MAX)))
         .route("/v1/evidence", get(evidence::evidence))
@@ -161,19 +143,19 @@ pub fn admin(app: App) -> Router {
         .merge(read_routes())
         .layer(Extension(Caller::default()));
     let all = operator.merge(open_routes()).fallback(not_found).method_not_allowed_fallback(wrong_method);
-    all.layer(middleware::from_fn(unread::read_on)).with_state(app)
+    all.layer(middleware::from_fn(drain::drain_body)).with_state(api)
 }
 
 /// Routes over TCP. Health is open to all; everything else needs a token.
-pub fn public(app: App) -> Router {
+pub fn public(api: ApiContext) -> Router {
     let protected =
-        caller_routes().merge(read_routes()).layer(middleware::from_fn_with_state(app.clone(), require_token));
+        caller_routes().merge(read_routes()).layer(middleware::from_fn_with_state(api.clone(), require_token));
     let all = protected.merge(open_routes()).fallback(not_found).method_not_allowed_fallback(wrong_method);
-    all.layer(middleware::from_fn(unread::read_on)).with_state(app)
+    all.layer(middleware::from_fn(drain::drain_body)).with_state(api)
 }
 
 /// What depends on who asks.
-fn caller_routes() -> Router<App> {
+fn caller_routes() -> Router<ApiContext> {
     Router::new()
         .route("/v1/records", post(records::post).layer(DefaultBodyLimit::disable()))
         .route("/v1/answers", get(answers::list))
@@ -182,7 +164,7 @@ fn caller_routes() -> Router<App> {
         .route("/v1/deadlines", get(deadlines::report))
 }
 
-fn open_routes() -> Router<App> {
+fn open_routes() -> Router<ApiContext> {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -191,7 +173,7 @@ fn open_routes() -> Router<App> {
         .route("/metrics", get(metrics::metrics))
 }
 
-fn read_routes() -> Router<App> {
+fn read_routes() -> Router<ApiContext> {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/export", get(export::export))
@@ -199,8 +181,8 @@ fn read_routes() -> Router<App> {
         .route("/tlog/{*path}", get(tlog::serve))
 }
 
-async fn require_token(State(app): State<App>, mut request: Request, next: middleware::Next) -> Response {
-    match auth::check(&app.tokens, request.headers()).map(Caller::of) {
+async fn require_token(State(api): State<ApiContext>, mut request: Request, next: middleware::Next) -> Response {
+    match auth::check(&api.tokens, request.headers()).map(Caller::of) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -221,18 +203,16 @@ async fn wrong_method(method: Method) -> Problem {
 }
 
 /// Alive means: the driver answers.
-async fn healthz(State(app): State<App>) -> Response {
-    match tokio::time::timeout(INDEX_PATIENCE, app.mailbox.ask(|_, _| ())).await {
-        Ok(Ok(())) => "ok\n".into_response(),
+async fn healthz(State(api): State<ApiContext>) -> Response {
+    match tokio::time::timeout(INDEX_PATIENCE, api.mailbox.settled()).await {
+        Ok(Ok(_)) => "ok\n".into_response(),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer\n").into_response(),
     }
 }
 
 /// Ready means: records can be taken in now, and the parent (if there is one) is linked. Names of checks only.
-async fn readyz(State(app): State<App>) -> Response {
-    let Ok(status) = app.status(None).await else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "[-]stopping\n").into_response();
-    };
+async fn readyz(State(api): State<ApiContext>) -> Response {
+    let status = api.status(None);
     let failing = |codes: &[&str]| status.actions.iter().any(|a| codes.contains(&a.code.as_str()));
     let checks = [
         ("signing", !failing(&["not_signing"])),
@@ -251,7 +231,7 @@ async fn version() -> Json<serde_json::Value> {
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StatusWanted {
+struct StatusQuery {
     /// Wait for the index, so that `records` is known.
     #[serde(default = "yes")]
     wait: bool,
@@ -261,18 +241,18 @@ fn yes() -> bool {
     true
 }
 
-async fn status(State(app): State<App>, Query(wanted): Query<StatusWanted>) -> Result<Json<Status>, Problem> {
-    let as_of = if wanted.wait { app.index_caught_up().await } else { None };
-    Ok(Json(app.status(as_of).await?))
+async fn status(State(api): State<ApiContext>, Query(wanted): Query<StatusQuery>) -> Result<Json<Status>, Problem> {
+    let as_of = if wanted.wait { api.index_caught_up().await } else { None };
+    Ok(Json(api.status(as_of)))
 }
 
-async fn show_charter(State(app): State<App>) -> String {
-    app.trust.charter().note().to_owned()
+async fn show_charter(State(api): State<ApiContext>) -> String {
+    api.trust.charter().note().to_owned()
 }
 
-async fn load_charter(State(app): State<App>, note: String) -> Result<Json<serde_json::Value>, Problem> {
+async fn load_charter(State(api): State<ApiContext>, note: String) -> Result<Json<serde_json::Value>, Problem> {
     let (reply, answer) = oneshot::channel();
-    app.mailbox.send(Mail::Charter { note, reply }).await.map_err(|_| Problem::stopping())?;
+    api.mailbox.send(Mail::Charter { note, reply }).await.map_err(|_| Problem::stopping())?;
     match answer.await.map_err(|_| Problem::stopping())? {
         Ok(version) => Ok(Json(serde_json::json!({ "version": version }))),
         Err(why) => Err(Problem::new(StatusCode::FORBIDDEN, "charter_refused", &why)),

@@ -1,6 +1,6 @@
 //! `GET /metrics`: Prometheus text, computed from the status snapshot when it is asked for.
 
-use super::{App, problem::Problem};
+use super::{ApiContext, problem::Problem};
 use crate::status::{LogState, PeerState, Status};
 use axum::{
     extract::State,
@@ -37,12 +37,12 @@ fn clamp(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
-    let status = app.status(None).await?;
+pub(super) async fn metrics(State(api): State<ApiContext>) -> Result<Response, Problem> {
+    let status = api.status(None);
     let mut registry = Registry::with_prefix("tally");
     let build = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     registry.register("build", "Version of the software", Info::new(build));
-    let totals = &app.desk.intake.totals;
+    let totals = &api.submissions.intake().batcher.totals;
     for (name, help, value) in [
         ("ingest_accepted", "Records accepted since the start", &totals.accepted),
         ("ingest_duplicate", "Duplicate records handed in since the start", &totals.duplicate),
@@ -53,7 +53,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     if let Some(records) = status.records {
         gauge(&mut registry, "store_records", "Distinct records held", clamp(records));
     }
-    let full = i64::from(app.desk.full.load(Ordering::Relaxed));
+    let full = i64::from(api.submissions.intake().full.load(Ordering::Relaxed));
     gauge(&mut registry, "store_full", "1 while the disk is nearly full; should be 0", full);
     gauge(&mut registry, "signing", "1 while the own log is signed", i64::from(status.signing == "open"));
     gauge(&mut registry, "actions", "Things that need attention; should be 0", clamp(status.actions.len() as u64));
@@ -62,9 +62,9 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         &mut registry,
         "journal_damaged_places",
         "Damaged places that are known; should be 0",
-        clamp(app.noticed.count() as u64),
+        clamp(api.noticed.count() as u64),
     );
-    tasks(&mut registry, &app.tasks);
+    tasks(&mut registry, &api.tasks);
     logs(&mut registry, &status);
     peers(&mut registry, &status);
     let mut text = String::new();

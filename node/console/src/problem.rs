@@ -4,6 +4,9 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use std::io;
+use tally_core::NotSealed;
+use tally_intake::{ChunkError, InputError, SubmissionAnswer, UploadError, chain, submission::SubmissionError};
 
 /// A refusal with a stable code.
 #[derive(Debug)]
@@ -56,4 +59,72 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// A parameter that cannot be.
+pub(super) fn bad(detail: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail)
+}
+
+/// The answers on the disk cannot be used.
+pub(super) fn answers_unusable(e: &io::Error) -> Problem {
+    let detail = format!("the answers on the disk cannot be used: {e}");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "answers", &detail)
+}
+
+/// There is no such answer.
+pub(super) fn no_answer(name: &str) -> Problem {
+    let detail = SubmissionError::AnswerGone(name.to_owned()).to_string();
+    Problem::new(StatusCode::NOT_FOUND, "no_answer", &detail)
+}
+
+/// What was done of a submission that ended early.
+pub(super) fn done(so_far: &SubmissionAnswer) -> serde_json::Value {
+    let SubmissionAnswer { accepted, duplicate, rejected, .. } = so_far;
+    serde_json::json!({ "accepted": accepted, "duplicate": duplicate, "rejected": rejected })
+}
+
+/// Why a submission has no answer.
+pub(super) fn submission_problem(e: &SubmissionError) -> Problem {
+    match e {
+        SubmissionError::KeyInUse => Problem::new(StatusCode::CONFLICT, "in_progress", &e.to_string()).retry(5),
+        SubmissionError::KeyReused => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", &e.to_string()),
+        SubmissionError::AnswerGone(id) => no_answer(id),
+        SubmissionError::Changed => Problem::new(StatusCode::CONFLICT, "changed", &e.to_string()),
+        SubmissionError::Ended { why, so_far } if so_far.read == 0 => input_problem(why),
+        SubmissionError::Ended { why, so_far } => input_problem(why).with(done(so_far)),
+        SubmissionError::Kept(e) => answers_unusable(e),
+        SubmissionError::Stopping => Problem::stopping(),
+    }
+}
+
+/// Why an input was not read to its end.
+pub(super) fn input_problem(e: &InputError) -> Problem {
+    match e {
+        InputError::Upload(e) => upload_problem(e),
+        InputError::BrokenOff(_) => Problem::new(StatusCode::BAD_REQUEST, "broken_off", &e.to_string()),
+        InputError::Refused(why) => {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why.code, &format!("{} / {}", why.message, why.message_zh))
+        }
+        InputError::Spool(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "spool", &chain(e)).retry(60),
+        InputError::SinkEnded { code, message } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, message),
+    }
+}
+
+/// Why the rows of a submission are not taken.
+pub(super) fn upload_problem(e: &UploadError) -> Problem {
+    let code = match e {
+        UploadError::Full => {
+            return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", &e.to_string()).retry(60);
+        }
+        UploadError::Chunk(ChunkError::NotSealed(NotSealed::Frozen(_))) => {
+            return Problem::new(StatusCode::CONFLICT, "frozen", &e.to_string());
+        }
+        UploadError::Chunk(ChunkError::NotSealed(_)) => "not_signing",
+        UploadError::Chunk(ChunkError::Index(_)) => "index",
+        UploadError::Chunk(ChunkError::Stopping) => "stopping",
+        UploadError::Keep(_) => "answers",
+        UploadError::Internal => return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", &e.to_string()),
+    };
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, &chain(e)).retry(10)
 }

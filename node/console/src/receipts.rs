@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use tally_clock::time;
-use tally_core::Replica;
+use tally_core::View;
 use tally_protocol::{
     ids::{Division, LogId},
     record::RecordId,
@@ -45,12 +45,12 @@ impl RecordReceipts {
     }
 
     /// Of the record at `index` of `log`.
-    pub fn of(r: &Replica, id: RecordId, log: LogId, index: u64) -> Self {
+    pub fn of(r: &View, id: RecordId, log: LogId, index: u64) -> Self {
         let charter = r.charter();
         let level = |d| charter.node(d).map(|n| n.level);
         let held_by = |holder, size, at| HeldBy { holder, level: level(holder), size, time: time(at) };
         let mut answer = Self { log: Some(charter.federation().origin(log)), index: Some(index), ..Self::missing(id) };
-        let Some(held) = r.logs().get(&log) else { return answer };
+        let Some(held) = r.log(log) else { return answer };
         if let Some((end, batch)) = held.batch_of(index) {
             answer.sealed_at = Some(time(batch.sealed_at));
             answer.held_by.push(held_by(log.division, end, batch.sealed_at));

@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use serde::Serialize;
     use std::collections::BTreeSet;
-    use tally_intake::answers;
+    use tally_intake::submission::{self, SubmissionAnswer, SubmissionMeta};
     use tally_protocol::finding;
     use utoipa::PartialSchema;
 
@@ -195,7 +195,7 @@ mod tests {
         let reject = finding::Finding { name: text(), ..finding::Finding::reject("V001", "f", "en", "zh") };
         same::<Said>(&reject);
         same::<Finding>(&reject.clone().at_line(3));
-        let noted = tally_intake::Noted {
+        let noted = submission::InputNote {
             field: String::new(),
             code: String::new(),
             count: 1,
@@ -204,15 +204,16 @@ mod tests {
             message_zh: String::new(),
         };
         same::<Noted>(&noted);
-        let answer = tally_intake::Answer {
-            errors_omitted: 1,
-            answer: text(),
-            format: text(),
-            ..tally_intake::Answer::default()
-        };
+        let answer =
+            SubmissionAnswer { errors_omitted: 1, answer: text(), format: text(), ..SubmissionAnswer::default() };
         same::<Answer>(&answer);
-        same::<Meta>(&answers::Meta { folder: text(), format: text(), notes: vec![noted], ..answers::Meta::default() });
-        same::<KeptRow>(&answers::KeptRow {
+        same::<Meta>(&SubmissionMeta {
+            folder: text(),
+            format: text(),
+            notes: vec![noted],
+            ..SubmissionMeta::default()
+        });
+        same::<KeptRow>(&submission::KeptRow {
             line: 1,
             cells: vec![String::new()],
             text: "x".to_owned(),

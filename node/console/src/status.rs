@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use tally_clock::time;
-use tally_core::{Agreement, Child, Replica, STALLED_MS};
+use tally_core::{Agreement, Child, STALLED_MS, View};
 use tally_core::{Gate, Place, log::HeldLog};
 use tally_journal::Found;
 use tally_protocol::{
@@ -206,7 +206,7 @@ pub struct Action {
 
 /// What the snapshot needs besides the core.
 #[derive(Debug, Clone)]
-pub struct Around {
+pub struct StatusInputs {
     /// State of the index.
     pub progress: Progress,
     /// End of the durable journal.
@@ -217,7 +217,7 @@ pub struct Around {
     pub damaged_places: usize,
 }
 
-impl Around {
+impl StatusInputs {
     /// Places that opening found damaged.
     pub fn damaged(found: &Found) -> usize {
         found.damage.len()
@@ -226,11 +226,11 @@ impl Around {
 
 impl Status {
     /// Takes the snapshot at `now_ms`.
-    pub fn of(r: &Replica, now_ms: u64, around: &Around) -> Self {
+    pub fn of(r: &View, now_ms: u64, inputs: &StatusInputs) -> Self {
         let charter = r.charter();
         let me = r.me();
         let node = charter.node(me);
-        let indexed = around.progress.cursor >= around.durable && around.progress.trouble.is_none();
+        let indexed = inputs.progress.cursor >= inputs.durable && inputs.progress.trouble.is_none();
         let mut divisions: Vec<_> = charter.nodes().map(|n| n.division).filter(|d| charter.is_within(*d, me)).collect();
         divisions.sort();
         let mut status = Self {
@@ -241,7 +241,7 @@ impl Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 epoch: r.own().epoch,
             },
-            records: indexed.then_some(around.progress.distinct),
+            records: indexed.then_some(inputs.progress.distinct),
             digest: r.digest(me),
             logs: logs(r, &divisions),
             parent: parent(r, now_ms),
@@ -256,7 +256,7 @@ impl Status {
             charter_version: charter.version(),
             catalog_version: charter.catalogs().current(tally_clock::day(now_ms / 1_000)).version.to_string(),
         };
-        status.actions = actions(r, now_ms, around, &status);
+        status.actions = actions(r, now_ms, inputs, &status);
         status
     }
 }
@@ -270,13 +270,13 @@ fn signing(gate: &Gate) -> &'static str {
     }
 }
 
-fn confirmed(r: &Replica, id: LogId, log: &HeldLog) -> Option<u64> {
+fn confirmed(r: &View, id: LogId, log: &HeldLog) -> Option<u64> {
     let parent = r.charter().parent(r.me())?;
     let receipt = log.receipts.get(&parent).map_or(0, |x| x.size);
     Some(r.parent().set_back.get(&id).map_or(receipt, |now| receipt.min(*now)))
 }
 
-fn log_state(r: &Replica, id: LogId, log: &HeldLog) -> LogState {
+fn log_state(r: &View, id: LogId, log: &HeldLog) -> LogState {
     if log.frozen.is_some() {
         LogState::Frozen
     } else if !log.is_whole() || r.parent().damaged.contains_key(&id) {
@@ -288,7 +288,7 @@ fn log_state(r: &Replica, id: LogId, log: &HeldLog) -> LogState {
     }
 }
 
-fn logs(r: &Replica, divisions: &[Division]) -> Vec<LogStatus> {
+fn logs(r: &View, divisions: &[Division]) -> Vec<LogStatus> {
     let charter = r.charter();
     let mut all: Vec<_> = divisions.iter().filter_map(|d| charter.current_log(*d)).collect();
     all.extend(r.logs().keys().copied());
@@ -300,7 +300,7 @@ fn logs(r: &Replica, divisions: &[Division]) -> Vec<LogStatus> {
     let one = |id: LogId| {
         let log = charter.federation().origin(id);
         let own = (id == r.own()).then_some(&nothing);
-        let Some(held) = r.logs().get(&id).filter(|l| l.size() > 0).or(own) else {
+        let Some(held) = r.log(id).filter(|l| l.size() > 0).or(own) else {
             let (size, root, records) = (None, None, None);
             return LogStatus { log, size, root, records, state: LogState::Unknown, receipts: Vec::new() };
         };
@@ -314,7 +314,7 @@ fn logs(r: &Replica, divisions: &[Division]) -> Vec<LogStatus> {
     all.into_iter().map(one).collect()
 }
 
-fn parent(r: &Replica, now_ms: u64) -> Option<ParentStatus> {
+fn parent(r: &View, now_ms: u64) -> Option<ParentStatus> {
     let division = r.charter().parent(r.me())?;
     let p = r.parent();
     let state = match &p.link {
@@ -344,7 +344,7 @@ fn parent(r: &Replica, now_ms: u64) -> Option<ParentStatus> {
     })
 }
 
-fn child(r: &Replica, now_ms: u64, division: Division) -> ChildStatus {
+fn child(r: &View, now_ms: u64, division: Division) -> ChildStatus {
     let name = r.charter().node(division).map_or(String::new(), |n| n.name.clone());
     let unseen = Child::default();
     let c = r.children().get(&division).unwrap_or(&unseen);
@@ -376,7 +376,7 @@ fn agreement(agreement: Agreement) -> (Option<bool>, Option<String>) {
     }
 }
 
-fn actions(r: &Replica, now_ms: u64, around: &Around, status: &Status) -> Vec<Action> {
+fn actions(r: &View, now_ms: u64, inputs: &StatusInputs, status: &Status) -> Vec<Action> {
     let mut found = Vec::new();
     let mut add = |code: &str, what: String, why: String, next: &str| {
         found.push(Action { code: code.into(), what, why, next: next.into() });
@@ -414,8 +414,8 @@ fn actions(r: &Replica, now_ms: u64, around: &Around, status: &Status) -> Vec<Ac
     for (id, why) in &r.parent().damaged {
         add("log_damaged", origin(*id), why.clone(), "tally reconcile --with all --repair");
     }
-    if around.damaged_places > 0 {
-        let what = format!("{} damaged places in data/journal", around.damaged_places);
+    if inputs.damaged_places > 0 {
+        let what = format!("{} damaged places in data/journal", inputs.damaged_places);
         add(
             "journal_damaged",
             what,
@@ -423,11 +423,11 @@ fn actions(r: &Replica, now_ms: u64, around: &Around, status: &Status) -> Vec<Ac
             "check the disk; tally verify names the places, tally reconcile --with all --repair mends them",
         );
     }
-    if around.full {
+    if inputs.full {
         let next = "make room on the disk; the node goes on by itself";
         add("storage_full", "nothing more is taken in".into(), "less free space than storage.reserve_mib".into(), next);
     }
-    if let Some(why) = &around.progress.trouble {
+    if let Some(why) = &inputs.progress.trouble {
         add("index_failed", "counts and exports".into(), why.clone(), "restart the node: the index is rebuilt");
     } else if status.index_behind {
         let why = "the index is being built from the journal".to_owned();
@@ -438,7 +438,7 @@ fn actions(r: &Replica, now_ms: u64, around: &Around, status: &Status) -> Vec<Ac
             Gate::Asking if r.is_offline() => "import a bundle from the parent: it tells how far this log had got",
             Gate::Asking => "wait for the link to the parent (see below)",
             Gate::Fetching(_) => "wait; this ends by itself",
-            Gate::Frozen if r.logs().get(&r.own()).is_some_and(|l| l.frozen.is_none() && !l.is_whole()) => {
+            Gate::Frozen if r.log(r.own()).is_some_and(|l| l.frozen.is_none() && !l.is_whole()) => {
                 "tally reconcile --with all --repair: records of the own log are missing on this disk"
             }
             _ => "the province has to admit a new epoch for this division",

@@ -1,6 +1,6 @@
 //! `/v1/tasks` on the admin socket: put a task on the list, look at it, steer it.
 
-use super::{App, problem::Problem};
+use super::{ApiContext, problem::Problem};
 use axum::{
     Json,
     extract::{Path, Query, State},
@@ -63,42 +63,43 @@ fn problem(e: &TaskError) -> Problem {
     Problem::new(status, code, &e.to_string())
 }
 
-pub(super) async fn list(State(app): State<App>) -> Json<Vec<Task>> {
-    Json(app.tasks.all())
+pub(super) async fn list(State(api): State<ApiContext>) -> Json<Vec<Task>> {
+    Json(api.tasks.all())
 }
 
-pub(super) async fn add(State(app): State<App>, body: String) -> Result<Json<Task>, Problem> {
+pub(super) async fn add(State(api): State<ApiContext>, body: String) -> Result<Json<Task>, Problem> {
     let bad = |e: &dyn std::fmt::Display| Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", &e.to_string());
     let new: NewTask = serde_json::from_str(&body).map_err(|e| bad(&e))?;
+    let view = api.mailbox.view();
     let known = match new.kind {
-        Kind::Verify { log: Some(log) } => app.mailbox.ask(move |r, _| r.logs().contains_key(&log)).await,
-        Kind::Reconcile { log: Some(log), .. } => app.mailbox.ask(move |r, _| r.charter().epoch(log).is_some()).await,
-        _ => Ok(true),
+        Kind::Verify { log: Some(log) } => view.log(log).is_some(),
+        Kind::Reconcile { log: Some(log), .. } => view.charter().epoch(log).is_some(),
+        _ => true,
     };
-    if !known.map_err(|_| Problem::stopping())? {
+    if !known {
         return Err(bad(&"log: this node knows no such log"));
     }
     if new.kind == Kind::Restore {
-        if app.mailbox.ask(|r, _| r.is_offline()).await.map_err(|_| Problem::stopping())? {
+        if view.is_offline() {
             let detail = "this node has no link to its parent: import a bundle made there with `--since start`";
             return Err(Problem::new(StatusCode::CONFLICT, "not_possible", detail));
         }
-        if let Some(waiting) = app.tasks.all().into_iter().find(|t| t.kind == Kind::Restore && !t.state.is_over()) {
+        if let Some(waiting) = api.tasks.all().into_iter().find(|t| t.kind == Kind::Restore && !t.state.is_over()) {
             return Ok(Json(waiting));
         }
     }
     let reason = new.reason.chars().take(300).collect();
-    app.tasks.add(new.kind, reason, false, new.rate_mib).map(Json).map_err(|e| problem(&e))
+    api.tasks.add(new.kind, reason, false, new.rate_mib).map(Json).map_err(|e| problem(&e))
 }
 
 pub(super) async fn show(
-    State(app): State<App>,
+    State(api): State<ApiContext>,
     Path(id): Path<String>,
     Query(Wait { wait }): Query<Wait>,
 ) -> Result<Json<Task>, Problem> {
     let mut left = Duration::from_secs(wait.min(WAIT_MAX));
     loop {
-        let task = app.tasks.get(&id).map_err(|e| problem(&e))?;
+        let task = api.tasks.get(&id).map_err(|e| problem(&e))?;
         if task.state.is_over() || left.is_zero() {
             return Ok(Json(task));
         }
@@ -107,14 +108,18 @@ pub(super) async fn show(
     }
 }
 
-pub(super) async fn steer(State(app): State<App>, Path(id): Path<String>, body: String) -> Result<Json<Task>, Problem> {
+pub(super) async fn steer(
+    State(api): State<ApiContext>,
+    Path(id): Path<String>,
+    body: String,
+) -> Result<Json<Task>, Problem> {
     let bad = |e: &dyn std::fmt::Display| Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", &e.to_string());
     let steer: Steer = serde_json::from_str(&body).map_err(|e| bad(&e))?;
     let done = match steer {
-        Steer::Pause => app.tasks.pause(&id),
-        Steer::Resume => app.tasks.resume(&id),
-        Steer::Cancel => app.tasks.cancel(&id),
-        Steer::Rate { mib } => app.tasks.set_rate(&id, mib),
+        Steer::Pause => api.tasks.pause(&id),
+        Steer::Resume => api.tasks.resume(&id),
+        Steer::Cancel => api.tasks.cancel(&id),
+        Steer::Rate { mib } => api.tasks.set_rate(&id, mib),
     };
     done.map(Json).map_err(|e| problem(&e))
 }

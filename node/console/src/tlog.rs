@@ -1,11 +1,12 @@
 //! `GET /tlog/<division>/e<epoch>/...`: every log held here in the form of c2sp.org/tlog-tiles, read-only.
 
-use super::{App, TREE_READS, problem::Problem};
+use super::{ApiContext, problem::Problem};
 use axum::{
     extract::{Path, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use std::sync::Arc;
 use tally_core::log::HeldLog;
 use tally_protocol::{
     hash::Hash,
@@ -15,20 +16,20 @@ use tally_protocol::{
 use tally_store::{layout::Layout, tree};
 
 /// What a path below a log asks for.
-enum Wanted {
+enum TlogItem {
     Checkpoint,
     Hashes(Tile),
     Entries(Tile),
 }
 
-fn parse(path: &str) -> Option<(LogId, Wanted)> {
+fn parse(path: &str) -> Option<(LogId, TlogItem)> {
     let (division, rest) = path.split_once('/')?;
     let (epoch, rest) = rest.split_once('/')?;
     let log: LogId = format!("{division}/{epoch}").parse().ok()?;
     let wanted = match rest.strip_prefix("tile/entries/") {
-        Some(rest) => Wanted::Entries(Tile::parse(&format!("tile/0/{rest}"))?),
-        None if rest == "checkpoint" => Wanted::Checkpoint,
-        None => Wanted::Hashes(Tile::parse(rest)?),
+        Some(rest) => TlogItem::Entries(Tile::parse(&format!("tile/0/{rest}"))?),
+        None if rest == "checkpoint" => TlogItem::Checkpoint,
+        None => TlogItem::Hashes(Tile::parse(rest)?),
     };
     Some((log, wanted))
 }
@@ -38,23 +39,23 @@ fn not_here() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 
-pub(super) async fn serve(State(app): State<App>, Path(path): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn serve(State(api): State<ApiContext>, Path(path): Path<String>) -> Result<Response, Problem> {
     let (log, wanted) = parse(&path).ok_or_else(not_here)?;
     match wanted {
-        Wanted::Checkpoint => checkpoint(&app, log).await,
-        Wanted::Hashes(tile) => content(app, log, tile, false).await,
-        Wanted::Entries(tile) => content(app, log, tile, true).await,
+        TlogItem::Checkpoint => checkpoint(&api, log),
+        TlogItem::Hashes(tile) => content(api, log, tile, false).await,
+        TlogItem::Entries(tile) => content(api, log, tile, true).await,
     }
 }
 
 /// The latest signed note, with the cosignatures of those who hold exactly that much.
-async fn checkpoint(app: &App, log: LogId) -> Result<Response, Problem> {
-    let note = app.mailbox.ask(move |r, _| {
-        let held = r.logs().get(&log).filter(|l| l.size() > 0)?;
+fn checkpoint(api: &ApiContext, log: LogId) -> Result<Response, Problem> {
+    let view = api.mailbox.view();
+    let note = view.log(log).filter(|l| l.size() > 0).map(|held| {
         let whole = held.receipts.iter().filter(|(d, x)| **d != log.division && x.size == held.size());
-        Some(whole.fold(held.note.clone(), |note, (_, receipt)| note + &receipt.line))
+        whole.fold(held.note.clone(), |note, (_, receipt)| note + &receipt.line)
     });
-    let note = note.await.map_err(|_| Problem::stopping())?.ok_or_else(not_here)?;
+    let note = note.ok_or_else(not_here)?;
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
     Ok((headers, note).into_response())
 }
@@ -67,30 +68,27 @@ struct Source {
 }
 
 impl Source {
-    /// `None` when the log does not reach the tile's end. `kept`: hashes of so many records need no reading.
-    fn of(held: &HeldLog, tile: Tile, kept: u64) -> Option<Self> {
+    /// `None` when the log does not reach the tile's end.
+    fn of(held: &Arc<HeldLog>, tile: Tile) -> Option<Self> {
         let size = held.size();
         let end = tile.number.checked_mul(WIDTH)?.checked_add(u64::from(tile.width))?;
         if end > size >> (8 * u32::from(tile.level)) {
             return None;
         }
-        let own = if tile.level == 0 { tile.number * WIDTH..end } else { 0..0 };
-        let layout = Layout::covering(held, &[own, kept.min(size - size % WIDTH)..size]);
-        Some(Self { size, root: held.tree().root(), layout })
+        Some(Self { size, root: held.tree().root(), layout: Layout::of(held) })
     }
 }
 
-async fn content(app: App, log: LogId, tile: Tile, entries: bool) -> Result<Response, Problem> {
-    let Ok(room) = app.tree_reads.clone().try_acquire_owned() else {
-        let detail = format!("{TREE_READS} tiles are being read already; ask again in a moment");
+async fn content(api: ApiContext, log: LogId, tile: Tile, entries: bool) -> Result<Response, Problem> {
+    let Some(permit) = api.quotas.tree_reads.take() else {
+        let most = api.quotas.tree_reads.most();
+        let detail = format!("{most} tiles are being read already; ask again in a moment");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", &detail).retry(1));
     };
-    let kept = if entries { u64::MAX } else { app.trees.kept(log) };
-    let source = app.mailbox.ask(move |r, _| Source::of(r.logs().get(&log)?, tile, kept));
-    let source = source.await.map_err(|_| Problem::stopping())?.ok_or_else(not_here)?;
+    let source = api.mailbox.view().logs().get(&log).and_then(|held| Source::of(held, tile)).ok_or_else(not_here)?;
     let bytes = tokio::task::spawn_blocking(move || {
-        let _room = room;
-        if entries { bundle(&app, log, &source, tile) } else { hashes(&app, log, source, tile) }
+        let _permit = permit;
+        if entries { bundle(&api, log, &source, tile) } else { hashes(&api, log, source, tile) }
     });
     let bytes = bytes.await.map_err(|_| Problem::stopping())?;
     let bytes = bytes.map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", &e.to_string()))?;
@@ -101,16 +99,16 @@ async fn content(app: App, log: LogId, tile: Tile, entries: bool) -> Result<Resp
     Ok((headers, bytes).into_response())
 }
 
-fn hashes(app: &App, log: LogId, source: Source, tile: Tile) -> Result<Vec<u8>, tree::TreeError> {
-    let tree = app.trees.at(log, source.layout, source.size, &source.root)?;
+fn hashes(api: &ApiContext, log: LogId, source: Source, tile: Tile) -> Result<Vec<u8>, tree::TreeError> {
+    let tree = api.trees.at(log, source.layout, source.size, &source.root)?;
     tile.content(&tree).map_err(|e| tree.why(e))
 }
 
 /// Records with their lengths before them, as in a batch.
-fn bundle(app: &App, log: LogId, source: &Source, tile: Tile) -> Result<Vec<u8>, tree::TreeError> {
+fn bundle(api: &ApiContext, log: LogId, source: &Source, tile: Tile) -> Result<Vec<u8>, tree::TreeError> {
     let start = tile.number * WIDTH;
     let mut out = Vec::new();
-    tree::records(&app.reader, log, &source.layout, start..start + u64::from(tile.width), |_, record| {
+    tree::records(&api.reader, log, &source.layout, start..start + u64::from(tile.width), |_, record| {
         // A record has at most 65,535 bytes: its length came out of 16 bits.
         out.extend_from_slice(&(record.len() as u16).to_be_bytes());
         out.extend_from_slice(record);
@@ -126,11 +124,11 @@ mod tests {
     fn paths_name_a_log_and_a_tile() {
         let tile = |number, width| Tile { level: 0, number, width };
         let of = |path: &str| match parse(path) {
-            Some((log, Wanted::Entries(t))) => Some((log.to_string(), true, t)),
-            Some((log, Wanted::Hashes(t))) => Some((log.to_string(), false, t)),
+            Some((log, TlogItem::Entries(t))) => Some((log.to_string(), true, t)),
+            Some((log, TlogItem::Hashes(t))) => Some((log.to_string(), false, t)),
             _ => None,
         };
-        assert!(matches!(parse("350102/e1/checkpoint"), Some((_, Wanted::Checkpoint))));
+        assert!(matches!(parse("350102/e1/checkpoint"), Some((_, TlogItem::Checkpoint))));
         assert_eq!(of("350102/e2/tile/entries/x001/067.p/9"), Some(("350102/e2".into(), true, tile(1_067, 9))));
         assert_eq!(of("350102/e1/tile/0/067"), Some(("350102/e1".into(), false, tile(67, 256))));
         for bad in ["", "350102/e1", "350102/e1/", "x/350102/e1/checkpoint", "350102/e01/checkpoint"] {

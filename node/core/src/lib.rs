@@ -9,8 +9,10 @@ mod gate;
 pub mod log;
 mod push;
 mod replica;
+mod view;
 
 pub use entry::{Append, Entry, Place};
 pub use gate::Gate;
 pub use push::Push;
 pub use replica::*;
+pub use view::View;

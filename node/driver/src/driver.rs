@@ -15,7 +15,7 @@ use std::{
 };
 use tally_clock::now_ms;
 use tally_core::Place;
-use tally_core::{Disk as _, Event, Input, LinkId, NotSealed, Output, Replica, Ticket};
+use tally_core::{Disk as _, Event, Input, LinkId, NotSealed, Output, Replica, Ticket, View};
 use tally_journal::{Damage, JournalError};
 use tally_link::{BatchToken, LinkEvent, LinkNumber, LinkOut, Outbox, Peer};
 use tally_store::entries::EntryJournal;
@@ -44,8 +44,8 @@ pub struct Driver {
     pub trust: CharterHandle,
     /// End of the durable journal, for followers.
     pub durable: watch::Sender<Place>,
-    /// Whether the own log may be sealed, for intake.
-    pub closed: watch::Sender<Option<NotSealed>>,
+    /// What everybody else sees of the core.
+    pub view: watch::Sender<Arc<View>>,
     /// Set while the disk has less free than the reserve.
     pub full: Arc<AtomicBool>,
     /// Least free bytes.
@@ -70,6 +70,8 @@ struct Waiting {
     put_backs: HashMap<Ticket, oneshot::Sender<Result<(), String>>>,
     /// Who waits for a place of the journal to be put right, which happens between two rounds.
     mends: Vec<Mending>,
+    /// Who waits for the round to end.
+    settles: Vec<oneshot::Sender<()>>,
     tickets: u64,
 }
 
@@ -206,7 +208,7 @@ impl Driver {
             Mail::Mend { damage, why, reply } => waiting.mends.push(Mending::Place(damage, why, reply)),
             Mail::Rescue(reply) => waiting.mends.push(Mending::Rescue(reply)),
             Mail::Flush(reply) => waiting.mends.push(Mending::Flush(reply)),
-            Mail::Ask(question) => question(&self.replica, now),
+            Mail::Settle(reply) => waiting.settles.push(reply),
             Mail::Stop => {}
         }
         None
@@ -247,12 +249,16 @@ impl Driver {
     fn end_round(&mut self, waiting: &mut Waiting, out: Vec<Output>) -> Result<(), JournalError> {
         let said = self.replica.finish(now_ms(), out, &mut self.journal)?;
         self.durable.send_if_modified(|d| std::mem::replace(d, self.journal.durable()) != self.journal.durable());
-        let closed = self.replica.closed();
-        self.closed.send_if_modified(|c| std::mem::replace(c, closed.clone()) != closed);
+        let view = self.replica.view();
+        self.mailbox.set_parent_busy(view.parent().busy_until_ms.unwrap_or(0));
+        // Before anybody is answered: whoever acts on an answer sees what it says.
+        self.view.send_replace(Arc::new(view.clone()));
         for output in said {
             self.let_out(waiting, output);
         }
-        self.mailbox.set_parent_busy(self.replica.parent().busy_until_ms.unwrap_or(0));
+        for settled in waiting.settles.drain(..) {
+            let _ = settled.send(());
+        }
         Ok(())
     }
 
@@ -281,7 +287,7 @@ impl Driver {
                     let _ = reply.send(result);
                 }
             }
-            Output::CharterChanged => self.trust.set(self.replica.signed_charter().clone()),
+            Output::CharterChanged => self.trust.set(self.replica.view().signed_charter().clone()),
             Output::Note(event) => log(&event),
             Output::Append(_) => debug_assert!(false, "frames were taken out before"),
         }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 use tally_clock::now_ms;
-use tally_core::{Input, NotSealed, Replica};
+use tally_core::{Input, NotSealed, View};
 use tally_journal::Damage;
 use tally_link::LinkEvent;
 use tally_protocol::record::Record;
@@ -18,9 +18,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Messages that may wait for the driver. Batches are bounded by bytes before they come here.
 const MAILBOX: usize = 256;
-
-/// A question that the driver answers between two rounds.
-pub type Question = Box<dyn FnOnce(&Replica, u64) + Send>;
 
 /// One message to the driver.
 pub enum Mail {
@@ -62,8 +59,8 @@ pub enum Mail {
     Rescue(oneshot::Sender<bool>),
     /// Make durable all that was written.
     Flush(oneshot::Sender<()>),
-    /// A question about the core's state, with the time of asking.
-    Ask(Question),
+    /// Answered once everything before it has taken effect and stands in the view.
+    Settle(oneshot::Sender<()>),
     /// Finish this round, flush, and end.
     Stop,
 }
@@ -79,7 +76,7 @@ impl fmt::Debug for Mail {
             Self::Mend { .. } => "Mend",
             Self::Rescue(_) => "Rescue",
             Self::Flush(_) => "Flush",
-            Self::Ask(_) => "Ask",
+            Self::Settle(_) => "Settle",
             Self::Stop => "Stop",
         })
     }
@@ -95,19 +92,30 @@ pub struct Stopping;
 pub struct Mailbox {
     mail: mpsc::Sender<Mail>,
     busy_until_ms: Arc<AtomicU64>,
-    closed: watch::Receiver<Option<NotSealed>>,
+    view: watch::Receiver<Arc<View>>,
 }
 
 impl Mailbox {
-    /// A mailbox, and the end that the driver reads. `closed` is kept by the driver.
-    pub fn new(closed: watch::Receiver<Option<NotSealed>>) -> (Self, mpsc::Receiver<Mail>) {
+    /// A mailbox, and the end that the driver reads. `view` is kept by the driver.
+    pub fn new(view: watch::Receiver<Arc<View>>) -> (Self, mpsc::Receiver<Mail>) {
         let (mail, read) = mpsc::channel(MAILBOX);
-        (Self { mail, busy_until_ms: Arc::default(), closed }, read)
+        (Self { mail, busy_until_ms: Arc::default(), view }, read)
     }
 
-    /// Why nothing may be sealed now; `None` when it may.
-    pub fn closed(&self) -> Option<NotSealed> {
-        self.closed.borrow().clone()
+    /// The node as it stood at the end of the last round. Never waits.
+    pub fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    /// The node once everything that was sent before has taken effect.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn settled(&self) -> Result<Arc<View>, Stopping> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Mail::Settle(reply)).await?;
+        answer.await.map_err(|_| Stopping)?;
+        Ok(self.view())
     }
 
     /// Waits for a place in the queue.
@@ -116,22 +124,6 @@ impl Mailbox {
     /// [`Stopping`].
     pub async fn send(&self, mail: Mail) -> Result<(), Stopping> {
         self.mail.send(mail).await.map_err(|_| Stopping)
-    }
-
-    /// Asks the core.
-    ///
-    /// # Errors
-    /// [`Stopping`].
-    pub async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Replica, u64) -> T + Send + 'static,
-    ) -> Result<T, Stopping> {
-        let (reply, answer) = oneshot::channel();
-        let ask = move |replica: &Replica, now: u64| {
-            let _ = reply.send(question(replica, now));
-        };
-        self.send(Mail::Ask(Box::new(ask))).await?;
-        answer.await.map_err(|_| Stopping)
     }
 
     /// How long the parent has asked to be left alone.

@@ -5,23 +5,28 @@
 //!   └────────────── submission: from its first byte to the answer that is kept ──────────────┘
 //! folder: files that are dropped are handed in
 //! ```
+//!
+//! [`submission`] is the one way in; nothing else knows how its parts follow one another. HTTP, rights and quotas are the
+//! console's; links and other nodes are not known here at all.
 
 mod batcher;
+mod blocking;
+mod chain;
 pub mod folder;
 mod input;
 mod row;
 pub mod submission;
 
-pub use batcher::dedup::{Policy, Verdict};
-pub use batcher::{Chunk, ChunkAnswer, ChunkError, ChunkResult, Holdings, Intake, start};
-pub use input::lines::Lines;
-pub use input::read::{Format, Pieces, PourError, Told, file_pieces, pour};
-pub use input::sink::Sink;
-pub use row::chunk::{ADDED_HEADS, Columns, Raw, Rows};
-pub use row::normal::Change;
-pub use row::prepare::Changed;
-pub use row::read::{Door, Good, Rights, Row, RowKey, identify, read_line, read_object};
-pub use row::reply::Reply;
-pub use submission::answer::{Answer, ERRORS_MAX, Noted};
-pub use submission::kept as answers;
-pub use submission::upload::{Desk, Keeper, Submission, Upload, UploadError};
+pub use batcher::{
+    BatcherHandle, ChunkAnswer, ChunkError, ChunkResult, DedupPolicy, DedupSources, HeldFinding, IntakeTotals,
+    RecordChunk, RowFate, RowOutcome, start,
+};
+pub use chain::chain;
+pub use input::{
+    InputDigest, InputError, InputFormat, InputPieces, LineSplitter, RowSink, digested, file_pieces, read_input,
+};
+pub use row::{
+    ADDED_HEADS, Change, CheckedRecord, FieldChange, JudgedRow, RawRow, Reply, Rights, RowChunk, RowContext, RowKey,
+    TableColumns, identify, read_line, read_object,
+};
+pub use submission::{ERRORS_MAX, InputNote, IntakeHandle, SubmissionAnswer, SubmissionTerms, Upload, UploadError};

@@ -93,6 +93,9 @@ pub fn sniff(first: &[u8]) -> Kind {
     }
 }
 
+/// [`SheetError::code`] of an input whose bytes stopped coming.
+const BROKEN_OFF: &str = "broken_off";
+
 /// Why a table could not be read, or not to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -113,8 +116,13 @@ impl SheetError {
         Self { code, line, message: message.into(), message_zh: message_zh.into() }
     }
 
+    /// Whether the bytes stopped coming, which says nothing of the table.
+    pub fn is_broken_off(&self) -> bool {
+        self.code == BROKEN_OFF
+    }
+
     fn io(e: &std::io::Error) -> Self {
-        Self::new("broken_off", 0, format!("the input broke off: {e}"), format!("读取中断：{e}"))
+        Self::new(BROKEN_OFF, 0, format!("the input broke off: {e}"), format!("读取中断：{e}"))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tally_console::{IDS_MAX, Ids, receipts::RecordReceipts};
-use tally_intake::{Door, Lines, identify};
+use tally_intake::{LineSplitter, RowContext, identify};
 use tally_protocol::{ids::Division, record::RecordId};
 use tally_topology::charter::Charter;
 
@@ -50,7 +50,7 @@ struct Asker {
     page: Vec<Line>,
     read: u64,
     held: u64,
-    /// The node's charter: what rows leave unsaid is filled in by it, as at the door.
+    /// The node's charter: what rows leave unsaid is filled in by it, as when they are handed in.
     charter: Charter,
     me: Division,
 }
@@ -86,13 +86,13 @@ impl Asker {
         let fail = |e: io::Error| Failure::failed(format!("{name}: {e}"));
         let mut source: Box<dyn Read> =
             if path.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(fail)?) };
-        let (mut lines, mut piece) = (Lines::default(), vec![0; PIECE]);
+        let (mut lines, mut piece) = (LineSplitter::default(), vec![0; PIECE]);
         loop {
             let n = source.read(&mut piece).map_err(fail)?;
             let mut take = |number, line: &[u8]| {
                 let (charter, me, today) = (&self.charter, self.me, tally_clock::today());
-                let door = Door { charter, me, today, category, unit: None, division: None, rights: None };
-                let record = identify(&door, line).map_err(|f| f.message);
+                let context = RowContext { charter, me, today, category, unit: None, division: None, rights: None };
+                let record = identify(&context, line).map_err(|f| f.message);
                 self.page.push(Line { file: several.then(|| name.clone()), number: Some(number), record });
             };
             if n == 0 {

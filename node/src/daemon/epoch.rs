@@ -4,11 +4,10 @@ use super::{Again, start::keys_for};
 use crate::config::Config;
 use std::time::Duration;
 use tally_core::Place;
-use tally_intake::{Chunk, Good, Intake, Policy};
-use tally_protocol::{batch::Batch, canonical::Object, ids::LogId, record::Record};
+use tally_intake::{BatcherHandle, CheckedRecord, DedupPolicy, RecordChunk};
+use tally_protocol::{batch::Batch, ids::LogId};
 use tally_reconcile::agree::Ground;
 use tally_store::entries::EntryReader;
-use tally_topology::content::ContentId;
 use tokio::sync::watch;
 
 /// The charter in force, and the folder of keys, are looked at this often.
@@ -31,20 +30,21 @@ pub(super) async fn watch(
             return;
         }
         drop(charter);
-        match ground.mailbox.ask(|r, _| r.overruns()).await {
-            Ok(overruns) if overruns.iter().any(|o| !known.contains(o)) => {
-                again.send_replace(Some(Again::ClosedLog));
-                return;
-            }
-            Ok(_) => {}
-            Err(_) => return,
+        if ground.mailbox.view().overruns().iter().any(|o| !known.contains(o)) {
+            again.send_replace(Some(Again::ClosedLog));
+            return;
         }
     }
 }
 
 /// Records that were acknowledged in an epoch which the charter then closed before them are not lost (I1): they are
 /// handed in again, for the epoch that goes on. Those that came in meanwhile are found to be duplicates.
-pub(super) async fn carry_over(intake: Intake, reader: EntryReader, own: LogId, beyond: Vec<(LogId, Vec<Place>)>) {
+pub(super) async fn carry_over(
+    batcher: BatcherHandle,
+    reader: EntryReader,
+    own: LogId,
+    beyond: Vec<(LogId, Vec<Place>)>,
+) {
     let mine = beyond.into_iter().filter(|(log, _)| log.division == own.division && *log != own);
     for (log, places) in mine {
         for place in places {
@@ -60,10 +60,10 @@ pub(super) async fn carry_over(intake: Intake, reader: EntryReader, own: LogId, 
             };
             let count = records.len();
             // The parent may take its time, and the node may be told to stop: the next start tries again.
-            while let Ok(answer) = intake.submit(Chunk::of(records.clone(), Policy::default())).await {
+            while let Ok(answer) = batcher.submit(RecordChunk::of(records.clone(), DedupPolicy::default())).await {
                 match answer.await {
                     Ok(Ok(done)) => {
-                        tracing::info!(event = "epoch.carried_over", %log, records = count, accepted = done.accepted, "records beyond the end of a closed epoch");
+                        tracing::info!(event = "epoch.carried_over", %log, records = count, accepted = done.accepted(), "records beyond the end of a closed epoch");
                         break;
                     }
                     Ok(Err(why)) => {
@@ -77,13 +77,8 @@ pub(super) async fn carry_over(intake: Intake, reader: EntryReader, own: LogId, 
     }
 }
 
-fn records(reader: &EntryReader, place: Place) -> Result<Vec<Good>, String> {
+fn records(reader: &EntryReader, place: Place) -> Result<Vec<CheckedRecord>, String> {
     let frame = reader.read(place).map_err(|e| e.to_string())?;
     let records = Batch::decode(&frame.body).and_then(|b| b.records()).map_err(|e| e.to_string())?;
-    let good = |bytes: &[u8]| {
-        let object = Object::parse(bytes).ok()?;
-        let record = Record::new(&object).ok()?;
-        Some(Good { content: ContentId::of(record.id(), &object), record, subject: None, replies: false })
-    };
-    Ok(records.iter().filter_map(good).collect())
+    Ok(records.iter().filter_map(CheckedRecord::acknowledged).collect())
 }

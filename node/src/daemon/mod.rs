@@ -12,15 +12,14 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
-use tally_console::{self, App};
-use tally_core::Place;
-use tally_core::{Input, NotSealed};
+use tally_console::{self, ApiContext, Quotas};
+use tally_core::{Input, Place};
 use tally_driver::{Driver, ForLinks};
 use tally_driver::{Mail, Mailbox};
 use tally_intake::{
-    self, Desk, Holdings,
-    answers::Store,
+    self, DedupSources, IntakeHandle,
     folder::{self, Folder},
+    submission::{SubmissionStore, Submissions},
 };
 use tally_link::{Answerers, Dial, LinkContext, dial, endpoint, listen};
 use tally_reconcile::{
@@ -128,14 +127,14 @@ async fn serve(
     let sound = found.damage.is_empty() && found.cut_bytes == 0;
     let keys = start::admitted(config, &mut replica, sound)?;
     let own = keys.node;
-    let overruns = replica.overruns();
+    let overruns = replica.view().overruns();
 
-    let trust = CharterHandle::new(replica.signed_charter().clone());
+    let trust = CharterHandle::new(replica.view().signed_charter().clone());
     let reader = EntryReader::new(config.journal());
     let (durable_tell, durable) = watch::channel(journal.durable());
-    let (closed_tell, closed) = watch::channel(Some(NotSealed::Asking));
+    let (view_tell, view) = watch::channel(Arc::new(replica.view().clone()));
     let full = Arc::new(AtomicBool::new(false));
-    let (mailbox, mail) = Mailbox::new(closed);
+    let (mailbox, mail) = Mailbox::new(view);
 
     // The index follows; nothing waits for it but the questions that need it.
     let opened = start::open_index(config, &replica, journal.durable())?;
@@ -164,7 +163,7 @@ async fn serve(
         mailbox: mailbox.clone(),
         trust: trust.clone(),
         durable: durable_tell,
-        closed: closed_tell,
+        view: view_tell,
         full: full.clone(),
         reserve: config.storage.reserve_mib << 20,
         data,
@@ -183,9 +182,9 @@ async fn serve(
         .context("no thread for the driver")?;
 
     let (stop, stopping) = watch::channel(false);
-    let holdings = Holdings { known, progress: progress.clone(), durable: durable.clone() };
-    let (intake, batcher) =
-        tally_intake::start(holdings, mailbox.clone(), stopping.clone(), intake_failed, runtime.clone())
+    let sources = DedupSources { known, progress: progress.clone(), durable: durable.clone() };
+    let (batcher, batcher_thread) =
+        tally_intake::start(sources, mailbox.clone(), stopping.clone(), intake_failed, runtime.clone())
             .context("no thread for intake")?;
     let (reconcile, incoming) = mpsc::channel(16);
     let (verdicts, asked) = mpsc::channel(16);
@@ -211,21 +210,25 @@ async fn serve(
     };
     let list = Tasks::open(config.data().join("tasks.json"));
     let endpoint = patiently(|| endpoint(config.listen.quic, &context)).await?;
-    let desk = Desk { trust: trust.clone(), intake, own, full, base_is_complete: config.intake.registrations_complete };
-    let answers = Store::open(config.answers(), own.division).context("the folder of answers cannot be used")?;
+    let intake = IntakeHandle {
+        trust: trust.clone(),
+        batcher,
+        own,
+        full,
+        base_is_complete: config.intake.registrations_complete,
+    };
+    let answers =
+        SubmissionStore::open(config.answers(), own.division).context("the folder of answers cannot be used")?;
+    let spool = start::clear_spool(config.spool()).context("the folder data/spool cannot be used")?;
+    let submissions = Submissions::new(intake, answers.clone(), spool);
     let bench = Bench { me: own.division, trust: trust.clone(), engine: engine.clone(), mailbox: mailbox.clone() };
-    let app = App {
+    let api = ApiContext {
         mailbox: mailbox.clone(),
-        desk: desk.clone(),
-        answers: answers.clone(),
-        spool: start::clear_spool(config.spool()).context("the folder data/spool cannot be used")?,
-        keys: tally_console::Keys::default(),
+        submissions: submissions.clone(),
         comparisons: Comparisons::default(),
         trust,
         engine,
         trees: ground.trees.clone(),
-        tree_reads: Arc::new(Semaphore::new(tally_console::TREE_READS)),
-        answer_reads: tally_console::Turns::of_answers(),
         reader,
         progress,
         durable,
@@ -234,23 +237,23 @@ async fn serve(
         tasks: list.clone(),
         own,
         tokens: Arc::new(config.token.clone()),
-        exports: Arc::default(),
-        uploads: tally_console::Turns::of_uploads(),
+        quotas: Quotas::default(),
     };
     let (again_tell, mut again) = watch::channel(None);
     let mut tasks = JoinSet::new();
     tasks.spawn(epoch::watch(config.clone(), ground.clone(), own, overruns, again_tell.clone()));
-    tasks.spawn(epoch::carry_over(desk.intake.clone(), app.reader.clone(), own, beyond));
+    tasks.spawn(epoch::carry_over(submissions.intake().batcher.clone(), api.reader.clone(), own, beyond));
     tasks.spawn(async move {
         rebuild_index.notified().await;
         again_tell.send_replace(Some(Again::RebuildIndex));
     });
+    let mut folders = Vec::new();
     for section in &config.folders {
-        let (section, path) = (section.clone(), config.drop_folder(section));
-        let (desk, answers, spool) = (desk.clone(), answers.clone(), config.spool());
-        tasks.spawn(folder::watch(Folder { section, path, desk, answers, spool }, stopping.clone()));
+        let path = config.drop_folder(section);
+        let folder = Folder { section: section.clone(), path, submissions: submissions.clone() };
+        folders.push(folder::watch(folder, stopping.clone(), runtime.clone()).context("no thread for a drop folder")?);
     }
-    surfaces(config, app, &stopping, &mut tasks).await?;
+    surfaces(config, api, &stopping, &mut tasks).await?;
     tasks.spawn(listen(endpoint.clone(), context.clone()));
     if !config.node.offline {
         tasks.spawn(dial(Dial { endpoint: endpoint.clone(), me: own.division, context }));
@@ -274,7 +277,7 @@ async fn serve(
     let down = async {
         stop.send_replace(true);
         tokio::time::sleep(Duration::from_millis(50)).await;
-        tokio::task::spawn_blocking(move || batcher.join()).await.ok();
+        tokio::task::spawn_blocking(move || batcher_thread.join()).await.ok();
         let _ = mailbox.send(Mail::Stop).await;
         tokio::task::spawn_blocking(move || driver.join()).await.ok();
         endpoint.close(0_u8.into(), b"stopping");
@@ -283,6 +286,9 @@ async fn serve(
         tokio::task::spawn_blocking(move || indexer.join()).await.ok();
         let sound = index_state.borrow().trouble.is_none() && !matches!(end, End::Again(Again::RebuildIndex));
         tokio::task::spawn_blocking(move || close_index(sound)).await.ok();
+        // The last, because a share that hangs holds its folder's thread.
+        let joined = move || folders.into_iter().for_each(|f| drop(f.join()));
+        tokio::task::spawn_blocking(joined).await.ok();
     };
     if tokio::time::timeout(STOP_WITHIN, down).await.is_err() {
         tracing::warn!(event = "node.stop_late", "not everything ended in time; nothing confirmed is lost");
@@ -354,7 +360,7 @@ async fn tick(mailbox: Mailbox) {
 }
 
 /// Answers that are too old go.
-async fn prune(answers: Store) {
+async fn prune(answers: SubmissionStore) {
     loop {
         tokio::time::sleep(PRUNE_EVERY).await;
         let store = answers.clone();
@@ -367,7 +373,7 @@ async fn prune(answers: Store) {
 
 async fn surfaces(
     config: &Config,
-    app: App,
+    api: ApiContext,
     stopping: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), StartError> {
@@ -377,14 +383,14 @@ async fn surfaces(
     let path = config.admin();
     let socket = tally_client::bind(&path).with_context(|| format!("listen.admin {}", path.display()))?;
     let serve =
-        axum::serve(socket, tally_console::admin(app.clone())).with_graceful_shutdown(stopped(stopping.clone()));
+        axum::serve(socket, tally_console::admin(api.clone())).with_graceful_shutdown(stopped(stopping.clone()));
     tasks.spawn(async move {
         let _ = serve.await;
     });
     if let Some(address) = config.listen.http {
         let listener =
             tokio::net::TcpListener::bind(address).await.with_context(|| format!("listen.http {address}"))?;
-        let serve = axum::serve(listener, tally_console::public(app)).with_graceful_shutdown(stopped(stopping.clone()));
+        let serve = axum::serve(listener, tally_console::public(api)).with_graceful_shutdown(stopped(stopping.clone()));
         tasks.spawn(async move {
             let _ = serve.await;
         });

@@ -53,8 +53,8 @@ pub(super) fn identity(config: &Config) -> Result<(Arc<NodeKeys>, SignedCharter)
 /// The key must be that of the epoch in the charter in force, which may be newer than the file. `sound`: nothing of the
 /// journal is damaged or was cut off.
 pub(super) fn admitted(config: &Config, replica: &mut Replica, sound: bool) -> Result<Arc<NodeKeys>, StartError> {
-    let charter = replica.charter();
-    let own = charter.current_log(replica.me()).unwrap_or(replica.own());
+    let charter = replica.view().charter();
+    let own = charter.current_log(replica.view().me()).unwrap_or(replica.view().own());
     let Some(keys) = keys_for(config, charter, own)? else {
         let (version, path) = (charter.version(), config.key());
         let why = format!(
@@ -64,7 +64,7 @@ pub(super) fn admitted(config: &Config, replica: &mut Replica, sound: bool) -> R
         return Err(StartError::NotAdmitted(why));
     };
     let keys = Arc::new(keys);
-    if own != replica.own() {
+    if own != replica.view().own() {
         replica.adopt(keys.clone());
     }
     if config.node.offline {
@@ -94,7 +94,7 @@ pub(super) struct Recovery {
 pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedCharter) -> anyhow::Result<Recovery> {
     let software = format!("tally {}", env!("CARGO_PKG_VERSION"));
     let mut replica = Replica::new(keys, charter, software);
-    let owner = entries::owner(replica.charter().federation(), replica.me());
+    let owner = entries::owner(replica.view().charter().federation(), replica.view().me());
     let mut instance = [0; 16];
     getrandom::fill(&mut instance).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
     replica.set_instance(instance);
@@ -104,10 +104,10 @@ pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedChart
     replica.all_read();
     let beyond = close_epochs(&mut replica, &EntryReader::new(config.journal()));
     replica.recovered();
-    if replica.unproved() > 0 {
+    if replica.view().unproved() > 0 {
         tracing::error!(
             event = "journal.unproved",
-            frames = replica.unproved(),
+            frames = replica.view().unproved(),
             "frames that no signature proves were passed over"
         );
     }
@@ -128,7 +128,7 @@ pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedChart
 /// Cuts logs back to where the charter closed their epoch.
 fn close_epochs(replica: &mut Replica, reader: &EntryReader) -> Vec<(LogId, Vec<Place>)> {
     let mut beyond = Vec::new();
-    for (log, size, place) in replica.overruns() {
+    for (log, size, place) in replica.view().overruns() {
         let edge = match place.map(|p| reader.head(p)) {
             None => Some((Tree::default(), String::new())),
             Some(Ok(Entry::Batch { tree, note, .. })) if tree.size() == size => Some((tree, note)),
@@ -151,13 +151,13 @@ fn close_epochs(replica: &mut Replica, reader: &EntryReader) -> Vec<(LogId, Vec<
 pub(super) fn open_index(config: &Config, replica: &Replica, durable: Place) -> anyhow::Result<Opened> {
     let opened = index::open(&config.index_dir(), config.index.engine, |counts| {
         let cursor = counts.cursor();
-        let known = counts.logs().all(|l| replica.logs().contains_key(&l));
+        let known = counts.logs().all(|l| replica.view().logs().contains_key(&l));
         let of = |id, log: &tally_core::log::HeldLog| {
             let before = log.batches().filter(|(_, h)| h.place < cursor).map(|(end, h)| end - h.start).sum::<u64>();
             let begun = log.batches().any(|(_, h)| h.place == cursor);
             before + if begun { counts.done() } else { 0 } == counts.of(id)
         };
-        cursor <= durable && known && replica.logs().iter().all(|(id, log)| of(*id, log))
+        cursor <= durable && known && replica.view().logs().iter().all(|(id, log)| of(*id, log))
     })?;
     if let Some(why) = &opened.rebuilt {
         tracing::warn!(event = "index.rebuild", reason = %why, "the index is rebuilt from the journal");

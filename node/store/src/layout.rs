@@ -1,7 +1,7 @@
 //! Where the batches of one log lie: a snapshot to read by position, taken from the core.
 
 use crate::entries::EntryReader;
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 use tally_core::{Place, log::HeldLog};
 use tally_journal::ReadError;
 use tally_protocol::batch::{Batch, Records};
@@ -17,9 +17,9 @@ pub struct Lying {
     pub place: Place,
 }
 
-/// The batches of a log in log order. Cheap to clone; 32 bytes a batch.
+/// The batches of a log in log order, as they are held at one moment. Cheap to make and to clone: it shares them.
 #[derive(Debug, Clone, Default)]
-pub struct Layout(Arc<[Lying]>);
+pub struct Layout(Arc<HeldLog>);
 
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,32 +37,18 @@ pub enum LayoutError {
 
 impl Layout {
     /// As the log is held now.
-    pub fn of(log: &HeldLog) -> Self {
-        Self(log.batches().map(|(end, h)| Lying { start: h.start, end, place: h.place }).collect())
-    }
-
-    /// Only the batches that hold records of these ranges: what a reader of a part needs of a log of millions of
-    /// records.
-    pub fn covering(log: &HeldLog, ranges: &[Range<u64>]) -> Self {
-        let mut lying = Vec::new();
-        for range in ranges.iter().filter(|r| r.start < r.end) {
-            let batches = log.batches_within(range.start, range.end);
-            lying.extend(batches.map(|(end, h)| Lying { start: h.start, end, place: h.place }));
-        }
-        lying.sort_unstable_by_key(|l| l.end);
-        lying.dedup();
-        Self(lying.into())
+    pub fn of(log: &Arc<HeldLog>) -> Self {
+        Self(log.clone())
     }
 
     /// The batch that holds record `index`.
     pub fn batch_of(&self, index: u64) -> Option<Lying> {
-        let at = self.0.partition_point(|b| b.end <= index);
-        self.0.get(at).copied().filter(|b| b.start <= index)
+        self.0.batch_of(index).map(|(end, h)| Lying { start: h.start, end, place: h.place })
     }
 
     /// First record of the first batch that starts after `index`.
     pub fn next_start(&self, index: u64) -> Option<u64> {
-        self.0.get(self.0.partition_point(|b| b.start <= index)).map(|b| b.start)
+        self.0.batches_within(index.checked_add(1)?, u64::MAX).map(|(_, h)| h.start).find(|start| *start > index)
     }
 
     /// Reads the batch that holds record `index`, checksums checked.
@@ -80,12 +66,20 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tally_protocol::merkle::{Tree, leaf_hash};
 
     #[test]
     fn batches_are_found_and_holes_are_holes() {
-        let place = Place;
-        let lying = |start, end, offset| Lying { start, end, place: place(offset) };
-        let layout = Layout([lying(0, 3, 16), lying(3, 4, 99), lying(7, 9, 200)].into());
+        let mut log = HeldLog::default();
+        let mut put = |start: u64, end: u64, place: u64| {
+            let mut tree = Tree::default();
+            (0..end).for_each(|n| tree.push(leaf_hash(&n.to_be_bytes())));
+            assert!(log.put(start, tree, 0, String::new(), Place(place)));
+        };
+        put(0, 3, 16);
+        put(3, 4, 99);
+        put(7, 9, 200);
+        let layout = Layout::of(&Arc::new(log));
         let at = |i| layout.batch_of(i).map(|b| b.place.0);
         assert_eq!((at(0), at(2), at(3), at(4), at(6)), (Some(16), Some(16), Some(99), None, None));
         assert_eq!((at(7), at(8), at(9)), (Some(200), Some(200), None));

@@ -35,7 +35,7 @@ impl World {
         self.run_until(FAULTS_MS + 40_000);
         for code in [city, county] {
             let replica = self.nodes[&code].replica.as_ref().unwrap();
-            let frozen = replica.logs()[&keys.node].frozen.as_ref();
+            let frozen = replica.view().logs()[&keys.node].frozen.as_ref();
             let frozen = frozen.unwrap_or_else(|| panic!("{code} has not frozen the log"));
             assert!(
                 frozen.evidence.notes.iter().all(|n| n.contains(&keys.log.public().name().to_owned())),

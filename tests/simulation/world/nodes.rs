@@ -71,7 +71,7 @@ impl World {
         // What intake's index knows: all of the log that is durable, and what is on its way.
         node.logs.read_on(node.disk.durable());
         node.known.extend(node.logs.of(node.keys.node));
-        let open = node.replica.as_ref().is_some_and(|r| r.closed().is_none());
+        let open = node.replica.as_ref().is_some_and(|r| r.view().closed().is_none());
         let fresh: Vec<_> = records.into_iter().filter(|r| open && node.known.insert(r.id().0)).collect();
         if fresh.is_empty() {
             return;

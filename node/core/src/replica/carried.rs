@@ -12,15 +12,10 @@ impl Replica {
     /// start; the operator answers for that. If the journal was not `sound`, the gate stays closed until a bundle from
     /// the parent tells how far the log had got.
     pub fn work_offline(&mut self, sound: bool) {
-        self.offline = true;
-        if sound && self.gate == Gate::Asking {
-            self.gate = Gate::Open;
+        self.view.offline = true;
+        if sound && self.view.gate == Gate::Asking {
+            self.view.gate = Gate::Open;
         }
-    }
-
-    /// Whether bundles are carried instead of a link.
-    pub fn is_offline(&self) -> bool {
-        self.offline
     }
 
     pub(super) fn carried_head(&mut self, from: Division, head: &Head, out: &mut Vec<Output>) {
@@ -34,7 +29,7 @@ impl Replica {
             return;
         }
         let empty = HeldLog::default();
-        let log = self.logs.get(&head.log).unwrap_or(&empty);
+        let log = self.view.log(head.log).unwrap_or(&empty);
         let (standing, held) = (log.compare(head.size, &head.root), log.size());
         if standing == Standing::Conflict {
             self.found_conflict(head, out);
@@ -48,8 +43,8 @@ impl Replica {
         if opened.is_none_or(|c| (c.size, c.root) != (head.size, head.root)) {
             return;
         }
-        self.parent.own_head = Some((head.size, head.root));
-        self.gate.parent_stands(head.size, standing);
+        self.view.parent.own_head = Some((head.size, head.root));
+        self.view.gate.parent_stands(head.size, standing);
         if standing == Standing::TheyAreAhead {
             out.push(Output::Note(Event::OldCopy { here: held, there: head.size }));
         }

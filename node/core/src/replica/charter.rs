@@ -26,7 +26,7 @@ impl Replica {
     }
 
     fn judge_charter(&self, note: &str) -> Result<SignedCharter, SignedError> {
-        SignedCharter::open_next(note, &self.charter)
+        SignedCharter::open_next(note, &self.view.charter)
     }
 
     /// The charter is on disk: it takes effect now, on live links too.
@@ -41,14 +41,14 @@ impl Replica {
             }
         };
         let version = signed.charter().version();
-        self.charter = Arc::new(signed);
+        self.view.charter = Arc::new(signed);
         out.push(Output::Note(Event::Charter(version)));
         out.push(Output::CharterChanged);
         out.extend(ticket.map(|ticket| Output::CharterLoaded { ticket, result: Ok(version) }));
         // First to everybody who is linked, also to those who lose their link by it: they must learn why.
-        for child in self.children.values() {
+        for child in self.view.children.values() {
             if let Some(up) = child.link.as_ref().filter(|l| l.welcomed) {
-                let note = self.charter.note().to_owned();
+                let note = self.view.charter.note().to_owned();
                 out.push(Output::Send { link: up.id, message: Control::Charter { note } });
             }
         }
@@ -57,7 +57,7 @@ impl Replica {
 
     /// A handshake is judged once; a live link must stand before each new charter too.
     fn recheck_links(&mut self, out: &mut Vec<Output>) {
-        let charter = self.charter.clone();
+        let charter = self.view.charter.clone();
         let charter = charter.charter();
         let me = self.me();
         let child_stands = |d: Division, peer| {
@@ -65,6 +65,7 @@ impl Replica {
             charter.parent(d) == Some(me) && charter.current_log(d) == Some(peer) && node.is_some_and(|n| !n.retired)
         };
         let gone: Vec<_> = self
+            .view
             .children
             .iter()
             .filter_map(|(d, c)| c.link.as_ref().map(|l| (*d, l.id, l.peer)))
@@ -73,12 +74,12 @@ impl Replica {
         for (division, link, _) in gone {
             let reason = format!("charter version {} does not admit this link", charter.version());
             let refused = (Refusal::NotAdmitted, reason.clone());
-            if let Some(child) = self.children.get_mut(&division) {
+            if let Some(child) = self.view.children.get_mut(&division) {
                 child.refused = Some(refused);
             }
             self.close(0, link, Refusal::NotAdmitted, reason, out);
         }
-        let parent = self.parent.link.as_ref().map(|l| (l.id, l.peer));
+        let parent = self.view.parent.link.as_ref().map(|l| (l.id, l.peer));
         if let Some((link, peer)) = parent
             && charter.parent(me) != Some(peer)
         {

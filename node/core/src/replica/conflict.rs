@@ -41,7 +41,7 @@ impl Replica {
         let proved = evidence.verify(&key).is_ok();
         let notes = &evidence.notes;
         let opened: Vec<_> = notes.iter().filter_map(|n| Checkpoint::open(n, &key).ok()).collect();
-        let held = self.logs.get(&id);
+        let held = self.view.logs.get(&id);
         let unseen = id == self.own() && opened.iter().any(|c| c.size > self.edge(id).size());
         let against_mine =
             opened.iter().any(|c| held.is_some_and(|l| l.compare(c.size, &c.root) == Standing::Conflict));
@@ -54,7 +54,7 @@ impl Replica {
         let evidence = if proved { evidence } else { ForkEvidence::of([first, second], &key) };
         if contradicts {
             self.conflict(id, evidence, format!("{peer} shows two histories of this log"), out);
-        } else if unseen && self.gate.is_open() {
+        } else if unseen && self.view.gate.is_open() {
             // Whoever signed it has this node's key: a second copy of this node runs somewhere.
             let reason = format!("{peer} holds a checkpoint that this node's key signed and this node never did");
             self.conflict(id, evidence, reason, out);
@@ -62,7 +62,7 @@ impl Replica {
             // Nothing here contradicts the notes, so nothing is frozen; people are told.
             let reason: String = format!("{peer} reports: {reason}").chars().take(300).collect();
             out.push(Output::Note(Event::ConflictReported { log: id, reason: reason.clone() }));
-            self.reported.insert(id, reason);
+            self.view.reported.insert(id, reason);
         }
     }
 
@@ -82,32 +82,33 @@ impl Replica {
     /// A note of the log's key contradicts what is held here.
     pub(super) fn conflict_with(&mut self, id: LogId, note: String, reason: String, out: &mut Vec<Output>) {
         let Some(key) = self.charter().log_key(id) else { return };
-        let mine = self.logs.get(&id).map_or(String::new(), |l| l.note.clone());
+        let mine = self.view.logs.get(&id).map_or(String::new(), |l| l.note.clone());
         self.conflict(id, ForkEvidence::of([mine, note], &key), reason, out);
     }
 
     fn conflict(&mut self, id: LogId, evidence: ForkEvidence, reason: String, out: &mut Vec<Output>) {
         debug_assert!(evidence.notes.iter().all(|n| n.len() <= NOTE_BYTES_MAX));
-        let log = self.logs.entry(id).or_default();
+        let log = self.view.log_mut(id);
         if log.frozen.is_some() {
             return;
         }
         let frozen = Frozen { reason: reason.clone(), evidence: evidence.clone() };
         log.frozen = Some(frozen.clone());
         if id == self.own() {
-            self.gate.freeze();
+            self.view.gate.freeze();
         }
         out.push(Output::Append(Append::freeze(id, frozen)));
         out.push(Output::Note(Event::Frozen { log: id, reason: reason.clone() }));
         let message = Control::Conflict { log: id, evidence, reason };
-        if let Some(up) = self.parent.link.as_mut().filter(|l| l.welcomed) {
+        if let Some(up) = self.view.parent.link.as_mut().filter(|l| l.welcomed) {
             if let Some(push) = up.pushes.get_mut(&id) {
                 push.stop();
             }
             out.push(Output::Send { link: up.id, message: message.clone() });
         }
         let branch = self.charter().branch(id.division, self.me());
-        let below = branch.and_then(|b| self.children.get(&b)).and_then(|c| c.link.as_ref()).filter(|l| l.welcomed);
+        let below =
+            branch.and_then(|b| self.view.children.get(&b)).and_then(|c| c.link.as_ref()).filter(|l| l.welcomed);
         if let Some(below) = below {
             out.push(Output::Send { link: below.id, message });
         }

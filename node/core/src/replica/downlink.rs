@@ -3,6 +3,7 @@
 use super::{Child, ChildLink, Event, LinkId, Output, Replica, WELCOME_EVERY_MS, WELCOME_QUEUE_MS};
 use crate::{Push, entry::Waiter, log::Standing};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tally_protocol::{
     ids::{Division, LogId},
     wire::{Control, Head, Hello, Refusal, Welcome, negotiate},
@@ -15,12 +16,12 @@ const REJECTED_MAX: usize = 256;
 impl Replica {
     pub(super) fn child_up(&mut self, now_ms: u64, link: LinkId, peer: LogId, out: &mut Vec<Output>) {
         self.links.insert(link, peer.division);
-        let old = self.children.get(&peer.division).and_then(|c| c.link.as_ref()).map(|l| l.id);
+        let old = self.view.children.get(&peer.division).and_then(|c| c.link.as_ref()).map(|l| l.id);
         if let Some(old) = old {
             let reason = "the same node opened another link".to_owned();
             self.close(now_ms, old, Refusal::Replaced, reason, out);
         }
-        let child = self.children.entry(peer.division).or_default();
+        let child = self.view.children.entry(peer.division).or_default();
         child.link = Some(ChildLink {
             id: link,
             peer,
@@ -40,7 +41,7 @@ impl Replica {
         message: Control,
         out: &mut Vec<Output>,
     ) {
-        let Some(child) = self.children.get_mut(&peer) else { return };
+        let Some(child) = self.view.children.get_mut(&peer) else { return };
         let Some(up) = child.link.as_mut().filter(|l| l.id == link) else { return };
         up.heard_ms = now_ms;
         if !up.welcomed {
@@ -55,8 +56,8 @@ impl Replica {
             Control::Frontier { heads, .. } => self.child_frontier(peer, &heads, out),
             Control::Heartbeat(beat) => {
                 up.skew_ms = super::uplink::skew(beat.clock_ms, now_ms);
-                let same = self.digest(peer) == beat.digest;
-                if let Some(child) = self.children.get_mut(&peer) {
+                let same = self.view.digest(peer) == beat.digest;
+                if let Some(child) = self.view.children.get_mut(&peer) {
                     child.records = Some(beat.records);
                     child.agreement.compared(same, now_ms);
                 }
@@ -76,7 +77,7 @@ impl Replica {
 
     fn hello(&mut self, now_ms: u64, link: LinkId, peer: Division, hello: &Hello, out: &mut Vec<Output>) {
         if let Err((code, reason)) = self.judge_hello(link, peer, hello) {
-            if let Some(child) = self.children.get_mut(&peer) {
+            if let Some(child) = self.view.children.get_mut(&peer) {
                 child.refused = Some((code, reason.clone()));
             }
             self.close(now_ms, link, code, reason, out);
@@ -99,10 +100,10 @@ impl Replica {
         out.push(Output::Send { link, message: Control::Welcome(welcome) });
         out.push(Output::Note(Event::Up { peer }));
         if hello.charter < self.charter().version() {
-            out.push(Output::Send { link, message: Control::Charter { note: self.charter.note().to_owned() } });
+            out.push(Output::Send { link, message: Control::Charter { note: self.view.charter.note().to_owned() } });
         }
         self.send_frontier(link, peer, out);
-        for (id, log) in &self.logs {
+        for (id, log) in &self.view.logs {
             if !self.charter().is_within(id.division, peer) {
                 continue;
             }
@@ -116,7 +117,7 @@ impl Replica {
                 out.push(Output::Send { link, message: Control::Conflict { log: *id, evidence, reason } });
             }
         }
-        if let Some(child) = self.children.get_mut(&peer) {
+        if let Some(child) = self.view.children.get_mut(&peer) {
             child.refused = None;
             child.rejected.clear();
             child.seen_ms = Some(now_ms);
@@ -131,7 +132,8 @@ impl Replica {
     }
 
     fn judge_hello(&self, link: LinkId, peer: Division, hello: &Hello) -> Result<(), (Refusal, String)> {
-        let by_key = self.children.get(&peer).and_then(|c| c.link.as_ref()).filter(|l| l.id == link).map(|l| l.peer);
+        let by_key =
+            self.view.children.get(&peer).and_then(|c| c.link.as_ref()).filter(|l| l.id == link).map(|l| l.peer);
         if hello.federation != self.charter().federation().to_string() {
             let mine = self.charter().federation();
             return Err((Refusal::Federation, format!("this is federation {mine}, the caller is of another")));
@@ -157,7 +159,7 @@ impl Replica {
             if !self.charter().is_within(head.log.division, peer) {
                 continue;
             }
-            let Some(log) = self.logs.get(&head.log) else { continue };
+            let Some(log) = self.view.logs.get(&head.log) else { continue };
             if log.compare(head.size, &head.root) == Standing::Conflict {
                 self.found_conflict(head, out);
             }
@@ -166,13 +168,13 @@ impl Replica {
 
     fn fetch(&mut self, link: LinkId, peer: Division, log: LogId, from: u64, out: &mut Vec<Output>) {
         let allowed = self.charter().is_within(log.division, peer);
-        let known = self.logs.get(&log).is_some_and(|l| l.root_at(from).is_some());
+        let known = self.view.logs.get(&log).is_some_and(|l| l.root_at(from).is_some());
         if !allowed || !known {
             let reason = format!("{log} from {from} is not to be had here");
             self.reject(link, peer, log, from, Refusal::Gap, reason, out);
             return;
         }
-        let up = self.children.get_mut(&peer).and_then(|c| c.link.as_mut());
+        let up = self.view.children.get_mut(&peer).and_then(|c| c.link.as_mut());
         if let Some(up) = up {
             up.serving.insert(log, Push::from(from));
         }
@@ -181,10 +183,10 @@ impl Replica {
 
     /// Hands batches to children that asked for them.
     pub(super) fn pump_children(&mut self, out: &mut Vec<Output>) {
-        for child in self.children.values_mut() {
+        for child in self.view.children.values_mut() {
             let Some(up) = child.link.as_mut() else { continue };
             for (id, push) in &mut up.serving {
-                super::uplink::pump(up.id, *id, push, self.logs.get(id), out);
+                super::uplink::pump(up.id, *id, push, self.view.logs.get(id).map(Arc::as_ref), out);
             }
         }
     }
@@ -198,7 +200,7 @@ impl Replica {
         bytes: Vec<u8>,
         out: &mut Vec<Output>,
     ) {
-        let up = self.children.get_mut(&peer).and_then(|c| c.link.as_mut()).filter(|l| l.id == link);
+        let up = self.view.children.get_mut(&peer).and_then(|c| c.link.as_mut()).filter(|l| l.id == link);
         let Some(up) = up else { return };
         up.heard_ms = now_ms;
         if !up.welcomed {
@@ -210,16 +212,16 @@ impl Replica {
             self.reject(link, peer, id, 0, Refusal::NotBelow, reason, out);
             return;
         }
-        if self.logs.get(&id).is_some_and(|l| l.frozen.is_some()) {
+        if self.view.logs.get(&id).is_some_and(|l| l.frozen.is_some()) {
             let reason = format!("{id} is frozen: two histories of it were signed");
             let size = self.edge(id).size();
             self.reject(link, peer, id, size, Refusal::Frozen, reason, out);
             return;
         }
         let edge = self.edge(id);
-        match admit(self.charter.charter(), id, &edge, bytes) {
+        match admit(self.view.charter.charter(), id, &edge, bytes) {
             Ok(batch) => {
-                if let Some(child) = self.children.get_mut(&peer) {
+                if let Some(child) = self.view.children.get_mut(&peer) {
                     child.rejected.remove(&id);
                 }
                 self.refused_notes.remove(&id);
@@ -250,7 +252,7 @@ impl Replica {
         reason: String,
         out: &mut Vec<Output>,
     ) {
-        let child: &mut Child = self.children.entry(peer).or_default();
+        let child: &mut Child = self.view.children.entry(peer).or_default();
         // Batches that were on their way behind a refused one are dropped without a word.
         if code == Refusal::Gap && child.rejected.contains_key(&log) {
             return;
@@ -267,7 +269,7 @@ impl Replica {
     /// Sends a receipt toward the log's origin, if its branch is linked.
     pub(super) fn send_receipt_down(&self, log: LogId, holder: LogId, size: u64, line: String, out: &mut Vec<Output>) {
         let branch = self.charter().branch(log.division, self.me());
-        let link = branch.and_then(|b| self.children.get(&b)).and_then(|c| c.link.as_ref()).filter(|l| l.welcomed);
+        let link = branch.and_then(|b| self.view.children.get(&b)).and_then(|c| c.link.as_ref()).filter(|l| l.welcomed);
         if let Some(link) = link {
             out.push(Output::Send { link: link.id, message: Control::Receipt { log, size, holder, line } });
         }

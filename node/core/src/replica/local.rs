@@ -1,37 +1,14 @@
 //! The own log: sealing, behind the gate (I4).
 
 use super::{NotSealed, Output, Replica, Ticket};
-use crate::{Append, Gate, entry::Waiter};
+use crate::{Append, entry::Waiter};
+use std::sync::Arc;
 use tally_protocol::{batch, checkpoint::Checkpoint, ids::LogId, note, record::Record};
 use tally_topology::admit::admit;
 
 impl Replica {
-    /// Why nothing may be sealed now; `None` when it may.
-    pub fn closed(&self) -> Option<NotSealed> {
-        match &self.gate {
-            Gate::Open => None,
-            Gate::Asking => Some(NotSealed::Asking),
-            Gate::Fetching(target) => {
-                let held = self.logs.get(&self.own()).map_or(0, |l| l.size());
-                Some(NotSealed::Fetching(target.saturating_sub(held)))
-            }
-            Gate::Frozen => {
-                let log = self.logs.get(&self.own());
-                let frozen = log.and_then(|l| l.frozen.as_ref());
-                let reason = match frozen {
-                    Some(f) => f.reason.as_str(),
-                    None if log.is_some_and(|l| !l.is_whole()) => {
-                        "records of it are missing on this disk, so it cannot be compared with the parent's copy"
-                    }
-                    None => "its history conflicts with the parent's copy",
-                };
-                Some(NotSealed::Frozen(reason.to_owned()))
-            }
-        }
-    }
-
     pub(super) fn seal(&mut self, now_ms: u64, ticket: Ticket, records: &[Record], out: &mut Vec<Output>) {
-        if let Some(why) = self.closed() {
+        if let Some(why) = self.view.closed() {
             out.push(Output::Sealed { ticket, result: Err(why) });
             return;
         }
@@ -40,7 +17,7 @@ impl Replica {
         // Sealing times never run backwards, whatever the clock does: they order versions across restarts.
         self.last_sealed = self.last_sealed.max(now_ms / 1_000);
         let bytes = batch::seal(&self.keys, &tree, records, self.last_sealed);
-        match admit(self.charter.charter(), own, &tree, bytes) {
+        match admit(self.view.charter.charter(), own, &tree, bytes) {
             Ok(batch) => self.write_batch(batch, Waiter::Sealer(ticket), out),
             // Our own charter does not know our key any more, or closed our epoch.
             Err(why) => {
@@ -54,7 +31,7 @@ impl Replica {
         let (me, time) = (self.own(), now_ms / 1_000);
         let origin = self.charter().federation().origin(id);
         // A receipt says that all of it is on disk.
-        let Some(log) = self.logs.get_mut(&id).filter(|l| l.is_whole()) else { return };
+        let Some(log) = self.view.logs.get_mut(&id).map(Arc::make_mut).filter(|l| l.is_whole()) else { return };
         let size = log.size();
         if size == 0 || log.receipts.get(&me.division).is_some_and(|r| r.size >= size) {
             return;

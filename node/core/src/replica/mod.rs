@@ -20,15 +20,13 @@ pub use round::Disk;
 pub use state::{Agreement, Child, ChildLink, Parent, ParentLink, Rejected};
 
 use crate::{
-    Append, Entry, Gate, Place,
+    Append, Entry, Place, View,
     entry::Waiter,
     log::{Held, HeldLog},
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tally_protocol::{
-    digest::{LogPart, fold},
-    hash::Hash,
-    ids::{Division, LogId, LogKind},
+    ids::{Division, LogId},
     keys::NodeKeys,
     merkle::Tree,
     wire::{Control, Head, Heartbeat, Refusal},
@@ -50,13 +48,9 @@ pub const WELCOME_QUEUE_MS: u64 = 500;
 #[derive(Debug)]
 pub struct Replica {
     keys: Arc<NodeKeys>,
-    charter: Arc<SignedCharter>,
-    logs: BTreeMap<LogId, HeldLog>,
+    view: View,
     /// Right edges including batches that are on their way to disk.
     ahead: BTreeMap<LogId, (Tree, usize)>,
-    gate: Gate,
-    parent: Parent,
-    children: BTreeMap<Division, Child>,
     links: BTreeMap<LinkId, Division>,
     /// Mirrored logs that grew in this round: each gets one receipt.
     unreceipted: Vec<LogId>,
@@ -66,15 +60,9 @@ pub struct Replica {
     refused_notes: BTreeMap<LogId, (String, u32)>,
     /// Latest receipt of each ancestor for records that are not here yet.
     early: BTreeMap<(LogId, LogId), (u64, String)>,
-    /// Conflicts that a neighbour saw and that cannot be seen here.
-    reported: BTreeMap<LogId, String>,
     next_welcome_ms: u64,
     last_heartbeat_ms: u64,
     last_sealed: u64,
-    /// Frames of the journal that were passed over at the start because no signature proves them.
-    unproved: u64,
-    /// No link to the parent: bundles are carried.
-    offline: bool,
     /// Frames of logs that no charter read so far knows.
     unknown: Vec<(Entry, Place)>,
     software: String,
@@ -87,26 +75,18 @@ pub struct Replica {
 impl Replica {
     /// A node as it is before anything was recovered from its journal. `charter` was opened with the pinned key.
     pub fn new(keys: Arc<NodeKeys>, charter: SignedCharter, software: String) -> Self {
-        let has_parent = charter.charter().parent(keys.node.division).is_some();
         Self {
+            view: View::at_start(keys.node, Arc::new(charter)),
             keys,
-            charter: Arc::new(charter),
-            logs: BTreeMap::new(),
             ahead: BTreeMap::new(),
-            gate: Gate::at_start(has_parent),
-            parent: Parent::default(),
-            children: BTreeMap::new(),
             links: BTreeMap::new(),
             unreceipted: Vec::new(),
             returning: Vec::new(),
             refused_notes: BTreeMap::new(),
             early: BTreeMap::new(),
-            reported: BTreeMap::new(),
             next_welcome_ms: 0,
             last_heartbeat_ms: 0,
             last_sealed: 0,
-            unproved: 0,
-            offline: false,
             unknown: Vec::new(),
             software,
             instance: [0; 16],
@@ -120,76 +100,25 @@ impl Replica {
         self.instance = instance;
     }
 
-    /// The node's own log.
-    pub fn own(&self) -> LogId {
+    /// What readers may see: a copy of it is published after each round.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    fn own(&self) -> LogId {
         self.keys.node
     }
 
-    /// The node's division.
-    pub fn me(&self) -> Division {
+    fn me(&self) -> Division {
         self.keys.node.division
     }
 
-    /// The charter in force.
-    pub fn charter(&self) -> &Charter {
-        self.charter.charter()
+    fn charter(&self) -> &Charter {
+        self.view.charter()
     }
 
-    /// The charter in force, signed.
-    pub fn signed_charter(&self) -> &Arc<SignedCharter> {
-        &self.charter
-    }
-
-    /// All logs that are held, also empty ones that were opened.
-    pub fn logs(&self) -> &BTreeMap<LogId, HeldLog> {
-        &self.logs
-    }
-
-    /// Whether the own log may be signed.
-    pub fn gate(&self) -> &Gate {
-        &self.gate
-    }
-
-    /// The link to the parent.
-    pub fn parent(&self) -> &Parent {
-        &self.parent
-    }
-
-    /// Frames of the journal that were passed over at the start because no signature proves them.
-    pub fn unproved(&self) -> u64 {
-        self.unproved
-    }
-
-    /// Conflicts that neighbours have seen and that cannot be seen here.
-    pub fn reported(&self) -> &BTreeMap<LogId, String> {
-        &self.reported
-    }
-
-    /// Children that have called since the start.
-    pub fn children(&self) -> &BTreeMap<Division, Child> {
-        &self.children
-    }
-
-    /// Digest of everything held of `division` and below.
-    pub fn digest(&self, division: Division) -> Option<Hash> {
-        let federation = self.charter().federation();
-        let own: Vec<_> = self
-            .logs
-            .range(LogId::range_of(division))
-            // What a division holds is its records; its other logs fold into nothing.
-            .filter(|(id, _)| id.kind() == LogKind::Records)
-            .map(|(id, log)| (federation.origin(*id), log.size(), log.tree().root()))
-            .collect();
-        let parts: Vec<_> =
-            own.iter().map(|(origin, size, root)| LogPart { origin, size: *size, root: *root }).collect();
-        let below: Vec<_> = self.charter().children(division).map(|n| (n.division, self.digest(n.division))).collect();
-        fold(division, &parts, &below)
-    }
-
-    /// Records (counted per log) held of `division` and below.
-    pub fn records_of(&self, division: Division) -> u64 {
-        let within = |id: &LogId| self.charter().is_within(id.division, division);
-        self.logs.iter().filter(|(id, _)| within(id)).map(|(_, log)| log.size()).sum()
+    fn log_mut(&mut self, id: LogId) -> &mut HeldLog {
+        self.view.log_mut(id)
     }
 
     /// Takes one input; `now_ms` is the wall clock in POSIX milliseconds.
@@ -206,11 +135,11 @@ impl Replica {
             }
             Input::DialFailed { reason, refused, linked } => {
                 if refused {
-                    self.parent.refused = Some((Refusal::Identity, reason.clone()));
+                    self.view.parent.refused = Some((Refusal::Identity, reason.clone()));
                 } else if !linked {
-                    self.parent.refused = None;
+                    self.view.parent.refused = None;
                 }
-                self.parent.trouble = Some(reason);
+                self.view.parent.trouble = Some(reason);
             }
             Input::Control { link, message } => self.control(now_ms, link, message, out),
             Input::Batch { link, log, bytes } => self.batch(now_ms, link, log, bytes, out),
@@ -252,7 +181,7 @@ impl Replica {
                 self.charter_appended(&note, ticket, out);
             }
             Entry::Receipt { log, holder, size, time, .. } => {
-                self.logs.entry(log).or_default().keep_receipt(holder.division, (size, time, holder.epoch), place);
+                self.view.log_mut(log).keep_receipt(holder.division, (size, time, holder.epoch), place);
             }
             Entry::Freeze { .. } => {}
         }
@@ -266,35 +195,13 @@ impl Replica {
             }
         }
         let end = tree.size();
-        let fits = self.logs.entry(id).or_default().put(held.start, tree, held.sealed_at, note, held.place);
+        let fits = self.view.log_mut(id).put(held.start, tree, held.sealed_at, note, held.place);
         debug_assert!(fits, "the edge was checked when it was admitted");
         if id == self.own() {
-            self.gate.grew(end);
+            self.view.gate.grew(end);
         } else if !self.unreceipted.contains(&id) {
             self.unreceipted.push(id);
         }
-    }
-
-    /// What may be compared with a neighbour: everything of this division with its parent, everything of the child's
-    /// with a child.
-    ///
-    /// # Errors
-    /// Why nothing may be: there is no live link.
-    pub fn common_ground(&self, peer: Division) -> Result<Division, String> {
-        let parent = self.parent.link.as_ref().filter(|l| l.peer == peer && l.welcomed).map(|_| self.me());
-        let child = self.children.get(&peer).and_then(|c| c.link.as_ref()).filter(|l| l.welcomed);
-        match parent.or(child.map(|_| peer)) {
-            None => Err(format!("there is no live link with {peer}")),
-            Some(division) => Ok(division),
-        }
-    }
-
-    /// Records of this division's logs that are held, and that the parent has; `None` until it has said so.
-    pub fn restoring(&self) -> Option<(u64, u64)> {
-        self.parent.link.as_ref().filter(|l| l.frontier_known)?;
-        let held: u64 = self.logs.iter().filter(|(id, _)| id.division == self.me()).map(|(_, l)| l.size()).sum();
-        let wanted = self.parent.own_sizes.iter().map(|(id, n)| (*n).max(self.logs.get(id).map_or(0, HeldLog::size)));
-        Some((held, wanted.sum::<u64>().max(held)))
     }
 
     /// Ends a round after all its frames were reported: receipts for what arrived, and more batches for the streams.
@@ -309,12 +216,12 @@ impl Replica {
 
     fn link_down(&mut self, now_ms: u64, link: LinkId) {
         let Some(peer) = self.links.remove(&link) else { return };
-        if self.parent.link.as_ref().is_some_and(|l| l.id == link) {
-            self.parent.link = None;
-            self.parent.lost_ms = Some(now_ms);
+        if self.view.parent.link.as_ref().is_some_and(|l| l.id == link) {
+            self.view.parent.link = None;
+            self.view.parent.lost_ms = Some(now_ms);
             return;
         }
-        if let Some(child) = self.children.get_mut(&peer)
+        if let Some(child) = self.view.children.get_mut(&peer)
             && child.link.as_ref().is_some_and(|l| l.id == link)
         {
             child.link = None;
@@ -332,7 +239,7 @@ impl Replica {
     }
 
     fn control(&mut self, now_ms: u64, link: LinkId, message: Control, out: &mut Vec<Output>) {
-        if self.parent.link.as_ref().is_some_and(|l| l.id == link) {
+        if self.view.parent.link.as_ref().is_some_and(|l| l.id == link) {
             self.on_parent(now_ms, link, message, out);
         } else if let Some(&peer) = self.links.get(&link) {
             self.on_child(now_ms, link, peer, message, out);
@@ -340,7 +247,7 @@ impl Replica {
     }
 
     fn batch(&mut self, now_ms: u64, link: LinkId, log: LogId, bytes: Vec<u8>, out: &mut Vec<Output>) {
-        if self.parent.link.as_ref().is_some_and(|l| l.id == link) {
+        if self.view.parent.link.as_ref().is_some_and(|l| l.id == link) {
             self.batch_from_parent(now_ms, link, log, bytes, out);
         } else if let Some(&peer) = self.links.get(&link) {
             self.batch_from_child(now_ms, link, peer, log, bytes, out);
@@ -355,9 +262,9 @@ impl Replica {
         self.retry_rejected(now_ms, out);
         let silent = |heard: u64| now_ms.saturating_sub(heard) > SILENT_MS;
         let mut dead: Vec<LinkId> = Vec::new();
-        dead.extend(self.parent.link.iter().filter(|l| silent(l.heard_ms)).map(|l| l.id));
+        dead.extend(self.view.parent.link.iter().filter(|l| silent(l.heard_ms)).map(|l| l.id));
         dead.extend(
-            self.children.values().filter_map(|c| c.link.as_ref()).filter(|l| silent(l.heard_ms)).map(|l| l.id),
+            self.view.children.values().filter_map(|c| c.link.as_ref()).filter(|l| silent(l.heard_ms)).map(|l| l.id),
         );
         for link in dead {
             let reason = format!("nothing heard for {} s", SILENT_MS / 1_000);
@@ -367,13 +274,13 @@ impl Replica {
 
     fn send_heartbeats(&mut self, now_ms: u64, out: &mut Vec<Output>) {
         let beat = |division| {
-            let (records, digest) = (self.records_of(division), self.digest(division));
+            let (records, digest) = (self.view.records_of(division), self.view.digest(division));
             Control::Heartbeat(Heartbeat { clock_ms: now_ms, records, digest })
         };
-        if let Some(link) = self.parent.link.as_ref().filter(|l| l.welcomed) {
+        if let Some(link) = self.view.parent.link.as_ref().filter(|l| l.welcomed) {
             out.push(Output::Send { link: link.id, message: beat(self.me()) });
         }
-        for (division, child) in &self.children {
+        for (division, child) in &self.view.children {
             if let Some(link) = child.link.as_ref().filter(|l| l.welcomed) {
                 out.push(Output::Send { link: link.id, message: beat(*division) });
             }
@@ -382,7 +289,7 @@ impl Replica {
 
     /// Right edge of a log with everything that is on its way to disk.
     fn edge(&self, log: LogId) -> Tree {
-        match (self.ahead.get(&log), self.logs.get(&log)) {
+        match (self.ahead.get(&log), self.view.logs.get(&log)) {
             (Some((tree, _)), _) => tree.clone(),
             (None, Some(held)) => held.tree().clone(),
             (None, None) => Tree::default(),
@@ -399,7 +306,7 @@ impl Replica {
     /// Heads of the logs held of `division` and below, for a frontier.
     fn heads(&self, division: Division) -> Vec<Head> {
         let held =
-            self.logs.iter().filter(|(id, log)| log.size() > 0 && self.charter().is_within(id.division, division));
+            self.view.logs.iter().filter(|(id, log)| log.size() > 0 && self.charter().is_within(id.division, division));
         held.map(|(id, log)| Head { log: *id, size: log.size(), root: log.tree().root(), note: log.note.clone() })
             .collect()
     }

@@ -6,6 +6,7 @@ use crate::{
     entry::Waiter,
     log::{Held, HeldLog, WholeCopy},
 };
+use std::sync::Arc;
 use tally_protocol::{ids::LogId, wire::Control};
 use tally_topology::admit::{AdmittedBatch, admit};
 
@@ -20,11 +21,11 @@ impl Replica {
         let edge = self.edge(id);
         if batch.start() == edge.size() {
             // It continues the log, so it comes in as news, by the door for news.
-            if self.logs.get(&id).is_some_and(|l| l.frozen.is_some()) {
+            if self.view.logs.get(&id).is_some_and(|l| l.frozen.is_some()) {
                 out.push(refuse(format!("{id} is frozen: two histories of it were signed")));
                 return;
             }
-            match admit(self.charter.charter(), id, &edge, batch.bytes().to_vec()) {
+            match admit(self.view.charter.charter(), id, &edge, batch.bytes().to_vec()) {
                 Ok(batch) => {
                     self.write_batch(batch, Waiter::Nobody, out);
                     out.push(Output::PutBack { ticket, result: Ok(()) });
@@ -38,7 +39,7 @@ impl Replica {
         // the log does not know yet.
         let wanted = |l: &HeldLog| end <= l.size() && l.misses(start, end) && l.fits(start, end, &batch.tree().root());
         let coming = self.returning.iter().any(|(log, from, to)| *log == id && *from < end && start < *to);
-        if !coming && self.logs.get(&id).is_some_and(wanted) {
+        if !coming && self.view.log(id).is_some_and(wanted) {
             self.returning.push((id, start, end));
             out.push(Output::Append(Append::batch(batch, Waiter::Repairer(ticket))));
         } else {
@@ -54,7 +55,7 @@ impl Replica {
         out: &mut Vec<Output>,
     ) {
         self.returning.retain(|(log, start, _)| (*log, *start) != (id, held.start));
-        let fits = self.logs.entry(id).or_default().put(held.start, tree, held.sealed_at, note, held.place);
+        let fits = self.view.log_mut(id).put(held.start, tree, held.sealed_at, note, held.place);
         debug_assert!(fits, "it was checked when it was asked for, and nothing else came there since");
         self.is_whole_again(id, out);
         let result = if fits { Ok(()) } else { Err("another batch took its place meanwhile".to_owned()) };
@@ -63,11 +64,11 @@ impl Replica {
 
     /// What waited for the missing records goes on, if nothing is missing any more.
     fn is_whole_again(&mut self, id: LogId, out: &mut Vec<Output>) {
-        if !self.logs.get(&id).is_some_and(HeldLog::is_whole) {
+        if !self.view.log(id).is_some_and(HeldLog::is_whole) {
             return;
         }
-        self.parent.damaged.remove(&id);
-        self.parent.rejected.remove(&id);
+        self.view.parent.damaged.remove(&id);
+        self.view.parent.rejected.remove(&id);
         self.restart_push(id);
         self.reopen_gate(id, out);
         if id != self.own() && !self.unreceipted.contains(&id) {
@@ -77,15 +78,15 @@ impl Replica {
 
     /// Where frames were missing, the parent's head could not be compared with this disk. Now it can.
     fn reopen_gate(&mut self, id: LogId, out: &mut Vec<Output>) {
-        let frozen = self.logs.get(&id).is_none_or(|l| l.frozen.is_some());
-        if id != self.own() || self.gate.is_open() || frozen {
+        let frozen = self.view.logs.get(&id).is_none_or(|l| l.frozen.is_some());
+        if id != self.own() || self.view.gate.is_open() || frozen {
             return;
         }
-        let Some((size, root)) = self.parent.own_head else { return };
-        if let Some(log) = self.logs.get(&id) {
-            self.gate = Gate::at_start(true);
-            self.gate.parent_stands(size, log.compare(size, &root));
-            if let (Gate::Fetching(_), Some(up)) = (&self.gate, &self.parent.link) {
+        let Some((size, root)) = self.view.parent.own_head else { return };
+        if let Some(log) = self.view.logs.get(&id) {
+            self.view.gate = Gate::at_start(true);
+            self.view.gate.parent_stands(size, log.compare(size, &root));
+            if let (Gate::Fetching(_), Some(up)) = (&self.view.gate, &self.view.parent.link) {
                 out.push(Output::Send { link: up.id, message: Control::Fetch { log: id, from: log.size() } });
             }
         }
@@ -99,7 +100,7 @@ impl Replica {
         (from, until): (Place, Place),
         out: &mut Vec<Output>,
     ) {
-        let Some(log) = self.logs.get_mut(&id) else { return };
+        let Some(log) = self.view.logs.get_mut(&id).map(Arc::make_mut) else { return };
         let before = log.is_whole();
         log.surveyed(missing, copies, from, until);
         if !before {
@@ -110,8 +111,9 @@ impl Replica {
     /// Receipts, frozen logs and the charter stand in frames of their own, and lose with them nothing that memory does
     /// not still have.
     pub(super) fn resave(&mut self, out: &mut Vec<Output>) {
-        out.push(Output::Append(Append::charter(self.charter.note().to_owned(), Waiter::Nobody)));
-        for (id, HeldLog { receipts, frozen, .. }) in &self.logs {
+        out.push(Output::Append(Append::charter(self.view.charter.note().to_owned(), Waiter::Nobody)));
+        for (id, held) in &self.view.logs {
+            let HeldLog { receipts, frozen, .. } = held.as_ref();
             for (division, r) in receipts {
                 let holder = LogId::records(*division, r.epoch);
                 let (size, time, line) = (r.size, r.time, r.line.clone());

@@ -23,18 +23,18 @@ impl Replica {
                 };
                 let signed = Checkpoint::open(&note, &key).ok();
                 if signed.is_none_or(|c| (c.size, c.root) != (tree.size(), tree.root())) {
-                    self.unproved += 1;
+                    self.view.unproved += 1;
                     return;
                 }
                 // Out of order is in order: repaired batches stand behind, and the latest copy counts.
-                let held = self.logs.entry(log).or_default();
+                let held = self.view.log_mut(log);
                 if !held.put(start, tree, sealed_at, note.clone(), place) {
                     // Signed, and it contradicts what is there: a second history, which stops this log and no other.
                     let reason = format!("two histories are in this node's journal, from record {start} on");
                     let evidence = ForkEvidence::of([held.note.clone(), note], &key);
                     held.frozen.get_or_insert(Frozen { reason, evidence });
                     if log == self.own() {
-                        self.gate.freeze();
+                        self.view.gate.freeze();
                     }
                     return;
                 }
@@ -43,25 +43,25 @@ impl Replica {
                 }
             }
             Entry::Receipt { log, holder, size, time, line } => {
-                let held = self.logs.entry(log).or_default();
+                let held = self.view.log_mut(log);
                 held.keep_receipt(holder.division, (size, time, holder.epoch), place);
                 held.receipt(holder.division, Receipt { size, time, epoch: holder.epoch, line });
             }
             Entry::Freeze { log, frozen } => {
                 let key = self.charter().log_key(log);
                 if !key.as_ref().is_some_and(|k| frozen.evidence.notes.iter().any(|n| Checkpoint::open(n, k).is_ok())) {
-                    self.unproved += 1;
+                    self.view.unproved += 1;
                     return;
                 }
-                self.logs.entry(log).or_default().frozen = Some(frozen);
+                self.view.log_mut(log).frozen = Some(frozen);
                 if log == self.own() {
-                    self.gate.freeze();
+                    self.view.gate.freeze();
                 }
             }
             Entry::Charter { note } => {
                 // It follows the one in force, or is passed over: the file in the config may be newer.
-                if let Ok(signed) = SignedCharter::open_next(&note, &self.charter) {
-                    self.charter = signed.into();
+                if let Ok(signed) = SignedCharter::open_next(&note, &self.view.charter) {
+                    self.view.charter = signed.into();
                 }
             }
         }
@@ -72,27 +72,13 @@ impl Replica {
         for (entry, place) in std::mem::take(&mut self.unknown) {
             self.recover(entry, place);
         }
-        self.unproved += self.unknown.len() as u64;
+        self.view.unproved += self.unknown.len() as u64;
         self.unknown.clear();
-    }
-
-    /// Logs that hold more than the charter's last word on their closed epoch, the size it names, and where the batch
-    /// lies that ends there (at size 0 there is none).
-    pub fn overruns(&self) -> Vec<(LogId, u64, Option<Place>)> {
-        let overrun = |(id, log): (&LogId, &HeldLog)| {
-            let (last, root) = self.charter().closed_at(*id)?;
-            if log.size() <= last || log.root_at(last) != Some(root) {
-                return None;
-            }
-            let place = last.checked_sub(1).and_then(|i| log.batch_of(i)).map(|(_, held)| held.place);
-            Some((*id, last, place))
-        };
-        self.logs.iter().filter_map(overrun).collect()
     }
 
     /// Cuts a log back to where the charter closed it; the answer is where the batches lie that do not count any more.
     pub fn cut(&mut self, id: LogId, tree: Tree, note: String) -> Vec<Place> {
-        let beyond = self.logs.get_mut(&id).map(|log| log.cut(tree, note)).unwrap_or_default();
+        let beyond = self.view.logs.get_mut(&id).map(Arc::make_mut).map(|log| log.cut(tree, note)).unwrap_or_default();
         beyond.into_iter().map(|held| held.place).collect()
     }
 
@@ -101,18 +87,19 @@ impl Replica {
         let me = self.me();
         let missing = |log: &HeldLog| log.receipts.get(&me).map_or(0, |r| r.size) < log.size();
         let mirrored = |id: &LogId, log: &HeldLog| id.division != me && log.frozen.is_none() && missing(log);
-        self.unreceipted = self.logs.iter().filter(|(id, log)| mirrored(id, log)).map(|(id, _)| *id).collect();
+        self.unreceipted = self.view.logs.iter().filter(|(id, log)| mirrored(id, log)).map(|(id, _)| *id).collect();
     }
 
     /// The charter in the journal names a later epoch of this node than the one it started with: its keys from now on.
     pub fn adopt(&mut self, keys: Arc<NodeKeys>) {
         debug_assert_eq!(keys.node.division, self.me());
+        self.view.own = keys.node;
         self.keys = keys;
-        let sealed = self.logs.get(&self.own()).and_then(|l| l.batches().map(|(_, held)| held.sealed_at).max());
+        let sealed = self.view.logs.get(&self.own()).and_then(|l| l.batches().map(|(_, held)| held.sealed_at).max());
         self.last_sealed = sealed.unwrap_or(0);
-        self.gate = Gate::at_start(self.charter().parent(self.me()).is_some());
-        if self.logs.get(&self.own()).is_some_and(|l| l.frozen.is_some()) {
-            self.gate.freeze();
+        self.view.gate = Gate::at_start(self.charter().parent(self.me()).is_some());
+        if self.view.logs.get(&self.own()).is_some_and(|l| l.frozen.is_some()) {
+            self.view.gate.freeze();
         }
     }
 }

@@ -10,7 +10,7 @@ use tally_protocol::{
 };
 
 /// The parent, linked or not.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Parent {
     /// The live link.
     pub link: Option<ParentLink>,
@@ -54,7 +54,7 @@ pub struct Rejected {
 }
 
 /// A link to the parent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ParentLink {
     /// Its name.
     pub id: LinkId,
@@ -77,7 +77,7 @@ pub struct ParentLink {
 }
 
 /// A child that has called since the start.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Child {
     /// The live link.
     pub link: Option<ChildLink>,
@@ -122,7 +122,7 @@ impl Agreement {
 }
 
 /// A link from a child.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ChildLink {
     /// Its name.
     pub id: LinkId,

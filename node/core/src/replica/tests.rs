@@ -164,12 +164,12 @@ fn an_old_copy_fetches_its_tail_and_its_receipts() {
                         more.extend(round(county, NOW, Input::Control { link, message }));
                     }
                     Output::Push { log, .. } => {
-                        let held = &city.logs()[&log];
+                        let held = &city.view().logs()[&log];
                         assert_eq!(held.size(), 1);
                         let record = record();
                         let bytes =
                             tally_protocol::batch::seal(&keys(350_101), &Tree::default(), &[record], NOW / 1_000);
-                        if county.closed().is_some() {
+                        if county.view().closed().is_some() {
                             let (ticket, records) = (Ticket(9), vec![self::record()]);
                             let out = round(county, NOW, Input::Seal { ticket, records });
                             refused +=
@@ -185,7 +185,7 @@ fn an_old_copy_fetches_its_tail_and_its_receipts() {
         refused
     };
     connect(&mut city, &mut county, LinkId(1));
-    assert_eq!(county.closed(), None);
+    assert_eq!(county.view().closed(), None);
     let out = round(&mut county, NOW, Input::Seal { ticket: Ticket(1), records: vec![record()] });
     assert!(out.iter().any(|o| matches!(o, Output::Push { .. })));
     let bytes = tally_protocol::batch::seal(&keys(350_101), &Tree::default(), &[record()], NOW / 1_000);
@@ -195,8 +195,8 @@ fn an_old_copy_fetches_its_tail_and_its_receipts() {
     let mut empty = replica(350_101, 1);
     let refused = connect(&mut city, &mut empty, LinkId(2));
     assert!(refused > 0, "nothing is signed before the tail is back");
-    assert_eq!((empty.logs()[&own].size(), empty.closed()), (1, None));
-    let receipt = &empty.logs()[&own].receipts[&city.me()];
+    assert_eq!((empty.view().logs()[&own].size(), empty.view().closed()), (1, None));
+    let receipt = &empty.view().logs()[&own].receipts[&city.me()];
     assert_eq!(receipt.size, 1, "the receipt came before its record and counts all the same");
 }
 
@@ -245,14 +245,14 @@ fn two_batches_for_one_place_are_never_both_written() {
         let (log, start, sealed_at) = (batch.log(), batch.start(), 1);
         city.recover(Entry::Batch { log, start, tree, sealed_at, note }, place);
     }
-    assert_eq!(city.logs()[&county.node].missing(), [(5, 10)]);
+    assert_eq!(city.view().logs()[&county.node].missing(), [(5, 10)]);
     let mut out = Vec::new();
     city.handle(NOW, put(4, &one), &mut out);
     city.handle(NOW, put(5, &other), &mut out);
     city.handle(NOW, put(6, &one), &mut out);
     assert_eq!(written(&out), 1, "{out:?}");
     city.finish(NOW, out, &mut Memory(9)).unwrap();
-    assert!(city.logs()[&county.node].is_whole());
+    assert!(city.view().logs()[&county.node].is_whole());
 }
 
 /// A journal in which two histories stand all the same: the node starts, and that log alone is frozen.
@@ -270,12 +270,12 @@ fn two_histories_in_the_journal_stop_one_log_and_not_the_node() {
     }
     city.all_read();
     city.recovered();
-    let frozen = city.logs()[&county.node].frozen.as_ref().unwrap();
+    let frozen = city.view().logs()[&county.node].frozen.as_ref().unwrap();
     assert!(
         frozen.evidence.notes.iter().all(|n| n.starts_with("t.example/350101/e1\n5\n"))
             && frozen.evidence.verify(county.log.public()).is_ok()
     );
-    assert!(city.gate().is_open(), "the city's own log goes on");
+    assert!(city.view().gate().is_open(), "the city's own log goes on");
 }
 
 /// What is missing on this disk is not attested; once it is back, it is.
@@ -299,8 +299,8 @@ fn no_receipt_is_given_for_a_log_with_a_gap() {
     }
     city.recovered();
     round(&mut city, NOW, Input::Tick);
-    assert!(city.logs()[&county.node].receipts.is_empty());
+    assert!(city.view().logs()[&county.node].receipts.is_empty());
     round(&mut city, NOW, Input::PutBack { ticket: Ticket(1), batch: batches[1].clone() });
-    let receipts = &city.logs()[&county.node].receipts;
+    let receipts = &city.view().logs()[&county.node].receipts;
     assert_eq!(receipts.values().map(|r| r.size).collect::<Vec<_>>(), [15]);
 }

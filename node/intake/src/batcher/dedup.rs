@@ -1,15 +1,22 @@
-//! What is held of a record before it is taken: whether it is a duplicate, conflicts with what is held, or has no
-//! original (V010 to V014).
-use crate::Good;
+//! What is held of a record before it is taken: whether it is a duplicate, conflicts with what is held, or has no original
+//! (V010 to V014).
+//!
+//! A record is a duplicate if the own log holds it, or holds its content in force under its business key. What other logs
+//! hold makes no duplicate: both paths stay, as they were signed. Nothing here is written.
+
+use super::outcome::HeldFinding;
+use crate::CheckedRecord;
 use std::collections::HashMap;
 use tally_protocol::record::RecordId;
 use tally_store::index::{EngineError, Known, Seen, Version};
-use tally_topology::catalog::Severity;
-use tally_topology::content::{ContentId, Operation};
+use tally_topology::{
+    catalog::Severity,
+    content::{ContentId, Operation},
+};
 
 /// What follows from the rules that depend on what is held; `None`: the rule is off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Policy {
+pub struct DedupPolicy {
     /// V010: the subject has another name in the registrations held.
     pub other_name: Option<Severity>,
     /// V011: the subject is not among the registrations held; judged only where these are complete.
@@ -20,122 +27,110 @@ pub struct Policy {
     pub no_original: Option<Severity>,
 }
 
-/// Something found about one record of a chunk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// V010, with the name that the registration says.
-    OtherName(String),
-    /// V011
-    NoSubject,
-    /// V013
-    Conflict,
-    /// V014
-    NoOriginal,
-    /// Of a duplicate: the same record is held, but another of its business key came after it.
-    NotInForce,
+/// The record of the own log that another one is a duplicate of.
+#[derive(Debug)]
+pub(super) struct HeldRecord {
+    pub(super) id: RecordId,
+    /// The batch after which it is durable, if it is not yet: the duplicate waits for that one too.
+    pub(super) on_its_way: Option<u64>,
+    /// No other of its business key came after it.
+    pub(super) in_force: bool,
 }
 
 /// What is known of a record before it is taken.
 #[derive(Debug, Default)]
-pub(crate) struct Looked {
-    /// It is held, or on its way.
-    pub(crate) held: Option<RecordId>,
-    /// The batch after which that is durable, if it is not yet.
-    pub(crate) on_its_way: Option<u64>,
-    pub(crate) verdicts: Vec<(Verdict, Severity)>,
+pub(super) struct Looked {
+    /// It is a duplicate of this one.
+    pub(super) held: Option<HeldRecord>,
+    pub(super) findings: Vec<(HeldFinding, Severity)>,
 }
 
 /// What the node holds, and what is about to be held.
-pub(crate) struct Before<'b> {
-    pub(crate) known: &'b Known,
+pub(super) struct DedupLookup<'b> {
+    pub(super) known: &'b Known,
     /// Ids on their way to the disk, with the number of their batch.
-    pub(crate) unsealed: &'b HashMap<RecordId, u64>,
+    pub(super) unsealed: &'b HashMap<RecordId, u64>,
 }
 
-impl Before<'_> {
+impl DedupLookup<'_> {
     /// What is known of a record before it is taken.
-    pub(crate) fn look(&self, good: &Good, policy: &Policy) -> Result<Looked, EngineError> {
-        let (id, content) = (good.record.id(), &good.content);
-        // A retry of something that is on its way counts as durable when that is.
-        let on_its_way = self.unsealed.get(&id).copied();
-        if on_its_way.is_some() || self.known.holds(&id)? {
-            return self.held(good, policy, (id, on_its_way), self.known.versions(&content.key)?.as_ref());
+    pub(super) fn look(&self, checked: &CheckedRecord, policy: &DedupPolicy) -> Result<Looked, EngineError> {
+        let (id, content) = (checked.record.id(), &checked.content);
+        let history = self.known.versions(&content.key)?;
+        if self.unsealed.contains_key(&id) || self.known.holds(&id)? {
+            return self.duplicate(checked, policy, id, history.as_ref());
         }
-        let seen = self.known.versions(&content.key)?;
-        let in_own = |seen: &Seen| seen.own.iter().rev().find(|v| is_same(v, content)).map(|v| v.id);
-        let mut verdicts = Vec::new();
-        let mut say = |verdict: Verdict, severity: Option<Severity>| verdicts.extend(severity.map(|s| (verdict, s)));
-        match (content.operation, &seen) {
+        let same_in_own = |h: &Seen| h.own.iter().rev().find(|v| is_same(v, content)).map(|v| v.id);
+        let mut findings = Vec::new();
+        let mut say = |finding, severity: Option<Severity>| findings.extend(severity.map(|s| (finding, s)));
+        match (content.operation, &history) {
             (Operation::Create, None) => {}
             // After a withdrawal the same may be created again.
-            (Operation::Create, Some(seen)) if seen.is_withdrawn() => {}
-            (Operation::Create, Some(seen)) => {
-                if let Some(held) = in_own(seen) {
-                    return self.held(good, policy, self.way(held), Some(seen));
+            (Operation::Create, Some(history)) if history.is_withdrawn() => {}
+            (Operation::Create, Some(history)) => {
+                if let Some(held) = same_in_own(history) {
+                    return self.duplicate(checked, policy, held, Some(history));
                 }
-                // The same by another path: whoever holds both logs tells.
-                if seen.versions.iter().all(|v| v.substance != content.substance) {
-                    say(Verdict::Conflict, policy.conflict);
+                // The same record by another path is no conflict here: a node that holds both logs asks about it (V012).
+                if history.versions.iter().all(|v| v.substance != content.substance) {
+                    say(HeldFinding::Conflict, policy.conflict);
                 }
             }
-            // A question that nothing was changed for; and of what was withdrawn since, nothing is left to be amended.
-            (Operation::Amend, Some(seen)) if good.replies && seen.is_withdrawn() => {
-                say(Verdict::NoOriginal, policy.no_original);
+            // The row answers a question about a record that was withdrawn since: nothing is left to be amended.
+            (Operation::Amend, Some(history)) if checked.replies && history.is_withdrawn() => {
+                say(HeldFinding::NoOriginal, policy.no_original);
             }
-            (Operation::Amend, Some(seen)) => {
-                let unchanged = good.replies && seen.latest().is_some_and(|v| is_same(v, content));
-                if let Some(held) = in_own(seen).filter(|_| unchanged) {
-                    return self.held(good, policy, self.way(held), Some(seen));
+            (Operation::Amend, Some(history)) => {
+                // The row answers a question and says what is held: nothing was changed, so nothing is amended.
+                let unchanged = checked.replies && history.latest().is_some_and(|v| is_same(v, content));
+                if let Some(held) = same_in_own(history).filter(|_| unchanged) {
+                    return self.duplicate(checked, policy, held, Some(history));
                 }
             }
             (Operation::Withdraw, Some(_)) => {}
-            (Operation::Amend | Operation::Withdraw, None) => say(Verdict::NoOriginal, policy.no_original),
+            (Operation::Amend | Operation::Withdraw, None) => say(HeldFinding::NoOriginal, policy.no_original),
         }
-        verdicts.extend(self.by_registration(good, policy)?);
-        Ok(Looked { held: None, on_its_way: None, verdicts })
+        findings.extend(self.by_registration(checked, policy)?);
+        Ok(Looked { held: None, findings })
     }
 
-    /// A record of the own log, and the batch that it waits for: another row counts when that is durable.
-    fn way(&self, held: RecordId) -> (RecordId, Option<u64>) {
-        (held, self.unsealed.get(&held).copied())
-    }
-
-    /// Of a record that is held. Whoever hands it in again, perhaps after an answer that never came, is asked again what
-    /// he was asked; and takes it to be in force afterwards.
-    fn held(
+    /// The record is held. Whoever hands it in again, perhaps because no answer reached him, is asked once more what he was
+    /// asked, and is told if it is not in force any more.
+    fn duplicate(
         &self,
-        good: &Good,
-        policy: &Policy,
-        (held, on_its_way): (RecordId, Option<u64>),
-        seen: Option<&Seen>,
+        checked: &CheckedRecord,
+        policy: &DedupPolicy,
+        id: RecordId,
+        history: Option<&Seen>,
     ) -> Result<Looked, EngineError> {
-        let mut verdicts = Vec::new();
-        if let Some(seen) = seen {
-            if !in_force(seen, &good.content) {
-                verdicts.push((Verdict::NotInForce, Severity::Note));
-                return Ok(Looked { held: Some(held), on_its_way, verdicts });
-            }
-            let conflict = policy.conflict.filter(|_| conflicted(seen, &good.content));
-            verdicts.extend(conflict.map(|s| (Verdict::Conflict, s)));
+        let on_its_way = self.unsealed.get(&id).copied();
+        if history.is_some_and(|h| !is_in_force(h, &checked.content)) {
+            return Ok(Looked { held: Some(HeldRecord { id, on_its_way, in_force: false }), findings: Vec::new() });
         }
-        verdicts.extend(self.by_registration(good, policy)?);
+        let conflict = policy.conflict.filter(|_| history.is_some_and(|h| conflicted(h, &checked.content)));
+        let mut findings: Vec<_> = conflict.map(|s| (HeldFinding::Conflict, s)).into_iter().collect();
+        findings.extend(self.by_registration(checked, policy)?);
         // It is held: nothing rejects it any more.
-        verdicts.iter_mut().for_each(|(_, s)| *s = (*s).min(Severity::Question));
-        Ok(Looked { held: Some(held), on_its_way, verdicts })
+        findings.iter_mut().for_each(|(_, s)| *s = (*s).min(Severity::Question));
+        Ok(Looked { held: Some(HeldRecord { id, on_its_way, in_force: true }), findings })
     }
 
     /// What the registrations held say of the subject (V010, V011).
-    fn by_registration(&self, good: &Good, policy: &Policy) -> Result<Option<(Verdict, Severity)>, EngineError> {
-        let Some((code, name)) = &good.subject else { return Ok(None) };
+    fn by_registration(
+        &self,
+        checked: &CheckedRecord,
+        policy: &DedupPolicy,
+    ) -> Result<Option<(HeldFinding, Severity)>, EngineError> {
+        let Some((code, name)) = &checked.subject else { return Ok(None) };
         if policy.other_name.is_none() && policy.no_subject.is_none() {
             return Ok(None);
         }
         Ok(match self.known.subject(code)? {
             Some(registered) if registered != *name => {
-                policy.other_name.map(|severity| (Verdict::OtherName(registered), severity))
+                policy.other_name.map(|severity| (HeldFinding::OtherName(registered), severity))
             }
             Some(_) => None,
-            None => policy.no_subject.map(|severity| (Verdict::NoSubject, severity)),
+            None => policy.no_subject.map(|severity| (HeldFinding::NoSubject, severity)),
         })
     }
 }
@@ -146,15 +141,15 @@ fn is_same(version: &Version, content: &ContentId) -> bool {
 }
 
 /// Whether a record that is held is the one of its business key that counts.
-fn in_force(seen: &Seen, content: &ContentId) -> bool {
-    let same = || seen.latest().is_some_and(|v| is_same(v, content));
-    seen.cut || if content.operation == Operation::Withdraw { seen.is_withdrawn() } else { same() }
+fn is_in_force(history: &Seen, content: &ContentId) -> bool {
+    let same = || history.latest().is_some_and(|v| is_same(v, content));
+    history.cut || if content.operation == Operation::Withdraw { history.is_withdrawn() } else { same() }
 }
 
 /// Whether a record that is held was created although another of its business key was in force.
-fn conflicted(seen: &Seen, content: &ContentId) -> bool {
+fn conflicted(history: &Seen, content: &ContentId) -> bool {
     let mut other = false;
-    for v in &seen.versions {
+    for v in &history.versions {
         match v.operation {
             Operation::Withdraw => other = false,
             Operation::Create if v.content == content.content => return other,

@@ -1,14 +1,19 @@
-//! Group commit: submitters share batches, each waits for its own records to be durable. Here also is judged what
-//! depends on the records held: whether a row is a duplicate, conflicts with what is held, or has no original.
+//! Group commit: submitters share batches, and each waits for its own records to be durable. What depends on the records
+//! held is judged here too, because only here is known what is about to be held.
 //!
-//! Runs on a thread of its own, because the answer may need the disk.
+//! Every record that is handed over has one [`RowOutcome`], and a chunk is answered once all that were taken are durable.
+//! A submitter that goes away changes nothing: its chunk is taken or not as a whole, and the answer is dropped.
+//!
+//! Runs on a thread of its own, because to look a record up may need the disk. It knows no rows, files or clients.
 
-pub(crate) mod dedup;
+mod dedup;
+mod outcome;
 
-use crate::{
-    Good,
-    batcher::dedup::{Before, Policy, Verdict},
-};
+pub use dedup::DedupPolicy;
+pub use outcome::{ChunkError, ChunkResult, HeldFinding, RowFate, RowOutcome};
+
+use crate::CheckedRecord;
+use dedup::DedupLookup;
 use std::{
     collections::{HashMap, VecDeque},
     panic::AssertUnwindSafe,
@@ -41,11 +46,11 @@ const GATE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Records that one submitter handed in together.
 #[derive(Debug)]
-pub struct Chunk {
+pub struct RecordChunk {
     /// In the order of the input.
-    pub records: Vec<Good>,
+    pub records: Vec<CheckedRecord>,
     /// What follows from what is found.
-    pub policy: Policy,
+    pub policy: DedupPolicy,
     /// Answered when all of them are durable.
     pub reply: oneshot::Sender<Result<ChunkResult, ChunkError>>,
 }
@@ -53,56 +58,25 @@ pub struct Chunk {
 /// Where the result of a chunk comes.
 pub type ChunkAnswer = oneshot::Receiver<Result<ChunkResult, ChunkError>>;
 
-impl Chunk {
+impl RecordChunk {
     /// A chunk, and where its result will come.
-    pub fn of(records: Vec<Good>, policy: Policy) -> (Self, ChunkAnswer) {
+    pub fn of(records: Vec<CheckedRecord>, policy: DedupPolicy) -> (Self, ChunkAnswer) {
         let (reply, answer) = oneshot::channel();
         (Self { records, policy, reply }, answer)
     }
 }
 
-/// All records of a chunk that were taken are durable.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ChunkResult {
-    /// New records.
-    pub accepted: u64,
-    /// Records that this log holds already, or whose content is held under the same business key.
-    pub duplicate: u64,
-    /// Records that were not taken.
-    pub rejected: u64,
-    /// The duplicates among them, by their place in the chunk, and the record that is held.
-    pub held: Vec<(usize, RecordId)>,
-    /// What was found, by the record's place in the chunk, and what follows.
-    pub verdicts: Vec<(usize, Verdict, Severity)>,
-    /// First index and one past the last of the batches they went into.
-    pub range: Option<(u64, u64)>,
-}
-
-/// Some records of a chunk were not taken. Those that were will be found to be duplicates next time.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ChunkError {
-    /// Nothing may be signed now.
-    #[error(transparent)]
-    NotSealed(#[from] NotSealed),
-    /// The index cannot say whether a record is new.
-    #[error("the index does not answer: {0}")]
-    Index(String),
-    /// The node ends.
-    #[error("the node is stopping")]
-    Stopping,
-}
-
 /// Where submitters hand in chunks.
 #[derive(Debug, Clone)]
-pub struct Intake {
-    chunks: mpsc::Sender<Chunk>,
+pub struct BatcherHandle {
+    chunks: mpsc::Sender<RecordChunk>,
     /// Totals since the start, for metrics.
-    pub totals: Arc<Totals>,
+    pub totals: Arc<IntakeTotals>,
 }
 
 /// Counters since the start.
 #[derive(Debug, Default)]
-pub struct Totals {
+pub struct IntakeTotals {
     /// New records.
     pub accepted: AtomicU64,
     /// Duplicates.
@@ -111,12 +85,12 @@ pub struct Totals {
     pub rejected: AtomicU64,
 }
 
-impl Intake {
+impl BatcherHandle {
     /// Hands in a chunk; the receiver resolves when it is durable.
     ///
     /// # Errors
     /// [`ChunkError::Stopping`].
-    pub async fn submit(&self, (chunk, answer): (Chunk, ChunkAnswer)) -> Result<ChunkAnswer, ChunkError> {
+    pub async fn submit(&self, (chunk, answer): (RecordChunk, ChunkAnswer)) -> Result<ChunkAnswer, ChunkError> {
         self.chunks.send(chunk).await.map_err(|_| ChunkError::Stopping)?;
         Ok(answer)
     }
@@ -124,7 +98,7 @@ impl Intake {
 
 /// What the batcher needs to know which records the log holds.
 #[derive(Debug, Clone)]
-pub struct Holdings {
+pub struct DedupSources {
     /// Ids that are known.
     pub known: Arc<Known>,
     /// How far the index is.
@@ -139,16 +113,16 @@ pub struct Holdings {
 /// # Errors
 /// When the thread cannot be made.
 pub fn start(
-    holdings: Holdings,
+    sources: DedupSources,
     mailbox: Mailbox,
     stop: watch::Receiver<bool>,
     failed: watch::Sender<Option<String>>,
     runtime: tokio::runtime::Handle,
-) -> std::io::Result<(Intake, std::thread::JoinHandle<()>)> {
+) -> std::io::Result<(BatcherHandle, std::thread::JoinHandle<()>)> {
     let (chunks, queue) = mpsc::channel(CHUNKS);
-    let totals = Arc::new(Totals::default());
+    let totals = Arc::new(IntakeTotals::default());
     let batcher = Batcher {
-        holdings,
+        sources,
         indexed: false,
         mailbox,
         totals: totals.clone(),
@@ -169,7 +143,7 @@ pub fn start(
         }
     };
     let thread = std::thread::Builder::new().name("intake".into()).spawn(run)?;
-    Ok((Intake { chunks, totals }, thread))
+    Ok((BatcherHandle { chunks, totals }, thread))
 }
 
 struct Flying {
@@ -177,21 +151,46 @@ struct Flying {
     result: oneshot::Receiver<Result<(u64, u64), NotSealed>>,
 }
 
+/// A record of a chunk that is in a batch whose place in the log is not known yet.
+struct UnsealedRow {
+    /// Its place in the chunk.
+    row: usize,
+    /// Number of its batch, and its place there.
+    batch: u64,
+    offset: u64,
+}
+
 /// A chunk that waits for batch number `last` to be durable.
-struct Waiting {
+struct WaitingChunk {
     last: u64,
     result: ChunkResult,
+    unsealed: Vec<UnsealedRow>,
     failed: Option<NotSealed>,
     first: u64,
     reply: oneshot::Sender<Result<ChunkResult, ChunkError>>,
 }
 
+impl WaitingChunk {
+    /// A batch begins at this index of the log: so the records in it have theirs.
+    fn sealed(&mut self, batch: u64, start: u64) {
+        let rows = &mut self.result.rows;
+        self.unsealed.retain(|u| {
+            if u.batch == batch
+                && let Some(outcome) = rows.get_mut(u.row)
+            {
+                outcome.fate = RowFate::Accepted { index: start + u.offset };
+            }
+            u.batch != batch
+        });
+    }
+}
+
 struct Batcher {
-    holdings: Holdings,
+    sources: DedupSources,
     /// The index has seen everything of the own log that was not sealed by this batcher.
     indexed: bool,
     mailbox: Mailbox,
-    totals: Arc<Totals>,
+    totals: Arc<IntakeTotals>,
     open: Vec<Record>,
     open_bytes: usize,
     deadline: Option<Instant>,
@@ -200,12 +199,12 @@ struct Batcher {
     /// Ids in the open batch or on their way, with the batch's number.
     unsealed: HashMap<RecordId, u64>,
     flying: VecDeque<Flying>,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingChunk>,
     patience: Instant,
 }
 
 impl Batcher {
-    async fn run(mut self, mut queue: mpsc::Receiver<Chunk>, mut stop: watch::Receiver<bool>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<RecordChunk>, mut stop: watch::Receiver<bool>) {
         let mut open = true;
         let mut stopping = false;
         let mut stopped = stop.clone();
@@ -231,7 +230,7 @@ impl Batcher {
         }
     }
 
-    async fn take(&mut self, chunk: Chunk, stop: &mut watch::Receiver<bool>) {
+    async fn take(&mut self, chunk: RecordChunk, stop: &mut watch::Receiver<bool>) {
         let may_seal = tokio::select! {
             may = self.may_seal() => may,
             _ = stop.wait_for(|s| *s) => Err(ChunkError::Stopping),
@@ -241,20 +240,21 @@ impl Batcher {
             return;
         }
         // In the queue from the start: batches with its first records may be durable before its last are looked at.
-        self.waiting.push_back(Waiting {
+        self.waiting.push_back(WaitingChunk {
             first: u64::MAX,
             last: u64::MAX,
             result: ChunkResult::default(),
+            unsealed: Vec::new(),
             failed: None,
             reply: chunk.reply,
         });
         let mut last = 0;
-        for (i, good) in chunk.records.into_iter().enumerate() {
-            let before = Before { known: &self.holdings.known, unsealed: &self.unsealed };
-            let looked = before.look(&good, &chunk.policy);
+        for checked in chunk.records {
+            let lookup = DedupLookup { known: &self.sources.known, unsealed: &self.unsealed };
+            let looked = lookup.look(&checked, &chunk.policy);
             let Some(w) = self.waiting.back_mut() else { return };
-            let found = match looked {
-                Ok(found) => found,
+            let looked = match looked {
+                Ok(looked) => looked,
                 Err(e) => {
                     if let Some(w) = self.waiting.pop_back() {
                         let _ = w.reply.send(Err(ChunkError::Index(e.0)));
@@ -262,20 +262,29 @@ impl Batcher {
                     return;
                 }
             };
-            let rejected = found.verdicts.iter().any(|(_, s)| *s == Severity::Reject);
-            w.result.verdicts.extend(found.verdicts.into_iter().map(|(v, s)| (i, v, s)));
-            if let Some(held) = found.held {
-                w.result.duplicate += 1;
-                w.result.held.push((i, held));
-                if let Some(number) = found.on_its_way {
-                    (w.first, last) = (w.first.min(number), last.max(number));
+            let rejects = looked.findings.iter().any(|(_, s)| *s == Severity::Reject);
+            let waits_for = match &looked.held {
+                Some(held) => held.on_its_way,
+                None => (!rejects).then_some(self.number),
+            };
+            if let Some(number) = waits_for {
+                (w.first, last) = (w.first.min(number), last.max(number));
+            }
+            let fate = match looked.held {
+                Some(held) if held.in_force => RowFate::Duplicate { held: held.id },
+                Some(held) => RowFate::Superseded { held: held.id },
+                None if rejects => RowFate::Rejected,
+                None => {
+                    let (row, offset) = (w.result.rows.len(), self.open.len() as u64);
+                    w.unsealed.push(UnsealedRow { row, batch: self.number, offset });
+                    // Its index is known once its batch is sealed.
+                    RowFate::Accepted { index: u64::MAX }
                 }
-            } else if rejected {
-                w.result.rejected += 1;
-            } else {
-                w.result.accepted += 1;
-                (w.first, last) = (w.first.min(self.number), last.max(self.number));
-                self.add(good).await;
+            };
+            let accepted = matches!(fate, RowFate::Accepted { .. });
+            w.result.rows.push(RowOutcome { fate, findings: looked.findings });
+            if accepted {
+                self.add(checked).await;
             }
         }
         if let Some(w) = self.waiting.back_mut() {
@@ -287,7 +296,7 @@ impl Batcher {
     /// Waits for the gate right after a start, and for the index when too much waits for it.
     async fn may_seal(&mut self) -> Result<(), ChunkError> {
         loop {
-            match self.mailbox.closed() {
+            match self.mailbox.view().closed() {
                 None => break,
                 Some(NotSealed::Frozen(why)) => return Err(NotSealed::Frozen(why).into()),
                 Some(why) if Instant::now() > self.patience => return Err(why.into()),
@@ -300,8 +309,8 @@ impl Batcher {
         if !self.indexed {
             self.catch_up().await?;
         }
-        while self.holdings.known.pending() > PENDING_MAX {
-            if let Some(why) = self.holdings.progress.borrow().trouble.clone() {
+        while self.sources.known.pending() > PENDING_MAX {
+            if let Some(why) = self.sources.progress.borrow().trouble.clone() {
                 return Err(ChunkError::Index(why));
             }
             sleep(Duration::from_millis(20)).await;
@@ -312,8 +321,8 @@ impl Batcher {
     /// After a start, and after fetching from the parent, the log holds records that neither the index nor the pending
     /// ids know yet. Until the index has them, nobody can say what is a duplicate.
     async fn catch_up(&mut self) -> Result<(), ChunkError> {
-        let until = *self.holdings.durable.borrow();
-        let caught_up = self.holdings.progress.wait_for(|p| p.cursor >= until || p.trouble.is_some()).await;
+        let until = *self.sources.durable.borrow();
+        let caught_up = self.sources.progress.wait_for(|p| p.cursor >= until || p.trouble.is_some()).await;
         let trouble = caught_up.map_err(|_| ChunkError::Stopping)?.trouble.clone();
         match trouble {
             Some(why) => Err(ChunkError::Index(why)),
@@ -324,11 +333,11 @@ impl Batcher {
         }
     }
 
-    async fn add(&mut self, good: Good) {
-        let Good { record, content, .. } = good;
+    async fn add(&mut self, checked: CheckedRecord) {
+        let CheckedRecord { record, content, .. } = checked;
         let id = record.id();
         self.unsealed.insert(id, self.number);
-        self.holdings.known.add_pending(id, &content);
+        self.sources.known.add_pending(id, &content);
         if self.open.is_empty() {
             self.deadline = Some(Instant::now() + Duration::from_millis(BATCH_CLOSE_MS));
         }
@@ -369,6 +378,7 @@ impl Batcher {
                 for w in self.waiting.iter_mut().filter(|w| w.first <= number && number <= w.last) {
                     let (low, high) = w.result.range.unwrap_or((start, end));
                     w.result.range = Some((low.min(start), high.max(end)));
+                    w.sealed(number, start);
                 }
                 None
             }
@@ -376,7 +386,7 @@ impl Batcher {
             None => Some(NotSealed::Asking),
         };
         if let Some(why) = failed {
-            self.holdings.known.forget_pending(flying.ids.iter());
+            self.sources.known.forget_pending(flying.ids.iter());
             for w in self.waiting.iter_mut().filter(|w| w.first <= number && number <= w.last) {
                 w.failed = Some(why.clone());
             }
@@ -391,11 +401,11 @@ impl Batcher {
             let Some(w) = self.waiting.pop_front() else { return };
             let result = match w.failed {
                 None => {
-                    let range = w.result.range.filter(|_| w.result.accepted > 0);
-                    let result = ChunkResult { range, ..w.result };
-                    self.totals.accepted.fetch_add(result.accepted, Ordering::Relaxed);
-                    self.totals.duplicate.fetch_add(result.duplicate, Ordering::Relaxed);
-                    Ok(result)
+                    let (accepted, duplicates) = (w.result.accepted(), w.result.duplicates());
+                    self.totals.accepted.fetch_add(accepted, Ordering::Relaxed);
+                    self.totals.duplicate.fetch_add(duplicates, Ordering::Relaxed);
+                    let range = w.result.range.filter(|_| accepted > 0);
+                    Ok(ChunkResult { range, ..w.result })
                 }
                 Some(why) => Err(why.into()),
             };

@@ -10,28 +10,32 @@
 //! Folders are polled: network shares tell nobody of changes. A file is taken once its size and time have not changed
 //! for a while, or at once when `NAME.ok` lies beside it. What a stop left in `work/` is handed in again: rows that were
 //! taken before are then duplicates. So is a file that goes on growing after it was put away.
+//!
+//! Each folder has a thread of its own, which alone touches it: a share that hangs holds that thread and nothing else. Only
+//! handing in is asynchronous, and the thread waits for it.
 
+mod away;
+mod file;
 mod inbox;
 mod outcome;
 
-use crate::Rights;
 use crate::{
-    Answer, Columns, Desk, Format, PourError, Submission, Upload, UploadError,
-    answers::{Meta, Store},
-    file_pieces, pour,
+    Rights,
+    submission::{SubmissionAnswer, Submissions},
 };
+use away::PutAway;
 use inbox::Inbox;
 use serde::Deserialize;
 use std::{
-    collections::VecDeque,
     fs::{self, File},
     io,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    thread::JoinHandle,
+    time::{Duration, SystemTime},
 };
 use tally_protocol::ids::Division;
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 
 /// `[[folder]]`: files that are dropped into `PATH/inbox` are handed in.
 #[derive(Debug, Clone, Deserialize)]
@@ -70,14 +74,12 @@ fn default_poll() -> u64 {
 fn default_settle() -> u64 {
     10_000
 }
-/// A file that was put away and changes within so long was not whole yet.
-const WATCHED: Duration = Duration::from_secs(30 * 60);
-/// Most files that are watched so.
-const WATCHED_MAX: usize = 1_000;
 /// Pause before a file is tried again that could not be handed in for a reason that passes.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// A stop waits so long for a file that is being handed in; the batcher refuses rows at once, a share may hang.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
-/// One drop folder at work.
+/// One drop folder.
 #[derive(Debug)]
 pub struct Folder {
     /// Where it is, and as what its files are handed in.
@@ -85,18 +87,14 @@ pub struct Folder {
     /// Its place, made absolute by the config's folder.
     pub path: PathBuf,
     /// Where rows are handed in.
-    pub desk: Desk,
-    /// Where answers are kept.
-    pub answers: Store,
-    /// For workbooks while they are read.
-    pub spool: PathBuf,
+    pub submissions: Submissions,
 }
 
 /// How a file ended.
 #[derive(Debug)]
-enum End {
+enum FileEnd {
     /// Every row has its verdict.
-    Answered(Box<Answer>),
+    Answered(Box<SubmissionAnswer>),
     /// It is no table or list of records.
     Refused { code: &'static str, message: String, message_zh: String },
     /// It is tried again.
@@ -104,54 +102,81 @@ enum End {
 }
 
 /// Number, size and time of a file, by which it is seen to change.
-type State = (u64, u64, SystemTime);
+type FileState = (u64, u64, SystemTime);
 
-fn state(file: &Path) -> Option<State> {
+fn state(file: &Path) -> Option<FileState> {
     let meta = fs::symlink_metadata(file).ok()?;
     Some((meta.ino(), meta.len(), meta.modified().ok()?))
 }
 
-/// Watches a folder until `stop` becomes true.
-pub async fn watch(folder: Folder, mut stop: watch::Receiver<bool>) {
-    let path = folder.path.display().to_string();
-    let poll = Duration::from_millis(folder.section.poll_ms.max(50));
-    let mut inbox = Inbox::new(&folder.path, Duration::from_millis(folder.section.settle_ms));
-    let mut away = Away::default();
-    loop {
-        let worked = match folder.round(&mut inbox, &mut away).await {
-            Ok(worked) => worked,
-            Err(e) => {
-                tracing::error!(event = "folder.failed", %path, reason = %e, "the drop folder cannot be used");
-                false
-            }
-        };
-        let pause = if worked { Duration::ZERO } else { poll };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = stop.wait_for(|s| *s) => return,
-        }
-    }
+/// Watches a folder on a thread of its own until `stop` becomes true. The thread may outlive that for as long as its
+/// folder hangs; it hands in nothing any more.
+///
+/// # Errors
+/// When the thread cannot be made.
+pub fn watch(folder: Folder, stop: watch::Receiver<bool>, runtime: Handle) -> io::Result<JoinHandle<()>> {
+    let body = move || Watcher { folder, stop, runtime }.run();
+    std::thread::Builder::new().name("folder".into()).spawn(body)
 }
 
-impl Folder {
-    /// Hands in everything that is ready; answers whether there was anything.
-    async fn round(&self, inbox: &mut Inbox, away: &mut Away) -> io::Result<bool> {
-        for place in ["inbox", "work", "done", "rejected"] {
-            fs::create_dir_all(self.path.join(place))?;
+/// A folder at work.
+struct Watcher {
+    folder: Folder,
+    stop: watch::Receiver<bool>,
+    runtime: Handle,
+}
+
+impl Watcher {
+    fn run(&self) {
+        let section = &self.folder.section;
+        let poll = Duration::from_millis(section.poll_ms.max(50));
+        let mut inbox = Inbox::new(&self.folder.path, Duration::from_millis(section.settle_ms));
+        let mut away = PutAway::default();
+        while !self.is_stopped() {
+            let worked = match self.round(&mut inbox, &mut away) {
+                Ok(worked) => worked,
+                Err(e) => {
+                    let path = self.folder.path.display();
+                    tracing::error!(event = "folder.failed", %path, reason = %e, "the drop folder cannot be used");
+                    false
+                }
+            };
+            if !worked {
+                self.pause(poll);
+            }
         }
-        away.take_back(&self.path.join("inbox"));
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Waits, but not beyond a stop.
+    fn pause(&self, time: Duration) {
+        let mut stop = self.stop.clone();
+        let _ = self.runtime.block_on(async { tokio::time::timeout(time, stop.wait_for(|s| *s)).await.map(drop) });
+    }
+
+    /// Hands in everything that is ready; answers whether there was anything.
+    fn round(&self, inbox: &mut Inbox, away: &mut PutAway) -> io::Result<bool> {
+        let folder = &self.folder;
+        for place in ["inbox", "work", "done", "rejected"] {
+            fs::create_dir_all(folder.path.join(place))?;
+        }
+        away.take_back(&folder.path.join("inbox"));
         inbox.take_ready()?;
         let mut work: Vec<PathBuf> =
-            fs::read_dir(self.path.join("work"))?.filter_map(|e| Some(e.ok()?.path())).collect();
-        // A link might lead anywhere.
-        work.retain(|p| fs::symlink_metadata(p).is_ok_and(|m| m.is_file()));
+            fs::read_dir(folder.path.join("work"))?.filter_map(|e| Some(e.ok()?.path())).collect();
         work.sort();
         let (mut any, mut later) = (false, false);
         for file in work {
-            let (before, end) = (state(&file), self.hand_in(&file).await);
+            if self.is_stopped() {
+                return Ok(false);
+            }
+            let (before, end) = (state(&file), self.hand_in(&file));
             let done = match &end {
-                End::Later(why) => Err(why.clone()),
-                end => self.put_away(&file, end).map(|target| away.watch(target, before)).map_err(|e| e.to_string()),
+                FileEnd::Later(why) => Err(why.clone()),
+                end => folder.put_away(&file, end).map(|target| away.watch(target, before)).map_err(|e| e.to_string()),
             };
             // One that cannot be done does not stop the others.
             match done {
@@ -164,119 +189,39 @@ impl Folder {
             }
         }
         if later {
-            tokio::time::sleep(AGAIN_AFTER).await;
+            self.pause(AGAIN_AFTER);
         }
         Ok(any && !later)
     }
 
-    async fn hand_in(&self, file: &Path) -> End {
-        let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let opened = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(file);
-        let source = match opened {
-            Ok(source) => source,
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-                let message = "the node may not read this file: give its user the right to".to_owned();
-                return End::Refused {
-                    code: "permission", message, message_zh: "节点无权读取该文件".to_owned()
-                };
+    /// Hands in a file, and waits for its answer. After a stop there is none for long: the next start hands it in again.
+    fn hand_in(&self, file: &Path) -> FileEnd {
+        let mut stop = self.stop.clone();
+        self.runtime.block_on(async {
+            let stopped = async {
+                let _ = stop.wait_for(|s| *s).await;
+                tokio::time::sleep(STOP_PATIENCE).await;
+            };
+            tokio::select! {
+                end = file::hand_in(&self.folder, file) => end,
+                () = stopped => FileEnd::Later("the node is stopping".into()),
             }
-            Err(e) => return End::Later(e.to_string()),
-        };
-        let before = state(file);
-        let s = &self.section;
-        let terms =
-            Submission { category: s.category.clone(), unit: s.unit.clone(), division: s.division, rights: s.rights() };
-        let meta =
-            Meta { file: Some(name.clone()), source: "folder".into(), category: s.category.clone(), ..Meta::default() };
-        let meta = Meta { folder: Some(self.path.display().to_string()), ..meta };
-        let keeping = self.answers.keep(meta);
-        let mut upload = Upload::new(self.desk.clone(), terms, Box::new(keeping.clone()));
-        let told = &mut |columns: &Columns, category: &str| {
-            keeping.describe(|m| {
-                m.heads.clone_from(&columns.heads);
-                m.category.get_or_insert_with(|| category.to_owned());
-            });
-        };
-        let format = match name.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase()).as_deref() {
-            Some("ndjson" | "jsonl" | "json") => Format::Ndjson,
-            _ => Format::Csv,
-        };
-        let poured = pour(&mut upload, file_pieces(source), format, &self.spool, told).await;
-        let (mut answer, ended) = match upload.finish().await {
-            Ok(answer) => (answer, poured),
-            Err((e, answer)) => (answer, poured.and(Err(e.into()))),
-        };
-        // Whoever still writes it has not been read to the end.
-        if before.is_none() || state(file) != before {
-            return End::Later("the file changed while it was read".into());
-        }
-        match ended {
-            Ok(()) => match keeping.finish(&answer) {
-                Ok(id) => {
-                    answer.answer = id;
-                    End::Answered(Box::new(answer))
-                }
-                Err(e) => End::Later(e.to_string()),
-            },
-            Err(PourError::Refused(e)) => End::Refused { code: e.code, message: e.message, message_zh: e.message_zh },
-            Err(PourError::Upload(UploadError::Full)) => End::Later("the disk is nearly full".into()),
-            Err(e) => End::Later(e.to_string()),
-        }
+        })
     }
+}
 
+impl Folder {
     /// Writes what is to be known beside the file, then moves it: a stop in between only repeats.
-    fn put_away(&self, file: &Path, end: &End) -> io::Result<PathBuf> {
-        let taken = matches!(end, End::Answered(a) if a.accepted + a.duplicate > 0);
+    fn put_away(&self, file: &Path, end: &FileEnd) -> io::Result<PathBuf> {
+        let taken = matches!(end, FileEnd::Answered(a) if a.accepted + a.duplicate > 0);
         let day = tally_clock::today().to_string();
         let dir = self.path.join(if taken { "done" } else { "rejected" }).join(day);
         fs::create_dir_all(&dir)?;
         let target = outcome::free_name(&dir, file);
-        outcome::write(&target, end, &self.answers)?;
+        outcome::write(&target, end, self.submissions.kept())?;
         fs::rename(file, &target)?;
         File::open(&dir)?.sync_all()?;
         tracing::info!(event = "folder.answered", file = %target.display(), "a file has its answer");
         Ok(target)
-    }
-}
-
-/// Files that have their answer, and may still be open to a slow writer.
-#[derive(Debug, Default)]
-struct Away(VecDeque<Watched>);
-
-/// A file, how it was when it was read, and since when it lies there.
-type Watched = (PathBuf, Option<State>, Instant);
-
-impl Away {
-    fn watch(&mut self, file: PathBuf, state: Option<State>) {
-        if self.0.len() == WATCHED_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back((file, state, Instant::now()));
-    }
-
-    /// Moves what has changed since back to the inbox: it settles there again, and has its rows judged to the end.
-    fn take_back(&mut self, inbox: &Path) {
-        self.0.retain(|(file, before, since)| {
-            let now = state(file);
-            // Another one in its place is not it.
-            let same = now.zip(*before).is_some_and(|(now, before)| now.0 == before.0);
-            if !same || since.elapsed() > WATCHED {
-                return false;
-            }
-            if now == *before {
-                return true;
-            }
-            let back = outcome::free_name(inbox, file);
-            let shown = file.display();
-            match fs::rename(file, &back) {
-                Ok(()) => {
-                    tracing::warn!(event = "folder.unfinished", file = %shown, "a file was still written after it was handed in: it is handed in again");
-                }
-                Err(e) => {
-                    tracing::error!(event = "folder.unfinished", file = %shown, reason = %e, "a file was still written after it was handed in: hand it in again");
-                }
-            }
-            false
-        });
     }
 }

@@ -1,9 +1,9 @@
 //! What a department finds beside its file.
 
-use super::End;
-use crate::{
-    Answer,
-    answers::{self, Form, Store},
+use super::FileEnd;
+use crate::submission::{
+    SubmissionAnswer, SubmissionStore,
+    kept::{TableForm, write_table},
 };
 use std::{
     fmt::Write as _,
@@ -63,40 +63,40 @@ fn beside(file: &Path, end: &str) -> PathBuf {
 }
 
 /// Writes receipt, answer and the rows to correct.
-pub(super) fn write(file: &Path, end: &End, store: &Store) -> io::Result<()> {
+pub(super) fn write(file: &Path, end: &FileEnd, store: &SubmissionStore) -> io::Result<()> {
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     match end {
-        End::Answered(answer) => {
+        FileEnd::Answered(answer) => {
             put(&beside(file, ".receipt.txt"), text(&name, answer).as_bytes())?;
             put(&beside(file, ".receipt.json"), &serde_json::to_vec_pretty(answer)?)?;
-            let kept = answer.answer.as_ref().map(|id| store.open_answer(id)).transpose()?.flatten();
+            let kept = answer.answer.as_ref().map(|id| store.open_kept(id)).transpose()?.flatten();
             if let Some(kept) = kept {
                 let spool = file.parent().unwrap_or(file);
                 // Where a workbook cannot be, a CSV can.
                 let rows = |end: &str, form| -> io::Result<()> {
                     let path = beside(file, end);
                     let mut out = anew(&path)?;
-                    answers::write(&kept, form, spool, &mut out).map_err(|e| io::Error::other(e.message))?;
+                    write_table(&kept, form, spool, &mut out).map_err(|e| io::Error::other(e.message))?;
                     out.sync_all()
                 };
-                if rows("_需更正.xlsx", Form::Xlsx).is_err() {
+                if rows("_需更正.xlsx", TableForm::Xlsx).is_err() {
                     let _ = fs::remove_file(beside(file, "_需更正.xlsx"));
-                    rows("_需更正.csv", Form::Csv)?;
+                    rows("_需更正.csv", TableForm::Csv)?;
                 }
             }
         }
-        End::Refused { code, message, message_zh } => {
+        FileEnd::Refused { code, message, message_zh } => {
             let text = format!("退回：{message_zh}\r\nRefused ({code}): {message}\r\n文件 File: {name}\r\n");
             put(&beside(file, ".receipt.txt"), text.as_bytes())?;
             let json = serde_json::json!({ "refused": { "code": code, "message": message, "message_zh": message_zh } });
             put(&beside(file, ".receipt.json"), json.to_string().as_bytes())?;
         }
-        End::Later(_) => {}
+        FileEnd::Later(_) => {}
     }
     Ok(())
 }
 
-fn text(name: &str, a: &Answer) -> String {
+fn text(name: &str, a: &SubmissionAnswer) -> String {
     let mut text = String::new();
     let mut line = |l: String| {
         let _ = write!(text, "{l}\r\n");

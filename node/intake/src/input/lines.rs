@@ -8,12 +8,12 @@ const LINE_BYTES_MAX: usize = 4 * RECORD_BYTES_MAX + 2;
 /// Collects pieces until there are whole lines. Blank lines are passed over but counted, so that numbers are those
 /// of an editor.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub struct LineSplitter {
     rest: Vec<u8>,
     number: u64,
 }
 
-impl Lines {
+impl LineSplitter {
     /// Takes a piece and hands over every line that is now whole, with its number from 1.
     pub fn feed(&mut self, mut piece: &[u8], mut line: impl FnMut(u64, &[u8])) {
         while let Some(end) = piece.iter().position(|b| *b == b'\n') {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     fn all(pieces: &[&[u8]]) -> Vec<(u64, usize, Vec<u8>)> {
-        let (mut lines, mut seen) = (Lines::default(), Vec::new());
+        let (mut lines, mut seen) = (LineSplitter::default(), Vec::new());
         let mut take = |n, l: &[u8]| seen.push((n, l.len(), l[..l.len().min(9)].to_vec()));
         pieces.iter().for_each(|p| lines.feed(p, &mut take));
         lines.finish(&mut take);

@@ -1,10 +1,7 @@
 //! What the columns of a table mean, and which of its rows are data: titles above the heads, heads, and notes of a
 //! template are told apart and named, never passed over in silence.
 
-use crate::{
-    Noted,
-    row::chunk::{ADDED_HEADS, Columns},
-};
+use crate::{ADDED_HEADS, InputNote, TableColumns};
 use std::sync::{Arc, OnceLock};
 use tally_sheet::{Row, SheetError};
 use tally_topology::{
@@ -33,14 +30,14 @@ pub(crate) struct Table {
 #[derive(Debug)]
 struct Head {
     category: Arc<Category>,
-    columns: Arc<Columns>,
+    columns: Arc<TableColumns>,
 }
 
 /// What becomes of a row.
 #[derive(Debug)]
 pub(crate) enum Taken {
     /// Rows of data, and what is to be known.
-    Rows(Vec<Row>, Vec<Noted>),
+    Rows(Vec<Row>, Vec<InputNote>),
     /// More rows are needed first.
     Waiting,
 }
@@ -51,7 +48,7 @@ impl Table {
     }
 
     /// What the columns mean; known once the first rows were given.
-    pub(crate) fn columns(&self) -> Option<&Arc<Columns>> {
+    pub(crate) fn columns(&self) -> Option<&Arc<TableColumns>> {
         self.head.as_ref().map(|h| &h.columns)
     }
 
@@ -153,7 +150,7 @@ impl Table {
             let text = row.cells.iter().find(|c| !c.trim().is_empty()).map_or("", |c| c.trim());
             notes.push(skipped("title_row", row.line, text, "a row above the heads", "表头以上的行"));
         }
-        self.head = Some(Head { category, columns: Arc::new(Columns::new(heads, fields)) });
+        self.head = Some(Head { category, columns: Arc::new(TableColumns::new(heads, fields)) });
         let rows: Vec<Row> = rows.into_iter().skip(at + 1).collect();
         let data = rows.into_iter().filter_map(|r| self.data(r, &mut notes)).collect();
         Ok(Taken::Rows(data, notes))
@@ -164,7 +161,7 @@ impl Table {
     }
 
     /// The row, if it is one of data.
-    fn data(&self, mut row: Row, notes: &mut Vec<Noted>) -> Option<Row> {
+    fn data(&self, mut row: Row, notes: &mut Vec<InputNote>) -> Option<Row> {
         let head = self.head.as_ref()?;
         let first = first(&row);
         if self.is_note(&row) {
@@ -202,12 +199,12 @@ fn first(row: &Row) -> &str {
     row.cells.iter().map(|c| c.trim()).find(|c| !c.is_empty()).unwrap_or_default()
 }
 
-fn noted(field: &str, code: &str, line: u64, message: String, message_zh: String) -> Noted {
+fn noted(field: &str, code: &str, line: u64, message: String, message_zh: String) -> InputNote {
     let field = shown(field.trim());
-    Noted { field, code: code.to_owned(), count: 1, line, message, message_zh }
+    InputNote { field, code: code.to_owned(), count: 1, line, message, message_zh }
 }
 
-fn skipped(code: &str, line: u64, text: &str, en: &str, zh: &str) -> Noted {
+fn skipped(code: &str, line: u64, text: &str, en: &str, zh: &str) -> InputNote {
     let text = shown(text);
     noted("", code, line, format!("not taken as data: {en}: {text}"), format!("未作为数据：{zh}：{text}"))
 }

@@ -1,7 +1,11 @@
 //! Rows as they were handed in, some hundreds at a time: kept until each has its verdict, so that those not taken can be
 //! given back as they came.
 
-use crate::{Door, Reply, Row, read_line, read_object};
+use super::{
+    context::RowContext,
+    read::{JudgedRow, read_line, read_object},
+    reply::Reply,
+};
 use std::sync::Arc;
 use tally_protocol::{
     canonical::{Object, Value},
@@ -10,7 +14,7 @@ use tally_protocol::{
 
 /// One row as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Raw<'r> {
+pub enum RawRow<'r> {
     /// A line of NDJSON.
     Line(&'r [u8]),
     /// Cells of a table.
@@ -19,7 +23,7 @@ pub enum Raw<'r> {
 
 /// What the columns of a table mean.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Columns {
+pub struct TableColumns {
     /// Heads as they stand in the table.
     pub heads: Vec<String>,
     /// For each column the identifier of its field; none: it is not stored.
@@ -30,7 +34,7 @@ pub struct Columns {
     pub reply: Option<usize>,
 }
 
-impl Columns {
+impl TableColumns {
     /// Of heads, and of what each means.
     pub fn new(heads: Vec<String>, fields: Vec<Option<Arc<str>>>) -> Self {
         let mut order: Vec<usize> = (0..fields.len()).filter(|i| fields[*i].is_some()).collect();
@@ -45,14 +49,14 @@ pub const ADDED_HEADS: [&str; 2] = ["错误代码", "错误说明"];
 
 /// Some rows.
 #[derive(Debug, Clone)]
-pub enum Rows {
+pub enum RowChunk {
     /// Lines of NDJSON with their numbers.
     Lines(Vec<(u64, Vec<u8>)>),
     /// Rows of a table.
-    Table(Arc<Columns>, Vec<tally_sheet::Row>),
+    Table(Arc<TableColumns>, Vec<tally_sheet::Row>),
 }
 
-impl Rows {
+impl RowChunk {
     /// How many.
     pub fn len(&self) -> usize {
         match self {
@@ -75,30 +79,30 @@ impl Rows {
     }
 
     /// The row at a place, as it came.
-    pub fn raw(&self, place: usize) -> Option<Raw<'_>> {
+    pub fn raw(&self, place: usize) -> Option<RawRow<'_>> {
         match self {
-            Self::Lines(lines) => lines.get(place).map(|(_, l)| Raw::Line(l)),
-            Self::Table(_, rows) => rows.get(place).map(|r| Raw::Cells(&r.cells)),
+            Self::Lines(lines) => lines.get(place).map(|(_, l)| RawRow::Line(l)),
+            Self::Table(_, rows) => rows.get(place).map(|r| RawRow::Cells(&r.cells)),
         }
     }
 
     /// Reads and judges every row, in order.
-    pub fn judged(&self, door: &Door<'_>) -> Vec<Row> {
+    pub fn judged(&self, context: &RowContext<'_>) -> Vec<JudgedRow> {
         match self {
-            Self::Lines(lines) => lines.iter().map(|(n, line)| read_line(door, *n, line)).collect(),
-            Self::Table(columns, rows) => rows.iter().map(|r| cells(door, columns, r)).collect(),
+            Self::Lines(lines) => lines.iter().map(|(n, line)| read_line(context, *n, line)).collect(),
+            Self::Table(columns, rows) => rows.iter().map(|r| cells(context, columns, r)).collect(),
         }
     }
 }
 
 /// The field that a column's field is copied to.
-fn same_as<'d>(door: &Door<'d>, field: &str) -> Option<&'d str> {
-    let catalog = door.charter.catalogs().current(door.today);
-    catalog.category(door.category?)?.field(field)?.same_as.as_deref()
+fn same_as<'d>(context: &RowContext<'d>, field: &str) -> Option<&'d str> {
+    let catalog = context.charter.catalogs().current(context.today);
+    catalog.category(context.category?)?.field(field)?.same_as.as_deref()
 }
 
 /// A row of a table. Empty cells say nothing.
-fn cells(door: &Door<'_>, columns: &Columns, row: &tally_sheet::Row) -> Row {
+fn cells(context: &RowContext<'_>, columns: &TableColumns, row: &tally_sheet::Row) -> JudgedRow {
     let cell = |i: &usize| {
         let (field, text) = (columns.fields.get(*i)?.as_deref()?, row.cells.get(*i)?);
         (!text.trim().is_empty()).then(|| (field, Value::text(text.as_str())))
@@ -108,7 +112,7 @@ fn cells(door: &Door<'_>, columns: &Columns, row: &tally_sheet::Row) -> Row {
     let spoiled: Vec<(usize, &Arc<str>)> =
         damaged.filter_map(|i| Some((*i, columns.fields.get(*i)?.as_ref()?))).collect();
     let reply = columns.reply.and_then(|i| Reply::read(row.cells.get(i)?));
-    let mut judged = read_object(door, row.line, object, reply);
+    let mut judged = read_object(context, row.line, object, reply);
     for (i, field) in spoiled {
         let head = columns.heads.get(i).map_or("", |h| h.trim());
         let finding = if row.lost.contains(&i) {
@@ -125,10 +129,9 @@ fn cells(door: &Door<'_>, columns: &Columns, row: &tally_sheet::Row) -> Row {
             Finding::reject("F002", field, message, format!("{head}：单元格含公式错误"))
         };
         // What else is said of the same cell, or of the field that it is copied to, follows from this.
-        let copied_to = same_as(door, field);
+        let copied_to = same_as(context, field);
         judged.findings.retain(|f| f.field != **field && Some(f.field.as_str()) != copied_to);
-        judged.findings.push(finding);
-        judged.good = None;
+        judged.refuse(finding);
     }
     judged
 }

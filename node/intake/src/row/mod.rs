@@ -1,7 +1,17 @@
-//! From a row as it was handed in to a record.
+//! From a row as it was handed in to a record: read, brought into form, and judged by the catalog's rules.
+//!
+//! All of it follows from the row, the charter and the day. What is held is not known here, and nothing is written.
 
-pub(crate) mod chunk;
-pub(crate) mod normal;
-pub(crate) mod prepare;
-pub(crate) mod read;
-pub(crate) mod reply;
+mod chunk;
+mod context;
+mod normal;
+mod prepare;
+mod read;
+mod reply;
+
+pub use chunk::{ADDED_HEADS, RawRow, RowChunk, TableColumns};
+pub use context::{Rights, RowContext};
+pub use normal::Change;
+pub use prepare::FieldChange;
+pub use read::{CheckedRecord, JudgedRow, RowKey, identify, read_line, read_object};
+pub use reply::Reply;

@@ -1,9 +1,9 @@
 //! From a row as it was handed in to the record as it is stored: values in form, and what follows from other fields
 //! filled in. What is there and in order is never changed.
 
-use crate::{
-    Door,
-    row::normal::{Change, normal},
+use super::{
+    context::RowContext,
+    normal::{Change, normal},
 };
 use std::borrow::Cow;
 use tally_protocol::{
@@ -17,7 +17,7 @@ use tally_topology::{
 
 /// A value that was brought into form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
+pub struct FieldChange {
     /// Which field.
     pub field: String,
     /// How.
@@ -25,11 +25,15 @@ pub struct Changed {
 }
 
 /// Brings the values of `object` into form, and fills in what the row leaves unsaid.
-pub(crate) fn prepare<'l>(door: &Door<'l>, category: &'l Category, object: &mut Object<'l>) -> Vec<Changed> {
+pub(crate) fn prepare<'l>(
+    context: &RowContext<'l>,
+    category: &'l Category,
+    object: &mut Object<'l>,
+) -> Vec<FieldChange> {
     let mut changes = values(category, object);
     defaults(category, object, &mut changes);
     if !is_complete(category, object) {
-        envelope(door, category, object);
+        envelope(context, category, object);
     }
     changes
 }
@@ -48,7 +52,7 @@ fn is_complete(category: &Category, object: &Object<'_>) -> bool {
     })
 }
 
-fn values(category: &Category, object: &mut Object<'_>) -> Vec<Changed> {
+fn values(category: &Category, object: &mut Object<'_>) -> Vec<FieldChange> {
     let mut changes = Vec::new();
     let mut fields = category.fields().iter().peekable();
     for (name, value) in object.members_mut() {
@@ -58,19 +62,19 @@ fn values(category: &Category, object: &mut Object<'_>) -> Vec<Changed> {
             && field.kind != FieldType::Integer
         {
             *value = Value::Text(Cow::Owned(n.to_string()));
-            changes.push(Changed { field: name.to_owned(), change: Change::NumberAsText });
+            changes.push(FieldChange { field: name.to_owned(), change: Change::NumberAsText });
         }
         let Value::Text(text) = value else { continue };
         if let Some((formed, change)) = normal(field, text) {
             *value = Value::text(formed);
-            changes.push(Changed { field: name.to_owned(), change });
+            changes.push(FieldChange { field: name.to_owned(), change });
         }
     }
     changes
 }
 
 /// What older forms of a table do not have, and the catalog says what to take instead.
-fn defaults<'l>(category: &'l Category, object: &mut Object<'l>, changes: &mut Vec<Changed>) {
+fn defaults<'l>(category: &'l Category, object: &mut Object<'l>, changes: &mut Vec<FieldChange>) {
     let wanting = category.fields().iter().filter(|f| f.default_from.is_some() || f.default.is_some());
     for field in wanting {
         // Where another form of the table is what excuses it, only there.
@@ -81,14 +85,14 @@ fn defaults<'l>(category: &'l Category, object: &mut Object<'l>, changes: &mut V
         let other = field.default_from.as_deref().and_then(|from| there(object, from)).map(str::to_owned);
         if let Some(value) = other.or_else(|| field.default.as_deref().map(str::to_owned)) {
             object.set(&field.id, Value::text(value));
-            changes.push(Changed { field: field.id.to_string(), change: Change::FilledIn });
+            changes.push(FieldChange { field: field.id.to_string(), change: Change::FilledIn });
         }
     }
     if category.field("party_kind").is_some() && silent(object, "party_kind") {
         let code = there(object, "party_uscc").or_else(|| there(object, "subject_uscc"));
         if let Some(kind) = code.and_then(|c| c.get(..2)).and_then(party_kind) {
             object.set("party_kind", Value::text(kind));
-            changes.push(Changed { field: "party_kind".to_owned(), change: Change::FilledIn });
+            changes.push(FieldChange { field: "party_kind".to_owned(), change: Change::FilledIn });
         }
     }
 }
@@ -120,7 +124,7 @@ fn is_silent(value: &Value<'_>) -> bool {
 }
 
 struct Filling<'f, 'l> {
-    door: &'f Door<'l>,
+    context: &'f RowContext<'l>,
     object: &'f mut Object<'l>,
 }
 
@@ -144,29 +148,29 @@ impl<'l> Filling<'_, 'l> {
 
     /// Name by the registry of units.
     fn unit_name(&self, code: &str) -> Option<String> {
-        Some(self.door.charter.units().get(self.text(code)?)?.name.clone())
+        Some(self.context.charter.units().get(self.text(code)?)?.name.clone())
     }
 
     /// Where a unit is: by the registry, else by the digits of its code, if that is a division of the federation.
     fn unit_division(&self, code: &str) -> Option<String> {
         let code = self.text(code)?;
-        let charter = self.door.charter;
+        let charter = self.context.charter;
         let by_digits = || digits::uscc_division(code).filter(|d| charter.entry_node(*d).is_some());
         charter.units().get(code).map(|u| u.division).or_else(by_digits).map(|d: Division| d.to_string())
     }
 }
 
 /// What the envelope lacks (`catalog.md` §0) and other fields, the unit that hands in, or the registry say.
-fn envelope<'l>(door: &Door<'l>, category: &'l Category, object: &mut Object<'l>) {
-    let mut f = Filling { door, object };
-    f.fill("catalog_version", |f| Some(f.door.charter.catalogs().current(f.door.today).version.to_string()));
+fn envelope<'l>(context: &RowContext<'l>, category: &'l Category, object: &mut Object<'l>) {
+    let mut f = Filling { context, object };
+    f.fill("catalog_version", |f| Some(f.context.charter.catalogs().current(f.context.today).version.to_string()));
     f.fill("operation", |_| Some("create".to_owned()));
     for field in category.fields() {
         if let Some(same) = &field.same_as {
             f.copied(same, &field.id);
         }
     }
-    f.fill("submitter_uscc", |f| f.door.unit.map(str::to_owned));
+    f.fill("submitter_uscc", |f| f.context.unit.map(str::to_owned));
     f.copied("producer_uscc", "submitter_uscc");
     f.copied("submitter_uscc", "producer_uscc");
     f.fill("producer_name", |f| f.unit_name("producer_uscc"));
@@ -176,7 +180,7 @@ fn envelope<'l>(door: &Door<'l>, category: &'l Category, object: &mut Object<'l>
         f.copied("producer_name", "submitter_name");
         f.copied("submitter_name", "producer_name");
     }
-    f.fill("producer_division", |f| f.door.division.map(|d| d.to_string()));
+    f.fill("producer_division", |f| f.context.division.map(|d| d.to_string()));
     f.fill("producer_division", |f| f.unit_division("producer_uscc"));
     if same_unit {
         f.copied("submitter_division", "producer_division");

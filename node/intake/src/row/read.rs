@@ -1,70 +1,42 @@
 //! The one way from a row to a record: read, brought into form, judged.
-use crate::{
-    Reply,
-    row::prepare::{Changed, prepare},
+//!
+//! The same row gives the same bytes and the same id, whoever asks: `tally receipt` finds a record by its row. Nothing here
+//! knows what is held; that is judged by the batcher.
+
+use super::{
+    context::{Rights, RowContext},
+    prepare::{FieldChange, prepare},
+    reply::Reply,
 };
-use jiff::civil::Date;
 use tally_protocol::{
     canonical::{JsonError, Object, Value},
     finding::Finding,
-    ids::Division,
     limits::RECORD_BYTES_MAX,
     record::{Record, RecordId},
 };
-use tally_topology::content::ContentId;
 use tally_topology::{
     catalog::{Category, Severity},
-    charter::Charter,
+    content::ContentId,
     judge::{JudgeContext, judge, shown},
 };
 
-/// Where and by whom rows are handed in.
-#[derive(Debug, Clone, Copy)]
-pub struct Door<'a> {
-    /// The charter in force.
-    pub charter: &'a Charter,
-    /// This node.
-    pub me: Division,
-    /// Today in China.
-    pub today: Date,
-    /// Category of rows that name none; others are then rejected.
-    pub category: Option<&'a str>,
-    /// Code of the unit that hands in, if it is known.
-    pub unit: Option<&'a str>,
-    /// Division that rows count for which do not say.
-    pub division: Option<Division>,
-    /// What the one who hands in may do; none: everything.
-    pub rights: Option<&'a Rights>,
-}
-
-/// Limits of a token.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rights {
-    /// Only records that this unit submits.
-    pub unit: Option<String>,
-    /// Only records that count for one of these divisions; none named: any.
-    pub divisions: Vec<Division>,
-    /// Only these categories; none named: any.
-    pub categories: Vec<String>,
-}
-
-/// What became of a row.
+/// A row that was read and judged.
 #[derive(Debug)]
-pub struct Row {
+pub struct JudgedRow {
     /// Its place in the input.
     pub line: u64,
-    /// The record, if it may be taken.
-    pub good: Option<Good>,
+    /// The record, if it may be taken; gone once it was handed on.
+    pub record: Option<CheckedRecord>,
+    /// Id of that record, which stays.
+    pub id: Option<RecordId>,
     /// What is said about it, with rejects only if it is not taken.
     pub findings: Vec<Finding>,
     /// What was brought into form.
-    pub changes: Vec<Changed>,
+    pub changes: Vec<FieldChange>,
     /// By what it can be found again, if it got so far.
     pub key: Option<RowKey>,
     /// What it replies to.
     pub reply: Option<Reply>,
-    /// Id of the record that it is, if it may be taken.
-    pub record: Option<RecordId>,
 }
 
 /// By what a row can be found again.
@@ -80,20 +52,38 @@ pub struct RowKey {
 
 /// A record that may be taken as far as itself and the charter say.
 #[derive(Debug, Clone)]
-pub struct Good {
+pub struct CheckedRecord {
     /// The record.
     pub record: Record,
-    /// What the index needs of it.
+    /// What it is.
     pub content: ContentId,
     /// Subject's code and name, where the registration base may know better (V010, V011).
     pub subject: Option<(String, String)>,
-    /// It is an amendment because it replies to a question: if it says the same as before, it is none.
+    /// The row answers a question, so it became an amendment without saying so. If it says what is held already, nothing
+    /// was amended: it is then taken for a duplicate.
     pub replies: bool,
 }
 
-impl Row {
+impl CheckedRecord {
+    /// Of the bytes of a record that was acknowledged before and is handed in once more; `None`: they are no record. It was
+    /// judged when it first came, so nothing is asked about it now.
+    pub fn acknowledged(bytes: &[u8]) -> Option<Self> {
+        let object = Object::parse(bytes).ok()?;
+        let record = Record::new(&object).ok()?;
+        Some(Self { content: ContentId::of(record.id(), &object), record, subject: None, replies: false })
+    }
+}
+
+impl JudgedRow {
     fn refused(line: u64, finding: Finding) -> Self {
-        Self { line, good: None, findings: vec![finding], changes: Vec::new(), key: None, reply: None, record: None }
+        let (record, id, changes) = (None, None, Vec::new());
+        Self { line, record, id, findings: vec![finding], changes, key: None, reply: None }
+    }
+
+    /// It is not taken, for this reason.
+    pub(super) fn refuse(&mut self, finding: Finding) {
+        self.findings.push(finding);
+        (self.record, self.id) = (None, None);
     }
 
     /// Whether the row is asked about.
@@ -103,37 +93,37 @@ impl Row {
 }
 
 /// Reads one line of NDJSON.
-pub fn read_line<'l>(door: &Door<'l>, line: u64, json: &'l [u8]) -> Row {
+pub fn read_line<'l>(context: &RowContext<'l>, line: u64, json: &'l [u8]) -> JudgedRow {
     if json.len() > 4 * RECORD_BYTES_MAX {
-        return Row::refused(line, too_long(json.len()));
+        return JudgedRow::refused(line, too_long(json.len()));
     }
     match Object::parse(json) {
-        Ok(object) => read_object(door, line, object, None),
-        Err(e) => Row::refused(line, not_json(&e)),
+        Ok(object) => read_object(context, line, object, None),
+        Err(e) => JudgedRow::refused(line, not_json(&e)),
     }
 }
 
-/// The record that a line is, whether or not it would be taken: the same bytes and id as at the door.
+/// The record that a line is, whether or not it would be taken: the same bytes and id as when it is handed in.
 ///
 /// # Errors
 /// [`Finding`] for a line that is no record's JSON, of another category, or too long.
-pub fn identify<'l>(door: &Door<'l>, json: &'l [u8]) -> Result<RecordId, Box<Finding>> {
+pub fn identify<'l>(context: &RowContext<'l>, json: &'l [u8]) -> Result<RecordId, Box<Finding>> {
     if json.len() > 4 * RECORD_BYTES_MAX {
         return Err(Box::new(too_long(json.len())));
     }
     let mut object = Object::parse(json).map_err(|e| Box::new(not_json(&e)))?;
-    complete(door, &mut object)?;
+    complete(context, &mut object)?;
     Record::new(&object).map(|r| r.id()).map_err(|e| Box::new(too_long(e.0)))
 }
 
 /// Puts in the category that the input is of, and everything else that a row leaves unsaid.
-fn complete<'l>(door: &Door<'l>, object: &mut Object<'l>) -> Result<Vec<Changed>, Box<Finding>> {
+fn complete<'l>(context: &RowContext<'l>, object: &mut Object<'l>) -> Result<Vec<FieldChange>, Box<Finding>> {
     if object.get("_tally").is_some() {
         let message = "the field _tally is written by exports only: leave it out";
         let zh = "_tally 字段只由导出产生，请删除";
         return Err(Box::new(Finding::reject("S009", "_tally", message, zh)));
     }
-    match (door.category, object.text("category")) {
+    match (context.category, object.text("category")) {
         (Some(wanted), None) if object.get("category").is_none_or(|v| *v == Value::Null) => {
             object.set("category", Value::Text(wanted.into()));
         }
@@ -144,32 +134,32 @@ fn complete<'l>(door: &Door<'l>, object: &mut Object<'l>) -> Result<Vec<Changed>
         }
         _ => {}
     }
-    let category = category_of(door, object);
-    Ok(category.map(|c| prepare(door, c, object)).unwrap_or_default())
+    let category = category_of(context, object);
+    Ok(category.map(|c| prepare(context, c, object)).unwrap_or_default())
 }
 
 /// Takes what stands in a row, which may reply to an answer.
-pub fn read_object<'l>(door: &Door<'l>, line: u64, mut object: Object<'l>, reply: Option<Reply>) -> Row {
-    let changes = match complete(door, &mut object) {
+pub fn read_object<'l>(context: &RowContext<'l>, line: u64, mut object: Object<'l>, reply: Option<Reply>) -> JudgedRow {
+    let changes = match complete(context, &mut object) {
         Ok(changes) => changes,
-        Err(finding) => return Row { reply, ..Row::refused(line, *finding) },
+        Err(finding) => return JudgedRow { reply, ..JudgedRow::refused(line, *finding) },
     };
-    // A corrected row of a record that is held changes that record; with another business key it is another.
-    // "New" says nothing against it: so the row was called when it first came.
+    // The row was taken and asked about, so its record is held: the corrected row amends that record. It still says
+    // "create" because so it said when it first came. With another business key it is another record.
     let asked = reply.as_ref().filter(|r| r.held.is_some() && object.text("operation") == Some("create"));
     let replies = asked.zip(object.text("business_key")).is_some_and(|(r, key)| r.is_of(key));
     if replies {
         object.set("operation", Value::text("amend"));
     }
-    let context = JudgeContext { charter: door.charter, today: door.today, origin: door.me };
-    let mut findings: Vec<Finding> = judge(&context, &object).findings;
-    findings.extend(door.rights.and_then(|r| not_allowed(r, &object)));
+    let judging = JudgeContext { charter: context.charter, today: context.today, origin: context.me };
+    let mut findings: Vec<Finding> = judge(&judging, &object).findings;
+    findings.extend(context.rights.and_then(|r| not_allowed(r, &object)));
     if asked.is_some() && !replies {
         findings.push(stays());
     }
     let text = |f: &str| object.text(f).unwrap_or_default().to_owned();
     let key = RowKey { category: text("category"), unit: text("producer_uscc"), business_key: text("business_key") };
-    let mut row = Row { line, good: None, findings, changes, key: Some(key), reply, record: None };
+    let mut row = JudgedRow { line, record: None, id: None, findings, changes, key: Some(key), reply };
     if row.findings.iter().any(|f| f.severity == Severity::Reject) {
         return row;
     }
@@ -177,12 +167,12 @@ pub fn read_object<'l>(door: &Door<'l>, line: u64, mut object: Object<'l>, reply
         Ok(record) => {
             let content = ContentId::of(record.id(), &object);
             // A registration is what others are held against; and seventeen zeros are nobody's code.
-            let base = category_of(door, &object).is_some_and(|c| c.base);
+            let base = category_of(context, &object).is_some_and(|c| c.base);
             let subject = object.text("subject_uscc").zip(object.text("subject_name"));
             let subject = subject.filter(|(code, _)| !base && !code.starts_with("00000000000000000"));
             let subject = subject.map(|(code, name)| (code.to_owned(), name.to_owned()));
-            row.record = Some(record.id());
-            row.good = Some(Good { record, content, subject, replies });
+            row.id = Some(record.id());
+            row.record = Some(CheckedRecord { record, content, subject, replies });
         }
         Err(e) => row.findings.push(too_long(e.0)),
     }
@@ -190,9 +180,9 @@ pub fn read_object<'l>(door: &Door<'l>, line: u64, mut object: Object<'l>, reply
 }
 
 /// The category that the row is of, by the catalog's version that it claims.
-fn category_of<'l>(door: &Door<'l>, object: &Object<'_>) -> Option<&'l Category> {
+fn category_of<'l>(context: &RowContext<'l>, object: &Object<'_>) -> Option<&'l Category> {
     let version = object.text("catalog_version").unwrap_or_default();
-    let (catalog, _) = door.charter.catalogs().claimed(version, door.today);
+    let (catalog, _) = context.charter.catalogs().claimed(version, context.today);
     catalog.category(object.text("category")?).map(|c| &**c)
 }
 

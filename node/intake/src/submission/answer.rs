@@ -10,7 +10,7 @@ pub const ERRORS_MAX: usize = 10_000;
 
 /// What became of a submission: `read` = `accepted` + `duplicate` + `rejected`.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Answer {
+pub struct SubmissionAnswer {
     /// Rows that were not blank and no heads or notes of a table.
     pub read: u64,
     /// New records, durable.
@@ -33,7 +33,7 @@ pub struct Answer {
     #[serde(skip_serializing_if = "is_zero")]
     pub errors_omitted: u64,
     /// What was changed or is to be known, by field, without a row being wrong.
-    pub notes: Vec<Noted>,
+    pub notes: Vec<InputNote>,
     /// Under this name the answer is kept, with every rejected and questioned row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
@@ -49,7 +49,7 @@ fn is_zero(n: &u64) -> bool {
 
 /// The same note about many rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Noted {
+pub struct InputNote {
     /// Field or column.
     pub field: String,
     /// Stable name.
@@ -66,13 +66,13 @@ pub struct Noted {
 
 /// Notes gathered by field and code. Bounded: fields and codes are the catalog's.
 #[derive(Debug, Default)]
-pub(crate) struct Notes(BTreeMap<(String, String), Noted>);
+pub(super) struct NotesByField(BTreeMap<(String, String), InputNote>);
 
 /// Kinds of notes that are told apart.
 const KINDS_MAX: usize = 500;
 
-impl Notes {
-    pub(crate) fn add(&mut self, noted: Noted) {
+impl NotesByField {
+    pub(super) fn add(&mut self, noted: InputNote) {
         let key = (noted.field.clone(), noted.code.clone());
         if let Some(known) = self.0.get_mut(&key) {
             known.count += noted.count;
@@ -81,24 +81,24 @@ impl Notes {
         }
     }
 
-    pub(crate) fn changed(&mut self, line: u64, field: &str, change: Change) {
+    pub(super) fn changed(&mut self, line: u64, field: &str, change: Change) {
         let (message, zh) = change.message();
         let code = serde_json::to_value(change).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
         let (field, message_zh) = (field.to_owned(), zh.to_owned());
-        self.add(Noted { field, code, count: 1, line, message: message.to_owned(), message_zh });
+        self.add(InputNote { field, code, count: 1, line, message: message.to_owned(), message_zh });
     }
 
-    pub(crate) fn found(&mut self, line: u64, f: Finding) {
+    pub(super) fn found(&mut self, line: u64, f: Finding) {
         let key = (f.field, f.code);
         if let Some(known) = self.0.get_mut(&key) {
             known.count += 1;
         } else {
             let (message, message_zh) = (f.message, f.message_zh);
-            self.add(Noted { field: key.0, code: key.1, count: 1, line, message, message_zh });
+            self.add(InputNote { field: key.0, code: key.1, count: 1, line, message, message_zh });
         }
     }
 
-    pub(crate) fn into_list(self) -> Vec<Noted> {
+    pub(super) fn into_list(self) -> Vec<InputNote> {
         self.0.into_values().collect()
     }
 }

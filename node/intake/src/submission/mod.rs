@@ -1,5 +1,179 @@
-//! A submission: rows handed in together, from the first byte to the answer that is kept.
+//! A submission: rows handed in together, from their first byte to the answer that is kept. The one way in for HTTP, drop
+//! folders and comparisons.
+//!
+//! ```text
+//! hand_in: key ─> source ─> upload: rows judged ─> batcher ─> outcome of every row ─> answer ─> kept
+//! ```
+//!
+//! What holds:
+//! * What an answer calls accepted is durable before the answer is given.
+//! * The same handed in twice doubles nothing: what was accepted is a duplicate the second time. So whatever breaks off may
+//!   be sent again.
+//! * Of two submissions with the same idempotency key one runs; the other is refused, or gets the first one's answer.
+//! * An answer is kept whole or not at all.
+//!
+//! Not known here: who may hand in, how many may at the same time, and how an outcome is shown.
 
-pub(crate) mod answer;
+mod answer;
 pub mod kept;
-pub(crate) mod upload;
+mod keys;
+mod source;
+mod upload;
+
+pub use answer::{ERRORS_MAX, InputNote, SubmissionAnswer};
+pub use kept::{KeptRow, KeptSubmission, SubmissionMeta, SubmissionStore};
+pub use source::{InputSource, RowSource};
+pub use upload::{IntakeHandle, SubmissionTerms, Upload, UploadError};
+
+use crate::InputError;
+use keys::KeysInUse;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+use upload::SharedWriter;
+
+/// Where submissions are handed in. One per node; clones share it.
+#[derive(Debug, Clone)]
+pub struct Submissions {
+    intake: IntakeHandle,
+    kept: SubmissionStore,
+    spool: PathBuf,
+    keys: KeysInUse,
+}
+
+/// Rows that somebody hands in, but for the rows.
+#[derive(Debug, Clone, Default)]
+pub struct Submission {
+    /// By whom and as what they are handed in.
+    pub terms: SubmissionTerms,
+    /// What is kept of that: by which way they came, from which file, under which idempotency key.
+    pub meta: SubmissionMeta,
+}
+
+/// How a submission ended well.
+#[derive(Debug)]
+pub enum SubmissionOutcome {
+    /// Every row has its verdict, and what was accepted is durable.
+    Answered(Box<SubmissionAnswer>),
+    /// The same was handed in before under the same key: this is the answer that was given then.
+    Repeated(Box<SubmissionAnswer>),
+}
+
+/// Why a submission has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmissionError {
+    /// Another one with the same key is under way.
+    #[error("a submission with this Idempotency-Key is under way")]
+    KeyInUse,
+    /// The key came before with another content.
+    #[error("this Idempotency-Key came before with another content: use a new key for new content")]
+    KeyReused,
+    /// The answer that was given under this key is gone.
+    #[error("there is no answer {0}; answers are kept {days} days", days = kept::KEPT_DAYS)]
+    AnswerGone(String),
+    /// The source changed while it was read.
+    #[error("the file changed while it was read")]
+    Changed,
+    /// The rows were not taken to their end.
+    #[error("the rows were not taken to their end")]
+    Ended {
+        /// Why.
+        #[source]
+        why: InputError,
+        /// What was done until then, and stays.
+        so_far: Box<SubmissionAnswer>,
+    },
+    /// The answers on the disk cannot be used.
+    #[error("the answers on the disk cannot be used")]
+    Kept(#[from] io::Error),
+    /// The node ends.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+impl Submissions {
+    /// Of what takes the rows, of where answers are kept, and of a folder for what is needed on the disk meanwhile.
+    pub fn new(intake: IntakeHandle, kept: SubmissionStore, spool: PathBuf) -> Self {
+        Self { intake, kept, spool, keys: KeysInUse::default() }
+    }
+
+    /// What takes the rows.
+    pub fn intake(&self) -> &IntakeHandle {
+        &self.intake
+    }
+
+    /// Answers that are kept.
+    pub fn kept(&self) -> &SubmissionStore {
+        &self.kept
+    }
+
+    /// A folder for what is needed on the disk meanwhile.
+    pub fn spool(&self) -> &Path {
+        &self.spool
+    }
+
+    /// Hands in what a source says.
+    ///
+    /// Cancel-safe: if the future is dropped, records that the batcher has been given are taken all the same, no answer is
+    /// kept, and the key is free again. The same handed in again finds them to be duplicates.
+    ///
+    /// # Errors
+    /// [`SubmissionError`]; what was accepted until then is durable.
+    pub async fn hand_in(
+        &self,
+        submission: Submission,
+        mut source: impl RowSource,
+    ) -> Result<SubmissionOutcome, SubmissionError> {
+        let Submission { terms, meta } = submission;
+        let _claim = match &meta.idempotency_key {
+            None => None,
+            Some(key) => {
+                let claim = self.keys.claim(meta.token.as_deref(), key).ok_or(SubmissionError::KeyInUse)?;
+                if let Some(answer) = self.repeated(meta.token.clone(), key.clone(), &mut source).await? {
+                    return Ok(SubmissionOutcome::Repeated(Box::new(answer)));
+                }
+                Some(claim)
+            }
+        };
+        let writer = SharedWriter::new(self.kept.writer(meta));
+        let mut upload = Upload::new(self.intake.clone(), terms, writer.clone());
+        let read = source.read_into(&mut upload).await;
+        let (mut answer, drained) = upload.finish().await;
+        if !source.is_unchanged().await {
+            return Err(SubmissionError::Changed);
+        }
+        if let Err(why) = read.and(drained.map_err(InputError::from)) {
+            return Err(SubmissionError::Ended { why, so_far: Box::new(answer) });
+        }
+        let digest = source.digest();
+        let kept = writer.run(move |w| {
+            answer.answer = w.finish(&answer, digest)?;
+            Ok(answer)
+        });
+        Ok(SubmissionOutcome::Answered(Box::new(kept.await?)))
+    }
+
+    /// The answer that was given when this key came before. The input must be the same.
+    async fn repeated(
+        &self,
+        token: Option<String>,
+        key: String,
+        source: &mut impl RowSource,
+    ) -> Result<Option<SubmissionAnswer>, SubmissionError> {
+        let store = self.kept.clone();
+        let find = tokio::task::spawn_blocking(move || store.by_key(token.as_deref(), &key));
+        let Some(found) = find.await.map_err(|_| SubmissionError::Stopping)?? else { return Ok(None) };
+        let broken_off = |why| SubmissionError::Ended { why, so_far: Box::default() };
+        source.read_through().await.map_err(broken_off)?;
+        if found.digest != source.digest() {
+            return Err(SubmissionError::KeyReused);
+        }
+        let store = self.kept.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let kept = store.open_kept(&found.id)?.ok_or(SubmissionError::AnswerGone(found.id))?;
+            Ok::<_, SubmissionError>(kept.answer()?)
+        });
+        read.await.map_err(|_| SubmissionError::Stopping)?.map(Some)
+    }
+}

@@ -1,31 +1,34 @@
-//! One submission, from its first rows to its answer: the one path of every source. Bounded memory, however long it is;
-//! what is answered is durable.
+//! The rows of one submission on their way: judged some at a time, handed to the batcher, settled by its outcomes.
+//!
+//! Memory is bounded, however long the submission is: chunks wait for one another in queues of fixed length, and whoever
+//! hands in waits with them. What the answer counts as accepted is durable. A chunk is settled in the order of the input,
+//! so findings are listed and kept in the order of the lines.
 
+use super::{
+    ERRORS_MAX, InputNote, KeptRow, SubmissionAnswer,
+    answer::NotesByField,
+    kept::{AnswerWriter, Correction},
+};
 use crate::{
-    Answer, Chunk, ChunkError, ChunkResult, Door, Good, Intake, Policy, Raw, Reply, Rights, Row, RowKey, Rows, Verdict,
-    submission::answer::{ERRORS_MAX, Noted, Notes},
+    BatcherHandle, CheckedRecord, ChunkError, ChunkResult, DedupPolicy, HeldFinding, InputError, JudgedRow, RawRow,
+    RecordChunk, Rights, RowChunk, RowContext, RowFate, RowOutcome, RowSink, TableColumns,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::VecDeque,
+    io,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 use tally_core::NotSealed;
 use tally_protocol::{
-    finding::{AtLine, Finding},
+    finding::{AtLine, Finding, Severity},
     ids::{Division, LogId},
-    record::RecordId,
 };
-use tally_topology::in_force::CharterHandle;
-use tally_topology::{catalog::Severity, charter::Charter, signed::SignedCharter};
+use tally_topology::{charter::Charter, in_force::CharterHandle, signed::SignedCharter};
 use tokio::{sync::oneshot, task::JoinHandle};
 
-/// Rows that are read and judged together, and their bytes.
-pub(crate) const CHUNK_ROWS: usize = 2_000;
-/// See [`CHUNK_ROWS`].
-pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks being judged at the same time, for one submission.
 const JUDGING: usize = 2;
 /// Findings that may wait with their chunks: some 10 MB.
@@ -33,13 +36,13 @@ const FINDINGS_WAITING: usize = 20_000;
 /// Chunks waiting to be durable, for one submission.
 const WAITING: usize = 16;
 
-/// What every submission needs of the node.
+/// What every submission needs of the node to have its rows taken.
 #[derive(Debug, Clone)]
-pub struct Desk {
+pub struct IntakeHandle {
     /// The charter in force.
     pub trust: CharterHandle,
     /// The batcher.
-    pub intake: Intake,
+    pub batcher: BatcherHandle,
     /// The own log.
     pub own: LogId,
     /// The disk is nearly full.
@@ -50,7 +53,7 @@ pub struct Desk {
 
 /// By whom and as what rows are handed in.
 #[derive(Debug, Clone, Default)]
-pub struct Submission {
+pub struct SubmissionTerms {
     /// Category of rows that name none.
     pub category: Option<String>,
     /// Code of the unit that hands in.
@@ -61,10 +64,10 @@ pub struct Submission {
     pub rights: Option<Rights>,
 }
 
-impl Submission {
-    /// The door at which its rows are judged today, at the node `me`.
-    pub fn door<'a>(&'a self, charter: &'a Charter, me: Division) -> Door<'a> {
-        Door {
+impl SubmissionTerms {
+    /// As what its rows are judged today, at the node `me`.
+    pub fn row_context<'a>(&'a self, charter: &'a Charter, me: Division) -> RowContext<'a> {
+        RowContext {
             charter,
             me,
             today: tally_clock::today(),
@@ -77,53 +80,68 @@ impl Submission {
 }
 
 /// Why a submission ended early. What was accepted until then is durable, and will be found to be a duplicate.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     /// The disk is nearly full.
     #[error("the node's disk is nearly full; its operator has been told")]
     Full,
     /// Nothing may be signed, the index does not answer, or the node stops.
     #[error("{0}; send the same again later, nothing is doubled")]
-    Chunk(#[from] ChunkError),
+    Chunk(ChunkError),
     /// A row that the rules could not cope with: a fault of this program.
     #[error("internal: the rows could not be judged; the node's log tells where")]
     Internal,
     /// The rows that were not taken cannot be kept.
-    #[error("the answer cannot be kept: {0}")]
-    Keep(String),
+    #[error("the answer cannot be kept")]
+    Keep(#[source] io::Error),
 }
 
-/// Where rows that were not taken, or are asked about, are kept with what is said of them.
-pub trait Keeper: Send {
-    /// Keeps a row.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    fn keep(
-        &mut self,
-        line: u64,
-        raw: &Raw<'_>,
-        findings: &[Finding],
-        by: (Option<&RowKey>, Option<&Reply>),
-    ) -> Result<(), String>;
-
-    /// Keeps that a row of an answer given before has been corrected, by this record.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    fn corrected(&mut self, reply: &Reply, by: RecordId) -> Result<(), String>;
+impl From<ChunkError> for UploadError {
+    fn from(e: ChunkError) -> Self {
+        Self::Chunk(e)
+    }
 }
 
-/// A submission under way.
+impl From<NotSealed> for UploadError {
+    fn from(e: NotSealed) -> Self {
+        Self::Chunk(e.into())
+    }
+}
+
+/// A writer of an answer that works on threads that may block.
+#[derive(Debug, Clone)]
+pub(super) struct SharedWriter(Arc<Mutex<AnswerWriter>>);
+
+impl SharedWriter {
+    pub(super) fn new(writer: AnswerWriter) -> Self {
+        Self(Arc::new(Mutex::new(writer)))
+    }
+
+    /// Does something with the writer. Cancel-safe: what has begun is done to its end.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut AnswerWriter) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let writer = self.0.clone();
+        let work = move || act(&mut writer.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    }
+
+    fn table_found(&self, columns: &TableColumns, category: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).table_found(columns, category);
+    }
+}
+
+/// A submission under way. Dropped before [`Upload::finish`], it has no answer.
 pub struct Upload {
-    desk: Desk,
-    terms: Arc<Submission>,
+    intake: IntakeHandle,
+    terms: Arc<SubmissionTerms>,
     /// So far.
-    pub answer: Answer,
-    notes: Notes,
-    keeper: Box<dyn Keeper>,
-    judging: VecDeque<JoinHandle<Judged>>,
-    waiting: VecDeque<Waiting>,
+    answer: SubmissionAnswer,
+    notes: NotesByField,
+    writer: SharedWriter,
+    judging: VecDeque<JoinHandle<JudgedChunk>>,
+    waiting: VecDeque<SubmittedChunk>,
 }
 
 impl std::fmt::Debug for Upload {
@@ -132,27 +150,33 @@ impl std::fmt::Debug for Upload {
     }
 }
 
-struct Judged {
-    rows: Rows,
-    judged: Vec<Row>,
-    policy: Policy,
+struct JudgedChunk {
+    rows: RowChunk,
+    judged: Vec<JudgedRow>,
+    policy: DedupPolicy,
 }
 
 /// A chunk at the batcher, or one of which nothing could be taken.
-struct Waiting {
-    rows: Rows,
-    judged: Vec<Row>,
-    /// Places in the chunk of the records that the batcher was given.
-    given: Vec<usize>,
+struct SubmittedChunk {
+    rows: RowChunk,
+    judged: Vec<JudgedRow>,
     /// Things said of its rows.
     findings: usize,
+    /// Outcomes of the rows that have a record, in their order.
     result: Option<oneshot::Receiver<Result<ChunkResult, ChunkError>>>,
 }
 
-fn policy(charter: &Charter, base_is_complete: bool) -> Policy {
+/// What a settled chunk leaves to be kept.
+#[derive(Default)]
+struct ToKeep {
+    rows: Vec<KeptRow>,
+    corrections: Vec<Correction>,
+}
+
+fn policy(charter: &Charter, base_is_complete: bool) -> DedupPolicy {
     let catalog = charter.catalogs().current(tally_clock::today());
     let of = |rule: &str| catalog.rule(rule).and_then(|r| r.severity);
-    Policy {
+    DedupPolicy {
         other_name: of("V010"),
         no_subject: of("V011").filter(|_| base_is_complete),
         conflict: of("V013"),
@@ -162,47 +186,34 @@ fn policy(charter: &Charter, base_is_complete: bool) -> Policy {
 
 impl Upload {
     /// A submission without rows yet.
-    pub fn new(desk: Desk, terms: Submission, keeper: Box<dyn Keeper>) -> Self {
-        let log = desk.trust.charter().charter().federation().origin(desk.own);
-        let answer = Answer { log, ..Answer::default() };
+    pub(super) fn new(intake: IntakeHandle, terms: SubmissionTerms, writer: SharedWriter) -> Self {
+        let log = intake.trust.charter().charter().federation().origin(intake.own);
+        let answer = SubmissionAnswer { log, ..SubmissionAnswer::default() };
         let (judging, waiting) = (VecDeque::new(), VecDeque::new());
-        Self { desk, terms: Arc::new(terms), answer, notes: Notes::default(), keeper, judging, waiting }
-    }
-
-    /// The charter in force.
-    pub fn charter(&self) -> Arc<SignedCharter> {
-        self.desk.trust.charter()
-    }
-
-    /// Category of rows that name none.
-    pub fn category(&self) -> Option<&str> {
-        self.terms.category.as_deref()
-    }
-
-    /// The rows' category has become known.
-    pub(crate) fn of_category(&mut self, category: &str) {
-        Arc::make_mut(&mut self.terms).category.get_or_insert_with(|| category.to_owned());
+        Self { intake, terms: Arc::new(terms), answer, notes: NotesByField::default(), writer, judging, waiting }
     }
 
     /// Takes some rows; waits when many are under way.
     ///
+    /// Cancel-safe in that nothing is doubled or counted wrongly: a chunk that was handed over is settled later or never.
+    ///
     /// # Errors
     /// [`UploadError`]; the submission is then over.
-    pub async fn rows(&mut self, rows: Rows) -> Result<(), UploadError> {
+    pub async fn take(&mut self, rows: RowChunk) -> Result<(), UploadError> {
         if rows.is_empty() {
             return Ok(());
         }
-        if self.desk.full.load(Ordering::Relaxed) {
+        if self.intake.full.load(Ordering::Relaxed) {
             return Err(UploadError::Full);
         }
         self.answer.read += rows.len() as u64;
-        let (trust, me, terms) = (self.desk.trust.clone(), self.desk.own.division, self.terms.clone());
-        let base_is_complete = self.desk.base_is_complete;
+        let (trust, me, terms) = (self.intake.trust.clone(), self.intake.own.division, self.terms.clone());
+        let base_is_complete = self.intake.base_is_complete;
         self.judging.push_back(tokio::task::spawn_blocking(move || {
             let charter = trust.charter();
             let charter = charter.charter();
-            let judged = rows.judged(&terms.door(charter, me));
-            Judged { rows, judged, policy: policy(charter, base_is_complete) }
+            let judged = rows.judged(&terms.row_context(charter, me));
+            JudgedChunk { rows, judged, policy: policy(charter, base_is_complete) }
         }));
         while self.judging.len() > JUDGING {
             self.submit().await?;
@@ -210,37 +221,22 @@ impl Upload {
         Ok(())
     }
 
-    /// Something to know about the input that no row is wrong for.
-    pub fn note(&mut self, noted: Noted) {
-        self.notes.add(noted);
-    }
-
     /// A row that could not even be cut out of the input.
-    ///
-    /// # Errors
-    /// [`UploadError`].
-    pub async fn broken_row(&mut self, at: AtLine) -> Result<(), UploadError> {
+    async fn take_broken(&mut self, at: AtLine) -> Result<(), UploadError> {
         self.drain().await?;
         self.answer.read += 1;
         self.answer.rejected += 1;
-        self.keeper
-            .keep(at.line, &Raw::Line(b""), std::slice::from_ref(&at.finding), (None, None))
-            .map_err(UploadError::Keep)?;
+        let row = KeptRow::new(at.line, &RawRow::Line(b""), vec![at.finding.clone()], None, None);
+        self.keep(ToKeep { rows: vec![row], corrections: Vec::new() }).await?;
         self.list(at);
         Ok(())
     }
 
-    /// The answer, when everything has its verdict and all that was accepted is durable.
-    ///
-    /// # Errors
-    /// [`UploadError`].
-    pub async fn finish(mut self) -> Result<Answer, (UploadError, Answer)> {
+    /// The answer, when everything has its verdict and all that was accepted is durable; and why there is not all of it.
+    pub(super) async fn finish(mut self) -> (SubmissionAnswer, Result<(), UploadError>) {
         let drained = self.drain().await;
         self.answer.notes = self.notes.into_list();
-        match drained {
-            Ok(()) => Ok(self.answer),
-            Err(e) => Err((e, self.answer)),
-        }
+        (self.answer, drained)
     }
 
     async fn drain(&mut self) -> Result<(), UploadError> {
@@ -259,26 +255,19 @@ impl Upload {
     /// The oldest judged chunk goes to the batcher.
     async fn submit(&mut self) -> Result<(), UploadError> {
         let Some(judging) = self.judging.pop_front() else { return Ok(()) };
-        let Judged { rows, mut judged, policy } = judging.await.map_err(|e| match e.is_panic() {
+        let JudgedChunk { rows, mut judged, policy } = judging.await.map_err(|e| match e.is_panic() {
             true => UploadError::Internal,
             false => ChunkError::Stopping.into(),
         })?;
-        let mut given = Vec::new();
-        let mut records: Vec<Good> = Vec::new();
-        for (place, row) in judged.iter_mut().enumerate() {
-            if let Some(good) = row.good.take() {
-                given.push(place);
-                records.push(good);
-            }
-        }
+        let records: Vec<CheckedRecord> = judged.iter_mut().filter_map(|row| row.record.take()).collect();
         let result = match records.is_empty() {
             true => None,
-            false => Some(self.desk.intake.submit(Chunk::of(records, policy)).await?),
+            false => Some(self.intake.batcher.submit(RecordChunk::of(records, policy)).await?),
         };
         let findings = judged.iter().map(|r| r.findings.len()).sum();
-        self.waiting.push_back(Waiting { rows, judged, given, findings, result });
+        self.waiting.push_back(SubmittedChunk { rows, judged, findings, result });
         // Chunks of which nothing could be taken hold many findings: they do not wait for others.
-        let settled = |w: &VecDeque<Waiting>| w.front().is_some_and(|w| w.result.is_none());
+        let settled = |w: &VecDeque<SubmittedChunk>| w.front().is_some_and(|w| w.result.is_none());
         while self.waiting.len() > WAITING || settled(&self.waiting) || self.findings_waiting() > FINDINGS_WAITING {
             self.settle().await?;
         }
@@ -291,67 +280,64 @@ impl Upload {
 
     /// The oldest chunk at the batcher becomes durable: every row of it has its verdict now.
     async fn settle(&mut self) -> Result<(), UploadError> {
-        let Some(Waiting { rows, mut judged, given, result, .. }) = self.waiting.pop_front() else { return Ok(()) };
+        let Some(SubmittedChunk { rows, judged, result, .. }) = self.waiting.pop_front() else { return Ok(()) };
         let result = match result {
             Some(answer) => answer.await.map_err(|_| ChunkError::Stopping)??,
             None => ChunkResult::default(),
         };
-        let a = &mut self.answer;
-        a.accepted += result.accepted;
-        a.duplicate += result.duplicate;
-        let rejected = (judged.len() - given.len()) as u64 + result.rejected;
-        a.rejected += rejected;
-        self.desk.intake.totals.rejected.fetch_add(rejected, Ordering::Relaxed);
         if let Some((from, to)) = result.range {
+            let a = &mut self.answer;
             a.from = Some(a.from.map_or(from, |f| f.min(from)));
             a.to = Some(a.to.map_or(to, |t| t.max(to)));
         }
-        // Of what is held, notes were told when it came; and what is not in force any more is not asked about.
-        let not_in_force = result.verdicts.iter().filter(|(_, v, _)| *v == Verdict::NotInForce);
-        let superseded: BTreeSet<usize> = not_in_force.map(|(i, ..)| *i).collect();
-        for (i, _) in &result.held {
-            if let Some(row) = given.get(*i).and_then(|place| judged.get_mut(*place)) {
-                let least = if superseded.contains(i) { Severity::Reject } else { Severity::Question };
-                row.findings.retain(|f| f.severity >= least);
-            }
-        }
-        for (i, verdict, severity) in result.verdicts {
-            if let Some(row) = given.get(i).and_then(|place| judged.get_mut(*place)) {
-                row.findings.push(said(&verdict, severity));
-            }
-        }
-        // Of what is held the record that is; what is not in force corrects nothing.
-        let in_force = result.held.iter().filter(|(i, _)| !superseded.contains(i));
-        let held: BTreeMap<usize, RecordId> = in_force.filter_map(|(i, id)| Some((*given.get(*i)?, *id))).collect();
-        let gone: BTreeSet<usize> = superseded.iter().filter_map(|i| given.get(*i).copied()).collect();
-        let given: BTreeSet<usize> = given.into_iter().collect();
-        for (place, row) in judged.into_iter().enumerate() {
-            let taken = given.contains(&place) && row.findings.iter().all(|f| f.severity < Severity::Reject);
-            if let Some((reply, id)) = row.reply.as_ref().zip(row.record).filter(|_| taken && !gone.contains(&place)) {
-                let by = held.get(&place).copied().unwrap_or(id);
-                // A row that was asked about and is the same still corrects nothing.
-                let key = row.key.as_ref().map_or("", |k| k.business_key.as_str());
-                if !(held.contains_key(&place) && reply.is_of(key) && by != id) {
-                    self.keeper.corrected(reply, by).map_err(UploadError::Keep)?;
+        let before = self.answer.rejected;
+        let (mut outcomes, mut keep) = (result.rows.into_iter(), ToKeep::default());
+        for (place, mut row) in judged.into_iter().enumerate() {
+            // A row without a record was refused before the batcher.
+            match row.id.and_then(|_| outcomes.next()) {
+                Some(outcome) => {
+                    keep.corrections.extend(correction(&row, &outcome.fate));
+                    self.conclude(&mut row, outcome);
                 }
+                None => self.answer.rejected += 1,
             }
-            self.tell(&rows, place, row)?;
+            self.tell(&rows, place, row, &mut keep);
         }
-        Ok(())
+        let rejected = self.answer.rejected - before;
+        self.intake.batcher.totals.rejected.fetch_add(rejected, Ordering::Relaxed);
+        self.keep(keep).await
     }
 
-    fn tell(&mut self, rows: &Rows, place: usize, row: Row) -> Result<(), UploadError> {
+    /// Counts what became of a row, and puts together what is to be said of it.
+    fn conclude(&mut self, row: &mut JudgedRow, RowOutcome { fate, findings }: RowOutcome) {
+        let found = findings.into_iter().map(|(found, severity)| finding_of(&found).with_severity(severity));
+        match fate {
+            RowFate::Accepted { .. } => self.answer.accepted += 1,
+            RowFate::Rejected => self.answer.rejected += 1,
+            RowFate::Duplicate { .. } => {
+                self.answer.duplicate += 1;
+                // Its notes were told when it was accepted.
+                row.findings.retain(|f| f.severity >= Severity::Question);
+            }
+            RowFate::Superseded { .. } => {
+                self.answer.duplicate += 1;
+                // It is not in force, so nothing is asked about it; it is only told that it is not.
+                row.findings = vec![superseded()];
+            }
+        }
+        row.findings.extend(found);
+    }
+
+    /// Lists what is said of a row, and puts it aside to be kept if it is to be looked at.
+    fn tell(&mut self, rows: &RowChunk, place: usize, row: JudgedRow, keep: &mut ToKeep) {
         for c in &row.changes {
             self.notes.changed(row.line, &c.field, c.change);
-        }
-        if row.findings.is_empty() {
-            return Ok(());
         }
         let (mut findings, notes): (Vec<_>, Vec<_>) =
             row.findings.into_iter().partition(|f| f.severity > Severity::Note);
         notes.into_iter().for_each(|n| self.notes.found(row.line, n));
         if findings.is_empty() {
-            return Ok(());
+            return;
         }
         if findings.iter().all(|f| f.severity == Severity::Question) {
             self.answer.questions += 1;
@@ -359,61 +345,111 @@ impl Upload {
         // The worst first: it decides.
         findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
         if let Some(raw) = rows.raw(place) {
-            self.keeper
-                .keep(row.line, &raw, &findings, (row.key.as_ref(), row.reply.as_ref()))
-                .map_err(UploadError::Keep)?;
+            let kept = KeptRow::new(row.line, &raw, findings.clone(), row.key.as_ref(), row.reply.as_ref());
+            keep.rows.push(kept);
         }
         findings.into_iter().for_each(|f| self.list(f.at_line(row.line)));
-        Ok(())
     }
 
-    fn list(&mut self, finding: AtLine) {
+    fn list(&mut self, at: AtLine) {
         if self.answer.errors.len() < ERRORS_MAX {
-            self.answer.errors.push(finding);
+            self.answer.errors.push(at);
         } else {
             self.answer.errors_omitted += 1;
         }
     }
+
+    async fn keep(&self, ToKeep { rows, corrections }: ToKeep) -> Result<(), UploadError> {
+        if rows.is_empty() && corrections.is_empty() {
+            return Ok(());
+        }
+        self.writer.run(move |w| w.write(&rows, &corrections)).await.map_err(UploadError::Keep)
+    }
 }
 
-fn said(verdict: &Verdict, severity: Severity) -> Finding {
-    let (code, field, en, zh): (&'static str, _, String, String) = match verdict {
-        Verdict::OtherName(name) => (
+impl RowSink for Upload {
+    async fn rows(&mut self, rows: RowChunk) -> Result<(), InputError> {
+        Ok(self.take(rows).await?)
+    }
+
+    async fn broken_row(&mut self, at: AtLine) -> Result<(), InputError> {
+        Ok(self.take_broken(at).await?)
+    }
+
+    fn note(&mut self, note: InputNote) {
+        self.notes.add(note);
+    }
+
+    fn charter(&self) -> Arc<SignedCharter> {
+        self.intake.trust.charter()
+    }
+
+    fn category(&self) -> Option<&str> {
+        self.terms.category.as_deref()
+    }
+
+    fn table_found(&mut self, columns: &TableColumns, category: &str) {
+        self.writer.table_found(columns, category);
+        Arc::make_mut(&mut self.terms).category.get_or_insert_with(|| category.to_owned());
+    }
+
+    fn format_found(&mut self, format: String) {
+        self.answer.format = Some(format);
+    }
+}
+
+/// That a row of an answer given before has been corrected, if this row did so.
+fn correction(row: &JudgedRow, fate: &RowFate) -> Option<Correction> {
+    let (reply, id) = (row.reply.as_ref()?, row.id?);
+    let by = match fate {
+        RowFate::Accepted { .. } => id,
+        RowFate::Duplicate { held } => *held,
+        // What is not in force corrects nothing.
+        RowFate::Superseded { .. } | RowFate::Rejected => return None,
+    };
+    // The row was asked about and came back as it was: the record that is held is the one that was asked about.
+    let key = row.key.as_ref().map_or("", |k| k.business_key.as_str());
+    let unchanged = by != id && reply.is_of(key);
+    let at = tally_clock::now_ms() / 1_000;
+    (!unchanged).then(|| Correction { reply: reply.clone(), by, at })
+}
+
+fn finding_of(found: &HeldFinding) -> Finding {
+    match found {
+        HeldFinding::OtherName(name) => Finding::reject(
             "V010",
             "subject_name",
             format!("the subject is registered as {name}: compare the name with the certificate"),
             format!("名称与登记信息不一致：登记名称为 {name}"),
         ),
-        Verdict::NoSubject => (
+        HeldFinding::NoSubject => Finding::reject(
             "V011",
             "subject_uscc",
-            "no registration of this subject is held: compare its code with the certificate".into(),
-            "未找到对应主体（记名不成功）".into(),
+            "no registration of this subject is held: compare its code with the certificate",
+            "未找到对应主体（记名不成功）",
         ),
-        Verdict::Conflict => (
+        HeldFinding::Conflict => Finding::reject(
             "V013",
             "business_key",
-            "another record with the same business key and other content is held: amend that one, or correct the number".into(),
-            "同一文号内容不一致：请变更原记录或更正文号".into(),
+            "another record with the same business key and other content is held: amend that one, or correct the number",
+            "同一文号内容不一致：请变更原记录或更正文号",
         ),
-        Verdict::NoOriginal => (
+        HeldFinding::NoOriginal => Finding::reject(
             "V014",
             "operation",
-            "no original is held that this could amend or withdraw: hand in the original first".into(),
-            "变更/撤销无原记录：请先报送原记录".into(),
+            "no original is held that this could amend or withdraw: hand in the original first",
+            "变更/撤销无原记录：请先报送原记录",
         ),
-        Verdict::NotInForce => (
-            "V013",
-            "business_key",
-            "held already, but amended or withdrawn since, and that stays so: to bring it back into force, hand it in with operation amend, and in amends the id of the record that is in force (tally compare does so)".into(),
-            "该记录此前已报送，其后已变更或撤销，重复报送不恢复其效力：如需恢复，请以“变更”方式报送并在 amends 中填写现行记录的标识（tally compare 可自动完成）".into(),
-        ),
-    };
-    Finding { severity, ..Finding::reject(code, field, en, zh) }
+    }
 }
 
-impl From<NotSealed> for UploadError {
-    fn from(e: NotSealed) -> Self {
-        Self::Chunk(e.into())
-    }
+/// Of a duplicate that is not in force any more.
+fn superseded() -> Finding {
+    Finding::reject(
+        "V013",
+        "business_key",
+        "held already, but amended or withdrawn since, and that stays so: to bring it back into force, hand it in with operation amend, and in amends the id of the record that is in force (tally compare does so)",
+        "该记录此前已报送，其后已变更或撤销，重复报送不恢复其效力：如需恢复，请以“变更”方式报送并在 amends 中填写现行记录的标识（tally compare 可自动完成）",
+    )
+    .with_severity(Severity::Note)
 }

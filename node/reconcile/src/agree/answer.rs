@@ -86,7 +86,7 @@ struct Answering<'g> {
 impl<'g> Answering<'g> {
     async fn run(&mut self) -> Result<(), AgreeError> {
         let peer = self.peer;
-        let common = self.ground.mailbox.ask(move |r, _| r.common_ground(peer)).await?;
+        let common = self.ground.mailbox.view().common_ground(peer);
         let within = match common {
             Ok(division) => division,
             Err(reason) => return self.refuse(Refusal::NotAChild, reason).await,
@@ -121,7 +121,7 @@ impl<'g> Answering<'g> {
                     if wanted.len() > ROOTS_MAX || !wanted.iter().all(|(l, _)| self.may(within, Scope::Log(*l))) {
                         return self.refuse(Refusal::NotBelow, format!("{within} and below can be compared")).await;
                     }
-                    let roots = pieces::roots(self.ground, wanted).await?;
+                    let roots = pieces::roots(self.ground, &wanted);
                     self.send(&Answer::Roots(roots)).await?;
                 }
                 Ask::Nodes { log, question } => {
@@ -228,7 +228,7 @@ impl<'g> Answering<'g> {
     }
 
     async fn give(&mut self, log: LogId, lacking: Lacking) -> Result<(), AgreeError> {
-        let mut cutter = Cutter::new(self.ground, log, lacking).await?;
+        let mut cutter = Cutter::new(self.ground, log, lacking)?;
         loop {
             let (back, piece) = cutter.next().await?;
             cutter = back;

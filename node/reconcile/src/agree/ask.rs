@@ -87,8 +87,7 @@ impl Ground {
     /// [`AgreeError`]; what was mended until then stays mended.
     pub async fn reconcile(&self, order: &Order, waiting: Waiting<'_>) -> Result<Reconciled, AgreeError> {
         let peer = order.peer;
-        let ground = self.mailbox.ask(move |r, _| r.common_ground(peer)).await?;
-        let division = ground.map_err(AgreeError::NoPeer)?;
+        let division = self.mailbox.view().common_ground(peer).map_err(AgreeError::NoPeer)?;
         let scope = order.log.map_or(Scope::Division(division), Scope::Log);
         if let Some(log) = order.log {
             let charter = self.trust.charter();
@@ -233,7 +232,7 @@ impl Talk<'_> {
                     }
                 }
                 Step::OwnRoots(wanted) => {
-                    let roots = pieces::roots(self.ground, wanted.clone()).await?;
+                    let roots = pieces::roots(self.ground, &wanted);
                     self.session.own_roots(wanted.into_iter().map(|(log, _)| log).zip(roots).collect());
                 }
                 Step::Give { log, lacking } => {
@@ -287,7 +286,7 @@ impl Talk<'_> {
     }
 
     async fn give(&mut self, log: LogId, lacking: Lacking) -> Result<bool, AgreeError> {
-        let mut cutter = Cutter::new(self.ground, log, lacking).await?;
+        let mut cutter = Cutter::new(self.ground, log, lacking)?;
         let mut gave = false;
         loop {
             let (back, piece) = cutter.next().await?;

@@ -3,8 +3,9 @@
 use super::{AgreeError, Ground, pieces::Putter};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tally_clock::now_ms;
-use tally_core::{Input, Replica};
+use tally_core::{Input, View, log::HeldLog};
 use tally_driver::Mail;
 use tally_protocol::{
     bundle::{BundleError, Item, Reader as Items},
@@ -74,12 +75,28 @@ pub enum ImportError {
     Agree(#[from] AgreeError),
 }
 
-fn opening(r: &Replica, to: Division) -> Item {
+/// The division whose logs a bundle from `from` to this node may hold.
+fn shared_with(r: &View, federation: &str, from: LogId, to: Division) -> Result<Division, String> {
+    let charter = r.charter();
+    if federation != charter.federation().to_string() {
+        return Err(format!("the bundle is of federation {federation}, this node of {}", charter.federation()));
+    }
+    if to != r.me() {
+        return Err(format!("the bundle is for {to}, this node is {}", r.me()));
+    }
+    match (charter.parent(r.me()), charter.parent(from.division)) {
+        (Some(parent), _) if parent == from.division => Ok(r.me()),
+        (_, Some(parent)) if parent == r.me() => Ok(from.division),
+        _ => Err(format!("the bundle is of {}, which is no neighbour of {}", from.division, r.me())),
+    }
+}
+
+fn opening(r: &View, to: Division) -> Item {
     let (federation, charter) = (r.charter().federation().to_string(), r.charter().version());
     Item::Opening { federation, from: r.own(), to, charter, time: now_ms() / 1_000 }
 }
 
-fn contents(r: &Replica, to: Division, since: Since) -> Result<(Vec<Item>, Vec<Part>), String> {
+fn contents(r: &View, to: Division, since: Since) -> Result<(Vec<Item>, Vec<Part>), String> {
     let up = r.charter().parent(r.me()) == Some(to);
     if !up && r.charter().parent(to) != Some(r.me()) {
         return Err(format!("{to} is neither the parent nor a child of {}", r.me()));
@@ -96,7 +113,7 @@ fn contents(r: &Replica, to: Division, since: Since) -> Result<(Vec<Item>, Vec<P
             }));
         }
     }
-    let part = |(id, log): (&LogId, &tally_core::log::HeldLog)| {
+    let part = |(id, log): (&LogId, &Arc<HeldLog>)| {
         let from = match since {
             Since::Start => 0,
             Since::Receipt if up => log.receipts.get(&to).map_or(0, |x| x.size),
@@ -112,9 +129,9 @@ impl Ground {
     ///
     /// # Errors
     /// Who is no neighbour gets none.
-    pub async fn bundle(&self, to: Division, since: Since) -> Result<Result<Bundle, String>, AgreeError> {
+    pub fn bundle(&self, to: Division, since: Since) -> Result<Result<Bundle, String>, AgreeError> {
         let reader = self.reader.clone();
-        let contents = self.mailbox.ask(move |r, _| contents(r, to, since)).await?;
+        let contents = contents(&self.mailbox.view(), to, since);
         Ok(contents.map(|(first, parts)| Bundle { first, parts, reader }))
     }
 }
@@ -189,18 +206,10 @@ impl<'g> Import<'g> {
         }
         self.items.finish()?;
         let logs = std::mem::take(&mut self.logs);
-        let (version, frozen) = self
-            .ground
-            .mailbox
-            .ask(move |r, _| {
-                let frozen =
-                    |id: &LogId| r.logs().get(id)?.frozen.as_ref().map(|f| format!("{id} is frozen: {}", f.reason));
-                (r.charter().version(), logs.iter().filter_map(frozen).collect::<Vec<_>>())
-            })
-            .await
-            .map_err(AgreeError::from)?;
-        frozen.into_iter().for_each(|why| self.refused(why));
-        self.done.charter = version;
+        let view = self.ground.mailbox.settled().await.map_err(AgreeError::from)?;
+        let frozen = |id: &LogId| view.log(*id)?.frozen.as_ref().map(|f| format!("{id} is frozen: {}", f.reason));
+        logs.iter().filter_map(frozen).for_each(|why| self.refused(why));
+        self.done.charter = view.charter().version();
         Ok(self.done)
     }
 
@@ -210,11 +219,11 @@ impl<'g> Import<'g> {
         match item {
             Item::Opening { federation, from, to, charter, .. } => {
                 self.charter = charter;
-                self.open(federation, from, to).await?;
+                self.open(federation, from, to)?;
             }
             Item::Charter { note } => {
                 // An older one is no fault: the bundle has travelled.
-                let current = mailbox.ask(|r, _| r.charter().version()).await.map_err(AgreeError::from)?;
+                let current = mailbox.view().charter().version();
                 if self.charter <= current {
                     return Ok(());
                 }
@@ -253,22 +262,8 @@ impl<'g> Import<'g> {
         }
     }
 
-    async fn open(&mut self, federation: String, from: LogId, to: Division) -> Result<(), ImportError> {
-        let judged = self.ground.mailbox.ask(move |r, _| {
-            let charter = r.charter();
-            if federation != charter.federation().to_string() {
-                return Err(format!("the bundle is of federation {federation}, this node of {}", charter.federation()));
-            }
-            if to != r.me() {
-                return Err(format!("the bundle is for {to}, this node is {}", r.me()));
-            }
-            match (charter.parent(r.me()), charter.parent(from.division)) {
-                (Some(parent), _) if parent == from.division => Ok(r.me()),
-                (_, Some(parent)) if parent == r.me() => Ok(from.division),
-                _ => Err(format!("the bundle is of {}, which is no neighbour of {}", from.division, r.me())),
-            }
-        });
-        let within = judged.await.map_err(AgreeError::from)?.map_err(ImportError::NotOurs)?;
+    fn open(&mut self, federation: String, from: LogId, to: Division) -> Result<(), ImportError> {
+        let within = shared_with(&self.ground.mailbox.view(), &federation, from, to).map_err(ImportError::NotOurs)?;
         self.done.from = from.to_string();
         self.putter = Some((from.division, Putter::new(self.ground, within)));
         Ok(())

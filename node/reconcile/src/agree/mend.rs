@@ -29,10 +29,9 @@ impl Ground {
     /// # Errors
     /// [`AgreeError`].
     pub async fn mend(&self, survey: &mut Survey, why: &str) -> Result<u64, AgreeError> {
-        let missing: BTreeMap<LogId, Vec<(u64, u64)>> = self
-            .mailbox
-            .ask(|r, _| r.logs().iter().map(|(id, l)| (*id, l.missing())).filter(|(_, m)| !m.is_empty()).collect())
-            .await?;
+        let view = self.mailbox.settled().await?;
+        let missing: BTreeMap<LogId, Vec<(u64, u64)>> =
+            view.logs().iter().map(|(id, l)| (*id, l.missing())).filter(|(_, m)| !m.is_empty()).collect();
         let still = |log: &LogId, from, to| {
             missing.get(log).is_some_and(|m| m.iter().any(|(f, t): &(u64, u64)| *f < to && from < *t))
         };

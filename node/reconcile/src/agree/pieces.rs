@@ -35,8 +35,8 @@ pub(super) struct Cutter {
 }
 
 impl Cutter {
-    pub(super) async fn new(ground: &Ground, log: LogId, lacking: Lacking) -> Result<Self, AgreeError> {
-        let layout = ground.mailbox.ask(move |r, _| r.logs().get(&log).map(Layout::of)).await?.unwrap_or_default();
+    pub(super) fn new(ground: &Ground, log: LogId, lacking: Lacking) -> Result<Self, AgreeError> {
+        let layout = ground.mailbox.view().logs().get(&log).map(Layout::of).unwrap_or_default();
         let wants = Wants::decode(&lacking.wants).ok().filter(|w| w.log == log).unwrap_or_else(|| Wants::new(log));
         let remains = lacking.remains.into_iter().map(|r| (r.start, r.sums)).collect();
         Ok(Self { log, layout, reader: ground.reader.clone(), wants, remains, at: 0 })
@@ -141,7 +141,7 @@ impl<'g> Putter<'g> {
         };
         // What is here already, by a push that was faster or an earlier bundle, is no fault and no news.
         let wanted = move |l: &HeldLog| l.misses(start, end) || end > l.size();
-        if !self.ground.mailbox.ask(move |r, _| r.logs().get(&log).is_none_or(wanted)).await? {
+        if !self.ground.mailbox.view().log(log).is_none_or(wanted) {
             return Ok(Ok(()));
         }
         let before = match self.edges.remove(&log).filter(|t| t.size() == start) {
@@ -189,15 +189,15 @@ impl<'g> Putter<'g> {
         if start == 0 {
             return Ok(Some(Tree::default()));
         }
-        let lying = self.ground.mailbox.ask(move |r, _| {
-            let held = r.logs().get(&log)?;
+        let view = self.ground.mailbox.view();
+        let lying = view.log(log).and_then(|held| {
             if held.size() == start {
                 return Some((Place(0), held.tree().root(), Some(held.tree().clone())));
             }
             let (_, before) = held.batch_of(start - 1).filter(|(end, _)| *end == start)?;
             Some((before.place, before.root, None))
         });
-        let Some((place, root, tree)) = lying.await? else { return Ok(None) };
+        let Some((place, root, tree)) = lying else { return Ok(None) };
         if tree.is_some() {
             return Ok(tree);
         }
@@ -214,8 +214,9 @@ impl<'g> Putter<'g> {
         total: u32,
         blocks: Vec<(u32, Vec<u8>)>,
     ) -> Result<Result<Vec<u8>, String>, AgreeError> {
-        let place = self.ground.mailbox.ask(move |r, _| r.logs().get(&log)?.batch_at(start).map(|(_, h)| h.place));
-        let Some(place) = place.await? else { return Ok(Err(format!("{log}: no batch starts at {start}"))) };
+        let view = self.ground.mailbox.view();
+        let place = view.log(log).and_then(|l| l.batch_at(start)).map(|(_, h)| h.place);
+        let Some(place) = place else { return Ok(Err(format!("{log}: no batch starts at {start}"))) };
         let reader = self.ground.reader.clone();
         let remains =
             tokio::task::spawn_blocking(move || reader.remains(place)).await.map_err(|_| AgreeError::Thread)?;
@@ -225,7 +226,7 @@ impl<'g> Putter<'g> {
 }
 
 /// Roots of logs at sizes where a batch ends.
-pub(super) async fn roots(ground: &Ground, wanted: Vec<(LogId, u64)>) -> Result<Vec<Option<Hash>>, AgreeError> {
-    let root = |r: &tally_core::Replica, (log, size): &(LogId, u64)| r.logs().get(log)?.root_at(*size);
-    Ok(ground.mailbox.ask(move |r, _| wanted.iter().map(|w| root(r, w)).collect()).await?)
+pub(super) fn roots(ground: &Ground, wanted: &[(LogId, u64)]) -> Vec<Option<Hash>> {
+    let view = ground.mailbox.view();
+    wanted.iter().map(|(log, size)| view.log(*log)?.root_at(*size)).collect()
 }

@@ -4,7 +4,7 @@ use super::{AgreeError, Ground};
 use crate::verify::{self, Held, Stopped, Survey, Wanted, Watermark};
 use std::{fmt, path::Path, sync::Arc};
 use tally_core::Place;
-use tally_core::{Input, Replica};
+use tally_core::{Input, View};
 use tally_driver::Mail;
 use tally_journal::{Journal, Position, segment_path};
 use tally_protocol::{
@@ -58,7 +58,7 @@ impl Ground {
     /// [`AgreeError`].
     pub async fn survey(&self, only: Option<LogId>, before: Watermark, pace: Pace) -> Result<Survey, AgreeError> {
         // Sizes first: the journal holds at least as much by the time it is read.
-        let held: Held = self.mailbox.ask(|r, _| r.logs().iter().map(|(id, l)| (*id, l.size())).collect()).await?;
+        let held: Held = self.mailbox.view().logs().iter().map(|(id, l)| (*id, l.size())).collect();
         // Receipts are not flushed for by themselves; what is damaged of them is to be seen too.
         let (reply, flushed) = oneshot::channel();
         self.mailbox.send(Mail::Flush(reply)).await?;
@@ -104,7 +104,8 @@ impl Ground {
     /// # Errors
     /// [`AgreeError`].
     pub async fn standing(&self, scope: Scope) -> Result<(Option<Hash>, Standing), AgreeError> {
-        let (digest, mut standing, lost) = self.mailbox.ask(move |r, _| stand(r, scope)).await?;
+        // What a survey found was sent to the core just before.
+        let (digest, mut standing, lost) = stand(&*self.mailbox.settled().await?, scope);
         let reader = self.reader.clone();
         let read = move || {
             let remains = |l: Lost| {
@@ -122,14 +123,14 @@ impl Ground {
     }
 }
 
-fn in_scope(r: &Replica, scope: Scope, log: LogId) -> bool {
+fn in_scope(r: &View, scope: Scope, log: LogId) -> bool {
     match scope {
         Scope::Log(only) => only == log,
         Scope::Division(top) => r.charter().is_within(log.division, top),
     }
 }
 
-fn stand(r: &Replica, scope: Scope) -> (Option<Hash>, Standing, Vec<Lost>) {
+fn stand(r: &View, scope: Scope) -> (Option<Hash>, Standing, Vec<Lost>) {
     let digest = match scope {
         Scope::Division(d) => r.digest(d),
         Scope::Log(log) => r.logs().get(&log).filter(|l| l.size() > 0).map(|l| l.tree().root()),

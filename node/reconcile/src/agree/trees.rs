@@ -12,8 +12,9 @@ use tally_store::tree::{LogTree, TreeError};
 impl Ground {
     /// The tree of all that is held of a log.
     pub(super) async fn tree(&self, log: LogId) -> Result<Result<Arc<LogTree>, String>, AgreeError> {
-        let held = self.mailbox.ask(move |r, _| r.logs().get(&log).map(|l| (Layout::of(l), l.size(), l.tree().root())));
-        let Some((layout, size, root)) = held.await? else { return Ok(Err(format!("{log} is not held here"))) };
+        let view = self.mailbox.view();
+        let held = view.logs().get(&log).map(|l| (Layout::of(l), l.size(), l.tree().root()));
+        let Some((layout, size, root)) = held else { return Ok(Err(format!("{log} is not held here"))) };
         let trees = self.trees.clone();
         let open = move || trees.at(log, layout, size, &root).map(Arc::new).map_err(|e: TreeError| e.to_string());
         tokio::task::spawn_blocking(open).await.map_err(|_| AgreeError::Thread)

@@ -7,7 +7,7 @@ mod tests;
 
 use std::sync::Arc;
 use tally_core::log::{Kept, Receipt};
-use tally_core::{Entry, Replica};
+use tally_core::{Entry, View};
 use tally_protocol::{
     checkpoint::Checkpoint,
     hash::Hash,
@@ -48,7 +48,7 @@ struct Holder {
 
 impl Snapshot {
     /// Of the log that holds the record at `index`; `None` if there is no such log.
-    pub fn of(r: &Replica, log: LogId, index: u64) -> Option<Self> {
+    pub fn of(r: &View, log: LogId, index: u64) -> Option<Self> {
         let held = r.logs().get(&log)?;
         let above = held.holders().filter(|d| *d != log.division);
         let holders = above.map(|division| Holder {

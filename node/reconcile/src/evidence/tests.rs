@@ -1,7 +1,7 @@
 use super::*;
 use std::{fs::OpenOptions, os::unix::fs::FileExt as _};
 use tally_core::Place;
-use tally_core::{Append, Disk as _};
+use tally_core::{Append, Disk as _, Replica};
 use tally_journal::{SEGMENT_BYTES, segment_path};
 use tally_protocol::{
     batch::seal,
@@ -92,7 +92,7 @@ fn made() -> Made {
 impl Made {
     fn gather(&self, index: u64, id: RecordId) -> Result<Gathered, GatherError> {
         let reader = EntryReader::new(self.dir.path().to_owned());
-        let snapshot = Snapshot::of(&self.county, self.county.own(), index).unwrap();
+        let snapshot = Snapshot::of(self.county.view(), self.county.view().own(), index).unwrap();
         gather(&reader, &Trees::new(reader.clone()), &snapshot, id, index)
     }
 
@@ -117,7 +117,7 @@ fn every_record_has_its_first_receipt() {
         let b = index / BATCH;
         assert_eq!(made.held(index), [((b + 1) * BATCH, b * 60), ((b + 1) * BATCH, b * 60 + 5)]);
     }
-    assert!(Snapshot::of(&made.county, "350103/e1".parse().unwrap(), 0).is_none());
+    assert!(Snapshot::of(made.county.view(), "350103/e1".parse().unwrap(), 0).is_none());
     assert!(matches!(made.gather(3, record(4).id()), Err(GatherError::Elsewhere(3))));
     assert!(matches!(made.gather(4 * BATCH, record(4).id()), Err(GatherError::Record(_))));
 }

@@ -183,18 +183,16 @@ async fn index(workshop: &Workshop) -> Result<IndexState, String> {
 }
 
 /// The neighbours meant by `with`, in the order of asking: the parent first, because it has seen most.
-async fn neighbours(workshop: &Workshop, with: With) -> Result<Vec<Division>, String> {
-    let found = workshop.ground.mailbox.ask(move |r, _| {
-        let parent = r.charter().parent(r.me());
-        let children: Vec<_> = r.charter().children(r.me()).filter(|n| !n.retired).map(|n| n.division).collect();
-        match with {
-            With::Parent => parent.map(|p| vec![p]).ok_or_else(|| "this node has no parent".to_owned()),
-            With::All => Ok(parent.into_iter().chain(children).collect()),
-            With::Division(d) if parent == Some(d) || children.contains(&d) => Ok(vec![d]),
-            With::Division(d) => Err(format!("{d} is neither the parent nor a child of this node")),
-        }
-    });
-    found.await.map_err(|e| failed(&e))?
+fn neighbours(workshop: &Workshop, with: With) -> Result<Vec<Division>, String> {
+    let r = workshop.ground.mailbox.view();
+    let parent = r.charter().parent(r.me());
+    let children: Vec<_> = r.charter().children(r.me()).filter(|n| !n.retired).map(|n| n.division).collect();
+    match with {
+        With::Parent => parent.map(|p| vec![p]).ok_or_else(|| "this node has no parent".to_owned()),
+        With::All => Ok(parent.into_iter().chain(children).collect()),
+        With::Division(d) if parent == Some(d) || children.contains(&d) => Ok(vec![d]),
+        With::Division(d) => Err(format!("{d} is neither the parent nor a child of this node")),
+    }
 }
 
 /// What a reconcile is to do.
@@ -208,7 +206,7 @@ struct Wish {
 
 async fn reconcile(workshop: &Workshop, wish: &Wish, tasks: &Tasks, control: &Arc<Control>) -> Result<Outcome, String> {
     let ground = &workshop.ground;
-    let peers = neighbours(workshop, wish.with).await?;
+    let peers = neighbours(workshop, wish.with)?;
     let mut all = ReconcileResult { with: wish.with.to_string(), dry_run: !wish.repair, ..Default::default() };
     control.tell(|p| (p.unit, p.total) = ("neighbours".into(), Some(peers.len() as u64)));
     // The own disk is read once for all neighbours.
@@ -330,9 +328,8 @@ impl ReconcileResult {
 async fn restore(workshop: &Workshop, control: &Arc<Control>) -> Result<Outcome, String> {
     let mut total = None;
     loop {
-        let now =
-            workshop.ground.mailbox.ask(|r, _| (r.restoring(), r.gate().clone(), r.charter().parent(r.me()))).await;
-        let (left, gate, parent) = now.map_err(|e| failed(&e))?;
+        let view = workshop.ground.mailbox.view();
+        let (left, gate, parent) = (view.restoring(), view.gate().clone(), view.charter().parent(view.me()));
         let Some(parent) = parent else { return Err("the top node has no parent to restore from".into()) };
         if gate == Gate::Frozen {
             return Err("the histories conflict: see `tally status`".into());
@@ -362,11 +359,9 @@ async fn restored(workshop: &Workshop, parent: Division, held: u64, control: &Ar
     let order = Order { peer: parent, log: None, deep: false, repair: true };
     let below = ground.reconcile(&order, &|_, _| {}).await;
     control.tell(|p| p.waiting_for = None);
-    let logs = ground.mailbox.ask(|r, _| {
-        let own = r.logs().iter().filter(|(id, _)| id.division == r.me());
-        own.map(|(id, l)| (r.charter().federation().origin(*id), l.size())).collect::<Vec<_>>()
-    });
-    let logs = logs.await.map_err(|e| failed(&e))?;
+    let view = ground.mailbox.view();
+    let own = view.logs().iter().filter(|(id, _)| id.division == view.me());
+    let logs: Vec<_> = own.map(|(id, l)| (view.charter().federation().origin(*id), l.size())).collect();
     let logs: Vec<_> = logs.iter().map(|(log, n)| serde_json::json!({ "log": log, "records": n })).collect();
     // The own history is back either way; what is missing of nodes below, these send again.
     let (repaired, agree) = below.map_or((0, false), |b| (b.repaired, b.agree));

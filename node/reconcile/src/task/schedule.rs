@@ -59,12 +59,10 @@ pub(super) async fn run(workshop: Workshop, tasks: Tasks, config: ScheduleSectio
         let comparing = tasks.pending(|k| matches!(k, Kind::Reconcile { .. }));
         let every = config.reconcile_minutes * MINUTE_MS;
         // Without a live link there is nothing to compare with, which status shows already.
-        let linked = workshop
-            .ground
-            .mailbox
-            .ask(|r, _| r.charter().parent(r.me()).is_some_and(|parent| r.common_ground(parent).is_ok()));
+        let view = workshop.ground.mailbox.view();
+        let linked = view.charter().parent(view.me()).is_some_and(|parent| view.common_ground(parent).is_ok());
         let reconcile_due = every > 0 && now >= due(reconciled.unwrap_or(first), every, spread);
-        if reconcile_due && !comparing && again(reconcile_tried) && linked.await == Ok(true) {
+        if reconcile_due && !comparing && again(reconcile_tried) && linked {
             reconcile_tried = now;
             let (with, log, repair, quick) = (With::Parent, None, config.repair, true);
             add(Kind::Reconcile { with, log, repair, quick }, config.rate_mib);

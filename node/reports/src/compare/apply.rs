@@ -1,8 +1,8 @@
-//! The records of a difference are handed in like any others: same rules, same answer, receipts.
+//! The difference as a submission: its records are handed in like any others, by the same rules and with the same answer.
 
-use super::{CompareError, Comparison, Report, Shelf, records, source::Errors};
+use super::{CompareError, Comparison, RecordReader, records, source::RowErrors};
 use std::sync::Arc;
-use tally_intake::{ERRORS_MAX, PourError, Rows, Upload};
+use tally_intake::{InputError, RowChunk, RowSink as _, Upload, submission::RowSource};
 use tally_store::index::Engine;
 use tokio::sync::mpsc;
 
@@ -13,46 +13,54 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks between the thread that makes records and the submission.
 const CHUNKS: usize = 2;
 
-/// Hands in what makes this node hold what the file says, and puts into the report what cannot be.
-///
-/// # Errors
-/// [`PourError`]; what was accepted until then is durable.
-pub async fn apply(
-    comparison: Comparison,
-    shelf: Shelf,
-    engine: Arc<dyn Engine>,
-    upload: &mut Upload,
-    report: &mut Report,
-) -> Result<(), PourError> {
-    let (send, mut chunks) = mpsc::channel(CHUNKS);
-    let maker = tokio::task::spawn_blocking(move || {
-        let (mut left, mut chunk, mut bytes) = (Errors::default(), Vec::new(), 0);
-        let made = records::make(&comparison, &shelf, &*engine, &mut left, |line, record| {
-            bytes += record.len();
-            chunk.push((line, record));
-            if chunk.len() < CHUNK && bytes < CHUNK_BYTES {
-                return true;
+/// Makes the records that make this node hold what the file says.
+pub(super) struct DifferenceSource<'l> {
+    /// Taken when the records are made.
+    pub(super) parts: Option<(Comparison, RecordReader, Arc<dyn Engine>)>,
+    /// Digest of the file.
+    pub(super) digest: String,
+    /// What no record could be made of.
+    pub(super) left: &'l mut RowErrors,
+}
+
+impl RowSource for DifferenceSource<'_> {
+    async fn read_into(&mut self, upload: &mut Upload) -> Result<(), InputError> {
+        let Some((comparison, reader, engine)) = self.parts.take() else { return Ok(()) };
+        let (send, mut chunks) = mpsc::channel(CHUNKS);
+        let maker = tokio::task::spawn_blocking(move || {
+            let (mut left, mut chunk, mut bytes) = (RowErrors::default(), Vec::new(), 0);
+            let made = records::make(&comparison, &reader, &*engine, &mut left, |line, record| {
+                bytes += record.len();
+                chunk.push((line, record));
+                if chunk.len() < CHUNK && bytes < CHUNK_BYTES {
+                    return true;
+                }
+                bytes = 0;
+                send.blocking_send(std::mem::take(&mut chunk)).is_ok()
+            });
+            if made.is_ok() {
+                let _ = send.blocking_send(chunk);
             }
-            bytes = 0;
-            send.blocking_send(std::mem::take(&mut chunk)).is_ok()
+            made.map(|()| left)
         });
-        if made.is_ok() {
-            let _ = send.blocking_send(chunk);
+        while let Some(chunk) = chunks.recv().await {
+            upload.rows(RowChunk::Lines(chunk)).await?;
         }
-        made.map(|()| left)
-    });
-    while let Some(chunk) = chunks.recv().await {
-        upload.rows(Rows::Lines(chunk)).await?;
+        let ended = |e: CompareError| match e {
+            CompareError::Index(e) => InputError::SinkEnded { code: "index", message: e.to_string() },
+            CompareError::Spool(e) => InputError::Spool(e),
+            e @ CompareError::TooManyHeld => InputError::SinkEnded { code: "too_many_held", message: e.to_string() },
+        };
+        *self.left = maker.await.map_err(|_| InputError::stopping())?.map_err(ended)?;
+        Ok(())
     }
-    let ended = |e: CompareError| match e {
-        CompareError::Index(e) => PourError::Ended { code: "index", message: e.to_string() },
-        e => PourError::Spool(e.to_string()),
-    };
-    let stopping = |_| PourError::Ended { code: "stopping", message: "the node is stopping".to_owned() };
-    let left = maker.await.map_err(stopping)?.map_err(ended)?;
-    report.not_applied = left.meant;
-    let room = ERRORS_MAX.saturating_sub(report.errors.len());
-    report.errors_omitted += left.omitted + left.list.len().saturating_sub(room) as u64;
-    report.errors.extend(left.list.into_iter().take(room));
-    Ok(())
+
+    /// The records are the difference's, not somebody's bytes: there is nothing to read past.
+    async fn read_through(&mut self) -> Result<(), InputError> {
+        Ok(())
+    }
+
+    fn digest(&self) -> Option<String> {
+        Some(self.digest.clone())
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! index ─> held: the current version of every business key ─┐
-//! file  ─> pour ─> the door's rules ─> source: rows looked up ┴─> report ─> apply: create, amend, withdraw by intake
+//! file  ─> input ─> the rules of intake ─> source: rows looked up ┴─> report ─> apply: create, amend, withdraw by intake
 //!                                       └─> spool: rows that differ, on the disk meanwhile
 //! ```
 //!
@@ -11,21 +11,24 @@
 
 mod apply;
 mod fields;
-mod held;
-mod judged;
+mod reader;
 mod records;
 mod report;
 mod runs;
-mod shelf;
+mod sink;
 mod source;
 mod spool;
+mod table;
+mod workflow;
 
-pub use apply::apply;
 pub use fields::FieldDifference;
-pub use report::{Different, DifferentRecord, Missing, MissingRow, Report, Unknown, UnknownRecord};
+pub use reader::RecordReader;
+pub use report::{
+    CompareReport, DifferentRecord, DifferentRecords, MissingRow, MissingRows, UnknownRecord, UnknownRecords,
+};
 pub use runs::{Comparisons, DryRun, RUN_HOURS, RunKey};
-pub use shelf::Shelf;
-pub use source::{Comparison, Node};
+pub use source::{CompareInputs, Comparison};
+pub use workflow::{CompareFailure, CompareJob, CompareRequest};
 
 use std::io;
 use tally_protocol::ids::Division;
@@ -39,7 +42,7 @@ pub const LISTED_MAX: usize = 10_000;
 
 /// What is compared: everything that this unit produced in this category.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
+pub struct CompareTerms {
     /// Code of the producing unit.
     pub unit: String,
     /// Category.
@@ -48,7 +51,7 @@ pub struct Terms {
     pub division: Option<Division>,
 }
 
-impl Terms {
+impl CompareTerms {
     /// Whether what counts for a division (as its number; 0: not known) is compared.
     fn covers(&self, charter: &Charter, code: u32) -> bool {
         let Some(top) = self.division else { return true };
@@ -69,7 +72,7 @@ pub enum CompareError {
     )]
     TooManyHeld,
     /// The file that rows are put into meanwhile cannot be used.
-    #[error("rows cannot be put on the disk meanwhile: {0}")]
+    #[error("rows cannot be put on the disk meanwhile")]
     Spool(#[from] io::Error),
 }
 

@@ -1,8 +1,8 @@
 //! The difference as records: new ones, amendments with the file's content, withdrawals of what is gone there.
 use super::{
-    CompareError, Comparison, Shelf,
-    source::{Class, Errors},
-    spool::Kept,
+    CompareError, Comparison, RecordReader,
+    source::{RowClass, RowErrors},
+    spool::SpooledRow,
 };
 use std::ops::ControlFlow;
 use tally_protocol::{
@@ -22,19 +22,19 @@ const NO_LINE: u64 = 0;
 /// [`CompareError`].
 pub(super) fn make(
     comparison: &Comparison,
-    shelf: &Shelf,
+    reader: &RecordReader,
     engine: &dyn Engine,
-    left: &mut Errors,
+    left: &mut RowErrors,
     mut hand: impl FnMut(u64, Vec<u8>) -> bool,
 ) -> Result<(), CompareError> {
     let maker = Maker { engine, left };
     for row in comparison.spool.rows() {
         let (place, row) = row?;
         let operation = match comparison.class(&row.key, place) {
-            Class::Superseded => continue,
-            Class::Missing => "create",
-            Class::Different(_) if row.operation == Operation::Withdraw => "withdraw",
-            Class::Different(_) => "amend",
+            RowClass::Superseded => continue,
+            RowClass::Missing => "create",
+            RowClass::Different(_) if row.operation == Operation::Withdraw => "withdraw",
+            RowClass::Different(_) => "amend",
         };
         if !hand(row.line, maker.of_row(&row, operation)?) {
             return Ok(());
@@ -50,7 +50,7 @@ pub(super) fn make(
     let (today, mut failed) = (tally_clock::today(), None);
     let version = comparison.charter.charter().catalogs().current(today).version.to_string();
     let day = today.to_string();
-    shelf.read(&comparison.table, &places, |_, h, object| {
+    reader.read(&comparison.table, &places, |_, h, object| {
         let Some(object) = object else {
             let log = comparison.table.log(h).map(|l| l.to_string()).unwrap_or_default();
             maker.left.say(unreadable(&log, h.index));
@@ -75,11 +75,11 @@ pub(super) fn make(
 
 struct Maker<'m> {
     engine: &'m dyn Engine,
-    left: &'m mut Errors,
+    left: &'m mut RowErrors,
 }
 
 impl Maker<'_> {
-    fn of_row(&self, row: &Kept, operation: &'static str) -> Result<Vec<u8>, CompareError> {
+    fn of_row(&self, row: &SpooledRow, operation: &'static str) -> Result<Vec<u8>, CompareError> {
         let mut object = Object::parse(&row.record).map_err(|e| CompareError::Spool(std::io::Error::other(e)))?;
         self.made(&row.key, &mut object, operation)
     }

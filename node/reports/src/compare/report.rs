@@ -1,14 +1,14 @@
 //! What a comparison found; its JSON is the contract of `tally compare --json`.
 
 use super::{
-    CompareError, Comparison, DryRun, FieldDifference, LISTED_MAX, Shelf,
+    CompareError, Comparison, DryRun, FieldDifference, LISTED_MAX, RecordReader,
     fields::{differences, is_personal},
-    held::{Held, State},
-    source::Class,
+    source::RowClass,
+    table::{HeldVersion, RowState},
 };
 use serde::Serialize;
 use std::ops::ControlFlow;
-use tally_intake::{Answer, Noted};
+use tally_intake::{InputNote, SubmissionAnswer};
 use tally_protocol::{
     canonical::Object,
     finding::AtLine,
@@ -20,7 +20,7 @@ const SHOWN_BYTES_MAX: usize = 16 << 20;
 
 /// The answer: `read` = `same` + `missing_here` + `different` + `repeated` + `rejected`.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Report {
+pub struct CompareReport {
     /// Code of the producing unit.
     pub unit: String,
     /// Category.
@@ -32,11 +32,11 @@ pub struct Report {
     /// Rows that say what is held.
     pub same: u64,
     /// Rows of which no current version is held.
-    pub missing_here: Missing,
+    pub missing_here: MissingRows,
     /// Current versions that are not in the file.
-    pub unknown_there: Unknown,
+    pub unknown_there: UnknownRecords,
     /// Business keys whose content differs.
-    pub different: Different,
+    pub different: DifferentRecords,
     /// Rows that a later one of the same business key replaces.
     pub repeated: u64,
     /// Rows that are not in order, or not of what is compared; `errors` tells why.
@@ -46,7 +46,7 @@ pub struct Report {
     /// What `errors` does not list.
     pub errors_omitted: u64,
     /// What is to be known about the file without a row being wrong.
-    pub notes: Vec<Noted>,
+    pub notes: Vec<InputNote>,
     /// What the file was taken for.
     pub format: Option<String>,
     /// Records that would be withdrawn: none as long as a row of the file might be any record.
@@ -54,12 +54,12 @@ pub struct Report {
     /// Differences that no record was made of although it was asked for.
     pub not_applied: u64,
     /// The answer to what was handed in; null: nothing was.
-    pub applied: Option<Answer>,
+    pub applied: Option<SubmissionAnswer>,
 }
 
-/// See [`Report::missing_here`].
+/// See [`CompareReport::missing_here`].
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Missing {
+pub struct MissingRows {
     /// All of them.
     pub count: u64,
     /// The first [`LISTED_MAX`].
@@ -77,9 +77,9 @@ pub struct MissingRow {
     pub business_key: String,
 }
 
-/// See [`Report::unknown_there`].
+/// See [`CompareReport::unknown_there`].
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Unknown {
+pub struct UnknownRecords {
     /// All of them.
     pub count: u64,
     /// The first [`LISTED_MAX`], by log and index.
@@ -101,9 +101,9 @@ pub struct UnknownRecord {
     pub index: u64,
 }
 
-/// See [`Report::different`].
+/// See [`CompareReport::different`].
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Different {
+pub struct DifferentRecords {
     /// All of them.
     pub count: u64,
     /// The first [`LISTED_MAX`], by line, or fewer if their values are long.
@@ -138,8 +138,8 @@ impl Comparison {
     ///
     /// # Errors
     /// [`CompareError::Spool`].
-    pub fn report(&self, shelf: &Shelf) -> Result<Report, CompareError> {
-        let mut report = Report {
+    pub fn report(&self, reader: &RecordReader) -> Result<CompareReport, CompareError> {
+        let mut report = CompareReport {
             unit: self.terms.unit.clone(),
             category: self.terms.category.clone(),
             division: self.terms.division.map(|d| d.to_string()),
@@ -151,11 +151,11 @@ impl Comparison {
             errors_omitted: self.errors.omitted,
             notes: self.notes.clone(),
             format: self.format.clone(),
-            ..Report::default()
+            ..CompareReport::default()
         };
         let differing = self.rows(&mut report.missing_here)?;
-        report.different = self.different(shelf, differing)?;
-        report.unknown_there = self.unknown(shelf);
+        report.different = self.different(reader, differing)?;
+        report.unknown_there = self.unknown(reader);
         report.withdraw = if self.may_withdraw() { report.unknown_there.count } else { 0 };
         Ok(report)
     }
@@ -166,7 +166,7 @@ impl Comparison {
     }
 
     /// Lists the rows that are not held; answers where in the table those stand that differ, as many as are listed.
-    fn rows(&self, missing: &mut Missing) -> Result<Vec<u32>, CompareError> {
+    fn rows(&self, missing: &mut MissingRows) -> Result<Vec<u32>, CompareError> {
         missing.count = self.missing();
         let mut differing = Vec::new();
         let listed = missing.count.min(LISTED_MAX as u64);
@@ -177,11 +177,11 @@ impl Comparison {
             }
             let (place, row) = row?;
             match self.class(&row.key, place) {
-                Class::Missing if (missing.rows.len() as u64) < listed => {
+                RowClass::Missing if (missing.rows.len() as u64) < listed => {
                     let business_key = Object::parse(&row.record).map(|o| key_of(&o)).unwrap_or_default();
                     missing.rows.push(MissingRow { line: row.line, business_key });
                 }
-                Class::Different(at) if differing.len() < wanted => differing.push(at),
+                RowClass::Different(at) if differing.len() < wanted => differing.push(at),
                 _ => {}
             }
         }
@@ -189,11 +189,11 @@ impl Comparison {
         Ok(differing)
     }
 
-    fn different(&self, shelf: &Shelf, mut places: Vec<u32>) -> Result<Different, CompareError> {
+    fn different(&self, reader: &RecordReader, mut places: Vec<u32>) -> Result<DifferentRecords, CompareError> {
         let count = self.table.iter().filter(|h| h.is_different()).count() as u64;
         let (mut records, mut shown, mut failed) = (Vec::new(), 0, None);
         self.table.sort(&mut places);
-        shelf.read(&self.table, &places, |_, h, here| {
+        reader.read(&self.table, &places, |_, h, here| {
             match self.difference(h, here) {
                 Ok(difference) => {
                     let value = |v: &serde_json::Value| v.as_str().map_or(16, str::len);
@@ -213,10 +213,10 @@ impl Comparison {
         }
         records.sort_by_key(|r| r.line);
         let omitted = count - records.len() as u64;
-        Ok(Different { count, records, omitted })
+        Ok(DifferentRecords { count, records, omitted })
     }
 
-    fn difference(&self, h: &Held, here: Option<&Object<'_>>) -> std::io::Result<DifferentRecord> {
+    fn difference(&self, h: &HeldVersion, here: Option<&Object<'_>>) -> std::io::Result<DifferentRecord> {
         let row = self.spool.read(h.place)?;
         let there = Object::parse(&row.record).map_err(std::io::Error::other)?;
         let personal = |field: &str| is_personal(self.charter.charter(), &self.terms.category, field);
@@ -228,11 +228,11 @@ impl Comparison {
         })
     }
 
-    fn unknown(&self, shelf: &Shelf) -> Unknown {
+    fn unknown(&self, reader: &RecordReader) -> UnknownRecords {
         let places = self.table.unknown();
         let federation = self.charter.charter().federation();
         let mut records = Vec::new();
-        shelf.read(&self.table, &places[..places.len().min(LISTED_MAX)], |_, h, object| {
+        reader.read(&self.table, &places[..places.len().min(LISTED_MAX)], |_, h, object| {
             records.push(UnknownRecord {
                 id: object.and_then(id_of).map(|id| id.to_string()),
                 business_key: object.map(key_of),
@@ -242,14 +242,14 @@ impl Comparison {
             ControlFlow::Continue(())
         });
         let count = places.len() as u64;
-        Unknown { count, omitted: count - records.len() as u64, records }
+        UnknownRecords { count, omitted: count - records.len() as u64, records }
     }
 
     /// What is remembered of this comparison: whoever applies it later applies this.
     pub fn dry_run(&self, now_ms: u64) -> DryRun {
         let mut digest = blake3::Hasher::new();
         let (mut different, mut unknown) = (0, 0);
-        for h in self.table.iter().filter(|h| h.state == State::Other || h.is_unknown()) {
+        for h in self.table.iter().filter(|h| h.state == RowState::Other || h.is_unknown()) {
             different += u64::from(h.is_different());
             unknown += u64::from(h.is_unknown());
             digest.update(&h.key).update(&h.content).update(&[u8::from(h.is_unknown()), u8::from(h.withdrawn)]);

@@ -1,10 +1,11 @@
 //! Which comparisons took place here: records are only made of a difference that somebody has been shown.
 
-use super::Terms;
+use super::CompareTerms;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
+use tally_intake::InputFormat;
 use tokio::sync::Semaphore;
 
 /// Hours within which a difference that was shown may be applied.
@@ -18,10 +19,10 @@ pub struct RunKey([u8; 32]);
 
 impl RunKey {
     /// `file`: BLAKE3 of the file in hexadecimal digits; `format`: as what it was read.
-    pub fn of(file: &str, format: &str, terms: &Terms) -> Self {
+    pub fn of(file: &str, format: InputFormat, terms: &CompareTerms) -> Self {
         let mut h = blake3::Hasher::new();
         let division = terms.division.map(|d| d.to_string()).unwrap_or_default();
-        for part in [file, format, &terms.unit, &terms.category, &division] {
+        for part in [file, format.name(), &terms.unit, &terms.category, &division] {
             h.update(&(part.len() as u64).to_be_bytes()).update(part.as_bytes());
         }
         Self(*h.finalize().as_bytes())
@@ -92,14 +93,16 @@ mod tests {
     #[test]
     fn a_dry_run_counts_for_its_file_and_terms_for_a_day() {
         let (runs, day) = (Comparisons::default(), RUN_HOURS * 3_600_000);
-        let key = RunKey::of("ab", "csv", &terms());
+        let key = RunKey::of("ab", InputFormat::Csv, &terms());
         runs.remember(key, run(5));
         assert_eq!(runs.find(&key, 5 + day), Some(run(5)));
         assert_eq!(runs.find(&key, 6 + day), None);
-        let below = Terms { division: Some("350102".parse().unwrap()), ..terms() };
-        for other in
-            [RunKey::of("ac", "csv", &terms()), RunKey::of("ab", "xlsx", &terms()), RunKey::of("ab", "csv", &below)]
-        {
+        let below = CompareTerms { division: Some("350102".parse().unwrap()), ..terms() };
+        for other in [
+            RunKey::of("ac", InputFormat::Csv, &terms()),
+            RunKey::of("ab", InputFormat::Xlsx, &terms()),
+            RunKey::of("ab", InputFormat::Csv, &below),
+        ] {
             assert_eq!(runs.find(&other, 5), None);
         }
         runs.forget(&key);
@@ -109,7 +112,7 @@ mod tests {
     #[test]
     fn the_oldest_is_forgotten_first() {
         let runs = Comparisons::default();
-        let key = |n: usize| RunKey::of(&n.to_string(), "csv", &terms());
+        let key = |n: usize| RunKey::of(&n.to_string(), InputFormat::Csv, &terms());
         for n in 0..=RUNS_MAX {
             runs.remember(key(n), run(n as u64));
         }

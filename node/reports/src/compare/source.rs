@@ -1,9 +1,9 @@
 //! The department's rows, looked up among what is held.
 use super::{
-    CompareError, Terms,
-    held::{State, Table},
-    judged::Judged,
-    spool::{Kept, Spool},
+    CompareError, CompareTerms,
+    sink::JudgedFileRow,
+    spool::{RowSpool, SpooledRow},
+    table::{HeldTable, RowState},
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,7 +11,7 @@ use std::{
     path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
-use tally_intake::{ERRORS_MAX, Good, Noted, PourError, Submission};
+use tally_intake::{CheckedRecord, ERRORS_MAX, InputError, InputNote, SubmissionTerms};
 use tally_protocol::{
     canonical::Object,
     finding::{AtLine, Finding, Severity},
@@ -22,12 +22,12 @@ use tally_topology::content::{Dimensions, Operation};
 use tally_topology::signed::SignedCharter;
 use tokio::task::JoinHandle;
 
-/// [`Fresh::place`] of a row that withdraws what is not held.
+/// [`NewKey::place`] of a row that withdraws what is not held.
 const NOWHERE: u64 = u64::MAX;
 
 /// The node that compares.
 #[derive(Debug)]
-pub struct Node<'n> {
+pub struct CompareInputs<'n> {
     /// The index, which has caught up.
     pub engine: &'n dyn Engine,
     /// The charter in force.
@@ -42,21 +42,21 @@ pub struct Node<'n> {
 
 /// A business key of the file of which nothing was ever held.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fresh {
+pub(super) struct NewKey {
     pub(super) place: u64,
     line: u32,
 }
 
 /// What is said about rows; bounded.
 #[derive(Debug, Default)]
-pub(super) struct Errors {
+pub(super) struct RowErrors {
     pub(super) list: Vec<AtLine>,
     pub(super) omitted: u64,
     /// What is meant by them, in rows or records.
     pub(super) meant: u64,
 }
 
-impl Errors {
+impl RowErrors {
     pub(super) fn say(&mut self, finding: AtLine) {
         self.say_of(1, finding);
     }
@@ -74,7 +74,7 @@ impl Errors {
 
 /// How many rows were what.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct RowCounts {
     pub(super) read: u64,
     /// Not in order, or not of what is compared.
     pub(super) rejected: u64,
@@ -87,23 +87,19 @@ pub(super) struct Counts {
 /// A comparison under way: a sink for the file's rows.
 #[derive(Debug)]
 pub struct Comparison {
-    pub(super) terms: Terms,
+    pub(super) terms: CompareTerms,
     pub(super) charter: Arc<SignedCharter>,
-    pub(super) table: Table,
-    pub(super) fresh: HashMap<[u8; 16], Fresh>,
-    pub(super) spool: Spool,
-    pub(super) counts: Counts,
-    pub(super) errors: Errors,
-    pub(super) notes: Vec<Noted>,
+    pub(super) table: HeldTable,
+    pub(super) fresh: HashMap<[u8; 16], NewKey>,
+    pub(super) spool: RowSpool,
+    pub(super) counts: RowCounts,
+    pub(super) errors: RowErrors,
+    pub(super) notes: Vec<InputNote>,
     pub(super) format: Option<String>,
     pub(super) me: Division,
     pub(super) full: Arc<AtomicBool>,
-    pub(super) submission: Arc<Submission>,
-    pub(super) judging: VecDeque<JoinHandle<Vec<Judged>>>,
-}
-
-fn spool_failed(e: &io::Error) -> PourError {
-    PourError::Spool(e.to_string())
+    pub(super) row_terms: Arc<SubmissionTerms>,
+    pub(super) judging: VecDeque<JoinHandle<Vec<JudgedFileRow>>>,
 }
 
 impl Comparison {
@@ -111,18 +107,18 @@ impl Comparison {
     ///
     /// # Errors
     /// [`CompareError`].
-    pub fn open(node: Node<'_>, terms: Terms) -> Result<Self, CompareError> {
-        let Node { engine, charter, me, full, spool } = node;
-        let table = Table::gather(engine, charter.charter(), &terms)?;
+    pub fn open(node: CompareInputs<'_>, terms: CompareTerms) -> Result<Self, CompareError> {
+        let CompareInputs { engine, charter, me, full, spool } = node;
+        let table = HeldTable::gather(engine, charter.charter(), &terms)?;
         Ok(Self {
-            submission: Arc::new(terms.submission()),
+            row_terms: Arc::new(terms.row_terms()),
             terms,
             charter,
             table,
             fresh: HashMap::new(),
-            spool: Spool::new(spool)?,
-            counts: Counts::default(),
-            errors: Errors::default(),
+            spool: RowSpool::new(spool)?,
+            counts: RowCounts::default(),
+            errors: RowErrors::default(),
             notes: Vec::new(),
             format: None,
             me,
@@ -134,38 +130,37 @@ impl Comparison {
     /// There are no more rows: every one is looked up after this.
     ///
     /// # Errors
-    /// [`PourError`].
-    pub async fn finish(&mut self) -> Result<(), PourError> {
+    /// [`InputError`].
+    pub async fn finish(&mut self) -> Result<(), InputError> {
         while !self.judging.is_empty() {
             self.settle().await?;
         }
-        self.spool.flush().map_err(|e| spool_failed(&e))
+        Ok(self.spool.flush()?)
     }
 
     /// The oldest judged chunk is looked up.
-    pub(super) async fn settle(&mut self) -> Result<(), PourError> {
+    pub(super) async fn settle(&mut self) -> Result<(), InputError> {
         let Some(judging) = self.judging.pop_front() else { return Ok(()) };
-        let ended = |_| PourError::Ended { code: "stopping", message: "the node is stopping".to_owned() };
-        for row in judging.await.map_err(ended)? {
+        for row in judging.await.map_err(|_| InputError::stopping())? {
             match row {
-                Judged::Good(line, good) => match self.outside(&good) {
+                JudgedFileRow::Checked(line, checked) => match self.outside(&checked) {
                     Some(finding) => self.reject(line, vec![finding]),
-                    None => self.place(line, &good).map_err(|e| spool_failed(&e))?,
+                    None => self.place(line, &checked)?,
                 },
-                Judged::Bad { line, key, known, findings } => self.unclear(line, key, known, findings),
+                JudgedFileRow::Bad { line, key, known, findings } => self.unclear(line, key, known, findings),
             }
         }
         Ok(())
     }
 
     /// Why a row is not of what is compared.
-    fn outside(&self, good: &Good) -> Option<Finding> {
+    fn outside(&self, checked: &CheckedRecord) -> Option<Finding> {
         // The key is that of the unit and category; what is held of the division and has moved elsewhere differs.
-        let held = self.table.find(&good.content.key).and_then(|at| self.table.get(at));
+        let held = self.table.find(&checked.content.key).and_then(|at| self.table.get(at));
         if held.is_some_and(|h| h.in_scope) {
             return None;
         }
-        let counts = Object::parse(good.record.bytes()).map(|o| Dimensions::of(&o)).unwrap_or_default();
+        let counts = Object::parse(checked.record.bytes()).map(|o| Dimensions::of(&o)).unwrap_or_default();
         let (unit, found) = (&self.terms.unit, &counts.unit);
         if found != unit {
             let en = format!("the row was produced by {found}, {unit} is compared: it is left out");
@@ -187,8 +182,8 @@ impl Comparison {
     }
 
     /// A row that is in order takes its place.
-    fn place(&mut self, line: u64, good: &Good) -> io::Result<()> {
-        let content = &good.content;
+    fn place(&mut self, line: u64, checked: &CheckedRecord) -> io::Result<()> {
+        let content = &checked.content;
         let withdraws = content.operation == Operation::Withdraw;
         let at = self.table.find(&content.key);
         let before = self.row_before(at, &content.key);
@@ -197,16 +192,17 @@ impl Comparison {
             Some(h) => !withdraws && h.content == content.content,
             None => withdraws,
         };
-        let kept = |key| Kept { key, line, operation: content.operation, record: good.record.bytes().to_vec() };
+        let kept =
+            |key| SpooledRow { key, line, operation: content.operation, record: checked.record.bytes().to_vec() };
         let place = if same { NOWHERE } else { self.spool.put(&kept(content.key))? };
         let number = u32::try_from(line).unwrap_or(u32::MAX);
         match at.and_then(|at| self.table.get_mut(at)) {
             Some(h) => {
-                h.state = if same { State::Same } else { State::Other };
+                h.state = if same { RowState::Same } else { RowState::Other };
                 (h.place, h.line) = (place, number);
             }
             None => {
-                self.fresh.insert(content.key, Fresh { place, line: number });
+                self.fresh.insert(content.key, NewKey { place, line: number });
             }
         }
         self.repeated(before, line);
@@ -216,7 +212,7 @@ impl Comparison {
     /// Line of the row that counted for this business key until now.
     fn row_before(&self, at: Option<usize>, key: &[u8; 16]) -> Option<u32> {
         match at.and_then(|at| self.table.get(at)) {
-            Some(h) => matches!(h.state, State::Same | State::Other).then_some(h.line),
+            Some(h) => matches!(h.state, RowState::Same | RowState::Other).then_some(h.line),
             None => self.fresh.get(key).map(|f| f.line),
         }
     }
@@ -238,7 +234,7 @@ impl Comparison {
         let at = self.table.find(&key);
         let before = self.row_before(at, &key);
         match at.and_then(|at| self.table.get_mut(at)) {
-            Some(h) => h.state = State::Unclear,
+            Some(h) => h.state = RowState::Unclear,
             None => {
                 self.fresh.remove(&key);
             }
@@ -248,7 +244,7 @@ impl Comparison {
 
     /// Rows of the file that are no record here.
     pub(super) fn missing(&self) -> u64 {
-        let again = self.table.iter().filter(|h| h.state == State::Other && h.withdrawn).count();
+        let again = self.table.iter().filter(|h| h.state == RowState::Other && h.withdrawn).count();
         (self.missing_keys().count() + again) as u64
     }
 
@@ -260,25 +256,25 @@ impl Comparison {
     /// Rows of the file that say what is held.
     pub(super) fn same(&self) -> u64 {
         let gone = self.fresh.values().filter(|f| f.place == NOWHERE).count();
-        (self.table.iter().filter(|h| h.state == State::Same).count() + gone) as u64
+        (self.table.iter().filter(|h| h.state == RowState::Same).count() + gone) as u64
     }
 
     /// What a row in the spool is in the end.
-    pub(super) fn class(&self, key: &[u8; 16], place: u64) -> Class {
+    pub(super) fn class(&self, key: &[u8; 16], place: u64) -> RowClass {
         match self.table.find(key).and_then(|at| Some((at, self.table.get(at)?))) {
-            Some((at, h)) if h.state == State::Other && h.place == place => match h.withdrawn {
-                true => Class::Missing,
-                false => Class::Different(at as u32),
+            Some((at, h)) if h.state == RowState::Other && h.place == place => match h.withdrawn {
+                true => RowClass::Missing,
+                false => RowClass::Different(at as u32),
             },
-            None if self.fresh.get(key).is_some_and(|f| f.place == place) => Class::Missing,
-            _ => Class::Superseded,
+            None if self.fresh.get(key).is_some_and(|f| f.place == place) => RowClass::Missing,
+            _ => RowClass::Superseded,
         }
     }
 }
 
 /// See [`Comparison::class`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
+pub(super) enum RowClass {
     /// Not held; or no more.
     Missing,
     /// Held with other content, at this place of the table.
@@ -287,10 +283,10 @@ pub(super) enum Class {
     Superseded,
 }
 
-impl Terms {
+impl CompareTerms {
     /// As what the file's rows are read.
-    pub(super) fn submission(&self) -> Submission {
-        Submission {
+    pub(super) fn row_terms(&self) -> SubmissionTerms {
+        SubmissionTerms {
             category: Some(self.category.clone()),
             unit: Some(self.unit.clone()),
             division: self.division,

@@ -20,7 +20,7 @@ const BUFFER: usize = 256 << 10;
 
 /// A file that nobody else sees, and that is gone with the process.
 #[derive(Debug)]
-pub(super) struct Spool {
+pub(super) struct RowSpool {
     file: File,
     buffer: Vec<u8>,
     written: u64,
@@ -28,7 +28,7 @@ pub(super) struct Spool {
 
 /// A row as it is put into the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct SpooledRow {
     /// Hash of its business key.
     pub(super) key: [u8; 16],
     /// Its line.
@@ -39,7 +39,7 @@ pub(super) struct Kept {
     pub(super) record: Vec<u8>,
 }
 
-impl Spool {
+impl RowSpool {
     /// An empty file in the folder.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl Spool {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn put(&mut self, row: &Kept) -> io::Result<u64> {
+    pub(super) fn put(&mut self, row: &SpooledRow) -> io::Result<u64> {
         let place = self.written + self.buffer.len() as u64;
         self.buffer.extend_from_slice(&row.key);
         self.buffer.extend_from_slice(&row.line.to_be_bytes());
@@ -87,7 +87,7 @@ impl Spool {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn read(&self, place: u64) -> io::Result<Kept> {
+    pub(super) fn read(&self, place: u64) -> io::Result<SpooledRow> {
         let mut head = [0; HEAD];
         self.file.read_exact_at(&mut head, place)?;
         let (mut row, length) = parse(&head)?;
@@ -97,7 +97,7 @@ impl Spool {
     }
 
     /// All rows with where they lie, in the order in which they came.
-    pub(super) fn rows(&self) -> impl Iterator<Item = io::Result<(u64, Kept)>> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = io::Result<(u64, SpooledRow)>> {
         let mut input = BufReader::with_capacity(BUFFER, At { file: &self.file, at: 0 });
         let (mut place, end) = (0, self.written);
         std::iter::from_fn(move || {
@@ -113,7 +113,7 @@ impl Spool {
     }
 }
 
-fn next(input: &mut impl Read) -> io::Result<Kept> {
+fn next(input: &mut impl Read) -> io::Result<SpooledRow> {
     let mut head = [0; HEAD];
     input.read_exact(&mut head)?;
     let (mut row, length) = parse(&head)?;
@@ -122,7 +122,7 @@ fn next(input: &mut impl Read) -> io::Result<Kept> {
     Ok(row)
 }
 
-fn parse(head: &[u8; HEAD]) -> io::Result<(Kept, usize)> {
+fn parse(head: &[u8; HEAD]) -> io::Result<(SpooledRow, usize)> {
     let (mut key, mut line, mut length) = ([0; 16], [0; 8], [0; 4]);
     key.copy_from_slice(&head[..16]);
     line.copy_from_slice(&head[16..24]);
@@ -136,7 +136,7 @@ fn parse(head: &[u8; HEAD]) -> io::Result<(Kept, usize)> {
     if length > RECORD_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a row on the disk is not what was written"));
     }
-    Ok((Kept { key, line: u64::from_be_bytes(line), operation, record: Vec::new() }, length))
+    Ok((SpooledRow { key, line: u64::from_be_bytes(line), operation, record: Vec::new() }, length))
 }
 
 /// Reads on from a place, without moving the file's own.
@@ -160,11 +160,11 @@ mod tests {
     #[test]
     fn rows_come_back_by_place_and_in_order_and_no_file_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::new(dir.path()).unwrap();
+        let mut spool = RowSpool::new(dir.path()).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         let operations = [Operation::Create, Operation::Amend, Operation::Withdraw];
-        let rows: Vec<Kept> = (0..50_u8)
-            .map(|n| Kept {
+        let rows: Vec<SpooledRow> = (0..50_u8)
+            .map(|n| SpooledRow {
                 key: [n; 16],
                 line: u64::from(n) << 33,
                 operation: operations[usize::from(n) % 3],
@@ -173,7 +173,7 @@ mod tests {
             .collect();
         let places: Vec<u64> = rows.iter().map(|r| spool.put(r).unwrap()).collect();
         spool.flush().unwrap();
-        let back: Vec<(u64, Kept)> = spool.rows().map(Result::unwrap).collect();
+        let back: Vec<(u64, SpooledRow)> = spool.rows().map(Result::unwrap).collect();
         assert_eq!(back, places.iter().copied().zip(rows.clone()).collect::<Vec<_>>());
         assert_eq!(spool.read(places[33]).unwrap(), rows[33]);
         assert!(spool.read(places[49] + 1).is_err(), "not the start of a row");

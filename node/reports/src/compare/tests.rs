@@ -1,10 +1,10 @@
-use super::{source::Class, *};
+use super::{source::RowClass, *};
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
     sync::{Arc, Mutex},
 };
-use tally_intake::{Lines, PourError, Rows, Sink};
+use tally_intake::{InputError, LineSplitter, RowChunk, RowSink};
 use tally_protocol::{
     canonical::Object,
     ids::{Federation, LogId},
@@ -60,8 +60,8 @@ impl Engine for Memory {
     }
 }
 
-pub(super) fn terms() -> Terms {
-    Terms { unit: UNIT.into(), category: "spot_check".into(), division: None }
+pub(super) fn terms() -> CompareTerms {
+    CompareTerms { unit: UNIT.into(), category: "spot_check".into(), division: None }
 }
 
 /// A city with two counties.
@@ -99,17 +99,17 @@ fn line(n: u64, operation: &str, result: &str) -> String {
     )
 }
 
-fn compare_on(memory: &Memory, terms: Terms, file: &[String]) -> Result<Comparison, PourError> {
+fn compare_on(memory: &Memory, terms: CompareTerms, file: &[String]) -> Result<Comparison, InputError> {
     let dir = tempfile::tempdir().unwrap();
     let me = "350102".parse().unwrap();
-    let node = Node { engine: memory, charter: charter(), me, full: Arc::default(), spool: dir.path() };
+    let node = CompareInputs { engine: memory, charter: charter(), me, full: Arc::default(), spool: dir.path() };
     let mut comparison = Comparison::open(node, terms).unwrap();
-    let (mut lines, mut rows) = (Lines::default(), Vec::new());
+    let (mut lines, mut rows) = (LineSplitter::default(), Vec::new());
     lines.feed(file.join("\n").as_bytes(), |n, l| rows.push((n, l.to_vec())));
     lines.finish(|n, l| rows.push((n, l.to_vec())));
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
         for chunk in rows.chunks(2) {
-            Sink::rows(&mut comparison, Rows::Lines(chunk.to_vec())).await?;
+            RowSink::rows(&mut comparison, RowChunk::Lines(chunk.to_vec())).await?;
         }
         comparison.finish().await
     })?;
@@ -120,13 +120,13 @@ fn compare(memory: &Memory, file: &[String]) -> Comparison {
     compare_on(memory, terms(), file).unwrap()
 }
 
-fn shelf() -> Shelf {
-    Shelf { reader: tally_store::entries::EntryReader::new("/nowhere".into()), layouts: BTreeMap::new() }
+fn reader() -> RecordReader {
+    RecordReader { reader: tally_store::entries::EntryReader::new("/nowhere".into()), layouts: BTreeMap::new() }
 }
 
 /// same, missing here, different, unknown there, repeated, rejected
 fn counts(c: &Comparison) -> [u64; 6] {
-    let r = c.report(&shelf()).unwrap();
+    let r = c.report(&reader()).unwrap();
     let sum = r.same + r.missing_here.count + r.different.count + r.repeated + r.rejected;
     assert_eq!(sum, r.read, "every row is one of them: {r:?}");
     [r.same, r.missing_here.count, r.different.count, r.unknown_there.count, r.repeated, r.rejected]
@@ -144,7 +144,7 @@ fn four_classes() {
     let file = [line(0, "amend", "1"), line(1, "create", "2"), line(7, "create", "1"), line(3, "create", "1")];
     let c = compare(&memory, &file);
     assert_eq!(counts(&c), [2, 1, 1, 1, 0, 0]);
-    let report = c.report(&shelf()).unwrap();
+    let report = c.report(&reader()).unwrap();
     assert_eq!((report.different.records[0].line, report.missing_here.rows[0].line), (2, 3));
     assert!(report.missing_here.rows[0].business_key.contains("抽查7号"));
     assert_eq!((report.unknown_there.records[0].index, report.withdraw), (2, 1));
@@ -164,7 +164,7 @@ fn a_row_that_is_not_in_order_keeps_its_record_from_being_unknown() {
     for bad in ["{\"category\":", &wrong_key] {
         let c = compare(&memory, &[line(0, "create", "1"), bad.to_owned(), line(2, "create", "1")]);
         assert_eq!(counts(&c), [2, 0, 0, 1, 0, 1], "{bad}");
-        assert_eq!((c.report(&shelf()).unwrap().withdraw, c.dry_run(0).withdraw), (0, 0));
+        assert_eq!((c.report(&reader()).unwrap().withdraw, c.dry_run(0).withdraw), (0, 0));
     }
 }
 
@@ -180,7 +180,7 @@ fn of_two_rows_with_one_key_the_later_counts() {
     assert_eq!(codes(&c), [(1, "C003".to_owned()), (2, "C003".to_owned())]);
     assert!(c.errors.list.iter().all(|f| f.finding.severity == Severity::Question));
     let rows: Vec<_> = c.spool.rows().map(Result::unwrap).map(|(place, r)| (r.line, c.class(&r.key, place))).collect();
-    assert_eq!(rows, [(1, Class::Superseded), (2, Class::Superseded), (4, Class::Missing)]);
+    assert_eq!(rows, [(1, RowClass::Superseded), (2, RowClass::Superseded), (4, RowClass::Missing)]);
     // A later one that is not in order leaves nothing to go by.
     let c = compare(
         &memory,
@@ -207,7 +207,7 @@ fn rows_of_others_are_left_out() {
     memory.hold(&line(0, "create", "1"), 0);
     let moved = |n| line(n, "create", "1").replace("\"350102\"", "\"350103\"");
     let other = line(1, "create", "1").replace(UNIT, "11350000001234562W");
-    let county = Terms { division: Some("350102".parse().unwrap()), ..terms() };
+    let county = CompareTerms { division: Some("350102".parse().unwrap()), ..terms() };
     // At the county itself 350103 would be refused by its route: here only what is compared matters.
     let c = compare_on(
         &memory,
@@ -248,8 +248,8 @@ fn records_of_a_difference() {
     let file: Vec<String> =
         (0..4).map(|n| line(n, "create", "1")).chain([line(1, "withdraw", "1"), line(9, "amend", "1")]).collect();
     let c = compare(&memory, &file);
-    let (mut left, mut made) = (source::Errors::default(), Vec::new());
-    records::make(&c, &shelf(), &memory, &mut left, |line, record| {
+    let (mut left, mut made) = (source::RowErrors::default(), Vec::new());
+    records::make(&c, &reader(), &memory, &mut left, |line, record| {
         let record = Object::parse(&record).unwrap();
         made.push((line, record.text("operation").unwrap().to_owned(), record.text("amends").is_some()));
         true
@@ -269,12 +269,12 @@ fn a_full_disk_ends_it() {
     let dir = tempfile::tempdir().unwrap();
     let (memory, me) = (Memory::default(), "350102".parse().unwrap());
     let full = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let node = Node { engine: &memory, charter: charter(), me, full, spool: dir.path() };
+    let node = CompareInputs { engine: &memory, charter: charter(), me, full, spool: dir.path() };
     let mut c = Comparison::open(node, terms()).unwrap();
     let run = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let e = run.block_on(Sink::rows(&mut c, Rows::Lines(vec![(1, b"{}".to_vec())]))).unwrap_err();
-    assert!(matches!(e, PourError::Ended { code: "storage_full", .. }), "{e}");
+    let e = run.block_on(RowSink::rows(&mut c, RowChunk::Lines(vec![(1, b"{}".to_vec())]))).unwrap_err();
+    assert!(matches!(e, InputError::SinkEnded { code: "storage_full", .. }), "{e}");
     c.counts.read = ROWS_MAX as u64;
-    let e = run.block_on(Sink::rows(&mut c, Rows::Lines(vec![(1, b"{}".to_vec())]))).unwrap_err();
-    assert!(matches!(e, PourError::Ended { code: "too_many_rows", .. }), "{e}");
+    let e = run.block_on(RowSink::rows(&mut c, RowChunk::Lines(vec![(1, b"{}".to_vec())]))).unwrap_err();
+    assert!(matches!(e, InputError::SinkEnded { code: "too_many_rows", .. }), "{e}");
 }

@@ -58,8 +58,8 @@ fn made(batches: &[usize]) -> Made {
 }
 
 impl Made {
-    fn held(&self) -> &HeldLog {
-        &self.replica.logs()[&self.log]
+    fn held(&self) -> &Arc<HeldLog> {
+        &self.replica.view().logs()[&self.log]
     }
 
     fn trees(&self) -> Trees {
@@ -104,22 +104,6 @@ fn proofs_and_tiles_are_those_of_a_tree_in_memory() {
     trees.forget(made.log);
     assert_eq!(trees.kept(made.log), 0);
     assert_eq!(made.at(&trees, 1_000).unwrap().range_hash(0..1_000).unwrap(), made.held().tree().root());
-}
-
-#[test]
-fn a_part_of_the_layout_is_enough_once_the_tree_is_kept() {
-    let made = made(BATCHES);
-    let trees = made.trees();
-    made.at(&trees, 1_000).unwrap();
-    let layout = Layout::covering(made.held(), &[300..301, trees.kept(made.log)..1_000]);
-    assert!(layout.batch_of(0).is_none() && layout.batch_of(305).is_none());
-    let tree = trees.at(made.log, layout, 1_000, &made.held().tree().root()).unwrap();
-    assert!(tree.node(8, 0).is_some() && tree.node(0, 999).is_some());
-    let mut seen = Vec::new();
-    tree.records(299..301, |i, record| seen.push((i, leaf_hash(record)))).unwrap();
-    assert_eq!(seen, [299, 300].map(|i| (i, made.model.node(0, i).unwrap())));
-    let why = tree.inclusion(302, 1_000).unwrap_err().to_string();
-    assert!(why.contains("records 301..512 cannot be read") || why.contains("record 301 is not held"), "{why}");
 }
 
 #[test]

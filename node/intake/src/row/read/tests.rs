@@ -3,6 +3,7 @@ use tally_protocol::{
     ids::{Federation, LogId},
     keys::NodeKeys,
 };
+use tally_topology::charter::Charter;
 
 fn charter(more: &str) -> Charter {
     let f = Federation::try_from("t.example".to_owned()).unwrap();
@@ -38,16 +39,16 @@ fn good() -> serde_json::Value {
     })
 }
 
-fn read_with(charter: &Charter, at: u32, json: &[u8]) -> Row {
+fn read_with(charter: &Charter, at: u32, json: &[u8]) -> JudgedRow {
     let (me, today) = (at.try_into().unwrap(), "2026-10-12".parse().unwrap());
-    read_line(&Door { charter, me, today, category: None, unit: None, division: None, rights: None }, 7, json)
+    read_line(&RowContext { charter, me, today, category: None, unit: None, division: None, rights: None }, 7, json)
 }
 
-fn read(at: u32, json: &serde_json::Value) -> Row {
+fn read(at: u32, json: &serde_json::Value) -> JudgedRow {
     read_with(&charter(""), at, json.to_string().as_bytes())
 }
 
-fn codes(row: &Row) -> Vec<(&str, Severity)> {
+fn codes(row: &JudgedRow) -> Vec<(&str, Severity)> {
     row.findings.iter().map(|f| (&*f.code, f.severity)).collect()
 }
 
@@ -59,12 +60,12 @@ fn a_line_that_is_in_order_is_stored_as_it_came() {
     assert!(row.changes.is_empty());
     let mut canonical = Vec::new();
     Object::parse(line.to_string().as_bytes()).unwrap().write(&mut canonical);
-    assert_eq!(row.good.unwrap().record.bytes(), canonical);
+    assert_eq!(row.record.unwrap().record.bytes(), canonical);
 }
 
 #[test]
 fn what_a_row_leaves_unsaid_is_filled_in() {
-    let full = read(350_102, &good()).good.unwrap().record;
+    let full = read(350_102, &good()).record.unwrap().record;
     let mut bare = good();
     let o = bare.as_object_mut().unwrap();
     for field in [
@@ -95,7 +96,7 @@ fn what_a_row_leaves_unsaid_is_filled_in() {
     }
     let charter = charter("");
     let (me, today) = (350_102.try_into().unwrap(), "2026-10-12".parse().unwrap());
-    let door = Door {
+    let context = RowContext {
         charter: &charter,
         me,
         today,
@@ -105,17 +106,17 @@ fn what_a_row_leaves_unsaid_is_filled_in() {
         rights: None,
     };
     let line = bare.to_string();
-    let row = read_line(&door, 1, line.as_bytes());
+    let row = read_line(&context, 1, line.as_bytes());
     assert_eq!(codes(&row), []);
-    let record = row.good.unwrap().record;
+    let record = row.record.unwrap().record;
     let (full, filled) = (Object::parse(full.bytes()).unwrap(), Object::parse(record.bytes()).unwrap());
     for (name, value) in full.members() {
         assert_eq!(filled.get(name), Some(value), "{name}");
     }
-    assert_eq!(identify(&door, line.as_bytes()).unwrap(), record.id());
+    assert_eq!(identify(&context, line.as_bytes()).unwrap(), record.id());
 }
 
-/// The rules of catalog.md §14 that are judged at the door, each with a value that breaks it and nothing else.
+/// The rules of catalog.md §14 that are judged at the context, each with a value that breaks it and nothing else.
 #[test]
 fn every_rule_is_told_with_line_field_and_code() {
     use Severity::{Note, Question, Reject};
@@ -158,7 +159,7 @@ fn every_rule_is_told_with_line_field_and_code() {
         let found = found.unwrap_or_else(|| panic!("{field}: {code} is not in {:?}", row.findings));
         assert_eq!((row.line, found.severity), (7, severity), "{field}: {found:?}");
         assert!(!found.message.is_empty() && !found.message_zh.is_empty());
-        assert_eq!(row.good.is_some(), severity != Reject, "{field}");
+        assert_eq!(row.record.is_some(), severity != Reject, "{field}");
     }
     for (line, code) in [("{", "S001"), ("[]", "S002"), ("{\"a\":1,\"a\":1}", "S004"), ("\u{feff}{}", "S001")] {
         assert_eq!(read_with(&charter(""), 350_102, line.as_bytes()).findings[0].code, code, "{line}");
@@ -230,7 +231,7 @@ fn the_right_door_is_named() {
     two_paths["submitter_division"] = "350103".into();
     let [here, there] = [350_102, 350_103].map(|d| read(d, &two_paths));
     assert_eq!(codes(&there), [("V017", Severity::Question)], "it can come by two paths: asked about");
-    assert_eq!(here.good.unwrap().record.id(), there.good.unwrap().record.id());
+    assert_eq!(here.record.unwrap().record.id(), there.record.unwrap().record.id());
     let routed = charter("[[route]]\nid = \"a\"\ncase = \"prefecture\"\ncategory = \"admin_license\"\n");
     let line = two_paths.to_string();
     assert_eq!(codes(&read_with(&routed, 350_102, line.as_bytes())), [("V017", Severity::Reject)]);
@@ -268,9 +269,16 @@ fn a_token_is_limited_to_its_unit_divisions_and_categories() {
     let (charter, line) = (charter(""), good().to_string());
     let (me, today) = (350_102.try_into().unwrap(), "2026-10-12".parse().unwrap());
     let with = |rights: Rights| {
-        let door =
-            Door { charter: &charter, me, today, category: None, unit: None, division: None, rights: Some(&rights) };
-        read_line(&door, 1, line.as_bytes()).findings.iter().map(|f| f.code.to_string()).collect::<Vec<_>>()
+        let context = RowContext {
+            charter: &charter,
+            me,
+            today,
+            category: None,
+            unit: None,
+            division: None,
+            rights: Some(&rights),
+        };
+        read_line(&context, 1, line.as_bytes()).findings.iter().map(|f| f.code.to_string()).collect::<Vec<_>>()
     };
     let own = Rights {
         unit: Some("113501020036012589".into()),

@@ -1,5 +1,7 @@
-//! What was corrected of an answer: a file beside its rows, to which later submissions add.
+//! What was corrected of an answer: a file beside its rows, to which later submissions add. The last one that corrects a
+//! line counts.
 
+use crate::Reply;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,17 +18,28 @@ const BYTES_MAX: u64 = 64 << 20;
 /// Bytes of it that are gathered before they are written.
 const BUFFER: usize = 64 << 10;
 
-/// A line of what was corrected.
+/// A row of an answer given before has been corrected, by this record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correction {
+    /// Which row.
+    pub reply: Reply,
+    /// The record.
+    pub by: RecordId,
+    /// When, POSIX seconds.
+    pub at: u64,
+}
+
+/// A line of the file.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Corrected {
-    pub(super) line: u64,
-    pub(super) id: RecordId,
-    pub(super) at: u64,
+struct CorrectionLine {
+    line: u64,
+    id: RecordId,
+    at: u64,
 }
 
 /// What one submission corrects of one answer.
 #[derive(Debug)]
-pub(super) struct Corrections {
+pub(super) struct CorrectionFile {
     file: File,
     room: u64,
     lines: BTreeSet<u64>,
@@ -34,7 +47,7 @@ pub(super) struct Corrections {
     buffer: Vec<u8>,
 }
 
-impl Corrections {
+impl CorrectionFile {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut file = File::options().read(true).append(true).create(true).open(path)?;
         let length = file.metadata()?.len();
@@ -52,12 +65,13 @@ impl Corrections {
     }
 
     /// The first correction of a line counts for the submission.
-    pub(super) fn add(&mut self, line: &Corrected) -> io::Result<()> {
+    pub(super) fn add(&mut self, correction: &Correction) -> io::Result<()> {
+        let line = CorrectionLine { line: correction.reply.line, id: correction.by, at: correction.at };
         let before = self.buffer.len();
         if self.room == 0 || !self.lines.insert(line.line) {
             return Ok(());
         }
-        serde_json::to_writer(&mut self.buffer, line)?;
+        serde_json::to_writer(&mut self.buffer, &line)?;
         self.buffer.push(b'\n');
         self.room = self.room.saturating_sub((self.buffer.len() - before) as u64);
         if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
@@ -78,7 +92,7 @@ pub(super) fn read(path: &Path, wanted: &BTreeSet<u64>) -> io::Result<BTreeMap<u
     let mut found = BTreeMap::new();
     for line in file.split(b'\n') {
         // One that a stop has cut says nothing; the same file handed in again says it once more.
-        if let Ok(c) = serde_json::from_slice::<Corrected>(&line?)
+        if let Ok(c) = serde_json::from_slice::<CorrectionLine>(&line?)
             && wanted.contains(&c.line)
         {
             found.insert(c.line, (c.id, c.at));
@@ -95,16 +109,16 @@ mod tests {
     fn a_cut_line_costs_itself_and_a_line_counts_once_for_a_submission() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
-        let line = |line, id: &[u8]| Corrected { line, id: RecordId::of(id), at: 5 };
+        let line = |line, id: &[u8]| Correction { reply: Reply::new("1-2", line, None), by: RecordId::of(id), at: 5 };
         let all = || read(&path, &(0..100).collect()).unwrap();
         assert!(all().is_empty());
-        let mut first = Corrections::open(&path).unwrap();
+        let mut first = CorrectionFile::open(&path).unwrap();
         first.add(&line(3, b"a")).unwrap();
         first.add(&line(3, b"b")).unwrap();
         first.flush().unwrap();
         assert_eq!(all(), [(3, (RecordId::of(b"a"), 5))].into());
         File::options().append(true).open(&path).unwrap().write_all(b"{\"line\":4").unwrap();
-        let mut second = Corrections::open(&path).unwrap();
+        let mut second = CorrectionFile::open(&path).unwrap();
         second.add(&line(3, b"c")).unwrap();
         second.add(&line(200, b"d")).unwrap();
         second.flush().unwrap();

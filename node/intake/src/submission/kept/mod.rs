@@ -1,4 +1,4 @@
-//! Answers that are kept: for every submission with rows that were rejected or asked about, what was said of each of them,
+//! Submissions that are kept: for every one with rows that were rejected or asked about, what was said of each of them,
 //! with the row as it came, so that it can be given back in the submitter's own form (R-52, R-53).
 //!
 //! ```text
@@ -6,12 +6,21 @@
 //!                                  /rows.ndjson    one row and its findings a line
 //!                                  /corrected.ndjson    a row and the record by which it was corrected, a line
 //! ```
+//!
+//! An answer is there as a whole or not at all: its folder gets its name when everything in it is on the disk. A kept
+//! answer is not changed any more; later submissions only add to what was corrected of it. Everything here blocks. It
+//! knows neither how rows are judged nor who asks for an answer.
 
 mod corrections;
-mod file;
-mod kept;
+mod model;
+mod opened;
 mod store;
+mod table;
+mod writer;
 
-pub use file::{Form, write};
-pub use kept::{KeptRow, Meta};
-pub use store::{KEPT_DAYS, Keeping, Kept, Store};
+pub use corrections::Correction;
+pub use model::{KeptRow, SubmissionMeta};
+pub use opened::KeptSubmission;
+pub use store::{KEPT_DAYS, SubmissionStore};
+pub use table::{TableForm, write_table};
+pub use writer::AnswerWriter;

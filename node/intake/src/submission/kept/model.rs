@@ -1,12 +1,12 @@
 //! What is kept of an answer and of its rows, as it stands on the disk and in the API.
 
-use crate::Noted;
+use crate::{InputNote, RawRow, Reply, RowKey, submission::SubmissionAnswer};
 use serde::{Deserialize, Serialize};
 use tally_protocol::finding::Finding;
 
 /// An answer that is kept, without its rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Meta {
+pub struct SubmissionMeta {
     /// Its name: division, day, number.
     pub id: String,
     /// When it was given, RFC 3339.
@@ -37,36 +37,48 @@ pub struct Meta {
     /// Counts.
     #[serde(default)]
     pub read: u64,
-    /// See [`crate::Answer`].
+    /// See [`SubmissionAnswer`].
     #[serde(default)]
     pub accepted: u64,
-    /// See [`crate::Answer`].
+    /// See [`SubmissionAnswer`].
     #[serde(default)]
     pub duplicate: u64,
-    /// See [`crate::Answer`].
+    /// See [`SubmissionAnswer`].
     #[serde(default)]
     pub rejected: u64,
-    /// See [`crate::Answer`].
+    /// See [`SubmissionAnswer`].
     #[serde(default)]
     pub questions: u64,
-    /// See [`crate::Answer`].
+    /// See [`SubmissionAnswer`].
     #[serde(default)]
     pub log: String,
-    /// See [`crate::Answer`].
+    /// See [`SubmissionAnswer`].
     #[serde(default)]
     pub from: Option<u64>,
-    /// See [`crate::Answer`].
+    /// See [`SubmissionAnswer`].
     #[serde(default)]
     pub to: Option<u64>,
-    /// See [`crate::Answer`].
+    /// See [`SubmissionAnswer`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<Noted>,
-    /// See [`crate::Answer`].
+    pub notes: Vec<InputNote>,
+    /// See [`SubmissionAnswer`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
 }
 
-impl Meta {
+/// Most bytes of a row that are kept; as JSON, control characters take six.
+const KEPT_BYTES_MAX: usize = 512 << 10;
+
+impl SubmissionMeta {
+    /// The submission has its answer now.
+    pub(super) fn answered(&mut self, answer: &SubmissionAnswer) {
+        self.at = tally_clock::time(tally_clock::now_ms() / 1_000);
+        (self.read, self.accepted, self.duplicate) = (answer.read, answer.accepted, answer.duplicate);
+        (self.rejected, self.questions) = (answer.rejected, answer.questions);
+        (self.log, self.from, self.to) = (answer.log.clone(), answer.from, answer.to);
+        (self.notes, self.format) = (answer.notes.clone(), answer.format.clone());
+    }
+
     /// Whether the submitter of this one may correct rows of another: a token its own, a folder its own, and the operator
     /// of this machine any.
     pub(super) fn may_correct(&self, of: &Self) -> bool {
@@ -105,4 +117,41 @@ pub struct KeptRow {
     pub reply: Option<String>,
     /// What was said of it.
     pub findings: Vec<Finding>,
+}
+
+impl KeptRow {
+    /// A row as it came, judged now. What is longer than can be read back is kept by its beginning.
+    pub fn new(
+        line: u64,
+        raw: &RawRow<'_>,
+        findings: Vec<Finding>,
+        key: Option<&RowKey>,
+        reply: Option<&Reply>,
+    ) -> Self {
+        let mut room = KEPT_BYTES_MAX;
+        let mut kept = |text: &str| {
+            let mut end = text.len().min(room);
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            room -= end;
+            text[..end].to_owned()
+        };
+        let (cells, text) = match raw {
+            RawRow::Line(l) => (Vec::new(), kept(&String::from_utf8_lossy(l))),
+            RawRow::Cells(c) => (c.iter().map(|c| kept(c)).collect(), String::new()),
+        };
+        let part = |p: fn(&RowKey) -> &String| key.map(p).filter(|p| !p.is_empty()).cloned();
+        Self {
+            line,
+            cells,
+            text,
+            at: tally_clock::now_ms() / 1_000,
+            category: part(|k| &k.category),
+            unit: part(|k| &k.unit),
+            key: part(|k| &k.business_key),
+            reply: reply.map(ToString::to_string),
+            findings,
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! The current version of every business key of a unit and category, in one sorted table.
-use super::{CompareError, ROWS_MAX, Terms};
+use super::{CompareError, CompareTerms, ROWS_MAX};
 use std::{collections::BTreeMap, ops::ControlFlow};
 use tally_protocol::ids::LogId;
 use tally_store::index::{Engine, Entry, walk};
@@ -8,7 +8,7 @@ use tally_topology::content::Operation;
 
 /// How the file's last row of a business key stands to what is held of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum RowState {
     /// There is none.
     Unseen,
     /// It says the same.
@@ -21,22 +21,22 @@ pub(super) enum State {
 
 /// What is held of one business key. 64 bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Held {
+pub(super) struct HeldVersion {
     /// Hash of the business key.
     pub(super) key: [u8; 16],
     /// Hash of the content.
     pub(super) content: [u8; 16],
     /// Index in the log.
     pub(super) index: u64,
-    /// Where the file's row lies in the spool; only in [`State::Other`].
+    /// Where the file's row lies in the spool; only in [`RowState::Other`].
     pub(super) place: u64,
     sealed_at: u32,
     /// Line of the file's row; 0: none.
     pub(super) line: u32,
-    /// Which log: its place in [`Table::log`].
+    /// Which log: its place in [`HeldTable::log`].
     pub(super) log: u32,
     /// What the file says.
-    pub(super) state: State,
+    pub(super) state: RowState,
     /// The current version is a withdrawal: nothing is held any more.
     pub(super) withdrawn: bool,
     /// It counts for the division that is compared.
@@ -45,17 +45,17 @@ pub(super) struct Held {
 
 /// All of them, by key.
 #[derive(Debug, Default)]
-pub(super) struct Table {
-    rows: Vec<Held>,
+pub(super) struct HeldTable {
+    rows: Vec<HeldVersion>,
     logs: Vec<LogId>,
 }
 
-impl Table {
+impl HeldTable {
     /// Gathers them in one walk through the index.
     ///
     /// # Errors
     /// [`CompareError::Index`], [`CompareError::TooManyHeld`].
-    pub(super) fn gather(engine: &dyn Engine, charter: &Charter, terms: &Terms) -> Result<Self, CompareError> {
+    pub(super) fn gather(engine: &dyn Engine, charter: &Charter, terms: &CompareTerms) -> Result<Self, CompareError> {
         let mut table = Self::default();
         let (mut numbers, mut scopes) = (BTreeMap::new(), BTreeMap::new());
         walk(engine, |_, log, e| {
@@ -86,7 +86,7 @@ impl Table {
         if self.rows.len() == self.rows.capacity() {
             self.rows.reserve_exact(self.rows.len() / 4 + 1_024);
         }
-        self.rows.push(Held {
+        self.rows.push(HeldVersion {
             key: e.content.key,
             content: e.content.content,
             index: e.index,
@@ -94,7 +94,7 @@ impl Table {
             sealed_at: u32::try_from(e.sealed_at).unwrap_or(u32::MAX),
             line: 0,
             log,
-            state: State::Unseen,
+            state: RowState::Unseen,
             withdrawn: e.content.operation == Operation::Withdraw,
             in_scope,
         });
@@ -118,20 +118,20 @@ impl Table {
         self.rows.binary_search_by(|h| h.key.cmp(key)).ok()
     }
 
-    pub(super) fn get(&self, at: usize) -> Option<&Held> {
+    pub(super) fn get(&self, at: usize) -> Option<&HeldVersion> {
         self.rows.get(at)
     }
 
-    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Held> {
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut HeldVersion> {
         self.rows.get_mut(at)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &HeldVersion> {
         self.rows.iter()
     }
 
     /// The log that a record stands in.
-    pub(super) fn log(&self, h: &Held) -> Option<LogId> {
+    pub(super) fn log(&self, h: &HeldVersion) -> Option<LogId> {
         self.logs.get(h.log as usize).copied()
     }
 
@@ -148,15 +148,15 @@ impl Table {
     }
 }
 
-impl Held {
+impl HeldVersion {
     /// Held, and not in the file.
     pub(super) fn is_unknown(&self) -> bool {
-        self.state == State::Unseen && !self.withdrawn && self.in_scope
+        self.state == RowState::Unseen && !self.withdrawn && self.in_scope
     }
 
     /// Held, with other content in the file.
     pub(super) fn is_different(&self) -> bool {
-        self.state == State::Other && !self.withdrawn
+        self.state == RowState::Other && !self.withdrawn
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_row_takes_64_bytes() {
-        assert_eq!(size_of::<Held>(), 64);
+        assert_eq!(size_of::<HeldVersion>(), 64);
     }
 
     #[test]
@@ -193,13 +193,13 @@ mod tests {
         other.dimensions.unit = "another".into();
         put(6, &other, county);
         let charter = charter();
-        let terms = Terms { division: Some("350102".parse().unwrap()), ..terms() };
-        let table = Table::gather(&memory, charter.charter(), &terms).unwrap();
+        let terms = CompareTerms { division: Some("350102".parse().unwrap()), ..terms() };
+        let table = HeldTable::gather(&memory, charter.charter(), &terms).unwrap();
         let seen: Vec<_> = table.iter().map(|h| (h.key[0], h.content[0], h.withdrawn, h.in_scope)).collect();
         assert_eq!(seen, [(1, 2, false, true), (2, 3, false, false), (3, 5, true, true)]);
         assert_eq!((table.find(&[3; 16]), table.find(&[4; 16])), (Some(2), None));
         assert_eq!(table.unknown(), [0], "a withdrawn one and one of another division are not missed");
-        let all = Terms { division: Some("350100".parse().unwrap()), ..terms };
-        assert_eq!(Table::gather(&memory, charter.charter(), &all).unwrap().unknown(), [0, 1]);
+        let all = CompareTerms { division: Some("350100".parse().unwrap()), ..terms };
+        assert_eq!(HeldTable::gather(&memory, charter.charter(), &all).unwrap().unknown(), [0, 1]);
     }
 }

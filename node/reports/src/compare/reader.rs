@@ -1,5 +1,5 @@
 //! Held records, read from the journal: each batch once.
-use super::held::{Held, Table};
+use super::table::{HeldTable, HeldVersion};
 use std::{collections::BTreeMap, ops::ControlFlow};
 use tally_protocol::{canonical::Object, ids::LogId};
 use tally_store::entries::EntryReader;
@@ -8,21 +8,21 @@ use tally_topology::content::business_key_hash;
 
 /// Where the records lie.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct RecordReader {
     /// The journal.
     pub reader: EntryReader,
     /// Where the logs' batches lie.
     pub layouts: BTreeMap<LogId, Layout>,
 }
 
-impl Shelf {
-    /// Hands over the records at these places of the table, which are sorted as by [`Table::sort`]; `None` where a record
+impl RecordReader {
+    /// Hands over the records at these places of the table, which are sorted as by [`HeldTable::sort`]; `None` where a record
     /// cannot be read from this disk, or is not the one that the index says.
     pub(super) fn read(
         &self,
-        table: &Table,
+        table: &HeldTable,
         places: &[u32],
-        mut take: impl FnMut(u32, &Held, Option<&Object<'_>>) -> ControlFlow<()>,
+        mut take: impl FnMut(u32, &HeldVersion, Option<&Object<'_>>) -> ControlFlow<()>,
     ) {
         let mut rest = places;
         while let Some((first, _)) = rest.split_first() {

@@ -1,6 +1,6 @@
 //! Rejected and questioned rows in the form in which they were handed in, with two columns added.
 
-use super::{Kept, KeptRow, Meta};
+use super::{KeptRow, KeptSubmission, SubmissionMeta};
 use crate::{ADDED_HEADS, Reply};
 use serde_json::Value;
 use std::{
@@ -13,7 +13,7 @@ use tally_sheet::{Column, ROWS_MAX, SheetError, too_many_rows, write_csv_row, wr
 
 /// A form of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum TableForm {
     /// CSV in UTF-8 with a mark.
     Csv,
     /// Excel workbook.
@@ -38,13 +38,18 @@ fn disk(e: &io::Error) -> SheetError {
 ///
 /// # Errors
 /// [`SheetError`]; a workbook that would have too many rows is not begun.
-pub fn write(kept: &Kept, form: Form, spool: &Path, out: &mut impl io::Write) -> Result<(), SheetError> {
+pub fn write_table(
+    kept: &KeptSubmission,
+    form: TableForm,
+    spool: &Path,
+    out: &mut impl io::Write,
+) -> Result<(), SheetError> {
     let heads = heads(kept)?;
     let all = heads.iter().map(String::as_str).chain(ADDED_HEADS);
     let rows = kept.rows().map_err(|e| disk(&e))?;
     let cells = |row: io::Result<KeptRow>| row.map(|r| cells(&heads, &kept.meta, &r)).map_err(|e| disk(&e));
     match form {
-        Form::Csv => {
+        TableForm::Csv => {
             let mut out = io::BufWriter::new(out);
             out.write_all(b"\xef\xbb\xbf").map_err(|e| disk(&e))?;
             write_csv_row(&mut out, all).map_err(|e| disk(&e))?;
@@ -54,7 +59,7 @@ pub fn write(kept: &Kept, form: Form, spool: &Path, out: &mut impl io::Write) ->
             }
             out.flush().map_err(|e| disk(&e))
         }
-        Form::Xlsx => {
+        TableForm::Xlsx => {
             let added = heads.len();
             let column =
                 |(i, head): (usize, &str)| Column { head: head.into(), marked: i >= added, ..Column::default() };
@@ -83,7 +88,7 @@ fn scratch(dir: &Path) -> io::Result<File> {
 }
 
 /// Heads of the table; for NDJSON the names of all members.
-fn heads(kept: &Kept) -> Result<Vec<String>, SheetError> {
+fn heads(kept: &KeptSubmission) -> Result<Vec<String>, SheetError> {
     if !kept.meta.heads.is_empty() {
         let mut heads = kept.meta.heads.clone();
         // A file that was corrected before has the columns already.
@@ -106,7 +111,7 @@ fn heads(kept: &Kept) -> Result<Vec<String>, SheetError> {
     Ok(heads)
 }
 
-fn cells(heads: &[String], meta: &Meta, row: &KeptRow) -> Vec<String> {
+fn cells(heads: &[String], meta: &SubmissionMeta, row: &KeptRow) -> Vec<String> {
     let own = &meta.heads;
     let mut cells: Vec<String> = if own.is_empty() {
         let members = serde_json::from_str::<Value>(&row.text).ok();

@@ -21,9 +21,9 @@ use tokio::runtime::Handle;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A body that is read on when its handler has dropped it.
-struct ReadOn(Body);
+struct DrainOnDrop(Body);
 
-impl HttpBody for ReadOn {
+impl HttpBody for DrainOnDrop {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -40,7 +40,7 @@ impl HttpBody for ReadOn {
     }
 }
 
-impl Drop for ReadOn {
+impl Drop for DrainOnDrop {
     fn drop(&mut self) {
         if self.0.is_end_stream() {
             return;
@@ -53,6 +53,6 @@ impl Drop for ReadOn {
 }
 
 /// Sees to it that early answers arrive.
-pub(super) async fn read_on(request: Request, next: Next) -> Response {
-    next.run(request.map(|body| Body::new(ReadOn(body)))).await
+pub(super) async fn drain_body(request: Request, next: Next) -> Response {
+    next.run(request.map(|body| Body::new(DrainOnDrop(body)))).await
 }

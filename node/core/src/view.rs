@@ -1,0 +1,199 @@
+//! What readers see of the core: status, exports, reports, metrics and long work read it, on their own threads.
+//!
+//! It is immutable for them: after each round the driver publishes a copy, which shares the maps of batches with the next
+//! one. It decides nothing.
+
+use crate::{
+    Gate, NotSealed, Place,
+    log::HeldLog,
+    replica::{Child, Parent},
+};
+use std::{collections::BTreeMap, sync::Arc};
+use tally_protocol::{
+    digest::{LogPart, fold},
+    hash::Hash,
+    ids::{Division, LogId, LogKind},
+};
+use tally_topology::{charter::Charter, signed::SignedCharter};
+
+/// A node as it stands at the end of a round.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub(crate) own: LogId,
+    pub(crate) charter: Arc<SignedCharter>,
+    pub(crate) logs: BTreeMap<LogId, Arc<HeldLog>>,
+    pub(crate) gate: Gate,
+    pub(crate) parent: Parent,
+    pub(crate) children: BTreeMap<Division, Child>,
+    /// Conflicts that a neighbour saw and that cannot be seen here.
+    pub(crate) reported: BTreeMap<LogId, String>,
+    /// Frames of the journal that were passed over at the start because no signature proves them.
+    pub(crate) unproved: u64,
+    /// No link to the parent: bundles are carried.
+    pub(crate) offline: bool,
+}
+
+impl View {
+    pub(crate) fn at_start(own: LogId, charter: Arc<SignedCharter>) -> Self {
+        let has_parent = charter.charter().parent(own.division).is_some();
+        Self {
+            own,
+            charter,
+            logs: BTreeMap::new(),
+            gate: Gate::at_start(has_parent),
+            parent: Parent::default(),
+            children: BTreeMap::new(),
+            reported: BTreeMap::new(),
+            unproved: 0,
+            offline: false,
+        }
+    }
+
+    pub(crate) fn log_mut(&mut self, id: LogId) -> &mut HeldLog {
+        Arc::make_mut(self.logs.entry(id).or_default())
+    }
+
+    /// The node's own log.
+    pub fn own(&self) -> LogId {
+        self.own
+    }
+
+    /// The node's division.
+    pub fn me(&self) -> Division {
+        self.own.division
+    }
+
+    /// The charter in force.
+    pub fn charter(&self) -> &Charter {
+        self.charter.charter()
+    }
+
+    /// The charter in force, signed.
+    pub fn signed_charter(&self) -> &Arc<SignedCharter> {
+        &self.charter
+    }
+
+    /// All logs that are held, also empty ones that were opened.
+    pub fn logs(&self) -> &BTreeMap<LogId, Arc<HeldLog>> {
+        &self.logs
+    }
+
+    /// A log that is held.
+    pub fn log(&self, id: LogId) -> Option<&HeldLog> {
+        self.logs.get(&id).map(Arc::as_ref)
+    }
+
+    /// Whether the own log may be signed.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The link to the parent.
+    pub fn parent(&self) -> &Parent {
+        &self.parent
+    }
+
+    /// Frames of the journal that were passed over at the start because no signature proves them.
+    pub fn unproved(&self) -> u64 {
+        self.unproved
+    }
+
+    /// Conflicts that neighbours have seen and that cannot be seen here.
+    pub fn reported(&self) -> &BTreeMap<LogId, String> {
+        &self.reported
+    }
+
+    /// Children that have called since the start.
+    pub fn children(&self) -> &BTreeMap<Division, Child> {
+        &self.children
+    }
+
+    /// Whether bundles are carried instead of a link to the parent.
+    pub fn is_offline(&self) -> bool {
+        self.offline
+    }
+
+    /// Digest of everything held of `division` and below.
+    pub fn digest(&self, division: Division) -> Option<Hash> {
+        let federation = self.charter().federation();
+        let own: Vec<_> = self
+            .logs
+            .range(LogId::range_of(division))
+            // What a division holds is its records; its other logs fold into nothing.
+            .filter(|(id, _)| id.kind() == LogKind::Records)
+            .map(|(id, log)| (federation.origin(*id), log))
+            .collect();
+        let part = |(origin, log): &(String, &Arc<HeldLog>)| (origin.clone(), log.size(), log.tree().root());
+        let own: Vec<_> = own.iter().map(part).collect();
+        let parts: Vec<_> =
+            own.iter().map(|(origin, size, root)| LogPart { origin, size: *size, root: *root }).collect();
+        let below: Vec<_> = self.charter().children(division).map(|n| (n.division, self.digest(n.division))).collect();
+        fold(division, &parts, &below)
+    }
+
+    /// Records (counted per log) held of `division` and below.
+    pub fn records_of(&self, division: Division) -> u64 {
+        let within = |id: &LogId| self.charter().is_within(id.division, division);
+        self.logs.iter().filter(|(id, _)| within(id)).map(|(_, log)| log.size()).sum()
+    }
+
+    /// What may be compared with a neighbour: everything of this division with its parent, everything of the child's
+    /// with a child.
+    ///
+    /// # Errors
+    /// Why nothing may be: there is no live link.
+    pub fn common_ground(&self, peer: Division) -> Result<Division, String> {
+        let parent = self.parent.link.as_ref().filter(|l| l.peer == peer && l.welcomed).map(|_| self.me());
+        let child = self.children.get(&peer).and_then(|c| c.link.as_ref()).filter(|l| l.welcomed);
+        match parent.or(child.map(|_| peer)) {
+            None => Err(format!("there is no live link with {peer}")),
+            Some(division) => Ok(division),
+        }
+    }
+
+    /// Records of this division's logs that are held, and that the parent has; `None` until it has said so.
+    pub fn restoring(&self) -> Option<(u64, u64)> {
+        self.parent.link.as_ref().filter(|l| l.frontier_known)?;
+        let held: u64 = self.logs.iter().filter(|(id, _)| id.division == self.me()).map(|(_, l)| l.size()).sum();
+        let wanted = self.parent.own_sizes.iter().map(|(id, n)| (*n).max(self.log(*id).map_or(0, HeldLog::size)));
+        Some((held, wanted.sum::<u64>().max(held)))
+    }
+
+    /// Why nothing may be sealed now; `None` when it may.
+    pub fn closed(&self) -> Option<NotSealed> {
+        match &self.gate {
+            Gate::Open => None,
+            Gate::Asking => Some(NotSealed::Asking),
+            Gate::Fetching(target) => {
+                let held = self.logs.get(&self.own()).map_or(0, |l| l.size());
+                Some(NotSealed::Fetching(target.saturating_sub(held)))
+            }
+            Gate::Frozen => {
+                let log = self.logs.get(&self.own());
+                let frozen = log.and_then(|l| l.frozen.as_ref());
+                let reason = match frozen {
+                    Some(f) => f.reason.as_str(),
+                    None if log.is_some_and(|l| !l.is_whole()) => {
+                        "records of it are missing on this disk, so it cannot be compared with the parent's copy"
+                    }
+                    None => "its history conflicts with the parent's copy",
+                };
+                Some(NotSealed::Frozen(reason.to_owned()))
+            }
+        }
+    }
+
+    /// Logs that hold more than the charter's last word on their closed epoch, the size it names, and where the batch
+    /// lies that ends there (at size 0 there is none).
+    pub fn overruns(&self) -> Vec<(LogId, u64, Option<Place>)> {
+        let overrun = |(id, log): (&LogId, &Arc<HeldLog>)| {
+            let (last, root) = self.charter().closed_at(*id)?;
+            if log.size() <= last || log.root_at(last) != Some(root) {
+                return None;
+            }
+            let place = last.checked_sub(1).and_then(|i| log.batch_of(i)).map(|(_, held)| held.place);
+            Some((*id, last, place))
+        };
+        self.logs.iter().filter_map(overrun).collect()
+    }
+}

@@ -1,0 +1,87 @@
+//! What the batcher answers: one outcome for each record, in their order.
+
+use tally_core::NotSealed;
+use tally_protocol::{finding::Severity, record::RecordId};
+
+/// Something found about a record by what is held, and what follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeldFinding {
+    /// V010: the subject is registered under this name.
+    OtherName(String),
+    /// V011: no registration of the subject is held.
+    NoSubject,
+    /// V013: the business key is held with other content.
+    Conflict,
+    /// V014: nothing is held that it could amend or withdraw.
+    NoOriginal,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowFate {
+    /// It is new, and durable at this index of the own log.
+    Accepted {
+        /// Its index.
+        index: u64,
+    },
+    /// It is held already, and in force: as itself, or as another record with the same content under its business key.
+    Duplicate {
+        /// The record that is held.
+        held: RecordId,
+    },
+    /// It is held already, and was amended or withdrawn since; handing it in again does not bring it back.
+    Superseded {
+        /// The record that is held.
+        held: RecordId,
+    },
+    /// A rule rejects it: it was not taken.
+    Rejected,
+}
+
+/// The fate of one record, and what was found about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowOutcome {
+    /// What became of it.
+    pub fate: RowFate,
+    /// What is to be said of it. Only a rejected record has a finding that rejects.
+    pub findings: Vec<(HeldFinding, Severity)>,
+}
+
+/// Every record of a chunk has its outcome, and all that were taken are durable.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChunkResult {
+    /// In the order of the records.
+    pub rows: Vec<RowOutcome>,
+    /// First index and one past the last of the batches into which new records went; none if none was new.
+    pub range: Option<(u64, u64)>,
+}
+
+impl ChunkResult {
+    /// New records.
+    pub fn accepted(&self) -> u64 {
+        self.count(|f| matches!(f, RowFate::Accepted { .. }))
+    }
+
+    /// Records that are held already.
+    pub fn duplicates(&self) -> u64 {
+        self.count(|f| matches!(f, RowFate::Duplicate { .. } | RowFate::Superseded { .. }))
+    }
+
+    fn count(&self, which: impl Fn(&RowFate) -> bool) -> u64 {
+        self.rows.iter().filter(|r| which(&r.fate)).count() as u64
+    }
+}
+
+/// Some records of a chunk were not taken. Those that were will be found to be duplicates next time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkError {
+    /// Nothing may be signed now.
+    #[error(transparent)]
+    NotSealed(#[from] NotSealed),
+    /// The index cannot say whether a record is new.
+    #[error("the index does not answer: {0}")]
+    Index(String),
+    /// The node ends.
+    #[error("the node is stopping")]
+    Stopping,
+}

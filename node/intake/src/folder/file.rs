@@ -1,0 +1,93 @@
+//! A file of a drop folder as a submission. Everything here runs on the folder's thread.
+
+use super::{FileEnd, FileState, Folder, state};
+use crate::{
+    InputError, InputFormat, Upload, UploadError, chain, file_pieces,
+    submission::{
+        InputSource, RowSource, Submission, SubmissionError, SubmissionMeta, SubmissionOutcome, SubmissionTerms,
+    },
+};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+/// A file, and how it was before it was read: whoever still writes it has not been read to the end.
+struct FileSource {
+    input: InputSource,
+    path: PathBuf,
+    before: Option<FileState>,
+}
+
+impl RowSource for FileSource {
+    async fn read_into(&mut self, upload: &mut Upload) -> Result<(), InputError> {
+        self.input.read_into(upload).await
+    }
+
+    async fn read_through(&mut self) -> Result<(), InputError> {
+        self.input.read_through().await
+    }
+
+    fn digest(&self) -> Option<String> {
+        self.input.digest()
+    }
+
+    async fn is_unchanged(&mut self) -> bool {
+        self.before.is_some() && state(&self.path) == self.before
+    }
+}
+
+/// Hands in a file.
+pub(super) async fn hand_in(folder: &Folder, file: &Path) -> FileEnd {
+    let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let opened = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(file);
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            let message = "the node may not read this file: give its user the right to".to_owned();
+            return FileEnd::Refused {
+                code: "permission", message, message_zh: "节点无权读取该文件".to_owned()
+            };
+        }
+        Err(e) => return FileEnd::Later(e.to_string()),
+    };
+    let before = state(file);
+    let format = match name.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase()).as_deref() {
+        Some("ndjson" | "jsonl" | "json") => InputFormat::Ndjson,
+        _ => InputFormat::Csv,
+    };
+    let spool = folder.submissions.spool().to_owned();
+    let input = InputSource::new(file_pieces(opened), format, spool, None);
+    let source = FileSource { input, path: file.to_owned(), before };
+    match folder.submissions.hand_in(submission(folder, name), source).await {
+        Ok(SubmissionOutcome::Answered(answer) | SubmissionOutcome::Repeated(answer)) => FileEnd::Answered(answer),
+        Err(SubmissionError::Ended { why: InputError::Refused(e), .. }) => {
+            FileEnd::Refused { code: e.code, message: e.message, message_zh: e.message_zh }
+        }
+        Err(SubmissionError::Ended { why: InputError::Upload(UploadError::Full), .. }) => {
+            FileEnd::Later("the disk is nearly full".into())
+        }
+        Err(SubmissionError::Ended { why, .. }) => FileEnd::Later(chain(&why)),
+        Err(e) => FileEnd::Later(chain(&e)),
+    }
+}
+
+fn submission(folder: &Folder, name: String) -> Submission {
+    let s = &folder.section;
+    let terms = SubmissionTerms {
+        category: s.category.clone(),
+        unit: s.unit.clone(),
+        division: s.division,
+        rights: s.rights(),
+    };
+    let meta = SubmissionMeta {
+        file: Some(name),
+        source: "folder".into(),
+        category: s.category.clone(),
+        folder: Some(folder.path.display().to_string()),
+        ..SubmissionMeta::default()
+    };
+    Submission { terms, meta }
+}

@@ -1,0 +1,101 @@
+//! A kept submission, read back.
+
+use super::{KeptRow, SubmissionMeta, corrections};
+use crate::submission::{ERRORS_MAX, SubmissionAnswer};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read as _, Seek as _},
+    path::PathBuf,
+};
+use tally_protocol::record::RecordId;
+
+/// Longest line of a kept row that is read back, in bytes.
+const ROW_BYTES_MAX: u64 = 4 << 20;
+
+/// A submission that is kept, with its rows on the disk.
+#[derive(Debug, Clone)]
+pub struct KeptSubmission {
+    /// Without its rows.
+    pub meta: SubmissionMeta,
+    pub(super) rows: PathBuf,
+}
+
+impl KeptSubmission {
+    /// Records by which rows of these lines were corrected, by line, and when, POSIX seconds.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn corrections(&self, wanted: &BTreeSet<u64>) -> io::Result<BTreeMap<u64, (RecordId, u64)>> {
+        corrections::read(&self.rows.with_file_name(corrections::FILE), wanted)
+    }
+
+    /// Its rows, in order.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn rows(&self) -> io::Result<impl Iterator<Item = io::Result<KeptRow>> + use<>> {
+        Ok(self.rows_from(0)?.map(|row| row.map(|(row, _)| row)))
+    }
+
+    /// Its rows from a place on, each with the place behind it.
+    ///
+    /// # Errors
+    /// The system's; [`io::ErrorKind::InvalidInput`] if no row begins there.
+    pub fn rows_from(&self, place: u64) -> io::Result<impl Iterator<Item = io::Result<(KeptRow, u64)>> + use<>> {
+        let mut file = File::open(&self.rows)?;
+        if let Some(before) = place.checked_sub(1) {
+            let mut end = [0];
+            file.seek(io::SeekFrom::Start(before))?;
+            if file.read(&mut end)? != 1 || end != *b"\n" {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+        }
+        let (mut file, mut place) = (BufReader::new(file), place);
+        Ok(std::iter::from_fn(move || {
+            let mut line = Vec::new();
+            match io::Read::take(&mut file, ROW_BYTES_MAX).read_until(b'\n', &mut line) {
+                Ok(0) => None,
+                Ok(n) => {
+                    place += n as u64;
+                    Some(serde_json::from_slice(&line).map(|row| (row, place)).map_err(io::Error::other))
+                }
+                Err(e) => Some(Err(e)),
+            }
+        }))
+    }
+
+    /// The answer as it was given.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn answer(&self) -> io::Result<SubmissionAnswer> {
+        let m = &self.meta;
+        let mut answer = SubmissionAnswer {
+            read: m.read,
+            accepted: m.accepted,
+            duplicate: m.duplicate,
+            rejected: m.rejected,
+            questions: m.questions,
+            log: m.log.clone(),
+            from: m.from,
+            to: m.to,
+            errors: Vec::new(),
+            errors_omitted: 0,
+            notes: m.notes.clone(),
+            answer: Some(m.id.clone()),
+            format: m.format.clone(),
+        };
+        for row in self.rows()? {
+            let row = row?;
+            for finding in row.findings {
+                if answer.errors.len() < ERRORS_MAX {
+                    answer.errors.push(finding.at_line(row.line));
+                } else {
+                    answer.errors_omitted += 1;
+                }
+            }
+        }
+        Ok(answer)
+    }
+}

@@ -1,0 +1,171 @@
+//! Gathers a page of questions from the index.
+
+use super::{HolderFindings, QuestionPage, QuestionPlace, QuestionQuery, QuestionState, RecordQuestion};
+use std::collections::{BTreeMap, HashMap};
+use tally_intake::Rights;
+use tally_protocol::{
+    canonical::Object,
+    ids::{Division, LogId},
+    record::RecordId,
+    verdicts::Verdict,
+};
+use tally_store::index::{
+    Engine, EngineError, Entry, entry_of,
+    query::{Source, read_each},
+    verdicts, versions_by_hash,
+};
+use tally_topology::charter::Charter;
+
+/// Most records that are counted beyond those that are listed.
+const COUNTED_MAX: u64 = 100_000;
+/// Findings read from the index at once.
+const PAGE: usize = 1_000;
+
+/// What questions are gathered from.
+#[derive(Debug)]
+pub struct QuestionSources<'g> {
+    /// The index.
+    pub engine: &'g dyn Engine,
+    /// The journal and the charter in force.
+    pub held: &'g Source<'g>,
+    /// This node.
+    pub me: Division,
+}
+
+/// A question, and the entry of its record.
+type Found = (LogId, Entry, RecordQuestion);
+
+/// Verdicts on records of one log, by index and id.
+type ByRecord = BTreeMap<(u64, RecordId), Vec<Verdict>>;
+
+/// Gathers a page.
+///
+/// # Errors
+/// The index engine's.
+pub fn gather(sources: &QuestionSources<'_>, query: &QuestionQuery) -> Result<QuestionPage, EngineError> {
+    let (mut found, omitted, last) = list(sources, query)?;
+    name(sources.held, &mut found);
+    let next = last.filter(|_| omitted > 0).map(|place| place.to_string());
+    Ok(QuestionPage { questions: found.into_iter().map(|(_, _, q)| q).collect(), omitted, next })
+}
+
+/// Questions of the page, how many there are beyond it, and the last place on it.
+fn list(
+    sources: &QuestionSources<'_>,
+    query: &QuestionQuery,
+) -> Result<(Vec<Found>, u64, Option<QuestionPlace>), EngineError> {
+    let (mut listed, mut omitted, mut last) = (Vec::new(), 0, None);
+    let after = query.after;
+    for log in logs_below(sources.held.charter, query.top).into_iter().filter(|l| after.is_none_or(|a| *l >= a.log)) {
+        let mut from = after.filter(|a| a.log == log).map_or(Some(0), |a| a.index.checked_add(1));
+        while let Some(start) = from {
+            let (by_record, next) = window(sources, log, start)?;
+            from = next;
+            for ((index, id), by) in by_record {
+                let place = QuestionPlace { log, index };
+                let Some((e, question)) = question(sources, query, place, id, by)? else { continue };
+                if listed.len() < query.limit {
+                    listed.push((log, e, question));
+                    last = Some(place);
+                } else if after.is_none() && omitted < COUNTED_MAX {
+                    omitted += 1;
+                } else {
+                    // Whoever goes on behind the first page has been told how many there are.
+                    return Ok((listed, omitted.max(1), last));
+                }
+            }
+        }
+    }
+    Ok((listed, omitted, last))
+}
+
+fn logs_below(charter: &Charter, top: Division) -> Vec<LogId> {
+    let below = charter.nodes().filter(|n| charter.is_within(n.division, top));
+    let logs = below.flat_map(|n| (1..=n.epochs.len() as u32).map(|epoch| LogId::records(n.division, epoch)));
+    let mut logs: Vec<LogId> = logs.collect();
+    logs.sort();
+    logs
+}
+
+/// What all holders said of some of a log's records, from an index on, and where it goes on.
+fn window(sources: &QuestionSources<'_>, log: LogId, from: u64) -> Result<(ByRecord, Option<u64>), EngineError> {
+    let mut by_record = ByRecord::new();
+    let mut known_to = u64::MAX;
+    for holder in sources.held.charter.path(sources.me) {
+        let page = if holder == sources.me {
+            verdicts::own(sources.engine, holder, log, from, PAGE)?
+        } else {
+            verdicts::told(sources.engine, holder, log, from, PAGE)?
+        };
+        // A full page says nothing of what lies behind it: of all holders is known only as far as of the least.
+        if page.len() == PAGE {
+            known_to = page.last().map_or(known_to, |v| known_to.min(v.index));
+        }
+        page.into_iter().for_each(|v| by_record.entry((v.index, v.id)).or_default().push(v));
+    }
+    by_record.retain(|(index, _), _| *index <= known_to);
+    Ok((by_record, known_to.checked_add(1)))
+}
+
+/// A record's question, if it is held, may be seen, and is asked for.
+fn question(
+    sources: &QuestionSources<'_>,
+    query: &QuestionQuery,
+    place: QuestionPlace,
+    id: RecordId,
+    by: Vec<Verdict>,
+) -> Result<Option<(Entry, RecordQuestion)>, EngineError> {
+    let Some(e) = entry_of(sources.engine, id, place.log)?.filter(|e| may_see(&query.rights, e)) else {
+        return Ok(None);
+    };
+    let versions = versions_by_hash(sources.engine, &e.content.key)?;
+    let later = |at: u64, other: RecordId| at >= e.sealed_at && other != id && is_after(&versions, id, other);
+    let answered = versions.iter().any(|(at, other)| later(*at, *other));
+    if answered && !query.answered_too {
+        return Ok(None);
+    }
+    let question = RecordQuestion {
+        id,
+        log: sources.held.charter.federation().origin(place.log),
+        index: place.index,
+        category: e.dimensions.category.clone(),
+        unit: e.dimensions.unit.clone(),
+        business_key: None,
+        subject_name: None,
+        source_row_id: None,
+        sealed_at: tally_clock::time(e.sealed_at),
+        state: if answered { QuestionState::Answered } else { QuestionState::Open },
+        judged_by: by.into_iter().map(|v| HolderFindings { division: v.holder, findings: v.findings }).collect(),
+    };
+    Ok(Some((e, question)))
+}
+
+fn may_see(rights: &Rights, e: &Entry) -> bool {
+    let division = e.dimensions.division.try_into().ok();
+    rights.unit.as_ref().is_none_or(|u| *u == e.dimensions.unit)
+        && (rights.categories.is_empty() || rights.categories.contains(&e.dimensions.category))
+        && (rights.divisions.is_empty() || division.is_some_and(|d| rights.divisions.contains(&d)))
+}
+
+/// Whether `other` came after `id` among the versions of their key.
+fn is_after(versions: &[(u64, RecordId)], id: RecordId, other: RecordId) -> bool {
+    let place = |r: RecordId| versions.iter().position(|(_, v)| *v == r);
+    place(other) > place(id)
+}
+
+/// Puts in what the records say of themselves.
+fn name(source: &Source<'_>, questions: &mut [Found]) {
+    let places: Vec<_> = questions.iter().map(|(log, e, q)| (q.id, vec![(*log, e.clone())])).collect();
+    let mut names = HashMap::new();
+    read_each(source, &places, |_, bytes| {
+        if let Ok(object) = Object::parse(bytes) {
+            let text = |f: &str| object.text(f).map(str::to_owned);
+            names.insert(RecordId::of(bytes), [text("business_key"), text("subject_name"), text("source_row_id")]);
+        }
+    });
+    for (_, _, q) in questions {
+        if let Some(found) = names.get(&q.id) {
+            [q.business_key, q.subject_name, q.source_row_id] = found.clone();
+        }
+    }
+}
