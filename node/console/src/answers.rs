@@ -31,7 +31,7 @@ use tokio::{runtime::Handle, sync::mpsc};
 const LISTED: usize = 200;
 /// Bytes of rows, about, that one JSON document shows; `next` says where they go on.
 const ROWS_BYTES_MAX: usize = 1 << 20;
-/// Someone who wants an answer waits so long for others who read theirs.
+/// A request for an answer waits so long for a permit.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// And asks this often.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -96,7 +96,7 @@ pub(super) async fn show(
         Some(_) => return Err(no_answer(&name)),
     };
     let (store, spool) = (api.submissions.kept().clone(), api.submissions.spool().to_owned());
-    let corrected = super::corrections::Lookup::new(&api);
+    let corrected = super::corrections::CorrectionLookup::new(&api);
     let permit = permit(&api, &caller).await?;
     let open = tokio::task::spawn_blocking(move || {
         let kept = store.open_kept(&id).map_err(|e| answers_unusable(&e))?;
@@ -120,7 +120,11 @@ async fn permit(api: &ApiContext, caller: &Caller) -> Result<CallerPermit, Probl
     }
 }
 
-fn document(kept: &KeptSubmission, from: u64, corrected: &super::corrections::Lookup) -> Result<Value, Problem> {
+fn document(
+    kept: &KeptSubmission,
+    from: u64,
+    corrected: &super::corrections::CorrectionLookup,
+) -> Result<Value, Problem> {
     let mut document = serde_json::to_value(&kept.meta).unwrap_or_default();
     let (mut rows, mut next, mut bytes) = (Vec::new(), None, 0);
     let all = kept.rows_from(from).map_err(|e| match e.kind() {
@@ -158,20 +162,20 @@ fn document(kept: &KeptSubmission, from: u64, corrected: &super::corrections::Lo
 }
 
 /// Hands over what is written in pieces.
-struct InputPieces {
+struct FilePieces {
     piece: Vec<u8>,
     send: mpsc::Sender<io::Result<Bytes>>,
     runtime: Handle,
 }
 
-impl InputPieces {
+impl FilePieces {
     fn send(&self, piece: io::Result<Bytes>) -> io::Result<()> {
         let sent = self.runtime.block_on(self.send.send_timeout(piece, IDLE));
         sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
-impl io::Write for InputPieces {
+impl io::Write for FilePieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.piece.extend_from_slice(bytes);
         if self.piece.len() >= PIECE_BYTES {
@@ -200,7 +204,7 @@ fn file(kept: KeptSubmission, form: TableForm, spool: PathBuf, permit: CallerPer
     let (failed, failure) = std::sync::mpsc::sync_channel(1);
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        let mut out = InputPieces { piece: Vec::with_capacity(2 * PIECE_BYTES), send, runtime: Handle::current() };
+        let mut out = FilePieces { piece: Vec::with_capacity(2 * PIECE_BYTES), send, runtime: Handle::current() };
         match write_table(&kept, form, &spool, &mut out) {
             Err(e) => {
                 tracing::warn!(event = "answer.failed", answer = %kept.meta.id, reason = %e, "an answer's file is not whole");

@@ -10,9 +10,9 @@ use tally_store::index::{Engine, versions_of_key};
 
 /// Looks business keys up in the index.
 #[derive(Debug)]
-pub(super) struct Lookup(Arc<dyn Engine>);
+pub(super) struct CorrectionLookup(Arc<dyn Engine>);
 
-impl Lookup {
+impl CorrectionLookup {
     pub(super) fn new(api: &ApiContext) -> Self {
         Self(api.engine.clone())
     }

@@ -16,7 +16,9 @@ use serde::Deserialize;
 use std::{collections::BTreeMap, io::Cursor};
 use tally_core::View;
 use tally_protocol::ids::{Division, LogId};
-use tally_reports::deadline::{Arrivals, By, Held, Month, Question, Report, collect, write_csv, write_workbook};
+use tally_reports::deadline::{
+    Arrivals, DeadlineQuestion, DeadlineReport, DeadlineSources, GroupBy, Month, collect, write_csv, write_workbook,
+};
 use tally_store::{index::query::Source, layout::Layout};
 use tally_topology::charter::Charter;
 
@@ -30,23 +32,23 @@ pub(super) struct DeadlinesQuery {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum ReportForm {
     Json,
     Csv,
     Xlsx,
 }
 
 impl DeadlinesQuery {
-    fn form(&self) -> Result<Form, Problem> {
+    fn form(&self) -> Result<ReportForm, Problem> {
         match self.format.as_deref() {
-            None | Some("json") => Ok(Form::Json),
-            Some("csv") => Ok(Form::Csv),
-            Some("xlsx") => Ok(Form::Xlsx),
+            None | Some("json") => Ok(ReportForm::Json),
+            Some("csv") => Ok(ReportForm::Csv),
+            Some("xlsx") => Ok(ReportForm::Xlsx),
             Some(other) => Err(bad(&format!("format: {other:?} is none of json, csv, xlsx"))),
         }
     }
 
-    fn question(&self, charter: &Charter, caller: &Caller) -> Result<Question, Problem> {
+    fn question(&self, charter: &Charter, caller: &Caller) -> Result<DeadlineQuestion, Problem> {
         let division: Option<Division> =
             self.division.as_ref().map(|d| d.parse().map_err(|e| bad(&format!("division: {e}")))).transpose()?;
         if let Some(d) = division.filter(|d| charter.entry_node(*d).is_none()) {
@@ -54,14 +56,14 @@ impl DeadlinesQuery {
         }
         let by = match self.by.as_deref() {
             None => None,
-            Some("division") => Some(By::Division),
-            Some("unit") => Some(By::Unit),
-            Some("category") => Some(By::Category),
+            Some("division") => Some(GroupBy::Division),
+            Some("unit") => Some(GroupBy::Unit),
+            Some("category") => Some(GroupBy::Category),
             Some(other) => return Err(bad(&format!("by: {other:?} is none of division, unit, category"))),
         };
         let month = self.month.as_ref().map(|m| m.parse::<Month>().map_err(|e| bad(&format!("month: {e}"))));
         let categories = may_see(charter, caller, division)?;
-        Ok(Question { month: month.transpose()?, division, by, categories })
+        Ok(DeadlineQuestion { month: month.transpose()?, division, by, categories })
     }
 }
 
@@ -136,10 +138,10 @@ pub(super) async fn report(
     work.await.map_err(|_| Problem::stopping())?
 }
 
-fn made(api: &ApiContext, (layouts, arrivals): &Core, question: &Question) -> Result<Report, Problem> {
+fn made(api: &ApiContext, (layouts, arrivals): &Core, question: &DeadlineQuestion) -> Result<DeadlineReport, Problem> {
     let charter = api.trust.charter();
     let source = Source { reader: &api.reader, layouts, charter: charter.charter() };
-    let held = Held {
+    let held = DeadlineSources {
         engine: &*api.engine,
         source: &source,
         arrivals,
@@ -152,15 +154,15 @@ fn made(api: &ApiContext, (layouts, arrivals): &Core, question: &Question) -> Re
     collect(&held, question).map_err(|e| failed(&e))
 }
 
-fn shown(report: &Report, form: Form) -> Result<Response, Problem> {
+fn shown(report: &DeadlineReport, form: ReportForm) -> Result<Response, Problem> {
     let (kind, end, bytes) = match form {
-        Form::Json => return Ok(Json(report).into_response()),
-        Form::Csv => {
+        ReportForm::Json => return Ok(Json(report).into_response()),
+        ReportForm::Csv => {
             let mut bytes = Vec::new();
             write_csv(&mut bytes, report).map_err(|e| not_written(&e))?;
             ("text/csv; charset=utf-8", "csv", bytes)
         }
-        Form::Xlsx => {
+        ReportForm::Xlsx => {
             let mut out = Cursor::new(Vec::new());
             write_workbook(&mut out, report).map_err(|e| not_written(&e))?;
             ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx", out.into_inner())
@@ -186,7 +188,7 @@ mod tests {
     use tally_intake::Rights;
     use tally_topology::sample;
 
-    fn question(wanted: &DeadlinesQuery, rights: Option<Rights>) -> Result<Question, Problem> {
+    fn question(wanted: &DeadlinesQuery, rights: Option<Rights>) -> Result<DeadlineQuestion, Problem> {
         wanted.question(&sample::charter(""), &Caller { token: rights.as_ref().map(|_| "t".to_owned()), rights })
     }
 
@@ -200,7 +202,7 @@ mod tests {
             DeadlinesQuery { month: text("2026-11"), division: text("350100"), by: text("unit"), format: text("csv") };
         let q = question(&good, None).unwrap();
         assert_eq!((q.month.unwrap().to_string().as_str(), q.by, good.form().unwrap()), {
-            ("2026-11", Some(By::Unit), Form::Csv)
+            ("2026-11", Some(GroupBy::Unit), ReportForm::Csv)
         });
         assert!(
             question(&DeadlinesQuery { division: text("350199"), ..DeadlinesQuery::default() }, None).is_ok(),

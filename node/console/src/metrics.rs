@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use tally_reconcile::task::Tasks;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Peer {
+struct PeerLabel {
     peer: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Log {
+struct LogLabel {
     log: String,
 }
 
@@ -89,9 +89,9 @@ fn tasks(registry: &mut Registry, tasks: &Tasks) {
 }
 
 fn logs(registry: &mut Registry, status: &Status) {
-    let (size, frozen) = (Gauges::<Log>::default(), Gauges::<Log>::default());
+    let (size, frozen) = (Gauges::<LogLabel>::default(), Gauges::<LogLabel>::default());
     for l in &status.logs {
-        let label = Log { log: l.log.clone() };
+        let label = LogLabel { log: l.log.clone() };
         if let Some(n) = l.size {
             size.get_or_create(&label).set(clamp(n));
         }
@@ -103,10 +103,10 @@ fn logs(registry: &mut Registry, status: &Status) {
 
 /// Every enrolled neighbour has a series, linked or not: one that vanishes would end its own alert.
 fn peers(registry: &mut Registry, status: &Status) {
-    let (up, skew) = (Gauges::<Peer>::default(), Gauges::<Peer>::default());
-    let (behind, agrees) = (Gauges::<Peer>::default(), Gauges::<Peer>::default());
+    let (up, skew) = (Gauges::<PeerLabel>::default(), Gauges::<PeerLabel>::default());
+    let (behind, agrees) = (Gauges::<PeerLabel>::default(), Gauges::<PeerLabel>::default());
     for c in &status.children {
-        let label = Peer { peer: c.division.to_string() };
+        let label = PeerLabel { peer: c.division.to_string() };
         up.get_or_create(&label).set(i64::from(c.state == PeerState::Live));
         if let Some(n) = c.behind_records {
             behind.get_or_create(&label).set(clamp(n));
@@ -116,7 +116,7 @@ fn peers(registry: &mut Registry, status: &Status) {
         }
     }
     if let Some(p) = &status.parent {
-        let label = Peer { peer: p.division.to_string() };
+        let label = PeerLabel { peer: p.division.to_string() };
         up.get_or_create(&label).set(i64::from(p.state == PeerState::Live));
         if let Some(a) = p.agrees {
             agrees.get_or_create(&label).set(i64::from(a));

@@ -18,15 +18,15 @@ use utoipa::{
     ),
     paths(records::post, answers::list, answers::show, questions::list, deadlines::report, export::export),
     components(schemas(Answer, Finding, Noted, Meta, KeptRow, Said)),
-    modifiers(&Token),
+    modifiers(&TokenScheme),
     security(("token" = []))
 )]
 struct Api;
 
 /// Tokens are sent as `Authorization: Bearer ...`.
-struct Token;
+struct TokenScheme;
 
-impl Modify for Token {
+impl Modify for TokenScheme {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
         if let Some(components) = &mut api.components {
             let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));

@@ -36,9 +36,9 @@ impl Default for Quotas {
             exports: Permits::new(EXPORTS),
             tree_reads: Permits::new(TREE_READS),
             // Each holds a few megabytes. A token that only holds its permits does not keep out the others.
-            uploads: CallerQuota::new(Limits { all_tokens: 16, one_token: 4, operator: 4 }),
+            uploads: CallerQuota::new(QuotaLimits { all_tokens: 16, one_token: 4, operator: 4 }),
             // Each takes some megabytes, a workbook some tens, and holds a thread.
-            answer_reads: CallerQuota::new(Limits { all_tokens: 4, one_token: 2, operator: 2 }),
+            answer_reads: CallerQuota::new(QuotaLimits { all_tokens: 4, one_token: 2, operator: 2 }),
         }
     }
 }
@@ -81,7 +81,7 @@ impl Permits {
 
 /// How many permits there are.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+struct QuotaLimits {
     all_tokens: usize,
     one_token: usize,
     operator: usize,
@@ -92,7 +92,7 @@ struct Limits {
 pub(super) struct CallerQuota {
     /// Permits that are taken, by name of the token; `None`: the operator's.
     taken: Arc<Mutex<HashMap<Option<String>, usize>>>,
-    limits: Limits,
+    limits: QuotaLimits,
 }
 
 /// A caller's leave to go on, until it is dropped.
@@ -101,7 +101,7 @@ pub(super) struct CallerQuota {
 pub(super) struct CallerPermit(CallerQuota, Option<String>);
 
 impl CallerQuota {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: QuotaLimits) -> Self {
         Self { taken: Arc::default(), limits }
     }
 
@@ -113,7 +113,7 @@ impl CallerQuota {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = taken.iter().filter(|(token, _)| token.is_some()).map(|(_, n)| n).sum();
         let mine = taken.get(&caller.token).copied().unwrap_or(0);
-        let Limits { all_tokens, one_token, operator } = self.limits;
+        let QuotaLimits { all_tokens, one_token, operator } = self.limits;
         let (full, most) = match caller.token {
             None => (mine >= operator, operator),
             Some(_) if mine >= one_token => (true, one_token),

@@ -45,6 +45,23 @@ pub fn render(s: &Status) -> String {
         let _ = writeln!(out, "PARENT   {d} {state}   last confirmation {ack}   unconfirmed {unacked}   clock {skew}");
         let _ = writeln!(out, "         its copy {}", agrees(p.agrees, p.since.as_ref()));
     }
+    render_logs(&mut out, s);
+    render_children(&mut out, s);
+    out.push('\n');
+    if s.actions.is_empty() {
+        out.push_str("NEEDS ATTENTION  none\n");
+        return out;
+    }
+    out.push_str("NEEDS ATTENTION\n");
+    for (i, a) in s.actions.iter().enumerate() {
+        let _ = writeln!(out, "  {} [{}] {}", i + 1, a.code, a.what);
+        let _ = writeln!(out, "      why:  {}", a.why);
+        let _ = writeln!(out, "      next: {}", a.next);
+    }
+    out
+}
+
+fn render_logs(out: &mut String, s: &Status) {
     out.push('\n');
     let rows: Vec<Vec<String>> = s
         .logs
@@ -67,7 +84,10 @@ pub fn render(s: &Status) -> String {
             vec![l.log.clone(), count(l.size), state.into(), receipts.join(", ")]
         })
         .collect();
-    table(&mut out, &["LOG", "RECORDS", "STATE", "ON DISK AT"], &[1], &rows);
+    table(out, &["LOG", "RECORDS", "STATE", "ON DISK AT"], &[1], &rows);
+}
+
+fn render_children(out: &mut String, s: &Status) {
     if !s.children.is_empty() {
         out.push('\n');
         let rows: Vec<Vec<String>> = s
@@ -86,18 +106,6 @@ pub fn render(s: &Status) -> String {
                 ]
             })
             .collect();
-        table(&mut out, &["CHILD", "NAME", "STATE", "LAST HEARD", "MISSING HERE", "COPY"], &[4], &rows);
+        table(out, &["CHILD", "NAME", "STATE", "LAST HEARD", "MISSING HERE", "COPY"], &[4], &rows);
     }
-    out.push('\n');
-    if s.actions.is_empty() {
-        out.push_str("NEEDS ATTENTION  none\n");
-        return out;
-    }
-    out.push_str("NEEDS ATTENTION\n");
-    for (i, a) in s.actions.iter().enumerate() {
-        let _ = writeln!(out, "  {} [{}] {}", i + 1, a.code, a.what);
-        let _ = writeln!(out, "      why:  {}", a.why);
-        let _ = writeln!(out, "      next: {}", a.next);
-    }
-    out
 }

@@ -61,13 +61,13 @@ fn checkpoint(api: &ApiContext, log: LogId) -> Result<Response, Problem> {
 }
 
 /// What the core says of a log that a tile is read from.
-struct Source {
+struct TileSource {
     size: u64,
     root: Hash,
     layout: Layout,
 }
 
-impl Source {
+impl TileSource {
     /// `None` when the log does not reach the tile's end.
     fn of(held: &Arc<HeldLog>, tile: Tile) -> Option<Self> {
         let size = held.size();
@@ -85,7 +85,8 @@ async fn content(api: ApiContext, log: LogId, tile: Tile, entries: bool) -> Resu
         let detail = format!("{most} tiles are being read already; ask again in a moment");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", &detail).retry(1));
     };
-    let source = api.mailbox.view().logs().get(&log).and_then(|held| Source::of(held, tile)).ok_or_else(not_here)?;
+    let source =
+        api.mailbox.view().logs().get(&log).and_then(|held| TileSource::of(held, tile)).ok_or_else(not_here)?;
     let bytes = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         if entries { bundle(&api, log, &source, tile) } else { hashes(&api, log, source, tile) }
@@ -99,13 +100,13 @@ async fn content(api: ApiContext, log: LogId, tile: Tile, entries: bool) -> Resu
     Ok((headers, bytes).into_response())
 }
 
-fn hashes(api: &ApiContext, log: LogId, source: Source, tile: Tile) -> Result<Vec<u8>, tree::TreeError> {
+fn hashes(api: &ApiContext, log: LogId, source: TileSource, tile: Tile) -> Result<Vec<u8>, tree::TreeError> {
     let tree = api.trees.at(log, source.layout, source.size, &source.root)?;
     tile.content(&tree).map_err(|e| tree.why(e))
 }
 
 /// Records with their lengths before them, as in a batch.
-fn bundle(api: &ApiContext, log: LogId, source: &Source, tile: Tile) -> Result<Vec<u8>, tree::TreeError> {
+fn bundle(api: &ApiContext, log: LogId, source: &TileSource, tile: Tile) -> Result<Vec<u8>, tree::TreeError> {
     let start = tile.number * WIDTH;
     let mut out = Vec::new();
     tree::records(&api.reader, log, &source.layout, start..start + u64::from(tile.width), |_, record| {

@@ -45,7 +45,7 @@ pub type Take<'t> = &'t mut dyn FnMut(Row) -> ControlFlow<()>;
 
 /// What a file really is, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     /// Text: CSV, TSV or NDJSON.
     Text,
     /// A zip archive: XLSX, perhaps.
@@ -74,22 +74,22 @@ const MARKUP: [&[u8]; 11] = [
 ];
 
 /// Looks at the first bytes of a file; 8 are enough for most.
-pub fn sniff(first: &[u8]) -> Kind {
+pub fn sniff(first: &[u8]) -> FileKind {
     let text = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first);
     let start = text.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
     let text = &text[start..];
     let lower: Vec<u8> = text.iter().take(9).map(u8::to_ascii_lowercase).collect();
     match first {
-        f if f.starts_with(b"PK\x03\x04") => Kind::Zip,
-        f if f.starts_with(b"\xd0\xcf\x11\xe0") => Kind::Ole,
-        _ if MARKUP.iter().any(|m| lower.starts_with(m)) => Kind::Markup,
+        f if f.starts_with(b"PK\x03\x04") => FileKind::Zip,
+        f if f.starts_with(b"\xd0\xcf\x11\xe0") => FileKind::Ole,
+        _ if MARKUP.iter().any(|m| lower.starts_with(m)) => FileKind::Markup,
         f if [&b"%PDF"[..], b"\x89PNG", b"\xff\xd8\xff", b"Rar!", b"\x1f\x8b", b"7z\xbc\xaf"]
             .iter()
             .any(|m| f.starts_with(m)) =>
         {
-            Kind::Other
+            FileKind::Other
         }
-        _ => Kind::Text,
+        _ => FileKind::Text,
     }
 }
 
@@ -130,20 +130,20 @@ impl SheetError {
 ///
 /// # Errors
 /// Always, but for text and zip archives.
-pub fn refuse(kind: Kind) -> Result<(), SheetError> {
+pub fn refuse(kind: FileKind) -> Result<(), SheetError> {
     let (code, en, zh) = match kind {
-        Kind::Text | Kind::Zip => return Ok(()),
-        Kind::Ole => (
+        FileKind::Text | FileKind::Zip => return Ok(()),
+        FileKind::Ole => (
             "old_excel",
             "this is an Excel 97-2003 workbook (.xls) or one with a password: open it and save it as .xlsx without a password, or as CSV",
             "该文件是旧版 .xls 或加密的工作簿，请另存为不加密的 .xlsx 或 CSV 后再报",
         ),
-        Kind::Markup => (
+        FileKind::Markup => (
             "web_page",
             "this is a web page or XML that only calls itself a spreadsheet: open it in Excel or WPS and save it as .xlsx",
             "该文件实际是网页或 XML，只是扩展名为表格，请用 Excel/WPS 打开后另存为 .xlsx",
         ),
-        Kind::Other => {
+        FileKind::Other => {
             ("no_table", "this is no table: send CSV, XLSX or NDJSON", "该文件不是表格，请报送 CSV、XLSX 或 NDJSON")
         }
     };
@@ -157,21 +157,21 @@ mod tests {
     #[test]
     fn content_counts_not_the_name() {
         for (first, kind) in [
-            (&b"PK\x03\x04\x14"[..], Kind::Zip),
-            (b"\xd0\xcf\x11\xe0\xa1\xb1", Kind::Ole),
-            (b"\xef\xbb\xbf  <HTML>", Kind::Markup),
-            (b"<?xml version", Kind::Markup),
-            (b"<!-- report -->", Kind::Markup),
-            (b"MIME-Version: 1.0", Kind::Markup),
-            (b"%PDF-1.4", Kind::Other),
-            (b"a,b,c\n", Kind::Text),
-            (b"{\"a\":1}", Kind::Text),
-            (b"", Kind::Text),
-            ("名称,代码".as_bytes(), Kind::Text),
+            (&b"PK\x03\x04\x14"[..], FileKind::Zip),
+            (b"\xd0\xcf\x11\xe0\xa1\xb1", FileKind::Ole),
+            (b"\xef\xbb\xbf  <HTML>", FileKind::Markup),
+            (b"<?xml version", FileKind::Markup),
+            (b"<!-- report -->", FileKind::Markup),
+            (b"MIME-Version: 1.0", FileKind::Markup),
+            (b"%PDF-1.4", FileKind::Other),
+            (b"a,b,c\n", FileKind::Text),
+            (b"{\"a\":1}", FileKind::Text),
+            (b"", FileKind::Text),
+            ("名称,代码".as_bytes(), FileKind::Text),
         ] {
             assert_eq!(sniff(first), kind, "{first:?}");
         }
-        assert!(refuse(Kind::Text).is_ok());
-        assert!(refuse(Kind::Ole).unwrap_err().message.contains(".xlsx"));
+        assert!(refuse(FileKind::Text).is_ok());
+        assert!(refuse(FileKind::Ole).unwrap_err().message.contains(".xlsx"));
     }
 }

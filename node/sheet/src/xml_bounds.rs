@@ -30,7 +30,7 @@ pub(super) enum Part {
 #[derive(Debug)]
 pub(super) struct XmlBounds {
     part: Part,
-    state: State,
+    state: ScanState,
     /// Bytes of the present tag, text or comment.
     token: usize,
     /// Beginning of the present tag.
@@ -44,7 +44,7 @@ pub(super) struct XmlBounds {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ScanState {
     Text,
     /// After `<`, before it is clear what follows.
     Open,
@@ -60,18 +60,18 @@ type Exceeded = (&'static str, u64);
 impl XmlBounds {
     pub(super) fn new(part: Part) -> Self {
         let tag = Vec::with_capacity(KEPT);
-        Self { part, state: State::Text, token: 0, tag, tail: [0; 2], item: None, count: 0 }
+        Self { part, state: ScanState::Text, token: 0, tag, tail: [0; 2], item: None, count: 0 }
     }
 
     /// Looks at the next piece.
     pub(super) fn feed(&mut self, mut piece: &[u8]) -> Result<(), Exceeded> {
         while !piece.is_empty() {
             let end = match self.state {
-                State::Text => memchr::memchr(b'<', piece),
-                State::Open => Some(0),
-                State::Tag => memchr::memchr3(b'>', b'"', b'\'', piece),
-                State::Quoted(mark) => memchr::memchr(mark, piece),
-                State::Until(_) => memchr::memchr(b'>', piece),
+                ScanState::Text => memchr::memchr(b'<', piece),
+                ScanState::Open => Some(0),
+                ScanState::Tag => memchr::memchr3(b'>', b'"', b'\'', piece),
+                ScanState::Quoted(mark) => memchr::memchr(mark, piece),
+                ScanState::Until(_) => memchr::memchr(b'>', piece),
             };
             let (seen, rest) = piece.split_at(end.map_or(piece.len(), |end| end + 1));
             self.measure(seen)?;
@@ -90,7 +90,7 @@ impl XmlBounds {
 
     fn measure(&mut self, seen: &[u8]) -> Result<(), Exceeded> {
         self.token += seen.len();
-        if matches!(self.state, State::Open | State::Tag | State::Quoted(_)) {
+        if matches!(self.state, ScanState::Open | ScanState::Tag | ScanState::Quoted(_)) {
             let room = KEPT.saturating_sub(self.tag.len());
             self.tag.extend(seen.iter().take(room));
             if self.part == Part::Styles && self.token > STYLE_TAG_MAX {
@@ -109,41 +109,41 @@ impl XmlBounds {
     /// The byte was found that ends the present state; it is the last of `seen`.
     fn turn(&mut self, seen: &[u8]) -> Result<(), Exceeded> {
         match self.state {
-            State::Text => self.next(State::Open),
-            State::Open => match self.tag.as_slice() {
+            ScanState::Text => self.next(ScanState::Open),
+            ScanState::Open => match self.tag.as_slice() {
                 b"!" | b"!-" | b"![" => (),
-                b"!--" => self.state = State::Until(*b"--"),
-                [b'!', b'[', ..] => self.state = State::Until(*b"]]"),
+                b"!--" => self.state = ScanState::Until(*b"--"),
+                [b'!', b'[', ..] => self.state = ScanState::Until(*b"]]"),
                 [b'!', ..] => return Err(("document type declarations", 0)),
-                b"?" => self.state = State::Until([b'?', 0]),
+                b"?" => self.state = ScanState::Until([b'?', 0]),
                 // The first byte of a tag may end it, or open a quotation.
-                [b'>', ..] => self.next(State::Text),
-                [mark @ (b'"' | b'\''), ..] => self.state = State::Quoted(*mark),
-                _ => self.state = State::Tag,
+                [b'>', ..] => self.next(ScanState::Text),
+                [mark @ (b'"' | b'\''), ..] => self.state = ScanState::Quoted(*mark),
+                _ => self.state = ScanState::Tag,
             },
-            State::Tag => match seen.last() {
-                Some(mark @ (b'"' | b'\'')) => self.state = State::Quoted(*mark),
+            ScanState::Tag => match seen.last() {
+                Some(mark @ (b'"' | b'\'')) => self.state = ScanState::Quoted(*mark),
                 _ => {
                     self.tag_ends()?;
-                    self.next(State::Text);
+                    self.next(ScanState::Text);
                 }
             },
-            State::Quoted(_) => self.state = State::Tag,
-            State::Until(end) => {
+            ScanState::Quoted(_) => self.state = ScanState::Tag,
+            ScanState::Until(end) => {
                 let before = match seen {
                     [.., first, second, _] => [*first, *second],
                     [second, _] => [self.tail[1], *second],
                     _ => self.tail,
                 };
                 if before == end || (end[1] == 0 && before[1] == end[0]) {
-                    self.next(State::Text);
+                    self.next(ScanState::Text);
                 }
             }
         }
         Ok(())
     }
 
-    fn next(&mut self, state: State) {
+    fn next(&mut self, state: ScanState) {
         self.state = state;
         self.token = 0;
         self.tag.clear();

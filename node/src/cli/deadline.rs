@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tally_protocol::ids::Division;
-use tally_reports::deadline::{Month, Report, explain, render, render_explained};
+use tally_reports::deadline::{DeadlineReport, Month, explain, render, render_explained};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeadlineCommand {
@@ -106,7 +106,7 @@ async fn report(args: ReportArgs) -> Result<Exit, Failure> {
     if args.csv || args.xlsx {
         return written(output, &answer);
     }
-    let report: Report = serde_json::from_slice(&answer).map_err(Failure::failed)?;
+    let report: DeadlineReport = serde_json::from_slice(&answer).map_err(Failure::failed)?;
     if args.json {
         written(output, &[&answer, &b"\n"[..]].concat())?;
     } else {

@@ -14,7 +14,9 @@ impl World {
             let above = self.charter().parent(*code).and_then(|p| self.nodes[&p].replica.as_ref());
             match (mine, self.charter().parent(*code), above) {
                 (Some(_), None, _) => true,
-                (Some(m), Some(_), Some(a)) => m.view().digest(*code) == a.view().digest(*code) && *m.view().gate() == Gate::Open,
+                (Some(m), Some(_), Some(a)) => {
+                    m.view().digest(*code) == a.view().digest(*code) && *m.view().gate() == Gate::Open
+                }
                 _ => false,
             }
         };

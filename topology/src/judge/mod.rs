@@ -39,14 +39,14 @@ pub struct JudgeContext<'s> {
 
 /// What was found.
 #[derive(Debug, Clone, Default)]
-pub struct Judgement {
+pub struct RecordJudgement {
     /// In the order of the fields.
     pub findings: Vec<Finding>,
     /// By which catalog's category the record was judged; none if it has no such category.
     pub by: Option<(Arc<Catalog>, Arc<Category>)>,
 }
 
-impl Judgement {
+impl RecordJudgement {
     /// The worst that follows.
     pub fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(|f| f.severity).max()
@@ -54,18 +54,18 @@ impl Judgement {
 }
 
 /// Judges a record.
-pub fn judge(context: &JudgeContext<'_>, object: &Object<'_>) -> Judgement {
+pub fn judge(context: &JudgeContext<'_>, object: &Object<'_>) -> RecordJudgement {
     let version = object.text("catalog_version").unwrap_or_default();
     let (catalog, claim) = context.charter.catalogs().claimed(version, context.today);
     let id = object.text("category").unwrap_or_default();
     let mut judge = RecordJudge { context, object, catalog, findings: Vec::new() };
     if judge.excluded(id) {
-        return Judgement { findings: judge.findings, by: None };
+        return RecordJudgement { findings: judge.findings, by: None };
     }
     let Some(category) = catalog.category(id) else {
         let list: Vec<_> = catalog.categories().map(|c| &*c.id).collect();
         judge.say("V003", "category", "信息类别", &format!("{} ({})", shown(id), list.join(", ")));
-        return Judgement { findings: judge.findings, by: None };
+        return RecordJudgement { findings: judge.findings, by: None };
     };
     match claim {
         Claim::Good => {}
@@ -87,7 +87,7 @@ pub fn judge(context: &JudgeContext<'_>, object: &Object<'_>) -> Judgement {
     judge.path(category);
     judge.units(category);
     judge.lateness(category);
-    Judgement { findings: judge.findings, by: Some((catalog.clone(), category.clone())) }
+    RecordJudgement { findings: judge.findings, by: Some((catalog.clone(), category.clone())) }
 }
 
 struct RecordJudge<'c> {

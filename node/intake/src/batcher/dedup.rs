@@ -94,8 +94,8 @@ impl DedupLookup<'_> {
         Ok(Looked { held: None, findings })
     }
 
-    /// The record is held. Whoever hands it in again, perhaps because no answer reached him, is asked once more what he was
-    /// asked, and is told if it is not in force any more.
+    /// The record is held. Its submitter may hand it in again because no answer came, so he gets the same questions as the
+    /// first time; and if another version is in force, that is said instead.
     fn duplicate(
         &self,
         checked: &CheckedRecord,

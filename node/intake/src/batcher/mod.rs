@@ -7,9 +7,11 @@
 //! Runs on a thread of its own, because to look a record up may need the disk. It knows no rows, files or clients.
 
 mod dedup;
+mod handle;
 mod outcome;
 
 pub use dedup::DedupPolicy;
+pub use handle::{BatcherHandle, ChunkAnswer, DedupSources, IntakeTotals, RecordChunk};
 pub use outcome::{ChunkError, ChunkResult, HeldFinding, RowFate, RowOutcome};
 
 use crate::CheckedRecord;
@@ -17,18 +19,17 @@ use dedup::DedupLookup;
 use std::{
     collections::{HashMap, VecDeque},
     panic::AssertUnwindSafe,
-    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tally_core::NotSealed;
-use tally_core::Place;
 use tally_driver::{Mail, Mailbox};
 use tally_protocol::{
     batch::raw_len,
     limits::{BATCH_CLOSE_BYTES, BATCH_CLOSE_MS, BATCH_RECORDS_MAX},
     record::{Record, RecordId},
 };
-use tally_store::index::{Known, Progress};
+
 use tally_topology::catalog::Severity;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -43,69 +44,6 @@ const FLYING: usize = 8;
 const PENDING_MAX: usize = 400_000;
 /// After a start the parent has this long to confirm before submitters are told to come back.
 const GATE_PATIENCE: Duration = Duration::from_secs(20);
-
-/// Records that one submitter handed in together.
-#[derive(Debug)]
-pub struct RecordChunk {
-    /// In the order of the input.
-    pub records: Vec<CheckedRecord>,
-    /// What follows from what is found.
-    pub policy: DedupPolicy,
-    /// Answered when all of them are durable.
-    pub reply: oneshot::Sender<Result<ChunkResult, ChunkError>>,
-}
-
-/// Where the result of a chunk comes.
-pub type ChunkAnswer = oneshot::Receiver<Result<ChunkResult, ChunkError>>;
-
-impl RecordChunk {
-    /// A chunk, and where its result will come.
-    pub fn of(records: Vec<CheckedRecord>, policy: DedupPolicy) -> (Self, ChunkAnswer) {
-        let (reply, answer) = oneshot::channel();
-        (Self { records, policy, reply }, answer)
-    }
-}
-
-/// Where submitters hand in chunks.
-#[derive(Debug, Clone)]
-pub struct BatcherHandle {
-    chunks: mpsc::Sender<RecordChunk>,
-    /// Totals since the start, for metrics.
-    pub totals: Arc<IntakeTotals>,
-}
-
-/// Counters since the start.
-#[derive(Debug, Default)]
-pub struct IntakeTotals {
-    /// New records.
-    pub accepted: AtomicU64,
-    /// Duplicates.
-    pub duplicate: AtomicU64,
-    /// Rejected lines.
-    pub rejected: AtomicU64,
-}
-
-impl BatcherHandle {
-    /// Hands in a chunk; the receiver resolves when it is durable.
-    ///
-    /// # Errors
-    /// [`ChunkError::Stopping`].
-    pub async fn submit(&self, (chunk, answer): (RecordChunk, ChunkAnswer)) -> Result<ChunkAnswer, ChunkError> {
-        self.chunks.send(chunk).await.map_err(|_| ChunkError::Stopping)?;
-        Ok(answer)
-    }
-}
-
-/// What the batcher needs to know which records the log holds.
-#[derive(Debug, Clone)]
-pub struct DedupSources {
-    /// Ids that are known.
-    pub known: Arc<Known>,
-    /// How far the index is.
-    pub progress: watch::Receiver<Progress>,
-    /// End of the durable journal.
-    pub durable: watch::Receiver<Place>,
-}
 
 /// Starts the batcher of the own log on a thread of its own. It ends when `stop` becomes true: what was handed in until
 /// then becomes durable and is answered.
@@ -146,7 +84,7 @@ pub fn start(
     Ok((BatcherHandle { chunks, totals }, thread))
 }
 
-struct Flying {
+struct SealingBatch {
     ids: Vec<RecordId>,
     result: oneshot::Receiver<Result<(u64, u64), NotSealed>>,
 }
@@ -198,7 +136,7 @@ struct Batcher {
     number: u64,
     /// Ids in the open batch or on their way, with the batch's number.
     unsealed: HashMap<RecordId, u64>,
-    flying: VecDeque<Flying>,
+    flying: VecDeque<SealingBatch>,
     waiting: VecDeque<WaitingChunk>,
     patience: Instant,
 }
@@ -364,7 +302,7 @@ impl Batcher {
         let (reply, result) = oneshot::channel();
         // If the driver has ended, the reply is dropped and the chunk is told so.
         let _ = self.mailbox.send(Mail::Seal { records, reply }).await;
-        self.flying.push_back(Flying { ids, result });
+        self.flying.push_back(SealingBatch { ids, result });
     }
 
     fn finished(&mut self, result: Option<Result<(u64, u64), NotSealed>>) {
@@ -415,7 +353,7 @@ impl Batcher {
 }
 
 /// Result of the oldest batch on its way; it stays in the queue until [`Batcher::finished`].
-async fn next_result(flying: &mut VecDeque<Flying>) -> Option<Result<(u64, u64), NotSealed>> {
+async fn next_result(flying: &mut VecDeque<SealingBatch>) -> Option<Result<(u64, u64), NotSealed>> {
     match flying.front_mut() {
         Some(f) => (&mut f.result).await.ok(),
         None => std::future::pending().await,

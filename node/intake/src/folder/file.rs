@@ -14,7 +14,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file, and how it was before it was read: whoever still writes it has not been read to the end.
+/// A file, and its state before it was read. A file that changed meanwhile is still being written, so it was not read to
+/// its end.
 struct FileSource {
     input: InputSource,
     path: PathBuf,

@@ -61,7 +61,7 @@ pub struct FolderSection {
 }
 
 impl FolderSection {
-    /// Whoever may write into a unit's folder hands in for that unit only.
+    /// A unit's folder may be written to by others than the unit, so its rows may be that unit's only.
     pub fn rights(&self) -> Option<Rights> {
         let unit = self.unit.clone()?;
         Some(Rights { unit: Some(unit), ..Rights::default() })

@@ -18,7 +18,7 @@ use crate::{RowChunk, UploadError};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use std::{io, path::Path};
-use tally_sheet::{Kind, SheetError};
+use tally_sheet::{FileKind, SheetError};
 
 /// Rows that are handed to a sink together, and their bytes.
 pub(crate) const CHUNK_ROWS: usize = 2_000;
@@ -107,9 +107,9 @@ pub async fn read_input(
     let pieces: InputPieces = Box::pin(futures_util::stream::iter([Ok(Bytes::from(first))]).chain(pieces));
     match (kind, format) {
         // A byte of an archive cannot begin a line of JSON or a head.
-        (Kind::Zip, _) => workbook::read(sink, pieces, spool).await,
-        (Kind::Text, InputFormat::Ndjson) => ndjson(sink, pieces).await,
-        (Kind::Text, InputFormat::Csv | InputFormat::Xlsx) => tabular::read_text(sink, pieces).await,
+        (FileKind::Zip, _) => workbook::read(sink, pieces, spool).await,
+        (FileKind::Text, InputFormat::Ndjson) => ndjson(sink, pieces).await,
+        (FileKind::Text, InputFormat::Csv | InputFormat::Xlsx) => tabular::read_text(sink, pieces).await,
         (kind, _) => Ok(tally_sheet::refuse(kind)?),
     }
 }

@@ -24,11 +24,11 @@ pub(crate) struct Table {
     wanted: Option<String>,
     title: Title,
     waiting: Vec<Row>,
-    head: Option<Head>,
+    head: Option<TableHead>,
 }
 
 #[derive(Debug)]
-struct Head {
+struct TableHead {
     category: Arc<Category>,
     columns: Arc<TableColumns>,
 }
@@ -84,6 +84,21 @@ impl Table {
     /// Finds the heads among the first rows.
     fn open(&mut self) -> Result<Taken, SheetError> {
         let rows = std::mem::take(&mut self.waiting);
+        let (at, category) = self.find_heads(&rows)?;
+        let mut notes = Vec::new();
+        let columns = meanings(&category, &rows[at], &mut notes);
+        for row in &rows[..at] {
+            let text = row.cells.iter().find(|c| !c.trim().is_empty()).map_or("", |c| c.trim());
+            notes.push(skipped("title_row", row.line, text, "a row above the heads", "表头以上的行"));
+        }
+        self.head = Some(TableHead { category, columns: Arc::new(columns) });
+        let rows: Vec<Row> = rows.into_iter().skip(at + 1).collect();
+        let data = rows.into_iter().filter_map(|r| self.data(r, &mut notes)).collect();
+        Ok(Taken::Rows(data, notes))
+    }
+
+    /// Which row is that of the heads, and of which category the table is: the one of which most heads are known.
+    fn find_heads(&self, rows: &[Row]) -> Result<(usize, Arc<Category>), SheetError> {
         let categories: Vec<Arc<Category>> = match &self.wanted {
             Some(id) => {
                 let found = self.catalog.category(id).cloned();
@@ -107,9 +122,9 @@ impl Table {
                 || beyond(at).flat_map(|r| &r.cells).any(|cell| cell.contains(&c.zh))
         };
         best.sort_by_key(|(count, at, c)| std::cmp::Reverse((*count, titled(*at, c))));
-        let (count, at, category) = best.first().copied().ok_or_else(|| no_heads(&self.wanted, &rows))?;
+        let (count, at, category) = best.first().copied().ok_or_else(|| no_heads(&self.wanted, rows))?;
         if count < KNOWN_MIN {
-            return Err(no_heads(&self.wanted, &rows));
+            return Err(no_heads(&self.wanted, rows));
         }
         if let Some((second, below, other)) = best.get(1)
             && (*second, titled(*below, other)) == (count, titled(at, category))
@@ -122,38 +137,7 @@ impl Table {
                 format!("表头同时符合 {} 和 {}，请指定信息类别", category.zh, other.zh),
             ));
         }
-        let category = category.clone();
-        let mut notes = Vec::new();
-        let heads = rows[at].cells.clone();
-        let mut fields: Vec<Option<Arc<str>>> = Vec::with_capacity(heads.len());
-        for head in &heads {
-            let field = category.column(head).map(|f| f.id.clone());
-            let twice = field.as_ref().is_some_and(|f| fields.contains(&Some(f.clone())));
-            let added = ADDED_HEADS.contains(&head.trim());
-            if (field.is_none() || twice) && !head.trim().is_empty() && !added {
-                let (what, zh) = if twice {
-                    ("another column before it means the same field", "与前面的列含义相同")
-                } else {
-                    ("the catalog has no such field", "不在目录中")
-                };
-                notes.push(noted(
-                    head,
-                    "unknown_column",
-                    rows[at].line,
-                    format!("the column is not stored: {what}"),
-                    format!("该列未入库：{zh}"),
-                ));
-            }
-            fields.push(field.filter(|_| !twice));
-        }
-        for row in &rows[..at] {
-            let text = row.cells.iter().find(|c| !c.trim().is_empty()).map_or("", |c| c.trim());
-            notes.push(skipped("title_row", row.line, text, "a row above the heads", "表头以上的行"));
-        }
-        self.head = Some(Head { category, columns: Arc::new(TableColumns::new(heads, fields)) });
-        let rows: Vec<Row> = rows.into_iter().skip(at + 1).collect();
-        let data = rows.into_iter().filter_map(|r| self.data(r, &mut notes)).collect();
-        Ok(Taken::Rows(data, notes))
+        Ok((at, category.clone()))
     }
 
     fn is_note(&self, row: &Row) -> bool {
@@ -192,6 +176,28 @@ impl Table {
         row.cells.resize(head.columns.heads.len().max(row.cells.len()), String::new());
         Some(row)
     }
+}
+
+/// What each column means; those that mean nothing, or what another one means, are named in a note.
+fn meanings(category: &Category, row: &Row, notes: &mut Vec<InputNote>) -> TableColumns {
+    let heads = row.cells.clone();
+    let mut fields: Vec<Option<Arc<str>>> = Vec::with_capacity(heads.len());
+    for head in &heads {
+        let field = category.column(head).map(|f| f.id.clone());
+        let twice = field.as_ref().is_some_and(|f| fields.contains(&Some(f.clone())));
+        let added = ADDED_HEADS.contains(&head.trim());
+        if (field.is_none() || twice) && !head.trim().is_empty() && !added {
+            let (what, zh) = if twice {
+                ("another column before it means the same field", "与前面的列含义相同")
+            } else {
+                ("the catalog has no such field", "不在目录中")
+            };
+            let (en, zh) = (format!("the column is not stored: {what}"), format!("该列未入库：{zh}"));
+            notes.push(noted(head, "unknown_column", row.line, en, zh));
+        }
+        fields.push(field.filter(|_| !twice));
+    }
+    TableColumns::new(heads, fields)
 }
 
 /// What stands in it first.

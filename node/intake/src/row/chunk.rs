@@ -35,7 +35,7 @@ pub struct TableColumns {
 }
 
 impl TableColumns {
-    /// Of heads, and of what each means.
+    /// The heads of a table, and the field that each means.
     pub fn new(heads: Vec<String>, fields: Vec<Option<Arc<str>>>) -> Self {
         let mut order: Vec<usize> = (0..fields.len()).filter(|i| fields[*i].is_some()).collect();
         order.sort_by(|a, b| fields[*a].cmp(&fields[*b]));
@@ -128,7 +128,7 @@ fn cells(context: &RowContext<'_>, columns: &TableColumns, row: &tally_sheet::Ro
             let message = format!("{field} holds an error of the spreadsheet: mend its formula, or type the value");
             Finding::reject("F002", field, message, format!("{head}：单元格含公式错误"))
         };
-        // What else is said of the same cell, or of the field that it is copied to, follows from this.
+        // The cell is unreadable, so whatever the rules found in it, or in the field that it is copied to, is a consequence.
         let copied_to = same_as(context, field);
         judged.findings.retain(|f| f.field != **field && Some(f.field.as_str()) != copied_to);
         judged.refuse(finding);

@@ -38,7 +38,7 @@ pub(crate) fn prepare<'l>(
     changes
 }
 
-/// Whether nothing could be filled in: so it is of most rows of a careful sender, and one walk tells.
+/// Whether the row says everything itself. Most rows of a careful sender do, so one walk that tells saves the rest.
 fn is_complete(category: &Category, object: &Object<'_>) -> bool {
     let mut members = object.members().peekable();
     category.fields().iter().all(|field| {

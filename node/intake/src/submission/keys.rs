@@ -6,15 +6,15 @@ use std::{
 };
 
 /// Name of the token, and the client's key.
-type ClientKey = (Option<String>, String);
+type UsedKey = (Option<String>, String);
 
 /// Keys that are in use now; clones share them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KeysInUse(Arc<Mutex<BTreeSet<ClientKey>>>);
+pub(super) struct KeysInUse(Arc<Mutex<BTreeSet<UsedKey>>>);
 
 /// A key in use, until this is dropped.
 #[derive(Debug)]
-pub(super) struct KeyClaim(KeysInUse, ClientKey);
+pub(super) struct KeyClaim(KeysInUse, UsedKey);
 
 impl KeysInUse {
     /// Takes a key into use; `None`: it is in use.

@@ -17,21 +17,24 @@
 mod answer;
 pub mod kept;
 mod keys;
+mod settled;
 mod source;
+mod terms;
 mod upload;
 
 pub use answer::{ERRORS_MAX, InputNote, SubmissionAnswer};
 pub use kept::{KeptRow, KeptSubmission, SubmissionMeta, SubmissionStore};
 pub use source::{InputSource, RowSource};
-pub use upload::{IntakeHandle, SubmissionTerms, Upload, UploadError};
+pub use terms::{IntakeHandle, SubmissionTerms};
+pub use upload::{Upload, UploadError};
 
 use crate::InputError;
+use kept::SharedWriter;
 use keys::KeysInUse;
 use std::{
     io,
     path::{Path, PathBuf},
 };
-use upload::SharedWriter;
 
 /// Where submissions are handed in. One per node; clones share it.
 #[derive(Debug, Clone)]

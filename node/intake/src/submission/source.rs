@@ -22,7 +22,8 @@ pub trait RowSource: Send {
     /// BLAKE3 of what was read, in hexadecimal digits, where it is known.
     fn digest(&self) -> Option<String>;
 
-    /// Whether the source still is what it was before it was read: one that changed may not have been read to its end.
+    /// Whether the source is unchanged since before it was read. A changed source was perhaps not read to its end, so it gets
+    /// no answer.
     fn is_unchanged(&mut self) -> impl Future<Output = bool> + Send {
         async { true }
     }

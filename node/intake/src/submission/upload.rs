@@ -5,28 +5,24 @@
 //! so findings are listed and kept in the order of the lines.
 
 use super::{
-    ERRORS_MAX, InputNote, KeptRow, SubmissionAnswer,
+    ERRORS_MAX, InputNote, IntakeHandle, KeptRow, SubmissionAnswer, SubmissionTerms,
     answer::NotesByField,
-    kept::{AnswerWriter, Correction},
+    kept::{Correction, SharedWriter},
+    settled::{correction, finding_of, superseded},
+    terms::policy,
 };
 use crate::{
-    BatcherHandle, CheckedRecord, ChunkError, ChunkResult, DedupPolicy, HeldFinding, InputError, JudgedRow, RawRow,
-    RecordChunk, Rights, RowChunk, RowContext, RowFate, RowOutcome, RowSink, TableColumns,
+    CheckedRecord, ChunkError, ChunkResult, DedupPolicy, InputError, JudgedRow, RawRow, RecordChunk, RowChunk, RowFate,
+    RowOutcome, RowSink, TableColumns,
 };
 use std::{
     collections::VecDeque,
     io,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 use tally_core::NotSealed;
-use tally_protocol::{
-    finding::{AtLine, Finding, Severity},
-    ids::{Division, LogId},
-};
-use tally_topology::{charter::Charter, in_force::CharterHandle, signed::SignedCharter};
+use tally_protocol::finding::{AtLine, Severity};
+use tally_topology::signed::SignedCharter;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// Chunks being judged at the same time, for one submission.
@@ -35,49 +31,6 @@ const JUDGING: usize = 2;
 const FINDINGS_WAITING: usize = 20_000;
 /// Chunks waiting to be durable, for one submission.
 const WAITING: usize = 16;
-
-/// What every submission needs of the node to have its rows taken.
-#[derive(Debug, Clone)]
-pub struct IntakeHandle {
-    /// The charter in force.
-    pub trust: CharterHandle,
-    /// The batcher.
-    pub batcher: BatcherHandle,
-    /// The own log.
-    pub own: LogId,
-    /// The disk is nearly full.
-    pub full: Arc<AtomicBool>,
-    /// The registrations held are all there are: a subject that is not among them is asked about (V011).
-    pub base_is_complete: bool,
-}
-
-/// By whom and as what rows are handed in.
-#[derive(Debug, Clone, Default)]
-pub struct SubmissionTerms {
-    /// Category of rows that name none.
-    pub category: Option<String>,
-    /// Code of the unit that hands in.
-    pub unit: Option<String>,
-    /// Division that rows count for which do not say.
-    pub division: Option<Division>,
-    /// What the one who hands in may do.
-    pub rights: Option<Rights>,
-}
-
-impl SubmissionTerms {
-    /// As what its rows are judged today, at the node `me`.
-    pub fn row_context<'a>(&'a self, charter: &'a Charter, me: Division) -> RowContext<'a> {
-        RowContext {
-            charter,
-            me,
-            today: tally_clock::today(),
-            category: self.category.as_deref(),
-            unit: self.unit.as_deref(),
-            division: self.division,
-            rights: self.rights.as_ref(),
-        }
-    }
-}
 
 /// Why a submission ended early. What was accepted until then is durable, and will be found to be a duplicate.
 #[derive(Debug, thiserror::Error)]
@@ -105,30 +58,6 @@ impl From<ChunkError> for UploadError {
 impl From<NotSealed> for UploadError {
     fn from(e: NotSealed) -> Self {
         Self::Chunk(e.into())
-    }
-}
-
-/// A writer of an answer that works on threads that may block.
-#[derive(Debug, Clone)]
-pub(super) struct SharedWriter(Arc<Mutex<AnswerWriter>>);
-
-impl SharedWriter {
-    pub(super) fn new(writer: AnswerWriter) -> Self {
-        Self(Arc::new(Mutex::new(writer)))
-    }
-
-    /// Does something with the writer. Cancel-safe: what has begun is done to its end.
-    pub(super) async fn run<T: Send + 'static>(
-        &self,
-        act: impl FnOnce(&mut AnswerWriter) -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let writer = self.0.clone();
-        let work = move || act(&mut writer.lock().unwrap_or_else(PoisonError::into_inner));
-        tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
-    }
-
-    fn table_found(&self, columns: &TableColumns, category: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).table_found(columns, category);
     }
 }
 
@@ -171,17 +100,6 @@ struct SubmittedChunk {
 struct ToKeep {
     rows: Vec<KeptRow>,
     corrections: Vec<Correction>,
-}
-
-fn policy(charter: &Charter, base_is_complete: bool) -> DedupPolicy {
-    let catalog = charter.catalogs().current(tally_clock::today());
-    let of = |rule: &str| catalog.rule(rule).and_then(|r| r.severity);
-    DedupPolicy {
-        other_name: of("V010"),
-        no_subject: of("V011").filter(|_| base_is_complete),
-        conflict: of("V013"),
-        no_original: of("V014"),
-    }
 }
 
 impl Upload {
@@ -396,60 +314,4 @@ impl RowSink for Upload {
     fn format_found(&mut self, format: String) {
         self.answer.format = Some(format);
     }
-}
-
-/// That a row of an answer given before has been corrected, if this row did so.
-fn correction(row: &JudgedRow, fate: &RowFate) -> Option<Correction> {
-    let (reply, id) = (row.reply.as_ref()?, row.id?);
-    let by = match fate {
-        RowFate::Accepted { .. } => id,
-        RowFate::Duplicate { held } => *held,
-        // What is not in force corrects nothing.
-        RowFate::Superseded { .. } | RowFate::Rejected => return None,
-    };
-    // The row was asked about and came back as it was: the record that is held is the one that was asked about.
-    let key = row.key.as_ref().map_or("", |k| k.business_key.as_str());
-    let unchanged = by != id && reply.is_of(key);
-    let at = tally_clock::now_ms() / 1_000;
-    (!unchanged).then(|| Correction { reply: reply.clone(), by, at })
-}
-
-fn finding_of(found: &HeldFinding) -> Finding {
-    match found {
-        HeldFinding::OtherName(name) => Finding::reject(
-            "V010",
-            "subject_name",
-            format!("the subject is registered as {name}: compare the name with the certificate"),
-            format!("名称与登记信息不一致：登记名称为 {name}"),
-        ),
-        HeldFinding::NoSubject => Finding::reject(
-            "V011",
-            "subject_uscc",
-            "no registration of this subject is held: compare its code with the certificate",
-            "未找到对应主体（记名不成功）",
-        ),
-        HeldFinding::Conflict => Finding::reject(
-            "V013",
-            "business_key",
-            "another record with the same business key and other content is held: amend that one, or correct the number",
-            "同一文号内容不一致：请变更原记录或更正文号",
-        ),
-        HeldFinding::NoOriginal => Finding::reject(
-            "V014",
-            "operation",
-            "no original is held that this could amend or withdraw: hand in the original first",
-            "变更/撤销无原记录：请先报送原记录",
-        ),
-    }
-}
-
-/// Of a duplicate that is not in force any more.
-fn superseded() -> Finding {
-    Finding::reject(
-        "V013",
-        "business_key",
-        "held already, but amended or withdrawn since, and that stays so: to bring it back into force, hand it in with operation amend, and in amends the id of the record that is in force (tally compare does so)",
-        "该记录此前已报送，其后已变更或撤销，重复报送不恢复其效力：如需恢复，请以“变更”方式报送并在 amends 中填写现行记录的标识（tally compare 可自动完成）",
-    )
-    .with_severity(Severity::Note)
 }

@@ -91,7 +91,7 @@ impl Maker<'_> {
         if let Some(before) = last_version(self.engine, key)? {
             object.set("amends", Value::text(before.id.to_string()));
         }
-        // One that is too long now is told at the door.
+        // A record that is too long now is refused when it is handed in.
         let mut bytes = Vec::with_capacity(1_024);
         object.write(&mut bytes);
         Ok(bytes)

@@ -245,7 +245,7 @@ impl Comparison {
         UnknownRecords { count, omitted: count - records.len() as u64, records }
     }
 
-    /// What is remembered of this comparison: whoever applies it later applies this.
+    /// What is remembered of this comparison, so that only the difference that was shown can be applied.
     pub fn dry_run(&self, now_ms: u64) -> DryRun {
         let mut digest = blake3::Hasher::new();
         let (mut different, mut unknown) = (0, 0);

@@ -100,7 +100,7 @@ impl HeldTable {
         });
     }
 
-    /// Of the versions of a key the one that came last counts, as in an export.
+    /// Keeps of every business key the version that came last: it is in force, as in an export.
     fn keep_current(&mut self) {
         let logs = &self.logs;
         self.rows.sort_unstable_by_key(|h| (h.key, h.sealed_at, logs.get(h.log as usize), h.index));
@@ -135,7 +135,7 @@ impl HeldTable {
         self.logs.get(h.log as usize).copied()
     }
 
-    /// Places of what is held and not in the file, in the order of the logs. 4 bytes each.
+    /// Places of records that are held and not in the file, in the order of the logs. 4 bytes each.
     pub(super) fn unknown(&self) -> Vec<u32> {
         let mut places: Vec<u32> = (0..).zip(&self.rows).filter(|(_, h)| h.is_unknown()).map(|(i, _)| i).collect();
         self.sort(&mut places);

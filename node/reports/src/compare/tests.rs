@@ -255,7 +255,7 @@ fn records_of_a_difference() {
         true
     })
     .unwrap();
-    // What came back says of what it takes the place, so its bytes are not those of an earlier version.
+    // A record that comes back names the one it replaces, so its bytes are not those of an earlier version.
     let expected =
         [(1, "create", true), (3, "amend", true), (4, "amend", true), (5, "withdraw", true), (6, "create", false)];
     assert_eq!(made, expected.map(|(l, o, amends)| (l, o.to_owned(), amends)));

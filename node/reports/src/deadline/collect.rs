@@ -1,12 +1,13 @@
 //! Makes the report of what a node holds.
 
 use super::{
-    Arrivals, By, Kind, Line, Month, Question, Report, Scope, Totals, Warning,
+    Arrivals, DeadlineQuestion, DeadlineReport, GroupBy, LineKind, LineScope, Month, ReportLine, ReportTotals,
+    ReportWarning,
+    counters::Counters,
     expected::expected,
     lines::LineCounts,
     report::{not_covered, years},
-    sums::Sums,
-    survey::{Key, Scene, Survey, survey},
+    survey::{DeadlineSurvey, Key, SurveyContext, survey},
 };
 use std::collections::BTreeMap;
 use tally_clock::time;
@@ -19,7 +20,7 @@ use tally_topology::{
 
 /// What a node holds, for the report.
 #[derive(Debug)]
-pub struct Held<'a> {
+pub struct DeadlineSources<'a> {
     /// The index, which must have caught up.
     pub engine: &'a dyn Engine,
     /// The journal, and the charter in force.
@@ -34,8 +35,8 @@ pub struct Held<'a> {
 
 /// A total while it is added up.
 #[derive(Debug, Clone, Default)]
-struct Sum {
-    records: Sums,
+struct LineTotal {
+    records: Counters,
     lines: LineCounts,
 }
 
@@ -43,41 +44,41 @@ struct Sum {
 ///
 /// # Errors
 /// The index engine's.
-pub fn collect(held: &Held<'_>, question: &Question) -> Result<Report, EngineError> {
+pub fn collect(held: &DeadlineSources<'_>, question: &DeadlineQuestion) -> Result<DeadlineReport, EngineError> {
     let charter = held.source.charter;
     let today = tally_clock::day(held.now);
     let month = question.month.unwrap_or(Month::of(today));
-    let scene = Scene { charter, me: held.me, today, month, question };
-    let survey = survey(&scene, held.engine, held.source, held.arrivals)?;
-    Ok(assemble(&scene, &survey, held.now))
+    let context = SurveyContext { charter, me: held.me, today, month, question };
+    let survey = survey(&context, held.engine, held.source, held.arrivals)?;
+    Ok(assemble(&context, &survey, held.now))
 }
 
 /// Puts what was found into a document.
-fn assemble(scene: &Scene<'_>, survey: &Survey, now: u64) -> Report {
-    let (charter, question) = (scene.charter, scene.question);
-    let node = charter.node(scene.me);
+fn assemble(context: &SurveyContext<'_>, survey: &DeadlineSurvey, now: u64) -> DeadlineReport {
+    let (charter, question) = (context.charter, context.question);
+    let node = charter.node(context.me);
     // Where records have arrived: at the province, or the top where there is none.
     let collects = node.is_some_and(|n| n.level <= Level::Province || n.parent.is_none());
-    let mut adder = Adder::new(charter, scene.month.last(), collects);
-    let mut rows: Vec<Line> = survey.rows.iter().map(|(key, sums)| adder.records(key, sums)).collect();
-    rows.extend(expected(scene, survey).into_iter().inspect(|line| adder.line(line)));
+    let mut adder = Adder::new(charter, context.month.last(), collects);
+    let mut rows: Vec<ReportLine> = survey.rows.iter().map(|(key, sums)| adder.records(key, sums)).collect();
+    rows.extend(expected(context, survey).into_iter().inspect(|line| adder.line(line)));
     rows.sort_by(|a, b| (a.division, &a.unit, &a.category, a.kind).cmp(&(b.division, &b.unit, &b.category, b.kind)));
-    let total = adder.shown(&adder.all, Line::new(Kind::Total));
+    let total = adder.shown(&adder.all, ReportLine::new(LineKind::Total));
     let totals = adder.totals();
     let (rows, totals) = match question.by {
         None => (rows, Some(totals)),
-        Some(By::Division) => (totals.divisions, None),
-        Some(By::Unit) => (totals.units, None),
-        Some(By::Category) => (totals.categories, None),
+        Some(GroupBy::Division) => (totals.divisions, None),
+        Some(GroupBy::Unit) => (totals.units, None),
+        Some(GroupBy::Category) => (totals.categories, None),
     };
-    Report {
+    DeadlineReport {
         generated_at: time(now),
-        today: scene.today.to_string(),
-        node: scene.me,
+        today: context.today.to_string(),
+        node: context.me,
         node_name: node.map_or(String::new(), |n| n.name.clone()),
         node_level: node.map_or(Level::County, |n| n.level),
         month: question.month.map(|m| m.to_string()),
-        month_over: scene.month.last() < scene.today,
+        month_over: context.month.last() < context.today,
         division: question.division,
         by: question.by,
         charter_version: charter.version(),
@@ -86,14 +87,14 @@ fn assemble(scene: &Scene<'_>, survey: &Survey, now: u64) -> Report {
         without_deadline: survey.without_deadline,
         unreadable: survey.unreadable,
         warnings: warnings(survey, &adder.all.records),
-        notes: notes(scene, collects, &adder.all),
+        notes: notes(context, collects, &adder.all),
         total,
         rows,
         totals,
     }
 }
 
-fn warnings(survey: &Survey, all: &Sums) -> Vec<Warning> {
+fn warnings(survey: &DeadlineSurvey, all: &Counters) -> Vec<ReportWarning> {
     let mut warnings = Vec::new();
     let uncertain = all.uncertain();
     if uncertain > 0 {
@@ -107,7 +108,7 @@ fn warnings(survey: &Survey, all: &Sums) -> Vec<Warning> {
             "{n} records have no deadline: no produced_on, or a category that no catalog of the charter has; \
              `tally export` shows them"
         );
-        warnings.push(Warning::new(
+        warnings.push(ReportWarning::new(
             "without_deadline",
             message,
             format!("{n} 条记录无法计算时限：缺产生日期或类别不在目录中"),
@@ -121,18 +122,18 @@ fn warnings(survey: &Survey, all: &Sums) -> Vec<Warning> {
         );
         let zh =
             format!("{n} 条零报告或对接任务无法从本机读取，漏报可能不准；请执行 tally reconcile --with all --repair");
-        warnings.push(Warning::new("unreadable", message, zh));
+        warnings.push(ReportWarning::new("unreadable", message, zh));
     }
     if survey.folded || survey.declared.full {
         let message =
             "more lines than one report shows: units are put together; ask for one --division, or --by division";
         let zh = "行数超过上限，部分单位已合并；请按 --division 分区划查询，或用 --by division";
-        warnings.push(Warning::new("too_many_lines", message.to_owned(), zh.to_owned()));
+        warnings.push(ReportWarning::new("too_many_lines", message.to_owned(), zh.to_owned()));
     }
     warnings
 }
 
-fn notes(scene: &Scene<'_>, collects: bool, all: &Sum) -> Vec<Warning> {
+fn notes(context: &SurveyContext<'_>, collects: bool, all: &LineTotal) -> Vec<ReportWarning> {
     let mut notes = Vec::new();
     let overdue = all.records.overdue();
     if !collects && overdue > 0 {
@@ -141,12 +142,16 @@ fn notes(scene: &Scene<'_>, collects: bool, all: &Sum) -> Vec<Warning> {
              `tally status` shows the link and how far its receipts go"
         );
         let zh = format!("{overdue} 条按逾期计，因本机尚未收到省级回执，省级可能已收到；链路与回执见 tally status");
-        notes.push(Warning::new("receipts_not_known", message, zh));
+        notes.push(ReportWarning::new("receipts_not_known", message, zh));
     }
-    if scene.today <= scene.month.last() && all.lines.missing > 0 {
-        let (month, n) = (scene.month, all.lines.missing);
+    if context.today <= context.month.last() && all.lines.missing > 0 {
+        let (month, n) = (context.month, all.lines.missing);
         let message = format!("{month} is not over: {n} lines `missing` are of units that have not delivered yet");
-        notes.push(Warning::new("month_not_over", message, format!("{month} 尚未结束：{n} 项漏报为目前尚未报送")));
+        notes.push(ReportWarning::new(
+            "month_not_over",
+            message,
+            format!("{month} 尚未结束：{n} 项漏报为目前尚未报送"),
+        ));
     }
     notes
 }
@@ -156,10 +161,10 @@ struct Adder<'c> {
     /// By which day routes are told.
     day: jiff::civil::Date,
     collects: bool,
-    all: Sum,
-    divisions: BTreeMap<Option<Division>, Sum>,
-    units: BTreeMap<String, Sum>,
-    categories: BTreeMap<String, Sum>,
+    all: LineTotal,
+    divisions: BTreeMap<Option<Division>, LineTotal>,
+    units: BTreeMap<String, LineTotal>,
+    categories: BTreeMap<String, LineTotal>,
 }
 
 impl<'c> Adder<'c> {
@@ -168,7 +173,7 @@ impl<'c> Adder<'c> {
             charter,
             day,
             collects,
-            all: Sum::default(),
+            all: LineTotal::default(),
             divisions: BTreeMap::new(),
             units: BTreeMap::new(),
             categories: BTreeMap::new(),
@@ -176,10 +181,10 @@ impl<'c> Adder<'c> {
     }
 
     /// The line of a unit's records. Their time is credited to whoever delivers (R-43).
-    fn records(&mut self, key: &Key, sums: &Sums) -> Line {
+    fn records(&mut self, key: &Key, sums: &Counters) -> ReportLine {
         let charter = self.charter;
         let division = Division::try_from(key.division).ok();
-        let mut line = Line::new(Kind::Records)
+        let mut line = ReportLine::new(LineKind::Records)
             .of_division(charter, division)
             .of_unit(charter, &key.unit)
             .of_category(charter, &key.category);
@@ -199,7 +204,7 @@ impl<'c> Adder<'c> {
     }
 
     /// Counts a line that is not about records.
-    fn line(&mut self, line: &Line) {
+    fn line(&mut self, line: &ReportLine) {
         let (unit, category) = (line.unit.clone(), line.category.clone());
         self.each(line.division, unit.as_ref(), category.as_ref(), |s| s.lines.add(line));
     }
@@ -209,7 +214,7 @@ impl<'c> Adder<'c> {
         division: Option<Division>,
         unit: Option<&String>,
         category: Option<&String>,
-        add: impl Fn(&mut Sum),
+        add: impl Fn(&mut LineTotal),
     ) {
         add(&mut self.all);
         add(self.divisions.entry(division).or_default());
@@ -221,24 +226,24 @@ impl<'c> Adder<'c> {
         }
     }
 
-    fn shown(&self, sum: &Sum, mut line: Line) -> Line {
+    fn shown(&self, sum: &LineTotal, mut line: ReportLine) -> ReportLine {
         line.counts = Some(sum.records.counts(self.collects));
         line.lines = Some(sum.lines);
         line
     }
 
-    fn totals(&self) -> Totals {
+    fn totals(&self) -> ReportTotals {
         let charter = self.charter;
-        let line = || Line::new(Kind::Total);
+        let line = || ReportLine::new(LineKind::Total);
         let units = self.units.iter().map(|(u, s)| self.shown(s, line().of_unit(charter, u)));
         let categories = self.categories.iter().map(|(c, s)| self.shown(s, line().of_category(charter, c)));
-        Totals { divisions: self.by_division(), units: units.collect(), categories: categories.collect() }
+        ReportTotals { divisions: self.by_division(), units: units.collect(), categories: categories.collect() }
     }
 
     /// Each division alone; and if there is anything below it, once more with all of that.
-    fn by_division(&self) -> Vec<Line> {
+    fn by_division(&self) -> Vec<ReportLine> {
         let charter = self.charter;
-        let mut with_below: BTreeMap<Division, Sum> = BTreeMap::new();
+        let mut with_below: BTreeMap<Division, LineTotal> = BTreeMap::new();
         let mut has_below: BTreeMap<Division, bool> = BTreeMap::new();
         for (division, sum) in self.divisions.iter().filter_map(|(d, s)| Some(((*d)?, s))) {
             let Some(entry) = charter.entry_node(division) else { continue };
@@ -250,15 +255,15 @@ impl<'c> Adder<'c> {
             }
         }
         let mut lines = Vec::new();
-        let line = |d| Line::new(Kind::Total).of_division(charter, d);
+        let line = |d| ReportLine::new(LineKind::Total).of_division(charter, d);
         for (division, sum) in &self.divisions {
             let mut own = self.shown(sum, line(*division));
-            own.scope = Some(Scope::Own);
+            own.scope = Some(LineScope::Own);
             lines.push(own);
         }
         for (division, sum) in with_below.iter().filter(|(d, _)| has_below.get(*d) == Some(&true)) {
             let mut all = self.shown(sum, line(Some(*division)));
-            all.scope = Some(Scope::WithBelow);
+            all.scope = Some(LineScope::WithBelow);
             lines.push(all);
         }
         lines.sort_by_key(|l| (l.division, l.scope));

@@ -19,14 +19,14 @@ pub(super) type Pair = (String, String);
 
 /// Zero reports of a unit for a category.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Zero {
+pub(super) struct ZeroReport {
     pub(super) division: Option<Division>,
     pub(super) reports: u64,
     /// Days of the month that they cover: bit 0 is the first.
     days: u32,
 }
 
-impl Zero {
+impl ZeroReport {
     /// Whether a day of the month is covered.
     pub(super) fn covers(&self, day: Date) -> bool {
         self.days & (1 << (day.day() - 1)) != 0
@@ -35,7 +35,7 @@ impl Zero {
 
 /// The newest record of a liaison task.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Task {
+pub(super) struct DeclaredTask {
     pub(super) division: Option<Division>,
     pub(super) owner: Option<String>,
     pub(super) due_on: Option<String>,
@@ -46,8 +46,8 @@ pub(super) struct Task {
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
-    pub(super) zero: BTreeMap<Pair, Zero>,
-    pub(super) liaison: BTreeMap<Pair, Task>,
+    pub(super) zero: BTreeMap<Pair, ZeroReport>,
+    pub(super) liaison: BTreeMap<Pair, DeclaredTask>,
     /// Some were left out.
     pub(super) full: bool,
 }
@@ -77,10 +77,15 @@ impl Declared {
                 (from.day()..=until.day()).for_each(|d| zero.days |= 1 << (d - 1));
             }
             Some(LIAISON) => {
-                let task =
-                    Task { division, owner: text("owner"), due_on: text("due_on"), state: text("state"), sealed_at };
+                let task = DeclaredTask {
+                    division,
+                    owner: text("owner"),
+                    due_on: text("due_on"),
+                    state: text("state"),
+                    sealed_at,
+                };
                 let Some(held) = room(&mut self.liaison, pair) else { return self.full = true };
-                if *held == Task::default() || held.sealed_at <= sealed_at {
+                if *held == DeclaredTask::default() || held.sealed_at <= sealed_at {
                     *held = task;
                 }
             }

@@ -1,10 +1,10 @@
 //! How a deadline is counted, day by day.
 
 use super::{
-    Warning,
+    ReportWarning,
+    judge::{category, uncovered_years},
     lines::category_name,
     report::{not_covered, years},
-    verdict::{category, uncovered_years},
 };
 use jiff::civil::{Date, Weekday};
 use serde::{Deserialize, Serialize};
@@ -79,7 +79,7 @@ pub struct Explained {
     /// Version of the charter.
     pub charter_version: u64,
     /// What makes it uncertain, and what to do.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<ReportWarning>,
     /// Every day from the one after `produced_on` to `publish_due`.
     pub days: Vec<Day>,
     /// Days that are not listed because they are too many.

@@ -1,6 +1,6 @@
 //! Lines of the report.
 
-use super::sums::Counts;
+use super::counters::DeadlineCounts;
 use serde::{Deserialize, Serialize};
 use tally_protocol::ids::Division;
 use tally_topology::{
@@ -13,7 +13,7 @@ use tally_topology::{
 /// What a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum LineKind {
     /// 报送: records of a unit.
     Records,
     /// 零报告: the unit declared that nothing was produced.
@@ -28,7 +28,7 @@ pub enum Kind {
     Total,
 }
 
-impl Kind {
+impl LineKind {
     /// As in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl Kind {
 /// What a division's total takes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Scope {
+pub enum LineScope {
     /// 本级: the division alone.
     Own,
     /// 含下级: with those below it.
@@ -105,17 +105,17 @@ pub struct LineCounts {
 
 impl LineCounts {
     /// Counts a line.
-    pub(super) fn add(&mut self, line: &Line) {
+    pub(super) fn add(&mut self, line: &ReportLine) {
         match line.kind {
-            Kind::Missing => self.missing += 1,
-            Kind::ZeroReport => self.zero_reports += 1,
-            Kind::Covered => self.covered += 1,
-            Kind::Liaison => {
+            LineKind::Missing => self.missing += 1,
+            LineKind::ZeroReport => self.zero_reports += 1,
+            LineKind::Covered => self.covered += 1,
+            LineKind::Liaison => {
                 self.liaisons += 1;
                 let done = line.liaison.as_ref().is_some_and(|l| l.state.as_deref() == Some("done"));
                 self.liaisons_open += u64::from(!done);
             }
-            Kind::Records | Kind::Total => {}
+            LineKind::Records | LineKind::Total => {}
         }
     }
 
@@ -130,15 +130,15 @@ impl LineCounts {
 
 /// A line of the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Line {
+pub struct ReportLine {
     /// What it is about.
-    pub kind: Kind,
+    pub kind: LineKind,
     /// Division; null in totals over all, and where records name none of this federation.
     pub division: Option<Division>,
     /// Its name.
     pub division_name: Option<String>,
     /// Of a division's total.
-    pub scope: Option<Scope>,
+    pub scope: Option<LineScope>,
     /// Code of the producing unit; empty: several that are in no registry, put together.
     pub unit: Option<String>,
     /// Its name by the registry.
@@ -153,7 +153,7 @@ pub struct Line {
     pub provider: Option<Provider>,
     /// Of lines about records, and of totals.
     #[serde(flatten)]
-    pub counts: Option<Counts>,
+    pub counts: Option<DeadlineCounts>,
     /// Of totals.
     #[serde(flatten)]
     pub lines: Option<LineCounts>,
@@ -165,8 +165,8 @@ pub struct Line {
     pub note: Option<String>,
 }
 
-impl Line {
-    pub(super) fn new(kind: Kind) -> Self {
+impl ReportLine {
+    pub(super) fn new(kind: LineKind) -> Self {
         Self {
             kind,
             division: None,

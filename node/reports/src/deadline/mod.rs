@@ -6,23 +6,23 @@
 
 mod arrivals;
 mod collect;
+mod counters;
 mod declared;
 mod expected;
 mod explain;
+mod judge;
 mod lines;
 mod report;
-mod sums;
 mod survey;
 mod table;
 mod text;
-mod verdict;
 
 pub use arrivals::Arrivals;
-pub use collect::{Held, collect};
+pub use collect::{DeadlineSources, collect};
+pub use counters::{DeadlineCounts, StageCounts, StageDays};
 pub use explain::{Explained, explain};
-pub use lines::{Kind, LiaisonTask, Line, LineCounts, Provider, Scope};
-pub use report::{Report, Totals, Warning};
-pub use sums::{Counts, StageCounts, StageDays};
+pub use lines::{LiaisonTask, LineCounts, LineKind, LineScope, Provider, ReportLine};
+pub use report::{DeadlineReport, ReportTotals, ReportWarning};
 pub use table::{write_csv, write_workbook};
 pub use text::{render, render_explained};
 
@@ -79,7 +79,7 @@ impl fmt::Display for Month {
 /// What the lines of a report are of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum By {
+pub enum GroupBy {
     /// 行政区划
     Division,
     /// 单位
@@ -90,18 +90,18 @@ pub enum By {
 
 /// Which report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Question {
+pub struct DeadlineQuestion {
     /// Records whose collect limit ends in this month; none: those that are open, and those of the current month.
     pub month: Option<Month>,
     /// Only records that count for this division or those below it.
     pub division: Option<Division>,
     /// Totals of these in place of single lines.
-    pub by: Option<By>,
+    pub by: Option<GroupBy>,
     /// Only these categories; none named: all.
     pub categories: Vec<String>,
 }
 
-impl Question {
+impl DeadlineQuestion {
     /// Whether a category is asked for.
     fn wants(&self, category: &str) -> bool {
         self.categories.is_empty() || self.categories.iter().any(|c| c == category)

@@ -1,13 +1,13 @@
 //! The report as a document: its JSON is the contract of `tally deadline report --json` and `/v1/deadlines`.
 
-use super::{By, lines::Line};
+use super::{GroupBy, lines::ReportLine};
 use serde::{Deserialize, Serialize};
 use tally_protocol::ids::Division;
 use tally_topology::charter::Level;
 
 /// Something that the reader must know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Warning {
+pub struct ReportWarning {
     /// Stable name.
     pub code: String,
     /// What it is, and what to do.
@@ -18,18 +18,18 @@ pub struct Warning {
 
 /// Totals of the lines.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Totals {
+pub struct ReportTotals {
     /// By division: each alone, and with those below it (R-70).
-    pub divisions: Vec<Line>,
+    pub divisions: Vec<ReportLine>,
     /// By producing unit.
-    pub units: Vec<Line>,
+    pub units: Vec<ReportLine>,
     /// By category.
-    pub categories: Vec<Line>,
+    pub categories: Vec<ReportLine>,
 }
 
 /// The whole report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct DeadlineReport {
     /// When it was made.
     pub generated_at: String,
     /// The day in China that it was judged on.
@@ -47,7 +47,7 @@ pub struct Report {
     /// Only this division and those below it.
     pub division: Option<Division>,
     /// What `rows` are totals of; null: single lines.
-    pub by: Option<By>,
+    pub by: Option<GroupBy>,
     /// Version of the charter by which it was judged.
     pub charter_version: u64,
     /// Last day that its calendar covers.
@@ -59,25 +59,25 @@ pub struct Report {
     /// Zero reports and liaison tasks that cannot be read from this disk.
     pub unreadable: u64,
     /// What makes the report less than whole: look at it first.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<ReportWarning>,
     /// What else is to be known.
-    pub notes: Vec<Warning>,
+    pub notes: Vec<ReportWarning>,
     /// Over everything.
-    pub total: Line,
+    pub total: ReportLine,
     /// Lines, or totals if `by` says so.
-    pub rows: Vec<Line>,
+    pub rows: Vec<ReportLine>,
     /// Only if `rows` are single lines.
-    pub totals: Option<Totals>,
+    pub totals: Option<ReportTotals>,
 }
 
-impl Warning {
+impl ReportWarning {
     pub(super) fn new(code: &str, message: String, message_zh: String) -> Self {
         Self { code: code.to_owned(), message, message_zh }
     }
 }
 
 /// Said wherever the calendar ends too early.
-pub(super) fn not_covered(years: &str, what: &str, what_zh: &str) -> Warning {
+pub(super) fn not_covered(years: &str, what: &str, what_zh: &str) -> ReportWarning {
     let message = format!(
         "the charter's calendar does not cover {years}: {what} counted by Monday to Friday only and NOT CERTAIN; add the \
          days of the State Council's holiday notice to [calendar] of the charter, sign the next version, then `tally \
@@ -86,7 +86,7 @@ pub(super) fn not_covered(years: &str, what: &str, what_zh: &str) -> Warning {
     let zh = format!(
         "工作日历未覆盖{years}年：{what_zh}仅按周一至周五推算，不确定；请按国务院办公厅放假通知补充章程 [calendar]，签发新版本后执行 tally charter load"
     );
-    Warning::new("calendar_not_covered", message, zh)
+    ReportWarning::new("calendar_not_covered", message, zh)
 }
 
 pub(super) fn years(years: impl IntoIterator<Item = i16>) -> String {

@@ -1,9 +1,9 @@
 //! One pass over the index: what was due, and which zero reports and liaison tasks are to be read.
 use super::{
-    Arrivals, Month, Question,
+    Arrivals, DeadlineQuestion, Month,
+    counters::Counters,
     declared::{Declared, LIAISON, ZERO_REPORT},
-    sums::Sums,
-    verdict::{self, Judge},
+    judge::{self, DeadlineJudge},
 };
 use jiff::civil::Date;
 use std::{
@@ -25,13 +25,13 @@ const READ_AT_ONCE: usize = 4_096;
 
 /// What is read, and for whom.
 #[derive(Debug)]
-pub(super) struct Scene<'a> {
+pub(super) struct SurveyContext<'a> {
     pub(super) charter: &'a Charter,
     pub(super) me: Division,
     pub(super) today: Date,
     /// The month that was asked for, or the current one.
     pub(super) month: Month,
-    pub(super) question: &'a Question,
+    pub(super) question: &'a DeadlineQuestion,
 }
 
 /// Of whom a line is.
@@ -46,8 +46,8 @@ pub(super) struct Key {
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Survey {
-    pub(super) rows: BTreeMap<Key, Sums>,
+pub(super) struct DeadlineSurvey {
+    pub(super) rows: BTreeMap<Key, Counters>,
     /// Units of the registry and their categories of which the month has a record.
     pub(super) present: HashSet<(String, String)>,
     pub(super) declared: Declared,
@@ -61,7 +61,7 @@ pub(super) struct Survey {
     pub(super) years: std::collections::BTreeSet<i16>,
 }
 
-impl Scene<'_> {
+impl SurveyContext<'_> {
     /// Whether records that count for a division are asked for. Without a question of it all are that are held, also
     /// those that name none.
     pub(super) fn wants_division(&self, division: Option<Division>) -> bool {
@@ -87,36 +87,36 @@ impl Scene<'_> {
 /// # Errors
 /// The engine's.
 pub(super) fn survey(
-    scene: &Scene<'_>,
+    context: &SurveyContext<'_>,
     engine: &dyn Engine,
     source: &Source<'_>,
     arrivals: &Arrivals,
-) -> Result<Survey, EngineError> {
-    let mut survey = Survey::default();
-    let mut judge = Judge::new(scene.charter, scene.today);
+) -> Result<DeadlineSurvey, EngineError> {
+    let mut survey = DeadlineSurvey::default();
+    let mut judge = DeadlineJudge::new(context.charter, context.today);
     let mut to_read: Vec<(RecordId, Attested)> = Vec::new();
     each_record(engine, |id, attested| {
         let Some((_, first)) = attested.first() else { return Ok(ControlFlow::Continue(())) };
         if [ZERO_REPORT, LIAISON].contains(&first.dimensions.category.as_str()) {
-            if is_declaration(scene, engine, id, &attested)? {
+            if is_declaration(context, engine, id, &attested)? {
                 to_read.push((id, attested));
             }
             if to_read.len() >= READ_AT_ONCE {
-                survey.read(scene, source, &mut to_read);
+                survey.read(context, source, &mut to_read);
             }
         } else {
-            survey.take(scene, &mut judge, arrivals, attested);
+            survey.take(context, &mut judge, arrivals, attested);
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    survey.read(scene, source, &mut to_read);
+    survey.read(context, source, &mut to_read);
     survey.years = judge.years;
     Ok(survey)
 }
 
 /// Only the version of a declaration that counts, and no zero report of a time before the month.
 fn is_declaration(
-    scene: &Scene<'_>,
+    context: &SurveyContext<'_>,
     engine: &dyn Engine,
     id: RecordId,
     attested: &Attested,
@@ -124,50 +124,56 @@ fn is_declaration(
     let Some((_, first)) = attested.first() else { return Ok(false) };
     // The day of a zero report is the end of its period.
     let old = first.dimensions.category == ZERO_REPORT
-        && verdict::day(first.dimensions.produced_on).is_none_or(|d| d < scene.month.first());
+        && judge::day(first.dimensions.produced_on).is_none_or(|d| d < context.month.first());
     if old || first.content.operation == Operation::Withdraw {
         return Ok(false);
     }
     Ok(current_version(engine, &first.content.key)? == Some(id))
 }
 
-impl Survey {
-    fn read(&mut self, scene: &Scene<'_>, source: &Source<'_>, to_read: &mut Vec<(RecordId, Attested)>) {
+impl DeadlineSurvey {
+    fn read(&mut self, context: &SurveyContext<'_>, source: &Source<'_>, to_read: &mut Vec<(RecordId, Attested)>) {
         let declared = &mut self.declared;
-        self.unreadable += read_each(source, to_read, |e, bytes| declared.take(scene.month, e.sealed_at, bytes));
+        self.unreadable += read_each(source, to_read, |e, bytes| declared.take(context.month, e.sealed_at, bytes));
         to_read.clear();
     }
 
-    fn take(&mut self, scene: &Scene<'_>, judge: &mut Judge<'_>, arrivals: &Arrivals, mut attested: Attested) {
+    fn take(
+        &mut self,
+        context: &SurveyContext<'_>,
+        judge: &mut DeadlineJudge<'_>,
+        arrivals: &Arrivals,
+        mut attested: Attested,
+    ) {
         let received = arrivals.received(attested.iter().map(|(log, e)| (*log, e.index, e.sealed_at)));
         let Some((_, first)) = attested.first_mut() else { return };
         let Dimensions { produced_on, division, category, unit } = std::mem::take(&mut first.dimensions);
-        let division = scene.division(division);
-        let judgeable = verdict::day(produced_on)
-            .and_then(|day| Some((day, verdict::category(scene.charter.catalogs(), &category, day)?)));
+        let division = context.division(division);
+        let judgeable = judge::day(produced_on)
+            .and_then(|day| Some((day, judge::category(context.charter.catalogs(), &category, day)?)));
         let Some(((produced_on, limits), received)) = judgeable.zip(received) else {
-            self.without_deadline += u64::from(scene.wants_division(division));
+            self.without_deadline += u64::from(context.wants_division(division));
             return;
         };
         if !limits.counts {
             return;
         }
         let judged = judge.judge(produced_on, limits, &received);
-        let due_then = scene.month.holds(judged.collect_due);
-        if (due_then || scene.month.holds(produced_on)) && scene.charter.units().get(&unit).is_some() {
+        let due_then = context.month.holds(judged.collect_due);
+        if (due_then || context.month.holds(produced_on)) && context.charter.units().get(&unit).is_some() {
             self.present.insert((unit.clone(), category.clone()));
         }
         let open = matches!(judged.state, State::Pending | State::DueSoon | State::Overdue);
-        let counts = due_then || (scene.question.month.is_none() && open);
-        if !counts || !scene.wants_division(division) || !scene.question.wants(&category) {
+        let counts = due_then || (context.question.month.is_none() && open);
+        if !counts || !context.wants_division(division) || !context.question.wants(&category) {
             return;
         }
         judge.note_years(produced_on, &judged);
         let key = Key { division: division.map_or(0, Division::code), unit, category };
-        self.row(key).add(&judged, &verdict::took(&judged, &received));
+        self.row(key).add(&judged, &judge::took(&judged, &received));
     }
 
-    fn row(&mut self, mut key: Key) -> &mut Sums {
+    fn row(&mut self, mut key: Key) -> &mut Counters {
         if self.rows.len() >= ROWS_MAX && !self.rows.contains_key(&key) {
             self.folded = true;
             key.unit.clear();

@@ -1,6 +1,6 @@
 //! The report as CSV and XLSX: one line each, heads in Chinese, everything as text.
 
-use super::{Kind, Line, Report, Scope};
+use super::{DeadlineReport, LineKind, LineScope, ReportLine};
 use std::io::{self, Seek, Write};
 use tally_sheet::{Column, SheetError, write_csv_row, write_xlsx};
 
@@ -68,13 +68,13 @@ fn yes(value: bool) -> &'static str {
     if value { "是" } else { "否" }
 }
 
-fn cells(line: &Line) -> Vec<String> {
+fn cells(line: &ReportLine) -> Vec<String> {
     let scope = line.scope.map(|s| match s {
-        Scope::Own => "本级",
-        Scope::WithBelow => "含下级",
+        LineScope::Own => "本级",
+        LineScope::WithBelow => "含下级",
     });
     let division = match (line.division_name.clone(), line.kind, line.scope) {
-        (None, Kind::Records, _) | (None, _, Some(_)) if line.division.is_none() => "不在本联盟".to_owned(),
+        (None, LineKind::Records, _) | (None, _, Some(_)) if line.division.is_none() => "不在本联盟".to_owned(),
         (name, ..) => name.unwrap_or_default(),
     };
     let mut cells = vec![
@@ -128,7 +128,7 @@ fn cells(line: &Line) -> Vec<String> {
 }
 
 /// A unit's name, else that it is in no registry.
-fn unit_name(line: &Line) -> String {
+fn unit_name(line: &ReportLine) -> String {
     match (&line.unit_name, line.unit.as_deref()) {
         (Some(name), _) => name.clone(),
         (None, Some("")) => "其他单位".to_owned(),
@@ -137,7 +137,7 @@ fn unit_name(line: &Line) -> String {
 }
 
 /// Every line, then the total; it carries the warnings.
-fn rows(report: &Report) -> impl Iterator<Item = Vec<String>> {
+fn rows(report: &DeadlineReport) -> impl Iterator<Item = Vec<String>> {
     let mut total = cells(&report.total);
     let said = report.warnings.iter().chain(&report.notes).map(|w| w.message_zh.as_str());
     if let Some(note) = total.last_mut() {
@@ -150,7 +150,7 @@ fn rows(report: &Report) -> impl Iterator<Item = Vec<String>> {
 ///
 /// # Errors
 /// The writer's.
-pub fn write_csv(out: &mut impl Write, report: &Report) -> io::Result<()> {
+pub fn write_csv(out: &mut impl Write, report: &DeadlineReport) -> io::Result<()> {
     out.write_all(b"\xef\xbb\xbf")?;
     write_csv_row(out, HEADS)?;
     for row in rows(report) {
@@ -163,7 +163,7 @@ pub fn write_csv(out: &mut impl Write, report: &Report) -> io::Result<()> {
 ///
 /// # Errors
 /// [`SheetError`].
-pub fn write_workbook(out: impl Write + Seek + Send, report: &Report) -> Result<(), SheetError> {
+pub fn write_workbook(out: impl Write + Seek + Send, report: &DeadlineReport) -> Result<(), SheetError> {
     let columns = HEADS.map(|head| Column { head: head.to_owned(), ..Column::default() });
     let mut notes: Vec<String> = report.warnings.iter().map(|w| format!("注意：{}", w.message_zh)).collect();
     notes.extend(report.notes.iter().map(|w| w.message_zh.clone()));

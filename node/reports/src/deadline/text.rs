@@ -1,6 +1,6 @@
 //! The report on a terminal: columns by their width in cells, no borders.
 
-use super::{Explained, Kind, Line, Report, Scope};
+use super::{DeadlineReport, Explained, LineKind, LineScope, ReportLine};
 use std::fmt::Write as _;
 use tally_sheet::text::{count, table};
 
@@ -18,17 +18,17 @@ fn named(code: Option<&str>, name: Option<&String>) -> String {
     }
 }
 
-fn division(line: &Line) -> String {
-    let scope = if line.scope == Some(Scope::WithBelow) { " +below" } else { "" };
+fn division(line: &ReportLine) -> String {
+    let scope = if line.scope == Some(LineScope::WithBelow) { " +below" } else { "" };
     match line.division {
         Some(d) => format!("{d} {}{scope}", line.division_name.as_deref().unwrap_or_default()).trim_end().to_owned(),
-        None if line.kind == Kind::Records || line.scope.is_some() => "unknown".to_owned(),
+        None if line.kind == LineKind::Records || line.scope.is_some() => "unknown".to_owned(),
         None => "-".to_owned(),
     }
 }
 
 /// What else is to be said of a line.
-fn said(line: &Line) -> String {
+fn said(line: &ReportLine) -> String {
     let mut said = Vec::new();
     if let Some(l) = line.lines {
         let parts = [
@@ -55,7 +55,7 @@ fn said(line: &Line) -> String {
     said.join(", ")
 }
 
-fn row(line: &Line) -> Vec<String> {
+fn row(line: &ReportLine) -> Vec<String> {
     let mut row = vec![
         line.kind.name().to_owned(),
         division(line),
@@ -97,7 +97,7 @@ const HEAD: [&str; 15] = [
 const NUMBERS: [usize; 10] = [4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
 
 /// The whole screen.
-pub fn render(r: &Report) -> String {
+pub fn render(r: &DeadlineReport) -> String {
     let mut out = String::new();
     let month = match (&r.month, r.month_over) {
         (Some(m), true) => format!("due in {m}"),

@@ -33,7 +33,7 @@ pub struct QuestionSources<'g> {
 }
 
 /// A question, and the entry of its record.
-type Found = (LogId, Entry, RecordQuestion);
+type FoundQuestion = (LogId, Entry, RecordQuestion);
 
 /// Verdicts on records of one log, by index and id.
 type ByRecord = BTreeMap<(u64, RecordId), Vec<Verdict>>;
@@ -53,7 +53,7 @@ pub fn gather(sources: &QuestionSources<'_>, query: &QuestionQuery) -> Result<Qu
 fn list(
     sources: &QuestionSources<'_>,
     query: &QuestionQuery,
-) -> Result<(Vec<Found>, u64, Option<QuestionPlace>), EngineError> {
+) -> Result<(Vec<FoundQuestion>, u64, Option<QuestionPlace>), EngineError> {
     let (mut listed, mut omitted, mut last) = (Vec::new(), 0, None);
     let after = query.after;
     for log in logs_below(sources.held.charter, query.top).into_iter().filter(|l| after.is_none_or(|a| *l >= a.log)) {
@@ -97,7 +97,7 @@ fn window(sources: &QuestionSources<'_>, log: LogId, from: u64) -> Result<(ByRec
         } else {
             verdicts::told(sources.engine, holder, log, from, PAGE)?
         };
-        // A full page says nothing of what lies behind it: of all holders is known only as far as of the least.
+        // A full page ends somewhere, and what this holder found beyond is not read yet: the window ends at the least end.
         if page.len() == PAGE {
             known_to = page.last().map_or(known_to, |v| known_to.min(v.index));
         }
@@ -154,7 +154,7 @@ fn is_after(versions: &[(u64, RecordId)], id: RecordId, other: RecordId) -> bool
 }
 
 /// Puts in what the records say of themselves.
-fn name(source: &Source<'_>, questions: &mut [Found]) {
+fn name(source: &Source<'_>, questions: &mut [FoundQuestion]) {
     let places: Vec<_> = questions.iter().map(|(log, e, q)| (q.id, vec![(*log, e.clone())])).collect();
     let mut names = HashMap::new();
     read_each(source, &places, |_, bytes| {

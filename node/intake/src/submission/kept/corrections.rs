@@ -11,7 +11,7 @@ use std::{
 };
 use tally_protocol::record::RecordId;
 
-/// File of what was corrected of an answer, beside its rows.
+/// Name of the file, beside the answer's rows.
 pub(super) const FILE: &str = "corrected.ndjson";
 /// Largest file of what was corrected, in bytes: some 500,000 rows.
 const BYTES_MAX: u64 = 64 << 20;
@@ -52,7 +52,7 @@ impl CorrectionFile {
         let mut file = File::options().read(true).append(true).create(true).open(path)?;
         let length = file.metadata()?.len();
         let mut buffer = Vec::new();
-        // What a stop has cut must not swallow the next line.
+        // The last line may be cut by a stop: a line end keeps it apart from the next.
         if length > 0 {
             let mut end = [0];
             file.seek(io::SeekFrom::End(-1))?;
@@ -91,7 +91,7 @@ pub(super) fn read(path: &Path, wanted: &BTreeSet<u64>) -> io::Result<BTreeMap<u
     };
     let mut found = BTreeMap::new();
     for line in file.split(b'\n') {
-        // One that a stop has cut says nothing; the same file handed in again says it once more.
+        // A line that a stop has cut is passed over: the same file handed in again writes it once more.
         if let Ok(c) = serde_json::from_slice::<CorrectionLine>(&line?)
             && wanted.contains(&c.line)
         {

@@ -14,6 +14,7 @@
 mod corrections;
 mod model;
 mod opened;
+mod shared;
 mod store;
 mod table;
 mod writer;
@@ -21,6 +22,7 @@ mod writer;
 pub use corrections::Correction;
 pub use model::{KeptRow, SubmissionMeta};
 pub use opened::KeptSubmission;
+pub(super) use shared::SharedWriter;
 pub use store::{KEPT_DAYS, SubmissionStore};
 pub use table::{TableForm, write_table};
 pub use writer::AnswerWriter;

@@ -22,7 +22,7 @@ pub enum TableForm {
 
 /// Most columns that the members of NDJSON lines make.
 const COLUMNS_MAX: usize = 500;
-/// Head of what was no JSON at all.
+/// Head of the column for lines that are no JSON.
 const RAW_HEAD: &str = "原文";
 
 fn disk(e: &io::Error) -> SheetError {
@@ -129,11 +129,11 @@ fn cells(heads: &[String], meta: &SubmissionMeta, row: &KeptRow) -> Vec<String> 
     };
     let codes: Vec<&str> = row.findings.iter().map(|f| f.code.as_str()).collect();
     let messages: Vec<&str> = row.findings.iter().map(|f| f.message_zh.as_str()).collect();
-    // What was taken is in force as it is: corrected, it is an amendment.
+    // A row that was taken is in force as it is, so its correction is an amendment: the mark says so.
     let held = row.findings.iter().all(|f| f.severity != Severity::Reject);
     let mut reply = Reply::new(&meta.id, row.line, row.key.as_deref().filter(|_| held));
     if !held {
-        // A correction with a slip: what it corrects is held still.
+        // This row corrected a record and was rejected: that record is still held, so the mark keeps naming it.
         reply.held = row.reply.as_deref().and_then(Reply::read).and_then(|r| r.held);
     }
     cells.push(format!("{} {reply}", codes.join("；")));

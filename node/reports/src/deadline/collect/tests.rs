@@ -67,13 +67,13 @@ impl Node {
         }
     }
 
-    fn report(&self, charter: &Charter, me: u32, now: &str, question: &Question) -> Report {
+    fn report(&self, charter: &Charter, me: u32, now: &str, question: &DeadlineQuestion) -> DeadlineReport {
         let dir = tempfile::tempdir().unwrap();
         let reader = EntryReader::new(dir.path().to_owned());
         let (layouts, arrivals) = (BTreeMap::new(), Arrivals::of(charter, &self.logs));
         let source = Source { reader: &reader, layouts: &layouts, charter };
         let (engine, me) = (&self.engine, me.try_into().unwrap());
-        let held = Held { engine, source: &source, arrivals: &arrivals, me, now: noon(now) };
+        let held = DeadlineSources { engine, source: &source, arrivals: &arrivals, me, now: noon(now) };
         collect(&held, question).unwrap()
     }
 }
@@ -82,8 +82,8 @@ fn of(produced_on: u32, division: u32, category: &str) -> Dimensions {
     Dimensions { produced_on, division, category: category.to_owned(), unit: UNIT.to_owned() }
 }
 
-fn month(text: &str) -> Question {
-    Question { month: Some(text.parse().unwrap()), ..Question::default() }
+fn month(text: &str) -> DeadlineQuestion {
+    DeadlineQuestion { month: Some(text.parse().unwrap()), ..DeadlineQuestion::default() }
 }
 
 /// As the province holds it: limits of 2026-09-18 end on 2026-09-29.
@@ -131,7 +131,7 @@ fn what_is_not_known_is_open_and_said() {
     county.entry(2, ("350102/e1", 1), "2026-09-21", of(20_260_918, 350_102, "admin_license"));
     county.receipts("350102/e1", &[(350_100, 2, "2026-09-22")]);
     // Open ones stand in the report without a month, however old.
-    let open = |node: &Node| node.report(&charter, 350_102, "2026-11-20", &Question::default());
+    let open = |node: &Node| node.report(&charter, 350_102, "2026-11-20", &DeadlineQuestion::default());
     let r = open(&county);
     let c = r.rows[0].counts.as_ref().unwrap();
     assert_eq!((c.records, c.overdue, c.unconfirmed, c.held_up_by.city), (2, 2, 2, 2));
@@ -156,21 +156,24 @@ fn totals_roll_up_and_a_provider_answers_for_the_time() {
     let provider = all.rows.iter().find_map(|r| r.provider.as_ref()).unwrap();
     assert_eq!((provider.division.code(), provider.unit_name.as_deref()), (350_100, Some("福州市大数据委")));
     let totals = all.totals.unwrap();
-    let shown = |l: &Line| (l.division.unwrap().code(), l.scope.unwrap(), l.counts.as_ref().unwrap().records);
+    let shown = |l: &ReportLine| (l.division.unwrap().code(), l.scope.unwrap(), l.counts.as_ref().unwrap().records);
     assert_eq!(totals.divisions.iter().map(shown).collect::<Vec<_>>(), {
-        [(350_000, Scope::Own, 1), (350_000, Scope::WithBelow, 2), (350_100, Scope::Own, 1)]
+        [(350_000, LineScope::Own, 1), (350_000, LineScope::WithBelow, 2), (350_100, LineScope::Own, 1)]
     });
     assert_eq!(totals.units.iter().filter_map(|l| l.unit.as_deref()).collect::<Vec<_>>(), [CITY_UNIT, UNIT]);
-    for (by, rows) in [(By::Division, &totals.divisions), (By::Unit, &totals.units), (By::Category, &totals.categories)]
-    {
-        let question = Question { by: Some(by), ..month("2026-10") };
+    for (by, rows) in [
+        (GroupBy::Division, &totals.divisions),
+        (GroupBy::Unit, &totals.units),
+        (GroupBy::Category, &totals.categories),
+    ] {
+        let question = DeadlineQuestion { by: Some(by), ..month("2026-10") };
         let r = province().report(&charter, 350_000, "2026-10-20", &question);
         assert!(r.rows == *rows && r.totals.is_none() && r.total == all.total, "{by:?}");
     }
-    let question = Question { division: Some(350_100.try_into().unwrap()), ..month("2026-10") };
+    let question = DeadlineQuestion { division: Some(350_100.try_into().unwrap()), ..month("2026-10") };
     let city = province().report(&charter, 350_000, "2026-10-20", &question);
     assert_eq!(city.rows.len(), 1, "the province's own is not asked for");
-    let question = Question { categories: vec!["admin_penalty".to_owned()], ..month("2026-10") };
+    let question = DeadlineQuestion { categories: vec!["admin_penalty".to_owned()], ..month("2026-10") };
     let penalties = province().report(&charter, 350_000, "2026-10-20", &question);
     assert_eq!(penalties.rows[0].category.as_deref(), Some("admin_penalty"));
 }
@@ -203,7 +206,7 @@ fn all_forms_say_the_same() {
          categories = [\"spot_check\"]\n"
     );
     let report = province().report(&charter(&more), 350_000, "2026-10-20", &month("2026-10"));
-    let again: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
+    let again: DeadlineReport = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
     assert_eq!(again, report);
     let mut csv = Vec::new();
     write_csv(&mut csv, &report).unwrap();

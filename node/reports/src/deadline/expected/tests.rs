@@ -1,5 +1,5 @@
 use super::{
-    super::{Month, Question},
+    super::{DeadlineQuestion, Month},
     *,
 };
 use tally_topology::{charter::Charter, sample::charter};
@@ -29,35 +29,35 @@ fn units() -> String {
 
 struct World {
     charter: Charter,
-    survey: Survey,
-    question: Question,
+    survey: DeadlineSurvey,
+    question: DeadlineQuestion,
     today: Date,
 }
 
 impl World {
     fn new(month: &str, today: &str) -> Self {
-        let question = Question { month: Some(month.parse().unwrap()), ..Question::default() };
-        Self { charter: charter(&units()), survey: Survey::default(), question, today: today.parse().unwrap() }
+        let question = DeadlineQuestion { month: Some(month.parse().unwrap()), ..DeadlineQuestion::default() };
+        Self { charter: charter(&units()), survey: DeadlineSurvey::default(), question, today: today.parse().unwrap() }
     }
 
     fn declare(&mut self, sealed_at: u64, json: &str) {
         self.survey.declared.take(self.question.month.unwrap(), sealed_at, json.as_bytes());
     }
 
-    fn lines(&self, me: u32) -> Vec<Line> {
+    fn lines(&self, me: u32) -> Vec<ReportLine> {
         let month = self.question.month.unwrap_or(Month::of(self.today));
         let (charter, question) = (&self.charter, &self.question);
-        let scene = Scene { charter, me: me.try_into().unwrap(), today: self.today, month, question };
-        expected(&scene, &self.survey)
+        let context = SurveyContext { charter, me: me.try_into().unwrap(), today: self.today, month, question };
+        expected(&context, &self.survey)
     }
 
-    fn kinds(&self, me: u32) -> Vec<(Kind, String, String)> {
+    fn kinds(&self, me: u32) -> Vec<(LineKind, String, String)> {
         let text = |t: Option<String>| t.unwrap_or_default();
         self.lines(me).into_iter().map(|l| (l.kind, text(l.unit), text(l.category))).collect()
     }
 }
 
-fn line(kind: Kind, unit: &str, category: &str) -> (Kind, String, String) {
+fn line(kind: LineKind, unit: &str, category: &str) -> (LineKind, String, String) {
     (kind, unit.to_owned(), category.to_owned())
 }
 
@@ -73,15 +73,15 @@ fn who_is_missing_and_who_is_not() {
     w.survey.present.insert((A.to_owned(), "admin_license".to_owned()));
     // chattel_mortgage: closed for new records by the shipped catalog, so nothing is missing.
     let expected = vec![
-        line(Kind::Missing, A, "spot_check"),
-        line(Kind::Covered, A, "registration"),
-        line(Kind::Missing, B, "admin_penalty"),
-        line(Kind::Liaison, TAX, ""),
-        line(Kind::Liaison, "", "other"),
+        line(LineKind::Missing, A, "spot_check"),
+        line(LineKind::Covered, A, "registration"),
+        line(LineKind::Missing, B, "admin_penalty"),
+        line(LineKind::Liaison, TAX, ""),
+        line(LineKind::Liaison, "", "other"),
     ];
     assert_eq!(w.kinds(350_000), expected);
     assert_eq!(w.kinds(350_102), expected, "the county sees the same of itself");
-    assert_eq!(w.kinds(350_103), [line(Kind::Liaison, "", "other")]);
+    assert_eq!(w.kinds(350_103), [line(LineKind::Liaison, "", "other")]);
     let lines = w.lines(350_000);
     assert_eq!(lines[1].provider.as_ref().unwrap().unit.as_deref(), Some("11350000003590000X"));
     let task = lines[3].liaison.as_ref().unwrap();
@@ -89,28 +89,28 @@ fn who_is_missing_and_who_is_not() {
     assert!(task.state.is_none() && task.overdue, "no record of it, and its day has passed");
     assert_eq!(lines[4].unit_name.as_deref(), Some("*海关*"));
     w.question.categories = vec!["admin_penalty".to_owned()];
-    assert_eq!(w.kinds(350_000)[0], line(Kind::Missing, B, "admin_penalty"));
+    assert_eq!(w.kinds(350_000)[0], line(LineKind::Missing, B, "admin_penalty"));
     w.question.month = Some("2026-12".parse().unwrap());
-    assert!(!w.kinds(350_000).iter().any(|(k, ..)| *k == Kind::Missing), "it has not begun");
+    assert!(!w.kinds(350_000).iter().any(|(k, ..)| *k == LineKind::Missing), "it has not begun");
 }
 
 #[test]
 fn a_zero_report_must_cover_the_working_days() {
-    let of_a = |w: &World| -> Vec<Line> {
+    let of_a = |w: &World| -> Vec<ReportLine> {
         w.lines(350_102).into_iter().filter(|l| l.category.as_deref() == Some("spot_check")).collect()
     };
     // 2026-10-01 to 10-07 and the last day, a Saturday, are off.
     let mut w = World::new("2026-10", "2026-11-25");
     w.declare(1, &zero("2026-10-08", "2026-10-30"));
     let lines = of_a(&w);
-    assert_eq!((lines.len(), lines[0].kind, lines[0].zero_reports_held), (1, Kind::ZeroReport, Some(1)));
+    assert_eq!((lines.len(), lines[0].kind, lines[0].zero_reports_held), (1, LineKind::ZeroReport, Some(1)));
     w.survey.present.insert((A.to_owned(), "spot_check".to_owned()));
     assert!(of_a(&w)[0].note.as_ref().unwrap().contains("records"), "both cannot be");
 
     let mut w = World::new("2026-10", "2026-11-25");
     w.declare(1, &zero("2026-10-09", "2026-10-30"));
     let lines = of_a(&w);
-    assert_eq!(lines.iter().map(|l| l.kind).collect::<Vec<_>>(), [Kind::Missing, Kind::ZeroReport]);
+    assert_eq!(lines.iter().map(|l| l.kind).collect::<Vec<_>>(), [LineKind::Missing, LineKind::ZeroReport]);
     assert!(lines[0].note.as_ref().unwrap().contains("leave 1 working days"), "{:?}", lines[0].note);
 
     let mut w = World::new("2026-11", "2026-11-25");
@@ -130,7 +130,8 @@ fn the_newest_record_says_how_a_liaison_stands() {
     w.declare(2, &task(TAX, "admin_penalty", "done"));
     w.declare(3, &task(B, "trademark", "open"));
     let liaison = |w: &World, unit: &str| {
-        let all = w.lines(350_000).into_iter().filter(|l| l.kind == Kind::Liaison && l.unit.as_deref() == Some(unit));
+        let all =
+            w.lines(350_000).into_iter().filter(|l| l.kind == LineKind::Liaison && l.unit.as_deref() == Some(unit));
         all.map(|l| (l.category, l.liaison.unwrap())).collect::<Vec<_>>()
     };
     let of_tax = liaison(&w, TAX);

@@ -1,12 +1,12 @@
 //! Counts of judged records, and what is shown of them.
 
-use super::verdict::Took;
+use super::judge::Took;
 use serde::{Deserialize, Serialize};
 use tally_topology::deadline::{Judged, Stage, State};
 
 /// What is added up while records are judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Sums {
+pub(super) struct Counters {
     on_time: u64,
     late: u64,
     due_soon: u64,
@@ -15,13 +15,13 @@ pub(super) struct Sums {
     uncertain: u64,
     worst_days_over: i64,
     /// Unit, county, city.
-    stages: [StageSum; 3],
+    stages: [StageCounter; 3],
     held_up: [u64; 3],
 }
 
 /// Working days of a stage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct StageSum {
+struct StageCounter {
     days: u64,
     /// Records of which they are.
     over: u64,
@@ -31,7 +31,7 @@ struct StageSum {
 
 /// Counts of records as they are shown. Shares are of 1; days are working days; null is not known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct DeadlineCounts {
     /// Records that this is about.
     pub records: u64,
     /// 按时: the province received them within the limit.
@@ -91,7 +91,7 @@ fn rounded(part: u64, whole: u64, digits: i32) -> Option<f64> {
     (whole > 0).then(|| (part as f64 / whole as f64 * unit).round() / unit)
 }
 
-impl Sums {
+impl Counters {
     /// Adds a record, and what its stages took.
     pub(super) fn add(&mut self, judged: &Judged, took: &[Option<Took>; 3]) {
         let state = match judged.state {
@@ -140,12 +140,12 @@ impl Sums {
     }
 
     /// As they are shown. `collected_here`: this node is where records have arrived.
-    pub(super) fn counts(&self, collected_here: bool) -> Counts {
+    pub(super) fn counts(&self, collected_here: bool) -> DeadlineCounts {
         let open = self.due_soon + self.overdue + self.pending;
         let [unit, county, city] = self.stages.map(|s| rounded(s.days, s.over, 2));
         let by_stage = |[unit, county, city]: [u64; 3]| StageCounts { unit, county, city };
         let missed = self.late + self.overdue;
-        Counts {
+        DeadlineCounts {
             records: self.on_time + self.late + open,
             on_time: self.on_time,
             late: self.late,
@@ -179,21 +179,21 @@ mod tests {
     use super::*;
     use tally_topology::deadline::{Limits, Path, Received, judge};
 
-    fn add(sums: &mut Sums, days: [&str; 3], today: &str) {
+    fn add(sums: &mut Counters, days: [&str; 3], today: &str) {
         let [entry, city, province] = days.map(|t| t.parse().ok());
         let received = Received { path: Path::County, entry, city, province };
         let calendar = tally_topology::calendar::Calendar::shipped().unwrap();
         let day = |t: &str| t.parse().unwrap();
         let judged = judge(&calendar, day("2026-09-18"), &Limits::default(), &received, day(today));
-        sums.add(&judged, &super::super::verdict::took(&judged, &received));
+        sums.add(&judged, &super::super::judge::took(&judged, &received));
     }
 
     #[test]
     fn counts_add_up_and_what_is_not_known_is_null() {
-        let none = Sums::default().counts(true);
+        let none = Counters::default().counts(true);
         assert_eq!((none.records, none.on_time_rate, none.worst_days_over), (0, None, None));
         assert_eq!((none.stage_days.clone(), none.certain), (StageDays::default(), true));
-        let mut sums = Sums::default();
+        let mut sums = Counters::default();
         add(&mut sums, ["2026-09-21", "2026-09-21", "2026-09-29"], "2026-10-20");
         add(&mut sums, ["2026-09-21", "2026-09-22", "2026-10-09"], "2026-10-20");
         add(&mut sums, ["2026-09-21", "", ""], "2026-10-12");
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!((t.records, t.unconfirmed, t.on_time_rate, t.worst_days_over), (10, 0, Some(0.3333), Some(5)));
         assert_eq!(t.stage_days, c.stage_days);
         // Of pending ones nothing is decided.
-        let mut open = Sums::default();
+        let mut open = Counters::default();
         add(&mut open, ["2026-09-21", "", ""], "2026-09-22");
         assert_eq!((open.counts(true).on_time_rate, open.counts(true).stage_days.city), (None, None));
     }

@@ -1,6 +1,7 @@
 //! The snapshot behind `tally status`, `/v1/status`, `/readyz` and `/metrics`.
 
-use jiff::civil::Date;
+mod advice;
+
 use serde::{Deserialize, Serialize};
 use tally_clock::time;
 use tally_core::{Agreement, Child, STALLED_MS, View};
@@ -11,15 +12,7 @@ use tally_protocol::{
     ids::{Division, LogId},
 };
 use tally_store::index::Progress;
-use tally_topology::charter::{Charter, Level};
-
-/// Clocks further apart than this are reported, in milliseconds.
-const SKEW_MS: u64 = 5_000;
-/// Unconfirmed for longer than this is reported, in milliseconds.
-const UNCONFIRMED_MS: u64 = 120_000;
-
-/// The longest limit of the plan, in working days (R-31).
-const PUBLISH_DAYS: u32 = 20;
+use tally_topology::charter::Level;
 
 /// State of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -256,7 +249,7 @@ impl Status {
             charter_version: charter.version(),
             catalog_version: charter.catalogs().current(tally_clock::day(now_ms / 1_000)).version.to_string(),
         };
-        status.actions = actions(r, now_ms, inputs, &status);
+        status.actions = advice::actions(r, now_ms, inputs, &status);
         status
     }
 }
@@ -373,185 +366,5 @@ fn agreement(agreement: Agreement) -> (Option<bool>, Option<String>) {
         Agreement::Unknown => (None, None),
         Agreement::Agrees(t) => (Some(true), Some(time(t / 1_000))),
         Agreement::Differs(t) => (Some(false), Some(time(t / 1_000))),
-    }
-}
-
-fn actions(r: &View, now_ms: u64, inputs: &StatusInputs, status: &Status) -> Vec<Action> {
-    let mut found = Vec::new();
-    let mut add = |code: &str, what: String, why: String, next: &str| {
-        found.push(Action { code: code.into(), what, why, next: next.into() });
-    };
-    let origin = |id: LogId| r.charter().federation().origin(id);
-    for (id, log) in r.logs() {
-        if let Some(f) = &log.frozen {
-            let next = "find out which copy is right; the province then admits a new epoch for this division";
-            add("log_frozen", origin(*id), f.reason.clone(), next);
-        }
-        for (from, to) in log.missing() {
-            let what = format!("{} records {from}..{to}", origin(*id));
-            add(
-                "log_damaged",
-                what,
-                "not to be had from the journal on this disk".into(),
-                "tally reconcile --with all --repair",
-            );
-        }
-    }
-    if let Some(current) = r.charter().current_log(r.me()).filter(|c| *c != r.own()) {
-        let what = format!("no records are taken in: this node signs as epoch {}", r.own().epoch);
-        let why = format!("charter version {} names epoch {}", r.charter().version(), current.epoch);
-        add(
-            "key_missing",
-            what,
-            why,
-            "put the secret of that epoch beside the old one (keys/*.key); the node takes it up",
-        );
-    }
-    for (id, why) in r.reported() {
-        let next = "ask that node's operator for `tally status`; the province decides which copy is right";
-        add("conflict_reported", origin(*id), why.clone(), next);
-    }
-    for (id, why) in &r.parent().damaged {
-        add("log_damaged", origin(*id), why.clone(), "tally reconcile --with all --repair");
-    }
-    if inputs.damaged_places > 0 {
-        let what = format!("{} damaged places in data/journal", inputs.damaged_places);
-        add(
-            "journal_damaged",
-            what,
-            "found at the start or by the last verify".into(),
-            "check the disk; tally verify names the places, tally reconcile --with all --repair mends them",
-        );
-    }
-    if inputs.full {
-        let next = "make room on the disk; the node goes on by itself";
-        add("storage_full", "nothing more is taken in".into(), "less free space than storage.reserve_mib".into(), next);
-    }
-    if let Some(why) = &inputs.progress.trouble {
-        add("index_failed", "counts and exports".into(), why.clone(), "restart the node: the index is rebuilt");
-    } else if status.index_behind {
-        let why = "the index is being built from the journal".to_owned();
-        add("index_behind", "counts and exports".into(), why, "wait; replication is not affected");
-    }
-    if let Some(why) = r.closed() {
-        let next = match r.gate() {
-            Gate::Asking if r.is_offline() => "import a bundle from the parent: it tells how far this log had got",
-            Gate::Asking => "wait for the link to the parent (see below)",
-            Gate::Fetching(_) => "wait; this ends by itself",
-            Gate::Frozen if r.log(r.own()).is_some_and(|l| l.frozen.is_none() && !l.is_whole()) => {
-                "tally reconcile --with all --repair: records of the own log are missing on this disk"
-            }
-            _ => "the province has to admit a new epoch for this division",
-        };
-        add("not_signing", "no records are taken in".into(), why.to_string(), next);
-    }
-    if let Some(p) = status.parent.as_ref().filter(|_| r.is_offline()) {
-        if p.unacked_records > 0 {
-            let what = format!("{} records have no receipt of {} yet", p.unacked_records, p.division);
-            let why = "this node has no link to its parent (node.offline): bundles are carried".to_owned();
-            add(
-                "bundle_due",
-                what,
-                why,
-                "tally bundle export --to PARENT; import there; import the bundle that comes back",
-            );
-        }
-    } else if let Some(p) = &status.parent
-        && p.state != PeerState::Live
-    {
-        let why = match (&r.parent().refused, &r.parent().trouble) {
-            (Some((code, reason)), _) if p.state == PeerState::Refused => format!("{code}: {reason}"),
-            (_, Some(trouble)) => trouble.clone(),
-            _ => "no link yet".to_owned(),
-        };
-        let next = "is the parent running, its address in the charter right, UDP open? The node tries again by itself";
-        let what = format!("parent {} is {}; {} records wait", p.division, p.state.name(), p.unacked_records);
-        add("parent_not_live", what, why, next);
-    }
-    for (id, x) in &r.parent().rejected {
-        let next = "compare the charters of both nodes; the node tries again by itself";
-        add("log_rejected", origin(*id), format!("the parent refuses it ({}): {}", x.code, x.reason), next);
-    }
-    if let Some(p) = &status.parent {
-        let oldest =
-            r.logs().iter().filter_map(|(id, l)| l.batch_of(confirmed(r, *id, l)?)).map(|(_, h)| h.sealed_at).min();
-        let late = oldest.is_some_and(|t| now_ms.saturating_sub(t.saturating_mul(1_000)) > UNCONFIRMED_MS);
-        if late && p.state == PeerState::Live {
-            let what = format!("{} records are not confirmed by {}", p.unacked_records, p.division);
-            let why = format!("oldest since {}", p.oldest_unacked.clone().unwrap_or_default());
-            add("unconfirmed", what, why, "look at the parent's status: is its disk full, is it catching up?");
-        }
-        if p.clock_skew_ms.is_some_and(|s| s.unsigned_abs() > SKEW_MS) {
-            let why = format!("{} ms away from {}", p.clock_skew_ms.unwrap_or(0), p.division);
-            add("clock_skew", "this node's clock or the parent's".into(), why, "set the clock: chronyc makestep");
-        }
-    }
-    for c in &status.children {
-        let entry = r.children().get(&c.division);
-        let who = format!("{} {} is {}", c.division, c.name, c.state.name());
-        match c.state {
-            PeerState::Live => {}
-            PeerState::Refused => {
-                let why = entry.and_then(|e| e.refused.as_ref()).map_or(String::new(), |(k, w)| format!("{k}: {w}"));
-                add("child_refused", who, why, "compare the charters of both nodes");
-            }
-            _ => {
-                let why =
-                    c.last_seen.as_ref().map_or("never heard of since the start".into(), |t| format!("last heard {t}"));
-                add("child_not_live", who, why, "ask that node's operator for `tally status`");
-            }
-        }
-        for (id, (code, reason)) in entry.iter().flat_map(|e| &e.rejected) {
-            let what = format!("{} from {}", origin(*id), c.division);
-            add("batch_refused", what, format!("{code}: {reason}"), "ask that node's operator for `tally status`");
-        }
-        let skew = entry.and_then(|e| e.link.as_ref()).map_or(0, |l| l.skew_ms);
-        if skew.unsigned_abs() > SKEW_MS {
-            let what = format!("the clock of {} {}", c.division, c.name);
-            add(
-                "clock_skew",
-                what,
-                format!("{skew} ms away from this node's"),
-                "set the clock there: chronyc makestep",
-            );
-        }
-    }
-    found.extend(calendar_ends(r.charter(), tally_clock::day(now_ms / 1_000)));
-    found
-}
-
-/// The deadlines of what is produced today need days that the calendar does not have.
-fn calendar_ends(charter: &Charter, today: Date) -> Option<Action> {
-    let calendar = charter.calendar();
-    let due = calendar.due(today, PUBLISH_DAYS);
-    if due.certain && calendar.covers(today) {
-        return None;
-    }
-    let year = if calendar.covers(today) { due.on.year() } else { today.year() };
-    let until = calendar.until().map_or_else(|| "never".to_owned(), |d| d.to_string());
-    Some(Action {
-        code: "calendar_ends".into(),
-        what: format!("deadlines that reach into {year} are not certain: Monday to Friday are counted"),
-        why: format!("the working-day calendar of charter version {} covers days until {until}", charter.version()),
-        next: format!(
-            "add the days of {year} by the State Council's holiday notice to [calendar] of the charter (as in \
-             deploy/charter/calendar.toml), sign the next version, tally charter load"
-        ),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_the_calendar_is_told_in_time() {
-        let charter = tally_topology::sample::charter("");
-        let at = |day: &str| calendar_ends(&charter, day.parse().unwrap());
-        assert_eq!(at("2026-12-03"), None, "the 20th working day is in the year");
-        let soon = at("2026-12-04").unwrap();
-        assert!(soon.code == "calendar_ends" && soon.what.contains("2027") && soon.why.contains("2026-12-31"));
-        assert!(at("2027-02-01").is_some() && at("2015-06-01").unwrap().what.contains("2015"));
-        assert!(at("9999-12-31").is_some(), "the end of time");
     }
 }

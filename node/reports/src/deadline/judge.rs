@@ -13,15 +13,15 @@ const REMEMBERED: usize = 1 << 16;
 /// Years that are named as not covered.
 const YEARS_MAX: usize = 100;
 
-type Case = (Date, u32, u32, Path4);
-type Path4 = (u8, Option<Date>, Option<Date>, Option<Date>);
+type JudgedCase = (Date, u32, u32, PathDays);
+type PathDays = (u8, Option<Date>, Option<Date>, Option<Date>);
 
 /// Judges records on one day.
 #[derive(Debug)]
-pub(super) struct Judge<'c> {
+pub(super) struct DeadlineJudge<'c> {
     charter: &'c Charter,
     today: Date,
-    remembered: HashMap<Case, Judged>,
+    remembered: HashMap<JudgedCase, Judged>,
     /// Years that deadlines were counted in and the calendar does not cover.
     pub(super) years: BTreeSet<i16>,
 }
@@ -40,7 +40,7 @@ pub(super) fn day(number: u32) -> Option<Date> {
     Date::new(i16::try_from(year).ok().filter(|y| *y > 0)?, part(rest / 100)?, part(rest % 100)?).ok()
 }
 
-impl<'c> Judge<'c> {
+impl<'c> DeadlineJudge<'c> {
     pub(super) fn new(charter: &'c Charter, today: Date) -> Self {
         Self { charter, today, remembered: HashMap::new(), years: BTreeSet::new() }
     }
@@ -131,7 +131,7 @@ mod tests {
     fn what_is_remembered_is_what_is_judged() {
         let charter = charter("");
         let licence = category(charter.catalogs(), "admin_license", d("2026-09-18")).unwrap();
-        let mut by = Judge::new(&charter, d("2026-10-12"));
+        let mut by = DeadlineJudge::new(&charter, d("2026-10-12"));
         let received = |city: Option<&str>| Received {
             path: Path::County,
             entry: Some(d("2026-09-21")),

@@ -1,0 +1,71 @@
+//! What submitters have of the batcher: chunks go in, results come out.
+
+use super::{ChunkError, ChunkResult, DedupPolicy};
+use crate::CheckedRecord;
+use std::sync::{Arc, atomic::AtomicU64};
+use tally_core::Place;
+use tally_store::index::{Known, Progress};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Records that one submitter handed in together.
+#[derive(Debug)]
+pub struct RecordChunk {
+    /// In the order of the input.
+    pub records: Vec<CheckedRecord>,
+    /// What follows from what is found.
+    pub policy: DedupPolicy,
+    /// Answered when all of them are durable.
+    pub reply: oneshot::Sender<Result<ChunkResult, ChunkError>>,
+}
+
+/// Where the result of a chunk comes.
+pub type ChunkAnswer = oneshot::Receiver<Result<ChunkResult, ChunkError>>;
+
+impl RecordChunk {
+    /// A chunk, and where its result will come.
+    pub fn of(records: Vec<CheckedRecord>, policy: DedupPolicy) -> (Self, ChunkAnswer) {
+        let (reply, answer) = oneshot::channel();
+        (Self { records, policy, reply }, answer)
+    }
+}
+
+/// Where submitters hand in chunks.
+#[derive(Debug, Clone)]
+pub struct BatcherHandle {
+    pub(super) chunks: mpsc::Sender<RecordChunk>,
+    /// Totals since the start, for metrics.
+    pub totals: Arc<IntakeTotals>,
+}
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub struct IntakeTotals {
+    /// New records.
+    pub accepted: AtomicU64,
+    /// Duplicates.
+    pub duplicate: AtomicU64,
+    /// Rejected lines.
+    pub rejected: AtomicU64,
+}
+
+impl BatcherHandle {
+    /// Hands in a chunk; the receiver resolves when it is durable. Cancel-safe: a chunk that was not handed in is not taken.
+    ///
+    /// # Errors
+    /// [`ChunkError::Stopping`].
+    pub async fn submit(&self, (chunk, answer): (RecordChunk, ChunkAnswer)) -> Result<ChunkAnswer, ChunkError> {
+        self.chunks.send(chunk).await.map_err(|_| ChunkError::Stopping)?;
+        Ok(answer)
+    }
+}
+
+/// What the batcher needs to know which records the log holds.
+#[derive(Debug, Clone)]
+pub struct DedupSources {
+    /// Ids that are known.
+    pub known: Arc<Known>,
+    /// How far the index is.
+    pub progress: watch::Receiver<Progress>,
+    /// End of the durable journal.
+    pub durable: watch::Receiver<Place>,
+}

@@ -1,0 +1,61 @@
+//! By whom and as what rows are handed in, and what takes them.
+
+use crate::{BatcherHandle, DedupPolicy, Rights, RowContext};
+use std::sync::{Arc, atomic::AtomicBool};
+use tally_protocol::ids::{Division, LogId};
+use tally_topology::{charter::Charter, in_force::CharterHandle};
+
+/// What every submission needs of the node to have its rows taken.
+#[derive(Debug, Clone)]
+pub struct IntakeHandle {
+    /// The charter in force.
+    pub trust: CharterHandle,
+    /// The batcher.
+    pub batcher: BatcherHandle,
+    /// The own log.
+    pub own: LogId,
+    /// The disk is nearly full.
+    pub full: Arc<AtomicBool>,
+    /// The registrations held are all there are: a subject that is not among them is asked about (V011).
+    pub base_is_complete: bool,
+}
+
+/// By whom and as what rows are handed in.
+#[derive(Debug, Clone, Default)]
+pub struct SubmissionTerms {
+    /// Category of rows that name none.
+    pub category: Option<String>,
+    /// Code of the unit that hands in.
+    pub unit: Option<String>,
+    /// Division that rows count for which do not say.
+    pub division: Option<Division>,
+    /// What the one who hands in may do.
+    pub rights: Option<Rights>,
+}
+
+impl SubmissionTerms {
+    /// As what its rows are judged today, at the node `me`.
+    pub fn row_context<'a>(&'a self, charter: &'a Charter, me: Division) -> RowContext<'a> {
+        RowContext {
+            charter,
+            me,
+            today: tally_clock::today(),
+            category: self.category.as_deref(),
+            unit: self.unit.as_deref(),
+            division: self.division,
+            rights: self.rights.as_ref(),
+        }
+    }
+}
+
+/// What follows from the rules that depend on what is held, by the catalog in force today.
+pub(super) fn policy(charter: &Charter, base_is_complete: bool) -> DedupPolicy {
+    let catalog = charter.catalogs().current(tally_clock::today());
+    let of = |rule: &str| catalog.rule(rule).and_then(|r| r.severity);
+    DedupPolicy {
+        other_name: of("V010"),
+        no_subject: of("V011").filter(|_| base_is_complete),
+        conflict: of("V013"),
+        no_original: of("V014"),
+    }
+}
