@@ -30,7 +30,7 @@ use tally_reconcile::{
 use tally_reports::compare::Comparisons;
 use tally_store::entries::EntryReader;
 use tally_store::{
-    index::{Known, Progress, follow},
+    index::{DedupIndex, Progress, follow},
     tree::Trees,
 };
 use tally_topology::in_force::CharterHandle;
@@ -138,7 +138,7 @@ async fn serve(
 
     // The index follows; nothing waits for it but the questions that need it.
     let opened = start::open_index(config, &replica, journal.durable())?;
-    let known = Arc::new(Known::new(opened.engine.clone(), own, opened.is_empty()));
+    let known = Arc::new(DedupIndex::new(opened.engine.clone(), own, opened.is_empty()));
     let close_index = opened.closer();
     let engine = opened.engine.clone();
     let start = Progress { cursor: Place(0), distinct: 0, trouble: None };
@@ -182,7 +182,7 @@ async fn serve(
         .context("no thread for the driver")?;
 
     let (stop, stopping) = watch::channel(false);
-    let sources = DedupSources { known, progress: progress.clone(), durable: durable.clone() };
+    let sources = DedupSources { index: known, progress: progress.clone(), durable: durable.clone() };
     let (batcher, batcher_thread) =
         tally_intake::start(sources, mailbox.clone(), stopping.clone(), intake_failed, runtime.clone())
             .context("no thread for intake")?;

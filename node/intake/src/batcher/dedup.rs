@@ -8,7 +8,7 @@ use super::outcome::HeldFinding;
 use crate::CheckedRecord;
 use std::collections::HashMap;
 use tally_protocol::record::RecordId;
-use tally_store::index::{EngineError, Known, Seen, Version};
+use tally_store::index::{DedupIndex, EngineError, KeyHistory, Version};
 use tally_topology::{
     catalog::Severity,
     content::{ContentId, Operation},
@@ -47,7 +47,7 @@ pub(super) struct Looked {
 
 /// What the node holds, and what is about to be held.
 pub(super) struct DedupLookup<'b> {
-    pub(super) known: &'b Known,
+    pub(super) index: &'b DedupIndex,
     /// Ids on their way to the disk, with the number of their batch.
     pub(super) unsealed: &'b HashMap<RecordId, u64>,
 }
@@ -56,11 +56,11 @@ impl DedupLookup<'_> {
     /// What is known of a record before it is taken.
     pub(super) fn look(&self, checked: &CheckedRecord, policy: &DedupPolicy) -> Result<Looked, EngineError> {
         let (id, content) = (checked.record.id(), &checked.content);
-        let history = self.known.versions(&content.key)?;
-        if self.unsealed.contains_key(&id) || self.known.holds(&id)? {
+        let history = self.index.versions(&content.key)?;
+        if self.unsealed.contains_key(&id) || self.index.holds(&id)? {
             return self.duplicate(checked, policy, id, history.as_ref());
         }
-        let same_in_own = |h: &Seen| h.own.iter().rev().find(|v| is_same(v, content)).map(|v| v.id);
+        let same_in_own = |h: &KeyHistory| h.own.iter().rev().find(|v| is_same(v, content)).map(|v| v.id);
         let mut findings = Vec::new();
         let mut say = |finding, severity: Option<Severity>| findings.extend(severity.map(|s| (finding, s)));
         match (content.operation, &history) {
@@ -101,7 +101,7 @@ impl DedupLookup<'_> {
         checked: &CheckedRecord,
         policy: &DedupPolicy,
         id: RecordId,
-        history: Option<&Seen>,
+        history: Option<&KeyHistory>,
     ) -> Result<Looked, EngineError> {
         let on_its_way = self.unsealed.get(&id).copied();
         if history.is_some_and(|h| !is_in_force(h, &checked.content)) {
@@ -125,7 +125,7 @@ impl DedupLookup<'_> {
         if policy.other_name.is_none() && policy.no_subject.is_none() {
             return Ok(None);
         }
-        Ok(match self.known.subject(code)? {
+        Ok(match self.index.subject(code)? {
             Some(registered) if registered != *name => {
                 policy.other_name.map(|severity| (HeldFinding::OtherName(registered), severity))
             }
@@ -141,13 +141,13 @@ fn is_same(version: &Version, content: &ContentId) -> bool {
 }
 
 /// Whether a record that is held is the one of its business key that counts.
-fn is_in_force(history: &Seen, content: &ContentId) -> bool {
+fn is_in_force(history: &KeyHistory, content: &ContentId) -> bool {
     let same = || history.latest().is_some_and(|v| is_same(v, content));
     history.cut || if content.operation == Operation::Withdraw { history.is_withdrawn() } else { same() }
 }
 
 /// Whether a record that is held was created although another of its business key was in force.
-fn conflicted(history: &Seen, content: &ContentId) -> bool {
+fn conflicted(history: &KeyHistory, content: &ContentId) -> bool {
     let mut other = false;
     for v in &history.versions {
         match v.operation {

@@ -4,7 +4,7 @@ use super::{ChunkError, ChunkResult, DedupPolicy};
 use crate::CheckedRecord;
 use std::sync::{Arc, atomic::AtomicU64};
 use tally_core::Place;
-use tally_store::index::{Known, Progress};
+use tally_store::index::{DedupIndex, Progress};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Records that one submitter handed in together.
@@ -62,8 +62,8 @@ impl BatcherHandle {
 /// What the batcher needs to know which records the log holds.
 #[derive(Debug, Clone)]
 pub struct DedupSources {
-    /// Ids that are known.
-    pub known: Arc<Known>,
+    /// What is held, and what is about to be.
+    pub index: Arc<DedupIndex>,
     /// How far the index is.
     pub progress: watch::Receiver<Progress>,
     /// End of the durable journal.

@@ -188,7 +188,7 @@ impl Batcher {
         });
         let mut last = 0;
         for checked in chunk.records {
-            let lookup = DedupLookup { known: &self.sources.known, unsealed: &self.unsealed };
+            let lookup = DedupLookup { index: &self.sources.index, unsealed: &self.unsealed };
             let looked = lookup.look(&checked, &chunk.policy);
             let Some(w) = self.waiting.back_mut() else { return };
             let looked = match looked {
@@ -247,7 +247,7 @@ impl Batcher {
         if !self.indexed {
             self.catch_up().await?;
         }
-        while self.sources.known.pending() > PENDING_MAX {
+        while self.sources.index.pending() > PENDING_MAX {
             if let Some(why) = self.sources.progress.borrow().trouble.clone() {
                 return Err(ChunkError::Index(why));
             }
@@ -275,7 +275,7 @@ impl Batcher {
         let CheckedRecord { record, content, .. } = checked;
         let id = record.id();
         self.unsealed.insert(id, self.number);
-        self.sources.known.add_pending(id, &content);
+        self.sources.index.add_pending(id, &content);
         if self.open.is_empty() {
             self.deadline = Some(Instant::now() + Duration::from_millis(BATCH_CLOSE_MS));
         }
@@ -324,7 +324,7 @@ impl Batcher {
             None => Some(NotSealed::Asking),
         };
         if let Some(why) = failed {
-            self.sources.known.forget_pending(flying.ids.iter());
+            self.sources.index.forget_pending(flying.ids.iter());
             for w in self.waiting.iter_mut().filter(|w| w.first <= number && number <= w.last) {
                 w.failed = Some(why.clone());
             }

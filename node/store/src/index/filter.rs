@@ -21,7 +21,7 @@ const FALSE_POSITIVE: f64 = 0.005;
 
 /// Answers "is this id in that log", exactly, mostly without the engine.
 #[derive(Debug)]
-pub struct Known {
+pub struct DedupIndex {
     engine: Arc<dyn Engine>,
     own: LogId,
     ids: Mutex<Layers>,
@@ -53,7 +53,7 @@ impl Pending {
 
 /// Versions of a business key that are held here, by whatever path they came: at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct KeyHistory {
     /// In the order in which they came, each at its first attestation; the last one counts.
     pub versions: Vec<Version>,
     /// Those of the own log.
@@ -64,7 +64,7 @@ pub struct Seen {
     pub cut: bool,
 }
 
-impl Seen {
+impl KeyHistory {
     /// The one that counts, as far as is known.
     pub fn latest(&self) -> Option<&Version> {
         self.versions.last()
@@ -112,7 +112,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Known {
+impl DedupIndex {
     /// Of an index. `empty`: nothing is in it yet, so the filter is complete from the start.
     pub fn new(engine: Arc<dyn Engine>, own: LogId, empty: bool) -> Self {
         Self {
@@ -183,7 +183,7 @@ impl Known {
     ///
     /// # Errors
     /// The engine's.
-    pub fn versions(&self, key: &[u8; 16]) -> Result<Option<Seen>, EngineError> {
+    pub fn versions(&self, key: &[u8; 16]) -> Result<Option<KeyHistory>, EngineError> {
         let pending = lock(&self.pending).keys.get(key).cloned().unwrap_or_default();
         let (mut versions, mut own, mut ids, mut cut) = (Vec::new(), Vec::new(), HashSet::new(), false);
         if self.maybe_key(key) {
@@ -205,7 +205,7 @@ impl Known {
         let pending: Vec<Version> = pending.into_iter().filter(|v| ids.insert(v.id)).collect();
         versions.extend(&pending);
         own.extend(&pending);
-        Ok((!versions.is_empty()).then_some(Seen { versions, own, pending, cut }))
+        Ok((!versions.is_empty()).then_some(KeyHistory { versions, own, pending, cut }))
     }
 
     /// Name of a subject by the newest registration held.

@@ -1,6 +1,6 @@
 //! The indexer: follows the journal and keeps the index behind it, at low priority, with bounded memory.
 use super::{
-    Engine, EngineError, Known, Opened, Write,
+    DedupIndex, Engine, EngineError, Opened, Write,
     entry::{self, Entry, STATE_KEY, State},
     findings::{self, Neighbours},
 };
@@ -36,7 +36,7 @@ pub struct Progress {
 
 struct Follower {
     engine: Arc<dyn Engine>,
-    known: Arc<Known>,
+    known: Arc<DedupIndex>,
     reader: EntryReader,
     state: State,
     pairs: Write,
@@ -51,7 +51,7 @@ struct Follower {
 /// Follows the journal until `durable` closes. Runs on a thread of its own.
 pub fn follow(
     opened: &Opened,
-    known: Arc<Known>,
+    known: Arc<DedupIndex>,
     reader: EntryReader,
     trust: &CharterHandle,
     mut durable: watch::Receiver<Place>,

@@ -18,7 +18,7 @@ mod walk;
 pub use engine::{Engine, EngineError, Write};
 pub use engine_name::EngineName;
 pub use entry::{Entry, Version, pairs};
-pub use filter::{Known, Seen};
+pub use filter::{DedupIndex, KeyHistory};
 pub use follow::{Progress, WRITE_RECORDS, follow};
 pub use open::{Counts, Opened, open};
 pub use query::{entry_of, versions_by_hash, versions_of_key};

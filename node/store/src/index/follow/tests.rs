@@ -31,7 +31,7 @@ fn journal(dir: &std::path::Path, batches: usize) -> (Place, Charter) {
 }
 
 fn follower(opened: &Opened, dir: &std::path::Path) -> Follower {
-    let known = Arc::new(Known::new(opened.engine.clone(), "350102/e1".parse().unwrap(), opened.is_empty()));
+    let known = Arc::new(DedupIndex::new(opened.engine.clone(), "350102/e1".parse().unwrap(), opened.is_empty()));
     known.fill().unwrap();
     let mut f = Follower {
         engine: opened.engine.clone(),
