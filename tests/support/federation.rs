@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     process::Child,
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 use tempfile::TempDir;
 
@@ -45,7 +45,8 @@ pub struct Federation {
     dir: TempDir,
     authority: String,
     pub(crate) members: Vec<Member>,
-    pub(crate) running: Mutex<BTreeMap<String, Child>>,
+    /// Processes by division. A node that asks to be started again is, as a service manager would.
+    pub(crate) running: Arc<Mutex<BTreeMap<String, Child>>>,
     /// Errors that the test provokes.
     pub(crate) expected: Expected,
 }
@@ -58,7 +59,7 @@ impl Federation {
             dir,
             authority: String::new(),
             members: Vec::new(),
-            running: Mutex::default(),
+            running: Arc::default(),
             expected: Expected::default(),
         };
         federation.authority = federation.authority_key("authority.key");

@@ -7,12 +7,16 @@ use std::{
     io::Write as _,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// "Start me again", of the exit codes.
+const AGAIN: i32 = 75;
+/// Ended nodes are looked for this often.
+const TENDED_EVERY: Duration = Duration::from_millis(20);
 /// How the system says that a port is taken.
 const IN_USE: &str = "Address already in use";
 /// Stands in a node's log file before the output of each start.
@@ -31,13 +35,11 @@ impl Federation {
 
     /// Starts a node and does not wait.
     pub fn spawn(&self, division: &str) {
-        let mut log = File::options().create(true).append(true).open(self.file(division, "node.log")).unwrap();
-        writeln!(log, "{START}").unwrap();
-        let mut command = Command::new(tally());
-        command.args(["run", "--config", &self.config(division)]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let before = self.processes().insert(division.into(), child);
+        let (config, log) = (self.config(division), self.file(division, "node.log"));
+        let before = self.processes().insert(division.into(), launch(&config, &log));
         assert!(before.is_none(), "{division} runs already");
+        let (running, division) = (Arc::downgrade(&self.running), division.to_owned());
+        std::thread::spawn(move || start_again(&running, &division, &config, &log));
     }
 
     pub fn ready(&self, division: &str) {
@@ -121,6 +123,34 @@ impl Federation {
         let log = self.log(division);
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+fn launch(config: &str, log: &str) -> Child {
+    let mut log = File::options().create(true).append(true).open(log).unwrap();
+    writeln!(log, "{START}").unwrap();
+    let mut command = Command::new(tally());
+    command.args(["run", "--config", config]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}
+
+/// What a service manager does: a node that ends with 75 is started again, until somebody else takes care of it.
+fn start_again(running: &Weak<Mutex<BTreeMap<String, Child>>>, division: &str, config: &str, log: &str) {
+    let pid = |running: &BTreeMap<String, Child>| running.get(division).map(Child::id);
+    let mut mine = None;
+    loop {
+        std::thread::sleep(TENDED_EVERY);
+        let Some(running) = running.upgrade() else { return };
+        let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+        if mine.is_some() && mine != pid(&running) {
+            return;
+        }
+        mine = pid(&running);
+        let Some(child) = running.get_mut(division) else { return };
+        if child.try_wait().unwrap().and_then(|s| s.code()) == Some(AGAIN) {
+            *child = launch(config, log);
+            mine = pid(&running);
+        }
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Exit {
     NotAdmitted = 6,
     /// The node does not answer.
     Unreachable = 7,
+    /// Start me again (EX_TEMPFAIL): the service manager does so without limit.
+    Again = 75,
     /// The configuration is wrong (EX_CONFIG).
     Config = 78,
     /// Interrupted; a task that was followed goes on.

@@ -4,11 +4,9 @@ use super::sample::{Place, Sampler};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 use tally_client::{Client, Failure, keyfile};
 use tally_protocol::{
@@ -26,8 +24,6 @@ const NODES: &str = include_str!("../data/nodes-fujian.csv");
 const FEDERATION: &str = "demo.tally.example";
 const PROVINCE: &str = "350000";
 const CITIES: [&str; 2] = ["350100", "350200"];
-/// A node has this long to say that it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// One node of the demo.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -213,78 +209,6 @@ fn members(counties: usize) -> std::io::Result<Vec<Member>> {
             Ok(Member { division: division(&code)?, name, level: level.to_owned(), parent, http, quic })
         })
         .collect()
-}
-
-/// The running processes. Dropping it ends them: each node stops when its standard input closes.
-#[derive(Debug)]
-pub(super) struct Processes(Vec<(Division, Child)>);
-
-impl Processes {
-    /// Starts every node as a process of its own, its log in `<node>/node.log`.
-    pub(super) fn start(fleet: &Fleet) -> Result<Self, Failure> {
-        let program = std::env::current_exe().map_err(Failure::failed)?;
-        let mut processes = Self(Vec::new());
-        for member in &fleet.members {
-            let log = fleet.folder(member).join("node.log");
-            let log = File::options().create(true).append(true).open(&log).map_err(Failure::failed)?;
-            let child = Command::new(&program)
-                .args(["run", "--until-stdin-closes", "--config"])
-                .arg(fleet.config(member))
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-                .map_err(Failure::failed)?;
-            processes.0.push((member.division, child));
-        }
-        Ok(processes)
-    }
-
-    /// Waits until every node answers.
-    pub(super) async fn ready(&mut self, fleet: &Fleet) -> Result<(), Failure> {
-        let deadline = Instant::now() + READY_WITHIN;
-        for member in &fleet.members {
-            let client = fleet.client(member);
-            while client.get("/healthz").await.is_err() {
-                let ended = self.0.iter_mut().find(|(d, _)| *d == member.division).map(|(_, c)| c.try_wait());
-                let ended = matches!(ended, Some(Ok(Some(_))));
-                if ended || Instant::now() > deadline {
-                    let log = fleet.folder(member).join("node.log");
-                    let text = fs::read_to_string(&log).unwrap_or_default();
-                    let last: Vec<_> = text.lines().rev().take(5).collect();
-                    let last: Vec<_> = last.into_iter().rev().collect();
-                    let what = if ended { "ended" } else { "is not ready" };
-                    let (division, log) = (member.division, log.display());
-                    return Err(Failure::failed(format!(
-                        "node {division} {what}; {log} ends with:\n{}",
-                        last.join("\n")
-                    )));
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends all nodes and waits for them.
-    pub(super) fn stop(mut self) {
-        self.close();
-    }
-
-    fn close(&mut self) {
-        for (_, child) in &mut self.0 {
-            drop(child.stdin.take());
-        }
-        for (_, mut child) in self.0.drain(..) {
-            let _ = child.wait();
-        }
-    }
-}
-
-impl Drop for Processes {
-    fn drop(&mut self) {
-        self.close();
-    }
 }
 
 #[cfg(test)]

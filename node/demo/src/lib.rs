@@ -5,12 +5,14 @@ extern crate tally_client;
 
 mod feed;
 mod fleet;
+mod processes;
 mod sample;
 mod words;
 
 use clap::Args;
 use feed::{Fed, feed};
-use fleet::{Fleet, Member, Processes, counties_max};
+use fleet::{Fleet, Member, counties_max};
+use processes::Processes;
 use serde_json::json;
 use std::{
     io::{IsTerminal as _, Write as _},

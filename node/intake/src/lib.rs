@@ -19,7 +19,7 @@ pub mod submission;
 
 pub use batcher::{
     BatcherHandle, ChunkAnswer, ChunkError, ChunkResult, DedupPolicy, DedupSources, HeldFinding, IntakeTotals,
-    RecordChunk, RowFate, RowOutcome, start,
+    RecordChunk, RowFate, RowOutcome, batcher,
 };
 pub use chain::chain;
 pub use input::{

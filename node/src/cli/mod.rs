@@ -125,6 +125,7 @@ fn not_started(e: StartError) -> Failure {
         StartError::Config(_) => Exit::Config,
         StartError::NotAdmitted(_) => Exit::NotAdmitted,
         StartError::Failed(_) => Exit::Failed,
+        StartError::Again(_) => Exit::Again,
     };
     Failure::new(exit, e.to_string())
 }

@@ -4,14 +4,17 @@
 mod epoch;
 mod logging;
 mod start;
+mod supervisor;
+mod watchdog;
 
 use crate::config::Config;
 use anyhow::Context as _;
 use std::{
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
+use supervisor::Supervisor;
 use tally_console::{self, ApiContext, Quotas};
 use tally_core::{Input, Place};
 use tally_driver::{Driver, ForLinks};
@@ -22,6 +25,7 @@ use tally_intake::{
     submission::{SubmissionStore, Submissions},
 };
 use tally_link::{Answerers, Dial, LinkContext, dial, endpoint, listen};
+use tally_protocol::ids::LogId;
 use tally_reconcile::{
     agree::{self, Ground, Noticed},
     task::{self, Tasks, Workshop},
@@ -34,17 +38,16 @@ use tally_store::{
     tree::Trees,
 };
 use tally_topology::in_force::CharterHandle;
-use tokio::{
-    sync::{Notify, Semaphore, mpsc, watch},
-    task::JoinSet,
-};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 /// A stop ends after this long, whatever still hangs.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
-/// Pause before a node starts again in the same process.
-const AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// Old answers are looked for this often.
 const PRUNE_EVERY: Duration = Duration::from_secs(6 * 3_600);
+const DRIVER: &str = "driver";
+const INTAKE: &str = "intake";
+const INDEX: &str = "index";
+const FOLDER: &str = "folder";
 /// The core hears of time passing this often.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -60,6 +63,9 @@ pub enum StartError {
     /// Exit 1.
     #[error("{0:#}")]
     Failed(#[from] anyhow::Error),
+    /// Exit 75: whoever started the node starts it again.
+    #[error("start this node again: {0}")]
+    Again(Again),
 }
 
 /// Runs a node until SIGTERM or SIGINT, or until standard input closes if that is asked for.
@@ -74,19 +80,12 @@ pub fn run(config: &Config, until_stdin_closes: bool) -> Result<(), StartError> 
         .enable_all()
         .build()
         .context("the runtime cannot start")?;
-    let left_alone = standard_input(until_stdin_closes);
     let result = runtime.block_on(async {
-        loop {
-            match serve(config, left_alone.clone(), runtime.handle().clone()).await? {
-                End::Stopped => return Ok(()),
-                End::Failed(why) => return Err(anyhow::anyhow!(why).into()),
-                End::Again(why) => {
-                    tracing::info!(event = "node.again", reason = ?why, "the node starts again from its disk");
-                    // What was under way lets go of files and ports.
-                    tokio::time::sleep(AGAIN_AFTER).await;
-                }
-            }
-        }
+        let closes = standard_input(until_stdin_closes);
+        let starting = watchdog::Starting::begin();
+        let node = Node::start(config, runtime.handle().clone()).await?;
+        drop(starting);
+        node.run(closes).await
     });
     // A read of standard input may still hold a helper thread.
     runtime.shutdown_background();
@@ -99,241 +98,294 @@ enum End {
     Stopped,
     /// It cannot go on.
     Failed(String),
-    /// It starts again in the same process.
+    /// It is to be started again.
     Again(Again),
 }
 
-/// Why a node starts again: what was derived from charter or journal at the start is no longer right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Again {
+/// Why a node is to be started again: what was derived from charter or journal at the start is no longer right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Again {
     /// The charter names another epoch of this node, and its secret is here.
+    #[error("the charter names its next epoch, whose secret is here")]
     Epoch,
     /// The charter has closed a log before what is held of it.
+    #[error("the charter has closed a log before what is held of it")]
     ClosedLog,
     /// The index is to be built anew.
+    #[error("the index is to be built anew")]
     RebuildIndex,
 }
 
-/// One life of the node, from the disk to the disk.
-async fn serve(
-    config: &Config,
-    mut left_alone: watch::Receiver<bool>,
-    runtime: tokio::runtime::Handle,
-) -> Result<End, StartError> {
-    let (keys, charter) = start::identity(config)?;
-    let data = config.data();
-    let _lock = start::lock(&data)?;
-    let start::Recovery { mut replica, journal, found, beyond } = start::recover(config, keys, charter)?;
-    let sound = found.damage.is_empty() && found.cut_bytes == 0;
-    let keys = start::admitted(config, &mut replica, sound)?;
-    let own = keys.node;
-    let overruns = replica.view().overruns();
+/// A node that serves: what is needed to end it in order.
+struct Node {
+    parts: Supervisor,
+    mailbox: Mailbox,
+    endpoint: quinn::Endpoint,
+    /// Told when nothing more is to be taken in.
+    stop: watch::Sender<bool>,
+    /// Why it is to be started again, once there is a reason.
+    again: watch::Receiver<Option<Again>>,
+    index: watch::Receiver<Progress>,
+    close_index: Box<dyn FnOnce(bool) + Send>,
+    /// Held as long as the node runs.
+    _lock: std::fs::File,
+}
 
-    let trust = CharterHandle::new(replica.view().signed_charter().clone());
-    let reader = EntryReader::new(config.journal());
-    let (durable_tell, durable) = watch::channel(journal.durable());
-    let (view_tell, view) = watch::channel(Arc::new(replica.view().clone()));
-    let full = Arc::new(AtomicBool::new(false));
-    let (mailbox, mail) = Mailbox::new(view);
+/// What the index thread works with, and what it tells.
+struct Indexing {
+    known: Arc<DedupIndex>,
+    engine: Arc<dyn tally_store::index::Engine>,
+    progress: watch::Receiver<Progress>,
+    close: Box<dyn FnOnce(bool) + Send>,
+}
 
-    // The index follows; nothing waits for it but the questions that need it.
-    let opened = start::open_index(config, &replica, journal.durable())?;
-    let known = Arc::new(DedupIndex::new(opened.engine.clone(), own, opened.is_empty()));
-    let close_index = opened.closer();
-    let engine = opened.engine.clone();
-    let start = Progress { cursor: Place(0), distinct: 0, trouble: None };
-    let (progress_tell, progress) = watch::channel(start);
-    let indexer = {
-        let (known, reader, durable, runtime) = (known.clone(), reader.clone(), durable.clone(), runtime.clone());
-        let trust = trust.clone();
-        let body = move || {
-            // An engine may panic; that is a failure of the index, not of the node.
-            let run = || follow(&opened, known, reader, &trust, durable, &progress_tell, &runtime);
-            if std::panic::catch_unwind(AssertUnwindSafe(run)).is_err() {
-                progress_tell.send_modify(|p| p.trouble = Some("the index engine panicked".into()));
+impl Node {
+    /// From the disk to a node that serves.
+    async fn start(config: &Config, runtime: tokio::runtime::Handle) -> Result<Self, StartError> {
+        let (keys, charter) = start::identity(config)?;
+        let data = config.data();
+        let lock = start::lock(&data)?;
+        let start::Recovery { mut replica, journal, found, beyond } = start::recover(config, keys, charter)?;
+        let sound = found.damage.is_empty() && found.cut_bytes == 0;
+        let keys = start::admitted(config, &mut replica, sound)?;
+        let own = keys.node;
+        let overruns = replica.view().overruns();
+
+        let mut parts = Supervisor::new();
+        let trust = CharterHandle::new(replica.view().signed_charter().clone());
+        let reader = EntryReader::new(config.journal());
+        let (durable_tell, durable) = watch::channel(journal.durable());
+        let (view_tell, view) = watch::channel(Arc::new(replica.view().clone()));
+        let full = Arc::new(AtomicBool::new(false));
+        let (mailbox, mail) = Mailbox::new(view);
+        let (stop, stopping) = watch::channel(false);
+        let opened = start::open_index(config, &replica, journal.durable())?;
+        let indexing = index(&mut parts, opened, own, &reader, &trust, &durable, &runtime)?;
+        let Indexing { known, engine, progress, close } = indexing;
+
+        let driver = Driver {
+            replica,
+            journal,
+            mail,
+            mailbox: mailbox.clone(),
+            trust: trust.clone(),
+            durable: durable_tell,
+            view: view_tell,
+            full: full.clone(),
+            reserve: config.storage.reserve_mib << 20,
+            data,
+        };
+        let drive = move || {
+            driver.run().map_err(|e| {
+                let reason = format!("{:#}", anyhow::Error::from(e));
+                tracing::error!(event = "journal.failed", %reason, "the disk failed: the node stops");
+                reason
+            })
+        };
+        parts.thread(DRIVER, drive).context("no thread for the driver")?;
+        let sources = DedupSources { index: known, progress: progress.clone(), durable: durable.clone() };
+        let (batcher, take_in) = tally_intake::batcher(sources, mailbox.clone(), stopping.clone(), runtime.clone());
+        let take_in = move || {
+            take_in();
+            Ok(())
+        };
+        parts.thread(INTAKE, take_in).context("no thread for intake")?;
+
+        let (reconcile, incoming) = mpsc::channel(16);
+        let (verdicts, asked) = mpsc::channel(16);
+        let answerers = Answerers { reconcile, verdicts };
+        let for_links = Arc::new(ForLinks { mailbox: mailbox.clone(), reader: reader.clone() });
+        let context = LinkContext::new(trust.clone(), for_links, full.clone(), keys, answerers);
+        let ground = Ground {
+            mailbox: mailbox.clone(),
+            reader: reader.clone(),
+            trust: trust.clone(),
+            lines: context.lines.clone(),
+            durable: durable.clone(),
+            noticed: Noticed::new(found.damage),
+            trees: Trees::new(reader.clone()),
+            guests: Arc::new(Semaphore::new(1)),
+        };
+        let rebuild_index = Arc::new(Notify::new());
+        let workshop = Workshop {
+            ground: ground.clone(),
+            engine: engine.clone(),
+            progress: progress.clone(),
+            rebuild_index: rebuild_index.clone(),
+        };
+        let list = Tasks::open(config.data().join("tasks.json"));
+        let endpoint = endpoint(config.listen.quic, &context)?;
+        let base_is_complete = config.intake.registrations_complete;
+        let intake = IntakeHandle { trust: trust.clone(), batcher, own, full, base_is_complete };
+        let answers =
+            SubmissionStore::open(config.answers(), own.division).context("the folder of answers cannot be used")?;
+        let spool = start::clear_spool(config.spool()).context("the folder data/spool cannot be used")?;
+        let submissions = Submissions::new(intake, answers.clone(), spool);
+        let bench = Bench { me: own.division, trust: trust.clone(), engine: engine.clone(), mailbox: mailbox.clone() };
+        let api = ApiContext {
+            mailbox: mailbox.clone(),
+            submissions: submissions.clone(),
+            comparisons: Comparisons::default(),
+            trust,
+            engine,
+            trees: ground.trees.clone(),
+            reader: reader.clone(),
+            progress: progress.clone(),
+            durable,
+            noticed: ground.noticed.clone(),
+            ground: ground.clone(),
+            tasks: list.clone(),
+            own,
+            tokens: Arc::new(config.token.clone()),
+            quotas: Quotas::default(),
+        };
+
+        let (again_tell, again) = watch::channel(None);
+        parts.task("epochs", epoch::watch(config.clone(), ground.clone(), own, overruns, again_tell.clone()));
+        let carry_over = epoch::carry_over(submissions.intake().batcher.clone(), reader, own, beyond);
+        parts.job("carry over", async {
+            carry_over.await;
+            Ok(())
+        });
+        parts.job("rebuild index", async move {
+            rebuild_index.notified().await;
+            again_tell.send_replace(Some(Again::RebuildIndex));
+            Ok(())
+        });
+        for section in &config.folders {
+            let path = config.drop_folder(section);
+            let folder = Folder { section: section.clone(), path, submissions: submissions.clone() };
+            let (stopping, runtime) = (stopping.clone(), runtime.clone());
+            let watch = move || {
+                folder::watch(folder, stopping, runtime);
+                Ok(())
+            };
+            parts.thread(FOLDER, watch).context("no thread for a drop folder")?;
+        }
+        surfaces(config, api, &stopping, &mut parts).await?;
+        parts.task("listen", listen(endpoint.clone(), context.clone()));
+        if !config.node.offline {
+            parts.task("dial", dial(Dial { endpoint: endpoint.clone(), me: own.division, context }));
+        }
+        parts.task("tick", tick(mailbox.clone()));
+        parts.task("findings for children", verdict::serve(bench.clone(), asked));
+        parts.task("findings from above", verdict::follow(bench, ground.lines.clone()));
+        parts.task("reconcile with neighbours", agree::serve(ground, incoming));
+        parts.task("prune answers", prune(answers));
+        parts.task("tasks", task::work(workshop, list, config.schedule.clone(), stopping.clone()));
+        parts.task("watchdog", watchdog::watch(mailbox.clone()));
+
+        let quic = endpoint.local_addr().map_or(config.listen.quic, |a| a);
+        eprintln!("ready {} frames={} quic={quic} admin={}", own, found.frames, config.admin().display());
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        tracing::info!(event = "node.ready", node = %own, frames = found.frames, %quic, "ready");
+        Ok(Self { parts, mailbox, endpoint, stop, again, index: progress, close_index: close, _lock: lock })
+    }
+
+    /// Serves until it is told to stop, and ends in order: no new requests, then what is under way becomes durable, then
+    /// the links, then the disk.
+    async fn run(mut self, mut closes: watch::Receiver<bool>) -> Result<(), StartError> {
+        let end = self.wait(&mut closes).await;
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        tracing::info!(event = "node.stopping", "stopping");
+        let rebuild = matches!(end, End::Again(Again::RebuildIndex));
+        if tokio::time::timeout(STOP_WITHIN, self.down(rebuild)).await.is_err() {
+            tracing::warn!(event = "node.stop_late", "not everything ended in time; nothing confirmed is lost");
+        }
+        match end {
+            End::Stopped => Ok(()),
+            End::Failed(why) => Err(anyhow::anyhow!(why).into()),
+            End::Again(why) => {
+                tracing::info!(event = "node.again", reason = %why, "the node ends, to be started again");
+                Err(StartError::Again(why))
+            }
+        }
+    }
+
+    async fn down(mut self, rebuild: bool) {
+        self.stop.send_replace(true);
+        self.parts.join(INTAKE).await;
+        let _ = self.mailbox.send(Mail::Stop).await;
+        self.parts.join(DRIVER).await;
+        self.endpoint.close(0_u8.into(), b"stopping");
+        self.endpoint.wait_idle().await;
+        self.parts.end_tasks().await;
+        self.parts.join(INDEX).await;
+        let sound = self.index.borrow().trouble.is_none() && !rebuild;
+        let close = self.close_index;
+        tokio::task::spawn_blocking(move || close(sound)).await.ok();
+        // The last, because a share that hangs holds its folder's thread.
+        self.parts.join(FOLDER).await;
+    }
+
+    /// Waits for a signal, for standard input to close, for a part to end, or for a reason to start again.
+    async fn wait(&mut self, closes: &mut watch::Receiver<bool>) -> End {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            return End::Failed("signals cannot be handled".into());
+        };
+        let closed = async {
+            if closes.wait_for(|closed| *closed).await.is_err() {
+                // Nobody watches standard input.
+                std::future::pending::<()>().await;
             }
         };
-        std::thread::Builder::new().name("index".into()).spawn(body).context("no thread for the index")?
-    };
-
-    let driver = Driver {
-        replica,
-        journal,
-        mail,
-        mailbox: mailbox.clone(),
-        trust: trust.clone(),
-        durable: durable_tell,
-        view: view_tell,
-        full: full.clone(),
-        reserve: config.storage.reserve_mib << 20,
-        data,
-    };
-    let index_state = progress.clone();
-    let (failed_tell, mut failed) = watch::channel(None);
-    let intake_failed = failed_tell.clone();
-    let driver = std::thread::Builder::new()
-        .name("driver".into())
-        .spawn(move || {
-            if let Err(e) = driver.run() {
-                tracing::error!(event = "journal.failed", reason = %e, "the disk failed: the node stops");
-                failed_tell.send_replace(Some(e.to_string()));
+        let again = async {
+            match self.again.wait_for(Option::is_some).await {
+                Ok(why) => *why,
+                Err(_) => std::future::pending().await,
             }
-        })
-        .context("no thread for the driver")?;
-
-    let (stop, stopping) = watch::channel(false);
-    let sources = DedupSources { index: known, progress: progress.clone(), durable: durable.clone() };
-    let (batcher, batcher_thread) =
-        tally_intake::start(sources, mailbox.clone(), stopping.clone(), intake_failed, runtime.clone())
-            .context("no thread for intake")?;
-    let (reconcile, incoming) = mpsc::channel(16);
-    let (verdicts, asked) = mpsc::channel(16);
-    let answerers = Answerers { reconcile, verdicts };
-    let node = Arc::new(ForLinks { mailbox: mailbox.clone(), reader: reader.clone() });
-    let context = LinkContext::new(trust.clone(), node, full.clone(), keys, answerers);
-    let ground = Ground {
-        mailbox: mailbox.clone(),
-        reader: reader.clone(),
-        trust: trust.clone(),
-        lines: context.lines.clone(),
-        durable: durable.clone(),
-        noticed: Noticed::new(found.damage),
-        trees: Trees::new(reader.clone()),
-        guests: Arc::new(Semaphore::new(1)),
-    };
-    let rebuild_index = Arc::new(Notify::new());
-    let workshop = Workshop {
-        ground: ground.clone(),
-        engine: engine.clone(),
-        progress: progress.clone(),
-        rebuild_index: rebuild_index.clone(),
-    };
-    let list = Tasks::open(config.data().join("tasks.json"));
-    let endpoint = patiently(|| endpoint(config.listen.quic, &context)).await?;
-    let intake = IntakeHandle {
-        trust: trust.clone(),
-        batcher,
-        own,
-        full,
-        base_is_complete: config.intake.registrations_complete,
-    };
-    let answers =
-        SubmissionStore::open(config.answers(), own.division).context("the folder of answers cannot be used")?;
-    let spool = start::clear_spool(config.spool()).context("the folder data/spool cannot be used")?;
-    let submissions = Submissions::new(intake, answers.clone(), spool);
-    let bench = Bench { me: own.division, trust: trust.clone(), engine: engine.clone(), mailbox: mailbox.clone() };
-    let api = ApiContext {
-        mailbox: mailbox.clone(),
-        submissions: submissions.clone(),
-        comparisons: Comparisons::default(),
-        trust,
-        engine,
-        trees: ground.trees.clone(),
-        reader,
-        progress,
-        durable,
-        noticed: ground.noticed.clone(),
-        ground: ground.clone(),
-        tasks: list.clone(),
-        own,
-        tokens: Arc::new(config.token.clone()),
-        quotas: Quotas::default(),
-    };
-    let (again_tell, mut again) = watch::channel(None);
-    let mut tasks = JoinSet::new();
-    tasks.spawn(epoch::watch(config.clone(), ground.clone(), own, overruns, again_tell.clone()));
-    tasks.spawn(epoch::carry_over(submissions.intake().batcher.clone(), api.reader.clone(), own, beyond));
-    tasks.spawn(async move {
-        rebuild_index.notified().await;
-        again_tell.send_replace(Some(Again::RebuildIndex));
-    });
-    let mut folders = Vec::new();
-    for section in &config.folders {
-        let path = config.drop_folder(section);
-        let folder = Folder { section: section.clone(), path, submissions: submissions.clone() };
-        folders.push(folder::watch(folder, stopping.clone(), runtime.clone()).context("no thread for a drop folder")?);
-    }
-    surfaces(config, api, &stopping, &mut tasks).await?;
-    tasks.spawn(listen(endpoint.clone(), context.clone()));
-    if !config.node.offline {
-        tasks.spawn(dial(Dial { endpoint: endpoint.clone(), me: own.division, context }));
-    }
-    tasks.spawn(tick(mailbox.clone()));
-    tasks.spawn(verdict::serve(bench.clone(), asked));
-    tasks.spawn(verdict::follow(bench, ground.lines.clone()));
-    tasks.spawn(agree::serve(ground, incoming));
-    tasks.spawn(prune(answers));
-    tasks.spawn(task::work(workshop, list, config.schedule.clone(), stopping.clone()));
-
-    let quic = endpoint.local_addr().map_or(config.listen.quic, |a| a);
-    eprintln!("ready {} frames={} quic={quic} admin={}", own, found.frames, config.admin().display());
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    tracing::info!(event = "node.ready", node = %own, frames = found.frames, %quic, "ready");
-
-    let end = wait(&mut failed, &mut again, &mut left_alone).await;
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    tracing::info!(event = "node.stopping", "stopping");
-    // Down again: no new requests, then what is under way becomes durable, then the links, then the disk.
-    let down = async {
-        stop.send_replace(true);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        tokio::task::spawn_blocking(move || batcher_thread.join()).await.ok();
-        let _ = mailbox.send(Mail::Stop).await;
-        tokio::task::spawn_blocking(move || driver.join()).await.ok();
-        endpoint.close(0_u8.into(), b"stopping");
-        endpoint.wait_idle().await;
-        tasks.shutdown().await;
-        tokio::task::spawn_blocking(move || indexer.join()).await.ok();
-        let sound = index_state.borrow().trouble.is_none() && !matches!(end, End::Again(Again::RebuildIndex));
-        tokio::task::spawn_blocking(move || close_index(sound)).await.ok();
-        // The last, because a share that hangs holds its folder's thread.
-        let joined = move || folders.into_iter().for_each(|f| drop(f.join()));
-        tokio::task::spawn_blocking(joined).await.ok();
-    };
-    if tokio::time::timeout(STOP_WITHIN, down).await.is_err() {
-        tracing::warn!(event = "node.stop_late", "not everything ended in time; nothing confirmed is lost");
-        if matches!(end, End::Again(_)) {
-            // The old driver may still write: a second one beside it would write over it.
-            return Ok(End::Failed("not everything ended in time to start again in the same process".into()));
+        };
+        tokio::select! {
+            () = closed => End::Stopped,
+            _ = term.recv() => End::Stopped,
+            _ = int.recv() => End::Stopped,
+            ended = self.parts.ended() => {
+                tracing::error!(event = "part.ended", reason = %ended, "a part of the node has ended: the node stops");
+                End::Failed(ended.to_string())
+            }
+            why = again => why.map_or(End::Stopped, End::Again),
         }
-    }
-    Ok(end)
-}
-
-/// After a start in the same process, a port may be let go a moment later.
-async fn patiently<T>(mut open: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    for _ in 0..20 {
-        if let Ok(done) = open() {
-            return Ok(done);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    open()
-}
-
-/// Waits for a signal, for standard input to close, for the driver to fail, or for a reason to start again.
-async fn wait(
-    failed: &mut watch::Receiver<Option<String>>,
-    again: &mut watch::Receiver<Option<Again>>,
-    left_alone: &mut watch::Receiver<bool>,
-) -> End {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return End::Failed("signals cannot be handled".into());
-    };
-    tokio::select! {
-        Ok(_) = left_alone.wait_for(|closed| *closed) => End::Stopped,
-        _ = term.recv() => End::Stopped,
-        _ = int.recv() => End::Stopped,
-        why = failed.wait_for(Option::is_some) => {
-            let why = why.ok().and_then(|w| w.clone());
-            End::Failed(why.unwrap_or_else(|| "the driver ended".into()))
-        }
-        Ok(why) = again.wait_for(Option::is_some) => why.map_or(End::Stopped, End::Again),
     }
 }
 
-/// Tells when standard input closes, if that is asked for. A thread of its own: a read of it cannot be cancelled.
+/// The index follows the journal on a thread of its own; nothing waits for it but the questions that need it. An engine
+/// may panic: that is a failure of the index, not of the node, and told as its trouble.
+fn index(
+    parts: &mut Supervisor,
+    opened: tally_store::index::Opened,
+    own: LogId,
+    reader: &EntryReader,
+    trust: &CharterHandle,
+    durable: &watch::Receiver<Place>,
+    runtime: &tokio::runtime::Handle,
+) -> Result<Indexing, StartError> {
+    let known = Arc::new(DedupIndex::new(opened.engine.clone(), own, opened.is_empty()));
+    let (close, engine) = (Box::new(opened.closer()), opened.engine.clone());
+    let (tell, progress) = watch::channel(Progress { cursor: Place(0), distinct: 0, trouble: None });
+    let (follower_knows, reader, trust) = (known.clone(), reader.clone(), trust.clone());
+    let (durable, runtime) = (durable.clone(), runtime.clone());
+    let body = move || {
+        let run = || follow(&opened, follower_knows, reader, &trust, durable.clone(), &tell, &runtime);
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            tracing::error!(
+                event = "index.failed",
+                "the index engine panicked; the index is rebuilt at the next start"
+            );
+            tell.send_modify(|p| p.trouble = Some("the index engine panicked".into()));
+        }
+        // Without an index the node goes on: the thread stays until the journal ends.
+        while runtime.block_on(durable.clone().changed()).is_ok() {
+            std::thread::sleep(TICK);
+        }
+        Ok(())
+    };
+    parts.thread(INDEX, body).context("no thread for the index")?;
+    Ok(Indexing { known, engine, progress, close })
+}
+
+/// Tells when standard input closes, if that is asked for; otherwise it never tells. A thread of its own: a read of it
+/// cannot be cancelled.
 fn standard_input(until_it_closes: bool) -> watch::Receiver<bool> {
     let (closes, closed) = watch::channel(false);
     if until_it_closes {
@@ -341,9 +393,6 @@ fn standard_input(until_it_closes: bool) -> watch::Receiver<bool> {
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
             closes.send_replace(true);
         });
-    } else {
-        // Never told; and never dropped, which would tell too.
-        std::mem::forget(closes);
     }
     closed
 }
@@ -375,7 +424,7 @@ async fn surfaces(
     config: &Config,
     api: ApiContext,
     stopping: &watch::Receiver<bool>,
-    tasks: &mut JoinSet<()>,
+    parts: &mut Supervisor,
 ) -> Result<(), StartError> {
     let stopped = |mut s: watch::Receiver<bool>| async move {
         let _ = s.wait_for(|s| *s).await;
@@ -384,16 +433,12 @@ async fn surfaces(
     let socket = tally_client::bind(&path).with_context(|| format!("listen.admin {}", path.display()))?;
     let serve =
         axum::serve(socket, tally_console::admin(api.clone())).with_graceful_shutdown(stopped(stopping.clone()));
-    tasks.spawn(async move {
-        let _ = serve.await;
-    });
+    parts.job("admin socket", async { serve.await.map_err(|e| e.to_string()) });
     if let Some(address) = config.listen.http {
         let listener =
             tokio::net::TcpListener::bind(address).await.with_context(|| format!("listen.http {address}"))?;
         let serve = axum::serve(listener, tally_console::public(api)).with_graceful_shutdown(stopped(stopping.clone()));
-        tasks.spawn(async move {
-            let _ = serve.await;
-        });
+        parts.job("http", async { serve.await.map_err(|e| e.to_string()) });
     }
     Ok(())
 }

@@ -18,7 +18,6 @@ use crate::CheckedRecord;
 use dedup::DedupLookup;
 use std::{
     collections::{HashMap, VecDeque},
-    panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -45,18 +44,14 @@ const PENDING_MAX: usize = 400_000;
 /// After a start the parent has this long to confirm before submitters are told to come back.
 const GATE_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Starts the batcher of the own log on a thread of its own. It ends when `stop` becomes true: what was handed in until
+/// The batcher of the own log, and what its thread has to run. It ends when `stop` becomes true: what was handed in until
 /// then becomes durable and is answered.
-///
-/// # Errors
-/// When the thread cannot be made.
-pub fn start(
+pub fn batcher(
     sources: DedupSources,
     mailbox: Mailbox,
     stop: watch::Receiver<bool>,
-    failed: watch::Sender<Option<String>>,
     runtime: tokio::runtime::Handle,
-) -> std::io::Result<(BatcherHandle, std::thread::JoinHandle<()>)> {
+) -> (BatcherHandle, impl FnOnce() + Send + 'static) {
     let (chunks, queue) = mpsc::channel(CHUNKS);
     let totals = Arc::new(IntakeTotals::default());
     let batcher = Batcher {
@@ -73,15 +68,8 @@ pub fn start(
         waiting: VecDeque::new(),
         patience: Instant::now() + GATE_PATIENCE,
     };
-    let run = move || {
-        let body = AssertUnwindSafe(|| runtime.block_on(batcher.run(queue, stop)));
-        if std::panic::catch_unwind(body).is_err() {
-            // Without intake the node would only look alive.
-            failed.send_replace(Some("the thread that takes records in has panicked".into()));
-        }
-    };
-    let thread = std::thread::Builder::new().name("intake".into()).spawn(run)?;
-    Ok((BatcherHandle { chunks, totals }, thread))
+    let run = move || runtime.block_on(batcher.run(queue, stop));
+    (BatcherHandle { chunks, totals }, run)
 }
 
 struct SealingBatch {

@@ -31,7 +31,6 @@ use std::{
     io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    thread::JoinHandle,
     time::{Duration, SystemTime},
 };
 use tally_protocol::ids::Division;
@@ -109,14 +108,10 @@ fn state(file: &Path) -> Option<FileState> {
     Some((meta.ino(), meta.len(), meta.modified().ok()?))
 }
 
-/// Watches a folder on a thread of its own until `stop` becomes true. The thread may outlive that for as long as its
-/// folder hangs; it hands in nothing any more.
-///
-/// # Errors
-/// When the thread cannot be made.
-pub fn watch(folder: Folder, stop: watch::Receiver<bool>, runtime: Handle) -> io::Result<JoinHandle<()>> {
-    let body = move || Watcher { folder, stop, runtime }.run();
-    std::thread::Builder::new().name("folder".into()).spawn(body)
+/// Watches a folder until `stop` becomes true. It blocks, and wants a thread of its own; that may outlive the stop for as
+/// long as its folder hangs, and hands in nothing any more.
+pub fn watch(folder: Folder, stop: watch::Receiver<bool>, runtime: Handle) {
+    Watcher { folder, stop, runtime }.run();
 }
 
 /// A folder at work.

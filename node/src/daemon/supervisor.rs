@@ -1,0 +1,160 @@
+//! Everything that runs in a node, by name: threads and tasks in one set.
+//!
+//! Whichever ends or panics ends the node, with its reason: a node of which a part is dead would only look alive. A job
+//! may end well, and only then. The one part that may fail and be done without is the index: its thread catches its
+//! engine's panics itself. The supervisor must not know what its parts do.
+
+use std::{
+    any::Any,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread::JoinHandle,
+};
+use tokio::{sync::mpsc, task::JoinSet};
+
+/// Parts whose ends may wait to be seen: one is enough to end the node.
+const ENDS: usize = 64;
+
+/// The end of a part that should have gone on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{part} has ended: {reason}")]
+pub(crate) struct PartEnded {
+    part: &'static str,
+    reason: String,
+}
+
+/// Threads and tasks by name.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    tasks: JoinSet<Option<PartEnded>>,
+    threads: Vec<(&'static str, JoinHandle<()>)>,
+    tell: mpsc::Sender<PartEnded>,
+    ends: mpsc::Receiver<PartEnded>,
+}
+
+impl Supervisor {
+    pub(crate) fn new() -> Self {
+        let (tell, ends) = mpsc::channel(ENDS);
+        Self { tasks: JoinSet::new(), threads: Vec::new(), tell, ends }
+    }
+
+    /// Runs `body` on a thread of its own, until the node ends.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn thread(
+        &mut self,
+        part: &'static str,
+        body: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) -> io::Result<()> {
+        let tell = self.tell.clone();
+        let run = move || {
+            let reason = match catch_unwind(AssertUnwindSafe(body)) {
+                Ok(Ok(())) => "it was not told to".to_owned(),
+                Ok(Err(reason)) => reason,
+                Err(panic) => panicked(&*panic),
+            };
+            // Full: an end is to be seen already.
+            let _ = tell.try_send(PartEnded { part, reason });
+        };
+        let thread = std::thread::Builder::new().name(part.to_owned()).spawn(run)?;
+        self.threads.push((part, thread));
+        Ok(())
+    }
+
+    /// Runs a task until the node ends.
+    pub(crate) fn task(&mut self, part: &'static str, body: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(part, async {
+            body.await;
+            Err("it was not told to".to_owned())
+        });
+    }
+
+    /// Runs a task that may end well, or fail with a reason.
+    pub(crate) fn job(&mut self, part: &'static str, body: impl Future<Output = Result<(), String>> + Send + 'static) {
+        self.spawn(part, body);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place where tasks of a node begin")]
+    fn spawn(&mut self, part: &'static str, body: impl Future<Output = Result<(), String>> + Send + 'static) {
+        // A task of its own inside, so that a panic comes back as one, with the part's name.
+        self.tasks.spawn(async move {
+            let reason = match tokio::spawn(body).await {
+                Ok(Ok(())) => return None,
+                Ok(Err(reason)) => reason,
+                Err(e) if e.is_panic() => panicked(&*e.into_panic()),
+                Err(_) => return None,
+            };
+            Some(PartEnded { part, reason })
+        });
+    }
+
+    /// Waits for the first part that ends and should not.
+    ///
+    /// Cancel-safe: an end that is not taken is there at the next call.
+    pub(crate) async fn ended(&mut self) -> PartEnded {
+        loop {
+            tokio::select! {
+                Some(end) = self.ends.recv() => return end,
+                Some(end) = self.tasks.join_next() => match end {
+                    Ok(Some(end)) => return end,
+                    Ok(None) => {}
+                    Err(e) => return PartEnded { part: "supervisor", reason: e.to_string() },
+                },
+            }
+        }
+    }
+
+    /// Ends all tasks now.
+    pub(crate) async fn end_tasks(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    /// Waits for a thread that was told to end. May be called once for each.
+    pub(crate) async fn join(&mut self, part: &str) {
+        let (these, others) = std::mem::take(&mut self.threads).into_iter().partition(|(name, _)| *name == part);
+        self.threads = others;
+        let these: Vec<(_, JoinHandle<()>)> = these;
+        let joined = move || these.into_iter().for_each(|(_, thread)| drop(thread.join()));
+        tokio::task::spawn_blocking(joined).await.ok();
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("it panicked: {}", text.unwrap_or_else(|| "without a word".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whichever_ends_is_named() {
+        let mut parts = Supervisor::new();
+        parts.task("waits", std::future::pending());
+        parts.job("done", async { Ok(()) });
+        parts.thread("driver", || panic!("the disk is gone")).unwrap();
+        assert_eq!(parts.ended().await.to_string(), "driver has ended: it panicked: the disk is gone");
+        parts.thread("index", || Ok(())).unwrap();
+        assert_eq!(parts.ended().await.to_string(), "index has ended: it was not told to");
+        parts.thread("intake", || Err("no room".into())).unwrap();
+        assert_eq!(parts.ended().await.to_string(), "intake has ended: no room");
+    }
+
+    #[tokio::test]
+    async fn tasks_that_end_or_panic_are_named_and_jobs_may_end_well() {
+        let mut parts = Supervisor::new();
+        parts.job("done", async { Ok(()) });
+        parts.task("tick", async {});
+        assert_eq!(parts.ended().await.to_string(), "tick has ended: it was not told to");
+        parts.task("listen", async { panic!("a peer") });
+        assert_eq!(parts.ended().await.to_string(), "listen has ended: it panicked: a peer");
+        parts.job("carry over", async { Err("unreadable".into()) });
+        assert_eq!(parts.ended().await.to_string(), "carry over has ended: unreadable");
+        parts.task("waits", std::future::pending());
+        parts.end_tasks().await;
+        parts.join("driver").await;
+    }
+}
