@@ -58,6 +58,7 @@ impl Client {
         })?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|e| unreachable(e.to_string()))?;
+        #[expect(clippy::disallowed_methods, reason = "it ends with the connection, which this request alone uses")]
         tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(|e| ClientError::Broken(chain(&e)))?;
         if response.status() == StatusCode::OK {

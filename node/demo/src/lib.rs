@@ -145,14 +145,14 @@ fn start_feeding(args: &DemoArgs, fleet: &Fleet) -> JoinSet<Result<Fed, Failure>
 }
 
 async fn statuses(fleet: &Fleet, path: &'static str) -> Result<Vec<Status>, Failure> {
-    let mut asking = Vec::new();
+    let mut asking = JoinSet::new();
     for m in &fleet.members {
         let client = fleet.client(m);
-        asking.push(tokio::spawn(async move { client.get(path).await }));
+        asking.spawn(async move { client.get(path).await });
     }
     let mut all = Vec::new();
-    for answer in asking {
-        let bytes = answer.await.map_err(Failure::failed)??;
+    for answer in asking.join_all().await {
+        let bytes = answer?;
         all.push(serde_json::from_slice(&bytes).map_err(Failure::failed)?);
     }
     Ok(all)

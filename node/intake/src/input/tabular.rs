@@ -35,6 +35,7 @@ enum ParserEvent {
 
 pub(super) async fn read_text(sink: &mut impl RowSink, mut pieces: InputPieces) -> Result<(), InputError> {
     let (send, receive) = mpsc::channel(PIECES);
+    #[expect(clippy::disallowed_methods, reason = "it ends with the pieces, or when the table is read")]
     let forward = tokio::spawn(async move {
         while let Some(piece) = pieces.next().await {
             if send.send(piece).await.is_err() {
