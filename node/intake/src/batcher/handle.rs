@@ -59,6 +59,15 @@ impl BatcherHandle {
     }
 }
 
+#[cfg(test)]
+impl BatcherHandle {
+    /// A handle, and the chunks that are handed in by it.
+    pub(crate) fn of_test() -> (Self, mpsc::Receiver<RecordChunk>) {
+        let (chunks, queue) = mpsc::channel(8);
+        (Self { chunks, totals: Arc::default() }, queue)
+    }
+}
+
 /// What the batcher needs to know which records the log holds.
 #[derive(Debug, Clone)]
 pub struct DedupSources {

@@ -347,3 +347,37 @@ async fn next_result(flying: &mut VecDeque<SealingBatch>) -> Option<Result<(u64,
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_has_the_index_of_its_place_in_its_batch() {
+        let (reply, _answer) = oneshot::channel();
+        let accepted = || RowOutcome { fate: RowFate::Accepted { index: u64::MAX }, findings: Vec::new() };
+        let rejected = RowOutcome { fate: RowFate::Rejected, findings: Vec::new() };
+        let unsealed = |row, batch, offset| UnsealedRow { row, batch, offset };
+        let mut chunk = WaitingChunk {
+            first: 1,
+            last: 2,
+            result: ChunkResult { rows: vec![accepted(), rejected, accepted(), accepted()], range: None },
+            unsealed: vec![unsealed(0, 1, 5), unsealed(2, 1, 6), unsealed(3, 2, 0)],
+            failed: None,
+            reply,
+        };
+        chunk.sealed(1, 100);
+        let indexes = |c: &WaitingChunk| -> Vec<Option<u64>> {
+            let index = |r: &RowOutcome| match r.fate {
+                RowFate::Accepted { index } => Some(index),
+                _ => None,
+            };
+            c.result.rows.iter().map(index).collect()
+        };
+        assert_eq!(indexes(&chunk), [Some(105), None, Some(106), Some(u64::MAX)]);
+        chunk.sealed(2, 107);
+        assert_eq!(indexes(&chunk), [Some(105), None, Some(106), Some(107)]);
+        assert!(chunk.unsealed.is_empty());
+        assert_eq!((chunk.result.accepted(), chunk.result.duplicates()), (3, 0));
+    }
+}

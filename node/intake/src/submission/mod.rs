@@ -180,3 +180,6 @@ impl Submissions {
         read.await.map_err(|_| SubmissionError::Stopping)?.map(Some)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! Submissions against a batcher that answers what a test wants.
+
+use super::*;
+use crate::{
+    BatcherHandle, ChunkResult, DedupPolicy, HeldFinding, InputFormat, RecordChunk, RowFate, RowOutcome, digested,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use std::{
+    fmt::Write as _,
+    sync::{Arc, atomic::AtomicBool},
+    task::Poll,
+};
+use tally_protocol::{
+    finding::Severity,
+    ids::{Federation, LogId},
+    keys::{Algorithm, NodeKeys, Signer},
+    record::RecordId,
+};
+use tally_topology::{
+    in_force::CharterHandle,
+    signed::{SignedCharter, sign},
+};
+use tokio::sync::{Notify, mpsc};
+
+/// A county by itself.
+fn charter(own: LogId) -> CharterHandle {
+    let federation = Federation::try_from("t.example".to_owned()).unwrap();
+    let authority_key = tally_protocol::keys::authority_signer(&federation, &[2; 32]);
+    let mut text = tally_topology::charter::heading(&federation, 1, authority_key.public());
+    let keys = NodeKeys::derive(&federation, own, &[7; 32]);
+    let (division, epoch) = (own.division, tally_topology::charter::epoch_entry(&keys));
+    write!(text, "[[node]]\ndivision = \"{division}\"\nname = \"N\"\nlevel = \"county\"\n{epoch}").unwrap();
+    let authority = Signer::new(federation.authority_name(), Algorithm::Ed25519, &[1; 32]);
+    CharterHandle::new(Arc::new(SignedCharter::open(&sign(&text, &authority).unwrap(), authority.public()).unwrap()))
+}
+
+struct Desk {
+    submissions: Submissions,
+    chunks: mpsc::Receiver<RecordChunk>,
+    _dir: tempfile::TempDir,
+}
+
+fn desk() -> Desk {
+    let dir = tempfile::tempdir().unwrap();
+    let own: LogId = "350102/e1".parse().unwrap();
+    let (batcher, chunks) = BatcherHandle::of_test();
+    let full = Arc::new(AtomicBool::new(false));
+    let intake = IntakeHandle { trust: charter(own), batcher, own, full, base_is_complete: false };
+    let kept = SubmissionStore::open(dir.path().join("answers"), own.division).unwrap();
+    Desk { submissions: Submissions::new(intake, kept, dir.path().join("spool")), chunks, _dir: dir }
+}
+
+fn row(n: usize) -> String {
+    let (unit, subject, name) = ("113501020036012589", "91350102MA2TE5T1X0", "福州市鼓楼区市场监督管理局");
+    format!(
+        r#"{{"category":"spot_check","catalog_version":"2026.1","producer_name":"{name}","producer_uscc":"{unit}","producer_division":"350102","submitter_name":"{name}","submitter_uscc":"{unit}","submitter_division":"350102","produced_on":"2025-06-03","operation":"create","business_key":"{unit}|抽查{n}号|{subject}","subject_type":"enterprise","subject_name":"福州榕盛餐饮管理有限公司","subject_uscc":"{subject}","authority_name":"{name}","authority_uscc":"{unit}","task_no":"抽查{n}号","check_type":"1","checked_on":"2025-06-03","check_result":"1"}}"#
+    )
+}
+
+fn keyed(key: &str) -> Submission {
+    let meta = SubmissionMeta {
+        source: "http".to_owned(),
+        idempotency_key: Some(key.to_owned()),
+        ..SubmissionMeta::default()
+    };
+    Submission { terms: SubmissionTerms::default(), meta }
+}
+
+fn source(text: String) -> InputSource {
+    let (pieces, digest) = digested(Box::pin(stream::iter([Ok(Bytes::from(text))])));
+    InputSource::new(pieces, InputFormat::Ndjson, "/nowhere".into(), Some(digest))
+}
+
+fn answered(outcome: SubmissionOutcome) -> SubmissionAnswer {
+    match outcome {
+        SubmissionOutcome::Answered(answer) => *answer,
+        SubmissionOutcome::Repeated(_) => panic!("it is the first"),
+    }
+}
+
+#[tokio::test]
+async fn every_outcome_of_the_batcher_is_counted_and_said() {
+    let mut desk = desk();
+    let held = RecordId::of(b"held");
+    let batcher = tokio::spawn(async move {
+        let chunk = desk.chunks.recv().await.unwrap();
+        assert_eq!((chunk.records.len(), chunk.policy.conflict), (4, Some(Severity::Question)));
+        assert_ne!(chunk.policy, DedupPolicy::default());
+        let outcome = |fate| RowOutcome { fate, findings: Vec::new() };
+        let conflict = vec![(HeldFinding::Conflict, Severity::Reject)];
+        let rows = vec![
+            outcome(RowFate::Accepted { index: 7 }),
+            outcome(RowFate::Duplicate { held }),
+            outcome(RowFate::Superseded { held }),
+            RowOutcome { fate: RowFate::Rejected, findings: conflict },
+        ];
+        chunk.reply.send(Ok(ChunkResult { rows, range: Some((7, 8)) })).unwrap();
+    });
+    let text = (0..4).map(row).chain(["no json".to_owned()]).collect::<Vec<_>>().join("\n");
+    let answer = answered(desk.submissions.hand_in(keyed("a"), source(text)).await.unwrap());
+    batcher.await.unwrap();
+    assert_eq!((answer.read, answer.accepted, answer.duplicate, answer.rejected), (5, 1, 2, 2), "{answer:?}");
+    assert_eq!((answer.from, answer.to), (Some(7), Some(8)));
+    let errors: Vec<_> = answer.errors.iter().map(|at| (at.line, at.finding.code.as_str())).collect();
+    assert_eq!(errors, [(4, "V013"), (5, "S001")]);
+    let notes: Vec<_> = answer.notes.iter().filter(|n| n.code == "V013").map(|n| n.line).collect();
+    assert_eq!(notes, [3], "it is told that it is not in force");
+    let kept = desk.submissions.kept().open_kept(answer.answer.as_ref().unwrap()).unwrap().unwrap();
+    assert_eq!(kept.rows().unwrap().map(|r| r.unwrap().line).collect::<Vec<_>>(), [4, 5]);
+}
+
+#[tokio::test]
+async fn a_key_answers_the_same_again_and_refuses_another_content() {
+    let desk = desk();
+    let hand_in = |text: &str| desk.submissions.hand_in(keyed("a"), source(text.to_owned()));
+    let first = answered(hand_in("no json").await.unwrap());
+    let SubmissionOutcome::Repeated(again) = hand_in("no json").await.unwrap() else { panic!("it is the second") };
+    assert_eq!((again.rejected, &again.errors, &again.answer), (1, &first.errors, &first.answer));
+    assert!(matches!(hand_in("other").await, Err(SubmissionError::KeyReused)));
+    assert_eq!(desk.submissions.kept().list(10, |_| true).unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_submission_that_is_given_up_frees_its_key_and_has_no_answer() {
+    let desk = desk();
+    let told = Arc::new(Notify::new());
+    // More rows than wait for one another, so that some were kept when the client goes away.
+    let rows = "no json\n".repeat(10_000);
+    let waiting = told.clone();
+    let silent = stream::poll_fn(move |_| {
+        waiting.notify_one();
+        Poll::<Option<Result<Bytes, String>>>::Pending
+    });
+    let pieces = Box::pin(stream::iter([Ok(Bytes::from(rows))]).chain(silent));
+    let given_up = InputSource::new(pieces, InputFormat::Ndjson, "/nowhere".into(), None);
+    let mut given_up = Box::pin(desk.submissions.hand_in(keyed("a"), given_up));
+    tokio::select! {
+        ended = &mut given_up => panic!("its client is silent: {ended:?}"),
+        () = told.notified() => {}
+    }
+    let second = desk.submissions.hand_in(keyed("a"), source("no json".to_owned())).await;
+    assert!(matches!(second, Err(SubmissionError::KeyInUse)), "{second:?}");
+    drop(given_up);
+    assert_eq!(desk.submissions.kept().list(10, |_| true).unwrap().len(), 0);
+    let answer = answered(desk.submissions.hand_in(keyed("a"), source("no json".to_owned())).await.unwrap());
+    assert_eq!((answer.read, answer.rejected), (1, 1));
+    assert_eq!(desk.submissions.kept().list(10, |_| true).unwrap().len(), 1);
+}
