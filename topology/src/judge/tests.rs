@@ -1,3 +1,5 @@
+//! Judgements of records against the shipped catalog: which rule says what of which field.
+
 use super::*;
 use crate::charter::tests::{document, sample};
 

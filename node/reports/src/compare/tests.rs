@@ -1,3 +1,5 @@
+//! Comparisons of a file with an index in memory: the four classes, and the records that are made of them.
+
 use super::{source::RowClass, *};
 use std::{
     collections::BTreeMap,

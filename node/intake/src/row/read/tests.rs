@@ -1,3 +1,5 @@
+//! Rows of one county: what is filled in, what is found, and at which node they enter.
+
 use super::*;
 use tally_protocol::{
     ids::{Federation, LogId},

@@ -1,3 +1,5 @@
+//! Lines of what is expected of units, by the registry, by routes and by zero reports.
+
 use super::{
     super::{DeadlineQuestion, Month},
     *,
