@@ -2,44 +2,62 @@
 
 #![allow(clippy::unwrap_used, reason = "a constant text that the tests of this crate read")]
 
-use crate::charter::Charter;
+use crate::{
+    charter::Charter,
+    signed::{SignedCharter, sign},
+};
 use tally_protocol::{
     ids::{Federation, LogId},
-    keys::NodeKeys,
+    keys::{NodeKeys, authority_signer},
 };
 
-fn node(d: &str, level: &str, more: &str) -> String {
+/// The keys of a node of these charters, in its first epoch.
+pub fn keys(division: &str) -> NodeKeys {
     let f = Federation::try_from("t.example".to_owned()).unwrap();
-    let log: LogId = format!("{d}/e1").parse().unwrap();
+    let log: LogId = format!("{division}/e1").parse().unwrap();
     let mut secret = [7; 32];
     secret[..4].copy_from_slice(&log.division.code().to_le_bytes());
-    let k = NodeKeys::derive(&f, log, &secret);
-    let epoch = crate::charter::epoch_entry(&k);
+    NodeKeys::derive(&f, log, &secret)
+}
+
+fn node(d: &str, level: &str, more: &str) -> String {
+    let epoch = crate::charter::epoch_entry(&keys(d));
     format!(
         "[[node]]\ndivision = \"{d}\"\nname = \"N{d}\"\nlevel = \"{level}\"\naddresses = [\"h:1\"]\n{more}\n\
          {epoch}"
     )
 }
 
-fn parse(nodes: &[String], more: &str) -> Charter {
+fn text(nodes: &[String], more: &str) -> String {
     let f = Federation::try_from("t.example".to_owned()).unwrap();
-    let head = crate::charter::heading(&f, 1, tally_protocol::keys::authority_signer(&f, &[2; 32]).public());
-    Charter::parse(&format!("{head}{}{more}", nodes.concat())).unwrap()
+    let head = crate::charter::heading(&f, 1, authority_signer(&f, &[2; 32]).public());
+    format!("{head}{}{more}", nodes.concat())
 }
 
 /// With `more` of the document at its end: units, routes, catalog.
 pub fn charter(more: &str) -> Charter {
-    let nodes = [
+    Charter::parse(&text(&nodes(), more)).unwrap()
+}
+
+/// The same, signed.
+pub fn signed(more: &str) -> SignedCharter {
+    let f = Federation::try_from("t.example".to_owned()).unwrap();
+    let authority = authority_signer(&f, &[1; 32]);
+    SignedCharter::open(&sign(&text(&nodes(), more), &authority).unwrap(), authority.public()).unwrap()
+}
+
+fn nodes() -> [String; 5] {
+    [
         node("350000", "province", ""),
         node("350100", "prefecture", "parent = \"350000\"\ncovers = [\"350199\"]"),
         node("350102", "county", "parent = \"350100\""),
         node("350103", "county", "parent = \"350100\""),
         node("350128", "county", "parent = \"350000\""),
-    ];
-    parse(&nodes, more)
+    ]
 }
 
 /// A city and one county, and nobody above.
 pub fn without_province() -> Charter {
-    parse(&[node("350100", "prefecture", ""), node("350102", "county", "parent = \"350100\"")], "")
+    let nodes = [node("350100", "prefecture", ""), node("350102", "county", "parent = \"350100\"")];
+    Charter::parse(&text(&nodes, "")).unwrap()
 }

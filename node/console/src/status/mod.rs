@@ -368,3 +368,32 @@ fn agreement(agreement: Agreement) -> (Option<bool>, Option<String>) {
         Agreement::Differs(t) => (Some(false), Some(time(t / 1_000))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tally_core::{Place, Replica};
+    use tally_store::index::Progress;
+    use tally_topology::sample;
+
+    /// I10: a child that was never heard of stands on the screen, and what is not known is not 0.
+    #[test]
+    fn a_silent_child_stays_on_the_screen() {
+        let city = Replica::new(Arc::new(sample::keys("350100")), sample::signed(""), "test".into());
+        let progress = Progress { cursor: Place(16), distinct: 0, trouble: None };
+        let inputs = StatusInputs { progress, durable: Place(16), full: false, damaged_places: 0 };
+        let status = Status::of(city.view(), 1_790_000_000_000, &inputs);
+        assert_eq!(status.children.len(), 2);
+        for c in &status.children {
+            assert_eq!((c.state, c.behind_records, c.agrees), (PeerState::NeverSeen, None, None));
+            let told = |a: &Action| a.code == "child_not_live" && a.what.contains(&c.division.to_string());
+            assert!(status.actions.iter().any(told));
+        }
+        let log = |d: &str| status.logs.iter().find(|l| l.log.contains(d)).unwrap();
+        assert_eq!((log("350102").size, log("350102").state), (None, LogState::Unknown));
+        assert_eq!((log("350100").size, log("350100").state), (Some(0), LogState::Ok));
+        let behind = StatusInputs { durable: Place(1 << 40), ..inputs };
+        assert_eq!(Status::of(city.view(), 1_790_000_000_000, &behind).records, None, "the index is behind: not 0");
+    }
+}
