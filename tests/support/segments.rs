@@ -1,15 +1,17 @@
 //! A node's journal as a stranger reads it: segment files, frames, which records lie where. The layout is that of
-//! `node/src/journal/frame.rs`, read here anew.
+//! `node/journal/FORMAT.md`, read here anew.
 
 use crate::{FEDERATION, Federation};
 use std::{collections::BTreeMap, fs};
 
 /// Bytes of a segment before its first frame.
-pub const FIRST: usize = 16;
-const HEAD: usize = 64;
+pub const FIRST: usize = 128;
+const HEAD: usize = 72;
+/// What the head's own checksum covers, before the meta.
+const FIXED: usize = 56;
 const MAGIC: &[u8] = b"\xffTLY";
 const BATCH: u8 = 1;
-const FILLER: u8 = 5;
+const FILLER: u8 = 0;
 
 /// A log and records of it: the origin, the first, one past the last.
 pub type Range = (String, u64, u64);
@@ -92,21 +94,24 @@ fn frame(segment: u32, bytes: &[u8], at: usize) -> Option<Frame> {
     let body_at = at + HEAD + number(8);
     let meta = bytes.get(at + HEAD..body_at)?;
     let mut sum = blake3::Hasher::new();
-    sum.update(&head[..48]).update(meta);
-    if sum.finalize().as_bytes()[..16] != head[48..] {
+    sum.update(&head[..FIXED]).update(meta);
+    if sum.finalize().as_bytes()[..16] != head[FIXED..] {
         return None;
     }
     let (end, filler) = (body_at + number(12), head[5] == FILLER);
     let records = (head[5] == BATCH).then(|| batch(meta));
-    let holds = |body| filler || *blake3::hash(body).as_bytes() == head[16..48];
+    let holds = |body| filler || *blake3::hash(body).as_bytes() == head[24..FIXED];
     let whole = bytes.get(body_at..end).is_some_and(holds);
     Some(Frame { segment, at, body_at, end, records, filler, whole })
 }
 
-/// The start of a batch's meta: variant, division, epoch, first record, one past the last.
+/// The start of a batch's meta: variant, log (division 3, epoch 4, kind 3 bytes, big-endian), first record, one past the
+/// last.
 fn batch(meta: &[u8]) -> Range {
-    let mut rest = meta;
-    let [_, division, epoch, start, end] = [(); 5].map(|()| varint(&mut rest));
+    let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |n, b| n << 8 | u64::from(*b));
+    let (division, epoch) = (number(&meta[1..4]), number(&meta[4..8]));
+    let mut rest = &meta[11..];
+    let [start, end] = [(); 2].map(|()| varint(&mut rest));
     (format!("{FEDERATION}/{division}/e{epoch}"), start, end)
 }
 

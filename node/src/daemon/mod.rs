@@ -241,7 +241,11 @@ impl Node {
         };
 
         let (again_tell, again) = watch::channel(None);
-        parts.task("epochs", epoch::watch(config.clone(), ground.clone(), own, overruns, again_tell.clone()));
+        let epochs = epoch::watch(config.clone(), ground.clone(), own, overruns, again_tell.clone());
+        parts.job("epochs", async {
+            epochs.await;
+            Ok(())
+        });
         let carry_over = epoch::carry_over(submissions.intake().batcher.clone(), reader, own, beyond);
         parts.job("carry over", async {
             carry_over.await;
@@ -375,9 +379,8 @@ fn index(
             tell.send_modify(|p| p.trouble = Some("the index engine panicked".into()));
         }
         // Without an index the node goes on: the thread stays until the journal ends.
-        while runtime.block_on(durable.clone().changed()).is_ok() {
-            std::thread::sleep(TICK);
-        }
+        let mut journal = durable;
+        while runtime.block_on(journal.changed()).is_ok() {}
         Ok(())
     };
     parts.thread(INDEX, body).context("no thread for the index")?;
