@@ -12,8 +12,8 @@
 //!  96  BLAKE3 of bytes 0..96                     32
 //! ```
 
-use super::segment_path;
-use std::{fs::File, os::unix::fs::FileExt, path::Path};
+use super::{Opening, Volume, VolumeFile, segment_path};
+use std::path::Path;
 
 /// Bytes of a header; the first frame follows.
 pub(super) const HEADER_BYTES: u64 = 128;
@@ -89,15 +89,15 @@ impl Header {
     }
 
     /// The header that a file starts with.
-    pub(super) fn read(file: &File) -> Option<Self> {
+    pub(super) fn read(file: &impl VolumeFile) -> Option<Self> {
         let mut bytes = [0; HEADER_BYTES as usize];
         file.read_exact_at(&mut bytes, 0).ok()?;
         Self::decode(&bytes)
     }
 
     /// The header of a segment in `dir`; `None` if it does not hold, is another's, or is not there.
-    pub(super) fn of(dir: &Path, segment: u32) -> Option<Self> {
-        Self::read(&File::open(segment_path(dir, segment)).ok()?).filter(|h| h.segment == segment)
+    pub(super) fn of(volume: &impl Volume, dir: &Path, segment: u32) -> Option<Self> {
+        Self::read(&volume.open(&segment_path(dir, segment), Opening::Read).ok()?).filter(|h| h.segment == segment)
     }
 
     pub(super) fn is_of(&self, owner: &Owner) -> bool {

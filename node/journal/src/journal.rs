@@ -1,14 +1,12 @@
 //! The writing end: append, flush, seal.
 
 use super::{
-    Frame, Owner, Position, frame,
+    Frame, Opening, Owner, Position, System, Volume, VolumeFile, frame,
     header::{HEADER_BYTES, Header, SEGMENT_FORMAT},
-    mark, segment_path, sync_folder,
+    mark, segment_path,
 };
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Seek, SeekFrom, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -54,10 +52,11 @@ pub(super) fn at(path: &Path, action: &'static str) -> impl FnOnce(io::Error) ->
 
 /// The writing end. There is one for a journal.
 #[derive(Debug)]
-pub struct Journal {
+pub struct Journal<V: Volume = System> {
+    pub(super) volume: V,
     pub(super) dir: PathBuf,
     pub(super) owner: Owner,
-    pub(super) file: File,
+    pub(super) file: V::File,
     pub(super) segment: u32,
     /// End of what was written.
     pub(super) written: u64,
@@ -84,36 +83,47 @@ pub(super) struct End {
 }
 
 impl Journal {
+    /// Where the first frame ever stands.
+    pub fn origin() -> Position {
+        Position { segment: 1, offset: HEADER_BYTES }
+    }
+}
+
+impl<V: Volume> Journal<V> {
     /// Goes on behind `end` of the last segment, which is cut there.
-    pub(super) fn go_on(dir: &Path, owner: &Owner, segment_bytes: u64, end: &End) -> Result<Self, JournalError> {
+    pub(super) fn go_on(
+        volume: V,
+        dir: &Path,
+        owner: &Owner,
+        segment_bytes: u64,
+        end: &End,
+    ) -> Result<Self, JournalError> {
         let path = segment_path(dir, end.segment);
         // A stop between sealing this segment and starting the next leaves it read-only.
-        let mut permissions = fs::metadata(&path).map_err(at(&path, "cannot be read"))?.permissions();
-        permissions.set_mode(0o600);
-        fs::set_permissions(&path, permissions).map_err(at(&path, "cannot be made writable"))?;
-        let open = OpenOptions::new().read(true).write(true).open(&path);
-        let mut file = open.map_err(at(&path, "cannot be opened for writing"))?;
+        volume.set_mode(&path, 0o600).map_err(at(&path, "cannot be made writable"))?;
+        let file = volume.open(&path, Opening::Write).map_err(at(&path, "cannot be opened for writing"))?;
         file.set_len(end.offset).map_err(at(&path, "a torn tail cannot be cut"))?;
         file.sync_all().map_err(at(&path, "cannot be flushed"))?;
-        file.seek(SeekFrom::Start(end.offset)).map_err(at(&path, "cannot be positioned"))?;
-        Ok(Self::with(dir, owner, segment_bytes, file, end))
+        Ok(Self::with(volume, dir, owner, segment_bytes, file, end))
     }
 
     /// Goes on in a new segment, whose header says how the one before ended.
     pub(super) fn begin(
+        volume: V,
         dir: &Path,
         owner: &Owner,
         segment_bytes: u64,
         segment: u32,
         length_before: u64,
     ) -> Result<Self, JournalError> {
-        let file = Self::create(dir, &Header::new(owner, segment, length_before, [0; 32]))?;
+        let file = Self::create(&volume, dir, &Header::new(owner, segment, length_before, [0; 32]))?;
         let end = End { segment, offset: HEADER_BYTES, durable: HEADER_BYTES };
-        Ok(Self::with(dir, owner, segment_bytes, file, &end))
+        Ok(Self::with(volume, dir, owner, segment_bytes, file, &end))
     }
 
-    fn with(dir: &Path, owner: &Owner, segment_bytes: u64, file: File, end: &End) -> Self {
+    fn with(volume: V, dir: &Path, owner: &Owner, segment_bytes: u64, file: V::File, end: &End) -> Self {
         Self {
+            volume,
             dir: dir.to_owned(),
             owner: owner.clone(),
             file,
@@ -129,13 +139,12 @@ impl Journal {
         }
     }
 
-    fn create(dir: &Path, header: &Header) -> Result<File, JournalError> {
+    fn create(volume: &V, dir: &Path, header: &Header) -> Result<V::File, JournalError> {
         let path = segment_path(dir, header.segment);
-        let open = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        let mut file = open.map_err(at(&path, "cannot be made"))?;
-        file.write_all(&header.encode()).map_err(at(&path, "cannot be written"))?;
+        let file = volume.open(&path, Opening::New).map_err(at(&path, "cannot be made"))?;
+        file.write_all_at(&header.encode(), 0).map_err(at(&path, "cannot be written"))?;
         file.sync_all().map_err(at(&path, "cannot be flushed"))?;
-        sync_folder(dir).map_err(at(dir, "cannot be flushed"))?;
+        volume.sync_folder(dir).map_err(at(dir, "cannot be flushed"))?;
         Ok(file)
     }
 
@@ -202,20 +211,20 @@ impl Journal {
     pub fn stop(mut self) -> Result<(), JournalError> {
         self.rest()?;
         let path = mark_path(&self.dir);
-        mark::write(&path, self.durable()).map_err(at(&path, "cannot be written"))
+        mark::write(&self.volume, &path, self.durable()).map_err(at(&path, "cannot be written"))
     }
 
     fn unmark(&mut self) -> Result<(), JournalError> {
         if std::mem::take(&mut self.marked) {
             let path = mark_path(&self.dir);
-            mark::remove(&path).map_err(at(&path, "cannot be removed"))?;
+            mark::remove(&self.volume, &path).map_err(at(&path, "cannot be removed"))?;
         }
         Ok(())
     }
 
     fn write_buffer(&mut self) -> Result<(), JournalError> {
         let path = segment_path(&self.dir, self.segment);
-        self.file.write_all(&self.buffer).map_err(at(&path, "cannot be written"))?;
+        self.file.write_all_at(&self.buffer, self.written).map_err(at(&path, "cannot be written"))?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         if self.buffer.capacity() > 8 << 20 {
@@ -229,18 +238,17 @@ impl Journal {
         self.write_buffer()?;
         self.flush()?;
         let path = segment_path(&self.dir, self.segment);
-        let metadata = self.file.metadata().map_err(at(&path, "cannot be read"))?;
-        if metadata.len() > self.written {
+        let len = self.file.look().map_err(at(&path, "cannot be read"))?.len;
+        if len > self.written {
             // Somebody else's bytes, which every reader would take for damage from now on.
             self.file.set_len(self.written).map_err(at(&path, "cannot be cut to what was written"))?;
         }
-        let mut permissions = metadata.permissions();
-        permissions.set_mode(0o400);
-        self.file.set_permissions(permissions).map_err(at(&path, "cannot be made read-only"))?;
+        self.file.set_mode(0o400).map_err(at(&path, "cannot be made read-only"))?;
         // What was written, or what is left of it if the file was cut meanwhile: that is damage, and known by now.
-        let length = metadata.len().min(self.written);
+        let length = len.min(self.written);
         self.segment += 1;
-        self.file = Self::create(&self.dir, &Header::new(&self.owner, self.segment, length, self.root))?;
+        let header = Header::new(&self.owner, self.segment, length, self.root);
+        self.file = Self::create(&self.volume, &self.dir, &header)?;
         self.written = HEADER_BYTES;
         (self.flushed, self.told, self.said) = (HEADER_BYTES, HEADER_BYTES, HEADER_BYTES);
         Ok(())
@@ -249,11 +257,6 @@ impl Journal {
     /// End of what is durable: followers may read up to here.
     pub fn durable(&self) -> Position {
         Position { segment: self.segment, offset: self.flushed }
-    }
-
-    /// Where the first frame ever stands.
-    pub fn origin() -> Position {
-        Position { segment: 1, offset: HEADER_BYTES }
     }
 }
 

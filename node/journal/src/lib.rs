@@ -1,7 +1,8 @@
 //! The journal: segment files of frames, in arrival order, each with a checksum.
 //!
 //! One writer appends and flushes; sealed segments never change. It keeps bytes: what a frame's kind and meta mean, who
-//! writes it and who follows it, it does not know. FORMAT.md has every byte.
+//! writes it and who follows it, it does not know. FORMAT.md has every byte. Files are those of a [`Volume`], so that the
+//! tests can take a disk that loses what was not flushed.
 //!
 //! Invariants:
 //! * Nothing is called durable before the flush that covers it has returned.
@@ -19,6 +20,7 @@ mod open;
 mod position;
 mod reader;
 mod scan;
+mod volume;
 
 pub use frame::{BODY_BYTES_MAX, Frame, FrameHead, HEAD_BYTES, META_BYTES_MAX};
 pub use header::{Owner, SEGMENT_FORMAT};
@@ -27,9 +29,9 @@ pub use open::Found;
 pub use position::Position;
 pub use reader::{ReadError, ReadFrame, Reader, Walk};
 pub use scan::{Damage, DamageKind, Step};
+pub use volume::{FileLook, Opening, System, Volume, VolumeFile};
 
 use std::{
-    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
@@ -44,18 +46,21 @@ pub fn segment_path(dir: &Path, segment: u32) -> PathBuf {
 /// # Errors
 /// When the folder cannot be read.
 pub fn segments(dir: &Path) -> io::Result<Vec<u32>> {
+    segments_on(&System, dir)
+}
+
+/// The same on a volume.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn segments_on<V: Volume>(volume: &V, dir: &Path) -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
+    for name in volume.list(dir)? {
         let number = name.to_str().and_then(|n| n.strip_suffix(".seg")).filter(|n| n.len() == 8);
         numbers.extend(number.and_then(|n| n.parse::<u32>().ok()).filter(|n| *n > 0));
     }
     numbers.sort_unstable();
     Ok(numbers)
-}
-
-fn sync_folder(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

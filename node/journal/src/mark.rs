@@ -1,16 +1,18 @@
 //! Where the journal ended at a clean stop, kept beside it. It is written at a clean stop only, and removed before the
 //! first write after it: so a journal that is shorter than its mark lost bytes that were durable.
 
-use super::Position;
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    path::Path,
-};
+use super::{Opening, Position, Volume, VolumeFile, volume::write_new};
+use std::{io, path::Path};
+
+/// A mark is shorter, in bytes.
+const BYTES_MAX: u64 = 1 << 10;
 
 /// Reads the mark; `None` if there is none that holds.
-pub(super) fn read(path: &Path) -> Option<Position> {
-    let text = fs::read_to_string(path).ok()?;
+pub(super) fn read(volume: &impl Volume, path: &Path) -> Option<Position> {
+    let file = volume.open(path, Opening::Read).ok()?;
+    let mut text = vec![0; usize::try_from(file.look().ok()?.len.min(BYTES_MAX)).ok()?];
+    file.read_exact_at(&mut text, 0).ok()?;
+    let text = String::from_utf8(text).ok()?;
     let (position, sum) = text.trim_end().rsplit_once(' ')?;
     if sum != checksum(position) {
         return None;
@@ -21,27 +23,25 @@ pub(super) fn read(path: &Path) -> Option<Position> {
 }
 
 /// Writes the mark, and flushes it and its folder.
-pub(super) fn write(path: &Path, position: Position) -> io::Result<()> {
+pub(super) fn write(volume: &impl Volume, path: &Path, position: Position) -> io::Result<()> {
     let text = format!("durable {} {}", position.segment, position.offset);
     let new = path.with_extension("mark.new");
-    let mut file = File::create(&new)?;
-    file.write_all(format!("{text} {}\n", checksum(&text)).as_bytes())?;
-    file.sync_all()?;
-    fs::rename(new, path)?;
-    sync_parent(path)
+    write_new(volume, &new, format!("{text} {}\n", checksum(&text)).as_bytes())?.sync_all()?;
+    volume.rename(&new, path)?;
+    sync_parent(volume, path)
 }
 
 /// Removes the mark, so that it never speaks of a journal that was written to since. No mark is no error.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Ok(()) => sync_parent(path),
+pub(super) fn remove(volume: &impl Volume, path: &Path) -> io::Result<()> {
+    match volume.remove(path) {
+        Ok(()) => sync_parent(volume, path),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e),
     }
 }
 
-fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+fn sync_parent(volume: &impl Volume, path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| volume.sync_folder(folder))
 }
 
 fn checksum(text: &str) -> String {
@@ -51,17 +51,19 @@ fn checksum(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::System;
+    use std::fs;
 
     #[test]
     fn only_a_whole_mark_counts() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.mark");
-        assert_eq!(read(&path), None);
+        assert_eq!(read(&System, &path), None);
         let position = Position { segment: 7, offset: 4_711 };
-        write(&path, position).unwrap();
-        assert_eq!(read(&path), Some(position));
+        write(&System, &path, position).unwrap();
+        assert_eq!(read(&System, &path), Some(position));
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace(" 7 ", " 9 ")).unwrap();
-        assert_eq!(read(&path), None);
+        assert_eq!(read(&System, &path), None);
     }
 }

@@ -2,15 +2,14 @@
 //! their place. The records that it held are appended elsewhere, before.
 
 use super::{
-    Damage, DamageKind, Journal, JournalError, frame,
+    Damage, DamageKind, Journal, JournalError, Opening, Volume, VolumeFile, frame,
     header::{HEADER_BYTES, Header},
     journal::at,
-    segment_path, sync_folder,
+    segment_path,
+    volume::{length, write_new},
 };
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
-    io::{self, Write as _},
-    os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -22,7 +21,9 @@ impl Journal {
     pub fn quarantine(dir: &Path) -> PathBuf {
         dir.with_file_name("quarantine")
     }
+}
 
+impl<V: Volume> Journal<V> {
     /// Nothing may be written to a segment that is mended: if this is the one that is written to, it is sealed now.
     ///
     /// # Errors
@@ -54,63 +55,63 @@ impl Journal {
     pub fn rescue(&mut self) -> Result<bool, JournalError> {
         let path = segment_path(&self.dir, self.segment);
         let rescued = self.rescue_to(&path).map_err(at(&path, "cannot be put back"))?;
-        if self.file.metadata().map_err(at(&path, "cannot be read"))?.len() < self.written {
+        if self.file.look().map_err(at(&path, "cannot be read"))?.len < self.written {
             self.roll()?;
         }
         Ok(rescued)
     }
 
     fn rescue_to(&mut self, path: &Path) -> io::Result<bool> {
-        let mine = self.file.metadata()?;
-        let there = fs::symlink_metadata(path).ok();
-        if there.as_ref().is_some_and(|t| (t.ino(), t.dev()) == (mine.ino(), mine.dev())) {
+        let mine = self.file.look()?;
+        let there = self.volume.look(path).ok();
+        if there.is_some_and(|t| t.identity == mine.identity) {
             return Ok(false);
         }
         if there.is_some() {
-            set_aside_file(&self.dir, path, "not the file that this node was writing")?;
+            set_aside_file(&self.volume, &self.dir, path, "not the file that this node was writing")?;
         }
         let new = path.with_extension("new");
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&new)?;
-        file.set_permissions(Permissions::from_mode(0o600))?;
+        let file = self.volume.open(&new, Opening::Emptied)?;
+        file.set_mode(0o600)?;
         let mut piece = vec![0; 1 << 20];
         let mut from = 0;
         while from < self.written {
             let n = piece.len().min((self.written - from) as usize);
             self.file.read_exact_at(&mut piece[..n], from)?;
-            file.write_all(&piece[..n])?;
+            file.write_all_at(&piece[..n], from)?;
             from += n as u64;
         }
         file.sync_all()?;
-        fs::rename(&new, path)?;
-        sync_folder(&self.dir)?;
+        self.volume.rename(&new, path)?;
+        self.volume.sync_folder(&self.dir)?;
         self.file = file;
         Ok(true)
     }
 
     fn mend_sealed(&self, path: &Path, damage: &Damage, why: &str) -> io::Result<()> {
-        let regular = fs::symlink_metadata(path).is_ok_and(|m| m.is_file());
-        if !regular {
-            if fs::symlink_metadata(path).is_ok() {
-                set_aside_file(&self.dir, path, why)?;
+        let there = self.volume.look(path).ok();
+        if !there.is_some_and(|t| t.regular) {
+            if there.is_some() {
+                set_aside_file(&self.volume, &self.dir, path, why)?;
             }
-            let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-            file.write_all(&self.header_of(damage.segment).encode())?;
-            let told = Header::of(&self.dir, damage.segment + 1).map_or(0, |h| h.length_before);
+            let file = self.volume.open(path, Opening::New)?;
+            file.write_all_at(&self.header_of(damage.segment).encode(), 0)?;
+            let told = Header::of(&self.volume, &self.dir, damage.segment + 1).map_or(0, |h| h.length_before);
             if let Some(fillers) = frame::fillers(told.saturating_sub(HEADER_BYTES)) {
-                file.write_all(&fillers)?;
+                file.write_all_at(&fillers, HEADER_BYTES)?;
             }
-            file.set_permissions(Permissions::from_mode(0o400))?;
+            file.set_mode(0o400)?;
             file.sync_all()?;
-            return sync_folder(&self.dir);
+            return self.volume.sync_folder(&self.dir);
         }
         if damage.kind == DamageKind::Missing {
             return Ok(());
         }
         // The owner may write to a sealed segment only while it is mended.
-        fs::set_permissions(path, Permissions::from_mode(0o600))?;
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        self.volume.set_mode(path, 0o600)?;
+        let file = self.volume.open(path, Opening::Write)?;
         let done = self.fill(&file, damage, why);
-        file.set_permissions(Permissions::from_mode(0o400))?;
+        file.set_mode(0o400)?;
         done?;
         file.sync_all()
     }
@@ -118,17 +119,17 @@ impl Journal {
     /// A header for a segment whose own is lost. The last root of the segment before is not known any more.
     fn header_of(&self, segment: u32) -> Header {
         let before = segment.checked_sub(1).map(|n| segment_path(&self.dir, n));
-        let length = before.and_then(|p| fs::metadata(p).ok()).map_or(0, |m| m.len());
+        let length = before.and_then(|p| length(&self.volume, &p)).unwrap_or(0);
         Header::new(&self.owner, segment, length, [0; 32])
     }
 
-    fn fill(&self, file: &File, damage: &Damage, why: &str) -> io::Result<()> {
-        let len = file.metadata()?.len();
+    fn fill(&self, file: &V::File, damage: &Damage, why: &str) -> io::Result<()> {
+        let len = file.look()?.len;
         if damage.kind == DamageKind::Header {
             self.set_aside(file, damage, 0, len.min(HEADER_BYTES), why)?;
             file.write_all_at(&self.header_of(damage.segment).encode(), 0)?;
             // The next segment says how long this one was; another file may stand here now.
-            let told = Header::of(&self.dir, damage.segment + 1).map_or(0, |h| h.length_before);
+            let told = Header::of(&self.volume, &self.dir, damage.segment + 1).map_or(0, |h| h.length_before);
             let len = len.max(HEADER_BYTES);
             return match frame::fillers(told.saturating_sub(len)) {
                 Some(fillers) => file.write_all_at(&fillers, len),
@@ -145,7 +146,7 @@ impl Journal {
             file.write_all_at(&self.header_of(damage.segment).encode(), 0)?;
         }
         self.set_aside(file, damage, start, end.min(len), why)?;
-        let told = Header::of(&self.dir, damage.segment + 1).map(|h| h.length_before);
+        let told = Header::of(&self.volume, &self.dir, damage.segment + 1).map(|h| h.length_before);
         if end == len && told.is_none_or(|t| t <= start) {
             // Somebody's bytes behind the end.
             return file.set_len(start);
@@ -155,9 +156,9 @@ impl Journal {
         file.write_all_at(&fillers, start)
     }
 
-    fn set_aside(&self, file: &File, damage: &Damage, from: u64, to: u64, why: &str) -> io::Result<()> {
-        let folder = Self::quarantine(&self.dir);
-        fs::create_dir_all(&folder)?;
+    fn set_aside(&self, file: &V::File, damage: &Damage, from: u64, to: u64, why: &str) -> io::Result<()> {
+        let folder = Journal::quarantine(&self.dir);
+        self.volume.make_folder(&folder)?;
         if from >= to {
             return Ok(());
         }
@@ -167,35 +168,34 @@ impl Journal {
             "journal segment {:08}, bytes {from} to {to}: {:?}\n{why}\n{unreadable} of these bytes could not be read and are zeros in the copy\n",
             damage.segment, damage.kind
         );
-        keep(&folder, &name, &bytes, &note)
+        keep(&self.volume, &folder, &name, &bytes, &note)
     }
 }
 
 /// Keeps bytes and a note; an earlier copy of the same name stays.
-pub(super) fn keep(folder: &Path, name: &str, bytes: &[u8], note: &str) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    let free = |i: &u32| !folder.join(format!("{name}.{i}.bin")).exists();
+pub(super) fn keep<V: Volume>(volume: &V, folder: &Path, name: &str, bytes: &[u8], note: &str) -> io::Result<()> {
+    volume.make_folder(folder)?;
+    let free = |i: &u32| volume.look(&folder.join(format!("{name}.{i}.bin"))).is_err();
     let i = (0..).find(free).unwrap_or(0);
-    let mut file = File::create(folder.join(format!("{name}.{i}.bin")))?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::write(folder.join(format!("{name}.{i}.txt")), note)?;
-    sync_folder(folder)
+    write_new(volume, &folder.join(format!("{name}.{i}.bin")), bytes)?.sync_all()?;
+    write_new(volume, &folder.join(format!("{name}.{i}.txt")), note.as_bytes())?;
+    volume.sync_folder(folder)
 }
 
-pub(super) fn set_aside_file(dir: &Path, path: &Path, why: &str) -> io::Result<()> {
+pub(super) fn set_aside_file<V: Volume>(volume: &V, dir: &Path, path: &Path, why: &str) -> io::Result<()> {
     let folder = Journal::quarantine(dir);
-    fs::create_dir_all(&folder)?;
+    volume.make_folder(&folder)?;
     let name = path.file_name().map_or_else(Default::default, |n| n.to_string_lossy().into_owned());
-    let target = (0_u32..).map(|i| folder.join(format!("{name}.{i}"))).find(|p| !p.exists());
+    let target = (0_u32..).map(|i| folder.join(format!("{name}.{i}"))).find(|p| volume.look(p).is_err());
     let Some(target) = target else { return Ok(()) };
-    fs::write(target.with_extension("txt"), format!("{name} stood in the journal's folder: {why}\n"))?;
-    fs::rename(path, target)?;
-    sync_folder(dir)
+    let note = format!("{name} stood in the journal's folder: {why}\n");
+    write_new(volume, &target.with_extension("txt"), note.as_bytes())?;
+    volume.rename(path, &target)?;
+    volume.sync_folder(dir)
 }
 
 /// The bytes, with zeros for what the disk refuses, and how many those are.
-fn read_what_can_be_read(file: &File, from: u64, to: u64) -> (Vec<u8>, u64) {
+fn read_what_can_be_read(file: &impl VolumeFile, from: u64, to: u64) -> (Vec<u8>, u64) {
     let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
     let mut refused = 0;
     for (i, piece) in bytes.chunks_mut(PIECE).enumerate() {

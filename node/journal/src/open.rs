@@ -5,19 +5,16 @@
 //! From D on nothing was promised: there heads and bodies are checked, and the first hole ends the journal.
 
 use super::{
-    Damage, DamageKind, FrameHead, HEAD_BYTES, Journal, JournalError, Owner, Position, SEGMENT_BYTES, Step,
+    Damage, DamageKind, FrameHead, HEAD_BYTES, Journal, JournalError, Opening, Owner, Position, SEGMENT_BYTES, Step,
+    System, Volume, VolumeFile,
     header::{HEADER_BYTES, Header, SEGMENT_FORMAT},
     journal::{End, at, mark_path},
     mark, mend,
     scan::Scan,
-    segment_path, segments, sync_folder,
+    segment_path, segments_on,
+    volume::length,
 };
-use std::{
-    fs::{self, File},
-    io,
-    os::unix::fs::FileExt,
-    path::Path,
-};
+use std::{io, path::Path};
 
 /// What opening found.
 #[derive(Debug, Default)]
@@ -54,33 +51,49 @@ impl Journal {
         dir: &Path,
         owner: &Owner,
         segment_bytes: u64,
+        take: impl FnMut(FrameHead, Position),
+    ) -> Result<(Self, Found), JournalError> {
+        Self::open_on(System, dir, owner, segment_bytes, take)
+    }
+}
+
+impl<V: Volume> Journal<V> {
+    /// The same on a volume.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn open_on(
+        volume: V,
+        dir: &Path,
+        owner: &Owner,
+        segment_bytes: u64,
         mut take: impl FnMut(FrameHead, Position),
     ) -> Result<(Self, Found), JournalError> {
-        if !dir.exists() {
-            fs::create_dir_all(dir).map_err(at(dir, "cannot be made"))?;
+        if volume.look(dir).is_err() {
+            volume.make_folder(dir).map_err(at(dir, "cannot be made"))?;
             let above = dir.parent().unwrap_or(dir);
-            sync_folder(above).map_err(at(above, "cannot be flushed"))?;
+            volume.sync_folder(above).map_err(at(above, "cannot be flushed"))?;
         }
-        let numbers = segments(dir).map_err(at(dir, "cannot be read"))?;
-        refuse_foreign(dir, &numbers, owner)?;
-        let mark = mark::read(&mark_path(dir));
-        let last = last_segment(dir, &numbers)?.max(mark.map_or(0, |m| m.segment));
+        let numbers = segments_on(&volume, dir).map_err(at(dir, "cannot be read"))?;
+        refuse_foreign(&volume, dir, &numbers, owner)?;
+        let mark = mark::read(&volume, &mark_path(dir));
+        let last = last_segment(&volume, dir, &numbers)?.max(mark.map_or(0, |m| m.segment));
         let mut found = Found::default();
         for segment in 1..last {
-            let told = Header::of(dir, segment + 1).map(|h| h.length_before);
-            found.read_sealed(dir, segment, told, &mut take)?;
+            let told = Header::of(&volume, dir, segment + 1).map(|h| h.length_before);
+            found.read_sealed(&volume, dir, segment, told, &mut take)?;
         }
         let marked = mark.filter(|m| m.segment == last).map_or(0, |m| m.offset);
-        let journal = match found.read_last(dir, last, marked, &mut take)? {
+        let journal = match found.read_last(&volume, dir, last, marked, &mut take)? {
             Last::Whole { end, durable } => {
-                Self::go_on(dir, owner, segment_bytes, &End { segment: last, offset: end, durable })?
+                Self::go_on(volume, dir, owner, segment_bytes, &End { segment: last, offset: end, durable })?
             }
             // Durable bytes are gone, or the header is: nothing may be written over their place.
-            Last::Lacking { length } => Self::begin(dir, owner, segment_bytes, last + 1, length)?,
+            Last::Lacking { length } => Self::begin(volume, dir, owner, segment_bytes, last + 1, length)?,
             Last::NeverBegun => {
                 let before = last.saturating_sub(1);
-                let length = fs::metadata(segment_path(dir, before)).map_or(0, |m| m.len());
-                Self::begin(dir, owner, segment_bytes, last.max(1), length)?
+                let length = length(&volume, &segment_path(dir, before)).unwrap_or(0);
+                Self::begin(volume, dir, owner, segment_bytes, last.max(1), length)?
             }
         };
         Ok((journal, found))
@@ -103,19 +116,20 @@ impl Found {
     }
 
     /// Reads a segment that was sealed at `told` bytes: heads only, over damage.
-    fn read_sealed(
+    fn read_sealed<V: Volume>(
         &mut self,
+        volume: &V,
         dir: &Path,
         segment: u32,
         told: Option<u64>,
         take: TakeFrame<'_>,
     ) -> Result<(), JournalError> {
         let path = segment_path(dir, segment);
-        let Some(file) = open_if_there(&path)? else {
+        let Some(file) = open_if_there(volume, &path)? else {
             self.damaged(segment, 0, told.unwrap_or(0), DamageKind::Missing);
             return Ok(());
         };
-        let len = file.metadata().map_err(at(&path, "cannot be read"))?.len();
+        let len = file.look().map_err(at(&path, "cannot be read"))?.len;
         let headed = Header::read(&file).is_some_and(|h| h.segment == segment);
         if !headed {
             self.damaged(segment, 0, HEADER_BYTES, DamageKind::Header);
@@ -156,19 +170,26 @@ impl Found {
     }
 
     /// Reads the segment that was written to last; `marked` of it was durable by the mark.
-    fn read_last(&mut self, dir: &Path, segment: u32, marked: u64, take: TakeFrame<'_>) -> Result<Last, JournalError> {
+    fn read_last<V: Volume>(
+        &mut self,
+        volume: &V,
+        dir: &Path,
+        segment: u32,
+        marked: u64,
+        take: TakeFrame<'_>,
+    ) -> Result<Last, JournalError> {
         let path = segment_path(dir, segment);
-        let Some(file) = open_if_there(&path)? else {
+        let Some(file) = open_if_there(volume, &path)? else {
             if marked == 0 {
                 return Ok(Last::NeverBegun);
             }
             self.damaged(segment, 0, marked, DamageKind::Missing);
             return Ok(Last::Lacking { length: marked });
         };
-        let len = file.metadata().map_err(at(&path, "cannot be read"))?.len();
+        let len = file.look().map_err(at(&path, "cannot be read"))?.len;
         let headed = Header::read(&file).is_some_and(|h| h.segment == segment);
         if !headed && len <= HEADER_BYTES && marked == 0 {
-            fs::remove_file(&path).map_err(at(&path, "cannot be removed"))?;
+            volume.remove(&path).map_err(at(&path, "cannot be removed"))?;
             return Ok(Last::NeverBegun);
         }
         if !headed {
@@ -201,7 +222,7 @@ impl Found {
             end = from;
             self.cut_bytes = len - from;
             // Best effort: a full disk must not keep the node from starting.
-            let _ = keep_aside(dir, &file, segment, from, len);
+            let _ = keep_aside(volume, dir, &file, segment, from, len);
         }
         if len < durable {
             self.cut_short(segment, len, durable);
@@ -212,7 +233,7 @@ impl Found {
 }
 
 /// The largest offset of a segment of which a head that holds says that it was durable.
-fn durable_by_heads(file: &File, segment: u32, len: u64) -> u64 {
+fn durable_by_heads(file: &impl VolumeFile, segment: u32, len: u64) -> u64 {
     let mut scan = Scan::within(file, segment, HEADER_BYTES, len);
     let mut durable = 0;
     while let Some(step) = scan.step(false) {
@@ -223,8 +244,8 @@ fn durable_by_heads(file: &File, segment: u32, len: u64) -> u64 {
     durable
 }
 
-fn open_if_there(path: &Path) -> Result<Option<File>, JournalError> {
-    match File::open(path) {
+fn open_if_there<V: Volume>(volume: &V, path: &Path) -> Result<Option<V::File>, JournalError> {
+    match volume.open(path, Opening::Read) {
         Ok(file) => Ok(Some(file)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(at(path, "cannot be opened")(e)),
@@ -232,10 +253,10 @@ fn open_if_there(path: &Path) -> Result<Option<File>, JournalError> {
 }
 
 /// Looks at every header before anything is written.
-fn refuse_foreign(dir: &Path, numbers: &[u32], owner: &Owner) -> Result<(), JournalError> {
+fn refuse_foreign(volume: &impl Volume, dir: &Path, numbers: &[u32], owner: &Owner) -> Result<(), JournalError> {
     for segment in numbers {
         let path = segment_path(dir, *segment);
-        let Some(header) = Header::of(dir, *segment) else { continue };
+        let Some(header) = Header::of(volume, dir, *segment) else { continue };
         if header.format > SEGMENT_FORMAT {
             return Err(JournalError::LaterFormat { path, found: header.format });
         }
@@ -248,31 +269,31 @@ fn refuse_foreign(dir: &Path, numbers: &[u32], owner: &Owner) -> Result<(), Jour
 
 /// Number of the last segment. A file behind it that has neither a header nor a frame is none, and is set aside: its
 /// number may be any.
-fn last_segment(dir: &Path, numbers: &[u32]) -> Result<u32, JournalError> {
+fn last_segment(volume: &impl Volume, dir: &Path, numbers: &[u32]) -> Result<u32, JournalError> {
     for segment in numbers.iter().rev() {
         let path = segment_path(dir, *segment);
         let before = segment.checked_sub(1).is_some_and(|b| b == 0 || numbers.binary_search(&b).is_ok());
-        if before || Header::of(dir, *segment).is_some() || has_frame(&path, *segment) {
+        if before || Header::of(volume, dir, *segment).is_some() || has_frame(volume, &path, *segment) {
             return Ok(*segment);
         }
-        mend::set_aside_file(dir, &path, "not a segment: no header and no frame")
+        mend::set_aside_file(volume, dir, &path, "not a segment: no header and no frame")
             .map_err(at(&path, "cannot be set aside"))?;
     }
     Ok(0)
 }
 
-fn has_frame(path: &Path, segment: u32) -> bool {
-    let Ok(file) = File::open(path) else { return false };
-    let len = file.metadata().map_or(0, |m| m.len());
+fn has_frame(volume: &impl Volume, path: &Path, segment: u32) -> bool {
+    let Ok(file) = volume.open(path, Opening::Read) else { return false };
+    let len = file.look().map_or(0, |f| f.len);
     let mut scan = Scan::within(&file, segment, HEADER_BYTES, len);
     std::iter::from_fn(|| scan.step(false)).any(|s| matches!(s, Step::Frame { .. }))
 }
 
 /// What is cut off was never confirmed, unless the disk lied: its bytes are kept for people.
-fn keep_aside(dir: &Path, file: &File, segment: u32, from: u64, to: u64) -> io::Result<()> {
+fn keep_aside<V: Volume>(volume: &V, dir: &Path, file: &V::File, segment: u32, from: u64, to: u64) -> io::Result<()> {
     let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(0)];
     file.read_exact_at(&mut bytes, from)?;
     let note =
         "cut from the end of the journal at a start: its flush had not returned, so it was confirmed to nobody\n";
-    mend::keep(&Journal::quarantine(dir), &format!("{segment:08}-{from}-cut"), &bytes, note)
+    mend::keep(volume, &Journal::quarantine(dir), &format!("{segment:08}-{from}-cut"), &bytes, note)
 }

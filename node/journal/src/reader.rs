@@ -1,15 +1,14 @@
 //! Reading ends of the journal: single frames by place, and following it in order.
 
 use super::{
-    Position,
+    Opening, Position, System, Volume, VolumeFile,
     frame::{FrameHead, HEAD_BYTES, Head},
     header::{HEADER_BYTES, Header},
     scan::{Scan, Step, read_at},
-    segment_path, segments,
+    segment_path, segments_on,
 };
 use std::{
     collections::BTreeMap,
-    fs::File,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -54,15 +53,15 @@ pub struct ReadFrame {
 
 /// A walk through one segment, frame by frame, over damage; bodies are not read.
 #[derive(Debug)]
-pub struct Walk {
-    file: Arc<File>,
+pub struct Walk<V: Volume = System> {
+    file: Arc<V::File>,
     segment: u32,
     at: u64,
     len: u64,
     lacks: u64,
 }
 
-impl Walk {
+impl<V: Volume> Walk<V> {
     /// Bytes of the file, as far as it is read.
     pub fn bytes(&self) -> u64 {
         self.len
@@ -75,7 +74,7 @@ impl Walk {
 
     /// The next frame or damaged place; `None` at the end.
     pub fn step(&mut self) -> Option<Step> {
-        let mut scan = Scan::within(&self.file, self.segment, self.at, self.len);
+        let mut scan = Scan::within(&*self.file, self.segment, self.at, self.len);
         let step = scan.step(false);
         self.at = scan.at();
         step
@@ -83,37 +82,51 @@ impl Walk {
 
     /// Whether the file starts as the segment of its number does.
     pub fn head_holds(&self) -> bool {
-        Header::read(&self.file).is_some_and(|h| h.segment == self.segment)
+        Header::read(&*self.file).is_some_and(|h| h.segment == self.segment)
     }
 }
 
 /// A place in an open file.
-struct At {
-    file: Arc<File>,
+struct At<F> {
+    file: Arc<F>,
     place: Position,
     len: u64,
 }
 
-impl At {
+impl<F: VolumeFile> At<F> {
     /// `n` bytes from `from` bytes behind the place on. What the file system refuses to read is damage like any other.
     fn take(&self, from: usize, n: usize) -> Result<Vec<u8>, ReadError> {
         let Position { segment, offset } = self.place;
-        let bytes = read_at(&self.file, offset + from as u64, n, self.len).ok().flatten();
+        let bytes = read_at(&*self.file, offset + from as u64, n, self.len).ok().flatten();
         bytes.ok_or(ReadError::Damaged { segment, offset })
     }
 }
 
 /// Reads frames. Cheap to clone; clones share their open files.
-#[derive(Debug, Clone)]
-pub struct Reader {
+#[derive(Debug)]
+pub struct Reader<V: Volume = System> {
+    volume: V,
     dir: Arc<PathBuf>,
-    files: Arc<Mutex<BTreeMap<u32, Arc<File>>>>,
+    files: Arc<Mutex<BTreeMap<u32, Arc<V::File>>>>,
+}
+
+impl<V: Volume> Clone for Reader<V> {
+    fn clone(&self) -> Self {
+        Self { volume: self.volume.clone(), dir: self.dir.clone(), files: self.files.clone() }
+    }
 }
 
 impl Reader {
     /// Of the journal in `dir`.
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir: Arc::new(dir), files: Arc::default() }
+        Self::on(System, dir)
+    }
+}
+
+impl<V: Volume> Reader<V> {
+    /// Of the journal in `dir` of a volume.
+    pub fn on(volume: V, dir: PathBuf) -> Self {
+        Self { volume, dir: Arc::new(dir), files: Arc::default() }
     }
 
     /// Folder of the segments.
@@ -121,12 +134,12 @@ impl Reader {
         &self.dir
     }
 
-    fn file(&self, segment: u32) -> io::Result<Arc<File>> {
+    fn file(&self, segment: u32) -> io::Result<Arc<V::File>> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = files.get(&segment) {
             return Ok(file.clone());
         }
-        let file = Arc::new(File::open(segment_path(&self.dir, segment))?);
+        let file = Arc::new(self.volume.open(&segment_path(&self.dir, segment), Opening::Read)?);
         if files.len() >= OPEN_FILES {
             files.pop_first();
         }
@@ -135,7 +148,7 @@ impl Reader {
     }
 
     /// A segment that is gone is damage; what else keeps it from being opened is the system's fault.
-    fn open(&self, segment: u32, offset: u64) -> Result<Arc<File>, ReadError> {
+    fn open(&self, segment: u32, offset: u64) -> Result<Arc<V::File>, ReadError> {
         self.file(segment).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => ReadError::Damaged { segment, offset },
             _ => ReadError::Io { segment, offset, source },
@@ -158,10 +171,10 @@ impl Reader {
         head.check(&at.take(HEAD_BYTES, head.meta_bytes)?).ok_or_else(damaged)
     }
 
-    fn at(&self, place: Position) -> Result<At, ReadError> {
+    fn at(&self, place: Position) -> Result<At<V::File>, ReadError> {
         let Position { segment, offset } = place;
         let file = self.open(segment, offset)?;
-        let len = file.metadata().map_err(|source| ReadError::Io { segment, offset, source })?.len();
+        let len = file.look().map_err(|source| ReadError::Io { segment, offset, source })?.len;
         Ok(At { file, place, len })
     }
 
@@ -169,27 +182,27 @@ impl Reader {
     /// checksum is not looked at. `None` when the head does not hold.
     pub fn remains(&self, place: Position) -> Option<(Vec<u8>, usize)> {
         let file = self.open(place.segment, place.offset).ok()?;
-        let len = file.metadata().ok()?.len();
-        let head = Head::parse(&read_at(&file, place.offset, HEAD_BYTES, len).ok()??)?;
+        let len = file.look().ok()?.len;
+        let head = Head::parse(&read_at(&*file, place.offset, HEAD_BYTES, len).ok()??)?;
         let meta_at = place.offset + HEAD_BYTES as u64;
-        head.check(&read_at(&file, meta_at, head.meta_bytes, len).ok()??)?;
+        head.check(&read_at(&*file, meta_at, head.meta_bytes, len).ok()??)?;
         let body_at = meta_at + head.meta_bytes as u64;
         let there = (head.body_bytes as u64).min(len.saturating_sub(body_at)) as usize;
-        Some((read_at(&file, body_at, there, len).ok()??, head.body_bytes))
+        Some((read_at(&*file, body_at, there, len).ok()??, head.body_bytes))
     }
 
     /// Walks through a segment, as far as `until`; `None` if there is no such file.
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub fn walk(&self, segment: u32, until: Position) -> io::Result<Option<Walk>> {
+    pub fn walk(&self, segment: u32, until: Position) -> io::Result<Option<Walk<V>>> {
         // Opened anew: what a descriptor still shows of a deleted file is not on the disk.
-        let file = match File::open(segment_path(&self.dir, segment)) {
+        let file = match self.volume.open(&segment_path(&self.dir, segment), Opening::Read) {
             Ok(file) => Arc::new(file),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
-        let mut len = file.metadata()?.len();
+        let mut len = file.look()?.len;
         let mut lacks = 0;
         if segment == until.segment {
             lacks = until.offset.saturating_sub(len);
@@ -200,8 +213,7 @@ impl Reader {
 
     /// How long a sealed segment is, by the header of the next; `None` while that does not hold, or is not there.
     pub fn sealed_length(&self, segment: u32) -> Option<u64> {
-        let file = File::open(segment_path(&self.dir, segment.checked_add(1)?)).ok()?;
-        Header::read(&file).filter(|h| h.segment == segment + 1).map(|h| h.length_before)
+        Header::of(&self.volume, &self.dir, segment.checked_add(1)?).map(|h| h.length_before)
     }
 
     /// The frame at `place`, checked whole.
@@ -248,8 +260,8 @@ impl Reader {
         let Position { segment, offset } = at;
         let io_error = |source| ReadError::Io { segment, offset, source };
         if let Ok(file) = self.open(segment, offset) {
-            let len = file.metadata().map_err(io_error)?.len();
-            let mut scan = Scan::within(&file, segment, offset, len);
+            let len = file.look().map_err(io_error)?.len;
+            let mut scan = Scan::within(&*file, segment, offset, len);
             // The first step passes what is bad at `at`; a frame with a bad body passes as one frame.
             while let Some(step) = scan.step(false) {
                 if let Step::Frame { at, .. } = step
@@ -259,7 +271,7 @@ impl Reader {
                 }
             }
         }
-        let numbers = segments(&self.dir).map_err(io_error)?;
+        let numbers = segments_on(&self.volume, &self.dir).map_err(io_error)?;
         let next = numbers.into_iter().find(|n| *n > segment);
         Ok(next.map(|segment| Position { segment, offset: HEADER_BYTES }))
     }

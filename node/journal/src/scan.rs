@@ -1,10 +1,10 @@
 //! Walking through one segment, over damage.
 
 use super::{
-    Position,
+    Position, VolumeFile,
     frame::{FrameHead, HEAD_BYTES, Head, MAGIC},
 };
-use std::{fs::File, io, os::unix::fs::FileExt};
+use std::io;
 
 /// A place where no whole frame could be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,16 +57,16 @@ type NoFrame = (DamageKind, Option<u64>);
 
 /// Reads a segment frame by frame.
 #[derive(Debug)]
-pub(super) struct Scan<'a> {
-    file: &'a File,
+pub(super) struct Scan<'a, F> {
+    file: &'a F,
     segment: u32,
     at: u64,
     len: u64,
 }
 
-impl<'a> Scan<'a> {
+impl<'a, F: VolumeFile> Scan<'a, F> {
     /// From `from` to `len` of a file that may be longer.
-    pub(super) fn within(file: &'a File, segment: u32, from: u64, len: u64) -> Self {
+    pub(super) fn within(file: &'a F, segment: u32, from: u64, len: u64) -> Self {
         Self { file, segment, at: from, len }
     }
 
@@ -159,7 +159,7 @@ impl<'a> Scan<'a> {
 }
 
 /// Reads exactly `n` bytes; `None` when the file ends before.
-pub(super) fn read_at(file: &File, offset: u64, n: usize, len: u64) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn read_at(file: &impl VolumeFile, offset: u64, n: usize, len: u64) -> io::Result<Option<Vec<u8>>> {
     if offset.checked_add(n as u64).is_none_or(|end| end > len) {
         return Ok(None);
     }

@@ -1,8 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 use std::{
-    fs::OpenOptions,
-    os::unix::fs::{FileExt, PermissionsExt},
+    fs::{self, OpenOptions},
+    os::unix::fs::PermissionsExt,
 };
 
 fn owner() -> Owner {
@@ -184,7 +184,7 @@ fn headers_tell_how_the_segment_before_ended() {
         let len = fs::metadata(segment_path(&dir, segment)).unwrap().len();
         assert_eq!(reader.sealed_length(segment), Some(len));
         let last = places.iter().rposition(|p| p.segment == segment).unwrap();
-        assert_eq!(header::Header::of(&dir, segment + 1).unwrap().root_before, [last as u8; 32]);
+        assert_eq!(header::Header::of(&System, &dir, segment + 1).unwrap().root_before, [last as u8; 32]);
     }
 }
 

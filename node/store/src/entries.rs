@@ -9,7 +9,7 @@ use std::{
 use tally_core::{Append, Disk, Entry, Place};
 use tally_journal::{
     BODY_BYTES_MAX, Damage, Found, Frame, FrameHead, Journal, JournalError, META_BYTES_MAX, Owner, Position, ReadError,
-    Reader, Step, Walk,
+    Reader, Step, System, Volume, Walk,
 };
 use tally_protocol::{
     codec,
@@ -59,8 +59,8 @@ pub fn decode(head: &FrameHead) -> Option<Entry> {
 
 /// The writing end of the journal, for the core's rounds.
 #[derive(Debug)]
-pub struct EntryJournal {
-    journal: Journal,
+pub struct EntryJournal<V: Volume = System> {
+    journal: Journal<V>,
 }
 
 impl EntryJournal {
@@ -72,10 +72,26 @@ impl EntryJournal {
         dir: &Path,
         owner: &Owner,
         segment_bytes: u64,
+        take: impl FnMut(Entry, Place),
+    ) -> Result<(Self, Found), JournalError> {
+        Self::open_on(System, dir, owner, segment_bytes, take)
+    }
+}
+
+impl<V: Volume> EntryJournal<V> {
+    /// The same on a volume.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn open_on(
+        volume: V,
+        dir: &Path,
+        owner: &Owner,
+        segment_bytes: u64,
         mut take: impl FnMut(Entry, Place),
     ) -> Result<(Self, Found), JournalError> {
         let mut edge = None;
-        let (mut journal, found) = Journal::open_with(dir, owner, segment_bytes, |head, at| {
+        let (mut journal, found) = Journal::open_on(volume, dir, owner, segment_bytes, |head, at| {
             let Some(entry) = decode(&head) else { return };
             if let Entry::Batch { tree, .. } = &entry {
                 edge = Some(tree.clone());
@@ -89,12 +105,12 @@ impl EntryJournal {
     }
 
     /// The journal itself: to mend, to rest, to stop.
-    pub fn journal(&mut self) -> &mut Journal {
+    pub fn journal(&mut self) -> &mut Journal<V> {
         &mut self.journal
     }
 
     /// The journal, to stop it.
-    pub fn into_journal(self) -> Journal {
+    pub fn into_journal(self) -> Journal<V> {
         self.journal
     }
 
@@ -104,7 +120,7 @@ impl EntryJournal {
     }
 }
 
-impl Disk for EntryJournal {
+impl<V: Volume> Disk for EntryJournal<V> {
     type Error = JournalError;
 
     fn append(&mut self, entries: &[Append]) -> Result<Vec<Place>, JournalError> {
@@ -136,14 +152,21 @@ pub struct KeptEntry {
 
 /// Reads entries. Cheap to clone; clones share their open files.
 #[derive(Debug, Clone)]
-pub struct EntryReader {
-    reader: Reader,
+pub struct EntryReader<V: Volume = System> {
+    reader: Reader<V>,
 }
 
 impl EntryReader {
     /// Of the journal in `dir`.
     pub fn new(dir: PathBuf) -> Self {
-        Self { reader: Reader::new(dir) }
+        Self::on(System, dir)
+    }
+}
+
+impl<V: Volume> EntryReader<V> {
+    /// Of the journal in `dir` of a volume.
+    pub fn on(volume: V, dir: PathBuf) -> Self {
+        Self { reader: Reader::on(volume, dir) }
     }
 
     /// Folder of the segments.
@@ -194,7 +217,7 @@ impl EntryReader {
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub fn walk(&self, segment: u32, until: Place) -> io::Result<Option<Walk>> {
+    pub fn walk(&self, segment: u32, until: Place) -> io::Result<Option<Walk<V>>> {
         self.reader.walk(segment, position(until))
     }
 
