@@ -1,0 +1,167 @@
+//! The nodes of the scenes: the real core on the journal that is tested, and neighbours whose memory never fails.
+
+use crate::volume::RecordingVolume;
+use std::{
+    convert::Infallible,
+    fmt::Write as _,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+use tally_core::{Append, Disk, Entry, Place, Replica};
+use tally_journal::Found;
+use tally_protocol::{
+    ids::{Federation, LogId},
+    keys::{Algorithm, NodeKeys, Signer, VerifierKey},
+};
+use tally_store::entries::{EntryJournal, EntryReader, owner};
+use tally_topology::signed::{SignedCharter, sign};
+
+/// Who takes part, by place in [`NODES`].
+pub type Who = usize;
+pub const PROVINCE: Who = 0;
+/// The node under test.
+pub const CITY: Who = 1;
+pub const COUNTY: Who = 2;
+/// A county whose key will sign a second history.
+pub const FORGER: Who = 3;
+
+/// (division, level, parent)
+const NODES: [(&str, &str, &str); 4] = [
+    ("350000", "province", ""),
+    ("350100", "prefecture", "350000"),
+    ("350101", "county", "350100"),
+    ("350102", "county", "350100"),
+];
+
+fn federation() -> Federation {
+    Federation::try_from("d.example".to_owned()).unwrap()
+}
+
+fn authority() -> Signer {
+    Signer::new(federation().authority_name(), Algorithm::Ed25519, &[1; 32])
+}
+
+pub fn log(who: Who) -> LogId {
+    LogId { division: NODES[who].0.parse().unwrap(), epoch: 1 }
+}
+
+pub fn keys(who: Who) -> Arc<NodeKeys> {
+    static KEYS: OnceLock<[Arc<NodeKeys>; 4]> = OnceLock::new();
+    let of = |who: Who| {
+        let mut secret = [9; 32];
+        secret[..6].copy_from_slice(NODES[who].0.as_bytes());
+        Arc::new(NodeKeys::derive(&federation(), log(who), &secret))
+    };
+    KEYS.get_or_init(|| [0, 1, 2, 3].map(of))[who].clone()
+}
+
+pub fn charter(version: u64) -> String {
+    let mut text = format!("format = 1\nfederation = \"d.example\"\nversion = {version}\n");
+    for (who, (code, level, parent)) in NODES.into_iter().enumerate() {
+        let (k, epoch) = (keys(who), log(who).epoch);
+        let parent = if parent.is_empty() { String::new() } else { format!("parent = \"{parent}\"\n") };
+        let (log, mirror, link) = (k.log.public(), k.mirror.public(), k.link.public());
+        write!(
+            text,
+            "[[node]]\ndivision = \"{code}\"\nname = \"n\"\nlevel = \"{level}\"\naddresses = [\"h:1\"]\n{parent}\
+             [[node.epoch]]\nepoch = {epoch}\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
+        )
+        .unwrap();
+    }
+    sign(&text, &authority()).unwrap()
+}
+
+fn replica(who: Who) -> Replica {
+    static FIRST: OnceLock<(VerifierKey, SignedCharter)> = OnceLock::new();
+    let first = || {
+        let authority = authority().public().clone();
+        let signed = SignedCharter::open(&charter(1), &authority).unwrap();
+        (authority, signed)
+    };
+    let (authority, signed) = FIRST.get_or_init(first).clone();
+    Replica::new(keys(who), authority, signed, "disk".into())
+}
+
+/// A disk that always works.
+#[derive(Debug, Default)]
+pub struct Memory(Vec<Append>);
+
+impl Disk for Memory {
+    type Error = Infallible;
+
+    fn append(&mut self, frames: &[Append]) -> Result<Vec<Place>, Infallible> {
+        let first = self.0.len();
+        self.0.extend_from_slice(frames);
+        Ok((first..self.0.len()).map(|i| Place(i as u64)).collect())
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// A node whose disk is not in question.
+#[derive(Debug)]
+pub struct Neighbour {
+    pub replica: Replica,
+    pub memory: Memory,
+}
+
+impl Neighbour {
+    pub fn new(who: Who) -> Self {
+        Self { replica: replica(who), memory: Memory::default() }
+    }
+
+    pub fn batch(&self, place: Place) -> Option<Vec<u8>> {
+        self.memory.0.get(place.0 as usize).map(|a| a.body().to_vec())
+    }
+
+    /// Bodies of its own batches, in order.
+    pub fn own_batches(&self) -> impl Iterator<Item = &[u8]> {
+        let own = self.replica.own();
+        self.memory
+            .0
+            .iter()
+            .filter(move |a| matches!(a.entry(), Entry::Batch { log, .. } if *log == own))
+            .map(Append::body)
+    }
+}
+
+/// The node under test.
+#[derive(Debug)]
+pub struct City {
+    pub replica: Replica,
+    pub journal: EntryJournal<RecordingVolume>,
+    pub found: Found,
+}
+
+pub fn data() -> PathBuf {
+    PathBuf::from("/data")
+}
+
+pub fn journal_dir() -> PathBuf {
+    data().join("journal")
+}
+
+impl City {
+    /// As the daemon starts: state from the journal alone.
+    pub fn open(volume: &RecordingVolume, segment_bytes: u64) -> Result<Self, String> {
+        let mut replica = replica(CITY);
+        let owner = owner(replica.charter().federation(), replica.me());
+        let dir = journal_dir();
+        let opened = EntryJournal::open_on(volume.clone(), &dir, &owner, segment_bytes, |e, at| replica.recover(e, at));
+        let (journal, found) = opened.map_err(|e| said(&e))?;
+        replica.all_read();
+        replica.recovered();
+        Ok(Self { replica, journal, found })
+    }
+}
+
+pub fn reader(volume: &RecordingVolume) -> EntryReader<RecordingVolume> {
+    EntryReader::on(volume.clone(), journal_dir())
+}
+
+/// An error with all that it stems from.
+pub fn said(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |s| format!("{error}: {s}"))
+}
