@@ -294,6 +294,12 @@ impl Media {
         Self { files, kept: names.clone(), names, changes: Vec::new(), next: self.next }
     }
 
+    /// The bytes of a file as processes see them.
+    pub fn read(&self, path: &Path) -> Option<&[u8]> {
+        let Some(Name::File(number)) = self.names.get(path) else { return None };
+        Some(&self.files[number].cache)
+    }
+
     /// Changes bytes that are durable, as a bad disk does.
     pub fn damage(&mut self, path: &Path, at: usize, bytes: usize) {
         let Some(Name::File(number)) = self.names.get(path) else { return };

@@ -1,6 +1,7 @@
-//! Scenes of one thing each: a crash at every single call, and durable bytes that go bad.
+//! Scenes of one thing each: a crash at every single call, durable bytes that go bad, and what is cut off.
 
 use crate::{
+    media::Media,
     nodes::{City, journal_dir},
     none_broken,
     oracle::{Broken, hold},
@@ -43,6 +44,36 @@ fn a_power_cut_at_every_call() {
     });
     none_broken(&broken);
     assert_eq!(sum.images, calls * 3);
+}
+
+/// What is cut off at a start is kept first: it is in the quarantine folder also if the power goes right after.
+#[test]
+fn what_is_cut_off_outlives_the_next_power_cut() {
+    let (sum, broken) = run(1..40, |seed, sum| {
+        let world = life(seed, 20 + seed * 2)?;
+        for image in 2..8 {
+            let before = world.volume.image(seed, image);
+            let volume = RecordingVolume::new(before.clone(), seed);
+            let mut city = City::open(&volume, world.segment_bytes).map_err(Broken)?;
+            let (cut, durable) = (city.found.cut_bytes as usize, city.journal.journal().durable());
+            if cut == 0 {
+                continue;
+            }
+            sum.cut += 1;
+            let was = before.read(&segment_path(&journal_dir(), durable.segment)).unwrap_or_default();
+            let after = volume.image(seed, 0);
+            let kept = was.len() == durable.offset as usize + cut && is_kept(&after, &was[durable.offset as usize..]);
+            hold!(kept, "image {image}: {cut} bytes at {durable:?} were cut off and are gone");
+        }
+        Ok(())
+    });
+    none_broken(&broken);
+    assert!(sum.cut > 40, "{sum:?}");
+}
+
+fn is_kept(media: &Media, bytes: &[u8]) -> bool {
+    let folder = Journal::quarantine(&journal_dir());
+    media.names.keys().filter(|p| p.parent() == Some(&folder)).any(|p| media.read(p) == Some(bytes))
 }
 
 /// Where frames stand of which the journal itself says that they were durable, and how many frames there are.

@@ -157,8 +157,6 @@ impl<V: Volume> Journal<V> {
     }
 
     fn set_aside(&self, file: &V::File, damage: &Damage, from: u64, to: u64, why: &str) -> io::Result<()> {
-        let folder = Journal::quarantine(&self.dir);
-        self.volume.make_folder(&folder)?;
         if from >= to {
             return Ok(());
         }
@@ -168,29 +166,37 @@ impl<V: Volume> Journal<V> {
             "journal segment {:08}, bytes {from} to {to}: {:?}\n{why}\n{unreadable} of these bytes could not be read and are zeros in the copy\n",
             damage.segment, damage.kind
         );
-        keep(&self.volume, &folder, &name, &bytes, &note)
+        keep(&self.volume, &self.dir, &name, &bytes, &note)
     }
 }
 
-/// Keeps bytes and a note; an earlier copy of the same name stays.
-pub(super) fn keep<V: Volume>(volume: &V, folder: &Path, name: &str, bytes: &[u8], note: &str) -> io::Result<()> {
-    volume.make_folder(folder)?;
+/// The folder for what is kept aside, made if missing. Its name is durable: what is in it is about to go elsewhere.
+fn quarantine(volume: &impl Volume, dir: &Path) -> io::Result<PathBuf> {
+    let folder = Journal::quarantine(dir);
+    volume.make_folder(&folder)?;
+    folder.parent().map_or(Ok(()), |above| volume.sync_folder(above))?;
+    Ok(folder)
+}
+
+/// Keeps bytes and a note beside the journal in `dir`, durably; an earlier copy of the same name stays.
+pub(super) fn keep<V: Volume>(volume: &V, dir: &Path, name: &str, bytes: &[u8], note: &str) -> io::Result<()> {
+    let folder = quarantine(volume, dir)?;
     let free = |i: &u32| volume.look(&folder.join(format!("{name}.{i}.bin"))).is_err();
     let i = (0..).find(free).unwrap_or(0);
     write_new(volume, &folder.join(format!("{name}.{i}.bin")), bytes)?.sync_all()?;
-    write_new(volume, &folder.join(format!("{name}.{i}.txt")), note.as_bytes())?;
-    volume.sync_folder(folder)
+    write_new(volume, &folder.join(format!("{name}.{i}.txt")), note.as_bytes())?.sync_all()?;
+    volume.sync_folder(&folder)
 }
 
 pub(super) fn set_aside_file<V: Volume>(volume: &V, dir: &Path, path: &Path, why: &str) -> io::Result<()> {
-    let folder = Journal::quarantine(dir);
-    volume.make_folder(&folder)?;
+    let folder = quarantine(volume, dir)?;
     let name = path.file_name().map_or_else(Default::default, |n| n.to_string_lossy().into_owned());
     let target = (0_u32..).map(|i| folder.join(format!("{name}.{i}"))).find(|p| volume.look(p).is_err());
     let Some(target) = target else { return Ok(()) };
     let note = format!("{name} stood in the journal's folder: {why}\n");
-    write_new(volume, &target.with_extension("txt"), note.as_bytes())?;
+    write_new(volume, &target.with_extension("txt"), note.as_bytes())?.sync_all()?;
     volume.rename(path, &target)?;
+    volume.sync_folder(&folder)?;
     volume.sync_folder(dir)
 }
 

@@ -295,5 +295,5 @@ fn keep_aside<V: Volume>(volume: &V, dir: &Path, file: &V::File, segment: u32, f
     file.read_exact_at(&mut bytes, from)?;
     let note =
         "cut from the end of the journal at a start: its flush had not returned, so it was confirmed to nobody\n";
-    mend::keep(volume, &Journal::quarantine(dir), &format!("{segment:08}-{from}-cut"), &bytes, note)
+    mend::keep(volume, dir, &format!("{segment:08}-{from}-cut"), &bytes, note)
 }
