@@ -1,13 +1,13 @@
 //! Scenes of one thing each: a crash at every single call, durable bytes that go bad, and what is cut off.
 
 use crate::{
-    media::Media,
-    nodes::{City, journal_dir},
+    media::{Leave, Media},
+    nodes::{City, journal_dir, said},
     none_broken,
     oracle::{Broken, hold},
     random::Rng,
     run,
-    volume::RecordingVolume,
+    volume::{Doing, Fault, KILLED, RecordingVolume},
     world::World,
 };
 use tally_journal::{Journal, Position, Reader, segment_path, segments_on};
@@ -46,6 +46,50 @@ fn a_power_cut_at_every_call() {
     assert_eq!(sum.images, calls * 3);
 }
 
+/// After a clean stop nothing is taken for a torn tail, not even the last frame: the stop said that it was durable, and
+/// that is durable too.
+#[test]
+fn a_clean_stop_is_told_after_a_power_cut() {
+    let (_, broken) = run(1..10, |seed, _| {
+        let mut world = life(seed, u64::MAX / 2)?;
+        world.ends_cleanly()?;
+        let mut media = world.volume.image(seed, 0);
+        let (frames, all) = frames(&RecordingVolume::new(media.clone(), 0));
+        let (place, bytes, _) = frames[all - 1];
+        media.damage(&segment_path(&journal_dir(), place.segment), place.offset as usize, 8);
+        let city = City::open(&RecordingVolume::new(media, 0), world.segment_bytes).map_err(Broken)?;
+        let named: Vec<_> = city.found.damage.iter().map(|d| (d.segment, d.offset, d.bytes)).collect();
+        hold!(named == [(place.segment, place.offset, bytes)], "the last frame, {place:?}, is bad, named is {named:?}");
+        Ok(())
+    });
+    none_broken(&broken);
+}
+
+/// A process is killed before its flush, and the next one finds what it wrote in the cache: that is flushed before
+/// anybody is told of it. Receipts alone are flushed for by nobody else.
+#[test]
+fn what_a_start_finds_is_flushed_first() {
+    let (sum, broken) = run(1..30, |seed, sum| {
+        let mut world = life(seed, u64::MAX / 2)?;
+        world.connect_all();
+        world.pump(10_000)?;
+        world.volume.fail(Some(Fault { doing: Doing::Flush, after: seed % 4, times: 1, error: KILLED }));
+        for _ in 0..60 {
+            if world.runs() {
+                world.step()?;
+            }
+        }
+        sum.failed += world.volume.failed();
+        world.start()?;
+        world.connect_all();
+        world.pump(10_000)?;
+        world.judge(world.volume.image(seed, 0))?;
+        Ok(())
+    });
+    none_broken(&broken);
+    assert!(sum.failed > 20, "{sum:?}");
+}
+
 /// What is cut off at a start is kept first: it is in the quarantine folder also if the power goes right after.
 #[test]
 fn what_is_cut_off_outlives_the_next_power_cut() {
@@ -76,8 +120,8 @@ fn is_kept(media: &Media, bytes: &[u8]) -> bool {
     media.names.keys().filter(|p| p.parent() == Some(&folder)).any(|p| media.read(p) == Some(bytes))
 }
 
-/// Where frames stand of which the journal itself says that they were durable, and how many frames there are.
-fn durable_frames(volume: &RecordingVolume) -> (Vec<(Position, u64)>, usize) {
+/// Where frames stand, how long they are, and whether the journal itself says that they were durable; and their number.
+fn frames(volume: &RecordingVolume) -> (Vec<(Position, u64, bool)>, usize) {
     let reader = Reader::on(volume.clone(), journal_dir());
     let last = segments_on(volume, &journal_dir()).unwrap().pop().unwrap();
     let until = Position { segment: last + 1, offset: 0 };
@@ -88,7 +132,7 @@ fn durable_frames(volume: &RecordingVolume) -> (Vec<(Position, u64)>, usize) {
         if place.segment == last {
             told = frame.head.durable_to.max(told);
         }
-        frames.push((place, bytes));
+        frames.push((place, bytes, false));
         // Frames stand one behind the other; behind the last of a segment comes the next segment.
         let len = reader.walk(place.segment, until).unwrap().unwrap().bytes();
         if at.offset >= len {
@@ -96,7 +140,9 @@ fn durable_frames(volume: &RecordingVolume) -> (Vec<(Position, u64)>, usize) {
         }
     }
     let all = frames.len();
-    frames.retain(|(place, bytes)| place.segment < last || place.offset + bytes <= told);
+    frames.iter_mut().for_each(|(place, bytes, durable)| {
+        *durable = place.segment < last || place.offset + *bytes <= told;
+    });
     (frames, all)
 }
 
@@ -107,9 +153,10 @@ fn damage_is_named_and_hides_nothing() {
         let mut world = life(seed, u64::MAX / 2)?;
         world.rests()?;
         let mut media = world.volume.media();
-        let (frames, all) = durable_frames(&RecordingVolume::new(media.clone(), 0));
+        let (mut frames, all) = frames(&RecordingVolume::new(media.clone(), 0));
+        frames.retain(|(.., durable)| *durable);
         let mut rng = Rng(seed);
-        let (victim, bytes) = frames[rng.below(frames.len() as u64) as usize];
+        let (victim, bytes, _) = frames[rng.below(frames.len() as u64) as usize];
         // In the head: bodies are looked at when they are read, and by verify.
         let at = victim.offset + rng.below(64);
         media.damage(&segment_path(&journal_dir(), victim.segment), at as usize, 8);
@@ -130,4 +177,60 @@ fn damage_is_named_and_hides_nothing() {
     });
     none_broken(&broken);
     assert!(sum.cut > 5, "the node's own log was hardly touched: {sum:?}");
+}
+
+/// A place is put right, and the power goes in the middle of it: what was whole stays whole, the place is named or
+/// right, and the next attempt puts it right.
+#[test]
+fn mending_outlives_power_cuts() {
+    let (sum, broken) = run(1..6, |seed, sum| {
+        let mut world = life(seed, u64::MAX / 2)?;
+        world.rests()?;
+        let mut media = world.volume.media();
+        let (whole, _) = frames(&RecordingVolume::new(media.clone(), 0));
+        let durable: Vec<_> = whole.iter().filter(|(.., durable)| *durable).collect();
+        let (victim, bytes, _) = *durable[Rng(seed).below(durable.len() as u64) as usize];
+        media.damage(&segment_path(&journal_dir(), victim.segment), victim.offset as usize, 8);
+        for call in 0.. {
+            let volume = RecordingVolume::new(media.image(Leave::Everything, &mut Rng(0)), seed);
+            volume.power_off_after(call);
+            if mend(&volume, world.segment_bytes).is_ok() {
+                hold!(call > 5, "mending takes {call} calls");
+                return Ok(());
+            }
+            hold!(!volume.has_power(), "mending fails without a reason");
+            for image in 0..3 {
+                sum.images += 1;
+                let named = |why: String| Broken(format!("call {call}, image {image}: {why}"));
+                let after = RecordingVolume::new(volume.image(seed, image), seed);
+                let city = City::open(&after, world.segment_bytes).map_err(named)?;
+                let other = city.found.damage.iter().find(|d| {
+                    d.segment != victim.segment
+                        || d.offset < victim.offset
+                        || d.offset + d.bytes > victim.offset + bytes
+                });
+                hold!(other.is_none(), "call {call}, image {image}: {other:?} is damaged now, it was {victim:?}");
+                drop(city);
+                mend(&after, world.segment_bytes).map_err(named)?;
+                let city = City::open(&after, world.segment_bytes).map_err(named)?;
+                hold!(city.found.damage.is_empty(), "call {call}, image {image}: {:?}", city.found.damage);
+                let reader = Reader::on(after.clone(), journal_dir());
+                let gone = whole.iter().find(|(place, ..)| *place != victim && reader.read(*place).is_err());
+                hold!(gone.is_none(), "call {call}, image {image}: the frame at {gone:?} is gone");
+            }
+        }
+        Ok(())
+    });
+    none_broken(&broken);
+    assert!(sum.images > 100, "{sum:?}");
+}
+
+/// Opens a journal and puts right what is named.
+fn mend(volume: &RecordingVolume, segment_bytes: u64) -> Result<(), String> {
+    let mut city = City::open(volume, segment_bytes)?;
+    for damage in &city.found.damage {
+        let journal = city.journal.journal();
+        journal.leave(damage.segment).and_then(|()| journal.mend(damage, "test")).map_err(|e| said(&e))?;
+    }
+    Ok(())
 }

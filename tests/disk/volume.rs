@@ -39,6 +39,8 @@ pub struct Fault {
 
 pub const EIO: i32 = 5;
 pub const ENOSPC: i32 = 28;
+/// The process is killed before the call: nothing is done, and nothing is lost by it.
+pub const KILLED: i32 = 4;
 
 #[derive(Debug)]
 struct State {
@@ -266,7 +268,7 @@ impl RecordedFile {
                 state.done(())
             }
             Err(e) => {
-                if !state.off {
+                if !state.off && e.raw_os_error() != Some(KILLED) {
                     let mut rng = state.rng.clone();
                     state.file(self.number).fail_flush(&mut rng);
                     state.rng = rng;

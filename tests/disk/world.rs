@@ -340,6 +340,12 @@ impl World {
         }
     }
 
+    /// A clean stop.
+    pub fn ends_cleanly(&mut self) -> Result<(), Broken> {
+        let city = self.city.take().ok_or_else(|| Broken("it ended".into()))?;
+        city.journal.into_journal().stop().map_err(|e| Broken(said(&e)))
+    }
+
     /// A clean stop, and a start.
     fn stops(&mut self) -> Result<(), Broken> {
         let Some(city) = self.city.take() else { return Ok(()) };
