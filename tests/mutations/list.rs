@@ -1,0 +1,310 @@
+//! Ways to break a promise with one small change, each with the test that has to fail for it.
+//!
+//! The text that is sought stands exactly once in its file, or the list is stale and says so.
+
+/// One change to one source.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mutation {
+    pub(crate) name: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) find: &'static str,
+    pub(crate) put: &'static str,
+    /// Arguments of `cargo test`, before the filter.
+    pub(crate) target: &'static [&'static str],
+    /// A part of the names of the tests that are run; one of them has to fail.
+    pub(crate) test: &'static str,
+    /// Quick enough for every run of CI.
+    pub(crate) sample: bool,
+}
+
+const JOURNAL: &[&str] = &["-p", "tally-journal", "--lib"];
+const CORE: &[&str] = &["-p", "tally-core", "--lib"];
+const TOPOLOGY: &[&str] = &["-p", "tally-topology", "--lib"];
+const PROTOCOL: &[&str] = &["-p", "tally-protocol", "--lib"];
+const STORE: &[&str] = &["-p", "tally-store", "--lib"];
+const RECONCILE: &[&str] = &["-p", "tally-reconcile", "--lib"];
+const DISK: &[&str] = &["-p", "tally-tests", "--test", "disk"];
+const E2E: &[&str] = &["-p", "tally-tests", "--test", "e2e"];
+
+const fn mutation(
+    name: &'static str,
+    (file, find, put): (&'static str, &'static str, &'static str),
+    target: &'static [&'static str],
+    test: &'static str,
+) -> Mutation {
+    Mutation { name, file, find, put, target, test, sample: false }
+}
+
+const fn sampled(mutation: Mutation) -> Mutation {
+    Mutation { sample: true, ..mutation }
+}
+
+/// All of them: first what is flushed, then what a start makes of a journal, then what is said and believed.
+pub(crate) const LIST: &[Mutation] = &[
+    mutation(
+        "flush-does-nothing",
+        (
+            "node/journal/src/journal.rs",
+            "self.file.sync_data().map_err(at(&path, \"cannot be flushed\"))?;",
+            "let _ = &path;",
+        ),
+        DISK,
+        "power_cuts",
+    ),
+    mutation(
+        "segment-header-not-flushed",
+        (
+            "node/journal/src/journal.rs",
+            "map_err(at(&path, \"cannot be written\"))?;\n        file.sync_all().map_err(at(&path, \"cannot be flushed\"))?;",
+            "map_err(at(&path, \"cannot be written\"))?;",
+        ),
+        DISK,
+        "power_cuts",
+    ),
+    mutation(
+        "segment-name-not-flushed",
+        (
+            "node/journal/src/journal.rs",
+            "volume.sync_folder(dir).map_err(at(dir, \"cannot be flushed\"))?;\n        Ok(file)",
+            "Ok(file)",
+        ),
+        DISK,
+        "power_cuts",
+    ),
+    mutation(
+        "journal-folder-not-flushed",
+        (
+            "node/journal/src/open.rs",
+            "volume.sync_folder(above).map_err(at(above, \"cannot be flushed\"))?;",
+            "let _ = above;",
+        ),
+        DISK,
+        "a_power_cut_at_every_call",
+    ),
+    mutation(
+        "sealed-segment-not-flushed",
+        (
+            "node/journal/src/journal.rs",
+            "self.write_buffer()?;\n        self.flush()?;\n        let path",
+            "self.write_buffer()?;\n        let path",
+        ),
+        DISK,
+        "power_cuts",
+    ),
+    mutation(
+        "found-at-a-start-not-flushed",
+        (
+            "node/journal/src/journal.rs",
+            "map_err(at(&path, \"a torn tail cannot be cut\"))?;\n        file.sync_all().map_err(at(&path, \"cannot be flushed\"))?;",
+            "map_err(at(&path, \"a torn tail cannot be cut\"))?;",
+        ),
+        DISK,
+        "what_a_start_finds",
+    ),
+    mutation(
+        "mark-not-flushed",
+        ("node/journal/src/mark.rs", "checksum(&text)).as_bytes())?.sync_all()?;", "checksum(&text)).as_bytes())?;"),
+        DISK,
+        "a_clean_stop_is_told",
+    ),
+    mutation(
+        "mark-name-not-flushed",
+        (
+            "node/journal/src/mark.rs",
+            "volume.rename(&new, path)?;\n    sync_parent(volume, path)",
+            "volume.rename(&new, path)",
+        ),
+        DISK,
+        "a_clean_stop_is_told",
+    ),
+    mutation(
+        "quarantine-not-flushed",
+        ("node/journal/src/mend.rs", "folder.parent().map_or(Ok(()), |above| volume.sync_folder(above))?;", ""),
+        DISK,
+        "what_is_cut_off",
+    ),
+    sampled(mutation(
+        "durable-to-is-too-far",
+        (
+            "node/journal/src/journal.rs",
+            "frame::encode(frame.kind, frame.meta, frame.body, self.flushed, &mut self.buffer);",
+            "frame::encode(frame.kind, frame.meta, frame.body, self.written, &mut self.buffer);",
+        ),
+        JOURNAL,
+        "a_hole_that_never_was_durable",
+    )),
+    mutation(
+        "damage-is-taken-for-a-torn-tail",
+        (
+            "node/journal/src/open.rs",
+            "Step::Bad(damage) if damage.offset >= durable =>",
+            "Step::Bad(damage) if damage.offset >= HEADER_BYTES =>",
+        ),
+        JOURNAL,
+        "damage_in_the_middle",
+    ),
+    mutation(
+        "a-torn-tail-is-taken-for-damage",
+        ("node/journal/src/open.rs", ".max(marked).max(HEADER_BYTES);", ".max(marked).max(len);"),
+        JOURNAL,
+        "a_torn_tail",
+    ),
+    mutation(
+        "bodies-of-the-tail-not-checked",
+        ("node/journal/src/open.rs", "scan.step(scan.at() >= durable)", "scan.step(false)"),
+        DISK,
+        "power_cuts",
+    ),
+    mutation(
+        "mark-is-not-read",
+        (
+            "node/journal/src/open.rs",
+            "let mark = mark::read(&volume, &mark_path(dir));",
+            "let mark = mark::read(&volume, dir);",
+        ),
+        DISK,
+        "a_clean_stop_is_told",
+    ),
+    mutation(
+        "another-nodes-journal-is-taken",
+        ("node/journal/src/open.rs", "if !header.is_of(owner) {", "if false && !header.is_of(owner) {"),
+        JOURNAL,
+        "what_is_foreign",
+    ),
+    mutation(
+        "bodies-not-checked-when-read",
+        ("node/journal/src/reader.rs", "if !head.body_holds(&body) {", "if false && !head.body_holds(&body) {"),
+        RECONCILE,
+        "any_altered_byte",
+    ),
+    mutation(
+        "acknowledged-before-the-flush",
+        ("node/core/src/replica/round.rs", "disk.flush()?;", "let _ = &disk;"),
+        DISK,
+        "power_cuts",
+    ),
+    mutation(
+        "receipt-before-the-flush",
+        (
+            "node/core/src/entry.rs",
+            "!matches!(self.entry, Entry::Receipt { .. })",
+            "!matches!(self.entry, Entry::Receipt { .. }) && self.waiter != Waiter::Nobody",
+        ),
+        DISK,
+        "power_cuts",
+    ),
+    mutation(
+        "charter-before-the-flush",
+        (
+            "node/core/src/entry.rs",
+            "!matches!(self.entry, Entry::Receipt { .. })",
+            "!matches!(self.entry, Entry::Receipt { .. } | Entry::Charter { .. })",
+        ),
+        DISK,
+        "power_cuts",
+    ),
+    mutation(
+        "freeze-is-not-kept",
+        (
+            "node/core/src/replica/conflict.rs",
+            "out.push(Output::Append(Append::freeze(id, frozen)));",
+            "let _ = frozen;",
+        ),
+        DISK,
+        "power_cuts",
+    ),
+    sampled(mutation(
+        "gate-is-open-at-a-start",
+        (
+            "node/core/src/gate.rs",
+            "if has_parent { Self::Asking } else { Self::Open }",
+            "if has_parent { Self::Open } else { Self::Open }",
+        ),
+        CORE,
+        "signs_only_after",
+    )),
+    mutation(
+        "gate-opens-while-the-parent-is-ahead",
+        (
+            "node/core/src/gate.rs",
+            "(_, Standing::TheyAreAhead) => Self::Fetching(size),",
+            "(_, Standing::TheyAreAhead) => Self::Open,",
+        ),
+        CORE,
+        "signs_only_after",
+    ),
+    mutation(
+        "receipt-over-a-gap",
+        ("node/core/src/replica/local.rs", ".get_mut(&id).filter(|l| l.is_whole()) else", ".get_mut(&id) else"),
+        CORE,
+        "no_receipt_is_given",
+    ),
+    mutation(
+        "two-histories-from-the-journal",
+        ("node/core/src/log.rs", "if !self.fits(start, end, &root) {", "if false && !self.fits(start, end, &root) {"),
+        CORE,
+        "two_histories_in_the_journal",
+    ),
+    sampled(mutation(
+        "leaves-not-checked",
+        ("topology/src/admit.rs", "if computed != checkpoint.root {", "if false && computed != checkpoint.root {"),
+        TOPOLOGY,
+        "a_second_history",
+    )),
+    mutation(
+        "batches-in-any-order",
+        (
+            "topology/src/admit.rs",
+            "Continuity::Gap => return Err(AdmitError::Gap { size: tree.size(), start }),",
+            "Continuity::Gap => {}",
+        ),
+        TOPOLOGY,
+        "in_order_only",
+    ),
+    mutation(
+        "signature-of-a-checkpoint-not-checked",
+        ("protocol/src/checkpoint.rs", "note.verify(log_key)?;", "let _ = note.verify(log_key);"),
+        PROTOCOL,
+        "opens_with_its_key_only",
+    ),
+    mutation(
+        "origin-of-a-checkpoint-not-checked",
+        (
+            "protocol/src/checkpoint.rs",
+            "if checkpoint.origin != log_key.name() {",
+            "if false && checkpoint.origin != log_key.name() {",
+        ),
+        PROTOCOL,
+        "another_origin",
+    ),
+    mutation(
+        "stale-index-is-trusted",
+        (
+            "node/store/src/index/open.rs",
+            "Ok(opened) if agrees(&Counts(&opened.state)) =>",
+            "Ok(opened) if agrees(&Counts(&opened.state)) || true =>",
+        ),
+        STORE,
+        "what_cannot_be_trusted",
+    ),
+    mutation(
+        "index-of-another-boot-is-trusted",
+        (
+            "node/store/src/index/open.rs",
+            "(!marker.clean && !same_boot).then(",
+            "(!marker.clean && !same_boot && false).then(",
+        ),
+        STORE,
+        "what_cannot_be_trusted",
+    ),
+    mutation(
+        "every-id-is-new",
+        (
+            "node/store/src/index/filter.rs",
+            "if !self.maybe(id) {\n            return Ok(false);",
+            "if self.maybe(id) || true {\n            return Ok(false);",
+        ),
+        E2E,
+        "a_lost_disk_comes_back_in_a_bundle",
+    ),
+];
