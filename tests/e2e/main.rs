@@ -10,4 +10,5 @@ mod fork;
 mod hostile;
 mod outage;
 mod repair;
+mod system;
 mod verify;

@@ -14,6 +14,7 @@ mod process;
 mod program;
 pub mod sample;
 pub mod segments;
+pub mod shim;
 mod wait;
 
 pub use agree::named;

@@ -1,6 +1,6 @@
 //! Nodes as processes: start, stop, kill, and what the system says of them.
 
-use crate::{Federation, log::OF_A_KILL, poll, program::tally, seconds};
+use crate::{Federation, log::OF_A_KILL, poll, program::tally, seconds, shim::environment, wait_for};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -70,6 +70,13 @@ impl Federation {
         code.unwrap_or_else(|| panic!("{division} runs, but should not:\n{}", self.tail(division)))
     }
 
+    /// A node that runs ends by itself, and answers how.
+    pub fn ends(&self, division: &str) -> i32 {
+        let status = wait_for("the node ends", STOP_WITHIN, || self.ended(division));
+        self.processes().remove(division);
+        status.code().unwrap_or(-1)
+    }
+
     fn ended(&self, division: &str) -> Option<ExitStatus> {
         self.processes().get_mut(division)?.try_wait().unwrap()
     }
@@ -131,6 +138,7 @@ fn launch(config: &str, log: &str) -> Child {
     writeln!(log, "{START}").unwrap();
     let mut command = Command::new(tally());
     command.args(["run", "--config", config]);
+    command.envs(environment(config));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
