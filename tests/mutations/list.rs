@@ -22,7 +22,6 @@ const CORE: &[&str] = &["-p", "tally-core", "--lib"];
 const TOPOLOGY: &[&str] = &["-p", "tally-topology", "--lib"];
 const PROTOCOL: &[&str] = &["-p", "tally-protocol", "--lib"];
 const STORE: &[&str] = &["-p", "tally-store", "--lib"];
-const RECONCILE: &[&str] = &["-p", "tally-reconcile", "--lib"];
 const DISK: &[&str] = &["-p", "tally-tests", "--test", "disk"];
 const E2E: &[&str] = &["-p", "tally-tests", "--test", "e2e"];
 
@@ -174,8 +173,8 @@ pub(crate) const LIST: &[Mutation] = &[
     mutation(
         "bodies-not-checked-when-read",
         ("node/journal/src/reader.rs", "if !head.body_holds(&body) {", "if false && !head.body_holds(&body) {"),
-        RECONCILE,
-        "any_altered_byte",
+        JOURNAL,
+        "an_altered_body",
     ),
     mutation(
         "acknowledged-before-the-flush",

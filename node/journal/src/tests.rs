@@ -250,6 +250,22 @@ proptest! {
     }
 }
 
+/// Opening reads heads only; whoever reads a frame is given its body whole or not at all.
+#[test]
+fn an_altered_body_is_not_handed_out() {
+    let holder = tempfile::tempdir().unwrap();
+    let dir = holder.path().join("journal");
+    let (mut journal, ..) = open(&dir, SEGMENT_BYTES);
+    let place = journal.append(&[Frame { kind: 2, meta: &[0; 8], body: b"body", root: None }]).unwrap()[0];
+    journal.flush().unwrap();
+    let reader = Reader::new(dir.clone());
+    assert_eq!(reader.read(place).unwrap().body, b"body");
+    let file = OpenOptions::new().write(true).open(segment_path(&dir, 1)).unwrap();
+    file.write_all_at(b"B", place.offset + (HEAD_BYTES + 8) as u64).unwrap();
+    assert!(matches!(reader.read(place), Err(ReadError::Damaged { .. })));
+    assert!(reader.head(place).is_ok(), "its head still holds");
+}
+
 /// A body may hold what looks like a frame. When its own frame is torn, the search for the next one does not look in it.
 #[test]
 fn a_frame_inside_a_body_is_never_found() {
