@@ -1,64 +1,84 @@
-//! A disk that keeps what was flushed, and of the rest whatever the crash leaves.
+//! A disk that keeps what was flushed, of the rest whatever the crash leaves, and forgets what is damaged.
+//!
+//! The bytes as they were written are kept apart from what happened to them, so that the oracle can know both.
 
-use super::random::Rng;
+use super::step::{CrashAt, Harm};
 use tally_core::{Append, Disk, Entry, Place};
 
 /// The process has stopped in the middle of writing.
 #[derive(Debug)]
 pub struct Crash;
 
-/// Where a crash strikes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fuse {
-    /// Not at all.
-    None,
-    /// After this many more calls, before they do anything.
-    Before(u32),
-    /// After this many more calls, just after they did their work.
-    After(u32),
+#[derive(Debug, Clone)]
+pub struct SimFrame {
+    pub append: Append,
+    pub harm: Option<Harm>,
+    /// The process that runs has found it missing when it started.
+    pub known_gone: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SimDisk {
-    frames: Vec<Append>,
+    frames: Vec<SimFrame>,
     flushed: usize,
-    pub fuse: Fuse,
+    /// Where a crash strikes next.
+    pub fuse: Option<CrashAt>,
+    /// Counts up whenever frames that were there before are not as they were.
+    pub generation: u64,
 }
 
 impl SimDisk {
-    pub fn new() -> Self {
-        Self { frames: Vec::new(), flushed: 0, fuse: Fuse::None }
-    }
-
     /// What is durable.
-    pub fn durable(&self) -> &[Append] {
+    pub fn durable(&self) -> &[SimFrame] {
         &self.frames[..self.flushed]
     }
 
-    /// After a crash: the flushed frames, and by luck some of those behind.
-    pub fn lose_unflushed(&mut self, rng: &mut Rng) {
+    /// The end of what is durable.
+    pub fn until(&self) -> Place {
+        Place(self.flushed as u64)
+    }
+
+    /// After a stop: the flushed frames, and some of those behind.
+    pub fn lose_unflushed(&mut self, dice: u64) {
         let unflushed = self.frames.len() - self.flushed;
-        let kept = self.flushed + rng.below(unflushed as u64 + 1) as usize;
+        let kept = self.flushed + (dice % (unflushed as u64 + 1)) as usize;
         self.frames.truncate(kept);
         self.flushed = kept;
-        self.fuse = Fuse::None;
+        self.fuse = None;
+    }
+
+    /// A clean stop.
+    pub fn close(&mut self) {
+        self.flushed = self.frames.len();
+        self.fuse = None;
     }
 
     /// An old copy takes the disk's place.
     pub fn set_back(&mut self, frames: usize) {
         self.frames.truncate(frames);
         self.flushed = self.frames.len();
+        self.generation += 1;
+    }
+
+    pub fn damage(&mut self, at: usize, harm: Harm) {
+        self.frames[at].harm = Some(harm);
+        self.generation += 1;
+    }
+
+    /// Whether anything is damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.frames.iter().any(|f| f.harm.is_some())
     }
 
     fn burn(&mut self, work: impl FnOnce(&mut Self)) -> Result<(), Crash> {
         match &mut self.fuse {
-            Fuse::None => work(self),
-            Fuse::Before(0) => return Err(Crash),
-            Fuse::After(0) => {
+            None | Some(CrashAt::Said(_)) => work(self),
+            Some(CrashAt::Before(0)) => return Err(Crash),
+            Some(CrashAt::After(0)) => {
                 work(self);
                 return Err(Crash);
             }
-            Fuse::Before(n) | Fuse::After(n) => {
+            Some(CrashAt::Before(n) | CrashAt::After(n)) => {
                 *n -= 1;
                 work(self);
             }
@@ -67,14 +87,34 @@ impl SimDisk {
     }
 
     /// Entries as recovery reads them, and where they are kept.
-    pub fn recovered(&self) -> Vec<(Entry, Place)> {
-        let one = |(i, a): (usize, &Append)| (a.entry().clone(), Place(i as u64));
-        self.frames.iter().enumerate().map(one).collect()
+    pub fn recovered(&mut self) -> Vec<(Entry, Place)> {
+        let mut found = Vec::new();
+        for (i, frame) in self.frames.iter_mut().enumerate() {
+            let mut entry = frame.append.entry().clone();
+            let gone = matches!(frame.harm, Some(Harm::Gone | Harm::Altered));
+            if gone && !frame.known_gone {
+                frame.known_gone = true;
+                self.generation += 1;
+            }
+            match (frame.harm, &mut entry) {
+                (Some(Harm::Gone), _) => continue,
+                (Some(Harm::Altered), Entry::Batch { note, .. }) => *note = "altered\n".to_owned(),
+                (Some(Harm::Altered), _) => continue,
+                _ => {}
+            }
+            found.push((entry, Place(i as u64)));
+        }
+        found
     }
 
     pub fn batch(&self, place: Place) -> Option<Vec<u8>> {
+        let kept = self.frames.get(place.0 as usize).filter(|f| f.harm.is_none())?;
+        matches!(kept.append.entry(), Entry::Batch { .. }).then(|| kept.append.body().to_vec())
+    }
+
+    pub fn head(&self, place: Place) -> Option<&Entry> {
         let kept = self.frames.get(place.0 as usize)?;
-        matches!(kept.entry(), Entry::Batch { .. }).then(|| kept.body().to_vec())
+        (!matches!(kept.harm, Some(Harm::Gone | Harm::Altered))).then(|| kept.append.entry())
     }
 }
 
@@ -83,7 +123,8 @@ impl Disk for SimDisk {
 
     fn append(&mut self, frames: &[Append]) -> Result<Vec<Place>, Crash> {
         let first = self.frames.len();
-        self.burn(|d| d.frames.extend_from_slice(frames))?;
+        let new = |append: &Append| SimFrame { append: append.clone(), harm: None, known_gone: false };
+        self.burn(|d| d.frames.extend(frames.iter().map(new)))?;
         Ok((first..self.frames.len()).map(|i| Place(i as u64)).collect())
     }
 

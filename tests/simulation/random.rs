@@ -19,4 +19,9 @@ impl Rng {
     pub fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
+
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        let at = self.below(from.len() as u64) as usize;
+        from.get(at).copied()
+    }
 }

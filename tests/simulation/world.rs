@@ -1,232 +1,254 @@
-//! The federation, its network and its faults, as a queue of events on virtual time.
+//! The federation, its network and its disks: a function of a plan and steps.
+//!
+//! A node's inputs wait in its inbox; a round takes up to 64 of them, writes and flushes once, and only then speaks, as the
+//! driver does. There is no chance in here: what happens next is the next step.
 
-mod faults;
-mod forger;
+mod authority;
+mod bundles;
+mod disks;
+mod enemy;
+mod intake;
 mod judge;
-mod network;
-mod nodes;
+mod links;
+mod process;
+mod rounds;
+mod settle;
 
 use super::{
     disk::SimDisk,
-    oracle::{Logs, Oracle},
-    random::Rng,
+    federation::Federation,
+    known,
+    oracle::{Broken, Judgement, Logs, Oracle, logs::Counts},
+    step::{Plan, Step},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 use tally_core::{Input, LinkId, Replica, Ticket};
 use tally_protocol::{
     hash::Hash,
-    ids::{Division, Federation, LogId},
-    keys::{Algorithm, NodeKeys, Signer, authority_signer},
+    ids::{Division, LogId},
+    keys::NodeKeys,
+    record::Record,
     wire::Control,
 };
-use tally_topology::{
-    charter::{Charter, epoch_entry, heading},
-    signed::{SignedCharter, sign},
-};
+use tally_topology::signed::SignedCharter;
 
-/// (division, level, parent)
-const NODES: [(&str, &str, &str); 7] = [
-    ("350000", "province", ""),
-    ("350100", "prefecture", "350000"),
-    ("350200", "prefecture", "350000"),
-    ("350102", "county", "350100"),
-    ("350103", "county", "350100"),
-    ("350203", "county", "350200"),
-    ("350128", "county", "350000"),
-];
-/// Faults happen until here, in virtual milliseconds; then everything is mended.
-const FAULTS_MS: u64 = 60_000;
-/// The federation must agree by then.
-const END_MS: u64 = FAULTS_MS + 300_000;
-const START_MS: u64 = 1_790_000_000_000;
+/// The true time at the start, POSIX milliseconds.
+pub const START_MS: u64 = 1_790_000_000_000;
+/// Inputs that a round takes at most.
+pub const ROUND_MAIL: usize = 64;
 
-#[derive(Debug, Clone, Copy)]
-pub struct Plan {
-    /// One disk is replaced by an old copy of itself.
-    pub set_back: bool,
-}
-
+/// What happened, to show that something did.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Sum {
     pub acknowledged: u64,
+    pub rounds: u64,
+    pub inputs: u64,
     pub crashes: u64,
-    pub cuts: u64,
+    pub breaks: u64,
     pub set_back: u64,
+    pub charters: u64,
+    pub epochs: u64,
+    pub damaged: u64,
+    pub put_back: u64,
+    pub bundles: u64,
+    pub lies: u64,
 }
 
-struct Node {
-    keys: Arc<NodeKeys>,
-    disk: SimDisk,
+#[derive(Debug)]
+pub struct Node {
+    pub keys: Arc<NodeKeys>,
+    pub disk: SimDisk,
     /// What the oracle has read of the disk.
-    logs: Logs,
+    pub logs: Logs,
+    /// The same of what can be read now.
+    pub intact: Logs,
     /// None while the process is down.
-    replica: Option<Replica>,
-    link_to_parent: Option<u64>,
-    /// Ids of the own log, durable or on their way: what intake's index knows.
-    known: BTreeSet<Hash>,
-    waiting: BTreeMap<Ticket, Vec<Hash>>,
-    skew_ms: u64,
+    pub replica: Option<Replica>,
+    pub inbox: VecDeque<Input>,
+    /// The link to the parent, as far as this node knows.
+    pub link: Option<LinkId>,
+    /// Ids of the own logs, durable or on their way: what intake's index knows.
+    pub known: BTreeSet<Hash>,
+    pub waiting: BTreeMap<Ticket, Vec<Hash>>,
+    /// Records beyond the end of a closed epoch, to be handed in again.
+    pub carry: Vec<Vec<Record>>,
+    /// Logs that could not be cut back at the last start.
+    pub uncut: BTreeSet<LogId>,
+    pub skew_ms: i64,
+    /// The parent asked to be left alone until then, in true time.
+    pub calls_after: u64,
+    pub full: bool,
+    /// The charter in the config file.
+    pub file: SignedCharter,
 }
 
-struct Link {
-    child: Division,
-    parent: Division,
-    /// When the last message of each stream arrives, so that streams keep their order.
-    streams: BTreeMap<(bool, Option<LogId>), u64>,
-}
-
-enum Event {
-    Tick(Division),
-    Dial(Division),
-    Submit(Division),
-    Arrive { link: u64, up: bool, what: What },
-    Taken { link: u64, up: bool, log: LogId },
-    Down { node: Division, link: u64 },
-    Start(Division),
-    Fault,
-}
-
-enum What {
+#[derive(Debug)]
+pub enum What {
     Control(Control),
     Batch(LogId, Vec<u8>),
 }
 
-pub struct World {
-    rng: Rng,
-    plan: Plan,
-    now: u64,
-    queue: BTreeMap<(u64, u64), Event>,
-    order: u64,
-    nodes: BTreeMap<Division, Node>,
-    links: BTreeMap<u64, Link>,
-    names: u64,
-    cut: BTreeSet<(Division, Division)>,
-    charter: SignedCharter,
-    oracle: Oracle,
-    content: u64,
-    sum: Sum,
+/// A stream of a link: upward or not, and of which log; control has none.
+pub type Stream = (bool, Option<LogId>);
+
+#[derive(Debug)]
+pub struct Link {
+    pub id: LinkId,
+    pub parent: Division,
+    pub streams: BTreeMap<Stream, VecDeque<What>>,
+    /// Somebody has closed it, the child if so: what that side had said still arrives.
+    pub closing: Option<bool>,
 }
 
-fn division(code: &str) -> Division {
-    code.parse().unwrap()
+#[derive(Debug)]
+pub struct World {
+    pub plan: Plan,
+    pub now: u64,
+    pub nodes: BTreeMap<Division, Node>,
+    /// By child.
+    pub links: BTreeMap<Division, Link>,
+    /// Who has yet to learn that a link is down.
+    pub downs: Vec<(Division, LinkId)>,
+    pub cut: BTreeSet<Division>,
+    pub federation: Federation,
+    pub oracle: Oracle,
+    bundles: BTreeMap<(Division, Division), bundles::Bundle>,
+    /// Nodes whose disks were set back.
+    set_back: BTreeSet<Division>,
+    /// Nodes whose clock was wrong at some time.
+    wrong_clocks: BTreeSet<Division>,
+    names: u64,
+    pub sum: Sum,
 }
 
 impl World {
-    pub fn new(seed: u64, plan: Plan) -> Self {
-        let federation = Federation::try_from("sim.example".to_owned()).unwrap();
-        let authority = Signer::new(federation.authority_name(), Algorithm::Ed25519, &[1; 32]);
-        let successor = authority_signer(&federation, &[2; 32]);
-        let mut text = heading(&federation, 1, successor.public());
-        let mut rng = Rng(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ u64::from(plan.set_back));
-        let mut nodes = BTreeMap::new();
-        for (code, level, parent) in NODES {
-            let node = LogId::records(division(code), 1);
-            let mut secret = [9; 32];
-            secret[..6].copy_from_slice(code.as_bytes());
-            let keys = NodeKeys::derive(&federation, node, &secret);
-            let parent = if parent.is_empty() { String::new() } else { format!("parent = \"{parent}\"\n") };
-            text += &format!(
-                "[[node]]\ndivision = \"{code}\"\nname = \"n\"\nlevel = \"{level}\"\naddresses = [\"h:1\"]\n{parent}{}",
-                epoch_entry(&keys)
-            );
-            nodes.insert(
-                node.division,
-                Node {
-                    keys: Arc::new(keys),
-                    disk: SimDisk::new(),
-                    logs: Logs::default(),
-                    replica: None,
-                    link_to_parent: None,
-                    known: BTreeSet::new(),
-                    waiting: BTreeMap::new(),
-                    skew_ms: rng.below(4_000),
-                },
-            );
-        }
-        let charter = SignedCharter::open(&sign(&text, &authority).unwrap(), authority.public()).unwrap();
-        let mut world = Self {
-            rng,
+    pub fn new(plan: Plan) -> Self {
+        let federation = Federation::new();
+        let node = |d: &Division| Node {
+            keys: super::federation::keys(federation.current(*d)),
+            disk: SimDisk::default(),
+            logs: Logs::default(),
+            intact: Logs::default(),
+            replica: None,
+            inbox: VecDeque::new(),
+            link: None,
+            known: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            carry: Vec::new(),
+            uncut: BTreeSet::new(),
+            skew_ms: 0,
+            calls_after: 0,
+            full: false,
+            file: federation.charter().clone(),
+        };
+        Self {
+            nodes: federation.seats.keys().map(|d| (*d, node(d))).collect(),
             plan,
             now: 0,
-            queue: BTreeMap::new(),
-            order: 0,
-            nodes,
             links: BTreeMap::new(),
-            names: 0,
+            downs: Vec::new(),
             cut: BTreeSet::new(),
-            charter,
+            federation,
             oracle: Oracle::default(),
-            content: 0,
+            bundles: BTreeMap::new(),
+            set_back: BTreeSet::new(),
+            wrong_clocks: BTreeSet::new(),
+            names: 0,
             sum: Sum::default(),
-        };
-        for code in world.codes() {
-            let at = world.rng.below(2_000);
-            world.at(at, Event::Start(code));
-            let at = world.rng.below(3_000);
-            world.at(at, Event::Submit(code));
         }
-        world.at(3_000, Event::Fault);
-        world
     }
 
-    fn codes(&self) -> Vec<Division> {
+    pub fn codes(&self) -> Vec<Division> {
         self.nodes.keys().copied().collect()
     }
 
-    fn charter(&self) -> &Charter {
-        self.charter.charter()
+    pub fn node(&mut self, code: Division) -> &mut Node {
+        self.nodes.get_mut(&code).expect("a node of the federation")
     }
 
-    fn at(&mut self, delay: u64, event: Event) {
-        self.order += 1;
-        self.queue.insert((self.now + delay, self.order), event);
+    /// Whether the run must show this fault of the core; all others put up with it.
+    pub fn must_show(&self, fault: &str) -> bool {
+        debug_assert!(known::KNOWN.iter().any(|k| k.name == fault), "{fault} is not in the list of known faults");
+        self.plan.known.as_deref() == Some(fault)
     }
 
-    fn faulty(&self) -> bool {
-        self.now < FAULTS_MS
+    fn name(&mut self) -> u64 {
+        self.names += 1;
+        self.names
     }
 
-    /// Runs to the end and checks everything.
-    pub fn run(mut self) -> Sum {
-        while let Some(((time, _), event)) = self.queue.pop_first() {
-            self.now = time;
-            self.apply(event);
-            if self.now > FAULTS_MS && self.quiet() {
-                break;
-            }
-            assert!(self.now < END_MS, "I6: no agreement {} s after the last fault", (END_MS - FAULTS_MS) / 1_000);
-        }
-        self.judge();
-        self.sum
+    /// What a node's clock shows.
+    pub fn clock(&self, code: Division) -> u64 {
+        (START_MS + self.now).saturating_add_signed(self.nodes[&code].skew_ms)
     }
 
-    fn apply(&mut self, event: Event) {
-        match event {
-            Event::Start(code) => self.start(code),
-            Event::Tick(code) => {
-                if self.nodes[&code].replica.is_some() {
-                    self.input(code, Input::Tick);
-                    self.at(500, Event::Tick(code));
-                }
-            }
-            Event::Dial(code) => self.dial(code),
-            Event::Submit(code) => self.submit(code),
-            Event::Arrive { link, up, what } => self.arrive(link, up, what),
-            Event::Taken { link, up, log } => {
-                let Some(l) = self.links.get(&link) else { return };
-                let sender = if up { l.child } else { l.parent };
-                self.input(sender, Input::Pushed { link: LinkId(link), log });
-            }
-            Event::Down { node, link } => {
-                if self.nodes[&node].link_to_parent == Some(link) {
-                    self.nodes.get_mut(&node).unwrap().link_to_parent = None;
-                }
-                self.input(node, Input::LinkDown { link: LinkId(link) });
-            }
-            Event::Fault => self.fault(),
+    /// The node whose child is the other one, if one is.
+    pub fn lower(&self, a: Division, b: Division) -> Option<Division> {
+        match (self.federation.seats.get(&a)?.parent == Some(b), self.federation.seats.get(&b)?.parent == Some(a)) {
+            (true, _) => Some(a),
+            (_, true) => Some(b),
+            _ => None,
         }
     }
+
+    /// One step.
+    pub fn apply(&mut self, step: &Step) -> Judgement {
+        match *step {
+            Step::Wait { ms } => self.wait(ms)?,
+            Step::Start { node } => self.start(node)?,
+            Step::Stop { node, dice } => self.stop(node, dice),
+            Step::Round { node, .. } if self.nodes[&node].inbox.is_empty() => {}
+            Step::Round { node, mails, crash } => self.round(node, usize::from(mails), crash)?,
+            Step::Dial { node } => self.dial(node),
+            Step::Deliver { child, up, stream, count, twice } => self.deliver(child, (up, stream), count, twice),
+            Step::Break { child } => self.break_link(child),
+            Step::Hear { node } => self.hear(node),
+            Step::Cut { child } => {
+                self.cut.insert(child);
+                self.break_link(child);
+            }
+            Step::Heal => self.cut.clear(),
+            Step::Submit { node, ref records } => self.submit(node, records),
+            Step::Decide { change } => self.decide(change),
+            Step::Damage { node, dice, harm } => self.damage(node, dice, harm)?,
+            Step::Survey { node } => self.survey(node)?,
+            Step::Repair { node, from } => self.repair(node, from)?,
+            Step::Resave { node } => self.put(node, Input::Resave),
+            Step::Pack { from, to } => self.pack(from, to)?,
+            Step::Unpack { from, to } => self.unpack(from, to),
+            Step::SetBack { node, dice } => self.set_back(node, dice)?,
+            Step::Clock { node, skew_ms } => {
+                self.node(node).skew_ms = skew_ms;
+                self.wrong_clocks.insert(node);
+            }
+            Step::Full { node, full } => self.node(node).full = full,
+            Step::Enemy { to, lie, dice } => self.enemy(to, lie, dice)?,
+        }
+        Ok(())
+    }
+
+    /// Something waits for a node, if it runs.
+    pub fn put(&mut self, code: Division, input: Input) {
+        let node = self.node(code);
+        if node.replica.is_some() {
+            node.inbox.push_back(input);
+        }
+    }
+
+    /// Reads on what of a disk is good now.
+    pub fn read_intact(&mut self, code: Division) -> Judgement {
+        let node = self.nodes.get_mut(&code).expect("a node of the federation");
+        node.intact.read_on(&node.disk, Counts::Intact, &mut self.oracle.read)?;
+        Ok(())
+    }
+}
+
+/// Runs a plan with its steps to the end.
+pub fn run(plan: &Plan, steps: &[Step]) -> Result<Sum, Broken> {
+    let mut world = World::new(plan.clone());
+    steps.iter().try_for_each(|step| world.apply(step))?;
+    world.finish()
 }

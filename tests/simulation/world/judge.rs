@@ -1,46 +1,99 @@
-//! When the federation agrees, and whether every promise was kept.
+//! When the federation is at rest, and whether every promise was kept.
 
 use super::World;
-use crate::oracle::logs_on;
+use crate::oracle::{Broken, Judgement, promise};
 use std::collections::BTreeSet;
-use tally_core::Gate;
-use tally_protocol::ids::Division;
+use tally_core::NotSealed;
+use tally_protocol::{
+    hash::Hash,
+    ids::{Division, LogId},
+};
 
 impl World {
-    /// Everything runs, everybody may sign, and every parent holds what its children hold.
-    pub(super) fn quiet(&self) -> bool {
-        let digests_agree = |code: &Division| {
-            let mine = self.nodes[code].replica.as_ref();
-            let above = self.charter().parent(*code).and_then(|p| self.nodes[&p].replica.as_ref());
-            match (mine, self.charter().parent(*code), above) {
-                (Some(_), None, _) => true,
-                (Some(m), Some(_), Some(a)) => {
-                    m.view().digest(*code) == a.view().digest(*code) && *m.view().gate() == Gate::Open
-                }
-                _ => false,
+    /// Why the federation is not at rest; `None` when it is: every node in service signs, and everybody above holds the same
+    /// logs as their origin, in good copies.
+    pub(super) fn restless(&mut self) -> Result<Option<String>, Broken> {
+        for code in self.codes() {
+            self.read_intact(code)?;
+        }
+        for code in self.in_service() {
+            let Some(replica) = &self.nodes[&code].replica else { return Ok(Some(format!("I6: {code} is down"))) };
+            let own = self.nodes[&code].keys.node;
+            let known_fork = self.oracle.forged.contains(&own);
+            match replica.closed() {
+                Some(NotSealed::Frozen(_)) if known_fork => {}
+                Some(why) => return Ok(Some(format!("liveness: {code} does not sign: {why}"))),
+                None => {}
             }
-        };
-        self.nodes.keys().all(digests_agree)
-    }
-
-    pub(super) fn judge(&mut self) {
-        let charter = self.charter.clone();
-        for (code, node) in &self.nodes {
-            self.oracle.check_disk(charter.charter(), node.disk.durable());
-            let logs = logs_on(node.disk.durable());
-            let own = logs.of(node.keys.node);
-            // I1
-            let held: BTreeSet<_> = own.iter().collect();
-            for id in self.oracle.acknowledged.get(&node.keys.node).into_iter().flatten() {
-                assert!(held.contains(id), "I1: {code} lost a record that it had acknowledged");
+            if own != self.federation.current(code) {
+                return Ok(Some(format!("liveness: {code} has not begun its epoch")));
             }
-            // I6
-            let mut above = charter.charter().parent(*code);
-            while let Some(a) = above {
-                let theirs = logs_on(self.nodes[&a].disk.durable());
-                assert_eq!(theirs.of(node.keys.node), own, "I6: {a} does not hold the log of {code} as it is");
-                above = charter.charter().parent(a);
+            if !self.nodes[&code].carry.is_empty() || !self.nodes[&code].waiting.is_empty() {
+                return Ok(Some(format!("I1: {code} has not handed everything in")));
             }
         }
+        for (log, above) in self.mirrored() {
+            let (there, here) = (self.nodes[&above].intact.of(log), self.part(log));
+            let there = &there[..self.size(log, there.len())];
+            if there != here {
+                let (n, all) = (there.len(), here.len());
+                return Ok(Some(format!("I6: {above} holds {n} records of {log} as they are, its origin {all}")));
+            }
+        }
+        Ok(None)
+    }
+
+    fn in_service(&self) -> Vec<Division> {
+        self.federation.seats.iter().filter(|(_, s)| !s.retired).map(|(d, _)| *d).collect()
+    }
+
+    /// Logs that must be held above, and by whom.
+    fn mirrored(&self) -> Vec<(LogId, Division)> {
+        let logs = self.federation.logs().filter(|l| !self.federation.seats[&l.division].retired);
+        let logs = logs.filter(|l| !self.oracle.forged.contains(l));
+        logs.flat_map(|log| self.federation.above(log.division).into_iter().map(move |a| (log, a))).collect()
+    }
+
+    /// As much of a log as counts: nothing beyond where the charter closed it.
+    fn size(&self, log: LogId, held: usize) -> usize {
+        self.federation.last(log).map_or(held, |(last, _)| held.min(last as usize))
+    }
+
+    /// What the origin holds of its log.
+    fn part(&self, log: LogId) -> &[Hash] {
+        let own = self.nodes[&log.division].intact.of(log);
+        &own[..self.size(log, own.len())]
+    }
+
+    pub(super) fn judge(&mut self) -> Judgement {
+        for code in self.codes() {
+            self.nodes[&code].logs.check()?;
+            let logs: Vec<_> = self.federation.logs().filter(|l| l.division == code).collect();
+            if self.oracle.forged.iter().any(|l| l.division == code) {
+                continue;
+            }
+            let mut held = BTreeSet::new();
+            for log in logs {
+                // A node out of service may never have learned that its epoch was closed.
+                if self.federation.seats[&code].retired {
+                    held.extend(self.nodes[&code].intact.of(log));
+                    continue;
+                }
+                for id in self.part(log) {
+                    promise(held.insert(*id), || format!("I5: {code} holds a record in two epochs"))?;
+                }
+            }
+            self.oracle.check_acknowledged(code, &held)?;
+        }
+        // Everybody above has a fork's evidence, and the log is frozen there: `fork_is_only_reported`.
+        for log in &self.oracle.forged {
+            for (n, code) in self.federation.above(log.division).into_iter().enumerate() {
+                let Some(replica) = &self.nodes[&code].replica else { continue };
+                let frozen = replica.logs().get(log).is_some_and(|l| l.frozen.is_some());
+                let told = n > 0 && replica.reported().contains_key(log) && !self.must_show("fork_is_only_reported");
+                promise(frozen || told, || format!("I4: {code} does not know of the fork of {log}"))?;
+            }
+        }
+        Ok(())
     }
 }
