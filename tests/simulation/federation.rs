@@ -151,9 +151,9 @@ impl Federation {
                 childless(node) && !std::mem::replace(&mut seat.retired, true)
             }
             Change::Move { node, to } => {
-                let above = seats[&to].level;
+                let (above, gone) = (seats[&to].level, seats[&to].retired);
                 let seat = seats.get_mut(&node).unwrap();
-                let county_only = seat.level == "county" && above != "county" && !seat.retired;
+                let county_only = seat.level == "county" && above != "county" && !seat.retired && !gone;
                 county_only && seat.parent.replace(to) != Some(to)
             }
             Change::NextEpoch { node, .. } => {

@@ -63,6 +63,13 @@ pub const KNOWN: &[Known] = &[
         scenario: scenario::both_restored,
     },
     Known {
+        name: "frontier_misses_its_round",
+        why: "a hello in one round with a batch is answered without that batch, and opens the gate of an old copy; a parent \
+              writes all it has before a child gets an old disk",
+        breaks: "I4: two histories of 350102",
+        scenario: scenario::hello_behind_a_batch,
+    },
+    Known {
         name: "clock_poisons_sealed_at",
         why: "after a clock that ran ahead every batch is dated ahead; dates of nodes whose clock was wrong do not count",
         breaks: "clock: 350102 sealed at",
@@ -73,6 +80,12 @@ pub const KNOWN: &[Known] = &[
         why: "an old bundle opens the gate of an old copy, which signs a second history; old copies get no old bundles",
         breaks: "I4: two histories of 350102",
         scenario: scenario::old_bundle,
+    },
+    Known {
+        name: "fetch_that_met_damage_stops",
+        why: "a child's fetch that met damage above is not taken up after the repair; the links below are broken then",
+        breaks: "liveness: 350102 does not sign: fetching",
+        scenario: scenario::fetch_meets_damage,
     },
     Known {
         name: "moved_away_while_off",

@@ -41,7 +41,7 @@ fn env(name: &str) -> Option<u64> {
 fn seeds() -> std::ops::Range<u64> {
     match env("TALLY_SEED") {
         Some(one) => one..one + 1,
-        None => 1..env("TALLY_SEEDS").unwrap_or(100) + 1,
+        None => 1..env("TALLY_SEEDS").unwrap_or(200) + 1,
     }
 }
 
@@ -79,9 +79,12 @@ fn run(theme: Theme) -> Vec<Sum> {
     sums.into_inner().unwrap()
 }
 
+/// A counter of what happened: its name, where it stands, and the least for ten runs.
+type Happened = (&'static str, fn(&Sum) -> u64, u64);
+
 /// Says what happened; a simulation in which nothing happens proves nothing.
-fn enough(theme: Theme, sums: &[Sum], happened: &[(&str, fn(&Sum) -> u64, u64)]) {
-    let always: [(&str, fn(&Sum) -> u64, u64); 4] = [
+fn enough(theme: Theme, sums: &[Sum], happened: &[Happened]) {
+    let always: [Happened; 4] = [
         ("records acknowledged", |s| s.acknowledged, 40),
         ("rounds", |s| s.rounds, 300),
         ("crashes", |s| s.crashes, 3),
@@ -110,13 +113,13 @@ fn old_disks() {
 
 #[test]
 fn charters_change() {
-    let happened: &[(&str, fn(&Sum) -> u64, u64)] = &[("charters", |s| s.charters, 10), ("epochs", |s| s.epochs, 5)];
+    let happened: &[Happened] = &[("charters", |s| s.charters, 10), ("epochs", |s| s.epochs, 5)];
     enough(Theme::Charters, &run(Theme::Charters), happened);
 }
 
 #[test]
 fn damage_and_bundles() {
-    let happened: &[(&str, fn(&Sum) -> u64, u64)] =
+    let happened: &[Happened] =
         &[("frames damaged", |s| s.damaged, 10), ("put back", |s| s.put_back, 10), ("bundles", |s| s.bundles, 3)];
     enough(Theme::Damage, &run(Theme::Damage), happened);
 }

@@ -3,7 +3,7 @@
 use crate::{
     federation::division,
     oracle::{Broken, Judgement},
-    step::{Change, Lie, Plan, Step},
+    step::{Change, Harm, Lie, Plan, Step},
     world::{Sum, World},
 };
 use tally_protocol::ids::Division;
@@ -146,6 +146,35 @@ pub fn both_restored(s: &mut Scenario) {
     s.peace(2);
     s.step(Step::Heal);
     s.peace(6);
+}
+
+/// The county has lost its disk, and what it fetches is damaged above; the city repairs itself from the province.
+pub fn fetch_meets_damage(s: &mut Scenario) {
+    s.submit(COUNTY, 0..5);
+    s.peace(4);
+    s.step(Step::SetBack { node: division(COUNTY), dice: 0 });
+    // The first frame on the city's disk is the county's batch.
+    s.step(Step::Damage { node: division(CITY), dice: 0, harm: Harm::Body });
+    s.step(Step::Start { node: division(COUNTY) });
+    s.peace(4);
+}
+
+/// Batches wait at the city while the county gets an old disk and calls again: the city takes all of it in one round.
+pub fn hello_behind_a_batch(s: &mut Scenario) {
+    let (child, node) = (division(COUNTY), division(CITY));
+    s.step(Step::Submit { node: child, records: (0..5).collect() });
+    s.step(Step::Round { node: child, mails: 64, crash: None });
+    let stream = Some(s.world.nodes[&child].keys.node);
+    s.step(Step::Deliver { child, up: true, stream, count: 9, twice: false });
+    s.step(Step::SetBack { node: child, dice: 0 });
+    s.step(Step::Start { node: child });
+    s.step(Step::Dial { node: child });
+    s.step(Step::Round { node: child, mails: 64, crash: None });
+    s.step(Step::Deliver { child, up: true, stream: None, count: 9, twice: false });
+    s.step(Step::Round { node, mails: 64, crash: None });
+    s.peace(1);
+    s.submit(COUNTY, 50..53);
+    s.peace(4);
 }
 
 /// The clock says 2035 for a while.

@@ -63,6 +63,8 @@ pub struct Node {
     pub disk: SimDisk,
     /// What the oracle has read of the disk.
     pub logs: Logs,
+    /// So many frames were looked at for receipts.
+    pub receipts_read: usize,
     /// The same of what can be read now.
     pub intact: Logs,
     /// None while the process is down.
@@ -132,6 +134,7 @@ impl World {
             disk: SimDisk::default(),
             logs: Logs::default(),
             intact: Logs::default(),
+            receipts_read: 0,
             replica: None,
             inbox: VecDeque::new(),
             link: None,

@@ -126,6 +126,11 @@ impl World {
         if path.is_empty() || twice || damaged || self.nodes[&code].replica.is_none() {
             return Ok(());
         }
+        // What a parent has yet to write is missing in what it says: `frontier_misses_its_round`.
+        let parent = self.federation.seats[&code].parent.filter(|_| !self.must_show("frontier_misses_its_round"));
+        while let Some(parent) = parent.filter(|p| !self.nodes[p].inbox.is_empty()) {
+            self.round(parent, super::ROUND_MAIL, None)?;
+        }
         self.sum.set_back += 1;
         self.set_back.insert(code);
         self.stop(code, 0);

@@ -56,7 +56,23 @@ impl World {
     pub(super) fn new_on_disk(&mut self, code: Division) -> Judgement {
         let node = self.nodes.get_mut(&code).expect("a node of the federation");
         let news = node.logs.read_on(&node.disk, Counts::Believed, &mut self.oracle.read)?;
-        news.iter().try_for_each(|batch| self.oracle.holds(batch.log, batch.start, &batch.leaves))
+        for batch in news {
+            self.oracle.holds(batch.log, batch.start, &batch.leaves)?;
+            // The index follows the journal, also in what is fetched.
+            if batch.log == node.keys.node {
+                node.known.extend(batch.leaves.iter());
+            }
+        }
+        // A receipt counts from when it is written, whether or not anybody hears it.
+        for frame in node.disk.durable().get(node.receipts_read..).unwrap_or_default() {
+            if let Entry::Receipt { log, holder, size, line, .. } = frame.append.entry()
+                && holder.division == code
+            {
+                self.oracle.saw_receipt(*log, *size, *holder, line, &mut node.logs)?;
+            }
+        }
+        node.receipts_read = node.disk.durable().len();
+        Ok(())
     }
 
     /// A batch that was sealed while the clock was right says when.

@@ -99,6 +99,11 @@ impl World {
                 self.repair(code, from)?;
                 self.round(code, ROUND_MAIL, None)?;
             }
+            // A fetch that met damage goes on with the next link only: `fetch_that_met_damage_stops`.
+            if !self.must_show("fetch_that_met_damage_stops") {
+                let below = self.links.iter().filter(|(_, l)| l.parent == code).map(|(child, _)| *child);
+                below.collect::<Vec<_>>().into_iter().for_each(|child| self.break_link(child));
+            }
         }
         // What a node could not learn by itself: `moved_away_while_off`.
         if !self.must_show("moved_away_while_off") {
