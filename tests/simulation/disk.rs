@@ -23,6 +23,8 @@ pub struct SimDisk {
     flushed: usize,
     /// Where a crash strikes next.
     pub fuse: Option<CrashAt>,
+    /// It only says to have flushed.
+    pub lies: bool,
     /// Counts up whenever frames that were there before are not as they were.
     pub generation: u64,
 }
@@ -129,6 +131,10 @@ impl Disk for SimDisk {
     }
 
     fn flush(&mut self) -> Result<(), Crash> {
-        self.burn(|d| d.flushed = d.frames.len())
+        self.burn(|d| {
+            if !d.lies {
+                d.flushed = d.frames.len();
+            }
+        })
     }
 }

@@ -20,6 +20,8 @@ pub enum Theme {
     Charters,
     /// Damage and repair, and bundles.
     Damage,
+    /// All of that at once.
+    Everything,
     /// A city is the enemy's.
     EnemyAbove,
     /// A county is the enemy's.
@@ -150,24 +152,31 @@ impl Dealer {
     }
 
     fn of_theme(&mut self, world: &World, any: Division) -> Option<Step> {
+        let honest = [Theme::Crashes, Theme::OldDisks, Theme::Charters, Theme::Damage];
+        let theme = if self.theme == Theme::Everything { self.rng.pick(&honest)? } else { self.theme };
         let dice = self.rng.next();
         let neighbours = world.neighbours(any);
         let other = self.rng.pick(&neighbours)?;
-        match self.theme {
+        match theme {
+            Theme::Everything => None,
             Theme::Crashes => self.fault(world, any),
             Theme::OldDisks if self.rng.one_in(3) => Some(Step::SetBack { node: any, dice }),
             Theme::OldDisks => self.fault(world, any),
             Theme::Charters if self.rng.one_in(2) => Some(Step::Decide { change: self.change(any, other, dice) }),
             Theme::Charters => self.fault(world, any),
-            Theme::Damage => Some(match self.rng.below(12) {
+            Theme::Damage => Some(match self.rng.below(16) {
                 0..5 => {
                     Step::Damage { node: any, dice, harm: self.rng.pick(&[Harm::Body, Harm::Gone, Harm::Altered])? }
                 }
                 5 => Step::Survey { node: any },
                 6..8 => Step::Repair { node: any, from: other },
                 8 => Step::Resave { node: any },
-                9..11 => Step::Pack { from: any, to: other },
-                _ => Step::Unpack { from: other, to: any },
+                9..12 => Step::Pack { from: any, to: other },
+                _ => {
+                    let packed: Vec<_> = world.bundles.keys().copied().collect();
+                    let (from, to) = self.rng.pick(&packed)?;
+                    Step::Unpack { from, to }
+                }
             }),
             Theme::EnemyAbove | Theme::EnemyBelow => {
                 let near = world.neighbours(world.plan.enemy?);

@@ -63,6 +63,13 @@ pub const KNOWN: &[Known] = &[
         scenario: scenario::both_restored,
     },
     Known {
+        name: "old_copy_under_a_new_parent",
+        why: "a parent that has nothing yet opens the gate of an old copy, although its own parent has more; no node is both \
+              moved and set back",
+        breaks: "I4: two histories of 350102",
+        scenario: scenario::moved_old_copy,
+    },
+    Known {
         name: "frontier_misses_its_round",
         why: "a hello in one round with a batch is answered without that batch, and opens the gate of an old copy; a parent \
               writes all it has before a child gets an old disk",
@@ -86,6 +93,13 @@ pub const KNOWN: &[Known] = &[
         why: "a child's fetch that met damage above is not taken up after the repair; the links below are broken then",
         breaks: "liveness: 350102 does not sign: fetching",
         scenario: scenario::fetch_meets_damage,
+    },
+    Known {
+        name: "cut_records_are_not_fetched",
+        why: "acknowledged records beyond the end of a closed epoch are carried over from the own disk alone, also where the \
+              parent has them and this disk is damaged; a submitter is not owed them then",
+        breaks: "I1: 350102 lost 5 records",
+        scenario: scenario::closed_below_damage,
     },
     Known {
         name: "moved_away_while_off",

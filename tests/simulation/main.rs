@@ -125,6 +125,11 @@ fn damage_and_bundles() {
 }
 
 #[test]
+fn everything_at_once() {
+    enough(Theme::Everything, &run(Theme::Everything), &[("epochs", |s| s.epochs, 1), ("put back", |s| s.put_back, 1)]);
+}
+
+#[test]
 fn an_enemy_above() {
     enough(Theme::EnemyAbove, &run(Theme::EnemyAbove), &[("lies", |s| s.lies, 50)]);
 }
@@ -140,6 +145,17 @@ fn a_second_history_freezes_one_log() {
     let mut scenario = scenario::Scenario::new("fork", None, None);
     scenario::fork(&mut scenario, step::Lie::Fork);
     scenario.end().unwrap();
+}
+
+/// The oracle itself: a disk that lies is found out, by what was acknowledged and by what was said.
+#[test]
+fn a_disk_that_lies_is_found_out() {
+    for (spoken, promise) in [(false, "I1"), (true, "I4")] {
+        let mut scenario = scenario::Scenario::new("lying disk", None, None);
+        scenario::lying_disk(&mut scenario, spoken);
+        let why = scenario.end().unwrap_err();
+        assert_eq!(why.which(), promise, "{}", why.0);
+    }
 }
 
 /// What is known to be wrong is wrong still: see `known`.

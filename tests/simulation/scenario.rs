@@ -177,6 +177,18 @@ pub fn hello_behind_a_batch(s: &mut Scenario) {
     s.peace(4);
 }
 
+/// A disk that only says to have flushed, where the county speaks of what it has (`spoken`) or stops at once.
+pub fn lying_disk(s: &mut Scenario, spoken: bool) {
+    let node = division(COUNTY);
+    s.step(Step::LyingDisk { node });
+    s.step(Step::Submit { node, records: (0..5).collect() });
+    s.step(Step::Round { node, mails: 64, crash: None });
+    if spoken {
+        s.peace(2);
+    }
+    s.step(Step::Stop { node, dice: 0 });
+}
+
 /// The clock says 2035 for a while.
 pub fn clock_ahead(s: &mut Scenario) {
     let node = division(COUNTY);
@@ -206,6 +218,35 @@ pub fn old_bundle(s: &mut Scenario) {
     s.submit(COUNTY, 50..53);
     s.step(Step::Heal);
     s.peace(4);
+}
+
+/// The county gets an old disk and another parent, while the province is down.
+pub fn moved_old_copy(s: &mut Scenario) {
+    let (county, city) = (division(COUNTY), division(350_200));
+    s.submit(COUNTY, 0..5);
+    s.peace(2);
+    s.step(Step::Cut { child: county });
+    s.step(Step::Decide { change: Change::Move { node: county, to: city } });
+    s.exchange();
+    s.step(Step::Stop { node: division(350_000), dice: 0 });
+    s.step(Step::SetBack { node: county, dice: 0 });
+    s.step(Step::Heal);
+    s.step(Step::Start { node: county });
+    s.peace(4);
+    s.submit(COUNTY, 50..53);
+    s.step(Step::Start { node: division(350_000) });
+    s.peace(4);
+}
+
+/// The city has a batch that the province has not; it is damaged at the county, and the epoch is closed before it.
+pub fn closed_below_damage(s: &mut Scenario) {
+    s.step(Step::Cut { child: division(CITY) });
+    s.submit(COUNTY, 0..5);
+    s.peace(2);
+    s.step(Step::Damage { node: division(COUNTY), dice: 0, harm: Harm::Gone });
+    s.step(Step::Decide { change: Change::NextEpoch { node: division(COUNTY), dice: 1 } });
+    s.step(Step::Heal);
+    s.peace(6);
 }
 
 /// The county is off while the charter moves it to another city.

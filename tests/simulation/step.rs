@@ -161,6 +161,8 @@ pub enum Step {
     Clock { node: Division, skew_ms: i64 },
     /// The disk is nearly full, or has room again.
     Full { node: Division, full: bool },
+    /// From now on the disk says to have flushed, and has not. Only for tests of the oracle.
+    LyingDisk { node: Division },
     /// The enemy acts on a neighbour.
     Enemy { to: Division, lie: Lie, dice: u64 },
 }

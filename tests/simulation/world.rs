@@ -117,9 +117,11 @@ pub struct World {
     pub cut: BTreeSet<Division>,
     pub federation: Federation,
     pub oracle: Oracle,
-    bundles: BTreeMap<(Division, Division), bundles::Bundle>,
+    pub bundles: BTreeMap<(Division, Division), bundles::Bundle>,
     /// Nodes whose disks were set back.
     set_back: BTreeSet<Division>,
+    /// Nodes that report to another parent than at the start.
+    moved: BTreeSet<Division>,
     /// Nodes whose clock was wrong at some time.
     wrong_clocks: BTreeSet<Division>,
     names: u64,
@@ -158,6 +160,7 @@ impl World {
             oracle: Oracle::default(),
             bundles: BTreeMap::new(),
             set_back: BTreeSet::new(),
+            moved: BTreeSet::new(),
             wrong_clocks: BTreeSet::new(),
             names: 0,
             sum: Sum::default(),
@@ -215,7 +218,7 @@ impl World {
             }
             Step::Heal => self.cut.clear(),
             Step::Submit { node, ref records } => self.submit(node, records),
-            Step::Decide { change } => self.decide(change),
+            Step::Decide { change } => self.decide(change)?,
             Step::Damage { node, dice, harm } => self.damage(node, dice, harm)?,
             Step::Survey { node } => self.survey(node)?,
             Step::Repair { node, from } => self.repair(node, from)?,
@@ -228,6 +231,7 @@ impl World {
                 self.wrong_clocks.insert(node);
             }
             Step::Full { node, full } => self.node(node).full = full,
+            Step::LyingDisk { node } => self.node(node).disk.lies = true,
             Step::Enemy { to, lie, dice } => self.enemy(to, lie, dice)?,
         }
         Ok(())

@@ -1,12 +1,12 @@
 //! The authority signs charters; the operator loads them at the top, from where they are handed down.
 
 use super::World;
-use crate::step::Change;
+use crate::{oracle::Judgement, step::Change};
 use tally_core::{Input, Ticket};
 use tally_protocol::{hash::sha256, ids::Division};
 
 impl World {
-    pub(super) fn decide(&mut self, change: Change) {
+    pub(super) fn decide(&mut self, change: Change) -> Judgement {
         let last = match change {
             Change::NextEpoch { node, dice } => {
                 let log = self.federation.current(node);
@@ -19,15 +19,26 @@ impl World {
             }
             _ => None,
         };
+        // A new parent that has not caught up opens the gate of an old copy, or of a disk that has lost its end: `old_copy_under_a_new_parent`.
+        let strict = self.must_show("old_copy_under_a_new_parent");
+        if let Change::Move { node, .. } = change {
+            let damaged = self.nodes.values().any(|n| n.disk.is_damaged());
+            if (damaged || self.set_back.contains(&node)) && !strict {
+                return Ok(());
+            }
+            self.moved.insert(node);
+        }
         if !self.federation.change(change, last) {
-            return;
+            return Ok(());
         }
         self.sum.charters += 1;
         // The key of the next epoch comes with the charter that names it.
         if let Change::NextEpoch { node, .. } = change {
             self.node(node).file = self.federation.charter().clone();
+            self.forgive(node)?;
         }
         self.load_at_top();
+        Ok(())
     }
 
     /// Until it is in force there.

@@ -49,6 +49,10 @@ impl World {
         let frame = self.nodes[&code].disk.durable()[at].clone();
         let may = match frame.append.entry() {
             _ if frame.harm.is_some() => false,
+            // Only this disk can give it back: `cut_records_are_not_fetched`.
+            Entry::Batch { log, start, .. } if self.federation.last(*log).is_some_and(|(last, _)| *start >= last) => {
+                false
+            }
             Entry::Batch { log, start, tree, .. } => {
                 let whole = |n: &Division| good(&self.nodes[n].disk, *log).any(|g| (g.start, g.tree) == (*start, tree));
                 self.neighbours(code).iter().any(whole)
@@ -122,8 +126,9 @@ impl World {
         let path: BTreeSet<_> = self.federation.above(code).into_iter().collect();
         let related = |d: &Division| path.contains(d) || self.federation.above(*d).contains(&code);
         let twice = !self.must_show("both_restored") && self.set_back.iter().any(|d| d == &code || related(d));
+        let moved = !self.must_show("old_copy_under_a_new_parent") && self.moved.contains(&code);
         let damaged = self.nodes.values().any(|n| n.disk.is_damaged());
-        if path.is_empty() || twice || damaged || self.nodes[&code].replica.is_none() {
+        if path.is_empty() || twice || moved || damaged || self.nodes[&code].replica.is_none() {
             return Ok(());
         }
         // What a parent has yet to write is missing in what it says: `frontier_misses_its_round`.
@@ -149,9 +154,22 @@ impl World {
             let most = self.nodes.values().map(|n| n.logs.of(log).len() as u64).max().unwrap_or(0);
             self.oracle.forget_beyond(log, most);
         }
+        self.forgive(code)
+    }
+
+    /// What can come back is on the node's own disk, or above and not beyond the end of a closed epoch. The rest is lost by
+    /// the operator's hand, or the authority's.
+    pub(super) fn forgive(&mut self, code: Division) -> Judgement {
+        // Records beyond the end of a closed epoch come from the own disk or not at all: `cut_records_are_not_fetched`.
+        if self.must_show("cut_records_are_not_fetched") {
+            return Ok(());
+        }
+        self.read_intact(code)?;
         let mut left: BTreeSet<Hash> = BTreeSet::new();
         for log in self.federation.logs().filter(|l| l.division == code) {
-            left.extend(self.oracle.history(log));
+            let last = self.federation.last(log).map_or(usize::MAX, |(last, _)| last as usize);
+            left.extend(self.oracle.history(log).iter().take(last));
+            left.extend(self.nodes[&code].intact.of(log));
         }
         if let Some(acknowledged) = self.oracle.acknowledged.get_mut(&code) {
             acknowledged.retain(|id| left.contains(id));

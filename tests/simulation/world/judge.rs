@@ -28,6 +28,13 @@ impl World {
             if own != self.federation.current(code) {
                 return Ok(Some(format!("liveness: {code} has not begun its epoch")));
             }
+            let beyond = |log: &LogId| {
+                let held = replica.logs().get(log).map_or(0, |l| l.size());
+                self.federation.last(*log).is_some_and(|(last, _)| held > last)
+            };
+            if let Some(log) = self.federation.logs().find(beyond) {
+                return Ok(Some(format!("I6: {code} goes on beyond the end of {log}")));
+            }
             if !self.nodes[&code].carry.is_empty() || !self.nodes[&code].waiting.is_empty() {
                 return Ok(Some(format!("I1: {code} has not handed everything in")));
             }
@@ -74,9 +81,10 @@ impl World {
             }
             let mut held = BTreeSet::new();
             for log in logs {
-                // A node out of service may never have learned that its epoch was closed.
+                // A node out of service may never have learned that its epoch was closed, and nobody repairs it: what it
+                // has acknowledged is on some disk.
                 if self.federation.seats[&code].retired {
-                    held.extend(self.nodes[&code].intact.of(log));
+                    held.extend(self.oracle.history(log));
                     continue;
                 }
                 for id in self.part(log) {

@@ -15,6 +15,7 @@ impl World {
         if self.nodes[&code].replica.is_some() {
             return Ok(());
         }
+        self.new_on_disk(code)?;
         let node = self.nodes.get_mut(&code).expect("a node of the federation");
         let first = node.file.charter().current_log(code).expect("a node of its charter");
         let mut replica = Replica::new(keys(first), authority().public().clone(), node.file.clone(), "sim".into());
