@@ -150,9 +150,9 @@ fn a_second_history_freezes_one_log() {
 /// The oracle itself: a disk that lies is found out, by what was acknowledged and by what was said.
 #[test]
 fn a_disk_that_lies_is_found_out() {
-    for (spoken, promise) in [(false, "I1"), (true, "I4")] {
+    for (linked, promise) in [(false, "I1"), (true, "I2")] {
         let mut scenario = scenario::Scenario::new("lying disk", None, None);
-        scenario::lying_disk(&mut scenario, spoken);
+        scenario::lying_disk(&mut scenario, linked);
         let why = scenario.end().unwrap_err();
         assert_eq!(why.which(), promise, "{}", why.0);
     }

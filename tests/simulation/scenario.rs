@@ -177,15 +177,15 @@ pub fn hello_behind_a_batch(s: &mut Scenario) {
     s.peace(4);
 }
 
-/// A disk that only says to have flushed, where the county speaks of what it has (`spoken`) or stops at once.
-pub fn lying_disk(s: &mut Scenario, spoken: bool) {
+/// A disk that only says to have flushed, where the county is linked and speaks of what it has, or not.
+pub fn lying_disk(s: &mut Scenario, linked: bool) {
     let node = division(COUNTY);
     s.step(Step::LyingDisk { node });
-    s.step(Step::Submit { node, records: (0..5).collect() });
-    s.step(Step::Round { node, mails: 64, crash: None });
-    if spoken {
-        s.peace(2);
+    if !linked {
+        s.step(Step::Cut { child: node });
+        s.exchange();
     }
+    s.submit(COUNTY, 0..5);
     s.step(Step::Stop { node, dice: 0 });
 }
 

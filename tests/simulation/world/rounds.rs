@@ -98,6 +98,9 @@ impl World {
                 self.witness(code, &message)?;
                 self.send(code, link, None, What::Control(message));
             }
+            Output::Push { log, place, .. } if place >= self.nodes[&code].disk.until() => {
+                return promise(false, || format!("I2: {code} pushes a batch of {log} that is not on its disk"));
+            }
             Output::Push { link, log, place } => match self.nodes[&code].disk.batch(place) {
                 Some(bytes) => self.send(code, link, Some(log), What::Batch(log, bytes)),
                 None => self.put(code, Input::PushFailed { link, log, reason: "damaged".into() }),

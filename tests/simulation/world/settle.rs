@@ -37,7 +37,7 @@ impl World {
         }
         for code in self.codes() {
             let node = self.node(code);
-            (node.full, node.skew_ms) = (false, 0);
+            (node.full, node.skew_ms, node.disk.lies) = (false, 0, false);
             self.start(code)?;
         }
         Ok(())
