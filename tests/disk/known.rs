@@ -10,10 +10,10 @@
 use crate::{
     Doing, EIO, ENOSPC, Fault, lives,
     oracle::{Broken, hold},
-    random::Rng,
     run,
     world::World,
 };
+use tally_tests::rng::Rng;
 
 /// Enough to see each fault many times.
 const SEEDS: std::ops::Range<u64> = 1..21;

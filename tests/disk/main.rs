@@ -11,18 +11,16 @@ mod known;
 mod media;
 mod nodes;
 mod oracle;
-#[path = "../simulation/random.rs"]
-mod random;
 mod scenes;
 mod volume;
 mod world;
 
 use oracle::Broken;
-use random::Rng;
 use std::sync::{
     Mutex,
     atomic::{AtomicU64, Ordering},
 };
+use tally_tests::rng::Rng;
 use volume::{Doing, EIO, ENOSPC, Fault};
 use world::World;
 

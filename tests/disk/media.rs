@@ -4,11 +4,11 @@
 //! writes since the last flush. Names have the same two sides. A crash leaves any mixture that the contract of
 //! [`tally_journal::Volume`] allows: [`Media::image`] builds it. What must not be here: calls, errors, rules.
 
-use crate::random::Rng;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
+use tally_tests::rng::Rng;
 
 /// Bytes that are written back together.
 const PAGE: usize = 4_096;

@@ -3,7 +3,6 @@
 use crate::volume::RecordingVolume;
 use std::{
     convert::Infallible,
-    fmt::Write as _,
     path::PathBuf,
     sync::{Arc, OnceLock},
 };
@@ -11,10 +10,13 @@ use tally_core::{Append, Disk, Entry, Place, Replica};
 use tally_journal::Found;
 use tally_protocol::{
     ids::{Federation, LogId},
-    keys::{Algorithm, NodeKeys, Signer, VerifierKey},
+    keys::{Algorithm, NodeKeys, Signer, authority_signer},
 };
 use tally_store::entries::{EntryJournal, EntryReader, owner};
-use tally_topology::signed::{SignedCharter, sign};
+use tally_topology::{
+    charter::{epoch_entry, heading},
+    signed::{SignedCharter, sign},
+};
 
 /// Who takes part, by place in [`NODES`].
 pub type Who = usize;
@@ -42,7 +44,7 @@ fn authority() -> Signer {
 }
 
 pub fn log(who: Who) -> LogId {
-    LogId { division: NODES[who].0.parse().unwrap(), epoch: 1 }
+    LogId::records(NODES[who].0.parse().unwrap(), 1)
 }
 
 pub fn keys(who: Who) -> Arc<NodeKeys> {
@@ -56,30 +58,21 @@ pub fn keys(who: Who) -> Arc<NodeKeys> {
 }
 
 pub fn charter(version: u64) -> String {
-    let mut text = format!("format = 1\nfederation = \"d.example\"\nversion = {version}\n");
+    let successor = authority_signer(&federation(), &[2; 32]);
+    let mut text = heading(&federation(), version, successor.public());
     for (who, (code, level, parent)) in NODES.into_iter().enumerate() {
-        let (k, epoch) = (keys(who), log(who).epoch);
         let parent = if parent.is_empty() { String::new() } else { format!("parent = \"{parent}\"\n") };
-        let (log, mirror, link) = (k.log.public(), k.mirror.public(), k.link.public());
-        write!(
-            text,
-            "[[node]]\ndivision = \"{code}\"\nname = \"n\"\nlevel = \"{level}\"\naddresses = [\"h:1\"]\n{parent}\
-             [[node.epoch]]\nepoch = {epoch}\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
-        )
-        .unwrap();
+        let node =
+            format!("[[node]]\ndivision = \"{code}\"\nname = \"n\"\nlevel = \"{level}\"\naddresses = [\"h:1\"]\n");
+        text += &(node + &parent + &epoch_entry(&keys(who)));
     }
     sign(&text, &authority()).unwrap()
 }
 
 fn replica(who: Who) -> Replica {
-    static FIRST: OnceLock<(VerifierKey, SignedCharter)> = OnceLock::new();
-    let first = || {
-        let authority = authority().public().clone();
-        let signed = SignedCharter::open(&charter(1), &authority).unwrap();
-        (authority, signed)
-    };
-    let (authority, signed) = FIRST.get_or_init(first).clone();
-    Replica::new(keys(who), authority, signed, "disk".into())
+    static FIRST: OnceLock<SignedCharter> = OnceLock::new();
+    let first = || SignedCharter::open(&charter(1), authority().public()).unwrap();
+    Replica::new(keys(who), FIRST.get_or_init(first).clone(), "disk".into())
 }
 
 /// A disk that always works.
@@ -118,7 +111,7 @@ impl Neighbour {
 
     /// Bodies of its own batches, in order.
     pub fn own_batches(&self) -> impl Iterator<Item = &[u8]> {
-        let own = self.replica.own();
+        let own = self.replica.view().own();
         self.memory
             .0
             .iter()
@@ -147,7 +140,7 @@ impl City {
     /// As the daemon starts: state from the journal alone.
     pub fn open(volume: &RecordingVolume, segment_bytes: u64) -> Result<Self, String> {
         let mut replica = replica(CITY);
-        let owner = owner(replica.charter().federation(), replica.me());
+        let owner = owner(replica.view().charter().federation(), replica.view().me());
         let dir = journal_dir();
         let opened = EntryJournal::open_on(volume.clone(), &dir, &owner, segment_bytes, |e, at| replica.recover(e, at));
         let (journal, found) = opened.map_err(|e| said(&e))?;

@@ -181,10 +181,10 @@ impl Promises {
         hold!(logs.holes.is_empty(), "I3: {:?}", logs.holes);
         let found = &city.found;
         hold!(found.damage.is_empty(), "torn writes are called damage: {:?}", found.damage);
-        hold!(city.replica.unproved() == 0, "{} frames are of nobody", city.replica.unproved());
-        let version = city.replica.charter().version();
+        hold!(city.replica.view().unproved() == 0, "{} frames are of nobody", city.replica.view().unproved());
+        let version = city.replica.view().charter().version();
         hold!(version >= self.charter, "charter {} was said to be in force, now it is {version}", self.charter);
-        for (id, held) in city.replica.logs() {
+        for (id, held) in city.replica.view().logs() {
             let there = logs.of(*id).len() as u64;
             hold!(
                 held.size() == there && held.is_whole(),
@@ -193,7 +193,7 @@ impl Promises {
             );
         }
         for id in &self.frozen {
-            let is = city.replica.logs().get(id).is_some_and(|l| l.frozen.is_some());
+            let is = city.replica.view().logs().get(id).is_some_and(|l| l.frozen.is_some());
             hold!(is, "{id} was said to be frozen and is not any more");
         }
         self.nothing_else_stands_there(volume)

@@ -5,12 +5,12 @@ use crate::{
     nodes::{City, journal_dir, said},
     none_broken,
     oracle::{Broken, hold},
-    random::Rng,
     run,
     volume::{Doing, Fault, KILLED, RecordingVolume},
     world::World,
 };
 use tally_journal::{Journal, Position, Reader, segment_path, segments_on};
+use tally_tests::rng::Rng;
 
 /// A life from the first call on: so many steps, or until the power goes.
 fn life(seed: u64, off_after: u64) -> Result<World, Broken> {

@@ -1,9 +1,6 @@
 //! The volume that the journal is given: it records, counts its calls, fails where it is told to, and loses power.
 
-use crate::{
-    media::{Leave, Media, Name, Stored},
-    random::Rng,
-};
+use crate::media::{Leave, Media, Name, Stored};
 use std::{
     ffi::OsString,
     io,
@@ -11,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tally_journal::{FileLook, Opening, Volume, VolumeFile};
+use tally_tests::rng::Rng;
 
 /// What a call does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

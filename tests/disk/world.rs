@@ -4,12 +4,12 @@ use crate::{
     media::Media,
     nodes::{CITY, COUNTY, City, FORGER, Neighbour, PROVINCE, Who, charter, data, keys, log, reader, said},
     oracle::{Broken, Promises, hold, leaves},
-    random::Rng,
     volume::RecordingVolume,
 };
 use std::collections::{BTreeMap, VecDeque};
 use tally_core::{Entry, Event, Input, LinkId, NotSealed, Output, Place, Replica, Ticket};
 use tally_protocol::{batch, canonical::Object, hash::Hash, ids::LogId, merkle::Tree, record::Record, wire::Control};
+use tally_tests::rng::Rng;
 
 const START_MS: u64 = 1_790_000_000_000;
 
@@ -105,7 +105,7 @@ impl World {
 
     /// Whether records of the city's own log are missing on its disk.
     pub fn own_log_lacks(&self) -> bool {
-        self.city.as_ref().and_then(|c| c.replica.logs().get(&log(CITY))).is_some_and(|l| !l.is_whole())
+        self.city.as_ref().and_then(|c| c.replica.view().logs().get(&log(CITY))).is_some_and(|l| !l.is_whole())
     }
 
     /// The process has ended.
@@ -252,7 +252,7 @@ impl World {
         let origin = if *id == log(COUNTY) { COUNTY } else { FORGER };
         let truth = self.others[&origin].own_batches().flat_map(|b| leaves(b).2).collect();
         self.promises.is_truly(*id, truth);
-        let charter = self.city.as_ref().expect("the city speaks").replica.charter().clone();
+        let charter = self.city.as_ref().expect("the city speaks").replica.view().charter().clone();
         self.promises.receipt(&charter, *id, *size, line)
     }
 
@@ -361,7 +361,7 @@ impl World {
     fn forges(&mut self) -> Result<(), Broken> {
         let Some(city) = self.city.as_ref() else { return Ok(()) };
         let link = self.links.iter().find(|(_, l)| **l == (FORGER, CITY)).map(|(n, _)| LinkId(*n));
-        let (id, held) = (log(FORGER), city.replica.logs().get(&log(FORGER)).map_or(0, |l| l.size()));
+        let (id, held) = (log(FORGER), city.replica.view().logs().get(&log(FORGER)).map_or(0, |l| l.size()));
         let Some(link) = link.filter(|_| held > 0) else { return Ok(()) };
         let other = self.records(held + 2);
         let mut tree = Tree::default();
@@ -381,7 +381,7 @@ impl World {
             self.ticks()?;
         }
         self.pump(10_000)?;
-        Ok(self.city.as_ref().and_then(|c| c.replica.closed()))
+        Ok(self.city.as_ref().and_then(|c| c.replica.view().closed()))
     }
 
     /// Two records more: whether they were taken.
@@ -400,12 +400,12 @@ impl World {
         hold!(self.takes_records()?, "stuck: the gate is open and nothing is taken");
         let city = self.city.as_ref().ok_or_else(|| Broken("it ended".into()))?;
         for id in [log(CITY), log(COUNTY)] {
-            let of = |r: &Replica| r.logs().get(&id).map_or((0, None), |l| (l.size(), Some(l.tree().root())));
+            let of = |r: &Replica| r.view().logs().get(&id).map_or((0, None), |l| (l.size(), Some(l.tree().root())));
             let (here, above) = (of(&city.replica), of(&self.others[&PROVINCE].replica));
             hold!(here == above, "I6: {id} has {} records here and {} above", here.0, above.0);
         }
-        let here = city.replica.logs().get(&log(COUNTY)).map_or(0, |l| l.size());
-        let there = self.others[&COUNTY].replica.logs().get(&log(COUNTY)).map_or(0, |l| l.size());
+        let here = city.replica.view().logs().get(&log(COUNTY)).map_or(0, |l| l.size());
+        let there = self.others[&COUNTY].replica.view().logs().get(&log(COUNTY)).map_or(0, |l| l.size());
         hold!(here == there, "I6: the county has {there} records, {here} of them are here");
         Ok(())
     }

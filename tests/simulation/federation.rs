@@ -10,9 +10,12 @@ use std::{
 use tally_protocol::{
     hash::Hash,
     ids::{Division, Federation as Name, LogId},
-    keys::{Algorithm, NodeKeys, Signer, VerifierKey},
+    keys::{Algorithm, NodeKeys, Signer, VerifierKey, authority_signer},
 };
-use tally_topology::signed::{SignedCharter, sign};
+use tally_topology::{
+    charter::{epoch_entry, heading},
+    signed::{SignedCharter, sign},
+};
 
 /// (division, level, parent)
 const NODES: [(u32, &str, u32); 7] = [
@@ -31,7 +34,7 @@ pub fn division(code: u32) -> Division {
 
 /// The log of a node's records in an epoch.
 pub fn records_log(division: Division, epoch: u32) -> LogId {
-    LogId { division, epoch }
+    LogId::records(division, epoch)
 }
 
 fn name() -> Name {
@@ -173,7 +176,8 @@ impl Federation {
 }
 
 fn charter(version: u64, seats: &BTreeMap<Division, Seat>) -> SignedCharter {
-    let mut text = format!("format = 1\nfederation = \"{}\"\nversion = {version}\n", name());
+    let successor = authority_signer(&name(), &[2; 32]);
+    let mut text = heading(&name(), version, successor.public());
     for (d, seat) in seats {
         let parent = seat.parent.map_or(String::new(), |p| format!("parent = \"{p}\"\n"));
         text += &format!(
@@ -181,11 +185,7 @@ fn charter(version: u64, seats: &BTreeMap<Division, Seat>) -> SignedCharter {
             seat.level, seat.retired
         );
         for epoch in 1..=seat.epoch() {
-            let keys = keys(records_log(*d, epoch));
-            let (log, mirror, link) = (keys.log.public(), keys.mirror.public(), keys.link.public());
-            text += &format!(
-                "[[node.epoch]]\nepoch = {epoch}\nlog = \"{log}\"\nmirror = \"{mirror}\"\nlink = \"{link}\"\n"
-            );
+            text += &epoch_entry(&keys(records_log(*d, epoch)));
             if let Some((size, root)) = seat.closed.get(epoch as usize - 1) {
                 text += &format!("last_size = {size}\nlast_root = \"{root}\"\n");
             }

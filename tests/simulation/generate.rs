@@ -3,11 +3,11 @@
 use crate::{
     known::UNTOLD,
     oracle::Broken,
-    random::Rng,
     step::{Change, CrashAt, Harm, Lie, Plan, Step},
     world::{Sum, World},
 };
 use tally_protocol::ids::Division;
+use tally_tests::rng::Rng;
 
 /// What a random run is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

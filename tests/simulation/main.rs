@@ -17,7 +17,6 @@ mod federation;
 mod generate;
 mod known;
 mod oracle;
-mod random;
 mod scenario;
 mod shrink;
 mod step;

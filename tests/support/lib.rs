@@ -12,6 +12,7 @@ mod log;
 mod ports;
 mod process;
 mod program;
+pub mod rng;
 pub mod sample;
 pub mod segments;
 pub mod shim;

@@ -9,9 +9,9 @@ const REFUSED_MAX: usize = 256;
 
 /// What a node keeps is bounded by the logs of the charter.
 pub fn memory(node: Division, replica: &Replica) -> Judgement {
-    let nodes: Vec<_> = replica.charter().nodes().collect();
+    let nodes: Vec<_> = replica.view().charter().nodes().collect();
     let logs = nodes.iter().map(|n| n.epochs.len()).sum::<usize>();
-    let parent = replica.parent();
+    let parent = replica.view().parent();
     let link = parent.link.as_ref();
     let of_parent = [
         ("own sizes", parent.own_sizes.len()),
@@ -20,14 +20,14 @@ pub fn memory(node: Division, replica: &Replica) -> Judgement {
         ("logs set back", parent.set_back.len()),
         ("pushes", link.map_or(0, |l| l.pushes.len())),
         ("heads ahead", link.map_or(0, |l| l.ahead.len())),
-        ("logs", replica.logs().len()),
-        ("reported conflicts", replica.reported().len()),
+        ("logs", replica.view().logs().len()),
+        ("reported conflicts", replica.view().reported().len()),
     ];
     for (what, n) in of_parent {
         promise(n <= logs, || format!("I7: {node} keeps {n} {what}, the charter has {logs} logs"))?;
     }
-    promise(replica.children().len() <= nodes.len(), || format!("I7: {node} keeps too many children"))?;
-    for (child, c) in replica.children() {
+    promise(replica.view().children().len() <= nodes.len(), || format!("I7: {node} keeps too many children"))?;
+    for (child, c) in replica.view().children() {
         let serving = c.link.as_ref().map_or(0, |l| l.serving.len());
         let refused = c.rejected.len();
         promise(serving <= logs && refused <= REFUSED_MAX, || {

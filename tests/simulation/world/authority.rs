@@ -50,7 +50,7 @@ impl World {
     pub(super) fn load(&mut self, code: Division) {
         let newest = self.federation.charter().clone();
         let Some(replica) = &self.nodes[&code].replica else { return };
-        let behind = replica.charter().version() < newest.charter().version();
+        let behind = replica.view().charter().version() < newest.charter().version();
         if behind && !self.nodes[&code].inbox.iter().any(|i| matches!(i, Input::Charter { .. })) {
             let ticket = Ticket(self.name());
             self.put(code, Input::Charter { ticket, note: newest.note().to_owned() });

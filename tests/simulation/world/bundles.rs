@@ -22,9 +22,9 @@ impl World {
         let Some(lower) = self.lower(from, to) else { return Ok(()) };
         let node = &self.nodes[&from];
         let Some(replica) = &node.replica else { return Ok(()) };
-        let within = |log: &LogId| replica.charter().is_within(log.division, lower);
+        let within = |log: &LogId| replica.view().charter().is_within(log.division, lower);
         let (mut heads, mut receipts) = (Vec::new(), Vec::new());
-        for (log, held) in replica.logs().iter().filter(|(log, l)| within(log) && l.size() > 0) {
+        for (log, held) in replica.view().logs().iter().filter(|(log, l)| within(log) && l.size() > 0) {
             let (size, root) = (held.size(), held.tree().root());
             heads.push(Head { log: *log, size, root, note: held.note.clone() });
             for (holder, r) in &held.receipts {
@@ -41,7 +41,7 @@ impl World {
             }
         }
         heads.iter().try_for_each(|h| self.oracle.saw_head(h))?;
-        let charter = replica.signed_charter().as_ref().clone();
+        let charter = replica.view().signed_charter().as_ref().clone();
         self.bundles.insert((from, to), Bundle { charter, heads, receipts, batches });
         Ok(())
     }
@@ -53,14 +53,14 @@ impl World {
         if self.nodes[&to].full {
             return;
         }
-        let newer = bundle.charter.charter().version() > replica.charter().version();
+        let newer = bundle.charter.charter().version() > replica.view().charter().version();
         let mut edges = std::collections::BTreeMap::new();
         let mut admitted = Vec::new();
         for (log, bytes) in bundle.batches {
             let edge = edges
                 .entry(log)
-                .or_insert_with(|| replica.logs().get(&log).map(|l| l.tree().clone()).unwrap_or_default());
-            if let Ok(batch) = admit(replica.charter(), log, edge, bytes) {
+                .or_insert_with(|| replica.view().logs().get(&log).map(|l| l.tree().clone()).unwrap_or_default());
+            if let Ok(batch) = admit(replica.view().charter(), log, edge, bytes) {
                 *edge = batch.tree().clone();
                 admitted.push(batch);
             }

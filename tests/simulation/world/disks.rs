@@ -73,7 +73,7 @@ impl World {
         let Some(replica) = &node.replica else { return Ok(()) };
         let until = node.disk.until();
         let mut inputs = Vec::new();
-        for (log, held) in replica.logs() {
+        for (log, held) in replica.view().logs() {
             let mut copies: Vec<_> = good(&node.disk, *log)
                 .map(|g| WholeCopy { start: g.start, end: g.tree.size(), root: g.tree.root(), place: g.place })
                 .filter(|c| c.end <= held.size())
@@ -101,7 +101,9 @@ impl World {
         let Some(replica) = node.replica.as_ref().filter(|_| !node.full) else { return Ok(()) };
         let Some(lower) = self.lower(code, from).filter(|_| other.replica.is_some()) else { return Ok(()) };
         let mut found = Vec::new();
-        for (log, held) in replica.logs().iter().filter(|(l, _)| replica.charter().is_within(l.division, lower)) {
+        for (log, held) in
+            replica.view().logs().iter().filter(|(l, _)| replica.view().charter().is_within(l.division, lower))
+        {
             let missing = held.missing();
             let lacks = |g: &Good<'_>| missing.iter().any(|(a, b)| *a < g.tree.size() && g.start < *b);
             for piece in good(&other.disk, *log).filter(lacks) {
@@ -109,7 +111,7 @@ impl World {
                 let known = good(&node.disk, *log).find_map(ends).or_else(|| good(&other.disk, *log).find_map(ends));
                 let before = if piece.start == 0 { Some(Tree::default()) } else { known };
                 let Some(before) = before else { continue };
-                found.extend(admit(replica.charter(), *log, &before, piece.bytes.to_vec()).ok());
+                found.extend(admit(replica.view().charter(), *log, &before, piece.bytes.to_vec()).ok());
             }
         }
         for batch in found {

@@ -7,6 +7,7 @@ use tally_core::Input;
 use tally_protocol::{
     batch::{Batch, seal},
     checkpoint::Checkpoint,
+    fork::ForkEvidence,
     hash::{Hash, sha256},
     ids::{Division, LogId},
     keys::NodeKeys,
@@ -79,7 +80,7 @@ impl World {
             Lie::ConflictGarbage => self.conflict(child, up, victim, ["not a note\n".into(), "x".repeat(9_000)]),
             Lie::ConflictSame => {
                 let replica = self.nodes[&to].replica.as_ref();
-                let note = replica.and_then(|r| r.logs().get(&log)).map(|l| l.note.clone()).unwrap_or_default();
+                let note = replica.and_then(|r| r.view().logs().get(&log)).map(|l| l.note.clone()).unwrap_or_default();
                 self.conflict(child, up, log, [note.clone(), note]);
             }
             Lie::Reject => {
@@ -110,7 +111,8 @@ impl World {
     }
 
     fn conflict(&mut self, child: Division, up: bool, log: LogId, notes: [String; 2]) {
-        self.say(child, up, Control::Conflict { log, notes, reason: "because".repeat(100) });
+        let evidence = ForkEvidence { notes, root_at: None, proof: Vec::new() };
+        self.say(child, up, Control::Conflict { log, evidence, reason: "because".repeat(100) });
     }
 
     fn say_batch(&mut self, child: Division, up: bool, log: LogId, bytes: Vec<u8>) {

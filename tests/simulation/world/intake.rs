@@ -18,7 +18,7 @@ impl World {
     /// The answer is whether they were taken, or are there already.
     fn hand_in(&mut self, code: Division, records: Vec<Record>) -> bool {
         let node = self.nodes.get_mut(&code).expect("a node of the federation");
-        let open = node.replica.as_ref().is_some_and(|r| r.closed().is_none());
+        let open = node.replica.as_ref().is_some_and(|r| r.view().closed().is_none());
         if !open || node.full {
             return false;
         }

@@ -20,7 +20,7 @@ impl World {
             let Some(replica) = &self.nodes[&code].replica else { return Ok(Some(format!("I6: {code} is down"))) };
             let own = self.nodes[&code].keys.node;
             let known_fork = self.oracle.forged.contains(&own);
-            match replica.closed() {
+            match replica.view().closed() {
                 Some(NotSealed::Frozen(_)) if known_fork => {}
                 Some(why) => return Ok(Some(format!("liveness: {code} does not sign: {why}"))),
                 None => {}
@@ -29,7 +29,7 @@ impl World {
                 return Ok(Some(format!("liveness: {code} has not begun its epoch")));
             }
             let beyond = |log: &LogId| {
-                let held = replica.logs().get(log).map_or(0, |l| l.size());
+                let held = replica.view().logs().get(log).map_or(0, |l| l.size());
                 self.federation.last(*log).is_some_and(|(last, _)| held > last)
             };
             if let Some(log) = self.federation.logs().find(beyond) {
@@ -97,8 +97,9 @@ impl World {
         for log in &self.oracle.forged {
             for (n, code) in self.federation.above(log.division).into_iter().enumerate() {
                 let Some(replica) = &self.nodes[&code].replica else { continue };
-                let frozen = replica.logs().get(log).is_some_and(|l| l.frozen.is_some());
-                let told = n > 0 && replica.reported().contains_key(log) && !self.must_show("fork_is_only_reported");
+                let frozen = replica.view().logs().get(log).is_some_and(|l| l.frozen.is_some());
+                let told =
+                    n > 0 && replica.view().reported().contains_key(log) && !self.must_show("fork_is_only_reported");
                 promise(frozen || told, || format!("I4: {code} does not know of the fork of {log}"))?;
             }
         }

@@ -33,7 +33,7 @@ impl World {
     /// A parent that said to be busy is left alone for a while.
     fn leave_alone(&mut self, code: Division) {
         let now = self.clock(code);
-        let until = self.nodes[&code].replica.as_ref().and_then(|r| r.parent().busy_until_ms).unwrap_or(0);
+        let until = self.nodes[&code].replica.as_ref().and_then(|r| r.view().parent().busy_until_ms).unwrap_or(0);
         let pause = until.saturating_sub(now).min(BUSY_MAX_MS);
         self.node(code).calls_after = self.now + pause;
     }
@@ -42,7 +42,7 @@ impl World {
     pub(super) fn dial(&mut self, child: Division) {
         let node = &self.nodes[&child];
         let Some(replica) = node.replica.as_ref().filter(|_| node.link.is_none()) else { return };
-        let Some(parent) = replica.charter().parent(child) else { return };
+        let Some(parent) = replica.view().charter().parent(child) else { return };
         let above = &self.nodes[&parent];
         if self.now < node.calls_after || self.cut.contains(&child) {
             return;
@@ -52,8 +52,8 @@ impl World {
             return self.put(child, Input::DialFailed { reason, refused: false, linked: false });
         };
         let link_key = |log: LogId| keys(log).link.public().public();
-        let peer = other.charter().by_link_key(&link_key(node.keys.node));
-        let known = replica.charter().by_link_key(&link_key(above.keys.node)).is_some();
+        let peer = other.view().charter().by_link_key(&link_key(node.keys.node));
+        let known = replica.view().charter().by_link_key(&link_key(above.keys.node)).is_some();
         let (Some(peer), true) = (peer, known) else {
             let reason = "the key is not admitted".to_owned();
             return self.put(child, Input::DialFailed { reason, refused: true, linked: false });

@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::{
-    federation::{authority, keys},
+    federation::keys,
     oracle::{Judgement, Logs, logs::Counts},
 };
 use std::collections::BTreeSet;
@@ -18,14 +18,14 @@ impl World {
         self.new_on_disk(code)?;
         let node = self.nodes.get_mut(&code).expect("a node of the federation");
         let first = node.file.charter().current_log(code).expect("a node of its charter");
-        let mut replica = Replica::new(keys(first), authority().public().clone(), node.file.clone(), "sim".into());
+        let mut replica = Replica::new(keys(first), node.file.clone(), "sim".into());
         for (entry, place) in node.disk.recovered() {
             replica.recover(entry, place);
         }
         replica.all_read();
         let mut carry = Vec::new();
         node.uncut.clear();
-        for (log, size, place) in replica.overruns() {
+        for (log, size, place) in replica.view().overruns() {
             let edge = match place.map(|p| node.disk.head(p)) {
                 None => Some((Tree::default(), String::new())),
                 Some(Some(Entry::Batch { tree, note, .. })) if tree.size() == size => {
@@ -43,9 +43,9 @@ impl World {
             }
         }
         replica.recovered();
-        let own = replica.charter().current_log(code).expect("a node of its charter");
+        let own = replica.view().charter().current_log(code).expect("a node of its charter");
         node.keys = keys(own);
-        if own != replica.own() {
+        if own != replica.view().own() {
             replica.adopt(node.keys.clone());
         }
         node.link = None;
@@ -62,7 +62,7 @@ impl World {
         let mut written = Logs::default();
         written.read_on(&node.disk, Counts::Written, &mut self.oracle.read)?;
         node.known.clear();
-        for (log, held) in replica.logs().iter().filter(|(log, _)| log.division == code) {
+        for (log, held) in replica.view().logs().iter().filter(|(log, _)| log.division == code) {
             node.known.extend(written.of(*log).iter().take(held.size() as usize));
         }
         // Receipts for what reached the disk just before the last stop.
@@ -97,8 +97,8 @@ impl World {
         self.end_goodbyes();
         for code in self.codes() {
             let Some(replica) = &self.nodes[&code].replica else { continue };
-            let overruns: BTreeSet<_> = replica.overruns().into_iter().map(|(log, ..)| log).collect();
-            let next = replica.charter().current_log(code) != Some(replica.own());
+            let overruns: BTreeSet<_> = replica.view().overruns().into_iter().map(|(log, ..)| log).collect();
+            let next = replica.view().charter().current_log(code) != Some(replica.view().own());
             if next || !overruns.is_subset(&self.nodes[&code].uncut) {
                 self.sum.epochs += u64::from(next);
                 self.restart(code)?;
