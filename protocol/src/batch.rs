@@ -4,6 +4,8 @@
 //! signed note, then the records as in a tlog-tiles entry bundle (big-endian u16 length, bytes), compressed with zstd.
 //! What is signed is the tree over the records, never the encoding.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::{
     checkpoint::Checkpoint,
     codec::{self, CodecError},
@@ -80,7 +82,7 @@ impl<'a> Batch<'a> {
             Some(&other) => return Err(BatchError::Format(other)),
             None => return Err(CodecError::Malformed("no bytes".into()).into()),
         }
-        let (h, used) = codec::decode_prefix::<Header, HEADER_BYTES_MAX>(bytes)?;
+        let (h, payload) = codec::decode_prefix::<Header, HEADER_BYTES_MAX>(bytes)?;
         let records = h.end.saturating_sub(h.start);
         if !(1..=BATCH_RECORDS_MAX as u64).contains(&records) {
             return Err(BatchError::Bounds("the number of records"));
@@ -92,13 +94,12 @@ impl<'a> Batch<'a> {
         if h.note.len() > NOTE_BYTES_MAX {
             return Err(BatchError::Bounds("the note"));
         }
-        let payload = &bytes[used..];
         Ok(Self { log: h.log, start: h.start, end: h.end, note: h.note, raw_bytes, payload })
     }
 
     /// Records in the batch, by the header.
     pub fn len(&self) -> usize {
-        (self.end - self.start) as usize
+        self.end.saturating_sub(self.start) as usize
     }
 
     /// Never true: a batch has at least one record.
@@ -116,9 +117,9 @@ impl<'a> Batch<'a> {
             return Err(BatchError::Compression);
         }
         let records = Records { raw };
-        let (mut count, mut rest) = (0, records.raw.as_slice());
+        let (mut count, mut rest) = (0_usize, records.raw.as_slice());
         while let Some((_, after)) = split(rest) {
-            count += 1;
+            count = count.saturating_add(1);
             rest = after;
         }
         if rest.is_empty() && count == self.len() { Ok(records) } else { Err(BatchError::Prefixes) }
@@ -150,7 +151,7 @@ impl Records {
 
 /// Bytes that a record takes in an expanded batch.
 pub fn raw_len(record: &Record) -> usize {
-    record.bytes().len() + 2
+    record.bytes().len().saturating_add(2)
 }
 
 /// Seals `records` as the batch after `tree`: appends them, signs the checkpoint, cosigns it at `time` (POSIX

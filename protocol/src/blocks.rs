@@ -4,6 +4,8 @@
 //! that differ. The result is proved where it is used, by the signed root. So sums are 4 bytes, enough to save
 //! bytes: two blocks with the same sum mean that the proof fails, and that the whole is fetched instead.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::limits::BATCH_BYTES_MAX;
 
 /// Bytes of a block; the last one of a copy may be shorter.
@@ -53,17 +55,18 @@ pub fn patch<B: AsRef<[u8]>>(damaged: &[u8], total_len: usize, blocks: &[(u32, B
     if total_len > BATCH_BYTES_MAX {
         return Err(PatchError::TooLong(total_len));
     }
-    let mut whole = damaged[..damaged.len().min(total_len)].to_vec();
+    let mut whole = damaged.get(..total_len).unwrap_or(damaged).to_vec();
     let held = whole.len();
     whole.resize(total_len, 0);
-    let mut given = blocks.iter().peekable();
+    let (mut given, mut end) = (blocks.iter().peekable(), 0_usize);
     for (i, place) in (0..).zip(whole.chunks_mut(BLOCK_BYTES)) {
+        end = end.saturating_add(place.len());
         match given.next_if(|(number, _)| *number == i) {
             Some((_, block)) => match block.as_ref() {
                 block if block.len() == place.len() => place.copy_from_slice(block),
                 _ => return Err(PatchError::Length(i)),
             },
-            None if i as usize * BLOCK_BYTES + place.len() > held => return Err(PatchError::Missing(i)),
+            None if end > held => return Err(PatchError::Missing(i)),
             None => {}
         }
     }

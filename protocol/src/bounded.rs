@@ -3,6 +3,8 @@
 //! For `#[serde(deserialize_with = "bounded::text::<_, 64>")]` and the like. The bound of the whole message limits what
 //! is allocated before; these limit what a single field may take of it.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, SeqAccess, Visitor},
@@ -73,11 +75,7 @@ pub fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>, const N: usize>(d: D
 
 /// As much of `text` as `most` bytes hold, cut between two characters.
 pub fn cut(text: &str, most: usize) -> &str {
-    let mut end = text.len().min(most);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    &text[..text.floor_char_boundary(most)]
 }
 
 /// A text for people: what is longer than [`REASON_BYTES_MAX`] is cut when it is sent and refused when it arrives.

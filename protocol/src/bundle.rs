@@ -4,6 +4,8 @@
 //! is taken in, by the same door as on a link; the bundle itself is not signed. Its last item tells whether all of it
 //! arrived.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::{
     codec::{self, CodecError},
     hash::Hash,
@@ -119,7 +121,7 @@ impl Writer {
         out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
         out.extend_from_slice(&bytes);
         self.sum.update(&out);
-        self.items += 1;
+        self.items = self.items.saturating_add(1);
         out
     }
 
@@ -166,17 +168,17 @@ impl Reader {
             self.buffer.drain(..MAGIC.len());
             self.magic = true;
         }
-        let number = self.items + 1;
+        let number = self.items.saturating_add(1);
         if self.ended {
             return if self.buffer.is_empty() { Ok(None) } else { Err(BundleError::Order(number)) };
         }
-        let Some(len) = self.buffer.first_chunk::<4>() else { return Ok(None) };
-        let len = u32::from_le_bytes(*len) as usize;
+        let Some((prefix, rest)) = self.buffer.split_first_chunk::<4>() else { return Ok(None) };
+        let len = u32::from_le_bytes(*prefix) as usize;
         if len > ITEM_BYTES_MAX {
             let source = CodecError::TooLong { bytes: len, limit: ITEM_BYTES_MAX };
             return Err(BundleError::Item { item: number, source });
         }
-        let Some(bytes) = self.buffer.get(4..4 + len) else { return Ok(None) };
+        let Some(bytes) = rest.get(..len) else { return Ok(None) };
         let item: Item =
             codec::decode::<_, ITEM_BYTES_MAX>(bytes).map_err(|source| BundleError::Item { item: number, source })?;
         match &item {
@@ -191,8 +193,8 @@ impl Reader {
             _ if self.items == 0 => return Err(BundleError::Order(number)),
             _ => {}
         }
-        self.sum.update(&self.buffer[..4 + len]);
-        self.buffer.drain(..4 + len);
+        self.sum.update(prefix).update(bytes);
+        self.buffer.drain(..len.saturating_add(prefix.len()));
         self.items = number;
         Ok(Some(item))
     }

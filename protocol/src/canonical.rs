@@ -4,6 +4,8 @@
 //! name twice, at most [`RECORD_DEPTH_MAX`] levels. Within these bounds RFC 8785 needs no number formatting, so one
 //! pass over a sorted tree does it.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::limits::RECORD_DEPTH_MAX;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use std::{borrow::Cow, cell::Cell, cmp::Ordering, fmt};
@@ -93,7 +95,8 @@ impl<'a> Object<'a> {
 
     /// The member called `name`.
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
-        self.0.binary_search_by(|(n, _)| by_utf16(n, name)).ok().map(|i| &self.0[i].1)
+        let at = self.0.binary_search_by(|(n, _)| by_utf16(n, name)).ok()?;
+        self.0.get(at).map(|(_, value)| value)
     }
 
     /// The member called `name`, if it is text.
@@ -128,7 +131,11 @@ impl<'a> Object<'a> {
     /// Puts a member in, or replaces it.
     pub fn set(&mut self, name: &'a str, value: Value<'a>) {
         match self.0.binary_search_by(|(n, _)| by_utf16(n, name)) {
-            Ok(i) => self.0[i].1 = value,
+            Ok(i) => {
+                if let Some((_, held)) = self.0.get_mut(i) {
+                    *held = value;
+                }
+            }
             Err(i) => self.0.insert(i, (Cow::Borrowed(name), value)),
         }
     }
@@ -191,15 +198,16 @@ impl<'a> Value<'a> {
 /// RFC 8785 §3.2.2.2: quote, backslash and control characters are escaped, nothing else.
 fn write_text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    let mut plain_from = 0;
-    for (i, b) in text.bytes().enumerate() {
-        if b >= 0x20 && b != b'"' && b != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&text.as_bytes()[plain_from..i]);
-        plain_from = i + 1;
-        match b {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', b]),
+    let escaped = |b: &u8| *b < 0x20 || *b == b'"' || *b == b'\\';
+    for piece in text.as_bytes().split_inclusive(escaped) {
+        let Some((b, plain)) = piece.split_last().filter(|(last, _)| escaped(last)) else {
+            // The last piece, without one at its end.
+            out.extend_from_slice(piece);
+            break;
+        };
+        out.extend_from_slice(plain);
+        match *b {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *b]),
             0x08 => out.extend_from_slice(b"\\b"),
             0x09 => out.extend_from_slice(b"\\t"),
             0x0a => out.extend_from_slice(b"\\n"),
@@ -208,7 +216,6 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
             _ => out.extend_from_slice(format!("\\u{b:04x}").as_bytes()),
         }
     }
-    out.extend_from_slice(&text.as_bytes()[plain_from..]);
     out.push(b'"');
 }
 
@@ -230,7 +237,7 @@ impl Seed<'_> {
         if self.depth > RECORD_DEPTH_MAX {
             return Err(self.fail(JsonError::TooDeep));
         }
-        Ok(Self { depth: self.depth + 1, ..self })
+        Ok(Self { depth: self.depth.saturating_add(1), ..self })
     }
 }
 
@@ -290,8 +297,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
         }
         if !members.is_sorted_by(|a, b| by_utf16(&a.0, &b.0) == Ordering::Less) {
             members.sort_by(|a, b| by_utf16(&a.0, &b.0));
-            if let Some(pair) = members.windows(2).find(|w| w[0].0 == w[1].0) {
-                let name = pair[0].0.chars().take(64).collect();
+            let mut pairs = members.iter().zip(members.iter().skip(1));
+            if let Some(((name, _), _)) = pairs.find(|(a, b)| a.0 == b.0) {
+                let name = name.chars().take(64).collect();
                 return Err(self.fail(JsonError::Twice(name)));
             }
         }

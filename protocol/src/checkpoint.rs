@@ -1,5 +1,7 @@
 //! Checkpoints: what a log's key signs (c2sp.org/tlog-checkpoint).
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::{
     hash::Hash,
     keys::VerifierKey,

@@ -3,6 +3,8 @@
 //! Nothing signed depends on this encoding. bincode 2.0.1 is the last real release of the crate, so the bytes are
 //! frozen by golden tests; a successor has only to pass them.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -34,14 +36,16 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bincode::serde::encode_to_vec(value, standard()).expect("encoding our own types into memory cannot fail")
 }
 
-/// Decodes a value from the start of `bytes`; also answers how many bytes it took. Allocates at most in
+/// Decodes a value from the start of `bytes`; also answers what follows it. Allocates at most in
 /// proportion to `N`, whatever lengths the bytes claim.
 ///
 /// # Errors
 /// [`CodecError::Malformed`].
-pub fn decode_prefix<T: DeserializeOwned, const N: usize>(bytes: &[u8]) -> Result<(T, usize), CodecError> {
-    let head = &bytes[..bytes.len().min(N)];
-    bincode::serde::decode_from_slice(head, limited::<N>()).map_err(|e| CodecError::Malformed(e.to_string()))
+pub fn decode_prefix<T: DeserializeOwned, const N: usize>(bytes: &[u8]) -> Result<(T, &[u8]), CodecError> {
+    let head = bytes.get(..N).unwrap_or(bytes);
+    let (value, used) = bincode::serde::decode_from_slice(head, limited::<N>())
+        .map_err(|e: bincode::error::DecodeError| CodecError::Malformed(e.to_string()))?;
+    Ok((value, bytes.get(used..).unwrap_or_default()))
 }
 
 /// Decodes a value that takes all of `bytes`, at most `N`.
@@ -52,8 +56,8 @@ pub fn decode<T: DeserializeOwned, const N: usize>(bytes: &[u8]) -> Result<T, Co
     if bytes.len() > N {
         return Err(CodecError::TooLong { bytes: bytes.len(), limit: N });
     }
-    let (value, used) = decode_prefix::<T, N>(bytes)?;
-    if used == bytes.len() { Ok(value) } else { Err(CodecError::Trailing(bytes.len() - used)) }
+    let (value, rest) = decode_prefix::<T, N>(bytes)?;
+    if rest.is_empty() { Ok(value) } else { Err(CodecError::Trailing(rest.len())) }
 }
 
 #[cfg(test)]

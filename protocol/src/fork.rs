@@ -3,6 +3,8 @@
 //! Two notes of one size with different roots prove it by themselves. For notes of sizes a < b the consistency path of
 //! the longer tree shows which root that tree had at size a: another one than the shorter note says.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::{
     bounded,
     checkpoint::{Checkpoint, CheckpointError},
@@ -104,8 +106,9 @@ impl ForkEvidence {
 }
 
 fn open(notes: &[String; 2], key: &VerifierKey) -> Result<[Checkpoint; 2], ForkError> {
-    let one = |i: usize| Checkpoint::open(&notes[i], key).map_err(|why| ForkError::Note { note: i + 1, why });
-    Ok([one(0)?, one(1)?])
+    let [first, second] = notes;
+    let one = |note: usize, text: &str| Checkpoint::open(text, key).map_err(|why| ForkError::Note { note, why });
+    Ok([one(1, first)?, one(2, second)?])
 }
 
 #[cfg(test)]

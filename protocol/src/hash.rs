@@ -1,5 +1,7 @@
 //! SHA-256 values of the signed tree and their text forms.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest, Sha256};
 use std::{fmt, str::FromStr};
@@ -41,9 +43,9 @@ impl FromStr for Hash {
             return Err(NotAHash);
         }
         let mut out = [0; 32];
-        for (o, pair) in out.iter_mut().zip(s.as_bytes().chunks_exact(2)) {
+        for (o, [high, low]) in out.iter_mut().zip(s.as_bytes().as_chunks().0) {
             let digit = |b: u8| (b as char).to_digit(16).ok_or(NotAHash);
-            *o = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
+            *o = (digit(*high)? << 4 | digit(*low)?) as u8;
         }
         Ok(Self(out))
     }

@@ -1,5 +1,7 @@
 //! Names of divisions, epochs and logs.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::limits::FEDERATION_BYTES_MAX;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{fmt, ops::RangeInclusive, str::FromStr};
@@ -162,16 +164,19 @@ impl LogId {
 
     /// Splits a name into what stands before the log, without its slash, and the log.
     fn split(name: &str) -> Result<(Option<&str>, Self), NotALog> {
-        let mut at = 0;
+        let mut at = 0_usize;
         // The first segment of six digits is the division: a federation's name has none.
         let division = name.split('/').find(|part| {
             let six = is_six_digits(part);
-            at += if six { 0 } else { part.len() + 1 };
+            if !six {
+                at = at.saturating_add(part.len()).saturating_add(1);
+            }
             six
         });
-        let division: Division = division.and_then(|d| d.parse().ok()).ok_or(NotALog)?;
-        let before = if at == 0 { None } else { Some(&name[..at - 1]) };
-        let rest = name[at + 6..].strip_prefix("/e").ok_or(NotALog)?;
+        let division = division.ok_or(NotALog)?;
+        let before = at.checked_sub(1).and_then(|slash| name.get(..slash));
+        let rest = name.get(at..).and_then(|r| r.strip_prefix(division)?.strip_prefix("/e")).ok_or(NotALog)?;
+        let division: Division = division.parse().map_err(|_| NotALog)?;
         let (epoch, kind) = rest.split_once('/').map_or((rest, None), |(e, k)| (e, Some(k)));
         let canonical = epoch.bytes().all(|b| b.is_ascii_digit()) && !epoch.starts_with('0');
         let epoch: u32 = canonical.then(|| epoch.parse().ok()).flatten().ok_or(NotALog)?;

@@ -1,5 +1,7 @@
 //! C2SP signed notes: text that a person can read, and signature lines under it (c2sp.org/signed-note).
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::{
     keys::{Algorithm, Signer, VerifierKey, good_name},
     limits::NOTE_SIGNATURES_MAX,
@@ -48,8 +50,9 @@ impl<'a> Note<'a> {
         if note.bytes().any(|b| b < 0x20 && b != b'\n') {
             return Err(NoteError::Form("a control character"));
         }
-        let split = note.rfind("\n\n").ok_or(NoteError::Form("no blank line before the signatures"))?;
-        let (text, lines) = (&note[..=split], &note[split + 2..]);
+        let (text, lines) = note.rsplit_once("\n\n").ok_or(NoteError::Form("no blank line before the signatures"))?;
+        // The newline at its end is signed too.
+        let text = &note[..=text.len()];
         let lines = lines.strip_suffix('\n').ok_or(NoteError::Form("no newline at the end"))?;
         let mut signatures = Vec::new();
         for line in lines.split('\n') {

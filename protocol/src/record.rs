@@ -1,5 +1,7 @@
 //! A record: one line of canonical JSON, named by its leaf hash.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::{
     canonical::Object,
     hash::{Hash, NotAHash},

@@ -8,6 +8,8 @@
 //! <signed checkpoint with its cosignatures>
 //! ```
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::{
     hash::Hash,
     limits::{NOTE_BYTES_MAX, PROOF_HASHES_MAX},
@@ -76,8 +78,8 @@ impl TlogProof {
         let (hashes, note) = match rest.strip_prefix('\n') {
             Some(note) => ("", note),
             None => {
-                let blank = rest.find("\n\n").ok_or(NotAProof("no blank line before the checkpoint"))?;
-                (&rest[..=blank], &rest[blank + 2..])
+                let (hashes, note) = rest.split_once("\n\n").ok_or(NotAProof("no blank line before the checkpoint"))?;
+                (&rest[..=hashes.len()], note)
             }
         };
         Ok(Self { index, path: parse_hash_lines(hashes)?, note: note.to_owned() })

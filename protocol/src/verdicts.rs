@@ -1,6 +1,8 @@
 //! Verdicts of a node above on records of a node below: asked for by the child over an exchange of its own, page by
 //! page, each answer a frame. They are reports, not proofs: nothing is stored or changed because of them but themselves.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::{
     codec::{self, CodecError},
     finding::Finding,
@@ -109,11 +111,7 @@ fn bounded(found: usize, most: usize) -> Result<(), CodecError> {
 
 /// As much of a text as a message may have.
 pub fn cut(text: &str) -> String {
-    let mut end = text.len().min(MESSAGE_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
+    crate::bounded::cut(text, MESSAGE_BYTES_MAX).to_owned()
 }
 
 #[cfg(test)]

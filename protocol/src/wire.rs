@@ -1,6 +1,8 @@
 //! Messages between neighbours. Frames are a little-endian u32 length and that many bytes; a batch travels as its own
 //! bytes, everything else as a bincode value with a bound.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::{
     bounded,
     codec::{self, CodecError},

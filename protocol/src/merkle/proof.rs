@@ -1,5 +1,7 @@
 //! Inclusion and consistency proofs (RFC 9162 §2.1.3 and §2.1.4).
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use super::{Nodes, node_hash};
 use crate::{hash::Hash, limits::PROOF_HASHES_MAX};
 
@@ -20,9 +22,15 @@ pub enum ProofError {
     Missing,
 }
 
+/// The largest power of two below `n`, which is above 1: the first at or above its half.
 fn largest_power_below(n: u64) -> u64 {
     debug_assert!(n > 1);
-    1 << (63 - (n - 1).leading_zeros())
+    n.div_ceil(2).next_power_of_two()
+}
+
+/// Where the subtree of `lo..hi`, of two leaves or more, is cut in two.
+fn middle_of(lo: u64, hi: u64) -> u64 {
+    lo.saturating_add(largest_power_below(hi.saturating_sub(lo)))
 }
 
 /// Tree hash of the leaves `lo..hi` (not empty; `lo` a multiple of the largest power of two in the range).
@@ -32,10 +40,11 @@ fn largest_power_below(n: u64) -> u64 {
 pub fn range_hash(nodes: &impl Nodes, lo: u64, hi: u64) -> Result<Hash, ProofError> {
     let n = hi.checked_sub(lo).filter(|n| *n > 0).ok_or(ProofError::Range)?;
     if n.is_power_of_two() && lo.is_multiple_of(n) {
-        return nodes.node(n.trailing_zeros(), lo / n).ok_or(ProofError::Missing);
+        let level = n.trailing_zeros();
+        return nodes.node(level, lo.unbounded_shr(level)).ok_or(ProofError::Missing);
     }
-    let k = largest_power_below(n);
-    Ok(node_hash(&range_hash(nodes, lo, lo + k)?, &range_hash(nodes, lo + k, hi)?))
+    let middle = middle_of(lo, hi);
+    Ok(node_hash(&range_hash(nodes, lo, middle)?, &range_hash(nodes, middle, hi)?))
 }
 
 /// Proof that leaf `index` is in the tree of `size` leaves; leaf side first.
@@ -47,8 +56,8 @@ pub fn inclusion(nodes: &impl Nodes, index: u64, size: u64) -> Result<Vec<Hash>,
         return Err(ProofError::Range);
     }
     let (mut lo, mut hi, mut path) = (0, size, Vec::new());
-    while hi - lo > 1 {
-        let middle = lo + largest_power_below(hi - lo);
+    while hi.saturating_sub(lo) > 1 {
+        let middle = middle_of(lo, hi);
         if index < middle {
             path.push(range_hash(nodes, middle, hi)?);
             hi = middle;
@@ -74,7 +83,7 @@ pub fn consistency(nodes: &impl Nodes, first: u64, second: u64) -> Result<Vec<Ha
     }
     let (mut lo, mut hi, mut path, mut whole) = (0, second, Vec::new(), true);
     while first != hi {
-        let middle = lo + largest_power_below(hi - lo);
+        let middle = middle_of(lo, hi);
         if first <= middle {
             path.push(range_hash(nodes, middle, hi)?);
             hi = middle;
@@ -96,13 +105,11 @@ pub fn consistency(nodes: &impl Nodes, first: u64, second: u64) -> Result<Vec<Ha
 /// # Errors
 /// [`ProofError`]: which step failed.
 pub fn verify_inclusion(index: u64, size: u64, leaf: &Hash, path: &[Hash], root: &Hash) -> Result<(), ProofError> {
-    if index >= size {
-        return Err(ProofError::Range);
-    }
+    let last = size.checked_sub(1).filter(|last| index <= *last).ok_or(ProofError::Range)?;
     if path.len() > PROOF_HASHES_MAX {
         return Err(ProofError::Length);
     }
-    let (mut f, mut s, mut r) = (index, size - 1, *leaf);
+    let (mut f, mut s, mut r) = (index, last, *leaf);
     for p in path {
         if s == 0 {
             return Err(ProofError::Length);
@@ -151,7 +158,8 @@ pub fn verify_consistency(
             (true, true) => Ok(()),
         };
     }
-    let (mut f, mut s) = (first - 1, second - 1);
+    // Neither is 0 here.
+    let (mut f, mut s) = (first.saturating_sub(1), second.saturating_sub(1));
     while f & 1 == 1 {
         f >>= 1;
         s >>= 1;
@@ -186,6 +194,7 @@ pub fn verify_consistency(
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "in a test a panic is a finding")]
 mod tests {
     use super::super::{
         FullTree, Tree, leaf_hash,

@@ -1,5 +1,7 @@
 //! Tiles: the tree in files of 256 hashes (c2sp.org/tlog-tiles).
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use super::{Nodes, proof::ProofError};
 use crate::hash::Hash;
 use std::fmt::Write as _;
@@ -75,7 +77,8 @@ impl Tile {
         let first = self.number.checked_mul(WIDTH).ok_or(ProofError::Range)?;
         let mut out = Vec::with_capacity(usize::from(self.width) * 32);
         for i in 0..u64::from(self.width) {
-            let Hash(h) = nodes.node(u32::from(self.level) * 8, first + i).ok_or(ProofError::Missing)?;
+            let index = first.checked_add(i).ok_or(ProofError::Range)?;
+            let Hash(h) = nodes.node(u32::from(self.level) * 8, index).ok_or(ProofError::Missing)?;
             out.extend_from_slice(&h);
         }
         Ok(out)

@@ -5,6 +5,8 @@
 //! be right. A stored hash that is missing, or differs from what lies below it, is found where the descent passes, which is
 //! only below hashes that differ; whether a leaf's hash is that of its record is what verify tells.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use super::{
     question::{Answer, Question, cut, leaves, split, width},
     runs,
@@ -99,7 +101,7 @@ impl Descent {
             }
             // The first question's parent, the root, was not compared.
             if same && self.rounds > 0 && self.faults.len() < DESCENT_OPEN_MAX {
-                self.faults.push(leaves(self.size, self.level + 1, parent));
+                self.faults.push(leaves(self.size, self.level.saturating_add(1), parent));
             }
         }
         if self.questions.is_empty() {
@@ -133,8 +135,8 @@ impl Descent {
 
     fn differs(&mut self, node: u64) {
         if self.level > 0 && self.open_nodes < DESCENT_OPEN_MAX {
-            runs::push(&mut self.open, node..node + 1);
-            self.open_nodes += 1;
+            runs::push(&mut self.open, node..node.saturating_add(1));
+            self.open_nodes = self.open_nodes.saturating_add(1);
             return;
         }
         let below = leaves(self.size, self.level, node);
@@ -143,12 +145,12 @@ impl Descent {
         if whole {
             self.exact_to = self.exact_to.min(below.start);
         }
-        let full = whole && self.differences.len() + self.found.len() >= DESCENT_OPEN_MAX;
+        let full = whole && self.differences.len().saturating_add(self.found.len()) >= DESCENT_OPEN_MAX;
         add(&mut self.found, below, full);
     }
 
     fn next_level(&mut self) {
-        self.rounds += 1;
+        self.rounds = self.rounds.saturating_add(1);
         let above = std::mem::replace(&mut self.differences, std::mem::take(&mut self.found));
         above.into_iter().for_each(|run| runs::push(&mut self.differences, run));
         self.questions = split(self.size, self.level.saturating_sub(1), &self.open);
@@ -172,6 +174,7 @@ fn add(runs: &mut Vec<Range<u64>>, run: Range<u64>, full: bool) {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "in a test a panic is a finding")]
 #[allow(clippy::single_range_in_vec_init)] // lists of one range
 mod tests {
     use super::super::question::answer;

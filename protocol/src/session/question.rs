@@ -4,6 +4,8 @@
 //! `(i + 1) · 16^l`, cut off at the size. Only the last node of a level can be cut off; its hash is the RFC 9162 tree
 //! hash of what is left.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use super::runs;
 use crate::{
     codec::{self, CodecError},
@@ -25,21 +27,24 @@ pub type Cut = [u8; DESCENT_HASH_BYTES];
 /// Nodes at `level` of a tree of `size` leaves.
 pub(super) fn width(size: u64, level: u32) -> u64 {
     // Rounded up; a division would cost more than the lookup it is for.
-    let below = 4 * level;
-    (size >> below) + u64::from(size & ((1 << below) - 1) > 0)
+    let below = level.saturating_mul(4);
+    let rest = size & !u64::MAX.unbounded_shl(below);
+    size.unbounded_shr(below).saturating_add(u64::from(rest > 0))
 }
 
 /// The leaves below node `index` of `level`.
 pub(super) fn leaves(size: u64, level: u32, index: u64) -> Range<u64> {
-    let start = index << (4 * level);
-    start..size.min(start + (1 << (4 * level)))
+    let below = level.saturating_mul(4);
+    let start = index.unbounded_shl(below);
+    start..size.min(start.saturating_add(1_u64.unbounded_shl(below)))
 }
 
 /// The first bytes of the hash of node `index` of `level`; `None` if a hash that it needs is not held.
 pub(super) fn cut(nodes: &impl Nodes, size: u64, level: u32, index: u64) -> Option<Cut> {
     let Range { start, end } = leaves(size, level, index);
-    let hash = if end - start == 1 << (4 * level) {
-        nodes.node(4 * level, index)?
+    let below = level.saturating_mul(4);
+    let hash = if end.saturating_sub(start) == 1_u64.unbounded_shl(below) {
+        nodes.node(below, index)?
     } else {
         range_hash(nodes, start, end).ok()?
     };
@@ -73,7 +78,7 @@ impl Question {
 
     /// Hashes that the answer must account for, at most 16 · [`DESCENT_PARENTS_MAX`].
     pub fn hashes(&self) -> usize {
-        self.parents().map(|p| self.children(p)).map(|c| (c.end - c.start) as usize).sum()
+        self.parents().map(|p| self.children(p)).map(|c| c.end.saturating_sub(c.start) as usize).sum()
     }
 
     /// The nodes whose children are asked for, ascending.
@@ -83,8 +88,8 @@ impl Question {
 
     /// The children of a node.
     pub(super) fn children(&self, parent: u64) -> Range<u64> {
-        let first = parent * 16;
-        first..width(self.size, self.level).min(first + 16)
+        let first = parent.saturating_mul(16);
+        first..width(self.size, self.level).min(first.saturating_add(16))
     }
 
     /// The question as the bytes of a frame: size and level as a bincode value, then the nodes as ranges.
@@ -102,12 +107,12 @@ impl Question {
         if bytes.len() > CONTROL_BYTES_MAX {
             return Err(CodecError::TooLong { bytes: bytes.len(), limit: CONTROL_BYTES_MAX });
         }
-        let ((size, level), used) = codec::decode_prefix::<(u64, u8), HEAD_BYTES_MAX>(bytes)?;
+        let ((size, level), rest) = codec::decode_prefix::<(u64, u8), HEAD_BYTES_MAX>(bytes)?;
         let level = u32::from(level);
         if !(1..=runs::END_MAX).contains(&size) || level > LEVEL_MAX {
             return Err(CodecError::Malformed("no tree has this size and level".into()));
         }
-        let parents = runs::decode(&bytes[used..], DESCENT_PARENTS_MAX, width(size, level).div_ceil(16))?;
+        let parents = runs::decode(rest, DESCENT_PARENTS_MAX, width(size, level).div_ceil(16))?;
         if !(1..=DESCENT_PARENTS_MAX as u64).contains(&runs::total(&parents)) {
             return Err(CodecError::Malformed(format!("1 to {DESCENT_PARENTS_MAX} nodes can be asked for")));
         }
@@ -121,9 +126,9 @@ pub(super) fn split(size: u64, level: u32, parents: &[Range<u64>]) -> VecDeque<Q
     for run in parents {
         let mut start = run.start;
         while start < run.end {
-            let end = run.end.min(start + room);
+            let end = run.end.min(start.saturating_add(room));
             part.push(start..end);
-            room -= end - start;
+            room = room.saturating_sub(end.saturating_sub(start));
             start = end;
             if room == 0 {
                 questions.push_back(Question::new(size, level, std::mem::take(&mut part)));
@@ -148,7 +153,7 @@ pub struct Answer {
 impl Answer {
     /// Hashes accounted for, held or not.
     pub fn len(&self) -> usize {
-        self.hashes.len() + runs::total(&self.absent) as usize
+        self.hashes.len().saturating_add(runs::total(&self.absent) as usize)
     }
 
     /// No question has an empty answer.
@@ -174,8 +179,9 @@ impl Answer {
         let mut absent = Vec::new();
         runs::encode(&mut absent, self.absent.iter().cloned());
         let mut out = codec::encode(&absent);
-        out.reserve_exact(self.hashes.len() * DESCENT_HASH_BYTES);
-        out.extend_from_slice(self.hashes.as_flattened());
+        let hashes = self.hashes.as_flattened();
+        out.reserve_exact(hashes.len());
+        out.extend_from_slice(hashes);
         out
     }
 
@@ -187,10 +193,10 @@ impl Answer {
         if bytes.len() > CONTROL_BYTES_MAX {
             return Err(CodecError::TooLong { bytes: bytes.len(), limit: CONTROL_BYTES_MAX });
         }
-        let (absent, used) = codec::decode_prefix::<Vec<u8>, ABSENT_BYTES_MAX>(bytes)?;
+        let (absent, rest) = codec::decode_prefix::<Vec<u8>, ABSENT_BYTES_MAX>(bytes)?;
         let most = DESCENT_PARENTS_MAX * 16;
         let absent = runs::decode(&absent, most, most as u64)?;
-        let (hashes, rest) = bytes[used..].as_chunks();
+        let (hashes, rest) = rest.as_chunks();
         if !rest.is_empty() {
             return Err(CodecError::Trailing(rest.len()));
         }
@@ -207,10 +213,10 @@ impl Answer {
 pub fn answer(nodes: &impl Nodes, question: &Question) -> Answer {
     let mut answer = Answer { absent: Vec::new(), hashes: Vec::with_capacity(question.hashes()) };
     let children = question.parents().flat_map(|p| question.children(p));
-    for (place, child) in (0..).zip(children) {
+    for (place, child) in (0_u64..).zip(children) {
         match cut(nodes, question.size, question.level, child) {
             Some(hash) => answer.hashes.push(hash),
-            None => runs::push(&mut answer.absent, place..place + 1),
+            None => runs::push(&mut answer.absent, place..place.saturating_add(1)),
         }
     }
     answer

@@ -3,6 +3,8 @@
 //! A range is the varint of (gap since the one before) · 2, plus 1 if it is longer than one; then, if so, the varint
 //! of its length - 2. Varints are LEB128. A set of ranges has one encoding only.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::codec::CodecError;
 use std::ops::Range;
 
@@ -20,7 +22,7 @@ pub(super) fn push(runs: &mut Vec<Range<u64>>, run: Range<u64>) {
 
 /// How many numbers the ranges hold.
 pub(super) fn total(runs: &[Range<u64>]) -> u64 {
-    runs.iter().map(|r| r.end - r.start).sum()
+    runs.iter().map(|r| r.end.saturating_sub(r.start)).sum()
 }
 
 fn put(out: &mut Vec<u8>, mut n: u64) {
@@ -52,16 +54,16 @@ fn get(bytes: &mut &[u8]) -> Option<u64> {
 
 /// Appends the encoding of ascending ranges that do not touch and end at [`END_MAX`] or before.
 pub(super) fn encode(out: &mut Vec<u8>, runs: impl IntoIterator<Item = Range<u64>>) {
-    let mut free = 0;
+    let mut free = 0_u64;
     for run in runs {
         debug_assert!(free <= run.start && run.start < run.end && run.end <= END_MAX);
-        let (gap, length) = (run.start - free, run.end - run.start);
+        let (gap, length) = (run.start.saturating_sub(free), run.end.saturating_sub(run.start));
         put(out, gap << 1 | u64::from(length > 1));
         if length > 1 {
-            put(out, length - 2);
+            put(out, length.saturating_sub(2));
         }
         // The next range cannot touch this one.
-        free = run.end + 1;
+        free = run.end.saturating_add(1);
     }
 }
 
@@ -89,7 +91,7 @@ pub(super) fn decode(mut bytes: &[u8], most: usize, end: u64) -> Result<Vec<Rang
             return Err(malformed("beyond the end"));
         };
         runs.push(start..stop);
-        free = stop + 1;
+        free = stop.saturating_add(1);
     }
     Ok(runs)
 }

@@ -1,6 +1,8 @@
 //! A want-list: the records of one log that a node asks for. It knows them itself, what is damaged from the signed
 //! roots and what is missing by position, so one round trip and a few bytes a record are enough.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use super::runs;
 use crate::{
     codec::{self, CodecError},
@@ -82,7 +84,7 @@ impl Wants {
 
     /// Records wanted.
     pub fn len(&self) -> u64 {
-        self.ranges().map(|r| r.end - r.start).sum()
+        self.ranges().map(|r| r.end.saturating_sub(r.start)).sum()
     }
 
     /// Whether nothing is wanted.
@@ -115,14 +117,15 @@ impl Wants {
         if bytes.len() > CONTROL_BYTES_MAX {
             return Err(CodecError::TooLong { bytes: bytes.len(), limit: CONTROL_BYTES_MAX });
         }
-        let (log, used) = codec::decode_prefix::<LogId, LOG_BYTES_MAX>(bytes)?;
-        let ranges = runs::decode(&bytes[used..], WANT_RANGES_MAX, runs::END_MAX)?;
+        let (log, rest) = codec::decode_prefix::<LogId, LOG_BYTES_MAX>(bytes)?;
+        let ranges = runs::decode(rest, WANT_RANGES_MAX, runs::END_MAX)?;
         Ok(Self { log, ranges: ranges.into_iter().map(|r| (r.start, r.end)).collect() })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects, reason = "in a test a panic is a finding")]
     #![allow(clippy::single_range_in_vec_init, reason = "lists of ranges, some with one")]
 
     use super::*;
