@@ -4,6 +4,8 @@
 //! by the epoch's key and cosigned by the origin, and every record of it leads to the signed root. Whether the records
 //! are *right* is not judged here: that would let a wrong row stop a log.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::charter::Charter;
 use tally_protocol::{
     batch::{Batch, BatchError},
@@ -197,6 +199,7 @@ pub fn admit(charter: &Charter, log: LogId, tree: &Tree, bytes: Vec<u8>) -> Resu
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "in a test a panic is a finding")]
 mod tests {
     use super::*;
     use crate::charter::tests::{document, epoch, keys, node, sample};

@@ -4,6 +4,8 @@
 //! Counting takes no walk: Monday to Friday are a formula, and each listed day holds by how much the lists have departed
 //! from it so far. So a far day costs no more than a near one.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use jiff::{ToSpan as _, civil::Date, civil::Weekday};
 use serde::Deserialize;
 use std::{
@@ -16,7 +18,7 @@ pub const SHIPPED: &str = include_str!("../../deploy/charter/calendar.toml");
 /// Most entries of one list.
 const ENTRIES_MAX: usize = 4_000;
 /// Longest run of days in one entry.
-const RUN_MAX: i32 = 60;
+const RUN_MAX: i64 = 60;
 /// Years that a calendar may cover.
 const YEARS: std::ops::RangeInclusive<i16> = 1949..=2999;
 /// Day 0 of the count: a Monday, so that weeks need no shift.
@@ -78,7 +80,7 @@ fn run(text: &str) -> Result<(Date, Date), String> {
     let (first, last) = days.split_once('/').unwrap_or((days, days));
     let day = |t: &str| day(t).ok_or_else(|| format!("{text:?}: {t:?} is not a day such as 2026-01-31"));
     let (first, last) = (day(first)?, day(last)?);
-    if last < first || (last - first).get_days() > RUN_MAX {
+    if last < first || number(last).saturating_sub(number(first)) > RUN_MAX {
         return Err(format!("{text:?}: a run ends after it begins, and within {RUN_MAX} days"));
     }
     Ok((first, last))
@@ -89,7 +91,7 @@ fn covered(years: &[i16]) -> Result<(Date, Date), String> {
     if let Some(y) = years.iter().find(|y| !YEARS.contains(y)) {
         return Err(format!("year {y} is not within {} to {}", YEARS.start(), YEARS.end()));
     }
-    if let Some((a, b)) = years.iter().zip(years.iter().skip(1)).find(|(a, b)| **a + 1 != **b) {
+    if let Some((a, b)) = years.iter().zip(years.iter().skip(1)).find(|(a, b)| a.checked_add(1) != Some(**b)) {
         return Err(format!("years: {b} follows {a}: years ascend without a gap"));
     }
     let end = |year: Option<&i16>, month, day| year.and_then(|y| Date::new(*y, month, day).ok());
@@ -100,13 +102,16 @@ fn is_weekend(day: Date) -> bool {
     matches!(day.weekday(), Weekday::Saturday | Weekday::Sunday)
 }
 
+/// Days since day 0. No count of days, weeks or working days comes near the bounds of its type: there are fewer than
+/// eight million days, and a deadline has fewer than 2^32.
 fn number(day: Date) -> i64 {
-    i64::from((day - MONDAY).get_days())
+    MONDAY.duration_until(day).as_secs() / 86_400
 }
 
 /// Days from Monday to Friday up to and including a day, from day 0 on; before it, less than none.
 fn monday_to_friday(number: i64) -> i64 {
-    (number + 1).div_euclid(7) * 5 + (number + 1).rem_euclid(7).min(5)
+    let days = number.saturating_add(1);
+    days.div_euclid(7).saturating_mul(5).saturating_add(days.rem_euclid(7).min(5))
 }
 
 impl Calendar {
@@ -154,9 +159,9 @@ impl Calendar {
         if let Some(bare) = document.years.iter().find(|y| !off.contains(y)) {
             return Err(format!("calendar: {bare} has no holiday: list its days, or take it out of `years`"));
         }
-        let mut more = 0;
+        let mut more = 0_i64;
         let listed = days.into_iter().map(|(day, worked)| {
-            more += i64::from(worked) - i64::from(!is_weekend(day));
+            more = more.saturating_add(i64::from(worked)).saturating_sub(i64::from(!is_weekend(day)));
             Listed { day, number: number(day), worked, more }
         });
         Ok(Self { days: listed.collect(), covered })
@@ -188,27 +193,29 @@ impl Calendar {
     /// Working days up to and including a day; only differences mean anything.
     fn count(&self, number: i64) -> i64 {
         let before = self.days.partition_point(|l| l.number <= number);
-        monday_to_friday(number) + before.checked_sub(1).and_then(|i| self.days.get(i)).map_or(0, |l| l.more)
+        let more = before.checked_sub(1).and_then(|i| self.days.get(i)).map_or(0, |l| l.more);
+        monday_to_friday(number).saturating_add(more)
     }
 
     /// The `working_days`-th working day after `from`, which itself is not counted. Past the end of time it is
     /// the last day there is, and not certain.
     pub fn due(&self, from: Date, working_days: u32) -> Due {
-        let wanted = self.count(number(from)) + i64::from(working_days);
+        let (from_number, days) = (number(from), i64::from(working_days));
+        let wanted = self.count(from_number).saturating_add(days);
         let end = number(Date::MAX);
         // A day adds one or none: at least as many days pass.
-        let (mut low, mut high) = (number(from) + i64::from(working_days), end);
+        let (mut low, mut high) = (from_number.saturating_add(days), end);
         if self.count(end) < wanted {
             return Due { on: Date::MAX, certain: false };
         }
         // It lies a few weeks ahead but for the longest holidays: most of time need not be searched.
-        let near = low + i64::from(working_days) + 32;
+        let near = low.saturating_add(days).saturating_add(32);
         if near < high && self.count(near) >= wanted {
             high = near;
         }
         while low < high {
-            let middle = low + (high - low) / 2;
-            if self.count(middle) < wanted { low = middle + 1 } else { high = middle }
+            let middle = low.saturating_add(high.saturating_sub(low) / 2);
+            if self.count(middle) < wanted { low = middle.saturating_add(1) } else { high = middle }
         }
         match i32::try_from(low).ok().and_then(|n| MONDAY.checked_add(n.days()).ok()) {
             Some(on) => Due { on, certain: self.covers_between(from, on) },
@@ -218,11 +225,12 @@ impl Calendar {
 
     /// Working days after `from` up to and including `to`; negative if `to` lies before.
     pub fn workdays_between(&self, from: Date, to: Date) -> i64 {
-        self.count(number(to)) - self.count(number(from))
+        self.count(number(to)).saturating_sub(self.count(number(from)))
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "in a test a panic is a finding")]
 mod tests {
     use super::*;
     use tally_protocol::hash::sha256;

@@ -1,5 +1,7 @@
 //! The charter's content: one TOML document that a person can write and read.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::{
     calendar::{Calendar, CalendarDocument},
     catalog::{CatalogDocument, Catalogs},
@@ -325,8 +327,7 @@ impl Charter {
             return wrong(format!("node {d}: address {bad:?} is not host:port, such as 10.20.0.5:7443"));
         }
         let (count, mut epochs) = (entry.epoch.len(), Vec::new());
-        for (i, e) in entry.epoch.into_iter().enumerate() {
-            let number = i as u32 + 1;
+        for (number, e) in (1_u32..).zip(entry.epoch) {
             if e.epoch != number {
                 return wrong(format!("node {d}: epoch {} stands where {number} should: they count from 1", e.epoch));
             }
@@ -335,7 +336,7 @@ impl Charter {
                 return wrong(format!("{log}: other logs are closed and the records log is not: last_size is needed"));
             }
             let epoch = self.epoch_of(log, &e)?;
-            if epoch.last.is_none() && i + 1 < count {
+            if epoch.last.is_none() && (number as usize) < count {
                 return wrong(format!("{log}: a later epoch follows, so last_size and last_root are needed"));
             }
             for key in [&epoch.log, &epoch.operations, &epoch.returns, &epoch.mirror, &epoch.link] {

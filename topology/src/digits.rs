@@ -1,5 +1,7 @@
 //! Check digits (`catalog.md` §13): credit codes, organisation codes, registration numbers, identity cards.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::divisions;
 use jiff::civil::Date;
 use std::ops::Range;
@@ -27,18 +29,23 @@ fn digit(right: bool) -> Digit {
     if right { Digit::Ok } else { Digit::Wrong }
 }
 
+/// Value of an ASCII digit.
+fn value(digit: u8) -> u8 {
+    digit & 0x0f
+}
+
 fn uscc_value(b: u8) -> Option<usize> {
     USCC.iter().position(|c| *c == b)
 }
 
 /// The last character that the first 17 of a credit code ask for.
 fn uscc_check(first: &[u8]) -> Option<u8> {
-    let (mut sum, mut weight) = (0, 1);
+    let (mut sum, mut weight) = (0_usize, 1_usize);
     for b in first {
-        sum += uscc_value(*b)? * weight;
-        weight = weight * 3 % 31;
+        sum = sum.saturating_add(uscc_value(*b)?.saturating_mul(weight));
+        weight = weight.saturating_mul(3) % 31;
     }
-    Some(USCC[(31 - sum % 31) % 31])
+    USCC.get(31_usize.saturating_sub(sum % 31) % 31).copied()
 }
 
 /// A unified social credit code (GB 32100-2015): its own check digit, and that of the organisation code within.
@@ -61,20 +68,14 @@ pub fn uscc_division(text: &str) -> Option<Division> {
 /// The ninth character that the first eight of an organisation code ask for.
 fn org_check(first: &[u8]) -> Option<u8> {
     const WEIGHTS: [u32; 8] = [3, 7, 9, 10, 5, 8, 4, 2];
-    let mut sum = 0;
+    let mut sum = 0_u32;
     for (b, weight) in first.iter().zip(WEIGHTS) {
-        let value = match b {
-            b'0'..=b'9' => b - b'0',
-            b'A'..=b'Z' => b - b'A' + 10,
-            _ => return None,
-        };
-        sum += u32::from(value) * weight;
+        // Base 36: A is 10.
+        let value = char::from(*b).to_digit(36).filter(|_| !b.is_ascii_lowercase())?;
+        sum = sum.saturating_add(value.saturating_mul(weight));
     }
-    Some(match 11 - sum % 11 {
-        10 => b'X',
-        11 => b'0',
-        n => b'0' + n as u8,
-    })
+    // 11 less the remainder, as a character: 10 is X, and 11 is 0.
+    b"0X987654321".get((sum % 11) as usize).copied()
 }
 
 /// An organisation code (GB 11714): nine characters, or with a hyphen before the ninth, which is its check.
@@ -93,17 +94,18 @@ pub fn reg_no(text: &str) -> Digit {
         return Digit::Ok;
     }
     let Some(b) = bytes::<15>(text).filter(|b| b.iter().all(u8::is_ascii_digit)) else { return Digit::Malformed };
-    let p = b[..14].iter().fold(10, |p, d| match (p + u32::from(d - b'0')) % 10 {
+    let p = b[..14].iter().fold(10_u8, |p, d| match p.saturating_add(value(*d)) % 10 {
         0 => 20 % 11,
-        s => s * 2 % 11,
+        s => s.saturating_mul(2) % 11,
     });
-    digit((11 - p) % 10 == u32::from(b[14] - b'0'))
+    digit(11_u8.saturating_sub(p) % 10 == value(b[14]))
 }
 
 /// The last character that the first 17 of an identity card number ask for.
+#[expect(clippy::indexing_slicing, reason = "a remainder of 11 is the place of one of eleven characters")]
 fn id_check(first: &[u8]) -> u8 {
     const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
-    let sum: u32 = first.iter().zip(WEIGHTS).map(|(d, w)| u32::from(d - b'0') * w).sum();
+    let sum: u32 = first.iter().zip(WEIGHTS).map(|(d, w)| u32::from(value(*d)).saturating_mul(w)).sum();
     b"10X98765432"[(sum % 11) as usize]
 }
 
@@ -114,7 +116,7 @@ pub fn id_card(text: &str) -> Digit {
         return if born(&b).is_some() { digit(id_check(&b[..17]) == b[17]) } else { Digit::Malformed };
     }
     match bytes::<15>(text).filter(|b| b.iter().all(u8::is_ascii_digit)) {
-        Some(b) if day(1900 + number(&b[6..8]), &b[8..12]).is_some() => Digit::Ok,
+        Some(b) if day(number(&b[6..8]).saturating_add(1900), &b[8..12]).is_some() => Digit::Ok,
         _ => Digit::Malformed,
     }
 }
@@ -144,7 +146,7 @@ pub fn find_id_card(text: &str) -> Option<Range<usize>> {
             if let Some(place) = found.get_mut(length) {
                 *place = c as u8;
             }
-            length += 1;
+            length = length.saturating_add(1);
             // An X ends the number; digits after it begin another.
             next = chars.next_if(|(_, after)| c != 'X' && (after.is_ascii_digit() || (*after == 'X' && length == 17)));
         }
@@ -159,7 +161,7 @@ pub fn find_id_card(text: &str) -> Option<Range<usize>> {
 
 fn narrow(c: char) -> char {
     match c {
-        '\u{ff10}'..='\u{ff19}' => char::from_u32(c as u32 - 0xff10 + 0x30).unwrap_or(c),
+        '\u{ff10}'..='\u{ff19}' => char::from_digit(c as u32 & 0x0f, 10).unwrap_or(c),
         'x' | 'ｘ' | 'Ｘ' => 'X',
         c => c,
     }
@@ -185,7 +187,7 @@ fn day(year: i16, month_and_day: &[u8]) -> Option<Date> {
 
 /// Value of up to four digits.
 fn number(digits: &[u8]) -> i16 {
-    digits.iter().fold(0, |n, d| n * 10 + i16::from(d - b'0'))
+    digits.iter().fold(0_i16, |n, d| n.saturating_mul(10).saturating_add(i16::from(value(*d))))
 }
 
 #[cfg(test)]

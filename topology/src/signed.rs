@@ -6,6 +6,8 @@
 //! not know the third: it is given the charters between in their order, or pins the new key. The pinned key stays the root
 //! of trust of whoever starts anew with it: once it has fallen into wrong hands, pin its successor.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 use crate::charter::{Charter, CharterError};
 use tally_protocol::{
     keys::{Signer, VerifierKey},
@@ -170,9 +172,10 @@ fn epochs_stay(before: &Charter, next: &Charter) -> Result<(), String> {
         let Some(new) = next.node(d) else {
             return Err(format!("node {d} is gone; mark it `retired = true` instead"));
         };
-        for (i, old) in node.epochs.iter().enumerate() {
-            let (n, Some(new)) = (i + 1, new.epochs.get(i)) else {
-                return Err(format!("epoch {} of node {d} is gone", i + 1));
+        let mut later = new.epochs.iter();
+        for (n, old) in (1_u32..).zip(&node.epochs) {
+            let Some(new) = later.next() else {
+                return Err(format!("epoch {n} of node {d} is gone"));
             };
             if !new.same_keys(old) {
                 return Err(format!("the keys of {d}/e{n} changed; add an epoch instead"));
@@ -209,10 +212,10 @@ fn rules_stay(before: &Charter, next: &Charter) -> Result<(), String> {
     let mut after = 0;
     for old in before.routes() {
         let id = &old.id;
-        let Some(at) = next.routes().iter().position(|r| r.id == *id) else {
+        let Some((at, new)) = next.routes().iter().enumerate().find(|(_, r)| r.id == *id) else {
             return Err(format!("route {id:?} is gone; give it an `until` instead"));
         };
-        if !next.routes()[at].says_the_same(old) {
+        if !new.says_the_same(old) {
             return Err(format!("route {id:?} says something else; end it with `until` and add another"));
         }
         if at < after {

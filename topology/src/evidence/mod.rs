@@ -8,6 +8,8 @@
 //! * [`write()`]: checks the parts, and writes the file.
 //! * [`verify()`]: reads the file and names the step that does not hold.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 mod read;
 #[cfg(test)]
 mod tests;
@@ -196,15 +198,15 @@ fn check(parts: &mut Parts, charter: &Charter) -> Result<Verified, Failed> {
     let id = RecordId::of(record.as_bytes());
     let level = |holder: &LogId| charter.node(holder.division).map(|n| Reverse(n.level));
     proofs.sort_by_key(|(holder, _)| (*holder != log.node(), level(holder), *holder));
-    if proofs.len() > HOLDERS_MAX || proofs.first().is_none_or(|(holder, _)| *holder != log.node()) {
-        return fail(Step::Form, "a proof of the log's origin and at most seven others are needed");
-    }
+    let index = match proofs.first() {
+        Some((holder, proof)) if *holder == log.node() && proofs.len() <= HOLDERS_MAX => proof.index,
+        _ => return fail(Step::Form, "a proof of the log's origin and at most seven others are needed"),
+    };
     let mut divisions: Vec<_> = proofs.iter().map(|(holder, _)| holder.division).collect();
     divisions.sort();
-    if divisions.windows(2).any(|d| d[0] == d[1]) {
+    if !divisions.is_sorted_by(|a, b| a < b) {
         return fail(Step::Form, "a holder stands there twice");
     }
-    let index = proofs[0].1.index;
     let mut held_by = Vec::new();
     for (holder, proof) in proofs.iter() {
         held_by.push(check_proof(charter, log, &id.0, *holder, proof)?);
@@ -261,7 +263,8 @@ pub fn verify(bytes: &[u8], authority: &VerifierKey) -> Result<Verified, Failed>
     }
     let again = render(&parts, &verified, &charter);
     if again.as_bytes() != bytes {
-        let line = again.lines().zip(found.text.lines()).take_while(|(a, b)| a == b).count() + 1;
+        let same = again.lines().zip(found.text.lines()).take_while(|(a, b)| a == b).count();
+        let line = same.saturating_add(1);
         return fail(Step::Form, format!("line {line} is not as it follows from what was verified"));
     }
     Ok(verified)
@@ -269,7 +272,8 @@ pub fn verify(bytes: &[u8], authority: &VerifierKey) -> Result<Verified, Failed>
 
 fn render(parts: &Parts, verified: &Verified, charter: &SignedCharter) -> String {
     let (federation, version) = (charter.charter().federation(), verified.charter_version);
-    let mut out = String::with_capacity(README.len() + charter.note().len() + parts.record.len() + (16 << 10));
+    let bytes = [README.len(), charter.note().len(), parts.record.len(), 16 << 10];
+    let mut out = String::with_capacity(bytes.iter().sum());
     out.push_str(README);
     // Writing to a String cannot fail.
     let _ = write!(out, "record   {}\nlog      {}\nindex    {}\n", verified.id, verified.origin, verified.index);
@@ -304,20 +308,15 @@ fn utc(seconds: u64) -> String {
         return format!("{seconds} s after 1970-01-01T00:00:00Z");
     }
     let (mut days, time) = (seconds / DAY, seconds % DAY);
-    let mut year = 1970;
+    let (mut year, mut month) = (1970_u64, 1_u64);
     let leap = |y: u64| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
+    while let Some(later) = days.checked_sub(if leap(year) { 366 } else { 365 }) {
+        (days, year) = (later, year.saturating_add(1));
     }
-    let mut month = 1;
-    for length in [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
+    for length in [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        let Some(later) = days.checked_sub(length) else { break };
+        (days, month) = (later, month.saturating_add(1));
     }
     let (h, m, s) = (time / 3_600, time / 60 % 60, time % 60);
-    format!("{year:04}-{month:02}-{:02}T{h:02}:{m:02}:{s:02}Z", days + 1)
+    format!("{year:04}-{month:02}-{:02}T{h:02}:{m:02}:{s:02}Z", days.saturating_add(1))
 }

@@ -91,6 +91,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Found<'_>, Failed> {
     let Some(digest) = last.strip_prefix("sha256 ").and_then(|l| l.strip_suffix('\n')) else {
         return fail(Step::Form, "the last line is not sha256 and a hash");
     };
-    let before_digest = &text[..text.len() - last.len()];
+    let before_digest = text.strip_suffix(last).unwrap_or(text);
     Ok(Found { text, parts: Parts { record, log, proofs, closing }, id, charter, before_digest, digest })
 }
