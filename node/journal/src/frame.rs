@@ -67,7 +67,7 @@ impl Head {
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let fixed: [u8; FIXED] = bytes.get(..FIXED)?.try_into().ok()?;
         let head_sum = bytes.get(FIXED..HEAD_BYTES)?.try_into().ok()?;
-        let number = |at: usize| Some(u32::from_le_bytes(fixed.get(at..at + 4)?.try_into().ok()?) as usize);
+        let number = |at: usize| Some(u32::from_le_bytes(*fixed.get(at..)?.first_chunk()?) as usize);
         let (meta_bytes, body_bytes) = (number(8)?, number(12)?);
         let plausible = fixed[..4] == MAGIC
             && fixed[4] == FORMAT
@@ -78,9 +78,9 @@ impl Head {
         plausible.then_some(Self { meta_bytes, body_bytes, body_sum, head_sum, fixed })
     }
 
-    /// Whole frame in bytes.
+    /// Whole frame in bytes. Far from any bound: meta and body were found small enough when the head was read.
     pub(super) fn frame_bytes(&self) -> u64 {
-        (HEAD_BYTES + self.meta_bytes + self.body_bytes) as u64
+        HEAD_BYTES.saturating_add(self.meta_bytes).saturating_add(self.body_bytes) as u64
     }
 
     /// Checks the head's checksum over its meta.
@@ -130,10 +130,10 @@ pub(super) fn fillers(bytes: u64) -> Option<Vec<u8>> {
     let (mut out, mut left) = (Vec::new(), bytes);
     while left > 0 {
         // What is left after this one must be nothing, or enough for the next.
-        let take = if left <= LARGEST { left } else { LARGEST.min(left - least) };
+        let take = if left <= LARGEST { left } else { LARGEST.min(left.saturating_sub(least)) };
         let body = take.checked_sub(least)?;
         encode(FILLER, &[], &vec![0; usize::try_from(body).ok()?], 0, &mut out);
-        left -= take;
+        left = left.saturating_sub(take);
     }
     Some(out)
 }

@@ -100,6 +100,11 @@ impl Header {
         Self::read(&volume.open(&segment_path(dir, segment), Opening::Read).ok()?).filter(|h| h.segment == segment)
     }
 
+    /// The header of the segment after this one, which says how this one ended.
+    pub(super) fn after(volume: &impl Volume, dir: &Path, segment: u32) -> Option<Self> {
+        Self::of(volume, dir, segment.checked_add(1)?)
+    }
+
     pub(super) fn is_of(&self, owner: &Owner) -> bool {
         (self.division, self.federation) == (owner.division, owner.federation_sum())
     }

@@ -156,10 +156,10 @@ impl<V: Volume> Journal<V> {
         self.unmark()?;
         let mut positions = Vec::with_capacity(frames.len());
         for frame in frames {
-            if self.written + self.buffer.len() as u64 >= self.segment_bytes {
+            if self.end() >= self.segment_bytes {
                 self.roll()?;
             }
-            positions.push(Position { segment: self.segment, offset: self.written + self.buffer.len() as u64 });
+            positions.push(Position { segment: self.segment, offset: self.end() });
             frame::encode(frame.kind, frame.meta, frame.body, self.flushed, &mut self.buffer);
             self.root = frame.root.unwrap_or(self.root);
             self.told = self.flushed;
@@ -222,10 +222,15 @@ impl<V: Volume> Journal<V> {
         Ok(())
     }
 
+    /// Where the next frame starts: behind what was written and what is to be.
+    fn end(&self) -> u64 {
+        self.written.saturating_add(self.buffer.len() as u64)
+    }
+
     fn write_buffer(&mut self) -> Result<(), JournalError> {
         let path = segment_path(&self.dir, self.segment);
         self.file.write_all_at(&self.buffer, self.written).map_err(at(&path, "cannot be written"))?;
-        self.written += self.buffer.len() as u64;
+        self.written = self.end();
         self.buffer.clear();
         if self.buffer.capacity() > 8 << 20 {
             self.buffer = Vec::new();
@@ -246,7 +251,8 @@ impl<V: Volume> Journal<V> {
         self.file.set_mode(0o400).map_err(at(&path, "cannot be made read-only"))?;
         // What was written, or what is left of it if the file was cut meanwhile: that is damage, and known by now.
         let length = len.min(self.written);
-        self.segment += 1;
+        // Behind the last number there is none: its file is there already, and making it again fails.
+        self.segment = self.segment.saturating_add(1);
         let header = Header::new(&self.owner, self.segment, length, self.root);
         self.file = Self::create(&self.volume, &self.dir, &header)?;
         self.written = HEADER_BYTES;

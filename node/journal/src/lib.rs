@@ -11,6 +11,8 @@
 //! * Bytes that are cut off or written over are kept in the quarantine folder first.
 //! * A journal of a later format or of another node is refused before anything is written.
 
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
 mod frame;
 mod header;
 mod journal;

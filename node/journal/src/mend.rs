@@ -74,12 +74,13 @@ impl<V: Volume> Journal<V> {
         let file = self.volume.open(&new, Opening::Emptied)?;
         file.set_mode(0o600)?;
         let mut piece = vec![0; 1 << 20];
-        let mut from = 0;
-        while from < self.written {
-            let n = piece.len().min((self.written - from) as usize);
-            self.file.read_exact_at(&mut piece[..n], from)?;
-            file.write_all_at(&piece[..n], from)?;
-            from += n as u64;
+        let mut from = 0_u64;
+        while let Some(left) = self.written.checked_sub(from).filter(|n| *n > 0) {
+            // Only the last piece is shorter.
+            piece.truncate(left as usize);
+            self.file.read_exact_at(&mut piece, from)?;
+            file.write_all_at(&piece, from)?;
+            from = from.saturating_add(piece.len() as u64);
         }
         file.sync_all()?;
         self.volume.rename(&new, path)?;
@@ -96,7 +97,7 @@ impl<V: Volume> Journal<V> {
             }
             let file = self.volume.open(path, Opening::New)?;
             file.write_all_at(&self.header_of(damage.segment).encode(), 0)?;
-            let told = Header::of(&self.volume, &self.dir, damage.segment + 1).map_or(0, |h| h.length_before);
+            let told = Header::after(&self.volume, &self.dir, damage.segment).map_or(0, |h| h.length_before);
             if let Some(fillers) = frame::fillers(told.saturating_sub(HEADER_BYTES)) {
                 file.write_all_at(&fillers, HEADER_BYTES)?;
             }
@@ -129,7 +130,7 @@ impl<V: Volume> Journal<V> {
             self.set_aside(file, damage, 0, len.min(HEADER_BYTES), why)?;
             file.write_all_at(&self.header_of(damage.segment).encode(), 0)?;
             // The next segment says how long this one was; another file may stand here now.
-            let told = Header::of(&self.volume, &self.dir, damage.segment + 1).map_or(0, |h| h.length_before);
+            let told = Header::after(&self.volume, &self.dir, damage.segment).map_or(0, |h| h.length_before);
             let len = len.max(HEADER_BYTES);
             return match frame::fillers(told.saturating_sub(len)) {
                 Some(fillers) => file.write_all_at(&fillers, len),
@@ -138,7 +139,7 @@ impl<V: Volume> Journal<V> {
         }
         // A file that was cut within its header has that header again by now: it is not part of the damage any more.
         let start = damage.offset.max(HEADER_BYTES);
-        let end = damage.offset.saturating_add(damage.bytes);
+        let end = damage.end();
         if start >= end {
             return Ok(());
         }
@@ -146,12 +147,12 @@ impl<V: Volume> Journal<V> {
             file.write_all_at(&self.header_of(damage.segment).encode(), 0)?;
         }
         self.set_aside(file, damage, start, end.min(len), why)?;
-        let told = Header::of(&self.volume, &self.dir, damage.segment + 1).map(|h| h.length_before);
+        let told = Header::after(&self.volume, &self.dir, damage.segment).map(|h| h.length_before);
         if end == len && told.is_none_or(|t| t <= start) {
             // Somebody's bytes behind the end.
             return file.set_len(start);
         }
-        let fillers = frame::fillers(end - start);
+        let fillers = frame::fillers(end.saturating_sub(start));
         let fillers = fillers.ok_or_else(|| io::Error::other("the damaged place is shorter than a frame"))?;
         file.write_all_at(&fillers, start)
     }
@@ -203,12 +204,14 @@ pub(super) fn set_aside_file<V: Volume>(volume: &V, dir: &Path, path: &Path, why
 /// The bytes, with zeros for what the disk refuses, and how many those are.
 fn read_what_can_be_read(file: &impl VolumeFile, from: u64, to: u64) -> (Vec<u8>, u64) {
     let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
-    let mut refused = 0;
-    for (i, piece) in bytes.chunks_mut(PIECE).enumerate() {
-        if file.read_exact_at(piece, from + (i * PIECE) as u64).is_err() {
+    let (mut at, mut refused) = (from, 0_u64);
+    for piece in bytes.chunks_mut(PIECE) {
+        let n = piece.len() as u64;
+        if file.read_exact_at(piece, at).is_err() {
             piece.fill(0);
-            refused += piece.len() as u64;
+            refused = refused.saturating_add(n);
         }
+        at = at.saturating_add(n);
     }
     (bytes, refused)
 }

@@ -80,7 +80,7 @@ impl<V: Volume> Journal<V> {
         let last = last_segment(&volume, dir, &numbers)?.max(mark.map_or(0, |m| m.segment));
         let mut found = Found::default();
         for segment in 1..last {
-            let told = Header::of(&volume, dir, segment + 1).map(|h| h.length_before);
+            let told = Header::after(&volume, dir, segment).map(|h| h.length_before);
             found.read_sealed(&volume, dir, segment, told, &mut take)?;
         }
         let marked = mark.filter(|m| m.segment == last).map_or(0, |m| m.offset);
@@ -89,7 +89,7 @@ impl<V: Volume> Journal<V> {
                 Self::go_on(volume, dir, owner, segment_bytes, &End { segment: last, offset: end, durable })?
             }
             // Durable bytes are gone, or the header is: nothing may be written over their place.
-            Last::Lacking { length } => Self::begin(volume, dir, owner, segment_bytes, last + 1, length)?,
+            Last::Lacking { length } => Self::begin(volume, dir, owner, segment_bytes, last.saturating_add(1), length)?,
             Last::NeverBegun => {
                 let before = last.saturating_sub(1);
                 let length = length(&volume, &segment_path(dir, before)).unwrap_or(0);
@@ -149,10 +149,8 @@ impl Found {
     fn cut_short(&mut self, segment: u32, len: u64, told: u64) {
         let lacks = told.saturating_sub(len);
         match self.damage.last_mut() {
-            Some(d)
-                if lacks > 0 && d.kind != DamageKind::Header && (d.segment, d.offset + d.bytes) == (segment, len) =>
-            {
-                (d.bytes, d.kind) = (d.bytes + lacks, DamageKind::Truncated);
+            Some(d) if lacks > 0 && d.kind != DamageKind::Header && (d.segment, d.end()) == (segment, len) => {
+                (d.bytes, d.kind) = (d.bytes.saturating_add(lacks), DamageKind::Truncated);
             }
             _ if lacks >= HEAD_BYTES as u64 => self.damaged(segment, len, lacks, DamageKind::Truncated),
             _ => {}
@@ -162,7 +160,7 @@ impl Found {
     fn step(&mut self, step: Step, take: TakeFrame<'_>) {
         match step {
             Step::Frame { head, at, .. } => {
-                self.frames += 1;
+                self.frames = self.frames.saturating_add(1);
                 take(head, at);
             }
             Step::Bad(damage) => self.damage.push(damage),
@@ -208,19 +206,18 @@ impl Found {
                 }
                 Step::Bad(damage) if damage.offset >= durable => hole = Some(damage.offset),
                 Step::Bad(mut damage) => {
-                    let damage_end = damage.offset + damage.bytes;
-                    if damage_end > durable {
+                    if damage.end() > durable {
                         hole = Some(durable);
-                        damage.bytes = durable - damage.offset;
+                        damage.bytes = durable.saturating_sub(damage.offset);
                     }
-                    end = damage.offset + damage.bytes;
+                    end = damage.end();
                     self.damage.push(damage);
                 }
             }
         }
         if let Some(from) = hole {
             end = from;
-            self.cut_bytes = len - from;
+            self.cut_bytes = len.saturating_sub(from);
             // Best effort: a full disk must not keep the node from starting.
             let _ = keep_aside(volume, dir, &file, segment, from, len);
         }
@@ -291,7 +288,7 @@ fn has_frame(volume: &impl Volume, path: &Path, segment: u32) -> bool {
 
 /// What is cut off was never confirmed, unless the disk lied: its bytes are kept for people.
 fn keep_aside<V: Volume>(volume: &V, dir: &Path, file: &V::File, segment: u32, from: u64, to: u64) -> io::Result<()> {
-    let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(0)];
+    let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
     file.read_exact_at(&mut bytes, from)?;
     let note =
         "cut from the end of the journal at a start: its flush had not returned, so it was confirmed to nobody\n";

@@ -97,7 +97,7 @@ impl<F: VolumeFile> At<F> {
     /// `n` bytes from `from` bytes behind the place on. What the file system refuses to read is damage like any other.
     fn take(&self, from: usize, n: usize) -> Result<Vec<u8>, ReadError> {
         let Position { segment, offset } = self.place;
-        let bytes = read_at(&*self.file, offset + from as u64, n, self.len).ok().flatten();
+        let bytes = read_at(&*self.file, offset.saturating_add(from as u64), n, self.len).ok().flatten();
         bytes.ok_or(ReadError::Damaged { segment, offset })
     }
 }
@@ -184,9 +184,9 @@ impl<V: Volume> Reader<V> {
         let file = self.open(place.segment, place.offset).ok()?;
         let len = file.look().ok()?.len;
         let head = Head::parse(&read_at(&*file, place.offset, HEAD_BYTES, len).ok()??)?;
-        let meta_at = place.offset + HEAD_BYTES as u64;
+        let meta_at = place.offset.saturating_add(HEAD_BYTES as u64);
         head.check(&read_at(&*file, meta_at, head.meta_bytes, len).ok()??)?;
-        let body_at = meta_at + head.meta_bytes as u64;
+        let body_at = meta_at.saturating_add(head.meta_bytes as u64);
         let there = (head.body_bytes as u64).min(len.saturating_sub(body_at)) as usize;
         Some((read_at(&*file, body_at, there, len).ok()??, head.body_bytes))
     }
@@ -213,7 +213,7 @@ impl<V: Volume> Reader<V> {
 
     /// How long a sealed segment is, by the header of the next; `None` while that does not hold, or is not there.
     pub fn sealed_length(&self, segment: u32) -> Option<u64> {
-        Header::of(&self.volume, &self.dir, segment.checked_add(1)?).map(|h| h.length_before)
+        Header::after(&self.volume, &self.dir, segment).map(|h| h.length_before)
     }
 
     /// The frame at `place`, checked whole.
@@ -225,13 +225,13 @@ impl<V: Volume> Reader<V> {
         let damaged = || ReadError::Damaged { segment, offset };
         let at = self.at(place)?;
         let head = Head::parse(&at.take(0, HEAD_BYTES)?).ok_or_else(damaged)?;
-        let mut meta = at.take(HEAD_BYTES, head.meta_bytes + head.body_bytes)?;
+        let mut meta = at.take(HEAD_BYTES, head.meta_bytes.saturating_add(head.body_bytes))?;
         let body = meta.split_off(head.meta_bytes);
         let said = head.check(&meta).ok_or_else(damaged)?;
         if !head.body_holds(&body) {
             return Err(damaged());
         }
-        let next = Position { segment, offset: offset + head.frame_bytes() };
+        let next = Position { segment, offset: offset.saturating_add(head.frame_bytes()) };
         Ok(ReadFrame { head: said, body, next })
     }
 

@@ -19,6 +19,13 @@ pub struct Damage {
     pub kind: DamageKind,
 }
 
+impl Damage {
+    /// Where it ends.
+    pub(super) fn end(&self) -> u64 {
+        self.offset.saturating_add(self.bytes)
+    }
+}
+
 /// What is wrong at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DamageKind {
@@ -93,9 +100,9 @@ impl<'a, F: VolumeFile> Scan<'a, F> {
                 // it could find a frame that nobody wrote.
                 self.at = match frame_end {
                     Some(end) => end.min(self.len),
-                    None => self.resync(start + 1),
+                    None => self.resync(start.saturating_add(1)),
                 };
-                let bytes = self.at - start;
+                let bytes = self.at.saturating_sub(start);
                 Some(Step::Bad(Damage { segment: self.segment, offset: start, bytes, kind }))
             }
         }
@@ -106,17 +113,18 @@ impl<'a, F: VolumeFile> Scan<'a, F> {
             return Ok(Err((DamageKind::Truncated, None)));
         };
         let Some(head) = Head::parse(&head) else { return Ok(Err((DamageKind::Unreadable, None))) };
-        let meta_at = offset + HEAD_BYTES as u64;
+        let meta_at = offset.saturating_add(HEAD_BYTES as u64);
         let Some(meta) = read_at(self.file, meta_at, head.meta_bytes, self.len)? else {
             return Ok(Err((DamageKind::Truncated, None)));
         };
         let Some(said) = head.check(&meta) else { return Ok(Err((DamageKind::Unreadable, None))) };
-        let end = offset + head.frame_bytes();
+        let end = offset.saturating_add(head.frame_bytes());
         if end > self.len {
             return Ok(Err((DamageKind::Truncated, Some(end))));
         }
         if bodies {
-            let body = read_at(self.file, meta_at + head.meta_bytes as u64, head.body_bytes, self.len)?;
+            let body_at = meta_at.saturating_add(head.meta_bytes as u64);
+            let body = read_at(self.file, body_at, head.body_bytes, self.len)?;
             if !body.is_some_and(|b| head.body_holds(&b)) {
                 return Ok(Err((DamageKind::Altered, Some(end))));
             }
@@ -126,33 +134,37 @@ impl<'a, F: VolumeFile> Scan<'a, F> {
 
     /// Offset of the next frame whose head holds, or the end of the file.
     fn resync(&self, from: u64) -> u64 {
-        const WINDOW: usize = 64 << 10;
+        const WINDOW: u64 = 64 << 10;
         const SECTOR: u64 = 4 << 10;
+        const EDGE: usize = MAGIC.len() - 1;
         let mut at = from;
         while at < self.len {
-            let want = WINDOW.min((self.len - at) as usize);
-            let window = match read_at(self.file, at, want, self.len) {
+            let left = self.len.saturating_sub(at);
+            let read = |most: u64| read_at(self.file, at, most.min(left) as usize, self.len);
+            let window = match read(WINDOW) {
                 Ok(Some(window)) => window,
                 Ok(None) => break,
-                Err(_) => match read_at(self.file, at, (SECTOR - at % SECTOR).min(self.len - at) as usize, self.len) {
-                    Ok(Some(sector)) => sector,
-                    _ => {
-                        at += SECTOR - at % SECTOR;
-                        continue;
+                Err(_) => {
+                    let sector = SECTOR.saturating_sub(at % SECTOR);
+                    match read(sector) {
+                        Ok(Some(window)) => window,
+                        _ => {
+                            at = at.saturating_add(sector);
+                            continue;
+                        }
                     }
-                },
+                }
             };
-            for (i, _) in window.windows(MAGIC.len()).enumerate().filter(|(_, w)| *w == MAGIC) {
-                if self.frame_at(at + i as u64, false).is_ok_and(|f| f.is_ok()) {
-                    return at + i as u64;
+            for (place, _) in (at..).zip(window.windows(MAGIC.len())).filter(|(_, w)| *w == MAGIC) {
+                if self.frame_at(place, false).is_ok_and(|f| f.is_ok()) {
+                    return place;
                 }
             }
-            let read = window.len();
-            if at + read as u64 >= self.len {
+            if window.len() as u64 >= left {
                 break;
             }
             // The magic may lie across the edge of two windows.
-            at += read.saturating_sub(MAGIC.len() - 1).max(1) as u64;
+            at = at.saturating_add(window.len().saturating_sub(EDGE).max(1) as u64);
         }
         self.len
     }
