@@ -1,5 +1,7 @@
 //! CSV and its relatives, in constant memory.
 
+#![warn(clippy::indexing_slicing)]
+
 use super::{CELLS_MAX, Encoding, ROW_BYTES_MAX, Row, SheetError, Take, decode::Text};
 use csv_core::{ReadRecordResult, ReaderBuilder};
 use std::io::Read;
@@ -60,8 +62,11 @@ pub fn read_csv(source: impl Read, options: CsvOptions, take: Take<'_>) -> Resul
             start = Some(parser.line());
         }
         let line = start.unwrap_or(1);
-        let (result, read, wrote, cells) =
-            parser.read_record(&input[done..], &mut output[written..], &mut ends[ended..]);
+        let (result, read, wrote, cells) = parser.read_record(
+            input.get(done..).unwrap_or_default(),
+            output.get_mut(written..).unwrap_or_default(),
+            ends.get_mut(ended..).unwrap_or_default(),
+        );
         done += read;
         written += wrote;
         ended += cells;
@@ -74,7 +79,7 @@ pub fn read_csv(source: impl Read, options: CsvOptions, take: Take<'_>) -> Resul
                 if done == input.len() && !more && read == 0 {
                     return Err(open_quote(line));
                 }
-                let row = row(line, &output[..written], &ends[..ended]);
+                let row = row(line, &output, ends.get(..ended).unwrap_or_default());
                 if !row.is_blank() && take(row).is_break() {
                     return Ok(found(&text));
                 }
@@ -87,7 +92,7 @@ pub fn read_csv(source: impl Read, options: CsvOptions, take: Take<'_>) -> Resul
 fn row(line: u64, output: &[u8], ends: &[usize]) -> Row {
     let mut from = 0;
     let cell = |end: &usize| {
-        let text = String::from_utf8_lossy(&output[from..*end]).into_owned();
+        let text = String::from_utf8_lossy(output.get(from..*end).unwrap_or_default()).into_owned();
         from = *end;
         text
     };
@@ -137,8 +142,8 @@ fn guess(text: &[u8]) -> u8 {
             }
             _ if quoted => {}
             b => {
-                if let Some(i) = DELIMITERS.iter().position(|d| d == b) {
-                    here[i] += 1;
+                if let Some((_, n)) = DELIMITERS.iter().zip(&mut here).find(|(d, _)| *d == b) {
+                    *n += 1;
                 }
             }
         }
@@ -148,12 +153,13 @@ fn guess(text: &[u8]) -> u8 {
     }
     // How many lines agree counts for more than how many cells they have; a line alone agrees with nothing.
     let weight = |i: usize| {
-        let alike = |n: usize| lines.iter().filter(|l| l[i] == n).count();
+        let cells = || lines.iter().filter_map(|l| l.get(i).copied());
+        let alike = |n: usize| cells().filter(|c| *c == n).count();
         let of = |n: usize| (if alike(n) > 1 { alike(n).pow(4) * n } else { 0 }, n);
-        lines.iter().map(|l| l[i]).filter(|n| *n > 0).map(of).max().unwrap_or_default()
+        cells().filter(|n| *n > 0).map(of).max().unwrap_or_default()
     };
-    let best = (0..DELIMITERS.len()).rev().max_by_key(|i| weight(*i)).unwrap_or(0);
-    DELIMITERS[best]
+    let best = DELIMITERS.iter().enumerate().rev().max_by_key(|(i, _)| weight(*i));
+    best.map_or(b',', |(_, delimiter)| *delimiter)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Bytes of unknown encoding as UTF-8 with one kind of line end: mark first, else strict UTF-8, else GB18030.
 
+#![warn(clippy::indexing_slicing)]
+
 use encoding_rs::{Decoder, GB18030, UTF_8, UTF_16BE, UTF_16LE};
 use std::io::Read;
 
@@ -68,7 +70,7 @@ impl<R: Read> Text<R> {
             Some(decoder) => {
                 let most = decoder.max_utf8_buffer_length(raw.len()).unwrap_or(raw.len() * 3 + 64);
                 out.resize(from + most, 0);
-                let (_, _, written, _) = decoder.decode_to_utf8(&raw, &mut out[from..], at_end);
+                let (_, _, written, _) = decoder.decode_to_utf8(&raw, out.get_mut(from..).unwrap_or_default(), at_end);
                 out.truncate(from + written);
             }
         }
@@ -107,8 +109,11 @@ impl<R: Read> Text<R> {
         if !at_end {
             self.source.by_ref().take((at + PIECE) as u64).read_to_end(&mut self.raw)?;
         }
-        let (encoding, name) =
-            if is_utf8(&self.raw[at..]) { (UTF_8, Encoding::Utf8) } else { (GB18030, Encoding::Gb18030) };
+        let (encoding, name) = if is_utf8(self.raw.get(at..).unwrap_or_default()) {
+            (UTF_8, Encoding::Utf8)
+        } else {
+            (GB18030, Encoding::Gb18030)
+        };
         self.decoder = Some(encoding.new_decoder_without_bom_handling());
         self.encoding = Some(name);
         Ok(())
@@ -116,28 +121,29 @@ impl<R: Read> Text<R> {
 
     /// `\r\n` and lone `\r` become `\n`.
     fn line_ends(&mut self, out: &mut Vec<u8>, from: usize) {
-        if let Some(last) = out[from..].last() {
+        let new = out.get(from..).unwrap_or_default();
+        if let Some(last) = new.last() {
             self.last = if *last == b'\r' { b'\n' } else { *last };
         }
         let starts_after_cr = std::mem::take(&mut self.after_cr);
-        self.after_cr = out[from..].last() == Some(&b'\r');
-        let cut_in_two = starts_after_cr && out.get(from) == Some(&b'\n');
-        if !cut_in_two && !out[from..].contains(&b'\r') {
-            if out.len() == from {
+        self.after_cr = new.last() == Some(&b'\r');
+        let cut_in_two = starts_after_cr && new.first() == Some(&b'\n');
+        if !cut_in_two && !new.contains(&b'\r') {
+            if new.is_empty() {
                 self.after_cr = starts_after_cr;
             }
             return;
         }
-        let (mut to, mut cr) = (from, starts_after_cr);
-        for i in from..out.len() {
-            let b = out[i];
-            if !(b == b'\n' && cr) {
-                out[to] = if b == b'\r' { b'\n' } else { b };
-                to += 1;
+        let mut cr = starts_after_cr;
+        let second_of_two = out.extract_if(from.., |b| {
+            let second = *b == b'\n' && cr;
+            cr = *b == b'\r';
+            if cr {
+                *b = b'\n';
             }
-            cr = b == b'\r';
-        }
-        out.truncate(to);
+            second
+        });
+        second_of_two.for_each(drop);
     }
 }
 

@@ -1,6 +1,8 @@
 //! Before a zip archive is opened as a workbook: whether it is one, and whether what it expands to stays within bounds. A
 //! small file that expands to gigabytes (a "zip bomb") is refused after a bounded amount of work.
 
+#![warn(clippy::indexing_slicing)]
+
 use super::{
     SheetError,
     xml_bounds::{Part, XmlBounds},
@@ -115,7 +117,7 @@ fn expand(member: &mut impl Read, most: u64, packed: u64, mut xml: Option<XmlBou
             return Err(Expand::TooMuch);
         }
         if let Some(xml) = &mut xml {
-            xml.feed(&piece[..n]).map_err(|_| Expand::TooMuch)?;
+            xml.feed(piece.get(..n).unwrap_or_default()).map_err(|_| Expand::TooMuch)?;
         }
     }
 }

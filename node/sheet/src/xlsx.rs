@@ -1,5 +1,7 @@
 //! Workbooks (XLSX), row by row. Only the shared texts are held in memory whole.
 
+#![warn(clippy::indexing_slicing)]
+
 use super::{CELLS_MAX, ROW_BYTES_MAX, Row, SheetError, Take, guard};
 use calamine::{DataRef, Reader as _, SheetType, SheetVisible, Xlsx, XlsxError, open_workbook};
 use std::{
@@ -144,7 +146,9 @@ fn put(row: &mut Row, column: usize, value: &DataRef<'_>) -> usize {
         row.cells.resize(column + 1, String::new());
     }
     let bytes = text.len() + 16;
-    row.cells[column] = text;
+    if let Some(cell) = row.cells.get_mut(column) {
+        *cell = text;
+    }
     bytes
 }
 

@@ -3,6 +3,8 @@
 //! A parser holds one tag or one text at a time, and for a cell the text of all its parts: a file that unpacks to one
 //! text of a gigabyte makes it hold a gigabyte. This measures without keeping anything.
 
+#![warn(clippy::indexing_slicing)]
+
 /// Longest tag, text, comment and so on. Excel's longest text is 32,767 characters.
 const TOKEN_MAX: usize = 1 << 20;
 /// Most bytes within one cell or one entry of the table of texts.
