@@ -156,6 +156,21 @@ pub fn raw_len(record: &Record) -> usize {
 
 /// Seals `records` as the batch after `tree`: appends them, signs the checkpoint, cosigns it at `time` (POSIX
 /// seconds), compresses. `records` are 1 to [`BATCH_RECORDS_MAX`], with at most [`BATCH_RAW_MAX`] bytes.
+///
+/// ```
+/// use tally_protocol::{batch::{Batch, seal}, canonical::Object, keys::NodeKeys, merkle::Tree, record::Record};
+/// # use tally_protocol::ids::Federation;
+///
+/// # let federation = Federation::try_from("t.example".to_owned())?;
+/// let keys = NodeKeys::derive(&federation, "350102/e1".parse()?, &[7; 32]);
+/// let record = Record::new(&Object::parse(br#"{"name":"A"}"#)?)?;
+/// let bytes = seal(&keys, &Tree::default(), &[record.clone()], 1_790_000_000);
+///
+/// let batch = Batch::decode(&bytes)?;
+/// assert_eq!((batch.log, batch.start, batch.end), (keys.node, 0, 1));
+/// assert!(batch.records()?.iter().eq([record.bytes()]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn seal(keys: &NodeKeys, tree: &Tree, records: &[Record], time: u64) -> Vec<u8> {
     let mut raw = Vec::with_capacity(records.iter().map(raw_len).sum());
     let mut after = tree.clone();

@@ -29,6 +29,17 @@ pub enum Value<'a> {
 }
 
 /// Members of an object, sorted by the UTF-16 code units of their names.
+///
+/// ```
+/// use tally_protocol::canonical::Object;
+///
+/// let object = Object::parse(br#"{ "b": [1, true], "a": "\u00e9" }"#)?;
+/// let mut line = Vec::new();
+/// object.write(&mut line);
+/// assert_eq!(line, r#"{"a":"é","b":[1,true]}"#.as_bytes());
+/// assert!(Object::parse(br#"{"amount": 1.50}"#).is_err(), "amounts are text");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
 

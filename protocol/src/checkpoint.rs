@@ -45,6 +45,17 @@ pub enum CheckpointError {
 
 impl Checkpoint {
     /// Text that is signed.
+    ///
+    /// ```
+    /// use tally_protocol::{checkpoint::Checkpoint, merkle::Tree};
+    ///
+    /// let origin = "t.example/350102/e1".to_owned();
+    /// let checkpoint = Checkpoint { origin, size: 0, root: Tree::default().root() };
+    /// let text = "t.example/350102/e1\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n";
+    /// assert_eq!(checkpoint.text(), text);
+    /// assert_eq!(Checkpoint::parse(text)?, checkpoint);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn text(&self) -> String {
         format!("{}\n{}\n{}\n", self.origin, self.size, BASE64.encode(self.root.0))
     }
@@ -69,6 +80,20 @@ impl Checkpoint {
     }
 
     /// Reads a signed note and checks the log's signature. The origin line must be the key's name.
+    ///
+    /// ```
+    /// use tally_protocol::{checkpoint::Checkpoint, keys::NodeKeys, merkle::Tree};
+    /// # use tally_protocol::ids::Federation;
+    ///
+    /// # let federation = Federation::try_from("t.example".to_owned())?;
+    /// let keys = NodeKeys::derive(&federation, "350102/e1".parse()?, &[7; 32]);
+    /// let origin = keys.log.public().name().to_owned();
+    /// let checkpoint = Checkpoint { origin, size: 0, root: Tree::default().root() };
+    /// let note = checkpoint.seal(&keys, 1_790_000_000);
+    /// assert_eq!(Checkpoint::open(&note, keys.log.public())?, checkpoint);
+    /// assert!(Checkpoint::open(&note.replace("\n0\n", "\n1\n"), keys.log.public()).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// Any [`CheckpointError`].

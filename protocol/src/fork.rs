@@ -82,6 +82,24 @@ impl ForkEvidence {
     /// Checks that the notes are signed by `log_key` and contradict each other; the answer is both checkpoints, the
     /// smaller one first.
     ///
+    /// ```
+    /// use tally_protocol::{checkpoint::Checkpoint, fork::ForkEvidence, keys::NodeKeys, merkle::leaf_hash};
+    /// # use tally_protocol::ids::Federation;
+    ///
+    /// # let federation = Federation::try_from("t.example".to_owned())?;
+    /// let keys = NodeKeys::derive(&federation, "350102/e1".parse()?, &[7; 32]);
+    /// // Two histories of one record each.
+    /// let note = |record: &[u8]| {
+    ///     let origin = keys.log.public().name().to_owned();
+    ///     Checkpoint { origin, size: 1, root: leaf_hash(record) }.seal(&keys, 1_790_000_000)
+    /// };
+    /// let evidence = ForkEvidence { notes: [note(b"one"), note(b"other")], ..ForkEvidence::default() };
+    /// let [first, second] = evidence.verify(keys.log.public())?;
+    /// assert_eq!((first.size, second.size), (1, 1));
+    /// assert_ne!(first.root, second.root);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ForkError`].
     pub fn verify(&self, log_key: &VerifierKey) -> Result<[Checkpoint; 2], ForkError> {

@@ -81,6 +81,17 @@ pub enum LogKind {
 ///
 /// The order is that of division, epoch and kind, so the logs of a division lie together ([`LogId::range_of`]). The
 /// same type names a node in one of its epochs (who holds, who calls): that is then the epoch's records log.
+///
+/// ```
+/// use tally_protocol::ids::{LogId, LogKind};
+///
+/// let log: LogId = "350000/e2/to/350102".parse()?;
+/// assert_eq!((log.division.code(), log.epoch), (350_000, 2));
+/// assert_eq!(log.kind(), LogKind::Return("350102".parse()?));
+/// assert_eq!(log.node().to_string(), "350000/e2");
+/// assert_eq!(LogId::from_bytes(&log.to_bytes()), Ok(log));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId {
     /// The node that writes the log.
@@ -304,6 +315,16 @@ impl Federation {
     }
 
     /// First line of the log's checkpoints, and the name of the key that signs them (c2sp.org/tlog-checkpoint).
+    ///
+    /// ```
+    /// use tally_protocol::ids::Federation;
+    ///
+    /// let federation = Federation::try_from("credit.fj.example".to_owned())?;
+    /// let origin = federation.origin("350102/e1".parse()?);
+    /// assert_eq!(origin, "credit.fj.example/350102/e1");
+    /// assert_eq!(Federation::of_origin(&origin)?, (federation, "350102/e1".parse()?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn origin(&self, log: LogId) -> String {
         format!("{self}/{log}")
     }

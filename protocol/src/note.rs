@@ -43,6 +43,15 @@ pub enum NoteError {
 impl<'a> Note<'a> {
     /// Splits a note at its last blank line.
     ///
+    /// ```
+    /// use tally_protocol::note::Note;
+    ///
+    /// let note = Note::parse("a text\n\n— t.example/350102/e1 AAAAAf8=\n")?;
+    /// assert_eq!(note.text(), "a text\n");
+    /// assert_eq!((note.signatures()[0].name, note.signatures()[0].id), ("t.example/350102/e1", 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`NoteError::Form`] for anything that is not exactly of the standard's form, or has more than
     /// [`NOTE_SIGNATURES_MAX`] signatures.
@@ -75,6 +84,21 @@ impl<'a> Note<'a> {
     }
 
     /// Checks that `key` signed. For a cosignature key the answer is the time it names, else 0.
+    ///
+    /// ```
+    /// use tally_protocol::{keys::NodeKeys, note::{Note, cosign_line, sign_line}};
+    /// # use tally_protocol::ids::Federation;
+    ///
+    /// # let federation = Federation::try_from("t.example".to_owned())?;
+    /// let keys = NodeKeys::derive(&federation, "350102/e1".parse()?, &[7; 32]);
+    /// let text = "a text\n";
+    /// let signed = sign_line(text, &keys.log) + &cosign_line(text, 1_790_000_000, &keys.mirror);
+    /// let note = format!("{text}\n{signed}");
+    /// let note = Note::parse(&note)?;
+    /// assert_eq!(note.verify(keys.log.public()), Ok(0));
+    /// assert_eq!(note.verify(keys.mirror.public()), Ok(1_790_000_000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`NoteError::Unsigned`] without a line of this key; [`NoteError::BadSignature`] when such a line is wrong

@@ -42,6 +42,16 @@ impl FromStr for RecordId {
 }
 
 /// Canonical bytes and their id.
+///
+/// ```
+/// use tally_protocol::{canonical::Object, record::{Record, RecordId}};
+///
+/// let object = Object::parse(br#"{ "name": "A", "code": 7 }"#)?;
+/// let record = Record::new(&object)?;
+/// assert_eq!(record.bytes(), br#"{"code":7,"name":"A"}"#);
+/// assert_eq!(record.id(), RecordId::of(record.bytes()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     bytes: Box<[u8]>,

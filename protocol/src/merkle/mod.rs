@@ -20,6 +20,18 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
 ///
 /// `peaks` are the roots of the complete subtrees that make up the tree, largest first: one for each bit set in
 /// `size`.
+///
+/// ```
+/// use tally_protocol::merkle::{Tree, leaf_hash, node_hash};
+///
+/// let (first, second) = (leaf_hash(b""), leaf_hash(b"\0"));
+/// let mut tree = Tree::default();
+/// tree.push(first);
+/// tree.push(second);
+/// assert_eq!(tree.size(), 2);
+/// assert_eq!(tree.root(), node_hash(&first, &second));
+/// assert!(tree.root().to_string().starts_with("fac54203e7cc696c"), "as published with RFC 6962");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "RightEdge", into = "RightEdge")]
 pub struct Tree {
