@@ -260,6 +260,25 @@ fn wrong<T>(what: String) -> Result<T, CharterError> {
 impl Charter {
     /// Reads and checks a document.
     ///
+    /// ```
+    /// use tally_protocol::{ids::{Federation, LogId}, keys::{NodeKeys, authority_signer}};
+    /// use tally_topology::charter::{Charter, epoch_entry, heading};
+    ///
+    /// let federation = Federation::try_from("t.example".to_owned())?;
+    /// let log: LogId = "350102/e1".parse()?;
+    /// let keys = NodeKeys::derive(&federation, log, &[7; 32]);
+    /// let successor = authority_signer(&federation, &[2; 32]);
+    /// let text = format!(
+    ///     "{}[[node]]\ndivision = \"350102\"\nname = \"N\"\nlevel = \"county\"\n{}",
+    ///     heading(&federation, 1, successor.public()),
+    ///     epoch_entry(&keys),
+    /// );
+    /// let charter = Charter::parse(&text)?;
+    /// assert_eq!((charter.version(), charter.top()), (1, Some(log.division)));
+    /// assert_eq!(charter.log_key(log).as_ref(), Some(keys.log.public()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`CharterError`]: TOML syntax with its line, unknown names, keys that are not those of their node and epoch,
     /// a tree that is none.

@@ -72,6 +72,30 @@ impl SignedCharter {
     /// Checks that exactly `authority` signed, then reads the charter. This is how a node starts: `authority` is the key
     /// that it pins, the root of its trust. What follows is opened with [`SignedCharter::open_next`].
     ///
+    /// ```
+    /// # use tally_protocol::{ids::{Federation, LogId}, keys::NodeKeys};
+    /// # use tally_topology::charter::{epoch_entry, heading};
+    /// use tally_protocol::keys::authority_signer;
+    /// use tally_topology::signed::{SignedCharter, sign};
+    ///
+    /// # let federation = Federation::try_from("t.example".to_owned())?;
+    /// # let log: LogId = "350102/e1".parse()?;
+    /// # let keys = NodeKeys::derive(&federation, log, &[7; 32]);
+    /// # let successor = authority_signer(&federation, &[2; 32]);
+    /// # let text = format!(
+    /// #     "{}[[node]]\ndivision = \"350102\"\nname = \"N\"\nlevel = \"county\"\n{}",
+    /// #     heading(&federation, 1, successor.public()),
+    /// #     epoch_entry(&keys),
+    /// # );
+    /// let authority = authority_signer(&federation, &[1; 32]);
+    /// let note = sign(&text, &authority)?;
+    /// let signed = SignedCharter::open(&note, authority.public())?;
+    /// assert_eq!(signed.charter().version(), 1);
+    /// // Its successor may sign the next one, not this one.
+    /// assert!(SignedCharter::open(&note, successor.public()).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`SignedError`].
     pub fn open(note: &str, authority: &VerifierKey) -> Result<Self, SignedError> {

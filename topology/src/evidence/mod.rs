@@ -242,6 +242,36 @@ pub fn write(mut parts: Parts, charter: &SignedCharter) -> Result<String, Failed
 
 /// Verifies a file. Work and memory are bounded, whatever the bytes are.
 ///
+/// ```
+/// # use tally_protocol::{ids::{Federation, LogId}, keys::{NodeKeys, authority_signer}};
+/// # use tally_topology::{charter::{epoch_entry, heading}, signed::{SignedCharter, sign}};
+/// use tally_protocol::{checkpoint::Checkpoint, record::RecordId, tlog_proof::TlogProof};
+/// use tally_topology::evidence::{Parts, verify, write};
+///
+/// # let federation = Federation::try_from("t.example".to_owned())?;
+/// # let log: LogId = "350102/e1".parse()?;
+/// # let keys = NodeKeys::derive(&federation, log, &[7; 32]);
+/// # let successor = authority_signer(&federation, &[2; 32]);
+/// # let text = format!(
+/// #     "{}[[node]]\ndivision = \"350102\"\nname = \"N\"\nlevel = \"county\"\n{}",
+/// #     heading(&federation, 1, successor.public()),
+/// #     epoch_entry(&keys),
+/// # );
+/// # let authority = authority_signer(&federation, &[1; 32]);
+/// # let charter = SignedCharter::open(&sign(&text, &authority)?, authority.public())?;
+/// // A log of one record: its root is the record's leaf hash, and the path to it is empty.
+/// let record = r#"{"name":"A"}"#.to_owned();
+/// let id = RecordId::of(record.as_bytes());
+/// let note = Checkpoint { origin: federation.origin(log), size: 1, root: id.0 }.seal(&keys, 1_790_000_000);
+/// let proofs = vec![(log, TlogProof { index: 0, path: Vec::new(), note })];
+/// let file = write(Parts { record, log, proofs, closing: None }, &charter)?;
+///
+/// let verified = verify(file.as_bytes(), authority.public())?;
+/// assert_eq!((verified.id, verified.index), (id, 0));
+/// assert_eq!(verified.held_by[0].time, 1_790_000_000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// [`Failed`]: the first step that does not hold.
 pub fn verify(bytes: &[u8], authority: &VerifierKey) -> Result<Verified, Failed> {
