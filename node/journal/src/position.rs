@@ -1,6 +1,14 @@
 //! A place in the journal.
 
 /// A byte offset in a segment file. Positions are ordered as frames were written.
+///
+/// ```
+/// use tally_journal::Position;
+///
+/// let place = Position { segment: 2, offset: 128 };
+/// assert!(place > Position { segment: 1, offset: 4_096 });
+/// assert_eq!(Position::unpack(place.pack()), place);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// Segment number, from 1 on.
