@@ -8,15 +8,14 @@
 //! * [`note`], [`keys`], [`checkpoint`]: C2SP signed notes, checkpoints and timestamped cosignatures.
 //! * [`tlog_proof`]: a record's proof as a text of its own.
 //! * [`batch`]: the unit of signing, transport and storage.
-//! * [`log`]: what a node knows of a log that it holds.
 //! * [`session`]: push, receive, descend, reconcile, and the gate before signing, as state machines; want-lists.
 //! * [`bundle`]: what a link would carry, as a file.
 //! * [`blocks`]: a damaged copy mended by the blocks that differ.
 //! * [`fork`]: the proof that a log was signed twice.
 //! * [`wire`], [`codec`], [`bounded`]: the messages between neighbours.
+//! * [`finding`], [`verdicts`]: what a rule found, and how a node above tells it.
 //!
 //! `FORMATS.md` beside this crate describes every format byte by byte; its examples are tested.
-//! * [`finding`], [`verdicts`]: what a rule found, and how a node above tells it.
 
 pub mod batch;
 pub mod blocks;

@@ -195,7 +195,7 @@ impl Stored {
                 new[torn..].copy_from_slice(&other[torn..]);
             }
             if uninitialised && number * PAGE >= self.disk.len() && rng.one_in(3) {
-                new.iter_mut().for_each(|b| *b = rng.next() as u8);
+                new.iter_mut().for_each(|b| *b = rng.draw() as u8);
             }
             put_page(&mut out, number, &new);
         }

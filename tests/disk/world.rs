@@ -261,7 +261,7 @@ impl World {
         let one = |world: &mut Self| {
             world.content += 1;
             let words = 1 + world.rng.below(if world.rng.clone().one_in(4) { 160 } else { 12 });
-            let filler: String = (0..words).map(|_| format!("{:016x}", world.rng.next())).collect();
+            let filler: String = (0..words).map(|_| format!("{:016x}", world.rng.draw())).collect();
             Record::new(
                 &Object::parse(format!("{{\"n\":\"{}\",\"x\":\"{filler}\"}}", world.content).as_bytes()).unwrap(),
             )

@@ -101,7 +101,7 @@ impl Dealer {
                 1 => CrashAt::After(n),
                 _ => CrashAt::Said(self.rng.below(8) as u32),
             };
-            (at, self.rng.next())
+            (at, self.rng.draw())
         });
         Some(Step::Round { node, mails, crash })
     }
@@ -135,7 +135,7 @@ impl Dealer {
         let links: Vec<_> = world.links.keys().copied().collect();
         let full: Vec<_> = world.nodes.iter().filter(|(_, n)| n.full).map(|(d, _)| *d).collect();
         Some(match self.rng.below(9) {
-            0 | 1 => Step::Stop { node: any, dice: self.rng.next() },
+            0 | 1 => Step::Stop { node: any, dice: self.rng.draw() },
             2 | 3 => Step::Break { child: self.rng.pick(&links)? },
             4 => Step::Cut { child: any },
             5 => Step::Heal,
@@ -154,7 +154,7 @@ impl Dealer {
     fn of_theme(&mut self, world: &World, any: Division) -> Option<Step> {
         let honest = [Theme::Crashes, Theme::OldDisks, Theme::Charters, Theme::Damage];
         let theme = if self.theme == Theme::Everything { self.rng.pick(&honest)? } else { self.theme };
-        let dice = self.rng.next();
+        let dice = self.rng.draw();
         let neighbours = world.neighbours(any);
         let other = self.rng.pick(&neighbours)?;
         match theme {

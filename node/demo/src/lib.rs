@@ -146,12 +146,14 @@ fn start_feeding(args: &DemoArgs, fleet: &Fleet) -> JoinSet<Result<Fed, Failure>
 
 async fn statuses(fleet: &Fleet, path: &'static str) -> Result<Vec<Status>, Failure> {
     let mut asking = JoinSet::new();
-    for m in &fleet.members {
+    for (i, m) in fleet.members.iter().enumerate() {
         let client = fleet.client(m);
-        asking.spawn(async move { client.get(path).await });
+        asking.spawn(async move { (i, client.get(path).await) });
     }
+    let mut answers = asking.join_all().await;
+    answers.sort_by_key(|(i, _)| *i);
     let mut all = Vec::new();
-    for answer in asking.join_all().await {
+    for (_, answer) in answers {
         let bytes = answer?;
         all.push(serde_json::from_slice(&bytes).map_err(Failure::failed)?);
     }

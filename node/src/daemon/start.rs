@@ -11,7 +11,7 @@ use std::{
 };
 use tally_client::keyfile;
 use tally_core::{Entry, Place, Replica};
-use tally_journal::Found;
+use tally_journal::{Found, JournalError};
 use tally_protocol::{ids::LogId, keys::NodeKeys, merkle::Tree};
 use tally_store::entries::{self, EntryJournal, EntryReader};
 use tally_store::index::{self, Opened};
@@ -91,7 +91,7 @@ pub(super) struct Recovery {
     pub(super) beyond: Vec<(LogId, Vec<Place>)>,
 }
 
-pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedCharter) -> anyhow::Result<Recovery> {
+pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedCharter) -> Result<Recovery, StartError> {
     let software = format!("tally {}", env!("CARGO_PKG_VERSION"));
     let mut replica = Replica::new(keys, charter, software);
     let owner = entries::owner(replica.view().charter().federation(), replica.view().me());
@@ -100,7 +100,8 @@ pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedChart
     replica.set_instance(instance);
     let segment_bytes = config.storage.segment_kib << 10;
     let (journal, found) =
-        EntryJournal::open(&config.journal(), &owner, segment_bytes, |entry, at| replica.recover(entry, at))?;
+        EntryJournal::open(&config.journal(), &owner, segment_bytes, |entry, at| replica.recover(entry, at))
+            .map_err(not_opened)?;
     replica.all_read();
     let beyond = close_epochs(&mut replica, &EntryReader::new(config.journal()));
     replica.recovered();
@@ -123,6 +124,14 @@ pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedChart
         );
     }
     Ok(Recovery { replica, journal, found, beyond })
+}
+
+/// A foreign journal, or one of a later program, is for a person to look at; starting again helps nothing.
+fn not_opened(e: JournalError) -> StartError {
+    match e {
+        JournalError::Disk { .. } => StartError::Failed(e.into()),
+        JournalError::LaterFormat { .. } | JournalError::Foreign { .. } => StartError::Config(e.into()),
+    }
 }
 
 /// Cuts logs back to where the charter closed their epoch.

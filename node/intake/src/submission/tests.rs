@@ -83,6 +83,7 @@ fn answered(outcome: SubmissionOutcome) -> SubmissionAnswer {
 async fn every_outcome_of_the_batcher_is_counted_and_said() {
     let mut desk = desk();
     let held = RecordId::of(b"held");
+    #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
     let batcher = tokio::spawn(async move {
         let chunk = desk.chunks.recv().await.unwrap();
         assert_eq!((chunk.records.len(), chunk.policy.conflict), (4, Some(Severity::Question)));
