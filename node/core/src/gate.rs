@@ -1,6 +1,6 @@
 //! The gate before signing (invariant I4): after a start a node asks its parent how far its own log had got.
 
-use crate::log::Standing;
+use crate::log::HeadStanding;
 
 /// Whether the node may sign its own log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +25,11 @@ impl Gate {
     ///
     /// An open gate stays open when the parent is behind: a parent that lost its disk is refilled from here. It
     /// closes when the parent is ahead, which an open gate makes impossible without a second copy of this node.
-    pub fn parent_stands(&mut self, size: u64, standing: Standing) {
+    pub fn parent_stands(&mut self, size: u64, standing: HeadStanding) {
         *self = match (&*self, standing) {
-            (Self::Frozen, _) | (_, Standing::Conflict | Standing::Unaligned) => Self::Frozen,
-            (_, Standing::TheyAreAhead) => Self::Fetching(size),
-            (_, Standing::Equal | Standing::TheyAreBehind) => Self::Open,
+            (Self::Frozen, _) | (_, HeadStanding::Conflict | HeadStanding::Unaligned) => Self::Frozen,
+            (_, HeadStanding::TheyAreAhead) => Self::Fetching(size),
+            (_, HeadStanding::Equal | HeadStanding::TheyAreBehind) => Self::Open,
         };
     }
 
@@ -63,15 +63,15 @@ mod tests {
         assert!(!gate.is_open());
         gate.grew(5);
         assert!(!gate.is_open());
-        gate.parent_stands(7, Standing::TheyAreAhead);
+        gate.parent_stands(7, HeadStanding::TheyAreAhead);
         gate.grew(6);
         assert_eq!(gate, Gate::Fetching(7));
         gate.grew(7);
         assert!(gate.is_open());
-        gate.parent_stands(3, Standing::TheyAreBehind);
+        gate.parent_stands(3, HeadStanding::TheyAreBehind);
         assert!(gate.is_open());
-        gate.parent_stands(3, Standing::Conflict);
-        gate.parent_stands(3, Standing::Equal);
+        gate.parent_stands(3, HeadStanding::Conflict);
+        gate.parent_stands(3, HeadStanding::Equal);
         assert_eq!(gate, Gate::Frozen);
         assert!(Gate::at_start(false).is_open());
     }

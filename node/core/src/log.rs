@@ -23,7 +23,7 @@ pub struct WholeCopy {
 
 /// One batch that is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldBatch {
     /// Index of the first record.
     pub start: u64,
     /// One past the last.
@@ -51,7 +51,7 @@ pub struct Receipt {
 
 /// A receipt whose frame is in the journal; its line can be read there. 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptReceipt {
     /// Records covered.
     pub size: u64,
     /// When the holder signed, POSIX seconds.
@@ -61,19 +61,19 @@ pub struct Kept {
     place: Place,
 }
 
-impl Keyed for Held {
+impl Keyed for HeldBatch {
     fn key(&self) -> u64 {
         self.end
     }
 }
 
-impl Keyed for Kept {
+impl Keyed for KeptReceipt {
     fn key(&self) -> u64 {
         self.size
     }
 }
 
-impl Kept {
+impl KeptReceipt {
     /// Where its frame lies.
     pub fn place(&self) -> Place {
         self.place
@@ -94,7 +94,7 @@ pub struct Frozen {
 pub struct HeldLog {
     tree: Tree,
     /// By one past their last record.
-    batches: Chunks<Held>,
+    batches: Chunks<HeldBatch>,
     /// Records in them: less than the size if there are gaps.
     records: u64,
     /// Batches whose bytes were found damaged, first record to one past the last.
@@ -104,14 +104,14 @@ pub struct HeldLog {
     /// Latest receipt of each holder.
     pub receipts: BTreeMap<Division, Receipt>,
     /// Every receipt of each holder that is in the journal, by size. Not more than one a batch and holder.
-    kept: BTreeMap<Division, Chunks<Kept>>,
+    kept: BTreeMap<Division, Chunks<KeptReceipt>>,
     /// Set once two conflicting checkpoints were seen.
     pub frozen: Option<Frozen>,
 }
 
 /// A neighbour's head compared with what is held here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum HeadStanding {
     /// Same size and root.
     Equal,
     /// The neighbour has a part, and that part is the same.
@@ -143,7 +143,7 @@ impl HeldLog {
         if !self.fits(start, end, &root) {
             return false;
         }
-        if self.batches.insert(Held { start, end, root, sealed_at, place }).is_none() {
+        if self.batches.insert(HeldBatch { start, end, root, sealed_at, place }).is_none() {
             self.records += end - start;
         }
         self.lost.remove(&start);
@@ -162,7 +162,7 @@ impl HeldLog {
 
     /// Cuts the log back to `tree`, whose size must be one at which a batch ends: the charter has closed it there. The
     /// answer is what lay beyond, in log order. Receipts of more are forgotten.
-    pub fn cut(&mut self, tree: Tree, note: String) -> Vec<Held> {
+    pub fn cut(&mut self, tree: Tree, note: String) -> Vec<HeldBatch> {
         let size = tree.size();
         debug_assert!(size == 0 || self.root_at(size) == Some(tree.root()));
         let beyond = self.batches.cut(size + 1);
@@ -189,7 +189,7 @@ impl HeldLog {
             let at = damaged.partition_point(|(_, to)| *to <= start);
             damaged.get(at).is_some_and(|(from, _)| *from < end)
         };
-        let read = |h: &Held| (from..until).contains(&h.place);
+        let read = |h: &HeldBatch| (from..until).contains(&h.place);
         for held in self.batches.iter().filter(|h| read(h)) {
             if touched(held.start, held.end) {
                 self.lost.insert(held.start, held.end);
@@ -202,7 +202,7 @@ impl HeldLog {
             let here = |c: &&WholeCopy| (c.start, c.root) == (held.start, held.root);
             let mine: Vec<_> = mine.iter().take_while(|c| c.end == held.end).filter(here).map(|c| c.place).collect();
             let elsewhere = mine.first().filter(|_| read(held) && !mine.contains(&held.place))?;
-            Some(Held { place: *elsewhere, ..held.clone() })
+            Some(HeldBatch { place: *elsewhere, ..held.clone() })
         });
     }
 
@@ -233,22 +233,22 @@ impl HeldLog {
     }
 
     /// The batch that starts at `start`.
-    pub fn batch_at(&self, start: u64) -> Option<(u64, &Held)> {
+    pub fn batch_at(&self, start: u64) -> Option<(u64, &HeldBatch)> {
         self.batches.from(start + 1).next().filter(|h| h.start == start).map(|h| (h.end, h))
     }
 
     /// The batch that holds record `index`.
-    pub fn batch_of(&self, index: u64) -> Option<(u64, &Held)> {
+    pub fn batch_of(&self, index: u64) -> Option<(u64, &HeldBatch)> {
         self.batches.from(index.checked_add(1)?).next().filter(|h| h.start <= index).map(|h| (h.end, h))
     }
 
     /// The batches that hold records of `from..to`, by one past their last record.
-    pub fn batches_within(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, &Held)> {
+    pub fn batches_within(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, &HeldBatch)> {
         self.batches.from(from.saturating_add(1)).take_while(move |h| h.start < to).map(|h| (h.end, h))
     }
 
     /// All batches, by one past their last record.
-    pub fn batches(&self) -> impl Iterator<Item = (u64, &Held)> {
+    pub fn batches(&self) -> impl Iterator<Item = (u64, &HeldBatch)> {
         self.batches.iter().map(|h| (h.end, h))
     }
 
@@ -274,15 +274,15 @@ impl HeldLog {
     }
 
     /// How a neighbour with this head stands to what is held here.
-    pub fn compare(&self, size: u64, root: &Hash) -> Standing {
+    pub fn compare(&self, size: u64, root: &Hash) -> HeadStanding {
         if size > self.size() {
-            return Standing::TheyAreAhead;
+            return HeadStanding::TheyAreAhead;
         }
         match self.root_at(size) {
-            None => Standing::Unaligned,
-            Some(mine) if mine != *root => Standing::Conflict,
-            Some(_) if size == self.size() => Standing::Equal,
-            Some(_) => Standing::TheyAreBehind,
+            None => HeadStanding::Unaligned,
+            Some(mine) if mine != *root => HeadStanding::Conflict,
+            Some(_) if size == self.size() => HeadStanding::Equal,
+            Some(_) => HeadStanding::TheyAreBehind,
         }
     }
 
@@ -300,18 +300,18 @@ impl HeldLog {
     pub fn keep_receipt(&mut self, holder: Division, (size, time, epoch): (u64, u64, u32), place: Place) {
         let kept = self.kept.entry(holder).or_default();
         if kept.get(size).is_none() {
-            kept.insert(Kept { size, time, epoch, place });
+            kept.insert(KeptReceipt { size, time, epoch, place });
         }
     }
 
     /// The first receipt of `holder` that covers record `index`: the one of the smallest size above it.
-    pub fn first_receipt(&self, holder: Division, index: u64) -> Option<&Kept> {
+    pub fn first_receipt(&self, holder: Division, index: u64) -> Option<&KeptReceipt> {
         self.receipts_over(holder, index).next()
     }
 
     /// All receipts of `holder` that cover record `index`, smallest first: where the frame of one cannot be read, the
     /// next covers the record too.
-    pub fn receipts_over(&self, holder: Division, index: u64) -> impl Iterator<Item = &Kept> {
+    pub fn receipts_over(&self, holder: Division, index: u64) -> impl Iterator<Item = &KeptReceipt> {
         self.kept.get(&holder).into_iter().flat_map(move |kept| kept.from(index.saturating_add(1)))
     }
 
@@ -353,13 +353,13 @@ mod tests {
     fn neighbours_compare() {
         let log = grown(&[3, 4, 9]);
         let root = |n| log.root_at(n).unwrap();
-        assert_eq!(log.compare(9, &root(9)), Standing::Equal);
-        assert_eq!(log.compare(4, &root(4)), Standing::TheyAreBehind);
-        assert_eq!(log.compare(0, &root(0)), Standing::TheyAreBehind);
-        assert_eq!(log.compare(4, &root(9)), Standing::Conflict);
-        assert_eq!(log.compare(5, &root(9)), Standing::Unaligned);
-        assert_eq!(log.compare(10, &root(9)), Standing::TheyAreAhead);
-        assert_eq!(HeldLog::default().compare(0, &root(0)), Standing::Equal);
+        assert_eq!(log.compare(9, &root(9)), HeadStanding::Equal);
+        assert_eq!(log.compare(4, &root(4)), HeadStanding::TheyAreBehind);
+        assert_eq!(log.compare(0, &root(0)), HeadStanding::TheyAreBehind);
+        assert_eq!(log.compare(4, &root(9)), HeadStanding::Conflict);
+        assert_eq!(log.compare(5, &root(9)), HeadStanding::Unaligned);
+        assert_eq!(log.compare(10, &root(9)), HeadStanding::TheyAreAhead);
+        assert_eq!(HeldLog::default().compare(0, &root(0)), HeadStanding::Equal);
     }
 
     #[test]
@@ -449,6 +449,6 @@ mod tests {
         assert_eq!([first(4), first(8), first(9)], [Some((9, 90, 90)), Some((9, 90, 90)), None]);
         assert_eq!(log.receipts_over(d, 3).map(|k| k.size).collect::<Vec<_>>(), [4, 9]);
         assert_eq!(log.first_receipt(Division::try_from(350_000).unwrap(), 0), None);
-        assert_eq!((log.holders().collect::<Vec<_>>(), size_of::<Kept>()), (vec![d], 32));
+        assert_eq!((log.holders().collect::<Vec<_>>(), size_of::<KeptReceipt>()), (vec![d], 32));
     }
 }

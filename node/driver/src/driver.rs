@@ -41,7 +41,7 @@ pub struct Driver {
     /// For the parent's wish to be left alone.
     pub mailbox: Mailbox,
     /// The charter, for handshakes.
-    pub trust: CharterHandle,
+    pub charter: CharterHandle,
     /// End of the durable journal, for followers.
     pub durable: watch::Sender<Place>,
     /// What everybody else sees of the core.
@@ -67,7 +67,7 @@ struct Waiting {
     links: HashMap<LinkId, Outbox>,
     seals: HashMap<Ticket, SealReply>,
     charters: HashMap<Ticket, oneshot::Sender<Result<u64, String>>>,
-    put_backs: HashMap<Ticket, oneshot::Sender<Result<(), String>>>,
+    repairs: HashMap<Ticket, oneshot::Sender<Result<(), String>>>,
     /// Who waits for a place of the journal to be put right, which happens between two rounds.
     mends: Vec<Mending>,
     /// Who waits for the round to end.
@@ -197,13 +197,13 @@ impl Driver {
                 waiting.charters.insert(ticket, reply);
                 self.replica.handle(now, Input::Charter { ticket, note }, out);
             }
-            Mail::PutBack { reply, .. } if self.full.load(Ordering::Relaxed) => {
+            Mail::Repair { reply, .. } if self.full.load(Ordering::Relaxed) => {
                 let _ = reply.send(Err("the disk is nearly full: nothing is taken in".into()));
             }
-            Mail::PutBack { batch, reply } => {
+            Mail::Repair { batch, reply } => {
                 let ticket = waiting.ticket();
-                waiting.put_backs.insert(ticket, reply);
-                self.replica.handle(now, Input::PutBack { ticket, batch }, out);
+                waiting.repairs.insert(ticket, reply);
+                self.replica.handle(now, Input::Repair { ticket, batch }, out);
             }
             Mail::Mend { damage, why, reply } => waiting.mends.push(Mending::Place(damage, why, reply)),
             Mail::Rescue(reply) => waiting.mends.push(Mending::Rescue(reply)),
@@ -247,14 +247,14 @@ impl Driver {
     }
 
     fn end_round(&mut self, waiting: &mut Waiting, out: Vec<Output>) -> Result<(), JournalError> {
-        let said = self.replica.finish(now_ms(), out, &mut self.journal)?;
+        let said = self.replica.commit(now_ms(), out, &mut self.journal)?;
         self.durable.send_if_modified(|d| std::mem::replace(d, self.journal.durable()) != self.journal.durable());
         let view = self.replica.view();
         self.mailbox.set_parent_busy(view.parent().busy_until_ms.unwrap_or(0));
         // Before anybody is answered: whoever acts on an answer sees what it says.
         self.view.send_replace(Arc::new(view.clone()));
         for output in said {
-            self.let_out(waiting, output);
+            self.dispatch(waiting, output);
         }
         for settled in waiting.settles.drain(..) {
             let _ = settled.send(());
@@ -262,7 +262,7 @@ impl Driver {
         Ok(())
     }
 
-    fn let_out(&mut self, waiting: &mut Waiting, output: Output) {
+    fn dispatch(&mut self, waiting: &mut Waiting, output: Output) {
         let send = |link: &LinkId, out| {
             if let Some(outbox) = waiting.links.get(link) {
                 outbox.send(out);
@@ -277,8 +277,8 @@ impl Driver {
                     let _ = reply.send(result);
                 }
             }
-            Output::PutBack { ticket, result } => {
-                if let Some(reply) = waiting.put_backs.remove(&ticket) {
+            Output::Repaired { ticket, result } => {
+                if let Some(reply) = waiting.repairs.remove(&ticket) {
                     let _ = reply.send(result);
                 }
             }
@@ -287,7 +287,7 @@ impl Driver {
                     let _ = reply.send(result);
                 }
             }
-            Output::CharterChanged => self.trust.set(self.replica.view().signed_charter().clone()),
+            Output::CharterChanged => self.charter.set(self.replica.view().signed_charter().clone()),
             Output::Note(event) => log(&event),
             Output::Append(_) => debug_assert!(false, "frames were taken out before"),
         }
@@ -304,7 +304,7 @@ impl Waiting {
 fn weight(mail: &Mail) -> usize {
     match mail {
         Mail::Link(LinkEvent::Batch { bytes, .. }) => bytes.len(),
-        Mail::PutBack { batch, .. } => batch.bytes().len(),
+        Mail::Repair { batch, .. } => batch.bytes().len(),
         Mail::Seal { records, .. } => records.iter().map(|r| r.bytes().len()).sum::<usize>() / 4,
         _ => 0,
     }

@@ -40,7 +40,7 @@ pub enum Mail {
         reply: oneshot::Sender<Result<u64, String>>,
     },
     /// A batch for the place of damaged or missing bytes; the answer means durable.
-    PutBack {
+    Repair {
         /// Admitted against the tree before it.
         batch: AdmittedBatch,
         /// Or why it does not count.
@@ -72,7 +72,7 @@ impl fmt::Debug for Mail {
             Self::Link(_) => "Link",
             Self::Seal { .. } => "Seal",
             Self::Charter { .. } => "Charter",
-            Self::PutBack { .. } => "PutBack",
+            Self::Repair { .. } => "Repair",
             Self::Mend { .. } => "Mend",
             Self::Rescue(_) => "Rescue",
             Self::Flush(_) => "Flush",

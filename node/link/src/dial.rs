@@ -27,7 +27,7 @@ pub async fn dial(dial: Dial) {
     let mut pause = PAUSE_MIN;
     let mut turn = 0_usize;
     loop {
-        let charter = dial.context.trust.charter();
+        let charter = dial.context.charter.charter();
         let Some(parent) = charter.charter().parent(dial.me) else {
             tokio::time::sleep(Duration::from_secs(1)).await;
             continue;

@@ -49,7 +49,7 @@ const SETUP: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct LinkContext {
     /// Whom to let in, by the charter in force.
-    pub trust: CharterHandle,
+    pub charter: CharterHandle,
     /// Who is told, and where batches are read.
     pub node: Arc<dyn Node>,
     /// Memory for arriving batches.
@@ -68,7 +68,7 @@ pub struct LinkContext {
 impl LinkContext {
     /// With names for links from 1 on.
     pub fn new(
-        trust: CharterHandle,
+        charter: CharterHandle,
         node: Arc<dyn Node>,
         full: Arc<AtomicBool>,
         keys: Arc<NodeKeys>,
@@ -76,7 +76,7 @@ impl LinkContext {
     ) -> Self {
         let room = Arc::new(Semaphore::new(ROOM_BYTES));
         let (lines, names) = (Lines::default(), Arc::new(AtomicU64::new(1)));
-        Self { trust, node, room, full, keys, lines, answerers, names }
+        Self { charter, node, room, full, keys, lines, answerers, names }
     }
 
     fn name(&self) -> LinkNumber {

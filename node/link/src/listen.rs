@@ -36,7 +36,7 @@ async fn accept(incoming: quinn::Incoming, context: LinkContext, handshakes: Arc
     let setup = async {
         let connection = incoming.await?;
         // The charter may have changed since the verifier looked.
-        let Some(peer) = tls::peer(&connection, &context.trust) else {
+        let Some(peer) = tls::peer(&connection, &context.charter) else {
             connection.close(1_u8.into(), b"not in the charter");
             return Err(quinn::ConnectionError::LocallyClosed);
         };

@@ -37,9 +37,9 @@ fn key_of(der: &[u8]) -> Option<[u8; 32]> {
 }
 
 /// Who is at the other end, by the charter as it is now.
-pub(super) fn peer(connection: &quinn::Connection, trust: &CharterHandle) -> Option<LogId> {
+pub(super) fn peer(connection: &quinn::Connection, charter: &CharterHandle) -> Option<LogId> {
     let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    trust.charter().charter().by_link_key(&key_of(identity.first()?)?)
+    charter.charter().charter().by_link_key(&key_of(identity.first()?)?)
 }
 
 pub(super) fn server_name(division: Division) -> String {
@@ -113,7 +113,7 @@ impl ServerCertVerifier for VerifyParent {
 
 #[derive(Debug)]
 struct VerifyChild {
-    trust: CharterHandle,
+    charter: CharterHandle,
     me: Division,
 }
 
@@ -127,7 +127,7 @@ impl ClientCertVerifier for VerifyChild {
         chain: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let charter = self.trust.charter();
+        let charter = self.charter.charter();
         let found = key_of(key).and_then(|k| charter.charter().by_link_key(&k));
         match found {
             Some(f) if charter.charter().parent(f.division) == Some(self.me) && chain.is_empty() => {
@@ -177,7 +177,7 @@ pub(super) fn client(context: &LinkContext) -> anyhow::Result<quinn::ClientConfi
     let mut c = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(VerifyParent(context.trust.clone())))
+        .with_custom_certificate_verifier(Arc::new(VerifyParent(context.charter.clone())))
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(context)?)));
     c.alpn_protocols = vec![ALPN.to_vec()];
     c.resumption = Resumption::disabled();
@@ -189,7 +189,7 @@ pub(super) fn client(context: &LinkContext) -> anyhow::Result<quinn::ClientConfi
 /// For calls from children.
 pub(super) fn server(context: &LinkContext) -> anyhow::Result<QuicServerConfig> {
     let me = context.keys.node.division;
-    let verifier = VerifyChild { trust: context.trust.clone(), me };
+    let verifier = VerifyChild { charter: context.charter.clone(), me };
     let mut c = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))

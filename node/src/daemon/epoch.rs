@@ -23,7 +23,7 @@ pub(super) async fn watch(
 ) {
     loop {
         tokio::time::sleep(LOOK).await;
-        let charter = ground.trust.charter();
+        let charter = ground.charter.charter();
         let current = charter.charter().current_log(own.division).unwrap_or(own);
         if current != own && matches!(keys_for(&config, charter.charter(), current), Ok(Some(_))) {
             again.send_replace(Some(Again::Epoch));

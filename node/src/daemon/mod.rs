@@ -152,7 +152,7 @@ impl Node {
         let overruns = replica.view().overruns();
 
         let mut parts = Supervisor::new();
-        let trust = CharterHandle::new(replica.view().signed_charter().clone());
+        let charter = CharterHandle::new(replica.view().signed_charter().clone());
         let reader = EntryReader::new(config.journal());
         let (durable_tell, durable) = watch::channel(journal.durable());
         let (view_tell, view) = watch::channel(Arc::new(replica.view().clone()));
@@ -160,7 +160,7 @@ impl Node {
         let (mailbox, mail) = Mailbox::new(view);
         let (stop, stopping) = watch::channel(false);
         let opened = start::open_index(config, &replica, journal.durable())?;
-        let indexing = index(&mut parts, opened, own, &reader, &trust, &durable, &runtime)?;
+        let indexing = index(&mut parts, opened, own, &reader, &charter, &durable, &runtime)?;
         let Indexing { known, engine, progress, close } = indexing;
 
         let driver = Driver {
@@ -168,7 +168,7 @@ impl Node {
             journal,
             mail,
             mailbox: mailbox.clone(),
-            trust: trust.clone(),
+            charter: charter.clone(),
             durable: durable_tell,
             view: view_tell,
             full: full.clone(),
@@ -195,11 +195,11 @@ impl Node {
         let (verdicts, asked) = mpsc::channel(16);
         let answerers = Answerers { reconcile, verdicts };
         let for_links = Arc::new(ForLinks { mailbox: mailbox.clone(), reader: reader.clone() });
-        let context = LinkContext::new(trust.clone(), for_links, full.clone(), keys, answerers);
+        let context = LinkContext::new(charter.clone(), for_links, full.clone(), keys, answerers);
         let ground = Ground {
             mailbox: mailbox.clone(),
             reader: reader.clone(),
-            trust: trust.clone(),
+            charter: charter.clone(),
             lines: context.lines.clone(),
             durable: durable.clone(),
             noticed: Noticed::new(found.damage),
@@ -216,17 +216,18 @@ impl Node {
         let list = Tasks::open(config.data().join("tasks.json"));
         let endpoint = endpoint(config.listen.quic, &context)?;
         let base_is_complete = config.intake.registrations_complete;
-        let intake = IntakeHandle { trust: trust.clone(), batcher, own, full, base_is_complete };
+        let intake = IntakeHandle { trust: charter.clone(), batcher, own, full, base_is_complete };
         let answers =
             SubmissionStore::open(config.answers(), own.division).context("the folder of answers cannot be used")?;
         let spool = start::clear_spool(config.spool()).context("the folder data/spool cannot be used")?;
         let submissions = Submissions::new(intake, answers.clone(), spool);
-        let bench = Bench { me: own.division, trust: trust.clone(), engine: engine.clone(), mailbox: mailbox.clone() };
+        let bench =
+            Bench { me: own.division, charter: charter.clone(), engine: engine.clone(), mailbox: mailbox.clone() };
         let api = ApiContext {
             mailbox: mailbox.clone(),
             submissions: submissions.clone(),
             comparisons: Comparisons::default(),
-            trust,
+            trust: charter,
             engine,
             trees: ground.trees.clone(),
             reader: reader.clone(),
@@ -360,17 +361,17 @@ fn index(
     opened: tally_store::index::Opened,
     own: LogId,
     reader: &EntryReader,
-    trust: &CharterHandle,
+    charter: &CharterHandle,
     durable: &watch::Receiver<Place>,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Indexing, StartError> {
     let known = Arc::new(DedupIndex::new(opened.engine.clone(), own, opened.is_empty()));
     let (close, engine) = (Box::new(opened.closer()), opened.engine.clone());
     let (tell, progress) = watch::channel(Progress { cursor: Place(0), distinct: 0, trouble: None });
-    let (follower_knows, reader, trust) = (known.clone(), reader.clone(), trust.clone());
+    let (follower_knows, reader, charter) = (known.clone(), reader.clone(), charter.clone());
     let (durable, runtime) = (durable.clone(), runtime.clone());
     let body = move || {
-        let run = || follow(&opened, follower_knows, reader, &trust, durable.clone(), &tell, &runtime);
+        let run = || follow(&opened, follower_knows, reader, &charter, durable.clone(), &tell, &runtime);
         if catch_unwind(AssertUnwindSafe(run)).is_err() {
             tracing::error!(
                 event = "index.failed",

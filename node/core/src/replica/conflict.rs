@@ -3,7 +3,7 @@
 use super::{Event, Output, Replica};
 use crate::{
     Append,
-    log::{Frozen, Standing},
+    log::{Frozen, HeadStanding},
 };
 use tally_protocol::{
     checkpoint::Checkpoint,
@@ -14,22 +14,22 @@ use tally_protocol::{
 };
 
 /// So many times the same checkpoint must fail before it is called a second history and not a passing fault.
-const SUSPECT_LIMIT: u32 = 3;
+const BAD_ROOTS_MAX: u32 = 3;
 
 impl Replica {
     /// A neighbour's head contradicts what is held. Its signature decides whether that is the origin's fault.
-    pub(super) fn found_conflict(&mut self, head: &Head, out: &mut Vec<Output>) {
+    pub(super) fn freeze_on_conflict(&mut self, head: &Head, out: &mut Vec<Output>) {
         let Some(key) = self.charter().log_key(head.log) else { return };
         let signed = Checkpoint::open(&head.note, &key).is_ok_and(|c| (c.size, c.root) == (head.size, head.root));
         if !signed {
             return;
         }
         let reason = format!("two histories were signed: a neighbour holds another one of size {}", head.size);
-        self.conflict_with(head.log, head.note.clone(), reason, out);
+        self.freeze_against(head.log, head.note.clone(), reason, out);
     }
 
     /// A neighbour tells of a conflict. It counts here if one of the notes contradicts what is held here.
-    pub(super) fn told_of_conflict(
+    pub(super) fn on_conflict(
         &mut self,
         peer: Division,
         id: LogId,
@@ -44,7 +44,7 @@ impl Replica {
         let held = self.view.logs.get(&id);
         let unseen = id == self.own() && opened.iter().any(|c| c.size > self.edge(id).size());
         let against_mine =
-            opened.iter().any(|c| held.is_some_and(|l| l.compare(c.size, &c.root) == Standing::Conflict));
+            opened.iter().any(|c| held.is_some_and(|l| l.compare(c.size, &c.root) == HeadStanding::Conflict));
         let contradicts = proved || against_mine;
         // Only what was opened is kept and passed on: the rest of a hostile message could be of any length.
         let mine = held.map_or(String::new(), |l| l.note.clone());
@@ -53,11 +53,11 @@ impl Replica {
         let second = signed.next().unwrap_or(mine);
         let evidence = if proved { evidence } else { ForkEvidence::of([first, second], &key) };
         if contradicts {
-            self.conflict(id, evidence, format!("{peer} shows two histories of this log"), out);
+            self.freeze(id, evidence, format!("{peer} shows two histories of this log"), out);
         } else if unseen && self.view.gate.is_open() {
             // Whoever signed it has this node's key: a second copy of this node runs somewhere.
             let reason = format!("{peer} holds a checkpoint that this node's key signed and this node never did");
-            self.conflict(id, evidence, reason, out);
+            self.freeze(id, evidence, reason, out);
         } else {
             // Nothing here contradicts the notes, so nothing is frozen; people are told.
             let reason: String = format!("{peer} reports: {reason}").chars().take(300).collect();
@@ -67,26 +67,26 @@ impl Replica {
     }
 
     /// The origin itself sent a checkpoint that does not continue what it had signed before.
-    pub(super) fn suspect(&mut self, id: LogId, note: &str, out: &mut Vec<Output>) {
-        let entry = self.refused_notes.entry(id).or_insert_with(|| (note.to_owned(), 0));
+    pub(super) fn count_bad_root(&mut self, id: LogId, note: &str, out: &mut Vec<Output>) {
+        let entry = self.bad_roots.entry(id).or_insert_with(|| (note.to_owned(), 0));
         if entry.0 != note {
             *entry = (note.to_owned(), 0);
         }
         entry.1 += 1;
-        if entry.1 >= SUSPECT_LIMIT {
+        if entry.1 >= BAD_ROOTS_MAX {
             let reason = "its origin keeps sending a history that does not continue what it had signed".to_owned();
-            self.conflict_with(id, note.to_owned(), reason, out);
+            self.freeze_against(id, note.to_owned(), reason, out);
         }
     }
 
     /// A note of the log's key contradicts what is held here.
-    pub(super) fn conflict_with(&mut self, id: LogId, note: String, reason: String, out: &mut Vec<Output>) {
+    pub(super) fn freeze_against(&mut self, id: LogId, note: String, reason: String, out: &mut Vec<Output>) {
         let Some(key) = self.charter().log_key(id) else { return };
         let mine = self.view.logs.get(&id).map_or(String::new(), |l| l.note.clone());
-        self.conflict(id, ForkEvidence::of([mine, note], &key), reason, out);
+        self.freeze(id, ForkEvidence::of([mine, note], &key), reason, out);
     }
 
-    fn conflict(&mut self, id: LogId, evidence: ForkEvidence, reason: String, out: &mut Vec<Output>) {
+    fn freeze(&mut self, id: LogId, evidence: ForkEvidence, reason: String, out: &mut Vec<Output>) {
         debug_assert!(evidence.notes.iter().all(|n| n.len() <= NOTE_BYTES_MAX));
         let log = self.view.log_mut(id);
         if log.frozen.is_some() {

@@ -1,7 +1,7 @@
 //! Links from children: hello, frontier, batches, receipts down.
 
 use super::{Child, ChildLink, Event, LinkId, Output, Replica, WELCOME_EVERY_MS, WELCOME_QUEUE_MS};
-use crate::{Push, entry::Waiter, log::Standing};
+use crate::{Push, entry::Waiter, log::HeadStanding};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tally_protocol::{
@@ -33,7 +33,7 @@ impl Replica {
         });
     }
 
-    pub(super) fn on_child(
+    pub(super) fn on_child_message(
         &mut self,
         now_ms: u64,
         link: LinkId,
@@ -46,14 +46,14 @@ impl Replica {
         up.heard_ms = now_ms;
         if !up.welcomed {
             match message {
-                Control::Hello(hello) => self.hello(now_ms, link, peer, &hello, out),
+                Control::Hello(hello) => self.on_hello(now_ms, link, peer, &hello, out),
                 _ => self.close(now_ms, link, Refusal::Protocol, "the first message must be a hello".into(), out),
             }
             return;
         }
         child.seen_ms = Some(now_ms);
         match message {
-            Control::Frontier { heads, .. } => self.child_frontier(peer, &heads, out),
+            Control::Frontier { heads, .. } => self.on_child_frontier(peer, &heads, out),
             Control::Heartbeat(beat) => {
                 up.skew_ms = super::uplink::skew(beat.clock_ms, now_ms);
                 let same = self.view.digest(peer) == beat.digest;
@@ -62,8 +62,8 @@ impl Replica {
                     child.agreement.compared(same, now_ms);
                 }
             }
-            Control::Fetch { log, from } => self.fetch(link, peer, log, from, out),
-            Control::Conflict { log, evidence, reason } => self.told_of_conflict(peer, log, evidence, &reason, out),
+            Control::Fetch { log, from } => self.on_fetch(link, peer, log, from, out),
+            Control::Conflict { log, evidence, reason } => self.on_conflict(peer, log, evidence, &reason, out),
             // Nothing follows from these yet.
             Control::Health(_) | Control::Stands { .. } | Control::Above(_) => {}
             Control::Receipt { log, size, holder, line } => {
@@ -75,7 +75,7 @@ impl Replica {
         }
     }
 
-    fn hello(&mut self, now_ms: u64, link: LinkId, peer: Division, hello: &Hello, out: &mut Vec<Output>) {
+    fn on_hello(&mut self, now_ms: u64, link: LinkId, peer: Division, hello: &Hello, out: &mut Vec<Output>) {
         if let Err((code, reason)) = self.judge_hello(link, peer, hello) {
             if let Some(child) = self.view.children.get_mut(&peer) {
                 child.refused = Some((code, reason.clone()));
@@ -154,19 +154,19 @@ impl Replica {
         Ok(())
     }
 
-    pub(super) fn child_frontier(&mut self, peer: Division, heads: &[Head], out: &mut Vec<Output>) {
+    pub(super) fn on_child_frontier(&mut self, peer: Division, heads: &[Head], out: &mut Vec<Output>) {
         for head in heads {
             if !self.charter().is_within(head.log.division, peer) {
                 continue;
             }
             let Some(log) = self.view.logs.get(&head.log) else { continue };
-            if log.compare(head.size, &head.root) == Standing::Conflict {
-                self.found_conflict(head, out);
+            if log.compare(head.size, &head.root) == HeadStanding::Conflict {
+                self.freeze_on_conflict(head, out);
             }
         }
     }
 
-    fn fetch(&mut self, link: LinkId, peer: Division, log: LogId, from: u64, out: &mut Vec<Output>) {
+    fn on_fetch(&mut self, link: LinkId, peer: Division, log: LogId, from: u64, out: &mut Vec<Output>) {
         let allowed = self.charter().is_within(log.division, peer);
         let known = self.view.logs.get(&log).is_some_and(|l| l.root_at(from).is_some());
         if !allowed || !known {
@@ -224,7 +224,7 @@ impl Replica {
                 if let Some(child) = self.view.children.get_mut(&peer) {
                     child.rejected.remove(&id);
                 }
-                self.refused_notes.remove(&id);
+                self.bad_roots.remove(&id);
                 self.write_batch(batch, Waiter::Nobody, out);
             }
             // A retry after a lost answer: the receipt tells the child where we stand.
@@ -234,7 +234,7 @@ impl Replica {
                 if let AdmitError::Root { note, .. } = &why
                     && id.division == peer
                 {
-                    self.suspect(id, note, out);
+                    self.count_bad_root(id, note, out);
                 }
                 self.reject(link, peer, id, edge.size(), code, why.to_string(), out);
             }

@@ -3,26 +3,26 @@
 //! No clock, no socket, no disk, no thread: [`Replica::handle`] takes what happened and returns what is to be done.
 //! The daemon and the simulation drive the same code. What must not be here: tokio, std::fs, std::net, std::time.
 
-mod carried;
+mod bundle;
 mod charter;
 mod conflict;
 mod downlink;
-mod io;
-mod local;
-mod put_back;
+mod messages;
 mod recover;
+mod repair;
 mod round;
+mod sealing;
 mod state;
 mod uplink;
 
-pub use io::{Event, Input, LinkId, NotSealed, Output, Ticket};
+pub use messages::{Event, Input, LinkId, NotSealed, Output, Ticket};
 pub use round::Disk;
 pub use state::{Agreement, Child, ChildLink, Parent, ParentLink, Rejected};
 
 use crate::{
     Append, Entry, Place, View,
     entry::Waiter,
-    log::{Held, HeldLog},
+    log::{HeldBatch, HeldLog},
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tally_protocol::{
@@ -50,21 +50,21 @@ pub struct Replica {
     keys: Arc<NodeKeys>,
     view: View,
     /// Right edges including batches that are on their way to disk.
-    ahead: BTreeMap<LogId, (Tree, usize)>,
+    edges_in_flight: BTreeMap<LogId, (Tree, usize)>,
     links: BTreeMap<LinkId, Division>,
     /// Mirrored logs that grew in this round: each gets one receipt.
-    unreceipted: Vec<LogId>,
+    receipts_due: Vec<LogId>,
     /// Ranges that are on their way to disk to take the place of missing ones.
-    returning: Vec<(LogId, u64, u64)>,
+    repairs_in_flight: Vec<(LogId, u64, u64)>,
     /// Refused checkpoints and how often, to tell a passing fault from a second history.
-    refused_notes: BTreeMap<LogId, (String, u32)>,
+    bad_roots: BTreeMap<LogId, (String, u32)>,
     /// Latest receipt of each ancestor for records that are not here yet.
-    early: BTreeMap<(LogId, LogId), (u64, String)>,
+    pending_receipts: BTreeMap<(LogId, LogId), (u64, String)>,
     next_welcome_ms: u64,
     last_heartbeat_ms: u64,
     last_sealed: u64,
     /// Frames of logs that no charter read so far knows.
-    unknown: Vec<(Entry, Place)>,
+    unknown_log_entries: Vec<(Entry, Place)>,
     software: String,
     /// See [`Replica::set_instance`].
     instance: [u8; 16],
@@ -78,16 +78,16 @@ impl Replica {
         Self {
             view: View::at_start(keys.node, Arc::new(charter)),
             keys,
-            ahead: BTreeMap::new(),
+            edges_in_flight: BTreeMap::new(),
             links: BTreeMap::new(),
-            unreceipted: Vec::new(),
-            returning: Vec::new(),
-            refused_notes: BTreeMap::new(),
-            early: BTreeMap::new(),
+            receipts_due: Vec::new(),
+            repairs_in_flight: Vec::new(),
+            bad_roots: BTreeMap::new(),
+            pending_receipts: BTreeMap::new(),
             next_welcome_ms: 0,
             last_heartbeat_ms: 0,
             last_sealed: 0,
-            unknown: Vec::new(),
+            unknown_log_entries: Vec::new(),
             software,
             instance: [0; 16],
             links_opened: 0,
@@ -141,20 +141,20 @@ impl Replica {
                 }
                 self.view.parent.trouble = Some(reason);
             }
-            Input::Control { link, message } => self.control(now_ms, link, message, out),
-            Input::Batch { link, log, bytes } => self.batch(now_ms, link, log, bytes, out),
+            Input::Control { link, message } => self.on_control(now_ms, link, message, out),
+            Input::Batch { link, log, bytes } => self.on_batch(now_ms, link, log, bytes, out),
             Input::Pushed { link, log } => self.pushed(link, log, out),
             Input::Garbage { link, reason } => self.close(now_ms, link, Refusal::Malformed, reason, out),
             Input::PushFailed { link, log, reason } => self.push_failed(now_ms, link, log, reason),
-            Input::PutBack { ticket, batch } => self.put_back(ticket, batch, out),
+            Input::Repair { ticket, batch } => self.repair(ticket, batch, out),
             Input::Surveyed { log, missing, copies, from, until } => {
                 self.surveyed(log, &missing, &copies, (from, until), out)
             }
             Input::Resave => self.resave(out),
-            Input::CarriedReceipt { log, size, holder, line } => {
+            Input::BundledReceipt { log, size, holder, line } => {
                 self.take_receipt(now_ms, log, size, holder, &line, out);
             }
-            Input::CarriedHead { from, head } => self.carried_head(from, &head, out),
+            Input::BundledHead { from, head } => self.bundled_head(from, &head, out),
             Input::Charter { ticket, note } => self.load_charter(ticket, note, out),
             Input::Tick => self.tick(now_ms, out),
         }
@@ -165,9 +165,9 @@ impl Replica {
         let (entry, waiter) = append.into_parts();
         match entry {
             Entry::Batch { log, start, tree, sealed_at, note } => {
-                let held = Held { start, end: tree.size(), root: tree.root(), sealed_at, place };
+                let held = HeldBatch { start, end: tree.size(), root: tree.root(), sealed_at, place };
                 match waiter {
-                    Waiter::Repairer(ticket) => self.is_back(ticket, (log, tree, note, held), out),
+                    Waiter::Repairer(ticket) => self.repair_appended(ticket, (log, tree, note, held), out),
                     Waiter::Sealer(ticket) => {
                         let end = tree.size();
                         self.batch_appended(log, tree, note, held);
@@ -187,11 +187,11 @@ impl Replica {
         }
     }
 
-    fn batch_appended(&mut self, id: LogId, tree: Tree, note: String, held: Held) {
-        if let Some((_, flying)) = self.ahead.get_mut(&id) {
+    fn batch_appended(&mut self, id: LogId, tree: Tree, note: String, held: HeldBatch) {
+        if let Some((_, flying)) = self.edges_in_flight.get_mut(&id) {
             *flying -= 1;
             if *flying == 0 {
-                self.ahead.remove(&id);
+                self.edges_in_flight.remove(&id);
             }
         }
         let end = tree.size();
@@ -199,17 +199,17 @@ impl Replica {
         debug_assert!(fits, "the edge was checked when it was admitted");
         if id == self.own() {
             self.view.gate.grew(end);
-        } else if !self.unreceipted.contains(&id) {
-            self.unreceipted.push(id);
+        } else if !self.receipts_due.contains(&id) {
+            self.receipts_due.push(id);
         }
     }
 
     /// Ends a round after all its frames were reported: receipts for what arrived, and more batches for the streams.
     pub fn settle(&mut self, now_ms: u64, out: &mut Vec<Output>) {
-        for log in std::mem::take(&mut self.unreceipted) {
+        for log in std::mem::take(&mut self.receipts_due) {
             self.issue_receipt(now_ms, log, out);
         }
-        self.take_early_receipts(now_ms, out);
+        self.take_pending_receipts(now_ms, out);
         self.pump_parent(out);
         self.pump_children(out);
     }
@@ -238,15 +238,15 @@ impl Replica {
         self.link_down(now_ms, link);
     }
 
-    fn control(&mut self, now_ms: u64, link: LinkId, message: Control, out: &mut Vec<Output>) {
+    fn on_control(&mut self, now_ms: u64, link: LinkId, message: Control, out: &mut Vec<Output>) {
         if self.view.parent.link.as_ref().is_some_and(|l| l.id == link) {
-            self.on_parent(now_ms, link, message, out);
+            self.on_parent_message(now_ms, link, message, out);
         } else if let Some(&peer) = self.links.get(&link) {
-            self.on_child(now_ms, link, peer, message, out);
+            self.on_child_message(now_ms, link, peer, message, out);
         }
     }
 
-    fn batch(&mut self, now_ms: u64, link: LinkId, log: LogId, bytes: Vec<u8>, out: &mut Vec<Output>) {
+    fn on_batch(&mut self, now_ms: u64, link: LinkId, log: LogId, bytes: Vec<u8>, out: &mut Vec<Output>) {
         if self.view.parent.link.as_ref().is_some_and(|l| l.id == link) {
             self.batch_from_parent(now_ms, link, log, bytes, out);
         } else if let Some(&peer) = self.links.get(&link) {
@@ -289,7 +289,7 @@ impl Replica {
 
     /// Right edge of a log with everything that is on its way to disk.
     fn edge(&self, log: LogId) -> Tree {
-        match (self.ahead.get(&log), self.view.logs.get(&log)) {
+        match (self.edges_in_flight.get(&log), self.view.logs.get(&log)) {
             (Some((tree, _)), _) => tree.clone(),
             (None, Some(held)) => held.tree().clone(),
             (None, None) => Tree::default(),
@@ -297,7 +297,7 @@ impl Replica {
     }
 
     fn write_batch(&mut self, batch: tally_topology::admit::AdmittedBatch, waiter: Waiter, out: &mut Vec<Output>) {
-        let entry = self.ahead.entry(batch.log()).or_insert_with(|| (Tree::default(), 0));
+        let entry = self.edges_in_flight.entry(batch.log()).or_insert_with(|| (Tree::default(), 0));
         entry.0 = batch.tree().clone();
         entry.1 += 1;
         out.push(Output::Append(Append::batch(batch, waiter)));

@@ -18,7 +18,7 @@ impl Replica {
                 // frame inside a record. Only a signed right edge counts.
                 let Some(key) = self.charter().log_key(log) else {
                     // The charter that knows it may stand further behind, if it had to be written again.
-                    self.unknown.push((Entry::Batch { log, start, tree, sealed_at, note }, place));
+                    self.unknown_log_entries.push((Entry::Batch { log, start, tree, sealed_at, note }, place));
                     return;
                 };
                 let signed = Checkpoint::open(&note, &key).ok();
@@ -69,11 +69,11 @@ impl Replica {
 
     /// The journal has been read. What was of no known log is looked at again, under the last charter.
     pub fn all_read(&mut self) {
-        for (entry, place) in std::mem::take(&mut self.unknown) {
+        for (entry, place) in std::mem::take(&mut self.unknown_log_entries) {
             self.recover(entry, place);
         }
-        self.view.unproved += self.unknown.len() as u64;
-        self.unknown.clear();
+        self.view.unproved += self.unknown_log_entries.len() as u64;
+        self.unknown_log_entries.clear();
     }
 
     /// Cuts a log back to where the charter closed it; the answer is where the batches lie that do not count any more.
@@ -87,7 +87,7 @@ impl Replica {
         let me = self.me();
         let missing = |log: &HeldLog| log.receipts.get(&me).map_or(0, |r| r.size) < log.size();
         let mirrored = |id: &LogId, log: &HeldLog| id.division != me && log.frozen.is_none() && missing(log);
-        self.unreceipted = self.view.logs.iter().filter(|(id, log)| mirrored(id, log)).map(|(id, _)| *id).collect();
+        self.receipts_due = self.view.logs.iter().filter(|(id, log)| mirrored(id, log)).map(|(id, _)| *id).collect();
     }
 
     /// The charter in the journal names a later epoch of this node than the one it started with: its keys from now on.

@@ -27,7 +27,7 @@ impl Replica {
     ///
     /// # Errors
     /// The disk's; then nothing of `out` may be let out.
-    pub fn finish<D: Disk>(&mut self, now_ms: u64, out: Vec<Output>, disk: &mut D) -> Result<Vec<Output>, D::Error> {
+    pub fn commit<D: Disk>(&mut self, now_ms: u64, out: Vec<Output>, disk: &mut D) -> Result<Vec<Output>, D::Error> {
         let mut said = self.write(out, disk)?;
         let mut after = Vec::new();
         self.settle(now_ms, &mut after);

@@ -71,7 +71,7 @@ impl Disk for Memory {
 fn round(replica: &mut Replica, now: u64, input: Input) -> Vec<Output> {
     let mut out = Vec::new();
     replica.handle(now, input, &mut out);
-    replica.finish(now, out, &mut Memory(now)).unwrap()
+    replica.commit(now, out, &mut Memory(now)).unwrap()
 }
 
 fn call(city: &mut Replica, now: u64, code: u32) -> Vec<Control> {
@@ -225,7 +225,7 @@ fn two_batches_for_one_place_are_never_both_written() {
         let (one, other) = (admitted(head.tree(), &rows(5, 5, "a")), admitted(head.tree(), &rows(5, 5, "b")));
         [head, one, other]
     };
-    let put = |n: u64, batch: &AdmittedBatch| Input::PutBack { ticket: Ticket(n), batch: batch.clone() };
+    let put = |n: u64, batch: &AdmittedBatch| Input::Repair { ticket: Ticket(n), batch: batch.clone() };
     let written = |out: &[Output]| out.iter().filter(|o| matches!(o, Output::Append(_))).count();
     // As news: the second does not continue what the first is about to make of the log.
     let mut city = replica(350_100, 2);
@@ -251,7 +251,7 @@ fn two_batches_for_one_place_are_never_both_written() {
     city.handle(NOW, put(5, &other), &mut out);
     city.handle(NOW, put(6, &one), &mut out);
     assert_eq!(written(&out), 1, "{out:?}");
-    city.finish(NOW, out, &mut Memory(9)).unwrap();
+    city.commit(NOW, out, &mut Memory(9)).unwrap();
     assert!(city.view().logs()[&county.node].is_whole());
 }
 
@@ -300,7 +300,7 @@ fn no_receipt_is_given_for_a_log_with_a_gap() {
     city.recovered();
     round(&mut city, NOW, Input::Tick);
     assert!(city.view().logs()[&county.node].receipts.is_empty());
-    round(&mut city, NOW, Input::PutBack { ticket: Ticket(1), batch: batches[1].clone() });
+    round(&mut city, NOW, Input::Repair { ticket: Ticket(1), batch: batches[1].clone() });
     let receipts = &city.view().logs()[&county.node].receipts;
     assert_eq!(receipts.values().map(|r| r.size).collect::<Vec<_>>(), [15]);
 }

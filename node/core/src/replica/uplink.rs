@@ -4,7 +4,7 @@ use super::{Event, LinkId, Output, ParentLink, Replica, state::Rejected};
 use crate::{
     Append, Gate, Push,
     entry::Waiter,
-    log::{HeldLog, Receipt, Standing},
+    log::{HeadStanding, HeldLog, Receipt},
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl Replica {
         out.push(Output::Send { link, message: Control::Hello(hello) });
     }
 
-    pub(super) fn on_parent(&mut self, now_ms: u64, link: LinkId, message: Control, out: &mut Vec<Output>) {
+    pub(super) fn on_parent_message(&mut self, now_ms: u64, link: LinkId, message: Control, out: &mut Vec<Output>) {
         let Some(up) = self.view.parent.link.as_mut() else { return };
         up.heard_ms = now_ms;
         let (peer, welcomed) = (up.peer, up.welcomed);
@@ -93,7 +93,7 @@ impl Replica {
             _ if !welcomed => {
                 self.close(now_ms, link, Refusal::Protocol, "a message before the welcome".into(), out);
             }
-            Control::Frontier { heads, last } => self.parent_frontier(now_ms, link, heads, last, out),
+            Control::Frontier { heads, last } => self.on_parent_frontier(now_ms, link, heads, last, out),
             Control::Heartbeat(beat) => {
                 up.skew_ms = skew(beat.clock_ms, now_ms);
                 let same = self.view.digest(self.me()) == beat.digest;
@@ -115,7 +115,7 @@ impl Replica {
                 let times = self.view.parent.rejected.get(&log).map_or(0, |r| r.times) + 1;
                 self.view.parent.rejected.insert(log, Rejected { code, reason, start, since_ms: now_ms, times });
             }
-            Control::Conflict { log, evidence, reason } => self.told_of_conflict(peer, log, evidence, &reason, out),
+            Control::Conflict { log, evidence, reason } => self.on_conflict(peer, log, evidence, &reason, out),
             // Nothing follows from these yet. A parent has no reason to send its health, and none to be cut off for it.
             Control::Stands { .. } | Control::Above(_) | Control::Health(_) => {}
             Control::Welcome(_) | Control::Hello(_) | Control::Fetch { .. } => {
@@ -125,7 +125,7 @@ impl Replica {
     }
 
     /// The parent has said where it stands: open the gate, and start a push session for each log.
-    fn parent_frontier(&mut self, now_ms: u64, link: LinkId, heads: Vec<Head>, last: bool, out: &mut Vec<Output>) {
+    fn on_parent_frontier(&mut self, now_ms: u64, link: LinkId, heads: Vec<Head>, last: bool, out: &mut Vec<Output>) {
         if self.view.parent.link.as_ref().is_none_or(|l| l.frontier_known) {
             self.close(now_ms, link, Refusal::Protocol, "a second frontier".into(), out);
             return;
@@ -133,7 +133,7 @@ impl Replica {
         let own = self.own();
         for head in &heads {
             if self.charter().is_within(head.log.division, self.me()) {
-                self.parent_stands(now_ms, link, head, out);
+                self.on_parent_head(now_ms, link, head, out);
             }
         }
         if !last {
@@ -144,7 +144,8 @@ impl Replica {
         }
         if self.view.gate == Gate::Asking {
             // The parent named no head of the own log: it holds nothing of it.
-            let standing = self.view.logs.get(&own).map_or(Standing::Equal, |l| l.compare(0, &Tree::default().root()));
+            let standing =
+                self.view.logs.get(&own).map_or(HeadStanding::Equal, |l| l.compare(0, &Tree::default().root()));
             self.view.gate.parent_stands(0, standing);
         }
         let frozen = self.view.logs.iter().filter_map(|(id, l)| l.frozen.as_ref().map(|f| (*id, f)));
@@ -170,7 +171,7 @@ impl Replica {
         self.pump_parent(out);
     }
 
-    fn parent_stands(&mut self, now_ms: u64, link: LinkId, head: &Head, out: &mut Vec<Output>) {
+    fn on_parent_head(&mut self, now_ms: u64, link: LinkId, head: &Head, out: &mut Vec<Output>) {
         let (id, own) = (head.log, head.log == self.own());
         let empty = HeldLog::default();
         let log = self.view.log(id).unwrap_or(&empty);
@@ -183,10 +184,10 @@ impl Replica {
             self.view.parent.own_head = Some((head.size, head.root));
         }
         // Earlier epochs of this division are history: what this disk does not have of them comes from the parent.
-        if standing == Standing::TheyAreAhead && !own && id.division == self.me() {
+        if standing == HeadStanding::TheyAreAhead && !own && id.division == self.me() {
             out.push(Output::Send { link, message: Control::Fetch { log: id, from: held } });
         }
-        if standing == Standing::TheyAreAhead && own {
+        if standing == HeadStanding::TheyAreAhead && own {
             // Only our own signature makes the parent's head a fact about our past.
             let key = self.charter().log_key(id);
             let signed = key.is_some_and(|k| {
@@ -209,21 +210,21 @@ impl Replica {
             self.view.gate.parent_stands(head.size, standing);
         }
         match standing {
-            Standing::Conflict => self.found_conflict(head, out),
+            HeadStanding::Conflict => self.freeze_on_conflict(head, out),
             // Frames are missing here, so nothing can be said; repair has to come first.
-            Standing::Unaligned => {
+            HeadStanding::Unaligned => {
                 let reason = format!("no batch here ends at {}, where the parent stands", head.size);
                 self.view.parent.damaged.insert(id, reason);
                 if let Some(up) = self.view.parent.link.as_mut() {
                     up.ahead.insert(id, u64::MAX);
                 }
             }
-            Standing::TheyAreAhead => {
+            HeadStanding::TheyAreAhead => {
                 if let Some(up) = self.view.parent.link.as_mut() {
                     up.ahead.insert(id, head.size);
                 }
             }
-            Standing::Equal | Standing::TheyAreBehind => {
+            HeadStanding::Equal | HeadStanding::TheyAreBehind => {
                 let peer = self.view.parent.link.as_ref().map(|l| l.peer);
                 let confirmed = peer.and_then(|p| self.view.logs.get(&id)?.receipts.get(&p)).map_or(0, |r| r.size);
                 if head.size < confirmed {
@@ -340,7 +341,7 @@ impl Replica {
         match admit(self.view.charter.charter(), id, &edge, bytes) {
             Ok(batch) => self.write_batch(batch, Waiter::Nobody, out),
             Err(AdmitError::Known { .. }) => {}
-            Err(AdmitError::Root { note, .. }) => self.conflict_with(
+            Err(AdmitError::Root { note, .. }) => self.freeze_against(
                 id,
                 note,
                 "what the parent holds of this node's log does not continue what is on this disk".into(),
@@ -370,10 +371,12 @@ impl Replica {
     }
 
     /// Receipts that came before their records.
-    pub(super) fn take_early_receipts(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+    pub(super) fn take_pending_receipts(&mut self, now_ms: u64, out: &mut Vec<Output>) {
         let logs = &self.view.logs;
-        let due: Vec<_> =
-            self.early.extract_if(.., |(id, _), (size, _)| logs.get(id).is_some_and(|l| l.size() >= *size)).collect();
+        let due: Vec<_> = self
+            .pending_receipts
+            .extract_if(.., |(id, _), (size, _)| logs.get(id).is_some_and(|l| l.size() >= *size))
+            .collect();
         for ((id, holder), (size, line)) in due {
             self.take_receipt(now_ms, id, size, holder, &line, out);
         }
@@ -403,7 +406,7 @@ impl Replica {
         // Not known here yet: after this disk was set back, the receipt comes before the records.
         let Some(root) = self.view.logs.get(&id).and_then(|l| l.root_at(size)).filter(|_| size > 0) else {
             if ours && self.view.logs.get(&id).is_none_or(|l| l.size() < size) {
-                self.early.insert((id, holder), (size, line.to_owned()));
+                self.pending_receipts.insert((id, holder), (size, line.to_owned()));
             }
             return;
         };

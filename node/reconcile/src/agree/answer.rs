@@ -159,7 +159,7 @@ impl<'g> Answering<'g> {
     }
 
     fn may(&self, within: Division, scope: Scope) -> bool {
-        let charter = self.ground.trust.charter();
+        let charter = self.ground.charter.charter();
         let division = match scope {
             Scope::Division(d) => d,
             Scope::Log(log) => log.division,

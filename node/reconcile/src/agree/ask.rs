@@ -90,7 +90,7 @@ impl Ground {
         let division = self.mailbox.view().common_ground(peer).map_err(AgreeError::NoPeer)?;
         let scope = order.log.map_or(Scope::Division(division), Scope::Log);
         if let Some(log) = order.log {
-            let charter = self.trust.charter();
+            let charter = self.charter.charter();
             if !charter.charter().is_within(log.division, division) {
                 return Err(AgreeError::NoPeer(format!("{log} is not shared with {peer}")));
             }
@@ -162,7 +162,7 @@ impl Comparing<'_> {
         let mut talk = Talk { ground, peer, exchange, session, received: 0, sent: 0, waiting, settle };
         let mut putter = Putter::new(ground, division);
         let given = talk.run(&mut putter).await?;
-        let charter = ground.trust.charter();
+        let charter = ground.charter.charter();
         let within = |d: &&Difference| charter.charter().is_within(d.log.division, division);
         let compared = Compared {
             differences: talk.session.differences().iter().filter(within).copied().collect(),

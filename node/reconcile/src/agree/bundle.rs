@@ -236,12 +236,12 @@ impl<'g> Import<'g> {
             Item::Head(head) => {
                 self.logs.insert(head.log);
                 if let Some((from, _)) = self.putter {
-                    core(Input::CarriedHead { from, head }).await?;
+                    core(Input::BundledHead { from, head }).await?;
                 }
             }
             Item::Receipt { log, size, holder, line } => {
                 self.done.receipts += 1;
-                core(Input::CarriedReceipt { log, size, holder, line }).await?;
+                core(Input::BundledReceipt { log, size, holder, line }).await?;
             }
             Item::Batch { log, bytes } => {
                 self.done.batches += 1;

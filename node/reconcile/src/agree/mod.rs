@@ -40,7 +40,7 @@ pub struct Ground {
     /// The journal.
     pub reader: EntryReader,
     /// The charter in force.
-    pub trust: CharterHandle,
+    pub charter: CharterHandle,
     /// The neighbours.
     pub lines: Lines,
     /// End of the durable journal.

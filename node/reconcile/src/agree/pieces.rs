@@ -130,7 +130,7 @@ impl<'g> Putter<'g> {
                 Err(why) => return Ok(Err(why)),
             },
         };
-        let charter = self.ground.trust.charter();
+        let charter = self.ground.charter.charter();
         if !charter.charter().is_within(log.division, self.within) {
             return Ok(Err(format!("{log} is not a log of {} or below it", self.within)));
         }
@@ -159,7 +159,7 @@ impl<'g> Putter<'g> {
         self.edges.insert(log, batch.tree().clone());
         let (reply, answer) = oneshot::channel();
         let (records, bytes) = (batch.end() - batch.start(), batch.bytes().len());
-        self.ground.mailbox.send(Mail::PutBack { batch, reply }).await?;
+        self.ground.mailbox.send(Mail::Repair { batch, reply }).await?;
         self.flying.push_back(Flying { records, bytes, answer });
         while self.flying.len() >= FLYING || self.flying.iter().map(|f| f.bytes).sum::<usize>() > FLYING_BYTES {
             self.landed().await?;

@@ -69,7 +69,7 @@ impl Ground {
         let survey = tokio::task::spawn_blocking(move || {
             // What a descriptor still shows of a deleted file is not on the disk.
             ground.reader.forget_files();
-            let charter = ground.trust.charter();
+            let charter = ground.charter.charter();
             let noticed = ground.noticed.at_start();
             let total = before.bytes + bytes_to_read(ground.reader.dir(), before.segment, position(until));
             let charter = charter.charter();

@@ -6,7 +6,7 @@
 mod tests;
 
 use std::sync::Arc;
-use tally_core::log::{Kept, Receipt};
+use tally_core::log::{KeptReceipt, Receipt};
 use tally_core::{Entry, View};
 use tally_protocol::{
     checkpoint::Checkpoint,
@@ -42,7 +42,7 @@ pub struct Snapshot {
 #[derive(Debug)]
 struct Holder {
     division: Division,
-    kept: Vec<Kept>,
+    kept: Vec<KeptReceipt>,
     latest: Option<Receipt>,
 }
 
@@ -196,7 +196,7 @@ impl Gather<'_> {
         }
     }
 
-    fn line(&self, holder: Division, kept: &Kept) -> Option<String> {
+    fn line(&self, holder: Division, kept: &KeptReceipt) -> Option<String> {
         let Entry::Receipt { log, holder: signer, size, line, .. } = self.reader.read(kept.place()).ok()?.entry else {
             return None;
         };

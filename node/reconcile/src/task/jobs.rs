@@ -279,7 +279,7 @@ impl ReconcileResult {
         match workshop.ground.reconcile(&order, &waiting).await {
             Ok(done) => {
                 let agree = done.agree;
-                self.add(peer, done, workshop.ground.trust.charter().charter().federation());
+                self.add(peer, done, workshop.ground.charter.charter().charter().federation());
                 Ok(agree)
             }
             Err(AgreeError::Verify(VerifyError::Stopped)) => Err("stopped".into()),

@@ -35,7 +35,7 @@ enum Ended {
 /// Asks until the node stops.
 pub async fn follow(bench: Bench, lines: Lines) {
     loop {
-        let parent = bench.trust.charter().charter().parent(bench.me);
+        let parent = bench.charter.charter().charter().parent(bench.me);
         let pause = match parent {
             None => AGAIN_AFTER,
             Some(parent) => match round(&bench, &lines, parent).await {
@@ -88,7 +88,7 @@ async fn round(bench: &Bench, lines: &Lines, parent: Division) -> Result<usize, 
 
 /// Who may have judged a log, and what is known of that already.
 fn cursors(bench: &Bench) -> Result<Vec<Cursor>, EngineError> {
-    let signed = bench.trust.charter();
+    let signed = bench.charter.charter();
     let charter = signed.charter();
     let holders: Vec<Division> = charter.path(bench.me).skip(1).collect();
     let below = charter.nodes().filter(|n| charter.is_within(n.division, bench.me));
@@ -107,7 +107,7 @@ fn cursors(bench: &Bench) -> Result<Vec<Cursor>, EngineError> {
 
 /// Keeps what can be: judged by a node above, about a record that this node holds at that place.
 fn keep(bench: &Bench, found: Vec<Verdict>) -> Result<usize, EngineError> {
-    let signed = bench.trust.charter();
+    let signed = bench.charter.charter();
     let charter = signed.charter();
     let above: Vec<Division> = charter.path(bench.me).skip(1).collect();
     let (mut good, mut gaps) = (Vec::new(), BTreeSet::new());

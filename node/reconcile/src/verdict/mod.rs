@@ -19,7 +19,7 @@ pub struct Bench {
     /// This node.
     pub me: Division,
     /// The charter in force.
-    pub trust: CharterHandle,
+    pub charter: CharterHandle,
     /// Where findings are.
     pub engine: Arc<dyn Engine>,
     /// The core.

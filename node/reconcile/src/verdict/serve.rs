@@ -35,7 +35,7 @@ pub async fn serve(bench: Bench, mut incoming: mpsc::Receiver<Incoming>) {
         };
         let Some(Incoming { peer, exchange }) = next else { return };
         // Only those below are told of their records.
-        let below = bench.trust.charter().charter().parent(peer) == Some(bench.me);
+        let below = bench.charter.charter().charter().parent(peer) == Some(bench.me);
         if below && answered.len() < ROOM && answered.insert(peer) {
             let bench = bench.clone();
             tasks.spawn(async move {
@@ -61,7 +61,7 @@ async fn answer(bench: Bench, peer: Division, mut exchange: Exchange) {
 
 /// The next page for a child.
 fn page(bench: &Bench, child: Division, ask: &Ask) -> Result<Answer, EngineError> {
-    let signed = bench.trust.charter();
+    let signed = bench.charter.charter();
     let charter = signed.charter();
     let cursors: BTreeMap<(Division, LogId), u64> = ask.cursors.iter().map(|c| ((c.holder, c.log), c.from)).collect();
     let mut answer = Answer::default();

@@ -53,7 +53,7 @@ pub fn follow(
     opened: &Opened,
     known: Arc<DedupIndex>,
     reader: EntryReader,
-    trust: &CharterHandle,
+    charter: &CharterHandle,
     mut durable: watch::Receiver<Place>,
     progress: &watch::Sender<Progress>,
     runtime: &tokio::runtime::Handle,
@@ -80,9 +80,9 @@ pub fn follow(
     let mut flushed = Instant::now();
     loop {
         let until = *durable.borrow_and_update();
-        let charter = trust.charter();
-        let result = follower.catch_up(charter.charter(), until, progress);
-        drop(charter);
+        let in_force = charter.charter();
+        let result = follower.catch_up(in_force.charter(), until, progress);
+        drop(in_force);
         let (cursor, distinct) = (follower.cursor(), follower.state.distinct);
         let trouble = result.err().map(|e| e.0);
         if let Some(reason) = &trouble {

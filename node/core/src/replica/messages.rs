@@ -94,8 +94,8 @@ pub enum Input {
         reason: String,
     },
     /// A batch that was fetched to take the place of damaged or missing bytes, admitted against the tree before it.
-    PutBack {
-        /// Comes back in [`Output::PutBack`].
+    Repair {
+        /// Comes back in [`Output::Repaired`].
         ticket: Ticket,
         /// The batch.
         batch: AdmittedBatch,
@@ -116,7 +116,7 @@ pub enum Input {
     /// Frames without records may have been lost: write what they said again.
     Resave,
     /// A receipt that came in a bundle.
-    CarriedReceipt {
+    BundledReceipt {
         /// Which log.
         log: LogId,
         /// Records covered.
@@ -127,7 +127,7 @@ pub enum Input {
         line: String,
     },
     /// A neighbour's head that came in a bundle.
-    CarriedHead {
+    BundledHead {
         /// Whose.
         from: Division,
         /// The head.
@@ -182,8 +182,8 @@ pub enum Output {
         /// First index and one past the last.
         result: Result<(u64, u64), NotSealed>,
     },
-    /// The answer to [`Input::PutBack`]: whether it is on disk and counts.
-    PutBack {
+    /// The answer to [`Input::Repair`]: whether it is on disk and counts.
+    Repaired {
         /// Which request.
         ticket: Ticket,
         /// If not, why.

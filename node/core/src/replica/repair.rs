@@ -4,15 +4,15 @@ use super::{Output, Replica, Ticket};
 use crate::{
     Append, Gate, Place,
     entry::Waiter,
-    log::{Held, HeldLog, WholeCopy},
+    log::{HeldBatch, HeldLog, WholeCopy},
 };
 use std::sync::Arc;
 use tally_protocol::{ids::LogId, wire::Control};
 use tally_topology::admit::{AdmittedBatch, admit};
 
 impl Replica {
-    pub(super) fn put_back(&mut self, ticket: Ticket, batch: AdmittedBatch, out: &mut Vec<Output>) {
-        let refuse = |why: String| Output::PutBack { ticket, result: Err(why) };
+    pub(super) fn repair(&mut self, ticket: Ticket, batch: AdmittedBatch, out: &mut Vec<Output>) {
+        let refuse = |why: String| Output::Repaired { ticket, result: Err(why) };
         let id = batch.log();
         if !self.charter().is_within(id.division, self.me()) {
             out.push(refuse(format!("{id} is not a log of this node or below it")));
@@ -28,7 +28,7 @@ impl Replica {
             match admit(self.view.charter.charter(), id, &edge, batch.bytes().to_vec()) {
                 Ok(batch) => {
                     self.write_batch(batch, Waiter::Nobody, out);
-                    out.push(Output::PutBack { ticket, result: Ok(()) });
+                    out.push(Output::Repaired { ticket, result: Ok(()) });
                 }
                 Err(why) => out.push(refuse(why.to_string())),
             }
@@ -38,9 +38,9 @@ impl Replica {
         // What is here already is not written again, whoever sends it; nor what is on its way in this round, of which
         // the log does not know yet.
         let wanted = |l: &HeldLog| end <= l.size() && l.misses(start, end) && l.fits(start, end, &batch.tree().root());
-        let coming = self.returning.iter().any(|(log, from, to)| *log == id && *from < end && start < *to);
+        let coming = self.repairs_in_flight.iter().any(|(log, from, to)| *log == id && *from < end && start < *to);
         if !coming && self.view.log(id).is_some_and(wanted) {
-            self.returning.push((id, start, end));
+            self.repairs_in_flight.push((id, start, end));
             out.push(Output::Append(Append::batch(batch, Waiter::Repairer(ticket))));
         } else {
             out.push(refuse(format!("records {start}..{end} are not missing, or do not fit to what is held")));
@@ -48,22 +48,22 @@ impl Replica {
     }
 
     /// It is on disk. Pushes that had stopped at the damage go on with this copy.
-    pub(super) fn is_back(
+    pub(super) fn repair_appended(
         &mut self,
         ticket: Ticket,
-        (id, tree, note, held): (LogId, tally_protocol::merkle::Tree, String, Held),
+        (id, tree, note, held): (LogId, tally_protocol::merkle::Tree, String, HeldBatch),
         out: &mut Vec<Output>,
     ) {
-        self.returning.retain(|(log, start, _)| (*log, *start) != (id, held.start));
+        self.repairs_in_flight.retain(|(log, start, _)| (*log, *start) != (id, held.start));
         let fits = self.view.log_mut(id).put(held.start, tree, held.sealed_at, note, held.place);
         debug_assert!(fits, "it was checked when it was asked for, and nothing else came there since");
-        self.is_whole_again(id, out);
+        self.resume_if_whole(id, out);
         let result = if fits { Ok(()) } else { Err("another batch took its place meanwhile".to_owned()) };
-        out.push(Output::PutBack { ticket, result });
+        out.push(Output::Repaired { ticket, result });
     }
 
     /// What waited for the missing records goes on, if nothing is missing any more.
-    fn is_whole_again(&mut self, id: LogId, out: &mut Vec<Output>) {
+    fn resume_if_whole(&mut self, id: LogId, out: &mut Vec<Output>) {
         if !self.view.log(id).is_some_and(HeldLog::is_whole) {
             return;
         }
@@ -71,8 +71,8 @@ impl Replica {
         self.view.parent.rejected.remove(&id);
         self.restart_push(id);
         self.reopen_gate(id, out);
-        if id != self.own() && !self.unreceipted.contains(&id) {
-            self.unreceipted.push(id);
+        if id != self.own() && !self.receipts_due.contains(&id) {
+            self.receipts_due.push(id);
         }
     }
 
@@ -104,7 +104,7 @@ impl Replica {
         let before = log.is_whole();
         log.surveyed(missing, copies, from, until);
         if !before {
-            self.is_whole_again(id, out);
+            self.resume_if_whole(id, out);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Event, Output, Replica};
 use crate::{
     Gate,
-    log::{HeldLog, Standing},
+    log::{HeadStanding, HeldLog},
 };
 use tally_protocol::{checkpoint::Checkpoint, ids::Division, wire::Head};
 
@@ -18,10 +18,10 @@ impl Replica {
         }
     }
 
-    pub(super) fn carried_head(&mut self, from: Division, head: &Head, out: &mut Vec<Output>) {
+    pub(super) fn bundled_head(&mut self, from: Division, head: &Head, out: &mut Vec<Output>) {
         if self.charter().parent(self.me()) != Some(from) {
             if self.charter().parent(from) == Some(self.me()) {
-                self.child_frontier(from, std::slice::from_ref(head), out);
+                self.on_child_frontier(from, std::slice::from_ref(head), out);
             }
             return;
         }
@@ -31,8 +31,8 @@ impl Replica {
         let empty = HeldLog::default();
         let log = self.view.log(head.log).unwrap_or(&empty);
         let (standing, held) = (log.compare(head.size, &head.root), log.size());
-        if standing == Standing::Conflict {
-            self.found_conflict(head, out);
+        if standing == HeadStanding::Conflict {
+            self.freeze_on_conflict(head, out);
         }
         if head.log != self.own() {
             return;
@@ -45,7 +45,7 @@ impl Replica {
         }
         self.view.parent.own_head = Some((head.size, head.root));
         self.view.gate.parent_stands(head.size, standing);
-        if standing == Standing::TheyAreAhead {
+        if standing == HeadStanding::TheyAreAhead {
             out.push(Output::Note(Event::OldCopy { here: held, there: head.size }));
         }
     }
