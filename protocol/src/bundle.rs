@@ -135,7 +135,7 @@ impl Writer {
 
 /// Takes a bundle's bytes as they come and gives its items. Holds one item at most.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub struct BundleReader {
     buffer: Vec<u8>,
     sum: blake3::Hasher,
     items: u64,
@@ -143,7 +143,7 @@ pub struct Reader {
     ended: bool,
 }
 
-impl Reader {
+impl BundleReader {
     /// More bytes of the file.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8], piece: usize) -> Result<Vec<Item>, BundleError> {
-        let (mut reader, mut items) = (Reader::default(), Vec::new());
+        let (mut reader, mut items) = (BundleReader::default(), Vec::new());
         for part in bytes.chunks(piece) {
             reader.feed(part);
             while let Some(item) = reader.next_item()? {

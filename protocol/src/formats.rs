@@ -6,6 +6,7 @@ use crate::{
     canonical::Object,
     checkpoint::Checkpoint,
     digest::{LogPart, fold},
+    findings_exchange,
     fork::ForkEvidence,
     hash::Hash,
     ids::{Division, Federation, LogId},
@@ -14,7 +15,6 @@ use crate::{
     record::{Record, RecordId},
     session::{self, Wants, reconcile as exchange},
     tlog_proof::TlogProof,
-    verdicts,
     wire::{Head, Refusal, tests::samples},
 };
 
@@ -137,37 +137,40 @@ fn bytes() -> Vec<(String, Vec<u8>)> {
 
 /// Messages of an exchange.
 fn exchanged() -> Vec<(String, Vec<u8>)> {
-    use exchange::{Answer, Ask, Lacking, Piece, Remains, Scope};
+    use exchange::{Lacking, Piece, ReconcileReply, ReconcileRequest, Remains, Scope};
     let whole = || Piece::Whole { log: log(), bytes: vec![1, 2, 3] };
     let lacking = || Lacking { wants: vec![9], remains: vec![Remains { start: 5, total: 7, sums: vec![1] }] };
     let blocks = Piece::Blocks { log: log(), start: 7, total: 9, blocks: vec![(1, vec![2, 3])] };
     let division_scope = Scope::Division(division(350_102));
     let asks = [
-        ("compare", Ask::Compare { scope: Scope::Log(log()), digest: None, deep: true }),
-        ("compare division", Ask::Compare { scope: division_scope, digest: Some(Hash([7; 32])), deep: false }),
-        ("roots", Ask::Roots(vec![(log(), 5)])),
-        ("nodes", Ask::Nodes { log: log(), question: vec![9] }),
-        ("want", Ask::Want { log: log(), lacking: lacking() }),
-        ("here", Ask::Here(whole())),
-        ("taken", Ask::Taken),
+        ("compare", ReconcileRequest::Compare { scope: Scope::Log(log()), digest: None, deep: true }),
+        (
+            "compare division",
+            ReconcileRequest::Compare { scope: division_scope, digest: Some(Hash([7; 32])), deep: false },
+        ),
+        ("roots", ReconcileRequest::Roots(vec![(log(), 5)])),
+        ("nodes", ReconcileRequest::Nodes { log: log(), question: vec![9] }),
+        ("want", ReconcileRequest::Want { log: log(), lacking: lacking() }),
+        ("here", ReconcileRequest::Here(whole())),
+        ("taken", ReconcileRequest::Taken),
     ];
     let answers = [
-        ("working", Answer::Working { done: 1, total: 2 }),
-        ("agree", Answer::Agree),
-        ("heads", Answer::Heads(vec![head()])),
-        ("lacks", Answer::Lacks { log: log(), lacking: lacking() }),
-        ("stands", Answer::Stands),
-        ("roots", Answer::Roots(vec![Some(Hash([7; 32])), None])),
-        ("nodes", Answer::Nodes(vec![9])),
-        ("piece", Answer::Piece(blocks)),
-        ("end", Answer::End),
-        ("taken", Answer::Taken { put_back: 3 }),
-        ("refused", Answer::Refused { code: Refusal::Busy, reason: "r".into() }),
+        ("working", ReconcileReply::Working { done: 1, total: 2 }),
+        ("agree", ReconcileReply::Agree),
+        ("heads", ReconcileReply::Heads(vec![head()])),
+        ("lacks", ReconcileReply::Lacks { log: log(), lacking: lacking() }),
+        ("stands", ReconcileReply::Stands),
+        ("roots", ReconcileReply::Roots(vec![Some(Hash([7; 32])), None])),
+        ("nodes", ReconcileReply::Nodes(vec![9])),
+        ("piece", ReconcileReply::Piece(blocks)),
+        ("end", ReconcileReply::End),
+        ("taken", ReconcileReply::Taken { repaired: 3 }),
+        ("refused", ReconcileReply::Refused { code: Refusal::Busy, reason: "r".into() }),
     ];
     let mut all: Vec<_> = asks.into_iter().map(|(name, ask)| (format!("ask {name}"), ask.encode())).collect();
     all.extend(answers.into_iter().map(|(name, answer)| (format!("answer {name}"), answer.encode())));
-    let cursor = verdicts::Cursor { holder: division(350_100), log: log(), from: 7 };
-    all.push(("verdicts ask".into(), verdicts::Ask { cursors: vec![cursor] }.encode()));
+    let cursor = findings_exchange::FindingsCursor { holder: division(350_100), log: log(), from: 7 };
+    all.push(("verdicts ask".into(), findings_exchange::FindingsQuery { cursors: vec![cursor] }.encode()));
     let finding = crate::finding::Finding {
         field: "f".into(),
         code: "V017".into(),
@@ -177,8 +180,11 @@ fn exchanged() -> Vec<(String, Vec<u8>)> {
         message_zh: "z".into(),
     };
     let (holder, id) = (division(350_100), RecordId(Hash([7; 32])));
-    let verdict = verdicts::Verdict { holder, log: log(), index: 7, id, findings: vec![finding] };
-    all.push(("verdicts answer".into(), verdicts::Answer { verdicts: vec![verdict], more: true }.encode()));
+    let verdict = findings_exchange::FindingsReport { holder, log: log(), index: 7, id, findings: vec![finding] };
+    all.push((
+        "verdicts answer".into(),
+        findings_exchange::FindingsPage { reports: vec![verdict], more: true }.encode(),
+    ));
     all
 }
 
@@ -196,10 +202,10 @@ fn the_examples_are_what_the_code_makes() {
         let digits = example(name);
         (0..digits.len() / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap()).collect()
     };
-    let question = session::Question::decode(&unhex("descent question")).unwrap();
+    let question = session::TreeQuestion::decode(&unhex("descent question")).unwrap();
     assert_eq!((question.size(), question.level(), question.hashes()), (300, 0, 44));
     assert_eq!(hex(&question.encode()), example("descent question"));
-    let answer = session::Answer::decode(&unhex("descent answer")).unwrap();
+    let answer = session::TreeAnswer::decode(&unhex("descent answer")).unwrap();
     assert_eq!(answer.iter().collect::<Vec<_>>(), [None, Some([7; 16]), Some([8; 16]), None, None]);
     assert_eq!(hex(&answer.encode()), example("descent answer"));
 }

@@ -13,7 +13,7 @@
 //! * [`blocks`]: a damaged copy mended by the blocks that differ.
 //! * [`fork`]: the proof that a log was signed twice.
 //! * [`wire`], [`codec`], [`bounded`]: the messages between neighbours.
-//! * [`finding`], [`verdicts`]: what a rule found, and how a node above tells it.
+//! * [`finding`], [`findings_exchange`]: what a rule found, and how a node above tells it.
 //!
 //! `FORMATS.md` beside this crate describes every format byte by byte; its examples are tested.
 
@@ -26,6 +26,7 @@ pub mod checkpoint;
 pub mod codec;
 pub mod digest;
 pub mod finding;
+pub mod findings_exchange;
 pub mod fork;
 #[cfg(test)]
 mod formats;
@@ -38,5 +39,4 @@ pub mod note;
 pub mod record;
 pub mod session;
 pub mod tlog_proof;
-pub mod verdicts;
 pub mod wire;

@@ -11,7 +11,7 @@ use tally_protocol::{
     hash::{Hash, sha256},
     ids::LogId,
     merkle::{FullTree, leaf_hash},
-    session::{Answer, Descent, Question, Wants, answer},
+    session::{Descent, TreeAnswer, TreeQuestion, Wants, answer},
 };
 
 /// What a comparison took.
@@ -89,11 +89,11 @@ fn by_descent(n: u64, mine: &FullTree, theirs: &FullTree, which: &[u64]) -> Cost
     let ((descent, bytes), cpu) = timed(|| {
         let (mut descent, mut bytes) = (Descent::new(n), 0);
         while descent.ask().len() > 0 {
-            let asked: Vec<_> = descent.ask().map(Question::encode).collect();
+            let asked: Vec<_> = descent.ask().map(TreeQuestion::encode).collect();
             for question in asked {
-                let said = answer(theirs, &Question::decode(&question).expect("our own bytes")).encode();
+                let said = answer(theirs, &TreeQuestion::decode(&question).expect("our own bytes")).encode();
                 bytes += question.len() + said.len();
-                descent.take(mine, &Answer::decode(&said).expect("our own bytes")).expect("an answer");
+                descent.take(mine, &TreeAnswer::decode(&said).expect("our own bytes")).expect("an answer");
             }
         }
         (descent, bytes)

@@ -18,7 +18,7 @@ use tally_protocol::{
     merkle::{Tree, leaf_hash},
     record::Record,
 };
-use tally_reconcile::verify::{Held, Wanted, Watermark, verify};
+use tally_reconcile::verify::{ClaimedSizes, VerifyInput, Watermark, verify};
 use tally_store::entries::{self, EntryJournal, EntryReader, owner, position};
 use tally_topology::{admit::admit, charter::Charter};
 
@@ -84,7 +84,7 @@ fn record(n: u64) -> Record {
 }
 
 /// The journal, its end, and the size of each log.
-fn build(dir: &Path, charter: &Charter, keys: &[NodeKeys], records: u64) -> (Place, Held) {
+fn build(dir: &Path, charter: &Charter, keys: &[NodeKeys], records: u64) -> (Place, ClaimedSizes) {
     let own = owner(charter.federation(), keys[0].node.division);
     let (mut journal, _) = EntryJournal::open(dir, &own, SEGMENT_BYTES, |_, _| {}).expect("a journal");
     let mut trees: Vec<_> = keys.iter().map(|_| Tree::default()).collect();
@@ -161,7 +161,8 @@ fn main() {
     let before = Watermark::default();
     let mut report = None;
     let verifying = best(|| {
-        let wanted = Wanted { until, charter: &charter, held: &held, noticed: &[], only: None, before: &before };
+        let wanted =
+            VerifyInput { until, charter: &charter, held: &held, known_damage: &[], only: None, before: &before };
         report = verify(&reader, wanted, &mut |_, _| Ok(())).ok().map(|s| s.report);
     });
     let report = report.expect("a report");

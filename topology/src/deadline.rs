@@ -70,7 +70,7 @@ pub struct Received {
 /// How a record stands to its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum DeadlineState {
     /// 按时: arrived within the limit.
     OnTime,
     /// 迟报: arrived after it.
@@ -121,7 +121,7 @@ impl Stages {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Judged {
     /// How it stands.
-    pub state: State,
+    pub state: DeadlineState,
     /// Day by which it must have reached the province.
     #[serde(serialize_with = "day")]
     pub collect_due: Date,
@@ -161,13 +161,15 @@ pub fn judge(calendar: &Calendar, produced_on: Date, limits: &Limits, received: 
     };
     let clock = arrived.unwrap_or(today);
     let state = match arrived {
-        Some(day) if day <= collect.on => State::OnTime,
-        Some(_) => State::Late,
-        None if today > collect.on => State::Overdue,
-        None if calendar.workdays_between(today, collect.on) <= i64::from(limits.due_soon_days) => State::DueSoon,
-        None => State::Pending,
+        Some(day) if day <= collect.on => DeadlineState::OnTime,
+        Some(_) => DeadlineState::Late,
+        None if today > collect.on => DeadlineState::Overdue,
+        None if calendar.workdays_between(today, collect.on) <= i64::from(limits.due_soon_days) => {
+            DeadlineState::DueSoon
+        }
+        None => DeadlineState::Pending,
     };
-    let missed = matches!(state, State::Late | State::Overdue);
+    let missed = matches!(state, DeadlineState::Late | DeadlineState::Overdue);
     let held = Held::new(produced_on, received, clock);
     let stages = held.stages(calendar);
     Judged {
@@ -253,16 +255,20 @@ mod tests {
     #[test]
     fn the_receivers_day_decides() {
         let j = at("2026-09-21", "2026-09-21", "2026-09-29", "2026-11-01");
-        assert_eq!((j.state, j.days_over, j.held_up_by), (State::OnTime, 0, None));
+        assert_eq!((j.state, j.days_over, j.held_up_by), (DeadlineState::OnTime, 0, None));
         assert_eq!((j.collect_due, j.publish_due, j.certain), (d("2026-09-29"), d("2026-10-22"), true));
         let j = at("2026-09-21", "2026-09-21", "2026-09-30", "2026-11-01");
-        assert_eq!((j.state, j.days_over, j.held_up_by), (State::Late, 1, Some(Stage::City)));
+        assert_eq!((j.state, j.days_over, j.held_up_by), (DeadlineState::Late, 1, Some(Stage::City)));
         assert_eq!(j.stages, stages(2, 0, 6), "Sunday the 20th is worked");
-        assert_eq!(at("2026-09-21", "", "", "2026-09-22").state, State::Pending);
-        assert_eq!(at("2026-09-21", "", "", "2026-09-28").state, State::DueSoon);
-        assert_eq!(at("2026-09-21", "", "", "2026-09-29").state, State::DueSoon);
+        assert_eq!(at("2026-09-21", "", "", "2026-09-22").state, DeadlineState::Pending);
+        assert_eq!(at("2026-09-21", "", "", "2026-09-28").state, DeadlineState::DueSoon);
+        assert_eq!(at("2026-09-21", "", "", "2026-09-29").state, DeadlineState::DueSoon);
         let j = at("2026-09-21", "", "", "2026-10-03");
-        assert_eq!((j.state, j.days_over, j.held_up_by), (State::Overdue, 1, Some(Stage::County)), "09-30 is worked");
+        assert_eq!(
+            (j.state, j.days_over, j.held_up_by),
+            (DeadlineState::Overdue, 1, Some(Stage::County)),
+            "09-30 is worked"
+        );
     }
 
     #[test]
@@ -272,9 +278,9 @@ mod tests {
             let limits = Limits { due_soon_days, ..Limits::default() };
             judge(&Calendar::shipped().unwrap(), d("2026-09-18"), &limits, &received, d(today)).state
         };
-        assert_eq!((state(0, "2026-09-28"), state(0, "2026-09-29")), (State::Pending, State::DueSoon));
-        assert_eq!((state(5, "2026-09-20"), state(5, "2026-09-21")), (State::Pending, State::DueSoon));
-        assert_eq!(state(u32::MAX, "2026-09-30"), State::Overdue);
+        assert_eq!((state(0, "2026-09-28"), state(0, "2026-09-29")), (DeadlineState::Pending, DeadlineState::DueSoon));
+        assert_eq!((state(5, "2026-09-20"), state(5, "2026-09-21")), (DeadlineState::Pending, DeadlineState::DueSoon));
+        assert_eq!(state(u32::MAX, "2026-09-30"), DeadlineState::Overdue);
     }
 
     #[test]
@@ -305,8 +311,8 @@ mod tests {
             assert_eq!((j.held_up_by, j.stages), (Some(held_up_by), took), "{path:?} {days:?}");
         }
         // At the province it has arrived.
-        assert_eq!(on(Province, ["2026-09-29", "", ""], "2026-10-10").state, State::OnTime);
-        assert_eq!(on(City, ["2026-09-29", "", ""], "2026-10-10").state, State::Overdue);
+        assert_eq!(on(Province, ["2026-09-29", "", ""], "2026-10-10").state, DeadlineState::OnTime);
+        assert_eq!(on(City, ["2026-09-29", "", ""], "2026-10-10").state, DeadlineState::Overdue);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub enum Exit {
     /// The node does not answer.
     Unreachable = 7,
     /// Start me again (EX_TEMPFAIL): the service manager does so without limit.
-    Again = 75,
+    Restart = 75,
     /// The configuration is wrong (EX_CONFIG).
     Config = 78,
     /// Interrupted; a task that was followed goes on.

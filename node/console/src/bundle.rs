@@ -14,7 +14,7 @@ use axum::{
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use tally_protocol::bundle::Writer;
-use tally_reconcile::agree::{Import, ImportError, Imported, Since};
+use tally_reconcile::bundle::{Import, ImportError, Imported, Since};
 use tokio::sync::mpsc;
 
 /// Items that may wait for the reader.
@@ -38,7 +38,7 @@ pub(super) async fn export(
         Some("start") => Since::Start,
         Some(other) => return Err(bad(&format!("since: {other:?}; `receipt` or `start`"))),
     };
-    let bundle = api.ground.bundle(to, since).map_err(|_| Problem::stopping())?;
+    let bundle = api.reconcile.bundle(to, since).map_err(|_| Problem::stopping())?;
     let bundle = bundle.map_err(|why| Problem::new(StatusCode::FORBIDDEN, "no_neighbour", &why))?;
     let (items, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(ITEMS);
     tokio::task::spawn_blocking(move || {
@@ -67,9 +67,9 @@ pub(super) async fn import(State(api): State<ApiContext>, body: Body) -> Result<
     let problem = |e: ImportError| match e {
         ImportError::Bundle(e) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_bundle", &e.to_string()),
         ImportError::NotOurs(why) => Problem::new(StatusCode::FORBIDDEN, "not_ours", &why),
-        ImportError::Agree(_) => Problem::stopping(),
+        ImportError::Reconcile(_) => Problem::stopping(),
     };
-    let mut import = Import::new(&api.ground);
+    let mut import = Import::new(&api.reconcile);
     let mut stream = body.into_data_stream();
     while let Some(piece) = stream.next().await {
         let piece = piece.map_err(|e| bad(&format!("the upload broke off: {e}")))?;

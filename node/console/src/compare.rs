@@ -105,9 +105,9 @@ pub(super) async fn post(
         let detail = "the index does not hold everything yet, so nobody can say what is missing";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_behind", detail).retry(10));
     }
-    let layouts = batch_maps(&api.mailbox.view());
+    let batch_maps = batch_maps(&api.mailbox.view());
     let job = CompareJob {
-        reader: RecordReader { reader: api.reader.clone(), layouts },
+        reader: RecordReader { reader: api.reader.clone(), batch_maps },
         submissions: api.submissions.clone(),
         engine: api.engine.clone(),
         runs: api.comparisons.clone(),

@@ -19,7 +19,7 @@ use tally_protocol::ids::{Division, LogId};
 use tally_reports::deadline::{
     Arrivals, DeadlineQuestion, DeadlineReport, DeadlineSources, GroupBy, Month, collect, write_csv, write_workbook,
 };
-use tally_store::{index::query::Source, layout::Layout};
+use tally_store::{batch_map::BatchMap, index::query::Source};
 use tally_topology::charter::Charter;
 
 #[derive(Debug, Default, Deserialize)]
@@ -90,12 +90,12 @@ fn may_see(charter: &Charter, caller: &Caller, division: Option<Division>) -> Re
     Ok(rights.categories.clone())
 }
 
-type Core = (BTreeMap<LogId, Layout>, Arrivals);
+type Core = (BTreeMap<LogId, BatchMap>, Arrivals);
 
 /// What the core knows of where batches lie and who has received them.
 fn core(r: &View) -> Core {
-    let layouts = r.logs().iter().map(|(id, log)| (*id, Layout::of(log))).collect();
-    (layouts, Arrivals::of(r.charter(), r.logs().iter().map(|(id, log)| (id, log.as_ref()))))
+    let batch_maps = r.logs().iter().map(|(id, log)| (*id, BatchMap::of(log))).collect();
+    (batch_maps, Arrivals::of(r.charter(), r.logs().iter().map(|(id, log)| (id, log.as_ref()))))
 }
 
 /// What is on time, late, overdue or missing, by division, unit and category.
@@ -138,9 +138,13 @@ pub(super) async fn report(
     work.await.map_err(|_| Problem::stopping())?
 }
 
-fn made(api: &ApiContext, (layouts, arrivals): &Core, question: &DeadlineQuestion) -> Result<DeadlineReport, Problem> {
+fn made(
+    api: &ApiContext,
+    (batch_maps, arrivals): &Core,
+    question: &DeadlineQuestion,
+) -> Result<DeadlineReport, Problem> {
     let charter = api.trust.charter();
-    let source = Source { reader: &api.reader, layouts, charter: charter.charter() };
+    let source = Source { reader: &api.reader, batch_maps, charter: charter.charter() };
     let held = DeadlineSources {
         engine: &*api.engine,
         source: &source,

@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 use tally_core::View;
 use tally_protocol::ids::LogId;
 use tally_store::{
+    batch_map::BatchMap,
     index::query::{self, Selection, Source},
-    layout::Layout,
 };
 use tokio::sync::mpsc;
 
@@ -38,10 +38,10 @@ pub(super) struct ExportQuery {
     history: bool,
 }
 
-pub(super) type BatchMaps = BTreeMap<LogId, Layout>;
+pub(super) type BatchMaps = BTreeMap<LogId, BatchMap>;
 
 pub(super) fn batch_maps(r: &View) -> BatchMaps {
-    r.logs().iter().map(|(id, log)| (*id, Layout::of(log))).collect()
+    r.logs().iter().map(|(id, log)| (*id, BatchMap::of(log))).collect()
 }
 
 /// A day (its start in China) or an RFC 3339 time, as POSIX seconds.
@@ -95,11 +95,11 @@ pub(super) async fn export(
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_behind", detail).retry(10));
     }
     let permit = begin(&api.quotas.exports)?;
-    let layouts = batch_maps(&api.mailbox.view());
+    let batch_maps = batch_maps(&api.mailbox.view());
     let (pieces, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(PIECES);
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        run(&api, &selection, &layouts, &pieces);
+        run(&api, &selection, &batch_maps, &pieces);
     });
     let stream = futures_util::stream::unfold(receive, |mut r| async { r.recv().await.map(|p| (p, r)) });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response())
@@ -117,11 +117,11 @@ fn begin(exports: &Permits) -> Result<Permit, Problem> {
 fn run(
     api: &ApiContext,
     selection: &Selection,
-    layouts: &BatchMaps,
+    batch_maps: &BatchMaps,
     pieces: &mpsc::Sender<Result<Bytes, std::io::Error>>,
 ) {
     let charter = api.trust.charter();
-    let source = Source { reader: &api.reader, layouts, charter: charter.charter() };
+    let source = Source { reader: &api.reader, batch_maps, charter: charter.charter() };
     let mut piece = Vec::with_capacity(PIECE_BYTES * 2);
     let result = query::export(&*api.engine, &source, selection, |line| {
         piece.extend_from_slice(&line);

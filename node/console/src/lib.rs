@@ -50,15 +50,12 @@ use tally_core::Place;
 use tally_driver::{Mail, Mailbox};
 use tally_intake::submission::Submissions;
 use tally_protocol::{ids::LogId, limits::CHARTER_BYTES_MAX};
-use tally_reconcile::{
-    agree::{Ground, Noticed},
-    task::Tasks,
-};
+use tally_reconcile::{KnownDamage, ReconcileContext, task::Tasks};
 use tally_reports::compare::Comparisons;
 use tally_store::entries::EntryReader;
 use tally_store::{
-    index::{Engine, Progress},
-    tree::Trees,
+    index::{Engine, IndexProgress},
+    merkle_store::MerkleStore,
 };
 use tally_topology::in_force::CharterHandle;
 use tokio::sync::{oneshot, watch};
@@ -82,13 +79,13 @@ pub struct ApiContext {
     /// The journal, for exports.
     pub reader: EntryReader,
     /// How far the index is.
-    pub progress: watch::Receiver<Progress>,
+    pub progress: watch::Receiver<IndexProgress>,
     /// End of the durable journal.
     pub durable: watch::Receiver<Place>,
     /// Damaged places that are known.
-    pub noticed: Noticed,
+    pub known_damage: KnownDamage,
     /// What bundles are taken in by.
-    pub ground: Ground,
+    pub reconcile: ReconcileContext,
     /// Long work.
     pub tasks: Tasks,
     /// The own log.
@@ -98,7 +95,7 @@ pub struct ApiContext {
     /// How much may go on at the same time.
     pub quotas: Quotas,
     /// Hashes of the logs' trees.
-    pub trees: Trees,
+    pub trees: MerkleStore,
 }
 
 impl ApiContext {
@@ -107,7 +104,7 @@ impl ApiContext {
             progress: self.progress.borrow().clone(),
             durable: *self.durable.borrow(),
             full: self.submissions.intake().full.load(Ordering::Relaxed),
-            damaged_places: self.noticed.count(),
+            damaged_places: self.known_damage.count(),
         }
     }
 

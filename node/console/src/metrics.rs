@@ -62,7 +62,7 @@ pub(super) async fn metrics(State(api): State<ApiContext>) -> Result<Response, P
         &mut registry,
         "journal_damaged_places",
         "Damaged places that are known; should be 0",
-        clamp(api.noticed.count() as u64),
+        clamp(api.known_damage.count() as u64),
     );
     tasks(&mut registry, &api.tasks);
     logs(&mut registry, &status);

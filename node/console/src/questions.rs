@@ -62,11 +62,11 @@ pub(super) async fn list(
         let detail = "others read the index already; ask again in a moment";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry(2));
     };
-    let layouts = batch_maps(&api.mailbox.view());
+    let batch_maps = batch_maps(&api.mailbox.view());
     let page = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let signed = api.trust.charter();
-        let held = Source { reader: &api.reader, layouts: &layouts, charter: signed.charter() };
+        let held = Source { reader: &api.reader, batch_maps: &batch_maps, charter: signed.charter() };
         gather(&QuestionSources { engine: &*api.engine, held: &held, me: api.own.division }, &query)
     });
     let page = page.await.map_err(|_| Problem::stopping())?;

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use tally_reconcile::task::{Kind, Task, TaskError};
+use tally_reconcile::task::{Task, TaskError, TaskKind};
 
 /// Longest wait for news of a task, in seconds.
 const WAIT_MAX: u64 = 30;
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct NewTask {
     /// What to do.
     #[serde(flatten)]
-    pub kind: Kind,
+    pub kind: TaskKind,
     /// Why; kept with the task.
     #[serde(default)]
     pub reason: String,
@@ -72,19 +72,19 @@ pub(super) async fn add(State(api): State<ApiContext>, body: String) -> Result<J
     let new: NewTask = serde_json::from_str(&body).map_err(|e| bad(&e))?;
     let view = api.mailbox.view();
     let known = match new.kind {
-        Kind::Verify { log: Some(log) } => view.log(log).is_some(),
-        Kind::Reconcile { log: Some(log), .. } => view.charter().epoch(log).is_some(),
+        TaskKind::Verify { log: Some(log) } => view.log(log).is_some(),
+        TaskKind::Reconcile { log: Some(log), .. } => view.charter().epoch(log).is_some(),
         _ => true,
     };
     if !known {
         return Err(bad(&"log: this node knows no such log"));
     }
-    if new.kind == Kind::Restore {
+    if new.kind == TaskKind::Restore {
         if view.is_offline() {
             let detail = "this node has no link to its parent: import a bundle made there with `--since start`";
             return Err(Problem::new(StatusCode::CONFLICT, "not_possible", detail));
         }
-        if let Some(waiting) = api.tasks.all().into_iter().find(|t| t.kind == Kind::Restore && !t.state.is_over()) {
+        if let Some(waiting) = api.tasks.all().into_iter().find(|t| t.kind == TaskKind::Restore && !t.state.is_over()) {
             return Ok(Json(waiting));
         }
     }

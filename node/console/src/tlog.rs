@@ -13,7 +13,7 @@ use tally_protocol::{
     ids::LogId,
     merkle::tile::{Tile, WIDTH},
 };
-use tally_store::{layout::Layout, tree};
+use tally_store::{batch_map::BatchMap, merkle_store};
 
 /// What a path below a log asks for.
 enum TlogItem {
@@ -64,7 +64,7 @@ fn checkpoint(api: &ApiContext, log: LogId) -> Result<Response, Problem> {
 struct TileSource {
     size: u64,
     root: Hash,
-    layout: Layout,
+    batches: BatchMap,
 }
 
 impl TileSource {
@@ -75,7 +75,7 @@ impl TileSource {
         if end > size >> (8 * u32::from(tile.level)) {
             return None;
         }
-        Some(Self { size, root: held.tree().root(), layout: Layout::of(held) })
+        Some(Self { size, root: held.tree().root(), batches: BatchMap::of(held) })
     }
 }
 
@@ -100,16 +100,16 @@ async fn content(api: ApiContext, log: LogId, tile: Tile, entries: bool) -> Resu
     Ok((headers, bytes).into_response())
 }
 
-fn hashes(api: &ApiContext, log: LogId, source: TileSource, tile: Tile) -> Result<Vec<u8>, tree::TreeError> {
-    let tree = api.trees.at(log, source.layout, source.size, &source.root)?;
+fn hashes(api: &ApiContext, log: LogId, source: TileSource, tile: Tile) -> Result<Vec<u8>, merkle_store::TreeError> {
+    let tree = api.trees.at(log, source.batches, source.size, &source.root)?;
     tile.content(&tree).map_err(|e| tree.why(e))
 }
 
 /// Records with their lengths before them, as in a batch.
-fn bundle(api: &ApiContext, log: LogId, source: &TileSource, tile: Tile) -> Result<Vec<u8>, tree::TreeError> {
+fn bundle(api: &ApiContext, log: LogId, source: &TileSource, tile: Tile) -> Result<Vec<u8>, merkle_store::TreeError> {
     let start = tile.number * WIDTH;
     let mut out = Vec::new();
-    tree::records(&api.reader, log, &source.layout, start..start + u64::from(tile.width), |_, record| {
+    merkle_store::records(&api.reader, log, &source.batches, start..start + u64::from(tile.width), |_, record| {
         // A record has at most 65,535 bytes: its length came out of 16 bits.
         out.extend_from_slice(&(record.len() as u16).to_be_bytes());
         out.extend_from_slice(record);

@@ -38,14 +38,15 @@ impl Process {
     /// Starts it again if it has ended and asked for that; answers whether it has ended for good.
     fn tend(&mut self) -> bool {
         match self.child.try_wait() {
-            Ok(Some(status)) if status.code() == Some(Exit::Again as i32) => match launch(&mut self.command, &self.log)
-            {
-                Ok(child) => {
-                    self.child = child;
-                    false
+            Ok(Some(status)) if status.code() == Some(Exit::Restart as i32) => {
+                match launch(&mut self.command, &self.log) {
+                    Ok(child) => {
+                        self.child = child;
+                        false
+                    }
+                    Err(_) => true,
                 }
-                Err(_) => true,
-            },
+            }
             Ok(Some(_)) | Err(_) => true,
             Ok(None) => false,
         }

@@ -3,7 +3,7 @@
 use crate::{Mail, Mailbox};
 use std::time::Duration;
 use tally_core::Place;
-use tally_link::{BatchToken, LinkEvent, Node, NodeGone, Told};
+use tally_link::{BatchToken, LinkEvent, LinkHost, NodeGone, Told};
 use tally_store::entries::EntryReader;
 
 /// Events go to the driver's mailbox, batches come from the journal.
@@ -15,7 +15,7 @@ pub struct ForLinks {
     pub reader: EntryReader,
 }
 
-impl Node for ForLinks {
+impl LinkHost for ForLinks {
     fn tell(&self, event: LinkEvent) -> Told<'_> {
         Box::pin(async { self.mailbox.send(Mail::Link(event)).await.map_err(|_| NodeGone) })
     }

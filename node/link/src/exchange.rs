@@ -26,14 +26,14 @@ pub enum Purpose {
     /// To compare and repair.
     Reconcile,
     /// To be told what was found wrong with records.
-    Verdicts,
+    Findings,
 }
 
 impl Purpose {
     fn byte(self) -> u8 {
         match self {
             Self::Reconcile => 1,
-            Self::Verdicts => 2,
+            Self::Findings => 2,
         }
     }
 }
@@ -92,9 +92,9 @@ impl Exchange {
 
 /// Live connections, to open exchanges on.
 #[derive(Debug, Clone, Default)]
-pub struct Lines(Arc<Mutex<BTreeMap<Division, quinn::Connection>>>);
+pub struct LinkRegistry(Arc<Mutex<BTreeMap<Division, quinn::Connection>>>);
 
-impl Lines {
+impl LinkRegistry {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Division, quinn::Connection>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,9 +104,9 @@ impl Lines {
     }
 
     pub(super) fn down(&self, peer: Division, connection: &quinn::Connection) {
-        let mut lines = self.lock();
-        if lines.get(&peer).is_some_and(|c| c.stable_id() == connection.stable_id()) {
-            lines.remove(&peer);
+        let mut links = self.lock();
+        if links.get(&peer).is_some_and(|c| c.stable_id() == connection.stable_id()) {
+            links.remove(&peer);
         }
     }
 
@@ -138,8 +138,8 @@ pub struct Incoming {
 pub struct Answerers {
     /// See [`Purpose::Reconcile`].
     pub reconcile: mpsc::Sender<Incoming>,
-    /// See [`Purpose::Verdicts`].
-    pub verdicts: mpsc::Sender<Incoming>,
+    /// See [`Purpose::Findings`].
+    pub findings: mpsc::Sender<Incoming>,
 }
 
 /// Hands the exchanges that the peer opens to whoever answers them, until the link ends.
@@ -150,7 +150,7 @@ pub(super) async fn accept(peer: Division, connection: quinn::Connection, answer
         if !matches!(first, Ok(Ok(()))) {
             continue;
         }
-        let purposes = [(Purpose::Reconcile, &answerers.reconcile), (Purpose::Verdicts, &answerers.verdicts)];
+        let purposes = [(Purpose::Reconcile, &answerers.reconcile), (Purpose::Findings, &answerers.findings)];
         let Some((_, answerer)) = purposes.into_iter().find(|(p, _)| [p.byte()] == kind) else { continue };
         let _ = send.set_priority(PRIORITY);
         // Whoever answers is full: this one is dropped, so that one kind never holds up another.

@@ -2,16 +2,16 @@
 
 mod dial;
 mod exchange;
+mod host;
 mod listen;
-mod node;
 mod outbox;
 mod run;
 mod tls;
 
 pub use dial::{Dial, dial};
-pub use exchange::{Answerers, Exchange, ExchangeError, Incoming, Lines, Purpose, SILENCE};
+pub use exchange::{Answerers, Exchange, ExchangeError, Incoming, LinkRegistry, Purpose, SILENCE};
+pub use host::{BatchToken, LinkEvent, LinkHost, LinkNumber, NodeGone, Peer, Told};
 pub use listen::listen;
-pub use node::{BatchToken, LinkEvent, LinkNumber, Node, NodeGone, Peer, Told};
 pub use outbox::{LinkOut, Outbox};
 
 use std::{
@@ -51,7 +51,7 @@ pub struct LinkContext {
     /// Whom to let in, by the charter in force.
     pub charter: CharterHandle,
     /// Who is told, and where batches are read.
-    pub node: Arc<dyn Node>,
+    pub node: Arc<dyn LinkHost>,
     /// Memory for arriving batches.
     pub room: Arc<Semaphore>,
     /// Set while the disk has no room: nothing more is read from peers.
@@ -59,7 +59,7 @@ pub struct LinkContext {
     /// The node's keys.
     pub keys: Arc<NodeKeys>,
     /// Live connections.
-    pub lines: Lines,
+    pub links: LinkRegistry,
     /// Who answers the exchanges that neighbours open.
     pub answerers: Answerers,
     names: Arc<AtomicU64>,
@@ -69,14 +69,14 @@ impl LinkContext {
     /// With names for links from 1 on.
     pub fn new(
         charter: CharterHandle,
-        node: Arc<dyn Node>,
+        node: Arc<dyn LinkHost>,
         full: Arc<AtomicBool>,
         keys: Arc<NodeKeys>,
         answerers: Answerers,
     ) -> Self {
         let room = Arc::new(Semaphore::new(ROOM_BYTES));
-        let (lines, names) = (Lines::default(), Arc::new(AtomicU64::new(1)));
-        Self { charter, node, room, full, keys, lines, answerers, names }
+        let (links, names) = (LinkRegistry::default(), Arc::new(AtomicU64::new(1)));
+        Self { charter, node, room, full, keys, links, answerers, names }
     }
 
     fn name(&self) -> LinkNumber {

@@ -42,7 +42,7 @@ pub(super) async fn run(
     tasks.spawn(read_control(context.clone(), link, receive));
     tasks.spawn(accept_streams(context.clone(), link, connection.clone()));
     let division = peer.division();
-    context.lines.up(division, connection.clone());
+    context.links.up(division, connection.clone());
     tasks.spawn(exchange::accept(division, connection.clone(), context.answerers.clone()));
     tokio::select! {
         _ = connection.closed() => {}
@@ -53,7 +53,7 @@ pub(super) async fn run(
             connection.close(0_u8.into(), b"closed");
         }
     }
-    context.lines.down(division, &connection);
+    context.links.down(division, &connection);
     // The reader may still hold messages that had arrived: let it hand them over.
     let _ = tokio::time::timeout(Duration::from_millis(200), async {
         while !tasks.is_empty() {

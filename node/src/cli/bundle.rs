@@ -9,10 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 use tally_protocol::{
-    bundle::{Item, Reader},
+    bundle::{BundleReader, Item},
     ids::Division,
 };
-use tally_reconcile::agree::Imported;
+use tally_reconcile::bundle::Imported;
 use tokio::sync::mpsc;
 
 /// Bytes read from a file at once.
@@ -132,7 +132,7 @@ async fn import(path: &Path, json: bool, config: &ConfigFile) -> Result<Exit, Fa
 
 fn show(path: &Path) -> Result<Exit, Failure> {
     let mut file = File::open(path).map_err(|e| named(path)(&e))?;
-    let (mut items, mut piece) = (Reader::default(), vec![0; PIECE]);
+    let (mut items, mut piece) = (BundleReader::default(), vec![0; PIECE]);
     let (mut batches, mut bytes, mut receipts) = (0_u64, 0_usize, 0_u64);
     loop {
         let n = file.read(&mut piece).map_err(|e| named(path)(&e))?;

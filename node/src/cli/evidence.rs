@@ -109,7 +109,7 @@ fn key_in(text: &str) -> Result<VerifierKey, String> {
 fn document(result: &Result<Verified, Failed>) -> Value {
     match result {
         Ok(v) => {
-            let holding = |h: &tally_topology::evidence::Holding| {
+            let holding = |h: &tally_topology::evidence::EvidenceHolding| {
                 let time = tally_clock::time(h.time);
                 json!({ "holder": h.division, "name": h.name, "level": h.level, "size": h.size, "time": time })
             };

@@ -125,7 +125,7 @@ fn not_started(e: StartError) -> Failure {
         StartError::Config(_) => Exit::Config,
         StartError::NotAdmitted(_) => Exit::NotAdmitted,
         StartError::Failed(_) => Exit::Failed,
-        StartError::Again(_) => Exit::Again,
+        StartError::Restart(_) => Exit::Restart,
     };
     Failure::new(exit, e.to_string())
 }

@@ -2,8 +2,8 @@
 
 use super::{ConfigFile, Exit, Failure, task};
 use clap::Args;
-use tally_protocol::{ids::LogId, session::reconcile::Holding};
-use tally_reconcile::task::{Kind, ReconcileResult, With};
+use tally_protocol::{ids::LogId, session::reconcile::RangeHolding};
+use tally_reconcile::task::{ReconcileResult, TaskKind, With};
 
 #[derive(Debug, Args)]
 pub(super) struct ReconcileArgs {
@@ -37,7 +37,7 @@ pub(super) struct ReconcileArgs {
 
 pub(super) async fn run(args: ReconcileArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
-    let kind = Kind::Reconcile { with: args.with, log: args.log, repair: args.repair, quick: args.quick };
+    let kind = TaskKind::Reconcile { with: args.with, log: args.log, repair: args.repair, quick: args.quick };
     if args.detach {
         outln!("{}", task::add(&client, kind, args.reason, args.rate).await?.id);
         return Ok(Exit::Done);
@@ -51,12 +51,12 @@ pub(super) async fn run(args: ReconcileArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn name(holding: Holding) -> &'static str {
+fn name(holding: RangeHolding) -> &'static str {
     match holding {
-        Holding::Ok => "ok",
-        Holding::Damaged => "damaged",
-        Holding::Missing => "missing",
-        Holding::Other => "another record",
+        RangeHolding::Ok => "ok",
+        RangeHolding::Damaged => "damaged",
+        RangeHolding::Missing => "missing",
+        RangeHolding::Other => "another record",
     }
 }
 
@@ -101,14 +101,14 @@ fn print(r: &ReconcileResult) {
     let fetch = of(|r| {
         r.differences
             .iter()
-            .filter(|d| d.here != Holding::Ok && d.there == Holding::Ok)
+            .filter(|d| d.here != RangeHolding::Ok && d.there == RangeHolding::Ok)
             .map(|d| d.to - d.index)
             .collect()
     });
     let give = of(|r| {
         r.differences
             .iter()
-            .filter(|d| d.there != Holding::Ok && d.here == Holding::Ok)
+            .filter(|d| d.there != RangeHolding::Ok && d.here == RangeHolding::Ok)
             .map(|d| d.to - d.index)
             .collect()
     });

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use tally_reconcile::task::Kind;
+use tally_reconcile::task::TaskKind;
 
 /// A node that is started has this long to answer.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ pub(super) async fn run(args: RestoreArgs) -> Result<Exit, Failure> {
         Ok(_) => None,
         Err(_) => Some(start(&client, &args.config.config).await?),
     };
-    let restored = task::carry_out(&client, Kind::Restore, args.reason, 0).await;
+    let restored = task::carry_out(&client, TaskKind::Restore, args.reason, 0).await;
     drop(started);
     let (result, exit) = restored?;
     if args.json {

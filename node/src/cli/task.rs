@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tally_console::{NewTask, Steer};
-use tally_reconcile::task::{Kind, State, Task};
+use tally_reconcile::task::{Task, TaskKind, TaskState};
 use tally_sheet::text::pad;
 
 /// A node that does not answer is waited for so long.
@@ -85,7 +85,7 @@ pub(super) async fn run(command: TaskCommand) -> Result<Exit, Failure> {
         TaskCommand::Rate { mib, one } => steer(one, &Steer::Rate { mib }).await?,
         TaskCommand::RebuildIndex(TaskList { json, config }) => {
             let client = config.client()?;
-            let task = add(&client, Kind::Rebuild, String::new(), 0).await?;
+            let task = add(&client, TaskKind::Rebuild, String::new(), 0).await?;
             show(&serde_json::to_vec(&task).map_err(Failure::failed)?, json)?;
         }
     }
@@ -135,11 +135,13 @@ fn list(tasks: &[Task]) {
     );
     for t in tasks {
         let kind = match &t.kind {
-            Kind::Verify { log: None } => "verify".to_owned(),
-            Kind::Verify { log: Some(log) } => format!("verify {log}"),
-            Kind::Reconcile { with, repair, .. } => format!("{} {with}", if *repair { "repair" } else { "reconcile" }),
-            Kind::Restore => "restore".to_owned(),
-            Kind::Rebuild => "rebuild index".to_owned(),
+            TaskKind::Verify { log: None } => "verify".to_owned(),
+            TaskKind::Verify { log: Some(log) } => format!("verify {log}"),
+            TaskKind::Reconcile { with, repair, .. } => {
+                format!("{} {with}", if *repair { "repair" } else { "reconcile" })
+            }
+            TaskKind::Restore => "restore".to_owned(),
+            TaskKind::Rebuild => "rebuild index".to_owned(),
         };
         let state = serde_json::to_value(t.state).ok().and_then(|s| s.as_str().map(str::to_owned)).unwrap_or_default();
         outln!(
@@ -169,7 +171,7 @@ fn progress(t: &Task) -> String {
 }
 
 /// Puts a task on the node's list.
-pub(super) async fn add(client: &Client, kind: Kind, reason: String, rate_mib: u64) -> Result<Task, Failure> {
+pub(super) async fn add(client: &Client, kind: TaskKind, reason: String, rate_mib: u64) -> Result<Task, Failure> {
     let body = serde_json::to_string(&NewTask { kind, reason, rate_mib }).map_err(Failure::failed)?;
     let answer = client.post("/v1/tasks", body.into()).await?;
     serde_json::from_slice(&answer).map_err(Failure::failed)
@@ -222,9 +224,9 @@ pub(super) async fn follow(client: &Client, id: &str) -> Result<Task, Failure> {
 /// The exit code of a command that waited for this task.
 pub(super) fn exit_of(task: &Task) -> Exit {
     match (task.state, task.exit) {
-        (State::Done, Some(3)) => Exit::Look,
-        (State::Done, Some(4)) => Exit::Differences,
-        (State::Done, _) => Exit::Done,
+        (TaskState::Done, Some(3)) => Exit::Look,
+        (TaskState::Done, Some(4)) => Exit::Differences,
+        (TaskState::Done, _) => Exit::Done,
         _ => Exit::Failed,
     }
 }
@@ -232,7 +234,7 @@ pub(super) fn exit_of(task: &Task) -> Exit {
 /// Puts a task on the list and follows it; the result, or why there is none.
 pub(super) async fn carry_out(
     client: &Client,
-    kind: Kind,
+    kind: TaskKind,
     reason: String,
     rate_mib: u64,
 ) -> Result<(serde_json::Value, Exit), Failure> {
@@ -240,8 +242,8 @@ pub(super) async fn carry_out(
     let task = follow(client, &task.id).await?;
     let exit = exit_of(&task);
     match (task.state, task.result) {
-        (State::Done, Some(result)) => Ok((result, exit)),
-        (State::Cancelled, _) => Err(Failure::failed(format!("{} was cancelled", task.id))),
+        (TaskState::Done, Some(result)) => Ok((result, exit)),
+        (TaskState::Cancelled, _) => Err(Failure::failed(format!("{} was cancelled", task.id))),
         _ => Err(Failure::failed(task.error.unwrap_or_else(|| format!("{} failed", task.id)))),
     }
 }

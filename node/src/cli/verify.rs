@@ -4,8 +4,8 @@ use super::{ConfigFile, Exit, Failure, task};
 use clap::Args;
 use tally_protocol::ids::LogId;
 use tally_reconcile::{
-    task::Kind,
-    verify::{IndexState, Report},
+    task::TaskKind,
+    verify::{IndexState, VerifyReport},
 };
 
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(super) struct VerifyArgs {
 
 pub(super) async fn run(args: VerifyArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
-    let kind = Kind::Verify { log: args.log };
+    let kind = TaskKind::Verify { log: args.log };
     if args.detach {
         outln!("{}", task::add(&client, kind, args.reason, args.rate).await?.id);
         return Ok(Exit::Done);
@@ -45,8 +45,8 @@ pub(super) async fn run(args: VerifyArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn print(report: &Report) {
-    let Report { frames, records, bytes, damaged, index } = report;
+fn print(report: &VerifyReport) {
+    let VerifyReport { frames, records, bytes, damaged, index } = report;
     outln!("{frames} frames and {records} records hold, {bytes} bytes read, {} damaged places", damaged.len());
     for d in damaged {
         let records = match (&d.log, d.from, d.to) {

@@ -1,12 +1,12 @@
 //! When the charter moves this node to its next epoch, or closes a log before what is held of it: the node starts again
 //! from its disk, so that everything that follows from epoch and charter is made anew in one way only.
-use super::{Again, start::keys_for};
+use super::{RestartReason, start::keys_for};
 use crate::config::Config;
 use std::time::Duration;
 use tally_core::Place;
 use tally_intake::{BatcherHandle, CheckedRecord, DedupPolicy, RecordChunk};
 use tally_protocol::{batch::Batch, ids::LogId};
-use tally_reconcile::agree::Ground;
+use tally_reconcile::ReconcileContext;
 use tally_store::entries::EntryReader;
 use tokio::sync::watch;
 
@@ -16,22 +16,22 @@ const LOOK: Duration = Duration::from_millis(300);
 /// Tells when the node has to start again. `known`: logs that could not be cut back at this start either.
 pub(super) async fn watch(
     config: Config,
-    ground: Ground,
+    reconcile: ReconcileContext,
     own: LogId,
     known: Vec<(LogId, u64, Option<Place>)>,
-    again: watch::Sender<Option<Again>>,
+    again: watch::Sender<Option<RestartReason>>,
 ) {
     loop {
         tokio::time::sleep(LOOK).await;
-        let charter = ground.charter.charter();
+        let charter = reconcile.charter.charter();
         let current = charter.charter().current_log(own.division).unwrap_or(own);
         if current != own && matches!(keys_for(&config, charter.charter(), current), Ok(Some(_))) {
-            again.send_replace(Some(Again::Epoch));
+            again.send_replace(Some(RestartReason::Epoch));
             return;
         }
         drop(charter);
-        if ground.mailbox.view().overruns().iter().any(|o| !known.contains(o)) {
-            again.send_replace(Some(Again::ClosedLog));
+        if reconcile.mailbox.view().overruns().iter().any(|o| !known.contains(o)) {
+            again.send_replace(Some(RestartReason::ClosedLog));
             return;
         }
     }

@@ -27,15 +27,16 @@ use tally_intake::{
 use tally_link::{Answerers, Dial, LinkContext, dial, endpoint, listen};
 use tally_protocol::ids::LogId;
 use tally_reconcile::{
-    agree::{self, Ground, Noticed},
-    task::{self, Tasks, Workshop},
-    verdict::{self, Bench},
+    KnownDamage, ReconcileContext,
+    findings::{self, FindingsContext},
+    session,
+    task::{self, TaskContext, Tasks},
 };
 use tally_reports::compare::Comparisons;
 use tally_store::entries::EntryReader;
 use tally_store::{
-    index::{DedupIndex, Progress, follow},
-    tree::Trees,
+    index::{DedupIndex, IndexProgress, follow},
+    merkle_store::MerkleStore,
 };
 use tally_topology::in_force::CharterHandle;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -65,7 +66,7 @@ pub enum StartError {
     Failed(#[from] anyhow::Error),
     /// Exit 75: whoever started the node starts it again.
     #[error("start this node again: {0}")]
-    Again(Again),
+    Restart(RestartReason),
 }
 
 /// Runs a node until SIGTERM or SIGINT, or until standard input closes if that is asked for.
@@ -99,12 +100,12 @@ enum End {
     /// It cannot go on.
     Failed(String),
     /// It is to be started again.
-    Again(Again),
+    Restart(RestartReason),
 }
 
 /// Why a node is to be started again: what was derived from charter or journal at the start is no longer right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Again {
+pub enum RestartReason {
     /// The charter names another epoch of this node, and its secret is here.
     #[error("the charter names its next epoch, whose secret is here")]
     Epoch,
@@ -124,8 +125,8 @@ struct Node {
     /// Told when nothing more is to be taken in.
     stop: watch::Sender<bool>,
     /// Why it is to be started again, once there is a reason.
-    again: watch::Receiver<Option<Again>>,
-    index: watch::Receiver<Progress>,
+    again: watch::Receiver<Option<RestartReason>>,
+    index: watch::Receiver<IndexProgress>,
     close_index: Box<dyn FnOnce(bool) + Send>,
     /// Held as long as the node runs.
     _lock: std::fs::File,
@@ -135,7 +136,7 @@ struct Node {
 struct Indexing {
     known: Arc<DedupIndex>,
     engine: Arc<dyn tally_store::index::Engine>,
-    progress: watch::Receiver<Progress>,
+    progress: watch::Receiver<IndexProgress>,
     close: Box<dyn FnOnce(bool) + Send>,
 }
 
@@ -192,23 +193,23 @@ impl Node {
         parts.thread(INTAKE, take_in).context("no thread for intake")?;
 
         let (reconcile, incoming) = mpsc::channel(16);
-        let (verdicts, asked) = mpsc::channel(16);
-        let answerers = Answerers { reconcile, verdicts };
+        let (findings_asked, asked) = mpsc::channel(16);
+        let answerers = Answerers { reconcile, findings: findings_asked };
         let for_links = Arc::new(ForLinks { mailbox: mailbox.clone(), reader: reader.clone() });
         let context = LinkContext::new(charter.clone(), for_links, full.clone(), keys, answerers);
-        let ground = Ground {
+        let reconcile = ReconcileContext {
             mailbox: mailbox.clone(),
             reader: reader.clone(),
             charter: charter.clone(),
-            lines: context.lines.clone(),
+            links: context.links.clone(),
             durable: durable.clone(),
-            noticed: Noticed::new(found.damage),
-            trees: Trees::new(reader.clone()),
+            known_damage: KnownDamage::new(found.damage),
+            trees: MerkleStore::new(reader.clone()),
             guests: Arc::new(Semaphore::new(1)),
         };
         let rebuild_index = Arc::new(Notify::new());
-        let workshop = Workshop {
-            ground: ground.clone(),
+        let tasks_context = TaskContext {
+            reconcile: reconcile.clone(),
             engine: engine.clone(),
             progress: progress.clone(),
             rebuild_index: rebuild_index.clone(),
@@ -221,20 +222,24 @@ impl Node {
             SubmissionStore::open(config.answers(), own.division).context("the folder of answers cannot be used")?;
         let spool = start::clear_spool(config.spool()).context("the folder data/spool cannot be used")?;
         let submissions = Submissions::new(intake, answers.clone(), spool);
-        let bench =
-            Bench { me: own.division, charter: charter.clone(), engine: engine.clone(), mailbox: mailbox.clone() };
+        let above = FindingsContext {
+            me: own.division,
+            charter: charter.clone(),
+            engine: engine.clone(),
+            mailbox: mailbox.clone(),
+        };
         let api = ApiContext {
             mailbox: mailbox.clone(),
             submissions: submissions.clone(),
             comparisons: Comparisons::default(),
             trust: charter,
             engine,
-            trees: ground.trees.clone(),
+            trees: reconcile.trees.clone(),
             reader: reader.clone(),
             progress: progress.clone(),
             durable,
-            noticed: ground.noticed.clone(),
-            ground: ground.clone(),
+            known_damage: reconcile.known_damage.clone(),
+            reconcile: reconcile.clone(),
             tasks: list.clone(),
             own,
             tokens: Arc::new(config.token.clone()),
@@ -242,7 +247,7 @@ impl Node {
         };
 
         let (again_tell, again) = watch::channel(None);
-        let epochs = epoch::watch(config.clone(), ground.clone(), own, overruns, again_tell.clone());
+        let epochs = epoch::watch(config.clone(), reconcile.clone(), own, overruns, again_tell.clone());
         parts.job("epochs", async {
             epochs.await;
             Ok(())
@@ -254,7 +259,7 @@ impl Node {
         });
         parts.job("rebuild index", async move {
             rebuild_index.notified().await;
-            again_tell.send_replace(Some(Again::RebuildIndex));
+            again_tell.send_replace(Some(RestartReason::RebuildIndex));
             Ok(())
         });
         for section in &config.folders {
@@ -273,11 +278,11 @@ impl Node {
             parts.task("dial", dial(Dial { endpoint: endpoint.clone(), me: own.division, context }));
         }
         parts.task("tick", tick(mailbox.clone()));
-        parts.task("findings for children", verdict::serve(bench.clone(), asked));
-        parts.task("findings from above", verdict::follow(bench, ground.lines.clone()));
-        parts.task("reconcile with neighbours", agree::serve(ground, incoming));
+        parts.task("findings for children", findings::serve(above.clone(), asked));
+        parts.task("findings from above", findings::follow(above, reconcile.links.clone()));
+        parts.task("reconcile with neighbours", session::serve(reconcile, incoming));
         parts.task("prune answers", prune(answers));
-        parts.task("tasks", task::work(workshop, list, config.schedule.clone(), stopping.clone()));
+        parts.task("tasks", task::work(tasks_context, list, config.schedule.clone(), stopping.clone()));
         parts.task("watchdog", watchdog::watch(mailbox.clone()));
 
         let quic = endpoint.local_addr().map_or(config.listen.quic, |a| a);
@@ -293,16 +298,16 @@ impl Node {
         let end = self.wait(&mut closes).await;
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         tracing::info!(event = "node.stopping", "stopping");
-        let rebuild = matches!(end, End::Again(Again::RebuildIndex));
+        let rebuild = matches!(end, End::Restart(RestartReason::RebuildIndex));
         if tokio::time::timeout(STOP_WITHIN, self.down(rebuild)).await.is_err() {
             tracing::warn!(event = "node.stop_late", "not everything ended in time; nothing confirmed is lost");
         }
         match end {
             End::Stopped => Ok(()),
             End::Failed(why) => Err(anyhow::anyhow!(why).into()),
-            End::Again(why) => {
+            End::Restart(why) => {
                 tracing::info!(event = "node.again", reason = %why, "the node ends, to be started again");
-                Err(StartError::Again(why))
+                Err(StartError::Restart(why))
             }
         }
     }
@@ -349,7 +354,7 @@ impl Node {
                 tracing::error!(event = "part.ended", reason = %ended, "a part of the node has ended: the node stops");
                 End::Failed(ended.to_string())
             }
-            why = again => why.map_or(End::Stopped, End::Again),
+            why = again => why.map_or(End::Stopped, End::Restart),
         }
     }
 }
@@ -358,7 +363,7 @@ impl Node {
 /// may panic: that is a failure of the index, not of the node, and told as its trouble.
 fn index(
     parts: &mut Supervisor,
-    opened: tally_store::index::Opened,
+    opened: tally_store::index::OpenedIndex,
     own: LogId,
     reader: &EntryReader,
     charter: &CharterHandle,
@@ -367,7 +372,7 @@ fn index(
 ) -> Result<Indexing, StartError> {
     let known = Arc::new(DedupIndex::new(opened.engine.clone(), own, opened.is_empty()));
     let (close, engine) = (Box::new(opened.closer()), opened.engine.clone());
-    let (tell, progress) = watch::channel(Progress { cursor: Place(0), distinct: 0, trouble: None });
+    let (tell, progress) = watch::channel(IndexProgress { cursor: Place(0), distinct: 0, trouble: None });
     let (follower_knows, reader, charter) = (known.clone(), reader.clone(), charter.clone());
     let (durable, runtime) = (durable.clone(), runtime.clone());
     let body = move || {

@@ -14,7 +14,7 @@ use tally_core::{Entry, Place, Replica};
 use tally_journal::{Found, JournalError};
 use tally_protocol::{ids::LogId, keys::NodeKeys, merkle::Tree};
 use tally_store::entries::{self, EntryJournal, EntryReader};
-use tally_store::index::{self, Opened};
+use tally_store::index::{self, OpenedIndex};
 use tally_topology::{charter::Charter, signed::SignedCharter};
 
 /// Keys for an epoch from the secrets that lie in the node's folder of keys; `None`: none of them is its.
@@ -157,7 +157,7 @@ fn close_epochs(replica: &mut Replica, reader: &EntryReader) -> Vec<(LogId, Vec<
     beyond
 }
 
-pub(super) fn open_index(config: &Config, replica: &Replica, durable: Place) -> anyhow::Result<Opened> {
+pub(super) fn open_index(config: &Config, replica: &Replica, durable: Place) -> anyhow::Result<OpenedIndex> {
     let opened = index::open(&config.index_dir(), config.index.engine, |counts| {
         let cursor = counts.cursor();
         let known = counts.logs().all(|l| replica.view().logs().contains_key(&l));

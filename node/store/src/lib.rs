@@ -2,7 +2,7 @@
 //!
 //! It follows the journal and never writes to it. What must not be here: links, HTTP, decisions about replication.
 
+pub mod batch_map;
 pub mod entries;
 pub mod index;
-pub mod layout;
-pub mod tree;
+pub mod merkle_store;

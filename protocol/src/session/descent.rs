@@ -8,8 +8,8 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::{
-    question::{Answer, Question, cut, leaves, split, width},
     runs,
+    tree_question::{TreeAnswer, TreeQuestion, hash_prefix, leaves, split, width},
 };
 use crate::{limits::DESCENT_OPEN_MAX, merkle::Nodes};
 use std::{collections::VecDeque, ops::Range};
@@ -39,7 +39,7 @@ pub struct Descent {
     /// Of the hashes that are asked for now.
     level: u32,
     /// Of this level, not answered yet.
-    questions: VecDeque<Question>,
+    questions: VecDeque<TreeQuestion>,
     /// Nodes of this level that differ and will be looked into.
     open: Vec<Range<u64>>,
     open_nodes: usize,
@@ -57,7 +57,7 @@ impl Descent {
     pub fn new(size: u64) -> Self {
         let size = size.min(runs::END_MAX);
         let level = (0..).find(|level| width(size, *level) <= 16).unwrap_or_default();
-        let questions = (size > 0).then(|| Question::new(size, level, std::iter::once(0..1).collect()));
+        let questions = (size > 0).then(|| TreeQuestion::new(size, level, std::iter::once(0..1).collect()));
         Self {
             size,
             level,
@@ -74,7 +74,7 @@ impl Descent {
 
     /// The questions of this round that are not answered yet, all of which can be sent at once, and again after a lost
     /// link; none: finished.
-    pub fn ask(&self) -> impl ExactSizeIterator<Item = &Question> {
+    pub fn ask(&self) -> impl ExactSizeIterator<Item = &TreeQuestion> {
         self.questions.iter()
     }
 
@@ -83,7 +83,7 @@ impl Descent {
     ///
     /// # Errors
     /// [`DescentError`].
-    pub fn take(&mut self, nodes: &impl Nodes, answer: &Answer) -> Result<(), DescentError> {
+    pub fn take(&mut self, nodes: &impl Nodes, answer: &TreeAnswer) -> Result<(), DescentError> {
         let asked = self.questions.front().ok_or(DescentError::Unasked)?.hashes();
         if answer.len() != asked {
             return Err(DescentError::Length { got: answer.len(), asked });
@@ -94,7 +94,7 @@ impl Descent {
             let mut same = true;
             for child in question.children(parent) {
                 let theirs = theirs.next().flatten();
-                if theirs.is_none() || theirs != cut(nodes, self.size, self.level, child) {
+                if theirs.is_none() || theirs != hash_prefix(nodes, self.size, self.level, child) {
                     same = false;
                     self.differs(child);
                 }
@@ -177,7 +177,7 @@ fn add(runs: &mut Vec<Range<u64>>, run: Range<u64>, full: bool) {
 #[allow(clippy::arithmetic_side_effects, reason = "in a test a panic is a finding")]
 #[allow(clippy::single_range_in_vec_init)] // lists of one range
 mod tests {
-    use super::super::question::answer;
+    use super::super::tree_question::answer;
     use super::*;
     use crate::{
         hash::{Hash, sha256},
@@ -203,11 +203,11 @@ mod tests {
     fn run(size: u64, mine: &impl Nodes, theirs: &impl Nodes) -> (Descent, usize) {
         let (mut descent, mut bytes) = (Descent::new(size), 0);
         while descent.ask().len() > 0 {
-            let asked: Vec<_> = descent.ask().map(Question::encode).collect();
+            let asked: Vec<_> = descent.ask().map(TreeQuestion::encode).collect();
             for question in asked {
-                let said = answer(theirs, &Question::decode(&question).unwrap()).encode();
+                let said = answer(theirs, &TreeQuestion::decode(&question).unwrap()).encode();
                 bytes += question.len() + said.len();
-                descent.take(mine, &Answer::decode(&said).unwrap()).unwrap();
+                descent.take(mine, &TreeAnswer::decode(&said).unwrap()).unwrap();
             }
         }
         (descent, bytes)
@@ -277,12 +277,12 @@ mod tests {
             assert_eq!(Some(&first), descent.ask().next());
             let said = answer(&theirs, &first);
             let asked = first.hashes();
-            assert_eq!(descent.take(&mine, &Answer::default()), Err(DescentError::Length { got: 0, asked }));
+            assert_eq!(descent.take(&mine, &TreeAnswer::default()), Err(DescentError::Length { got: 0, asked }));
             descent.take(&mine, &said).unwrap();
         }
         assert_eq!((most, descent.rounds()), (3, 5));
         assert_eq!(descent.differences(), [0..n]);
-        assert_eq!(descent.take(&mine, &Answer::default()), Err(DescentError::Unasked));
+        assert_eq!(descent.take(&mine, &TreeAnswer::default()), Err(DescentError::Unasked));
         assert_eq!(Descent::new(0).ask().len(), 0);
     }
 

@@ -5,11 +5,11 @@
 //! * [`reconcile`]: compare, fetch what is missing here, give what is missing there.
 
 mod descent;
-mod question;
 pub mod reconcile;
 mod runs;
+mod tree_question;
 mod wants;
 
 pub use descent::{Descent, DescentError};
-pub use question::{Answer, Cut, Question, answer};
+pub use tree_question::{HashPrefix, TreeAnswer, TreeQuestion, answer};
 pub use wants::Wants;

@@ -6,7 +6,9 @@
 
 mod messages;
 
-pub use messages::{Answer, Ask, EXCHANGE_BYTES_MAX, Lacking, Piece, REMAINS_MAX, ROOTS_MAX, Remains, Scope};
+pub use messages::{
+    EXCHANGE_BYTES_MAX, Lacking, Piece, REMAINS_MAX, ROOTS_MAX, ReconcileReply, ReconcileRequest, Remains, Scope,
+};
 
 use super::Wants;
 use crate::{
@@ -25,20 +27,21 @@ const STANDING_BYTES_MAX: usize = 16 << 20;
 
 /// What a side holds and lacks, of all logs in scope.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct ScopeStanding {
     /// Head of each log that is not empty.
     pub heads: BTreeMap<LogId, Head>,
     /// What is missing.
     pub lacks: BTreeMap<LogId, Lacking>,
 }
 
-impl Standing {
+impl ScopeStanding {
     /// As messages.
-    pub fn messages(&self) -> impl Iterator<Item = Answer> {
+    pub fn messages(&self) -> impl Iterator<Item = ReconcileReply> {
         let heads: Vec<_> = self.heads.values().cloned().collect();
-        let pages: Vec<_> = heads.chunks(FRONTIER_HEADS_MAX).map(|page| Answer::Heads(page.to_vec())).collect();
-        let lacks = self.lacks.iter().map(|(log, lacking)| Answer::Lacks { log: *log, lacking: lacking.clone() });
-        pages.into_iter().chain(lacks).chain([Answer::Stands])
+        let pages: Vec<_> = heads.chunks(FRONTIER_HEADS_MAX).map(|page| ReconcileReply::Heads(page.to_vec())).collect();
+        let lacks =
+            self.lacks.iter().map(|(log, lacking)| ReconcileReply::Lacks { log: *log, lacking: lacking.clone() });
+        pages.into_iter().chain(lacks).chain([ReconcileReply::Stands])
     }
 
     /// Adds to what is missing of a log.
@@ -64,7 +67,7 @@ impl Standing {
 /// How a range of records stands at one side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Holding {
+pub enum RangeHolding {
     /// There, and it leads to the signed root.
     Ok,
     /// Lost to damage.
@@ -85,17 +88,17 @@ pub struct Difference {
     /// One past the last.
     pub to: u64,
     /// At the asking side.
-    pub here: Holding,
+    pub here: RangeHolding,
     /// At the answering side.
-    pub there: Holding,
+    pub there: RangeHolding,
 }
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum ReconcileStep {
     /// Send this and hand over every answer.
-    Send(Ask),
-    /// Read from the disk what the other side lacks of this log, and send it as [`Ask::Here`].
+    Send(ReconcileRequest),
+    /// Read from the disk what the other side lacks of this log, and send it as [`ReconcileRequest::Here`].
     Give {
         /// Of which log.
         log: LogId,
@@ -104,7 +107,7 @@ pub enum Step {
     },
     /// Look up this side's roots at these sizes, for [`Reconcile::own_roots`]. The time to look up is now: logs grow.
     OwnRoots(Vec<(LogId, u64)>),
-    /// Compare the tree of this log at this size; questions go out as [`Ask::Nodes`].
+    /// Compare the tree of this log at this size; questions go out as [`ReconcileRequest::Nodes`].
     Descend {
         /// Which log.
         log: LogId,
@@ -151,8 +154,8 @@ pub struct Reconcile {
     digest: Option<Hash>,
     deep: bool,
     repair: bool,
-    mine: Standing,
-    theirs: Standing,
+    mine: ScopeStanding,
+    theirs: ScopeStanding,
     theirs_bytes: usize,
     phase: Phase,
     own_roots: BTreeMap<LogId, Option<Hash>>,
@@ -169,14 +172,14 @@ pub struct Reconcile {
 
 impl Reconcile {
     /// A comparison of `mine` with whoever answers. `digest` is that of the scope, as the other side would compute it.
-    pub fn new(scope: Scope, digest: Option<Hash>, mine: Standing, deep: bool, repair: bool) -> Self {
+    pub fn new(scope: Scope, digest: Option<Hash>, mine: ScopeStanding, deep: bool, repair: bool) -> Self {
         Self {
             scope,
             digest,
             deep,
             repair,
             mine,
-            theirs: Standing::default(),
+            theirs: ScopeStanding::default(),
             theirs_bytes: 0,
             phase: Phase::Compare,
             own_roots: BTreeMap::new(),
@@ -201,17 +204,21 @@ impl Reconcile {
     }
 
     /// Where the other side said to stand.
-    pub fn theirs(&self) -> &Standing {
+    pub fn theirs(&self) -> &ScopeStanding {
         &self.theirs
     }
 
     /// What to do next.
-    pub fn step(&mut self) -> Step {
+    pub fn step(&mut self) -> ReconcileStep {
         match std::mem::replace(&mut self.phase, Phase::Work) {
             Phase::Compare => {
                 self.phase = Phase::Comparing;
                 self.rounds += 1;
-                Step::Send(Ask::Compare { scope: self.scope, digest: self.digest, deep: self.deep })
+                ReconcileStep::Send(ReconcileRequest::Compare {
+                    scope: self.scope,
+                    digest: self.digest,
+                    deep: self.deep,
+                })
             }
             Phase::OwnRoots => {
                 self.phase = Phase::OwnRoots;
@@ -219,41 +226,41 @@ impl Reconcile {
                     let mine = self.mine.size(*log);
                     (head.size < mine).then_some((*log, head.size))
                 };
-                Step::OwnRoots(self.theirs.heads.iter().filter_map(shorter).collect())
+                ReconcileStep::OwnRoots(self.theirs.heads.iter().filter_map(shorter).collect())
             }
             Phase::Roots(wanted) => {
                 self.phase = Phase::AskingRoots(wanted.clone());
                 self.rounds += 1;
-                Step::Send(Ask::Roots(wanted))
+                ReconcileStep::Send(ReconcileRequest::Roots(wanted))
             }
             Phase::Work => self.work(),
             phase @ (Phase::Comparing | Phase::AskingRoots(_) | Phase::Fetching(_)) => {
                 self.phase = phase;
-                Step::Finished
+                ReconcileStep::Finished
             }
             Phase::Finished => {
                 self.phase = Phase::Finished;
-                Step::Finished
+                ReconcileStep::Finished
             }
         }
     }
 
-    fn work(&mut self) -> Step {
+    fn work(&mut self) -> ReconcileStep {
         if let Some((log, size)) = self.descend.pop() {
-            return Step::Descend { log, size };
+            return ReconcileStep::Descend { log, size };
         }
         if let Some((log, lacking)) = self.fetch.pop() {
             self.phase = Phase::Fetching(log);
             // A batch has one record at least.
             self.pieces_left = Wants::decode(&lacking.wants).map_or(0, |w| w.len());
             self.rounds += 1;
-            return Step::Send(Ask::Want { log, lacking });
+            return ReconcileStep::Send(ReconcileRequest::Want { log, lacking });
         }
         if let Some((log, lacking)) = self.give.pop() {
-            return Step::Give { log, lacking };
+            return ReconcileStep::Give { log, lacking };
         }
         self.phase = Phase::Finished;
-        Step::Finished
+        ReconcileStep::Finished
     }
 
     /// Takes an answer; a piece is handed on to be proved. The flag says whether more answers to the same question
@@ -261,25 +268,25 @@ impl Reconcile {
     ///
     /// # Errors
     /// [`Violation`]; the exchange is then over.
-    pub fn take(&mut self, answer: Answer) -> Result<(Option<Piece>, bool), Violation> {
-        if let Answer::Refused { code, reason } = answer {
+    pub fn take(&mut self, answer: ReconcileReply) -> Result<(Option<Piece>, bool), Violation> {
+        if let ReconcileReply::Refused { code, reason } = answer {
             return Err(Violation::Refused(code, reason.chars().take(300).collect()));
         }
         match (&self.phase, answer) {
-            (Phase::Comparing, Answer::Working { .. }) => Ok((None, true)),
-            (Phase::Comparing, Answer::Agree) => {
+            (Phase::Comparing, ReconcileReply::Working { .. }) => Ok((None, true)),
+            (Phase::Comparing, ReconcileReply::Agree) => {
                 self.phase = Phase::Work;
-                self.theirs = Standing { heads: self.mine.heads.clone(), lacks: BTreeMap::new() };
+                self.theirs = ScopeStanding { heads: self.mine.heads.clone(), lacks: BTreeMap::new() };
                 self.judge(&BTreeMap::new());
                 Ok((None, false))
             }
-            (Phase::Comparing, Answer::Heads(heads)) => {
+            (Phase::Comparing, ReconcileReply::Heads(heads)) => {
                 let scope = self.scope;
                 self.theirs_bytes += heads.iter().map(|h| 128 + h.note.len()).sum::<usize>();
                 self.theirs.heads.extend(heads.into_iter().filter(|h| scope.has(h.log)).map(|h| (h.log, h)));
                 self.bounded().map(|()| (None, true))
             }
-            (Phase::Comparing, Answer::Lacks { log, lacking }) => {
+            (Phase::Comparing, ReconcileReply::Lacks { log, lacking }) => {
                 Wants::decode(&lacking.wants).map_err(|e| Violation::Malformed(e.to_string()))?;
                 // A range takes a byte on the wire and forty here.
                 let sums: usize = lacking.remains.iter().map(|r| 64 + 4 * r.sums.len()).sum();
@@ -289,11 +296,11 @@ impl Reconcile {
                 }
                 self.bounded().map(|()| (None, true))
             }
-            (Phase::Comparing, Answer::Stands) => {
+            (Phase::Comparing, ReconcileReply::Stands) => {
                 self.phase = Phase::OwnRoots;
                 Ok((None, false))
             }
-            (Phase::AskingRoots(wanted), Answer::Roots(roots)) => {
+            (Phase::AskingRoots(wanted), ReconcileReply::Roots(roots)) => {
                 if roots.len() != wanted.len() {
                     return Err(Violation::TooMuch);
                 }
@@ -302,7 +309,7 @@ impl Reconcile {
                 self.judge(&known);
                 Ok((None, false))
             }
-            (Phase::Fetching(wanted), Answer::Piece(piece)) => {
+            (Phase::Fetching(wanted), ReconcileReply::Piece(piece)) => {
                 let (Piece::Whole { log, .. } | Piece::Blocks { log, .. }) = &piece;
                 if log != wanted {
                     return Err(Violation::OutOfTurn);
@@ -310,7 +317,7 @@ impl Reconcile {
                 self.pieces_left = self.pieces_left.checked_sub(1).ok_or(Violation::TooMuch)?;
                 Ok((Some(piece), true))
             }
-            (Phase::Fetching(_), Answer::End) => {
+            (Phase::Fetching(_), ReconcileReply::End) => {
                 self.phase = Phase::Work;
                 Ok((None, false))
             }
@@ -370,9 +377,9 @@ impl Reconcile {
     fn compare_lacks(&mut self, log: LogId, here: u64, there: u64) {
         let (mut i_lack, mut they_lack) = (self.mine.wants(log), self.theirs.wants(log));
         let holding = |size: u64, lacks: &Wants, from: u64| match () {
-            () if from >= size => Holding::Missing,
-            () if lacks.contains(from) => Holding::Damaged,
-            () => Holding::Ok,
+            () if from >= size => RangeHolding::Missing,
+            () if lacks.contains(from) => RangeHolding::Damaged,
+            () => RangeHolding::Ok,
         };
         if here < there {
             i_lack.insert(here..there);
@@ -388,7 +395,7 @@ impl Reconcile {
         for pair in edges.windows(2) {
             let (from, to) = (pair[0], pair[1]);
             let (at_mine, at_theirs) = (holding(here, &i_lack, from), holding(there, &they_lack, from));
-            if (at_mine, at_theirs) != (Holding::Ok, Holding::Ok) {
+            if (at_mine, at_theirs) != (RangeHolding::Ok, RangeHolding::Ok) {
                 self.differences.push(Difference { log, from, to, here: at_mine, there: at_theirs });
             }
         }
@@ -406,7 +413,7 @@ impl Reconcile {
 
     /// A descent has found these records of `log` to be different.
     pub fn descended(&mut self, log: LogId, ranges: &[std::ops::Range<u64>]) {
-        let (here, there) = (Holding::Other, Holding::Other);
+        let (here, there) = (RangeHolding::Other, RangeHolding::Other);
         let found = ranges.iter().map(|r| Difference { log, from: r.start, to: r.end, here, there });
         let room = DIFFERENCES_MAX.saturating_sub(self.differences.len());
         self.differences.extend(found.take(room));

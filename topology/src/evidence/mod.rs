@@ -44,7 +44,7 @@ const _: () = assert!(
 
 /// What is checked, in the order of checking. `Display` is the stable name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum EvidenceStep {
     /// The file has the parts it should, and no others.
     Form,
     /// The authority signed the charter.
@@ -65,7 +65,7 @@ pub enum Step {
     Digest,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for EvidenceStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Form => f.write_str("form"),
@@ -86,18 +86,18 @@ impl fmt::Display for Step {
 #[error("{step}: {reason}")]
 pub struct Failed {
     /// The first step that failed.
-    pub step: Step,
+    pub step: EvidenceStep,
     /// For people.
     pub reason: String,
 }
 
 impl Failed {
-    fn at(step: Step) -> impl Fn(&dyn fmt::Display) -> Self {
+    fn at(step: EvidenceStep) -> impl Fn(&dyn fmt::Display) -> Self {
         move |reason| Self { step, reason: reason.to_string() }
     }
 }
 
-fn fail<T>(step: Step, reason: impl Into<String>) -> Result<T, Failed> {
+fn fail<T>(step: EvidenceStep, reason: impl Into<String>) -> Result<T, Failed> {
     Err(Failed { step, reason: reason.into() })
 }
 
@@ -117,7 +117,7 @@ pub struct Parts {
 
 /// One holder's proved statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holding {
+pub struct EvidenceHolding {
     /// Who had the record on disk.
     pub division: Division,
     /// Its name by the charter.
@@ -144,7 +144,7 @@ pub struct Verified {
     /// Version of the charter whose keys were used.
     pub charter_version: u64,
     /// The origin, then the other holders, lower levels first.
-    pub held_by: Vec<Holding>,
+    pub held_by: Vec<EvidenceHolding>,
 }
 
 /// Checks one holder's proof that the record with this leaf hash is in `log`.
@@ -157,18 +157,19 @@ pub fn check_proof(
     leaf: &Hash,
     holder: LogId,
     proof: &TlogProof,
-) -> Result<Holding, Failed> {
+) -> Result<EvidenceHolding, Failed> {
     let (d, version) = (holder.division, charter.version());
     let (Some(keys), Some(key)) = (charter.epoch(log), charter.log_key(log)) else {
-        return fail(Step::CheckpointSignature(d), format!("{log} is not in charter version {version}"));
+        return fail(EvidenceStep::CheckpointSignature(d), format!("{log} is not in charter version {version}"));
     };
-    let checkpoint = Checkpoint::open(&proof.note, &key).map_err(|e| Failed::at(Step::CheckpointSignature(d))(&e))?;
+    let checkpoint =
+        Checkpoint::open(&proof.note, &key).map_err(|e| Failed::at(EvidenceStep::CheckpointSignature(d))(&e))?;
     verify_inclusion(proof.index, checkpoint.size, leaf, &proof.path, &checkpoint.root)
-        .map_err(|e| Failed::at(Step::Inclusion(d))(&e))?;
+        .map_err(|e| Failed::at(EvidenceStep::Inclusion(d))(&e))?;
     let (Some(node), Some(theirs)) = (charter.node(d), charter.epoch(holder)) else {
-        return fail(Step::Cosignature(d), format!("{holder} is not in charter version {version}"));
+        return fail(EvidenceStep::Cosignature(d), format!("{holder} is not in charter version {version}"));
     };
-    let bad = Failed::at(Step::Cosignature(d));
+    let bad = Failed::at(EvidenceStep::Cosignature(d));
     let note = Note::parse(&proof.note).map_err(|e| bad(&e))?;
     note.verify(&keys.mirror).map_err(|e| bad(&e))?;
     let time = note.verify(&theirs.mirror).map_err(|e| bad(&e))?;
@@ -177,15 +178,21 @@ pub fn check_proof(
         wanted.push(theirs.mirror.name());
     }
     if !note.signatures().iter().map(|s| s.name).eq(wanted) {
-        return fail(Step::Form, format!("the checkpoint for {holder} does not have exactly its signature lines"));
+        return fail(
+            EvidenceStep::Form,
+            format!("the checkpoint for {holder} does not have exactly its signature lines"),
+        );
     }
     if let Some((last, root)) = charter.closed_at(log)
         && (checkpoint.size > last || (checkpoint.size == last && checkpoint.root != root))
     {
         let size = checkpoint.size;
-        return fail(Step::EpochClosed, format!("{log} was closed at {last} records; this checkpoint is of {size}"));
+        return fail(
+            EvidenceStep::EpochClosed,
+            format!("{log} was closed at {last} records; this checkpoint is of {size}"),
+        );
     }
-    Ok(Holding { division: d, name: plain(&node.name), level: node.level, size: checkpoint.size, time })
+    Ok(EvidenceHolding { division: d, name: plain(&node.name), level: node.level, size: checkpoint.size, time })
 }
 
 /// Checks all parts; the proofs come out in the order of the file.
@@ -193,39 +200,40 @@ fn check(parts: &mut Parts, charter: &Charter) -> Result<Verified, Failed> {
     let Parts { record, log, proofs, closing } = parts;
     let log = *log;
     if record.is_empty() || record.len() > RECORD_BYTES_MAX || record.bytes().any(|b| b < 0x20) {
-        return fail(Step::Form, "the record is not one line of text");
+        return fail(EvidenceStep::Form, "the record is not one line of text");
     }
     let id = RecordId::of(record.as_bytes());
     let level = |holder: &LogId| charter.node(holder.division).map(|n| Reverse(n.level));
     proofs.sort_by_key(|(holder, _)| (*holder != log.node(), level(holder), *holder));
     let index = match proofs.first() {
         Some((holder, proof)) if *holder == log.node() && proofs.len() <= HOLDERS_MAX => proof.index,
-        _ => return fail(Step::Form, "a proof of the log's origin and at most seven others are needed"),
+        _ => return fail(EvidenceStep::Form, "a proof of the log's origin and at most seven others are needed"),
     };
     let mut divisions: Vec<_> = proofs.iter().map(|(holder, _)| holder.division).collect();
     divisions.sort();
     if !divisions.is_sorted_by(|a, b| a < b) {
-        return fail(Step::Form, "a holder stands there twice");
+        return fail(EvidenceStep::Form, "a holder stands there twice");
     }
     let mut held_by = Vec::new();
     for (holder, proof) in proofs.iter() {
         held_by.push(check_proof(charter, log, &id.0, *holder, proof)?);
         if proof.index != index {
-            return fail(Step::Form, "the proofs name different indices");
+            return fail(EvidenceStep::Form, "the proofs name different indices");
         }
     }
     let last = charter.closed_at(log);
     match (last, closing) {
         (None, None) => {}
-        (None, Some(_)) => return fail(Step::EpochClosed, format!("{log} is not closed by this charter")),
+        (None, Some(_)) => return fail(EvidenceStep::EpochClosed, format!("{log} is not closed by this charter")),
         (Some((size, _)), None) => {
             return fail(
-                Step::EpochClosed,
+                EvidenceStep::EpochClosed,
                 format!("{log} was closed at {size} records; the proof for that is missing"),
             );
         }
-        (Some((size, root)), Some(path)) => verify_inclusion(index, size, &id.0, path, &root)
-            .map_err(|e| Failed::at(Step::EpochClosed)(&format_args!("{log} was closed at {size} records: {e}")))?,
+        (Some((size, root)), Some(path)) => verify_inclusion(index, size, &id.0, path, &root).map_err(|e| {
+            Failed::at(EvidenceStep::EpochClosed)(&format_args!("{log} was closed at {size} records: {e}"))
+        })?,
     }
     let (record, origin) = (record.clone(), charter.federation().origin(log));
     Ok(Verified { record, id, origin, index, charter_version: charter.version(), held_by })
@@ -277,25 +285,26 @@ pub fn write(mut parts: Parts, charter: &SignedCharter) -> Result<String, Failed
 pub fn verify(bytes: &[u8], authority: &VerifierKey) -> Result<Verified, Failed> {
     let found = read::parse(bytes)?;
     let charter = SignedCharter::open(found.charter, authority).map_err(|e| {
-        let step = if matches!(e, SignedError::Content(_)) { Step::Charter } else { Step::CharterSignature };
+        let step =
+            if matches!(e, SignedError::Content(_)) { EvidenceStep::Charter } else { EvidenceStep::CharterSignature };
         Failed::at(step)(&e)
     })?;
     let mut parts = found.parts;
     let id = RecordId::of(parts.record.as_bytes());
     if id.to_string() != found.id {
         let named: String = found.id.chars().take(64).collect();
-        return fail(Step::Record, format!("its leaf hash is {id}, the file names {named}"));
+        return fail(EvidenceStep::Record, format!("its leaf hash is {id}, the file names {named}"));
     }
     let verified = check(&mut parts, charter.charter())?;
     let digest = sha256(&[found.before_digest.as_bytes()]);
     if digest.to_string() != found.digest {
-        return fail(Step::Digest, format!("the SHA-256 of the lines before the last is {digest}"));
+        return fail(EvidenceStep::Digest, format!("the SHA-256 of the lines before the last is {digest}"));
     }
     let again = render(&parts, &verified, &charter);
     if again.as_bytes() != bytes {
         let same = again.lines().zip(found.text.lines()).take_while(|(a, b)| a == b).count();
         let line = same.saturating_add(1);
-        return fail(Step::Form, format!("line {line} is not as it follows from what was verified"));
+        return fail(EvidenceStep::Form, format!("line {line} is not as it follows from what was verified"));
     }
     Ok(verified)
 }

@@ -104,7 +104,7 @@ fn a_file_proves_the_record_at_each_level() {
     );
     assert!(text.contains("held by  350100 prefecture 350100, by 2026-09-21T14:13:22Z, with 5 records of this log\n"));
     let other = Signer::new(federation().authority_name(), Algorithm::Ed25519, &[2; 32]);
-    assert_eq!(verify(text.as_bytes(), other.public()).unwrap_err().step, Step::CharterSignature);
+    assert_eq!(verify(text.as_bytes(), other.public()).unwrap_err().step, EvidenceStep::CharterSignature);
 }
 
 /// Every byte of the file, with one bit flipped: it fails, and the step that fails fits the part.
@@ -189,7 +189,10 @@ fn only_what_verifies_is_written() {
     assert_eq!(refused(&|p| p.proofs[2] = log.proof(3, 5, &forged, 1)), "cosignature 350100");
     let forged = NodeKeys::derive(&federation(), "350102/e1".parse().unwrap(), &[9; 32]);
     let theirs = Log::of(forged, 8).parts();
-    assert_eq!(write(theirs, &charter).unwrap_err().step, Step::CheckpointSignature(350_102.try_into().unwrap()));
+    assert_eq!(
+        write(theirs, &charter).unwrap_err().step,
+        EvidenceStep::CheckpointSignature(350_102.try_into().unwrap())
+    );
 }
 
 fn rotated(version: u64, division: &str, size: u64, root: Hash) -> SignedCharter {
@@ -232,13 +235,17 @@ fn a_closed_epoch_ends_where_the_charter_says() {
         let mut bad = text.clone().into_bytes();
         bad[i] ^= 1 << (i % 8);
         let step = verify(&bad, authority().public()).unwrap_err().step;
-        assert!(matches!(step, Step::EpochClosed | Step::Form), "byte {i}: {step}");
+        assert!(matches!(step, EvidenceStep::EpochClosed | EvidenceStep::Form), "byte {i}: {step}");
     }
     for size in [1, 3, 5, 7] {
-        assert_eq!(with_closing(size).unwrap_err().step, Step::EpochClosed, "the province's checkpoint of 8 is beyond");
+        assert_eq!(
+            with_closing(size).unwrap_err().step,
+            EvidenceStep::EpochClosed,
+            "the province's checkpoint of 8 is beyond"
+        );
     }
     let missing = write(log.parts(), &rotated(2, "350102", 8, root(&log, 8)));
-    assert_eq!(missing.unwrap_err().step, Step::EpochClosed);
+    assert_eq!(missing.unwrap_err().step, EvidenceStep::EpochClosed);
     // Another history under the old key, as a thief of it would write: shorter than the end, and not part of it.
     let mut stolen = Log::of(keys(COUNTY), 3);
     stolen.push(77);
@@ -248,7 +255,10 @@ fn a_closed_epoch_ends_where_the_charter_says() {
         proofs: vec![stolen.proof(3, 4, &keys(COUNTY), TIME)],
         closing: Some(inclusion(&log.nodes, 3, 8).unwrap()),
     };
-    assert!(write(parts.clone(), &rotated(2, "350102", 8, root(&log, 8))).is_err_and(|f| f.step == Step::EpochClosed));
+    assert!(
+        write(parts.clone(), &rotated(2, "350102", 8, root(&log, 8)))
+            .is_err_and(|f| f.step == EvidenceStep::EpochClosed)
+    );
 }
 
 #[test]

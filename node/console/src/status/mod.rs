@@ -11,7 +11,7 @@ use tally_protocol::{
     hash::Hash,
     ids::{Division, LogId},
 };
-use tally_store::index::Progress;
+use tally_store::index::IndexProgress;
 use tally_topology::charter::Level;
 
 /// State of a log.
@@ -201,7 +201,7 @@ pub struct Action {
 #[derive(Debug, Clone)]
 pub struct StatusInputs {
     /// State of the index.
-    pub progress: Progress,
+    pub progress: IndexProgress,
     /// End of the durable journal.
     pub durable: Place,
     /// Whether the disk is nearly full.

@@ -4,7 +4,7 @@ use super::{ChunkError, ChunkResult, DedupPolicy};
 use crate::CheckedRecord;
 use std::sync::{Arc, atomic::AtomicU64};
 use tally_core::Place;
-use tally_store::index::{DedupIndex, Progress};
+use tally_store::index::{DedupIndex, IndexProgress};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Records that one submitter handed in together.
@@ -74,7 +74,7 @@ pub struct DedupSources {
     /// What is held, and what is about to be.
     pub index: Arc<DedupIndex>,
     /// How far the index is.
-    pub progress: watch::Receiver<Progress>,
+    pub progress: watch::Receiver<IndexProgress>,
     /// End of the durable journal.
     pub durable: watch::Receiver<Place>,
 }

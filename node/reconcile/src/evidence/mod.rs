@@ -18,8 +18,8 @@ use tally_protocol::{
 };
 use tally_store::entries::EntryReader;
 use tally_store::{
-    layout::{Layout, LayoutError},
-    tree::{TreeError, Trees},
+    batch_map::{BatchMap, BatchMapError},
+    merkle_store::{MerkleStore, TreeError},
 };
 use tally_topology::{
     charter::Epoch,
@@ -35,7 +35,7 @@ const TRIES: usize = 32;
 pub struct Snapshot {
     charter: Arc<SignedCharter>,
     log: LogId,
-    layout: Layout,
+    batches: BatchMap,
     holders: Vec<Holder>,
 }
 
@@ -56,8 +56,8 @@ impl Snapshot {
             kept: held.receipts_over(division, index).take(TRIES).copied().collect(),
             latest: held.receipts.get(&division).filter(|x| x.size > index).cloned(),
         });
-        let (charter, layout) = (r.signed_charter().clone(), Layout::of(held));
-        Some(Self { charter, log, layout, holders: holders.collect() })
+        let (charter, batches) = (r.signed_charter().clone(), BatchMap::of(held));
+        Some(Self { charter, log, batches, holders: holders.collect() })
     }
 }
 
@@ -66,7 +66,7 @@ impl Snapshot {
 pub enum GatherError {
     /// The record's batch.
     #[error("the record cannot be read from this disk: {0}")]
-    Record(#[from] LayoutError),
+    Record(#[from] BatchMapError),
     /// What stands at the record's index is another one.
     #[error("record {0} is not where the index says; rebuild it: stop the node, delete data/index, start it")]
     Elsewhere(u64),
@@ -98,7 +98,7 @@ pub struct Gathered {
 
 struct Gather<'a> {
     reader: &'a EntryReader,
-    trees: &'a Trees,
+    trees: &'a MerkleStore,
     snapshot: &'a Snapshot,
     keys: &'a Epoch,
     leaf: Hash,
@@ -112,22 +112,22 @@ struct Gather<'a> {
 /// [`GatherError`], when the record or its origin's proof cannot be had. A holder above is left out instead.
 pub fn gather(
     reader: &EntryReader,
-    trees: &Trees,
+    trees: &MerkleStore,
     snapshot: &Snapshot,
     id: RecordId,
     index: u64,
 ) -> Result<Gathered, GatherError> {
     let log = snapshot.log;
     let charter = snapshot.charter.charter();
-    let (lying, records) = snapshot.layout.read(reader, index)?;
-    let record = records.iter().nth((index - lying.start) as usize).unwrap_or_default();
+    let (batch, records) = snapshot.batches.read(reader, index)?;
+    let record = records.iter().nth((index - batch.start) as usize).unwrap_or_default();
     if RecordId::of(record) != id {
         return Err(GatherError::Elsewhere(index));
     }
     let record = String::from_utf8(record.to_vec()).map_err(|_| GatherError::NotText)?;
-    let keys = charter.epoch(log).ok_or(GatherError::NoCheckpoint(lying.end))?;
+    let keys = charter.epoch(log).ok_or(GatherError::NoCheckpoint(batch.end))?;
     let gather = Gather { reader, trees, snapshot, keys, leaf: id.0, index };
-    let mut proofs = vec![(log, gather.proof(lying.end, None)?)];
+    let mut proofs = vec![(log, gather.proof(batch.end, None)?)];
     let mut left_out = Vec::new();
     for holder in &snapshot.holders {
         match gather.holder(holder) {
@@ -145,8 +145,8 @@ pub fn gather(
 
 impl Gather<'_> {
     fn path(&self, size: u64, root: &Hash) -> Result<Vec<Hash>, TreeError> {
-        let Snapshot { log, layout, .. } = self.snapshot;
-        self.trees.at(*log, layout.clone(), size, root)?.inclusion(self.index, size)
+        let Snapshot { log, batches, .. } = self.snapshot;
+        self.trees.at(*log, batches.clone(), size, root)?.inclusion(self.index, size)
     }
 
     /// The proof at `size`, where a batch ends, with another cosignature under its checkpoint.
@@ -157,22 +157,22 @@ impl Gather<'_> {
         Ok(TlogProof { index: self.index, path: self.path(size, &checkpoint.root)?, note })
     }
 
-    /// The note that closed the batch which ends at `size`: with the lines of the log's key and the origin's mirror key
+    /// The note that closed the batch which ends at `size`: with the links of the log's key and the origin's mirror key
     /// only, in this order.
     fn note(&self, size: u64) -> Option<String> {
-        let lying = self.snapshot.layout.batch_of(size.checked_sub(1)?).filter(|b| b.end == size)?;
-        let Entry::Batch { log, tree, note, .. } = self.reader.read(lying.place).ok()?.entry else { return None };
+        let batch = self.snapshot.batches.batch_of(size.checked_sub(1)?).filter(|b| b.end == size)?;
+        let Entry::Batch { log, tree, note, .. } = self.reader.read(batch.place).ok()?.entry else { return None };
         if (log, tree.size()) != (self.snapshot.log, size) {
             return None;
         }
         let text = Note::parse(&note).ok()?.text();
-        let lines = note[text.len() + 1..].split_inclusive('\n');
+        let links = note[text.len() + 1..].split_inclusive('\n');
         let of = |key: &tally_protocol::keys::VerifierKey| {
             let theirs = |line: &&str| {
                 let parsed = NoteSignature::parse(line.trim_end());
                 parsed.is_ok_and(|s| (s.name, s.id) == (key.name(), key.id()))
             };
-            lines.clone().find(theirs)
+            links.clone().find(theirs)
         };
         let (signature, cosignature) = (of(&self.keys.log)?, of(&self.keys.mirror)?);
         Some(format!("{text}\n{signature}{cosignature}"))

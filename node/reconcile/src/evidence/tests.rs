@@ -93,7 +93,7 @@ impl Made {
     fn gather(&self, index: u64, id: RecordId) -> Result<Gathered, GatherError> {
         let reader = EntryReader::new(self.dir.path().to_owned());
         let snapshot = Snapshot::of(self.county.view(), self.county.view().own(), index).unwrap();
-        gather(&reader, &Trees::new(reader.clone()), &snapshot, id, index)
+        gather(&reader, &MerkleStore::new(reader.clone()), &snapshot, id, index)
     }
 
     /// Sizes and times of the county and the city in the evidence of a record; as it verifies.

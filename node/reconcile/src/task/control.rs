@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Shared between the task and whoever holds the reins.
 #[derive(Debug)]
-pub struct Control {
+pub struct TaskControl {
     cancelled: AtomicBool,
     /// Stop where you are, to go on later.
     yields: AtomicBool,
@@ -32,7 +32,7 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Control {
+impl TaskControl {
     /// Of a task that may read `rate` bytes a second (0: no limit) and has got this far.
     pub fn new(rate: u64, watermark: Watermark) -> Self {
         Self {

@@ -1,16 +1,18 @@
 //! What each kind of task does.
 
-use super::{Control, Kind, Tasks, With, Workshop};
+use super::{TaskContext, TaskControl, TaskKind, Tasks, With};
 use crate::{
-    agree::{AgreeError, Order, Pace, Reconciled},
-    verify::{IndexState, Report, VerifyError, Watermark},
+    ReconcileError,
+    session::{Reconciled, SessionOptions},
+    survey::Throttle,
+    verify::{IndexState, VerifyError, VerifyReport, Watermark},
 };
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 use tally_core::Gate;
 use tally_protocol::{
     ids::{Division, Federation, LogId},
-    session::reconcile::Holding,
+    session::reconcile::RangeHolding,
 };
 
 /// How a task ended well.
@@ -72,9 +74,9 @@ pub struct DifferenceOut {
     /// One past the last.
     pub to: u64,
     /// At this node: `ok`, `damaged`, `missing`, `other`.
-    pub here: Holding,
+    pub here: RangeHolding,
     /// At the neighbour.
-    pub there: Holding,
+    pub there: RangeHolding,
     /// It is gone by now.
     pub mended: bool,
 }
@@ -89,18 +91,18 @@ pub struct Skipped {
 }
 
 /// Runs a task and puts its end on the list.
-pub(super) async fn run(workshop: &Workshop, tasks: &Tasks, id: String, kind: Kind, control: Arc<Control>) {
+pub(super) async fn run(context: &TaskContext, tasks: &Tasks, id: String, kind: TaskKind, control: Arc<TaskControl>) {
     let reason = tasks.get(&id).map(|t| t.reason).unwrap_or_default();
     let work = async {
         match kind {
-            Kind::Verify { log } => verify(workshop, log, &control).await,
-            Kind::Reconcile { with, log, repair, quick } => {
+            TaskKind::Verify { log } => verify(context, log, &control).await,
+            TaskKind::Reconcile { with, log, repair, quick } => {
                 let why = format!("task {id}{}{reason}", if reason.is_empty() { "" } else { ": " });
-                reconcile(workshop, &Wish { with, log, repair, deep: !quick, why }, tasks, &control).await
+                reconcile(context, &ReconcileOptions { with, log, repair, deep: !quick, why }, tasks, &control).await
             }
-            Kind::Restore => restore(workshop, &control).await,
-            Kind::Rebuild => {
-                workshop.rebuild_index.notify_one();
+            TaskKind::Restore => restore(context, &control).await,
+            TaskKind::Rebuild => {
+                context.rebuild_index.notify_one();
                 // The node starts again without its index; there is nothing more to do here.
                 Ok(Outcome { result: serde_json::json!({ "index": "is built anew" }), exit: IN_ORDER })
             }
@@ -133,9 +135,9 @@ pub(super) async fn run(workshop: &Workshop, tasks: &Tasks, id: String, kind: Ki
     tasks.finished(&id, result);
 }
 
-fn pace_of(control: &Arc<Control>) -> Pace {
+fn throttle_of(control: &Arc<TaskControl>) -> Throttle {
     let control = control.clone();
-    Pace(Arc::new(move |p, watermark| {
+    Throttle(Arc::new(move |p, watermark| {
         control.tell(|t| {
             t.total.get_or_insert(p.total);
             (t.done, t.unit) = (p.done, "bytes".into());
@@ -148,12 +150,12 @@ fn failed(e: &impl std::fmt::Display) -> String {
     e.to_string()
 }
 
-async fn verify(workshop: &Workshop, log: Option<LogId>, control: &Arc<Control>) -> Result<Outcome, String> {
-    let ground = &workshop.ground;
-    let survey = ground.survey(log, control.watermark(), pace_of(control)).await.map_err(|e| failed(&e))?;
-    let mut report: Report = survey.report;
+async fn verify(context: &TaskContext, log: Option<LogId>, control: &Arc<TaskControl>) -> Result<Outcome, String> {
+    let survey =
+        context.reconcile.survey(log, control.watermark(), throttle_of(control)).await.map_err(|e| failed(&e))?;
+    let mut report: VerifyReport = survey.report;
     report.index = match log {
-        None => Some(index(workshop).await?),
+        None => Some(index(context).await?),
         Some(_) => None,
     };
     let exit = match report.index {
@@ -165,16 +167,16 @@ async fn verify(workshop: &Workshop, log: Option<LogId>, control: &Arc<Control>)
 }
 
 /// Counts the index, once it has followed the journal up to now.
-async fn index(workshop: &Workshop) -> Result<IndexState, String> {
-    let until = *workshop.ground.durable.borrow();
-    let mut progress = workshop.progress.clone();
+async fn index(context: &TaskContext) -> Result<IndexState, String> {
+    let until = *context.reconcile.durable.borrow();
+    let mut progress = context.progress.clone();
     let there = progress.wait_for(|p| p.cursor >= until || p.trouble.is_some());
     match tokio::time::timeout(INDEX_PATIENCE, there).await {
         Ok(Ok(p)) if p.trouble.is_some() => return Ok(IndexState::Differs),
         Ok(Ok(_)) => {}
         Ok(Err(_)) | Err(_) => return Ok(IndexState::Behind),
     }
-    let engine = workshop.engine.clone();
+    let engine = context.engine.clone();
     match tokio::task::spawn_blocking(move || tally_store::index::audit::is_whole(&*engine)).await {
         Ok(Ok(true)) => Ok(IndexState::Ok),
         Ok(Ok(false) | Err(_)) => Ok(IndexState::Differs),
@@ -183,8 +185,8 @@ async fn index(workshop: &Workshop) -> Result<IndexState, String> {
 }
 
 /// The neighbours meant by `with`, in the order of asking: the parent first, because it has seen most.
-fn neighbours(workshop: &Workshop, with: With) -> Result<Vec<Division>, String> {
-    let r = workshop.ground.mailbox.view();
+fn neighbours(context: &TaskContext, with: With) -> Result<Vec<Division>, String> {
+    let r = context.reconcile.mailbox.view();
     let parent = r.charter().parent(r.me());
     let children: Vec<_> = r.charter().children(r.me()).filter(|n| !n.retired).map(|n| n.division).collect();
     match with {
@@ -196,7 +198,7 @@ fn neighbours(workshop: &Workshop, with: With) -> Result<Vec<Division>, String> 
 }
 
 /// What a reconcile is to do.
-struct Wish {
+struct ReconcileOptions {
     with: With,
     log: Option<LogId>,
     repair: bool,
@@ -204,48 +206,53 @@ struct Wish {
     why: String,
 }
 
-async fn reconcile(workshop: &Workshop, wish: &Wish, tasks: &Tasks, control: &Arc<Control>) -> Result<Outcome, String> {
-    let ground = &workshop.ground;
-    let peers = neighbours(workshop, wish.with)?;
-    let mut all = ReconcileResult { with: wish.with.to_string(), dry_run: !wish.repair, ..Default::default() };
+async fn reconcile(
+    context: &TaskContext,
+    options: &ReconcileOptions,
+    tasks: &Tasks,
+    control: &Arc<TaskControl>,
+) -> Result<Outcome, String> {
+    let peers = neighbours(context, options.with)?;
+    let mut all = ReconcileResult { with: options.with.to_string(), dry_run: !options.repair, ..Default::default() };
     control.tell(|p| (p.unit, p.total) = ("neighbours".into(), Some(peers.len() as u64)));
     // The own disk is read once for all neighbours.
     let mut survey = None;
-    if wish.repair {
-        ground.rescue().await.map_err(|e| failed(&e))?;
+    if options.repair {
+        context.reconcile.rescue().await.map_err(|e| failed(&e))?;
     }
-    if wish.deep {
+    if options.deep {
         control.tell(|p| p.waiting_for = Some("this node's own disk".into()));
         let gate = control.clone();
-        let pace = Pace(Arc::new(move |p, _| gate.pace(p.frame, &Watermark::default())));
-        survey = Some(ground.survey(wish.log, Watermark::default(), pace).await.map_err(|e| failed(&e))?);
+        let throttle = Throttle(Arc::new(move |p, _| gate.pace(p.frame, &Watermark::default())));
+        survey =
+            Some(context.reconcile.survey(options.log, Watermark::default(), throttle).await.map_err(|e| failed(&e))?);
     }
     let mut open = Vec::new();
     for (i, peer) in peers.iter().enumerate() {
         control.tell(|p| p.done = i as u64);
-        if !all.compare(workshop, wish, *peer, wish.deep, control).await? {
+        if !all.compare(context, options, *peer, options.deep, control).await? {
             open.push(*peer);
         }
     }
     // What a later neighbour brought may be what an earlier one lacks.
-    if wish.repair && peers.len() > 1 {
+    if options.repair && peers.len() > 1 {
         let mut still = Vec::new();
         for peer in open {
-            if !all.compare(workshop, wish, peer, false, control).await? {
+            if !all.compare(context, options, peer, false, control).await? {
                 still.push(peer);
             }
         }
         open = still;
     }
     control.tell(|p| (p.done, p.waiting_for) = (peers.len() as u64, None));
-    if let Some(mut survey) = survey.filter(|_| wish.repair) {
-        all.mended_places = ground.mend(&mut survey, &wish.why).await.map_err(|e| failed(&e))?;
+    if let Some(mut survey) = survey.filter(|_| options.repair) {
+        all.mended_places = context.reconcile.mend(&mut survey, &options.why).await.map_err(|e| failed(&e))?;
     }
     // If the index is what is wrong, it is built anew; the data is not touched for it.
-    if wish.repair && wish.deep && index(workshop).await? == IndexState::Differs {
-        all.index_rebuilt = tasks.add(Kind::Rebuild, "the index differs from the journal".into(), false, 0).is_ok();
+    if options.repair && options.deep && index(context).await? == IndexState::Differs {
+        all.index_rebuilt = tasks.add(TaskKind::Rebuild, "the index differs from the journal".into(), false, 0).is_ok();
     }
-    if wish.with != With::All
+    if options.with != With::All
         && let Some(skipped) = all.skipped.first()
     {
         return Err(skipped.why.clone());
@@ -263,27 +270,27 @@ impl ReconcileResult {
     /// Compares with one neighbour; answers whether all is in order with it, or it could not be asked.
     async fn compare(
         &mut self,
-        workshop: &Workshop,
-        wish: &Wish,
+        context: &TaskContext,
+        options: &ReconcileOptions,
         peer: Division,
         deep: bool,
-        control: &Arc<Control>,
+        control: &Arc<TaskControl>,
     ) -> Result<bool, String> {
         control.tell(|p| p.waiting_for = Some(peer.to_string()));
-        let order = Order { peer, log: wish.log, deep, repair: wish.repair };
+        let options = SessionOptions { peer, log: options.log, deep, repair: options.repair };
         let told = control.clone();
         let waiting = move |done: u64, total: u64| {
             let read = format!("{peer}, which has read {} of {} MiB", done >> 20, total >> 20);
             told.tell(|p| p.waiting_for = Some(if total == 0 { peer.to_string() } else { read }));
         };
-        match workshop.ground.reconcile(&order, &waiting).await {
+        match context.reconcile.reconcile(&options, &waiting).await {
             Ok(done) => {
                 let agree = done.agree;
-                self.add(peer, done, workshop.ground.charter.charter().charter().federation());
+                self.add(peer, done, context.reconcile.charter.charter().charter().federation());
                 Ok(agree)
             }
-            Err(AgreeError::Verify(VerifyError::Stopped)) => Err("stopped".into()),
-            Err(AgreeError::Stopping(e)) => Err(failed(&e)),
+            Err(ReconcileError::Verify(VerifyError::Stopped)) => Err("stopped".into()),
+            Err(ReconcileError::Stopping(e)) => Err(failed(&e)),
             Err(e) => {
                 self.skipped.retain(|s| s.division != peer);
                 self.skipped.push(Skipped { division: peer, why: e.to_string() });
@@ -325,10 +332,10 @@ impl ReconcileResult {
 }
 
 /// The core fetches by itself; this watches until nothing of the own history is missing any more.
-async fn restore(workshop: &Workshop, control: &Arc<Control>) -> Result<Outcome, String> {
+async fn restore(context: &TaskContext, control: &Arc<TaskControl>) -> Result<Outcome, String> {
     let mut total = None;
     loop {
-        let view = workshop.ground.mailbox.view();
+        let view = context.reconcile.mailbox.view();
         let (left, gate, parent) = (view.restoring(), view.gate().clone(), view.charter().parent(view.me()));
         let Some(parent) = parent else { return Err("the top node has no parent to restore from".into()) };
         if gate == Gate::Frozen {
@@ -344,7 +351,7 @@ async fn restore(workshop: &Workshop, control: &Arc<Control>) -> Result<Outcome,
                     (p.unit, p.waiting_for, p.total, p.done) = ("records".into(), None, Some(total), held);
                 });
                 if held >= wanted && gate == Gate::Open {
-                    return restored(workshop, parent, held, control).await;
+                    return restored(context, parent, held, control).await;
                 }
             }
         }
@@ -353,13 +360,17 @@ async fn restore(workshop: &Workshop, control: &Arc<Control>) -> Result<Outcome,
 }
 
 /// The own history is back. What the parent holds of nodes below comes too; the rest they send themselves.
-async fn restored(workshop: &Workshop, parent: Division, held: u64, control: &Arc<Control>) -> Result<Outcome, String> {
-    let ground = &workshop.ground;
+async fn restored(
+    context: &TaskContext,
+    parent: Division,
+    held: u64,
+    control: &Arc<TaskControl>,
+) -> Result<Outcome, String> {
     control.tell(|p| p.waiting_for = Some(format!("{parent}, for what it holds of nodes below")));
-    let order = Order { peer: parent, log: None, deep: false, repair: true };
-    let below = ground.reconcile(&order, &|_, _| {}).await;
+    let options = SessionOptions { peer: parent, log: None, deep: false, repair: true };
+    let below = context.reconcile.reconcile(&options, &|_, _| {}).await;
     control.tell(|p| p.waiting_for = None);
-    let view = ground.mailbox.view();
+    let view = context.reconcile.mailbox.view();
     let own = view.logs().iter().filter(|(id, _)| id.division == view.me());
     let logs: Vec<_> = own.map(|(id, l)| (view.charter().federation().origin(*id), l.size())).collect();
     let logs: Vec<_> = logs.iter().map(|(log, n)| serde_json::json!({ "log": log, "records": n })).collect();

@@ -51,7 +51,7 @@ impl<'de> Deserialize<'de> for With {
 /// What a task does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Kind {
+pub enum TaskKind {
     /// Reads the journal from the disk.
     Verify {
         /// Only this log.
@@ -92,10 +92,10 @@ mod log_text {
     }
 }
 
-/// State of a task.
+/// TaskState of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum TaskState {
     /// Waits for its turn.
     Queued,
     /// Under way.
@@ -110,7 +110,7 @@ pub enum State {
     Cancelled,
 }
 
-impl State {
+impl TaskState {
     /// Nothing more will happen.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Done | Self::Failed | Self::Cancelled)
@@ -137,9 +137,9 @@ pub struct Task {
     pub id: String,
     /// What it does.
     #[serde(flatten)]
-    pub kind: Kind,
-    /// State.
-    pub state: State,
+    pub kind: TaskKind,
+    /// TaskState.
+    pub state: TaskState,
     /// Why it was started, by the operator's word.
     pub reason: String,
     /// Started by the schedule.

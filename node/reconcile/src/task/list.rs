@@ -1,6 +1,6 @@
 //! The list of tasks and its file: what is queued, what runs, what was done, by whom and why.
 
-use super::{Control, Kind, State, Task, TaskProgress, With};
+use super::{Task, TaskControl, TaskKind, TaskProgress, TaskState, With};
 use crate::verify::Watermark;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -32,7 +32,7 @@ struct File {
 #[derive(Debug, Default)]
 struct Inner {
     file: File,
-    running: BTreeMap<String, Arc<Control>>,
+    running: BTreeMap<String, Arc<TaskControl>>,
 }
 
 /// The list. Cheap to clone.
@@ -76,8 +76,8 @@ impl Tasks {
             file.first_ms = now_ms();
         }
         for task in &mut file.tasks {
-            if task.state == State::Running {
-                task.state = State::Queued;
+            if task.state == TaskState::Running {
+                task.state = TaskState::Queued;
             }
         }
         let tasks = Self {
@@ -111,7 +111,7 @@ impl Tasks {
     ///
     /// # Errors
     /// [`TaskError::Full`].
-    pub fn add(&self, kind: Kind, reason: String, scheduled: bool, rate_mib: u64) -> Result<Task, TaskError> {
+    pub fn add(&self, kind: TaskKind, reason: String, scheduled: bool, rate_mib: u64) -> Result<Task, TaskError> {
         let mut inner = self.lock();
         if inner.file.tasks.iter().filter(|t| !t.state.is_over()).count() >= QUEUED_MAX {
             return Err(TaskError::Full);
@@ -120,7 +120,7 @@ impl Tasks {
         let task = Task {
             id: format!("t-{}", inner.file.next),
             kind,
-            state: State::Queued,
+            state: TaskState::Queued,
             reason,
             scheduled,
             rate_mib,
@@ -164,7 +164,7 @@ impl Tasks {
     fn change(
         &self,
         id: &str,
-        change: impl FnOnce(&mut Task, Option<&Control>) -> Result<(), TaskError>,
+        change: impl FnOnce(&mut Task, Option<&TaskControl>) -> Result<(), TaskError>,
     ) -> Result<Task, TaskError> {
         let mut inner = self.lock();
         let control = inner.running.get(id).cloned();
@@ -187,10 +187,10 @@ impl Tasks {
     /// [`TaskError`].
     pub fn pause(&self, id: &str) -> Result<Task, TaskError> {
         self.change(id, |task, control| {
-            if task.kind == Kind::Restore {
+            if task.kind == TaskKind::Restore {
                 return Err(TaskError::Waits(task.id.clone()));
             }
-            task.state = State::Paused;
+            task.state = TaskState::Paused;
             if let Some(c) = control {
                 c.give_way();
             }
@@ -206,7 +206,7 @@ impl Tasks {
         self.change(id, |task, control| {
             // One that was held a moment ago may not have ended yet; it goes on after that.
             let goes_on = control.is_some_and(|c| !c.is_stopped());
-            task.state = if goes_on { State::Running } else { State::Queued };
+            task.state = if goes_on { TaskState::Running } else { TaskState::Queued };
             Ok(())
         })
     }
@@ -220,7 +220,7 @@ impl Tasks {
             match control {
                 Some(c) => c.cancel(),
                 None => {
-                    task.state = State::Cancelled;
+                    task.state = TaskState::Cancelled;
                     task.ended = Some(time(now_ms() / 1_000));
                 }
             }
@@ -243,7 +243,7 @@ impl Tasks {
     }
 
     /// Waits for a task to do, marks it as running, and hands over its reins.
-    pub(super) async fn next(&self) -> (String, Kind, Arc<Control>) {
+    pub(super) async fn next(&self) -> (String, TaskKind, Arc<TaskControl>) {
         loop {
             if let Some(next) = self.take() {
                 return next;
@@ -252,14 +252,14 @@ impl Tasks {
         }
     }
 
-    fn take(&self) -> Option<(String, Kind, Arc<Control>)> {
+    fn take(&self) -> Option<(String, TaskKind, Arc<TaskControl>)> {
         let mut inner = self.lock();
         let Inner { file, running } = &mut *inner;
-        let queued = |t: &&mut Task| t.state == State::Queued && !running.contains_key(&t.id);
+        let queued = |t: &&mut Task| t.state == TaskState::Queued && !running.contains_key(&t.id);
         let task = file.tasks.iter_mut().filter(queued).min_by_key(|t| t.scheduled)?;
-        task.state = State::Running;
+        task.state = TaskState::Running;
         task.started.get_or_insert_with(|| time(now_ms() / 1_000));
-        let control = Arc::new(Control::new(task.rate_mib << 20, task.watermark.clone()));
+        let control = Arc::new(TaskControl::new(task.rate_mib << 20, task.watermark.clone()));
         let (id, kind) = (task.id.clone(), task.kind.clone());
         inner.running.insert(id.clone(), control.clone());
         self.save(&mut inner);
@@ -275,29 +275,29 @@ impl Tasks {
         task.progress = progress;
         match result {
             Ok(outcome) => {
-                task.state = State::Done;
+                task.state = TaskState::Done;
                 task.result = Some(shortened(outcome.result));
                 task.exit = Some(outcome.exit);
                 task.watermark = Watermark::default();
             }
-            Err(_) if control.is_cancelled() => task.state = State::Cancelled,
+            Err(_) if control.is_cancelled() => task.state = TaskState::Cancelled,
             Err(_) if control.is_stopped() => {
                 // A task that was held stays held.
-                task.state = if task.state == State::Paused { State::Paused } else { State::Queued };
+                task.state = if task.state == TaskState::Paused { TaskState::Paused } else { TaskState::Queued };
                 task.watermark = watermark;
             }
             Err(why) => {
-                task.state = State::Failed;
+                task.state = TaskState::Failed;
                 task.error = Some(why);
             }
         }
         if task.state.is_over() {
             task.ended = Some(time(now_ms() / 1_000));
         }
-        let (done, kind) = (task.state == State::Done, task.kind.clone());
+        let (done, kind) = (task.state == TaskState::Done, task.kind.clone());
         match kind {
-            Kind::Verify { log: None } if done => inner.file.verified_ms = Some(now_ms()),
-            Kind::Reconcile { with: With::Parent | With::All, log: None, .. } if done => {
+            TaskKind::Verify { log: None } if done => inner.file.verified_ms = Some(now_ms()),
+            TaskKind::Reconcile { with: With::Parent | With::All, log: None, .. } if done => {
                 inner.file.reconciled_ms = Some(now_ms());
             }
             _ => {}
@@ -339,7 +339,7 @@ impl Tasks {
     }
 
     /// Whether a task of the schedule for which `is` holds is not over.
-    pub(super) fn pending(&self, is: impl Fn(&Kind) -> bool) -> bool {
+    pub(super) fn pending(&self, is: impl Fn(&TaskKind) -> bool) -> bool {
         self.lock().file.tasks.iter().any(|t| !t.state.is_over() && is(&t.kind))
     }
 }

@@ -10,33 +10,33 @@ mod kind;
 mod list;
 mod schedule;
 
-pub use control::Control;
+pub use control::TaskControl;
 pub use jobs::{DifferenceOut, Outcome, ReconcileResult, Skipped};
-pub use kind::{Kind, State, Task, TaskProgress, With};
+pub use kind::{Task, TaskKind, TaskProgress, TaskState, With};
 pub use list::{TaskError, Tasks};
 pub use schedule::ScheduleSection;
 
-use crate::agree::Ground;
+use crate::ReconcileContext;
 use std::sync::Arc;
-use tally_store::index::{Engine, Progress};
+use tally_store::index::{Engine, IndexProgress};
 use tokio::{sync::watch, task::JoinSet};
 
 /// What jobs work with.
 #[derive(Debug, Clone)]
-pub struct Workshop {
+pub struct TaskContext {
     /// Agreement.
-    pub ground: Ground,
+    pub reconcile: ReconcileContext,
     /// The index.
     pub engine: Arc<dyn Engine>,
     /// How far it is.
-    pub progress: watch::Receiver<Progress>,
+    pub progress: watch::Receiver<IndexProgress>,
     /// Told when the index has to be built anew; the node starts again without it.
     pub rebuild_index: Arc<tokio::sync::Notify>,
 }
 
 /// Works off the list until the node stops: then the task under way stays on the list, to go on at the next start.
-pub async fn work(workshop: Workshop, tasks: Tasks, schedule: ScheduleSection, mut stop: watch::Receiver<bool>) {
-    let ticking = schedule::run(workshop.clone(), tasks.clone(), schedule);
+pub async fn work(context: TaskContext, tasks: Tasks, schedule: ScheduleSection, mut stop: watch::Receiver<bool>) {
+    let ticking = schedule::run(context.clone(), tasks.clone(), schedule);
     let working = async {
         // A restore only waits for the parent: others need not wait for it.
         let mut restores = JoinSet::new();
@@ -45,11 +45,11 @@ pub async fn work(workshop: Workshop, tasks: Tasks, schedule: ScheduleSection, m
                 next = tasks.next() => next,
                 Some(_) = restores.join_next() => continue,
             };
-            if kind == Kind::Restore {
-                let (workshop, tasks) = (workshop.clone(), tasks.clone());
-                restores.spawn(async move { jobs::run(&workshop, &tasks, id, kind, control).await });
+            if kind == TaskKind::Restore {
+                let (context, tasks) = (context.clone(), tasks.clone());
+                restores.spawn(async move { jobs::run(&context, &tasks, id, kind, control).await });
             } else {
-                jobs::run(&workshop, &tasks, id, kind, control).await;
+                jobs::run(&context, &tasks, id, kind, control).await;
             }
         }
     };

@@ -1,6 +1,6 @@
 //! What the node does by itself: verify everything within a number of days, compare with the parent every hour.
 
-use super::{Kind, Tasks, With, Workshop};
+use super::{TaskContext, TaskKind, Tasks, With};
 use serde::Deserialize;
 use std::time::Duration;
 use tally_clock::now_ms;
@@ -33,7 +33,7 @@ const HOUR_MS: u64 = 3_600_000;
 const MINUTE_MS: u64 = 60_000;
 
 /// Puts scheduled tasks on the list until the node stops.
-pub(super) async fn run(workshop: Workshop, tasks: Tasks, config: ScheduleSection) {
+pub(super) async fn run(context: TaskContext, tasks: Tasks, config: ScheduleSection) {
     let mut spread = [0; 8];
     // Without randomness the times are regular, which is only less polite.
     let _ = getrandom::fill(&mut spread);
@@ -43,29 +43,29 @@ pub(super) async fn run(workshop: Workshop, tasks: Tasks, config: ScheduleSectio
         tokio::time::sleep(LOOK).await;
         let now = now_ms();
         let (first, verified, reconciled) = tasks.last();
-        let add = |kind: Kind, rate| {
+        let add = |kind: TaskKind, rate| {
             if let Err(e) = tasks.add(kind, "schedule".into(), true, rate) {
                 tracing::warn!(event = "schedule.skipped", reason = %e, "scheduled work could not be put on the list");
             }
         };
-        let verifying = tasks.pending(|k| matches!(k, Kind::Verify { log: None }));
+        let verifying = tasks.pending(|k| matches!(k, TaskKind::Verify { log: None }));
         let last = verified.unwrap_or(first);
         let again = |tried: u64| now >= tried + AGAIN_MS;
         let verify_due = now >= due(last, config.verify_days * 24 * HOUR_MS, spread);
         if config.verify_days > 0 && !verifying && verify_due && again(verify_tried) {
             verify_tried = now;
-            add(Kind::Verify { log: None }, config.rate_mib);
+            add(TaskKind::Verify { log: None }, config.rate_mib);
         }
-        let comparing = tasks.pending(|k| matches!(k, Kind::Reconcile { .. }));
+        let comparing = tasks.pending(|k| matches!(k, TaskKind::Reconcile { .. }));
         let every = config.reconcile_minutes * MINUTE_MS;
         // Without a live link there is nothing to compare with, which status shows already.
-        let view = workshop.ground.mailbox.view();
+        let view = context.reconcile.mailbox.view();
         let linked = view.charter().parent(view.me()).is_some_and(|parent| view.common_ground(parent).is_ok());
         let reconcile_due = every > 0 && now >= due(reconciled.unwrap_or(first), every, spread);
         if reconcile_due && !comparing && again(reconcile_tried) && linked {
             reconcile_tried = now;
             let (with, log, repair, quick) = (With::Parent, None, config.repair, true);
-            add(Kind::Reconcile { with, log, repair, quick }, config.rate_mib);
+            add(TaskKind::Reconcile { with, log, repair, quick }, config.rate_mib);
         }
     }
 }

@@ -8,7 +8,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub use report::{Damaged, IndexState, Kind, Lack, Report, Survey};
+pub use report::{Damaged, DefectKind, IndexState, Lack, Survey, VerifyReport};
 
 use coverage::Coverage;
 use serde::{Deserialize, Serialize};
@@ -23,19 +23,19 @@ use tally_topology::{
 };
 
 /// What the node says to hold: the size of each log.
-pub type Held = BTreeMap<LogId, u64>;
+pub type ClaimedSizes = BTreeMap<LogId, u64>;
 
 /// What is to be read.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct VerifyInput<'a> {
     /// End of the durable journal.
     pub until: Place,
     /// Keys and closed epochs.
     pub charter: &'a Charter,
     /// Sizes of logs by the node's own word.
-    pub held: &'a Held,
+    pub held: &'a ClaimedSizes,
     /// Damage that cannot be seen by reading what is there: files and tails that were gone when the node started.
-    pub noticed: &'a [Damage],
+    pub known_damage: &'a [Damage],
     /// Only this log's records are rehashed and reported.
     pub only: Option<LogId>,
     /// What an earlier verify, stopped in the middle, has read already.
@@ -71,7 +71,7 @@ pub enum VerifyError {
 }
 
 /// Told before each frame how many bytes will be read, and where another verify could go on; may wait, and may end it.
-pub type Pace<'p> = &'p mut dyn FnMut(u64, &Watermark) -> Result<(), Stopped>;
+pub type BeforeFrame<'p> = &'p mut dyn FnMut(u64, &Watermark) -> Result<(), Stopped>;
 
 /// A log as far as the walk has come.
 #[derive(Default)]
@@ -85,7 +85,7 @@ struct Walked {
     copies: Vec<WholeCopy>,
     bad: Vec<Bad>,
     /// First record of a gap, and where its records may have lain.
-    gaps: BTreeMap<u64, (Place, Kind)>,
+    gaps: BTreeMap<u64, (Place, DefectKind)>,
     /// Batches whose leaves could not be checked yet, because the tree before them was not known.
     waiting: Vec<(u64, u64, Place, u64)>,
 }
@@ -103,7 +103,7 @@ struct Bad {
     from: u64,
     to: u64,
     place: Place,
-    kind: Kind,
+    kind: DefectKind,
 }
 
 /// A receipt whose batch had not come yet when it did.
@@ -118,8 +118,8 @@ struct LateReceipt {
 
 struct Verifier<'a> {
     reader: &'a EntryReader,
-    wanted: Wanted<'a>,
-    report: Report,
+    input: VerifyInput<'a>,
+    report: VerifyReport,
     logs: BTreeMap<LogId, Walked>,
     places: Vec<Damage>,
     watermark: Watermark,
@@ -130,23 +130,27 @@ struct Verifier<'a> {
     /// The system refused something: then nothing is said of damage.
     trouble: Option<io::Error>,
     /// Damaged places that named no log, in journal order.
-    nameless: Vec<(Place, Kind)>,
+    nameless: Vec<(Place, DefectKind)>,
     receipts: Vec<LateReceipt>,
     bodies: bool,
 }
 
-/// Verifies the journal up to `wanted.until`.
+/// Verifies the journal up to `input.until`.
 ///
 /// # Errors
 /// [`VerifyError`].
-pub fn verify(reader: &EntryReader, wanted: Wanted<'_>, pace: Pace<'_>) -> Result<Survey, VerifyError> {
+pub fn verify(
+    reader: &EntryReader,
+    input: VerifyInput<'_>,
+    before_frame: BeforeFrame<'_>,
+) -> Result<Survey, VerifyError> {
     let mut v = Verifier {
         reader,
-        wanted,
-        report: Report { records: wanted.before.records, bytes: wanted.before.bytes, ..Report::default() },
+        input,
+        report: VerifyReport { records: input.before.records, bytes: input.before.bytes, ..VerifyReport::default() },
         logs: BTreeMap::new(),
         places: Vec::new(),
-        watermark: wanted.before.clone(),
+        watermark: input.before.clone(),
         lengths: BTreeMap::new(),
         apart: Vec::new(),
         trouble: None,
@@ -154,15 +158,15 @@ pub fn verify(reader: &EntryReader, wanted: Wanted<'_>, pace: Pace<'_>) -> Resul
         receipts: Vec::new(),
         bodies: true,
     };
-    let last = position(wanted.until).segment;
+    let last = position(input.until).segment;
     for segment in 1..=last {
-        v.bodies = segment >= wanted.before.segment;
+        v.bodies = segment >= input.before.segment;
         if v.bodies {
             let (records, bytes) = (v.report.records, v.report.bytes);
             v.watermark = Watermark { segment, records, bytes, bad: std::mem::take(&mut v.watermark.bad) };
         }
-        match reader.walk(segment, wanted.until) {
-            Ok(Some(mut walk)) => v.segment(segment, &mut walk, pace)?,
+        match reader.walk(segment, input.until) {
+            Ok(Some(mut walk)) => v.segment(segment, &mut walk, before_frame)?,
             Ok(None) => v.nameless(Damage { segment, offset: 0, bytes: 0, kind: DamageKind::Missing }),
             // The file is what refuses. What else keeps it from being opened (no memory, no descriptors) is no damage.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied || e.raw_os_error() == Some(libc::EIO) => {
@@ -170,8 +174,10 @@ pub fn verify(reader: &EntryReader, wanted: Wanted<'_>, pace: Pace<'_>) -> Resul
             }
             Err(e) => return Err(e.into()),
         }
-        for noticed in wanted.noticed.iter().filter(|d| d.segment == segment && d.kind == DamageKind::Truncated) {
-            v.nameless(noticed.clone());
+        for known_damage in
+            input.known_damage.iter().filter(|d| d.segment == segment && d.kind == DamageKind::Truncated)
+        {
+            v.nameless(known_damage.clone());
         }
     }
     v.cut_segments();
@@ -179,18 +185,18 @@ pub fn verify(reader: &EntryReader, wanted: Wanted<'_>, pace: Pace<'_>) -> Resul
     v.finish()
 }
 
-fn kind_of(kind: DamageKind) -> Kind {
+fn kind_of(kind: DamageKind) -> DefectKind {
     match kind {
-        DamageKind::Unreadable | DamageKind::Altered => Kind::Unreadable,
-        DamageKind::Truncated => Kind::Truncated,
-        DamageKind::Refused => Kind::UnreadableFile,
-        DamageKind::Header => Kind::SegmentHeader,
-        DamageKind::Missing => Kind::MissingSegment,
+        DamageKind::Unreadable | DamageKind::Altered => DefectKind::Unreadable,
+        DamageKind::Truncated => DefectKind::Truncated,
+        DamageKind::Refused => DefectKind::UnreadableFile,
+        DamageKind::Header => DefectKind::SegmentHeader,
+        DamageKind::Missing => DefectKind::MissingSegment,
     }
 }
 
 impl Verifier<'_> {
-    fn segment(&mut self, segment: u32, walk: &mut Walk, pace: Pace<'_>) -> Result<(), VerifyError> {
+    fn segment(&mut self, segment: u32, walk: &mut Walk, before_frame: BeforeFrame<'_>) -> Result<(), VerifyError> {
         self.lengths.insert(segment, walk.bytes());
         if !walk.head_holds() {
             self.nameless(Damage { segment, offset: 0, bytes: 0, kind: DamageKind::Header });
@@ -201,7 +207,7 @@ impl Verifier<'_> {
                 Step::Frame { head, at, end } => {
                     let bytes = end - at.offset;
                     if self.bodies {
-                        pace(bytes, &self.watermark).map_err(|Stopped| VerifyError::Stopped)?;
+                        before_frame(bytes, &self.watermark).map_err(|Stopped| VerifyError::Stopped)?;
                         self.report.bytes += bytes;
                     }
                     self.frame(entries::decode(&head), entries::place(at), bytes);
@@ -232,7 +238,7 @@ impl Verifier<'_> {
         };
         for (segment, end) in std::mem::take(&mut self.lengths) {
             let Some(bytes) = self.reader.sealed_length(segment).filter(|bytes| end < *bytes) else { continue };
-            if segment < position(self.wanted.until).segment && !named(&self.places, segment, end) {
+            if segment < position(self.input.until).segment && !named(&self.places, segment, end) {
                 self.nameless(Damage { segment, offset: end, bytes: bytes - end, kind: DamageKind::Truncated });
             }
         }
@@ -261,17 +267,17 @@ impl Verifier<'_> {
     }
 
     fn batch_frame(&mut self, log: LogId, start: u64, tree: Tree, note: &str, place: Place, bytes: u64) {
-        let (charter, end) = (self.wanted.charter, tree.size());
+        let (charter, end) = (self.input.charter, tree.size());
         // What no key is known for cannot be checked; it is not touched either.
         let Some(key) = charter.log_key(log) else {
-            self.apart.push(nothing_lost(place, Kind::NotInCharter));
+            self.apart.push(nothing_lost(place, DefectKind::NotInCharter));
             return;
         };
         // Records beyond the end of a closed epoch do not count, and are not missed; but they may still be carried over.
         if charter.closed_at(log).is_some_and(|(last, _)| end > last) {
             match self.reader.read(place) {
                 Ok(_) => self.report.frames += 1,
-                Err(_) => self.apart.push(nothing_lost(place, Kind::Altered)),
+                Err(_) => self.apart.push(nothing_lost(place, DefectKind::Altered)),
             }
             return;
         }
@@ -280,7 +286,7 @@ impl Verifier<'_> {
         let mut last = self.nameless.last().copied();
         let walked = self.logs.entry(log).or_default();
         let Some(tree) = tree else {
-            self.bad(log, start, end, place, Kind::Signature, bytes);
+            self.bad(log, start, end, place, DefectKind::Signature, bytes);
             return;
         };
         let size = walked.edge.size();
@@ -290,7 +296,7 @@ impl Verifier<'_> {
             _ => walked.edges.get(&start).cloned(),
         };
         if start > size {
-            walked.gaps.entry(size).or_insert_with(|| last.take().unwrap_or((place, Kind::MissingFrame)));
+            walked.gaps.entry(size).or_insert_with(|| last.take().unwrap_or((place, DefectKind::MissingFrame)));
             walked.edges.insert(size, walked.edge.clone());
         }
         walked.roots.insert(end, tree.root());
@@ -299,12 +305,12 @@ impl Verifier<'_> {
         } else {
             walked.edges.insert(end, tree);
         }
-        let read = self.bodies && self.wanted.only.is_none_or(|only| only == log);
+        let read = self.bodies && self.input.only.is_none_or(|only| only == log);
         match before {
             before if !read => {
-                if self.wanted.before.bad.contains(&numbers(place)) {
+                if self.input.before.bad.contains(&numbers(place)) {
                     walked.edges.extend(before.map(|tree| (start, tree)));
-                    self.bad(log, start, end, place, Kind::Altered, bytes);
+                    self.bad(log, start, end, place, DefectKind::Altered, bytes);
                 } else {
                     walked.good(start, end, place);
                     self.report.frames += 1;
@@ -325,18 +331,18 @@ impl Verifier<'_> {
                 self.trouble.get_or_insert(source);
                 return;
             }
-            Err(ReadError::Damaged { .. }) => return self.bad(log, start, end, place, Kind::Altered, bytes),
+            Err(ReadError::Damaged { .. }) => return self.bad(log, start, end, place, DefectKind::Altered, bytes),
         };
-        match admit(self.wanted.charter, log, before, frame.body) {
+        match admit(self.input.charter, log, before, frame.body) {
             Ok(batch) if batch.end() == end => {
                 self.good(log, start, end, place);
                 self.logs.entry(log).or_default().edges.remove(&start);
             }
-            Err(AdmitError::Root { .. }) => self.bad(log, start, end, place, Kind::Root, bytes),
+            Err(AdmitError::Root { .. }) => self.bad(log, start, end, place, DefectKind::Root, bytes),
             Err(AdmitError::Checkpoint(_) | AdmitError::Cosignature(_)) => {
-                self.bad(log, start, end, place, Kind::Signature, bytes);
+                self.bad(log, start, end, place, DefectKind::Signature, bytes);
             }
-            Ok(_) | Err(_) => self.bad(log, start, end, place, Kind::Altered, bytes),
+            Ok(_) | Err(_) => self.bad(log, start, end, place, DefectKind::Altered, bytes),
         }
     }
 
@@ -346,7 +352,7 @@ impl Verifier<'_> {
         self.logs.entry(log).or_default().good(start, end, place);
     }
 
-    fn bad(&mut self, log: LogId, from: u64, to: u64, place: Place, kind: Kind, bytes: u64) {
+    fn bad(&mut self, log: LogId, from: u64, to: u64, place: Place, kind: DefectKind, bytes: u64) {
         let Position { segment, offset } = position(place);
         self.places.push(Damage { segment, offset, bytes, kind: DamageKind::Altered });
         if !self.watermark.bad.contains(&(segment, offset)) {
@@ -367,12 +373,12 @@ impl Verifier<'_> {
     }
 
     fn receipt(&mut self, r: &LateReceipt) {
-        let charter = self.wanted.charter;
+        let charter = self.input.charter;
         let Some(root) = self.logs.get(&r.log).and_then(|w| w.roots.get(&r.size)).copied() else { return };
         let text = Checkpoint { origin: charter.federation().origin(r.log), size: r.size, root }.text();
         let line = r.line.strip_suffix('\n').map(NoteSignature::parse);
         let Some(holder) = charter.epoch(r.holder) else {
-            self.apart.push(nothing_lost(r.place, Kind::NotInCharter));
+            self.apart.push(nothing_lost(r.place, DefectKind::NotInCharter));
             return;
         };
         let holds = matches!(line, Some(Ok(line)) if line.verify(&holder.mirror, &text).is_ok());
@@ -380,7 +386,7 @@ impl Verifier<'_> {
             self.report.frames += 1;
         } else {
             let Position { segment, offset } = position(r.place);
-            self.nameless.push((r.place, Kind::Signature));
+            self.nameless.push((r.place, DefectKind::Signature));
             self.places.push(Damage { segment, offset, bytes: r.bytes, kind: DamageKind::Altered });
         }
     }
@@ -400,7 +406,7 @@ impl Verifier<'_> {
                             self.report.frames += 1;
                             self.logs.entry(log).or_default().good(start, end, place);
                         }
-                        Err(ReadError::Damaged { .. }) => self.bad(log, start, end, place, Kind::Altered, bytes),
+                        Err(ReadError::Damaged { .. }) => self.bad(log, start, end, place, DefectKind::Altered, bytes),
                         Err(ReadError::Io { source, .. }) => {
                             self.trouble.get_or_insert(source);
                         }
@@ -415,8 +421,8 @@ impl Verifier<'_> {
     }
 
     fn name_what_is_missing(self) -> Survey {
-        let Self { wanted, mut report, mut logs, places, nameless, apart, .. } = self;
-        let origin = |log| wanted.charter.federation().origin(log);
+        let Self { input, mut report, mut logs, places, nameless, apart, .. } = self;
+        let origin = |log| input.charter.federation().origin(log);
         let mut lacks: BTreeMap<LogId, Vec<Lack>> = BTreeMap::new();
         let mut named = Vec::new();
         let copies = |(log, walked): (&LogId, &mut Walked)| {
@@ -426,15 +432,15 @@ impl Verifier<'_> {
         };
         let copies = logs.iter_mut().map(copies).collect();
         let nothing = Walked::default();
-        let mut all: Vec<_> = logs.keys().chain(wanted.held.keys()).copied().collect();
+        let mut all: Vec<_> = logs.keys().chain(input.held.keys()).copied().collect();
         all.sort_unstable();
         all.dedup();
-        for log in all.into_iter().filter(|l| wanted.only.is_none_or(|only| only == *l)) {
+        for log in all.into_iter().filter(|l| input.only.is_none_or(|only| only == *l)) {
             let walked = logs.get(&log).unwrap_or(&nothing);
-            let size = wanted.held.get(&log).copied().unwrap_or(0).max(walked.edge.size());
-            let tail = nameless.last().copied().unwrap_or((wanted.until, Kind::MissingFrame));
+            let size = input.held.get(&log).copied().unwrap_or(0).max(walked.edge.size());
+            let tail = nameless.last().copied().unwrap_or((input.until, DefectKind::MissingFrame));
             let lack = lacks.entry(log).or_default();
-            let mut add = |from, to, (place, kind): (Place, Kind), exact: bool| {
+            let mut add = |from, to, (place, kind): (Place, DefectKind), exact: bool| {
                 lack.push(Lack { from, to, place: exact.then_some(place) });
                 named.push(place);
                 let Position { segment, offset } = position(place);
@@ -456,7 +462,7 @@ impl Verifier<'_> {
                 inside.sort_unstable_by_key(|b| (b.from, std::cmp::Reverse(b.place)));
                 // A gap that was met before any damaged place: repaired copies stand out of order, so it lies behind.
                 let seen_at = |at| match walked.gaps.range(..=at).next_back() {
-                    Some((_, (_, Kind::MissingFrame))) | None => tail,
+                    Some((_, (_, DefectKind::MissingFrame))) | None => tail,
                     Some((_, seen)) => *seen,
                 };
                 for b in inside {
@@ -497,7 +503,7 @@ fn numbers(place: Place) -> (u32, u64) {
     (segment, offset)
 }
 
-fn nothing_lost(place: Place, kind: Kind) -> Damaged {
+fn nothing_lost(place: Place, kind: DefectKind) -> Damaged {
     let (segment, offset) = numbers(place);
     Damaged { log: None, from: None, to: None, index: None, segment, offset, kind }
 }

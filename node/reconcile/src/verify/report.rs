@@ -9,7 +9,7 @@ use tally_protocol::ids::LogId;
 /// What is wrong with a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum DefectKind {
     /// A frame whose bytes are not those that were written.
     Altered,
     /// Bytes that are no frame.
@@ -33,7 +33,7 @@ pub enum Kind {
     NotInCharter,
 }
 
-impl Kind {
+impl DefectKind {
     /// As in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -67,12 +67,12 @@ pub struct Damaged {
     /// Byte offset in it.
     pub offset: u64,
     /// What is wrong.
-    pub kind: Kind,
+    pub kind: DefectKind,
 }
 
 /// The result; its JSON is the contract of `tally verify --json`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Report {
+pub struct VerifyReport {
     /// Frames that are whole.
     pub frames: u64,
     /// Records that were rehashed and hold.
@@ -113,7 +113,7 @@ pub struct Lack {
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
     /// For people.
-    pub report: Report,
+    pub report: VerifyReport,
     /// What is missing, by log, in log order.
     pub lacks: BTreeMap<LogId, Vec<Lack>>,
     /// Whole copies of batches, by log, in the order of their ends.

@@ -10,7 +10,7 @@ struct Made {
     charter: Charter,
     places: Vec<Place>,
     until: Place,
-    held: Held,
+    held: ClaimedSizes,
 }
 
 const BATCH: u64 = 20;
@@ -40,7 +40,7 @@ fn made(n: usize) -> Made {
         places.extend(journal.append(&[Append::admitted(batch)]).unwrap());
     }
     journal.flush().unwrap();
-    let held = Held::from([(keys.node, tree.size())]);
+    let held = ClaimedSizes::from([(keys.node, tree.size())]);
     Made { until: journal.durable(), dir, charter, places, held }
 }
 
@@ -55,7 +55,7 @@ impl Made {
         EntryJournal::open(&self.journal(), &own, SEGMENT_BYTES, |_, _| {}).unwrap()
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> VerifyReport {
         self.survey().report
     }
 
@@ -63,10 +63,10 @@ impl Made {
         self.go_on(&Watermark::default(), &mut |_, _| Ok(())).unwrap()
     }
 
-    fn go_on(&self, before: &Watermark, pace: Pace<'_>) -> Result<Survey, VerifyError> {
+    fn go_on(&self, before: &Watermark, before_frame: BeforeFrame<'_>) -> Result<Survey, VerifyError> {
         let reader = EntryReader::new(self.journal());
         let (until, charter, held) = (self.until, &self.charter, &self.held);
-        verify(&reader, Wanted { until, charter, held, noticed: &[], only: None, before }, pace)
+        verify(&reader, VerifyInput { until, charter, held, known_damage: &[], only: None, before }, before_frame)
     }
 
     fn overwrite(&self, offset: u64, bytes: &[u8]) {
@@ -81,7 +81,7 @@ impl Made {
     }
 }
 
-fn ranges(report: &Report) -> Vec<(u64, u64, Kind)> {
+fn ranges(report: &VerifyReport) -> Vec<(u64, u64, DefectKind)> {
     report.damaged.iter().map(|d| (d.from.unwrap(), d.to.unwrap(), d.kind)).collect()
 }
 
@@ -116,11 +116,11 @@ fn what_is_gone_is_named_by_position() {
     let path = segment_path(&made.journal(), 1);
     let file = OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(position(made.places[4]).offset + 30).unwrap();
-    assert_eq!(ranges(&made.report()), [(4 * BATCH, 5 * BATCH, Kind::Truncated)]);
+    assert_eq!(ranges(&made.report()), [(4 * BATCH, 5 * BATCH, DefectKind::Truncated)]);
     file.set_len(position(made.places[3]).offset).unwrap();
-    assert_eq!(ranges(&made.report()), [(3 * BATCH, 5 * BATCH, Kind::Truncated)]);
+    assert_eq!(ranges(&made.report()), [(3 * BATCH, 5 * BATCH, DefectKind::Truncated)]);
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(ranges(&made.report()), [(0, 5 * BATCH, Kind::MissingSegment)]);
+    assert_eq!(ranges(&made.report()), [(0, 5 * BATCH, DefectKind::MissingSegment)]);
     assert!(!Path::new(&path).exists());
 }
 
@@ -141,7 +141,7 @@ fn a_forged_frame_is_seen_by_its_signature_or_root() {
     let other = Made { charter: Charter::parse(&text).unwrap(), ..real };
     let report = other.report();
     assert_eq!(report.records, 0);
-    assert!(report.damaged.iter().any(|d| d.kind == Kind::Signature), "{report:?}");
+    assert!(report.damaged.iter().any(|d| d.kind == DefectKind::Signature), "{report:?}");
 }
 
 /// A sealed segment that ends exactly where a frame began, and with it only a receipt is gone: its length tells.
@@ -162,7 +162,7 @@ fn a_sealed_segment_that_was_cut_is_named_though_no_record_is_lost() {
     OpenOptions::new().write(true).open(&path).unwrap().set_len(position(place).offset).unwrap();
     let survey = made.survey();
     let named: Vec<_> = survey.report.damaged.iter().map(|d| (d.segment, d.offset, d.from, d.kind)).collect();
-    assert_eq!(named, [(1, position(place).offset, None, Kind::Truncated)]);
+    assert_eq!(named, [(1, position(place).offset, None, DefectKind::Truncated)]);
     journal.journal().mend(&survey.places[0], "test").unwrap();
     let made = Made { until: journal.durable(), ..made };
     assert!(made.report().damaged.is_empty(), "{:?}", made.report());
@@ -181,8 +181,8 @@ fn what_the_charter_does_not_know_is_named_and_left_alone() {
         "{heading}[[node]]\ndivision = \"350103\"\nname = \"n\"\n\
          level = \"county\"\n{epoch}"
     );
-    let older = Made { charter: Charter::parse(&text).unwrap(), held: Held::new(), ..made };
+    let older = Made { charter: Charter::parse(&text).unwrap(), held: ClaimedSizes::new(), ..made };
     let survey = older.survey();
-    assert!(survey.report.damaged.iter().all(|d| d.kind == Kind::NotInCharter && d.log.is_none()));
+    assert!(survey.report.damaged.iter().all(|d| d.kind == DefectKind::NotInCharter && d.log.is_none()));
     assert_eq!((survey.report.damaged.len(), survey.places.len(), survey.lacks.len()), (3, 0, 0));
 }

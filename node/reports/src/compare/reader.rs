@@ -2,8 +2,8 @@
 use super::table::{HeldTable, HeldVersion};
 use std::{collections::BTreeMap, ops::ControlFlow};
 use tally_protocol::{canonical::Object, ids::LogId};
+use tally_store::batch_map::BatchMap;
 use tally_store::entries::EntryReader;
-use tally_store::layout::Layout;
 use tally_topology::content::business_key_hash;
 
 /// Where the records lie.
@@ -12,7 +12,7 @@ pub struct RecordReader {
     /// The journal.
     pub reader: EntryReader,
     /// Where the logs' batches lie.
-    pub layouts: BTreeMap<LogId, Layout>,
+    pub batch_maps: BTreeMap<LogId, BatchMap>,
 }
 
 impl RecordReader {
@@ -27,7 +27,7 @@ impl RecordReader {
         let mut rest = places;
         while let Some((first, _)) = rest.split_first() {
             let Some((h, log)) = table.get(*first as usize).and_then(|h| Some((h, table.log(h)?))) else { return };
-            let batch = self.layouts.get(&log).and_then(|l| l.read(&self.reader, h.index).ok());
+            let batch = self.batch_maps.get(&log).and_then(|l| l.read(&self.reader, h.index).ok());
             let end = batch.as_ref().map_or(h.index + 1, |(lying, _)| lying.end);
             let within = |i: &u32| table.get(*i as usize).is_some_and(|o| o.log == h.log && o.index < end);
             let (same, after) = rest.split_at(rest.iter().take_while(|i| within(i)).count().max(1));

@@ -2,7 +2,7 @@
 use super::{CompareError, CompareTerms, ROWS_MAX};
 use std::{collections::BTreeMap, ops::ControlFlow};
 use tally_protocol::ids::LogId;
-use tally_store::index::{Engine, Entry, walk};
+use tally_store::index::{Engine, IndexEntry, walk};
 use tally_topology::charter::Charter;
 use tally_topology::content::Operation;
 
@@ -81,7 +81,7 @@ impl HeldTable {
         Ok(table)
     }
 
-    fn add(&mut self, e: &Entry, log: u32, in_scope: bool) {
+    fn add(&mut self, e: &IndexEntry, log: u32, in_scope: bool) {
         // Not doubled: half of that would stay empty.
         if self.rows.len() == self.rows.capacity() {
             self.rows.reserve_exact(self.rows.len() / 4 + 1_024);
@@ -165,8 +165,8 @@ mod tests {
     use super::{super::tests::*, *};
     use tally_protocol::record::RecordId;
 
-    fn entry(key: u8, content: u8, sealed_at: u64, operation: Operation, division: u32) -> Entry {
-        let mut e = Entry { index: u64::from(content), sealed_at, ..Entry::default() };
+    fn entry(key: u8, content: u8, sealed_at: u64, operation: Operation, division: u32) -> IndexEntry {
+        let mut e = IndexEntry { index: u64::from(content), sealed_at, ..IndexEntry::default() };
         (e.content.operation, e.content.key, e.content.content) = (operation, [key; 16], [content; 16]);
         (e.dimensions.category, e.dimensions.unit, e.dimensions.division) =
             ("spot_check".into(), UNIT.into(), division);
@@ -182,7 +182,7 @@ mod tests {
     fn the_version_that_came_last_counts_and_a_late_second_path_revives_none() {
         let memory = Memory::default();
         let county = "350102/e1".parse().unwrap();
-        let put = |n: u8, e: &Entry, log: LogId| memory.put(RecordId::of(&[n]), log, e);
+        let put = |n: u8, e: &IndexEntry, log: LogId| memory.put(RecordId::of(&[n]), log, e);
         put(1, &entry(1, 1, 10, Operation::Create, 350_102), county);
         put(2, &entry(1, 2, 20, Operation::Amend, 350_102), county);
         put(1, &entry(1, 1, 30, Operation::Create, 350_102), "350100/e1".parse().unwrap());

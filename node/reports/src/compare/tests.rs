@@ -13,7 +13,7 @@ use tally_protocol::{
     keys::{Algorithm, NodeKeys, Signer},
     record::{Record, RecordId},
 };
-use tally_store::index::{Engine, Entry, Write, pairs};
+use tally_store::index::{Engine, IndexEntry, Write, pairs};
 use tally_topology::content::{ContentId, Dimensions};
 use tally_topology::{
     catalog::Severity,
@@ -27,7 +27,7 @@ pub(super) const UNIT: &str = "113501020036012589";
 pub(super) struct Memory(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
 
 impl Memory {
-    pub(super) fn put(&self, id: RecordId, log: LogId, e: &Entry) {
+    pub(super) fn put(&self, id: RecordId, log: LogId, e: &IndexEntry) {
         self.0.lock().unwrap().extend(pairs(id, log, e));
     }
 
@@ -39,7 +39,7 @@ impl Memory {
         self.put(
             record.id(),
             "350102/e1".parse().unwrap(),
-            &Entry { index, sealed_at: 100 + index, content, dimensions },
+            &IndexEntry { index, sealed_at: 100 + index, content, dimensions },
         );
     }
 }
@@ -123,7 +123,7 @@ fn compare(memory: &Memory, file: &[String]) -> Comparison {
 }
 
 fn reader() -> RecordReader {
-    RecordReader { reader: tally_store::entries::EntryReader::new("/nowhere".into()), layouts: BTreeMap::new() }
+    RecordReader { reader: tally_store::entries::EntryReader::new("/nowhere".into()), batch_maps: BTreeMap::new() }
 }
 
 /// same, missing here, different, unknown there, repeated, rejected

@@ -2,7 +2,7 @@
 
 use super::judge::Took;
 use serde::{Deserialize, Serialize};
-use tally_topology::deadline::{Judged, Stage, State};
+use tally_topology::deadline::{DeadlineState, Judged, Stage};
 
 /// What is added up while records are judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,11 +95,11 @@ impl Counters {
     /// Adds a record, and what its stages took.
     pub(super) fn add(&mut self, judged: &Judged, took: &[Option<Took>; 3]) {
         let state = match judged.state {
-            State::OnTime => &mut self.on_time,
-            State::Late => &mut self.late,
-            State::DueSoon => &mut self.due_soon,
-            State::Overdue => &mut self.overdue,
-            State::Pending => &mut self.pending,
+            DeadlineState::OnTime => &mut self.on_time,
+            DeadlineState::Late => &mut self.late,
+            DeadlineState::DueSoon => &mut self.due_soon,
+            DeadlineState::Overdue => &mut self.overdue,
+            DeadlineState::Pending => &mut self.pending,
         };
         *state += 1;
         self.uncertain += u64::from(!judged.collect_certain);

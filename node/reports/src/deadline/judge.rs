@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use tally_topology::{
     catalog::{Catalogs, Category},
     charter::Charter,
-    deadline::{Judged, Limits, Path, Received, State, judge},
+    deadline::{DeadlineState, Judged, Limits, Path, Received, judge},
 };
 
 /// Judgements that are remembered: records of one day that went one way are judged alike.
@@ -100,7 +100,7 @@ pub(super) fn took(judged: &Judged, received: &Received) -> [Option<Took>; 3] {
 
 /// Working days of the stages that do not grow any more.
 fn finished(judged: &Judged, received: &Received) -> [Option<i64>; 3] {
-    let arrived = matches!(judged.state, State::OnTime | State::Late);
+    let arrived = matches!(judged.state, DeadlineState::OnTime | DeadlineState::Late);
     let known = received.entry.or(received.city).or(received.province).is_some();
     let passed_on = arrived || (received.path == Path::County && received.city.is_some());
     [
@@ -140,7 +140,7 @@ mod tests {
         };
         for _ in 0..2 {
             let open = by.judge(d("2026-09-18"), licence, &received(None));
-            assert_eq!((open.state, open.collect_due), (State::Overdue, d("2026-09-29")));
+            assert_eq!((open.state, open.collect_due), (DeadlineState::Overdue, d("2026-09-29")));
             assert_eq!(took(&open, &received(None)), [Some(Took::Over(2)), Some(Took::Unknown), Some(Took::Unknown)]);
             let open = by.judge(d("2026-09-18"), licence, &received(Some("2026-09-22")));
             assert_eq!(took(&open, &received(Some("2026-09-22"))), {

@@ -16,7 +16,7 @@ use tally_store::index::{
     query::{Attested, Source, current_version, each_record, read_each},
 };
 use tally_topology::content::{Dimensions, Operation};
-use tally_topology::{charter::Charter, deadline::State};
+use tally_topology::{charter::Charter, deadline::DeadlineState};
 
 /// Lines about records; beyond, units are put together.
 const ROWS_MAX: usize = 100_000;
@@ -163,7 +163,7 @@ impl DeadlineSurvey {
         if (due_then || context.month.holds(produced_on)) && context.charter.units().get(&unit).is_some() {
             self.present.insert((unit.clone(), category.clone()));
         }
-        let open = matches!(judged.state, State::Pending | State::DueSoon | State::Overdue);
+        let open = matches!(judged.state, DeadlineState::Pending | DeadlineState::DueSoon | DeadlineState::Overdue);
         let counts = due_then || (context.question.month.is_none() && open);
         if !counts || !context.wants_division(division) || !context.question.wants(&category) {
             return;

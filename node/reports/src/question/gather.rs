@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use tally_intake::Rights;
 use tally_protocol::{
     canonical::Object,
+    findings_exchange::FindingsReport,
     ids::{Division, LogId},
     record::RecordId,
-    verdicts::Verdict,
 };
 use tally_store::index::{
-    Engine, EngineError, Entry, entry_of,
+    Engine, EngineError, IndexEntry, entry_of, findings_above,
     query::{Source, read_each},
-    verdicts, versions_by_hash,
+    versions_by_hash,
 };
 use tally_topology::charter::Charter;
 
@@ -33,10 +33,10 @@ pub struct QuestionSources<'g> {
 }
 
 /// A question, and the entry of its record.
-type FoundQuestion = (LogId, Entry, RecordQuestion);
+type FoundQuestion = (LogId, IndexEntry, RecordQuestion);
 
 /// Verdicts on records of one log, by index and id.
-type ByRecord = BTreeMap<(u64, RecordId), Vec<Verdict>>;
+type ByRecord = BTreeMap<(u64, RecordId), Vec<FindingsReport>>;
 
 /// Gathers a page.
 ///
@@ -93,9 +93,9 @@ fn window(sources: &QuestionSources<'_>, log: LogId, from: u64) -> Result<(ByRec
     let mut known_to = u64::MAX;
     for holder in sources.held.charter.path(sources.me) {
         let page = if holder == sources.me {
-            verdicts::own(sources.engine, holder, log, from, PAGE)?
+            findings_above::own(sources.engine, holder, log, from, PAGE)?
         } else {
-            verdicts::told(sources.engine, holder, log, from, PAGE)?
+            findings_above::told(sources.engine, holder, log, from, PAGE)?
         };
         // A full page ends somewhere, and what this holder found beyond is not read yet: the window ends at the least end.
         if page.len() == PAGE {
@@ -113,8 +113,8 @@ fn question(
     query: &QuestionQuery,
     place: QuestionPlace,
     id: RecordId,
-    by: Vec<Verdict>,
-) -> Result<Option<(Entry, RecordQuestion)>, EngineError> {
+    by: Vec<FindingsReport>,
+) -> Result<Option<(IndexEntry, RecordQuestion)>, EngineError> {
     let Some(e) = entry_of(sources.engine, id, place.log)?.filter(|e| may_see(&query.rights, e)) else {
         return Ok(None);
     };
@@ -140,7 +140,7 @@ fn question(
     Ok(Some((e, question)))
 }
 
-fn may_see(rights: &Rights, e: &Entry) -> bool {
+fn may_see(rights: &Rights, e: &IndexEntry) -> bool {
     let division = e.dimensions.division.try_into().ok();
     rights.unit.as_ref().is_none_or(|u| *u == e.dimensions.unit)
         && (rights.categories.is_empty() || rights.categories.contains(&e.dimensions.category))

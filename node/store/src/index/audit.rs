@@ -48,7 +48,7 @@ fn count(engine: &dyn Engine) -> Result<BTreeMap<LogId, u64>, EngineError> {
 mod tests {
     use super::{
         super::{
-            entry::{Entry, pairs},
+            entry::{IndexEntry, pairs},
             open,
         },
         *,
@@ -62,7 +62,7 @@ mod tests {
         let opened = open(&dir.path().join("index"), EngineName::Fjall, |_| true).unwrap();
         let log: LogId = "350102/e1".parse().unwrap();
         let entry = |n: u64| {
-            let e = Entry { index: n, sealed_at: 1, ..Entry::default() };
+            let e = IndexEntry { index: n, sealed_at: 1, ..IndexEntry::default() };
             pairs(RecordId::of(&n.to_be_bytes()), log, &e).to_vec()
         };
         let state = |keys: u64| {

@@ -1,7 +1,7 @@
 //! Keys and values of the index.
 //!
 //! ```text
-//! r ‖ record id (32) ‖ log (8)                         -> Entry
+//! r ‖ record id (32) ‖ log (8)                         -> IndexEntry
 //! k ‖ business key hash (16) ‖ sealed_at ‖ log ‖ index  -> Version
 //! s ‖ subject's credit code                            -> its name, by the newest registration held
 //! f ‖ log (8) ‖ index (8)                              -> what was found wrong with the record, see `findings`
@@ -23,7 +23,7 @@ use tally_topology::content::{ContentId, Dimensions, Operation};
 /// Where one log holds a record, and what is needed to find its other versions and to count it. Where the log's bytes
 /// lie on the disk is the core's knowledge: repair moves them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct IndexEntry {
     /// Index in the log.
     pub index: u64,
     /// When it was sealed, POSIX seconds.
@@ -81,17 +81,17 @@ pub(super) fn record_key(id: RecordId, log: LogId) -> Vec<u8> {
 }
 
 /// Reads a pair under `r`.
-pub(super) fn read_record(key: &[u8], value: &[u8]) -> Option<(RecordId, LogId, Entry)> {
+pub(super) fn read_record(key: &[u8], value: &[u8]) -> Option<(RecordId, LogId, IndexEntry)> {
     let id = RecordId(Hash(key.get(1..33)?.try_into().ok()?));
     let log = log_of(key.get(33..33 + LOG_ID_BYTES)?)?;
-    Some((id, log, codec::decode::<Entry, ENTRY_BYTES_MAX>(value).ok()?))
+    Some((id, log, codec::decode::<IndexEntry, ENTRY_BYTES_MAX>(value).ok()?))
 }
 
 pub(super) fn version_prefix(key: &[u8; 16]) -> Vec<u8> {
     [b"k", &key[..]].concat()
 }
 
-pub(super) fn version_key(log: LogId, e: &Entry) -> Vec<u8> {
+pub(super) fn version_key(log: LogId, e: &IndexEntry) -> Vec<u8> {
     let (time, index) = (e.sealed_at.to_be_bytes(), e.index.to_be_bytes());
     [&version_prefix(&e.content.key)[..], &time, &log_bytes(log), &index].concat()
 }
@@ -168,12 +168,12 @@ pub(super) fn finding_prefix(log: LogId) -> Vec<u8> {
 }
 
 /// Under `v`: what a node above found wrong.
-pub(super) fn verdict_prefix(holder: Division, log: LogId) -> Vec<u8> {
+pub(super) fn above_prefix(holder: Division, log: LogId) -> Vec<u8> {
     [b"v", &holder.code().to_be_bytes()[..], &log_bytes(log)].concat()
 }
 
-pub(super) fn verdict_key(holder: Division, log: LogId, index: u64) -> Vec<u8> {
-    [&verdict_prefix(holder, log)[..], &index.to_be_bytes()].concat()
+pub(super) fn above_key(holder: Division, log: LogId, index: u64) -> Vec<u8> {
+    [&above_prefix(holder, log)[..], &index.to_be_bytes()].concat()
 }
 
 /// Under `w`: how far that is known.
@@ -182,7 +182,7 @@ pub(super) fn reached_key(holder: Division, log: LogId) -> Vec<u8> {
 }
 
 /// The pairs for one record of a log.
-pub fn pairs(id: RecordId, log: LogId, e: &Entry) -> [(Vec<u8>, Vec<u8>); 2] {
+pub fn pairs(id: RecordId, log: LogId, e: &IndexEntry) -> [(Vec<u8>, Vec<u8>); 2] {
     [(record_key(id, log), codec::encode(e)), (version_key(log, e), version_value(id, &e.content))]
 }
 
@@ -199,7 +199,7 @@ mod tests {
         let object = Object::parse(json.as_bytes()).unwrap();
         let (content, dimensions) = (ContentId::of(id, &object), Dimensions::of(&object));
         assert_eq!((dimensions.produced_on, dimensions.division), (20_260_131, 350_102));
-        let e = Entry { index: 9, sealed_at: 5, content, dimensions };
+        let e = IndexEntry { index: 9, sealed_at: 5, content, dimensions };
         let [(rk, rv), (vk, vv)] = pairs(id, log, &e);
         assert_eq!(read_record(&rk, &rv), Some((id, log, e)));
         assert!(vk.starts_with(&version_prefix(&content.key)));

@@ -1,6 +1,6 @@
 //! What is found wrong with records that are held: judged once more by each node that holds them, whoever let them in.
 //! Kept in the index beside the records, so derived like everything there.
-use super::{Engine, EngineError, Entry, Version, entry};
+use super::{Engine, EngineError, IndexEntry, Version, entry};
 use serde::{Deserialize, Serialize};
 use tally_protocol::{canonical::Object, codec, ids::LogId, record::RecordId};
 use tally_topology::content::Operation;
@@ -26,7 +26,7 @@ pub(super) struct Neighbours {
 
 /// What was found about one record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub struct RecordFindings {
     /// Which record.
     pub id: RecordId,
     /// Questions and rejects; notes are not kept.
@@ -44,7 +44,7 @@ pub(super) struct Judgement {
 pub(super) fn judged(
     charter: &Charter,
     log: LogId,
-    e: &Entry,
+    e: &IndexEntry,
     object: &Object<'_>,
     neighbours: &Neighbours,
 ) -> Judgement {
@@ -92,7 +92,7 @@ pub(super) fn judged(
 }
 
 pub(super) fn encode(id: RecordId, findings: &[Finding]) -> Vec<u8> {
-    let mut found = Found { id, findings: findings.to_vec() };
+    let mut found = RecordFindings { id, findings: findings.to_vec() };
     let mut bytes = codec::encode(&found);
     while bytes.len() > FINDINGS_BYTES_MAX && found.findings.pop().is_some() {
         bytes = codec::encode(&found);
@@ -104,11 +104,16 @@ pub(super) fn encode(id: RecordId, findings: &[Finding]) -> Vec<u8> {
 ///
 /// # Errors
 /// The engine's.
-pub fn of_log(engine: &dyn Engine, log: LogId, from: u64, limit: usize) -> Result<Vec<(u64, Found)>, EngineError> {
+pub fn of_log(
+    engine: &dyn Engine,
+    log: LogId,
+    from: u64,
+    limit: usize,
+) -> Result<Vec<(u64, RecordFindings)>, EngineError> {
     let pairs = engine.scan(&entry::finding_prefix(log), &entry::finding_key(log, from), limit)?;
     let read = |(key, value): &(Vec<u8>, Vec<u8>)| {
         let (_, index) = entry::read_finding_key(key)?;
-        Some((index, codec::decode::<Found, FINDINGS_BYTES_MAX>(value).ok()?))
+        Some((index, codec::decode::<RecordFindings, FINDINGS_BYTES_MAX>(value).ok()?))
     };
     Ok(pairs.iter().filter_map(read).collect())
 }

@@ -1,7 +1,7 @@
 //! The indexer: follows the journal and keeps the index behind it, at low priority, with bounded memory.
 use super::{
-    DedupIndex, Engine, EngineError, Opened, Write,
-    entry::{self, Entry, STATE_KEY, State},
+    DedupIndex, Engine, EngineError, OpenedIndex, Write,
+    entry::{self, IndexEntry, STATE_KEY, State},
     findings::{self, Neighbours},
 };
 use crate::entries::{self, EntryReader};
@@ -25,7 +25,7 @@ const FLUSH_EVERY: Duration = Duration::from_secs(10);
 
 /// How far the index is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct IndexProgress {
     /// Everything before this place is in.
     pub cursor: Place,
     /// Distinct records in the index.
@@ -50,12 +50,12 @@ struct Follower {
 
 /// Follows the journal until `durable` closes. Runs on a thread of its own.
 pub fn follow(
-    opened: &Opened,
+    opened: &OpenedIndex,
     known: Arc<DedupIndex>,
     reader: EntryReader,
     charter: &CharterHandle,
     mut durable: watch::Receiver<Place>,
-    progress: &watch::Sender<Progress>,
+    progress: &watch::Sender<IndexProgress>,
     runtime: &tokio::runtime::Handle,
 ) {
     // The replication path must not wait for the index: this thread stands back when both want the processor.
@@ -89,7 +89,7 @@ pub fn follow(
             tracing::error!(event = "index.failed", %reason, "the index does not go on; it is rebuilt at the next start");
         }
         let stop = trouble.is_some();
-        progress.send_replace(Progress { cursor, distinct, trouble });
+        progress.send_replace(IndexProgress { cursor, distinct, trouble });
         if stop {
             return;
         }
@@ -122,7 +122,7 @@ impl Follower {
         &mut self,
         charter: &Charter,
         until: Place,
-        progress: &watch::Sender<Progress>,
+        progress: &watch::Sender<IndexProgress>,
     ) -> Result<(), EngineError> {
         let mut at = self.cursor();
         while let Some((place, kept, next)) = self.reader.next(at, until).map_err(EngineError::of)? {
@@ -131,7 +131,7 @@ impl Follower {
             {
                 self.take(charter, log, (start, sealed_at), place, &kept.body)?;
                 let (cursor, distinct) = (self.cursor(), self.state.distinct);
-                progress.send_replace(Progress { cursor, distinct, trouble: None });
+                progress.send_replace(IndexProgress { cursor, distinct, trouble: None });
             }
             at = next;
             self.move_to(at);
@@ -161,7 +161,7 @@ impl Follower {
                 None => ContentId::unreadable(id),
             };
             let dimensions = object.as_ref().map(Dimensions::of).unwrap_or_default();
-            let e = Entry { index: start + i as u64, sealed_at, content, dimensions };
+            let e = IndexEntry { index: start + i as u64, sealed_at, content, dimensions };
             let again = self.count(log, id, e.index)?;
             if let Some(object) = object.filter(|_| !again) {
                 self.judge(charter, log, id, &e, &object)?;
@@ -204,7 +204,7 @@ impl Follower {
         charter: &Charter,
         log: LogId,
         id: RecordId,
-        e: &Entry,
+        e: &IndexEntry,
         object: &Object<'_>,
     ) -> Result<(), EngineError> {
         let neighbours = self.neighbours(log, id, &e.content)?;

@@ -35,7 +35,7 @@ const FORMAT: u32 = 6;
 
 /// An open index.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedIndex {
     /// The engine.
     pub engine: Arc<dyn Engine>,
     /// Why it starts empty, if something was there that could not be trusted.
@@ -97,11 +97,15 @@ fn distrust(dir: &Path, name: EngineName) -> Option<String> {
 ///
 /// # Errors
 /// Only when even an empty index cannot be made.
-pub fn open(dir: &Path, name: EngineName, agrees: impl Fn(&Counts<'_>) -> bool) -> Result<Opened, EngineError> {
+pub fn open(
+    dir: &Path,
+    name: EngineName,
+    agrees: impl Fn(&IndexCounts<'_>) -> bool,
+) -> Result<OpenedIndex, EngineError> {
     let mut rebuilt = distrust(dir, name);
     if rebuilt.is_none() {
         match open_patiently(dir, name) {
-            Ok(opened) if agrees(&Counts(&opened.state)) => return Ok(opened),
+            Ok(opened) if agrees(&IndexCounts(&opened.state)) => return Ok(opened),
             Ok(_) => rebuilt = Some("its counts are not those of the journal".into()),
             Err(why) => rebuilt = Some(why.0),
         }
@@ -113,11 +117,11 @@ pub fn open(dir: &Path, name: EngineName, agrees: impl Fn(&Counts<'_>) -> bool) 
         clear(dir).map_err(EngineError::of)?;
         try_open(dir, name)
     })?;
-    Ok(Opened { rebuilt, ..opened })
+    Ok(OpenedIndex { rebuilt, ..opened })
 }
 
 /// After a start in the same process, or a panic, an engine may hold its own lock a moment longer.
-fn open_patiently(dir: &Path, name: EngineName) -> Result<Opened, EngineError> {
+fn open_patiently(dir: &Path, name: EngineName) -> Result<OpenedIndex, EngineError> {
     let mut left = 10;
     loop {
         match try_open(dir, name) {
@@ -137,7 +141,7 @@ fn clear(dir: &Path) -> io::Result<()> {
     }
 }
 
-fn try_open(dir: &Path, name: EngineName) -> Result<Opened, EngineError> {
+fn try_open(dir: &Path, name: EngineName) -> Result<OpenedIndex, EngineError> {
     fs::create_dir_all(dir).map_err(EngineError::of)?;
     write_marker(dir, name, false).map_err(EngineError::of)?;
     let folder = dir.join(name.name());
@@ -151,10 +155,10 @@ fn try_open(dir: &Path, name: EngineName) -> Result<Opened, EngineError> {
         Some(bytes) => State::decode(&bytes).map_err(EngineError::of)?,
         None => State::default(),
     };
-    Ok(Opened { engine, rebuilt: None, state, dir: dir.to_owned(), name })
+    Ok(OpenedIndex { engine, rebuilt: None, state, dir: dir.to_owned(), name })
 }
 
-impl Opened {
+impl OpenedIndex {
     /// A way to mark the index as cleanly left, or, if it was not, as one to be rebuilt.
     pub fn closer(&self) -> impl FnOnce(bool) + Send + 'static {
         let (engine, dir, name) = (self.engine.clone(), self.dir.clone(), self.name);
@@ -177,9 +181,9 @@ impl Opened {
 
 /// What an index says to hold.
 #[derive(Debug)]
-pub struct Counts<'a>(&'a State);
+pub struct IndexCounts<'a>(&'a State);
 
-impl Counts<'_> {
+impl IndexCounts<'_> {
     /// End of what is in.
     pub fn cursor(&self) -> tally_core::Place {
         tally_core::Place(self.0.place)
@@ -205,7 +209,7 @@ impl Counts<'_> {
 mod tests {
     use super::*;
 
-    fn again(dir: &Path, name: EngineName) -> Opened {
+    fn again(dir: &Path, name: EngineName) -> OpenedIndex {
         open(dir, name, |_| true).unwrap()
     }
 

@@ -1,10 +1,10 @@
 //! Export: current versions or history, by record id, in bounded memory.
 use super::{
-    Engine, EngineError, Entry, Version,
+    Engine, EngineError, IndexEntry, Version,
     entry::{read_record, read_version, record_key, record_prefix, version_prefix},
 };
+use crate::batch_map::BatchMap;
 use crate::entries::EntryReader;
-use crate::layout::Layout;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashSet},
@@ -48,13 +48,13 @@ pub struct Exported {
 }
 
 /// Every log that holds a record; the first is the one that had it first.
-pub type Attested = Vec<(LogId, Entry)>;
+pub type Attested = Vec<(LogId, IndexEntry)>;
 
 /// The entry of a record in a log.
 ///
 /// # Errors
 /// The engine's.
-pub fn entry_of(engine: &dyn Engine, id: RecordId, log: LogId) -> Result<Option<Entry>, EngineError> {
+pub fn entry_of(engine: &dyn Engine, id: RecordId, log: LogId) -> Result<Option<IndexEntry>, EngineError> {
     let key = record_key(id, log);
     Ok(engine.get(&key)?.and_then(|v| read_record(&key, &v)).map(|(_, _, e)| e))
 }
@@ -63,7 +63,7 @@ pub fn entry_of(engine: &dyn Engine, id: RecordId, log: LogId) -> Result<Option<
 ///
 /// # Errors
 /// The engine's.
-pub fn attested(engine: &dyn Engine, id: RecordId) -> Result<Vec<(LogId, Entry)>, EngineError> {
+pub fn attested(engine: &dyn Engine, id: RecordId) -> Result<Vec<(LogId, IndexEntry)>, EngineError> {
     let pairs = engine.scan(&record_prefix(id), b"", PAGE)?;
     let mut attested: Attested =
         pairs.iter().filter_map(|(k, v)| read_record(k, v)).map(|(_, log, e)| (log, e)).collect();
@@ -77,7 +77,7 @@ pub struct Source<'a> {
     /// The journal.
     pub reader: &'a EntryReader,
     /// Where the logs' batches lie.
-    pub layouts: &'a BTreeMap<LogId, Layout>,
+    pub batch_maps: &'a BTreeMap<LogId, BatchMap>,
     /// Origins, and which division lies below which.
     pub charter: &'a Charter,
 }
@@ -151,13 +151,17 @@ pub fn each_record(
 
 /// Reads the records of `places`, each batch once, and hands them over in no order, with their first entries. The answer
 /// is how many cannot be read from this disk, in whatever log they stand.
-pub fn read_each(source: &Source<'_>, places: &[(RecordId, Attested)], mut take: impl FnMut(&Entry, &[u8])) -> u64 {
+pub fn read_each(
+    source: &Source<'_>,
+    places: &[(RecordId, Attested)],
+    mut take: impl FnMut(&IndexEntry, &[u8]),
+) -> u64 {
     let first = |(i, (_, a)): (usize, &(RecordId, Attested))| {
         let (log, e) = a.first()?;
-        Some((source.layouts.get(log)?.batch_of(e.index)?, *log, e.index, i))
+        Some((source.batch_maps.get(log)?.batch_of(e.index)?, *log, e.index, i))
     };
     let mut order: Vec<_> = places.iter().enumerate().filter_map(first).collect();
-    order.sort_unstable_by_key(|(lying, _, index, _)| (lying.place, *index));
+    order.sort_unstable_by_key(|(batch, _, index, _)| (batch.place, *index));
     let mut left: HashSet<usize> = (0..places.len()).collect();
     for same in order.chunk_by(|a, b| a.0.place == b.0.place) {
         let Some((start, records)) = same.first().and_then(|(_, log, index, _)| read_batch(source, *log, *index))
@@ -265,8 +269,8 @@ fn send(
     emit: &mut impl FnMut(Vec<u8>) -> bool,
 ) -> bool {
     let mut bytes: Vec<Option<Vec<u8>>> = vec![None; gathered.len()];
-    let lying = |log: LogId, e: &Entry| source.layouts.get(&log)?.batch_of(e.index);
-    let first = |(i, (_, a)): (usize, &(RecordId, Attested))| Some((lying(a[0].0, &a[0].1)?.place, a[0].1.index, i));
+    let batch = |log: LogId, e: &IndexEntry| source.batch_maps.get(&log)?.batch_of(e.index);
+    let first = |(i, (_, a)): (usize, &(RecordId, Attested))| Some((batch(a[0].0, &a[0].1)?.place, a[0].1.index, i));
     let mut order: Vec<_> = gathered.iter().enumerate().filter_map(first).collect();
     order.sort_unstable();
     let mut total = 0;
@@ -309,8 +313,8 @@ fn elsewhere(source: &Source<'_>, id: RecordId, attested: &Attested) -> Option<V
 }
 
 fn read_batch(source: &Source<'_>, log: LogId, index: u64) -> Option<(u64, Vec<Vec<u8>>)> {
-    let (lying, records) = source.layouts.get(&log)?.read(source.reader, index).ok()?;
-    Some((lying.start, records.iter().map(<[u8]>::to_vec).collect()))
+    let (batch, records) = source.batch_maps.get(&log)?.read(source.reader, index).ok()?;
+    Some((batch.start, records.iter().map(<[u8]>::to_vec).collect()))
 }
 
 /// The record with `_tally` put in: id, log, index, time of sealing, and all attestations if there are several.
@@ -328,7 +332,7 @@ fn line(charter: &Charter, selection: &Selection, id: RecordId, attested: &Attes
             return None;
         }
     }
-    let attestation = |(log, e): &(LogId, Entry)| {
+    let attestation = |(log, e): &(LogId, IndexEntry)| {
         let mut o = Object::default();
         o.set("log", Value::Text(Cow::Owned(charter.federation().origin(*log))));
         o.set("index", Value::Integer(e.index.cast_signed()));

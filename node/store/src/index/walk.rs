@@ -1,5 +1,5 @@
 //! Every record that is held, once, as its first attestation says.
-use super::{Engine, EngineError, Entry, entry::read_record};
+use super::{Engine, EngineError, IndexEntry, entry::read_record};
 use std::ops::ControlFlow;
 use tally_protocol::{ids::LogId, record::RecordId};
 
@@ -12,9 +12,9 @@ const PAGE: usize = 4_096;
 /// The engine's.
 pub fn walk(
     engine: &dyn Engine,
-    mut take: impl FnMut(RecordId, LogId, &Entry) -> ControlFlow<()>,
+    mut take: impl FnMut(RecordId, LogId, &IndexEntry) -> ControlFlow<()>,
 ) -> Result<(), EngineError> {
-    let mut open: Option<(RecordId, LogId, Entry)> = None;
+    let mut open: Option<(RecordId, LogId, IndexEntry)> = None;
     let mut from = b"r".to_vec();
     loop {
         let page = engine.scan(b"r", &from, PAGE)?;
@@ -59,7 +59,7 @@ mod tests {
         let all = PAGE as u64 + 3;
         for n in 0..all {
             let id = RecordId::of(&n.to_be_bytes());
-            let entry = |sealed_at| Entry { index: n, sealed_at, ..Entry::default() };
+            let entry = |sealed_at| IndexEntry { index: n, sealed_at, ..IndexEntry::default() };
             let mut two = pairs(id, city, &entry(9)).to_vec();
             two.extend(pairs(id, county, &entry(if n == 7 { 8 } else { 10 })));
             two.sort_unstable();

@@ -58,7 +58,7 @@ pub struct Lacking {
 
 /// What the asking side says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ask {
+pub enum ReconcileRequest {
     /// Where do you stand? `digest` is what the asking side holds of the scope.
     Compare {
         /// Of what.
@@ -74,7 +74,7 @@ pub enum Ask {
     Nodes {
         /// Which log.
         log: LogId,
-        /// Encoded [`crate::session::Question`].
+        /// Encoded [`crate::session::TreeQuestion`].
         question: Vec<u8>,
     },
     /// Send me this.
@@ -92,7 +92,7 @@ pub enum Ask {
 
 /// What the answering side says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Answer {
+pub enum ReconcileReply {
     /// The disk is still being read.
     Working {
         /// Bytes read.
@@ -115,7 +115,7 @@ pub enum Answer {
     Stands,
     /// In the order of the question; `None` where no batch ends.
     Roots(Vec<Option<Hash>>),
-    /// Encoded [`crate::session::Answer`].
+    /// Encoded [`crate::session::TreeAnswer`].
     Nodes(Vec<u8>),
     /// Something that was wanted.
     Piece(Piece),
@@ -124,7 +124,7 @@ pub enum Answer {
     /// So many records came back, and so much is still missing.
     Taken {
         /// Records.
-        put_back: u64,
+        repaired: u64,
     },
     /// Not done.
     Refused {
@@ -158,7 +158,7 @@ pub enum Piece {
     },
 }
 
-impl Ask {
+impl ReconcileRequest {
     /// The frame's bytes.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
@@ -172,7 +172,7 @@ impl Ask {
     }
 }
 
-impl Answer {
+impl ReconcileReply {
     /// The frame's bytes.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)

@@ -16,8 +16,8 @@ fn head(log: LogId, size: u64) -> Head {
     Head { log, size, root: root(log, size), note: String::new() }
 }
 
-fn standing(logs: &[(u32, u64, &[std::ops::Range<u64>])]) -> Standing {
-    let mut s = Standing::default();
+fn standing(logs: &[(u32, u64, &[std::ops::Range<u64>])]) -> ScopeStanding {
+    let mut s = ScopeStanding::default();
     for (n, size, lost) in logs {
         if *size > 0 {
             s.heads.insert(log(*n), head(log(*n), *size));
@@ -37,21 +37,23 @@ fn all() -> Scope {
 type Moved = Vec<(LogId, Wants)>;
 
 /// Plays both sides; what is fetched and given, by log.
-fn play(mine: &Standing, theirs: &Standing, repair: bool) -> (Reconcile, Moved, Moved) {
+fn play(mine: &ScopeStanding, theirs: &ScopeStanding, repair: bool) -> (Reconcile, Moved, Moved) {
     let same = mine == theirs && mine.lacks.is_empty();
     let mut r = Reconcile::new(all(), None, mine.clone(), false, repair);
     let (mut fetched, mut given) = (Vec::new(), Vec::new());
     loop {
         match r.step() {
-            Step::Send(ask) => {
-                assert_eq!(Ask::decode(&ask.encode()), Ok(ask.clone()));
+            ReconcileStep::Send(ask) => {
+                assert_eq!(ReconcileRequest::decode(&ask.encode()), Ok(ask.clone()));
                 let answers: Vec<_> = match ask {
-                    Ask::Compare { .. } if same => vec![Answer::Agree],
-                    Ask::Compare { .. } => theirs.messages().collect(),
-                    Ask::Roots(wanted) => vec![Answer::Roots(wanted.iter().map(|(l, n)| Some(root(*l, *n))).collect())],
-                    Ask::Want { log, lacking } => {
+                    ReconcileRequest::Compare { .. } if same => vec![ReconcileReply::Agree],
+                    ReconcileRequest::Compare { .. } => theirs.messages().collect(),
+                    ReconcileRequest::Roots(wanted) => {
+                        vec![ReconcileReply::Roots(wanted.iter().map(|(l, n)| Some(root(*l, *n))).collect())]
+                    }
+                    ReconcileRequest::Want { log, lacking } => {
                         fetched.push((log, Wants::decode(&lacking.wants).unwrap()));
-                        vec![Answer::Piece(Piece::Whole { log, bytes: vec![1] }), Answer::End]
+                        vec![ReconcileReply::Piece(Piece::Whole { log, bytes: vec![1] }), ReconcileReply::End]
                     }
                     other => panic!("{other:?}"),
                 };
@@ -61,10 +63,12 @@ fn play(mine: &Standing, theirs: &Standing, repair: bool) -> (Reconcile, Moved, 
                     assert_eq!(more, i < last);
                 }
             }
-            Step::OwnRoots(wanted) => r.own_roots(wanted.iter().map(|(l, n)| (*l, Some(root(*l, *n)))).collect()),
-            Step::Give { log, lacking } => given.push((log, Wants::decode(&lacking.wants).unwrap())),
-            Step::Descend { log, size } => r.descended(log, &[size - 1..size]),
-            Step::Finished => return (r, fetched, given),
+            ReconcileStep::OwnRoots(wanted) => {
+                r.own_roots(wanted.iter().map(|(l, n)| (*l, Some(root(*l, *n)))).collect())
+            }
+            ReconcileStep::Give { log, lacking } => given.push((log, Wants::decode(&lacking.wants).unwrap())),
+            ReconcileStep::Descend { log, size } => r.descended(log, &[size - 1..size]),
+            ReconcileStep::Finished => return (r, fetched, given),
         }
     }
 }
@@ -94,7 +98,7 @@ fn what_is_missing_goes_both_ways_and_nothing_else_does() {
         [(log(2), std::iter::once(20..30).collect()), (log(4), std::iter::once(0..7).collect())]
     );
     let named: Vec<_> = r.differences().iter().map(|d| (d.log, d.from, d.to, d.here, d.there)).collect();
-    use Holding::{Damaged, Missing, Ok};
+    use RangeHolding::{Damaged, Missing, Ok};
     assert_eq!(
         named,
         [
@@ -119,38 +123,39 @@ fn across_two_histories_nothing_is_moved() {
     let (r, fetched, given) = play(&mine, &theirs, true);
     assert_eq!((fetched.len(), given.len()), (1, 0));
     assert_eq!(fetched[0].0, log(3));
-    assert!(r.differences().iter().any(|d| (d.log, d.from, d.here) == (log(2), 9, Holding::Other)));
+    assert!(r.differences().iter().any(|d| (d.log, d.from, d.here) == (log(2), 9, RangeHolding::Other)));
     assert!(!r.agree());
 }
 
 #[test]
 fn answers_out_of_turn_end_it() {
-    let mut r = Reconcile::new(all(), None, Standing::default(), false, true);
-    assert_eq!(r.take(Answer::End), Err(Violation::OutOfTurn));
+    let mut r = Reconcile::new(all(), None, ScopeStanding::default(), false, true);
+    assert_eq!(r.take(ReconcileReply::End), Err(Violation::OutOfTurn));
     r.step();
-    assert_eq!(r.take(Answer::Piece(Piece::Whole { log: log(2), bytes: vec![] })), Err(Violation::OutOfTurn));
+    assert_eq!(r.take(ReconcileReply::Piece(Piece::Whole { log: log(2), bytes: vec![] })), Err(Violation::OutOfTurn));
     let lacking = Lacking { wants: vec![0xff; 30], remains: vec![] };
-    assert!(matches!(r.take(Answer::Lacks { log: log(2), lacking }), Err(Violation::Malformed(_))));
-    let refused = Answer::Refused { code: Refusal::Busy, reason: "x".repeat(5_000) };
+    assert!(matches!(r.take(ReconcileReply::Lacks { log: log(2), lacking }), Err(Violation::Malformed(_))));
+    let refused = ReconcileReply::Refused { code: Refusal::Busy, reason: "x".repeat(5_000) };
     assert!(matches!(r.take(refused), Err(Violation::Refused(Refusal::Busy, why)) if why.len() == 300));
 }
 
 #[test]
 fn frozen_bytes() {
-    let ask = Ask::Compare { scope: Scope::Log(log(2)), digest: None, deep: true };
+    let ask = ReconcileRequest::Compare { scope: Scope::Log(log(2)), digest: None, deep: true };
     assert_eq!(ask.encode(), b"\x00\x01\x05\x57\x96\0\0\0\x01\0\0\0\x00\x01");
-    let answer = Answer::Piece(Piece::Blocks { log: log(2), start: 7, total: 9, blocks: vec![(1, vec![2, 3])] });
+    let answer =
+        ReconcileReply::Piece(Piece::Blocks { log: log(2), start: 7, total: 9, blocks: vec![(1, vec![2, 3])] });
     assert_eq!(answer.encode(), b"\x07\x01\x05\x57\x96\0\0\0\x01\0\0\0\x07\x09\x01\x01\x02\x02\x03");
 }
 
 proptest! {
     #[test]
     fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        if let Ok(answer) = Answer::decode(&bytes) {
+        if let Ok(answer) = ReconcileReply::decode(&bytes) {
             let mut r = Reconcile::new(all(), None, standing(&[(2, 10, &[3..4])]), true, true);
             r.step();
             let _ = r.take(answer);
         }
-        let _ = Ask::decode(&bytes);
+        let _ = ReconcileRequest::decode(&bytes);
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 
-fn verify() -> Kind {
-    Kind::Verify { log: None }
+fn verify() -> TaskKind {
+    TaskKind::Verify { log: None }
 }
 
 fn open(dir: &tempfile::TempDir) -> Tasks {
@@ -18,7 +18,7 @@ fn what_ran_at_a_stop_goes_on_where_it_was() {
     let tasks = open(&dir);
     let id = tasks.add(verify(), "disk was noisy".into(), false, 5).unwrap().id;
     let (taken, kind, control) = tasks.take().unwrap();
-    assert_eq!((&taken, kind, tasks.get(&id).unwrap().state), (&id, verify(), State::Running));
+    assert_eq!((&taken, kind, tasks.get(&id).unwrap().state), (&id, verify(), TaskState::Running));
     let watermark = Watermark { segment: 7, records: 9, bytes: 11, bad: vec![(3, 16)] };
     control.pace(1, &watermark).unwrap();
     control.tell(|p| (p.done, p.total) = (500, Some(100)));
@@ -27,12 +27,12 @@ fn what_ran_at_a_stop_goes_on_where_it_was() {
     tasks.remember();
     let again = open(&dir);
     let task = again.get(&id).unwrap();
-    assert_eq!((task.state, task.reason.as_str(), task.rate_mib), (State::Queued, "disk was noisy", 5));
+    assert_eq!((task.state, task.reason.as_str(), task.rate_mib), (TaskState::Queued, "disk was noisy", 5));
     let (_, _, control) = again.take().unwrap();
     assert_eq!(control.watermark(), watermark);
     again.finished(&id, done());
     let task = again.get(&id).unwrap();
-    assert_eq!((task.state, task.exit), (State::Done, Some(4)));
+    assert_eq!((task.state, task.exit), (TaskState::Done, Some(4)));
     assert!(again.last().1.is_some());
     assert_eq!(again.cancel(&id).unwrap_err(), TaskError::Over(id));
 }
@@ -43,10 +43,10 @@ fn an_operators_task_goes_before_the_schedules() {
     let tasks = open(&dir);
     let scheduled = tasks.add(verify(), "schedule".into(), true, 1).unwrap().id;
     let (_, _, control) = tasks.take().unwrap();
-    let urgent = tasks.add(Kind::Rebuild, "now".into(), false, 0).unwrap().id;
+    let urgent = tasks.add(TaskKind::Rebuild, "now".into(), false, 0).unwrap().id;
     assert!(control.is_stopped() && !control.is_cancelled());
     tasks.finished(&scheduled, Err("stopped".into()));
-    assert_eq!(tasks.get(&scheduled).unwrap().state, State::Queued);
+    assert_eq!(tasks.get(&scheduled).unwrap().state, TaskState::Queued);
     assert_eq!(tasks.take().unwrap().0, urgent);
     assert!(tasks.pending(|k| *k == verify()));
 }
@@ -56,7 +56,7 @@ fn reins_hold_release_and_end() {
     let dir = tempfile::tempdir().unwrap();
     let tasks = open(&dir);
     let id = tasks.add(verify(), String::new(), false, 0).unwrap().id;
-    assert_eq!(tasks.pause(&id).unwrap().state, State::Paused);
+    assert_eq!(tasks.pause(&id).unwrap().state, TaskState::Paused);
     assert!(tasks.take().is_none(), "held before it began");
     tasks.resume(&id).unwrap();
     let (_, _, control) = tasks.take().unwrap();
@@ -65,22 +65,22 @@ fn reins_hold_release_and_end() {
     tasks.pause(&id).unwrap();
     assert_eq!(control.pace(1, &watermark), Err(crate::verify::Stopped), "it gives way");
     tasks.finished(&id, Err("stopped".into()));
-    assert_eq!(tasks.get(&id).unwrap().state, State::Paused);
+    assert_eq!(tasks.get(&id).unwrap().state, TaskState::Paused);
     assert!(tasks.take().is_none(), "and others may work");
     tasks.resume(&id).unwrap();
     let (_, _, control) = tasks.take().unwrap();
     assert_eq!(control.watermark(), watermark, "it goes on where it was");
     // Held and let go before it has ended.
     tasks.pause(&id).unwrap();
-    assert_eq!(tasks.resume(&id).unwrap().state, State::Queued);
+    assert_eq!(tasks.resume(&id).unwrap().state, TaskState::Queued);
     tasks.finished(&id, Err("stopped".into()));
     let (_, _, control) = tasks.take().unwrap();
     tasks.cancel(&id).unwrap();
     assert_eq!(control.pace(1, &watermark), Err(crate::verify::Stopped));
     tasks.finished(&id, Err("stopped".into()));
-    assert_eq!(tasks.get(&id).unwrap().state, State::Cancelled);
+    assert_eq!(tasks.get(&id).unwrap().state, TaskState::Cancelled);
     assert_eq!(tasks.pause("t-99").unwrap_err(), TaskError::Unknown("t-99".into()));
-    let restore = tasks.add(Kind::Restore, String::new(), false, 0).unwrap().id;
+    let restore = tasks.add(TaskKind::Restore, String::new(), false, 0).unwrap().id;
     assert!(matches!(tasks.pause(&restore), Err(TaskError::Waits(_))));
 }
 
@@ -89,7 +89,7 @@ fn the_list_is_bounded_and_a_broken_one_is_set_aside() {
     let dir = tempfile::tempdir().unwrap();
     let tasks = open(&dir);
     for _ in 0..REMEMBERED + 20 {
-        let id = tasks.add(Kind::Rebuild, String::new(), false, 0).unwrap().id;
+        let id = tasks.add(TaskKind::Rebuild, String::new(), false, 0).unwrap().id;
         tasks.take().unwrap();
         tasks.finished(&id, done());
     }
@@ -108,14 +108,14 @@ fn kinds_are_read_as_they_are_written() {
     let log = "350102/e1".parse().ok();
     for kind in [
         verify(),
-        Kind::Verify { log },
-        Kind::Reconcile { with: With::Parent, log, repair: true, quick: false },
-        Kind::Reconcile { with: "350102".parse().unwrap(), log: None, repair: false, quick: true },
-        Kind::Restore,
+        TaskKind::Verify { log },
+        TaskKind::Reconcile { with: With::Parent, log, repair: true, quick: false },
+        TaskKind::Reconcile { with: "350102".parse().unwrap(), log: None, repair: false, quick: true },
+        TaskKind::Restore,
     ] {
         let text = serde_json::to_string(&kind).unwrap();
-        assert_eq!(serde_json::from_str::<Kind>(&text).unwrap(), kind, "{text}");
+        assert_eq!(serde_json::from_str::<TaskKind>(&text).unwrap(), kind, "{text}");
     }
     assert!("3501".parse::<With>().unwrap_err().contains("parent"));
-    assert!(serde_json::from_str::<Kind>(r#"{"kind":"reconcile","with":"all"}"#).is_ok());
+    assert!(serde_json::from_str::<TaskKind>(r#"{"kind":"reconcile","with":"all"}"#).is_ok());
 }

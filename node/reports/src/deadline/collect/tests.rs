@@ -11,7 +11,7 @@ use tally_core::{Place, log::HeldLog};
 use tally_protocol::{hash::Hash, ids::LogId, record::RecordId};
 use tally_sheet::{CsvOptions, read_csv, read_xlsx};
 use tally_store::entries::EntryReader;
-use tally_store::index::{EngineError, Entry, Write, pairs};
+use tally_store::index::{EngineError, IndexEntry, Write, pairs};
 use tally_topology::content::{ContentId, Dimensions};
 use tally_topology::sample::charter;
 
@@ -54,7 +54,7 @@ impl Node {
     /// A record number `n`, produced and sealed on these days.
     fn entry(&self, n: u8, (log, index): (&str, u64), sealed: &str, counts: Dimensions) {
         let content = ContentId { key: [n; 16], ..ContentId::default() };
-        let e = Entry { index, sealed_at: noon(sealed), content, dimensions: counts };
+        let e = IndexEntry { index, sealed_at: noon(sealed), content, dimensions: counts };
         let log = log.parse().unwrap();
         self.engine.write(pairs(RecordId(Hash([n; 32])), log, &e).to_vec()).unwrap();
     }
@@ -70,8 +70,8 @@ impl Node {
     fn report(&self, charter: &Charter, me: u32, now: &str, question: &DeadlineQuestion) -> DeadlineReport {
         let dir = tempfile::tempdir().unwrap();
         let reader = EntryReader::new(dir.path().to_owned());
-        let (layouts, arrivals) = (BTreeMap::new(), Arrivals::of(charter, &self.logs));
-        let source = Source { reader: &reader, layouts: &layouts, charter };
+        let (batch_maps, arrivals) = (BTreeMap::new(), Arrivals::of(charter, &self.logs));
+        let source = Source { reader: &reader, batch_maps: &batch_maps, charter };
         let (engine, me) = (&self.engine, me.try_into().unwrap());
         let held = DeadlineSources { engine, source: &source, arrivals: &arrivals, me, now: noon(now) };
         collect(&held, question).unwrap()

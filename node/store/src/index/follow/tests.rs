@@ -30,7 +30,7 @@ fn journal(dir: &std::path::Path, batches: usize) -> (Place, Charter) {
     (journal.durable(), charter)
 }
 
-fn follower(opened: &Opened, dir: &std::path::Path) -> Follower {
+fn follower(opened: &OpenedIndex, dir: &std::path::Path) -> Follower {
     let known = Arc::new(DedupIndex::new(opened.engine.clone(), "350102/e1".parse().unwrap(), opened.is_empty()));
     known.fill().unwrap();
     let mut f = Follower {
@@ -57,7 +57,7 @@ fn every_stop_resumes_exactly() {
         let dir = tempfile::tempdir().unwrap();
         let (until, charter) = journal(dir.path(), 3);
         let opened = open(&dir.path().join("index"), name, |_| true).unwrap();
-        let (progress, _) = watch::channel(Progress { cursor: until, distinct: 0, trouble: None });
+        let (progress, _) = watch::channel(IndexProgress { cursor: until, distinct: 0, trouble: None });
         let mut resumed = opened.state.clone();
         let mut rounds = 0;
         loop {

@@ -109,11 +109,11 @@ pub enum LinkEvent {
 #[error("the node has ended")]
 pub struct NodeGone;
 
-/// The answer to [`Node::tell`].
+/// The answer to [`LinkHost::tell`].
 pub type Told<'a> = Pin<Box<dyn Future<Output = Result<(), NodeGone>> + Send + 'a>>;
 
 /// What a link needs of its node.
-pub trait Node: fmt::Debug + Send + Sync + 'static {
+pub trait LinkHost: fmt::Debug + Send + Sync + 'static {
     /// Takes an event; waits while the node has no room for it. Dropping the future drops the event.
     fn tell(&self, event: LinkEvent) -> Told<'_>;
 

@@ -1,7 +1,7 @@
 //! What the own disk lacks: read anew, or as the core knows.
 
-use super::{AgreeError, Ground};
-use crate::verify::{self, Held, Stopped, Survey, Wanted, Watermark};
+use crate::verify::{self, ClaimedSizes, Stopped, Survey, VerifyInput, Watermark};
+use crate::{ReconcileContext, ReconcileError};
 use std::{fmt, path::Path, sync::Arc};
 use tally_core::Place;
 use tally_core::{Input, View};
@@ -13,7 +13,7 @@ use tally_protocol::{
     ids::LogId,
     session::{
         Wants,
-        reconcile::{Lacking, REMAINS_MAX, Remains, Scope, Standing},
+        reconcile::{Lacking, REMAINS_MAX, Remains, Scope, ScopeStanding},
     },
     wire::Head,
 };
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 /// How far a reading of the disk is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct SurveyProgress {
     /// Bytes read, with the frame that comes now.
     pub done: u64,
     /// Bytes to read: fixed when the reading starts.
@@ -32,15 +32,15 @@ pub struct Progress {
 }
 
 /// What holds the reins of a reading.
-type Reins = dyn Fn(&Progress, &Watermark) -> Result<(), Stopped> + Send + Sync;
+type ThrottleFn = dyn Fn(&SurveyProgress, &Watermark) -> Result<(), Stopped> + Send + Sync;
 
 /// Told before each frame; may wait, and may end the reading.
 #[derive(Clone)]
-pub struct Pace(pub Arc<Reins>);
+pub struct Throttle(pub Arc<ThrottleFn>);
 
-impl fmt::Debug for Pace {
+impl fmt::Debug for Throttle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pace")
+        f.write_str("Throttle")
     }
 }
 
@@ -51,37 +51,42 @@ struct Lost {
     place: Place,
 }
 
-impl Ground {
+impl ReconcileContext {
     /// Reads the disk and tells the core what it found; goes on where an earlier reading stopped.
     ///
     /// # Errors
-    /// [`AgreeError`].
-    pub async fn survey(&self, only: Option<LogId>, before: Watermark, pace: Pace) -> Result<Survey, AgreeError> {
+    /// [`ReconcileError`].
+    pub async fn survey(
+        &self,
+        only: Option<LogId>,
+        before: Watermark,
+        throttle: Throttle,
+    ) -> Result<Survey, ReconcileError> {
         // Sizes first: the journal holds at least as much by the time it is read.
-        let held: Held = self.mailbox.view().logs().iter().map(|(id, l)| (*id, l.size())).collect();
+        let held: ClaimedSizes = self.mailbox.view().logs().iter().map(|(id, l)| (*id, l.size())).collect();
         // Receipts are not flushed for by themselves; what is damaged of them is to be seen too.
         let (reply, flushed) = oneshot::channel();
         self.mailbox.send(Mail::Flush(reply)).await?;
         flushed.await.map_err(|_| tally_driver::Stopping)?;
         let until = *self.durable.borrow();
-        let ground = self.clone();
+        let context = self.clone();
         let logs: Vec<_> = held.keys().copied().collect();
         let survey = tokio::task::spawn_blocking(move || {
             // What a descriptor still shows of a deleted file is not on the disk.
-            ground.reader.forget_files();
-            let charter = ground.charter.charter();
-            let noticed = ground.noticed.at_start();
-            let total = before.bytes + bytes_to_read(ground.reader.dir(), before.segment, position(until));
+            context.reader.forget_files();
+            let charter = context.charter.charter();
+            let known_damage = context.known_damage.at_start();
+            let total = before.bytes + bytes_to_read(context.reader.dir(), before.segment, position(until));
             let charter = charter.charter();
-            let wanted = Wanted { until, charter, held: &held, noticed: &noticed, only, before: &before };
+            let input = VerifyInput { until, charter, held: &held, known_damage: &known_damage, only, before: &before };
             let mut done = before.bytes;
             let mut told = |frame: u64, watermark: &Watermark| {
                 done += frame;
-                (pace.0)(&Progress { done: done.min(total), total, frame }, watermark)
+                (throttle.0)(&SurveyProgress { done: done.min(total), total, frame }, watermark)
             };
-            verify::verify(&ground.reader, wanted, &mut told)
+            verify::verify(&context.reader, input, &mut told)
         });
-        let mut survey = survey.await.map_err(|_| AgreeError::Thread)??;
+        let mut survey = survey.await.map_err(|_| ReconcileError::Thread)??;
         let from = Place(0);
         for log in logs.into_iter().filter(|l| only.is_none_or(|o| o == *l)) {
             let lacks = survey.lacks.get(&log).map_or(&[][..], Vec::as_slice);
@@ -90,7 +95,7 @@ impl Ground {
             self.mailbox.send(Mail::Core(Input::Surveyed { log, missing, copies, from, until })).await?;
         }
         if only.is_none() {
-            self.noticed.set(survey.places.clone());
+            self.known_damage.set(survey.places.clone());
         }
         for d in &survey.report.damaged {
             let kind = d.kind.name();
@@ -102,8 +107,8 @@ impl Ground {
     /// Where this node stands, as the core knows: heads, and what is missing with what is left of it.
     ///
     /// # Errors
-    /// [`AgreeError`].
-    pub async fn standing(&self, scope: Scope) -> Result<(Option<Hash>, Standing), AgreeError> {
+    /// [`ReconcileError`].
+    pub async fn standing(&self, scope: Scope) -> Result<(Option<Hash>, ScopeStanding), ReconcileError> {
         // What a survey found was sent to the core just before.
         let (digest, mut standing, lost) = stand(&*self.mailbox.settled().await?, scope);
         let reader = self.reader.clone();
@@ -114,7 +119,7 @@ impl Ground {
             };
             lost.into_iter().take(REMAINS_MAX).filter_map(remains).collect::<Vec<_>>()
         };
-        for (log, remains) in tokio::task::spawn_blocking(read).await.map_err(|_| AgreeError::Thread)? {
+        for (log, remains) in tokio::task::spawn_blocking(read).await.map_err(|_| ReconcileError::Thread)? {
             if let Some(lacking) = standing.lacks.get_mut(&log) {
                 lacking.remains.push(remains);
             }
@@ -130,12 +135,12 @@ fn in_scope(r: &View, scope: Scope, log: LogId) -> bool {
     }
 }
 
-fn stand(r: &View, scope: Scope) -> (Option<Hash>, Standing, Vec<Lost>) {
+fn stand(r: &View, scope: Scope) -> (Option<Hash>, ScopeStanding, Vec<Lost>) {
     let digest = match scope {
         Scope::Division(d) => r.digest(d),
         Scope::Log(log) => r.logs().get(&log).filter(|l| l.size() > 0).map(|l| l.tree().root()),
     };
-    let (mut standing, mut lost) = (Standing::default(), Vec::new());
+    let (mut standing, mut lost) = (ScopeStanding::default(), Vec::new());
     for (id, log) in r.logs().iter().filter(|(id, l)| l.size() > 0 && in_scope(r, scope, **id)) {
         let head = Head { log: *id, size: log.size(), root: log.tree().root(), note: log.note.clone() };
         standing.heads.insert(*id, head);
@@ -146,7 +151,7 @@ fn stand(r: &View, scope: Scope) -> (Option<Hash>, Standing, Vec<Lost>) {
                 lost.push(Lost { log: *id, start: from, place: held.place });
             }
         }
-        // One message a page; what does not fit one page is wanted in the next comparison.
+        // One message a page; what does not fit one page is input in the next comparison.
         if let Some(page) = wants.pages().next() {
             standing.lacks.insert(*id, Lacking { wants: page.encode(), remains: Vec::new() });
         }

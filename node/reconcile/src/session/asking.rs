@@ -1,7 +1,10 @@
 //! This node compares itself with a neighbour, and mends on both sides if that is asked for.
 
-use super::{AgreeError, Ground, pieces, trees};
-use pieces::{Cutter, Putter};
+use super::{descent, roots};
+use crate::{
+    ReconcileContext, ReconcileError,
+    repair::{RepairReader, RepairWriter},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -11,8 +14,11 @@ use tally_link::{Exchange, Purpose};
 use tally_protocol::{
     ids::{Division, LogId},
     session::{
-        Descent, Question,
-        reconcile::{Answer, Ask, Difference, Holding, Lacking, Reconcile, Scope, Step, Violation},
+        Descent, TreeQuestion,
+        reconcile::{
+            Difference, Lacking, RangeHolding, Reconcile, ReconcileReply, ReconcileRequest, ReconcileStep, Scope,
+            Violation,
+        },
     },
 };
 
@@ -24,7 +30,7 @@ const STANDSTILL: Duration = Duration::from_secs(30 * 60);
 
 /// What is to be done.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct SessionOptions {
     /// With whom.
     pub peer: Division,
     /// Only this log.
@@ -37,7 +43,7 @@ pub struct Order {
 
 /// Records that do not stand alike at both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundDifference {
     /// Where and how.
     pub difference: Difference,
     /// Whether it is gone by now.
@@ -50,7 +56,7 @@ pub struct Reconciled {
     /// In the end both sides hold the same, and all of it.
     pub agree: bool,
     /// What was found, before anything was mended.
-    pub found: Vec<Found>,
+    pub found: Vec<FoundDifference>,
     /// Records that came back, here and there.
     pub repaired: u64,
     /// Bytes of the exchanges.
@@ -64,75 +70,79 @@ pub struct Reconciled {
 }
 
 /// Told while the neighbour reads its disk: bytes done and to do.
-pub(super) type Waiting<'w> = &'w (dyn Fn(u64, u64) + Send + Sync);
+pub(super) type OnWorking<'w> = &'w (dyn Fn(u64, u64) + Send + Sync);
 
 /// One comparison.
 #[derive(Debug)]
-struct Compared {
+struct ComparisonResult {
     differences: Vec<Difference>,
     /// Size of each log, by the head that was compared.
     here: BTreeMap<LogId, u64>,
     there: BTreeMap<LogId, u64>,
     /// Records that came back, here and there.
-    put_back: u64,
+    repaired: u64,
     /// Some blocks did not make up their batch: it is to be asked for whole.
     again: bool,
 }
 
-impl Ground {
-    /// Compares with a neighbour. If this node's disk is to be read for it, that was done before ([`Ground::survey`]); its
-    /// damaged places are put right after ([`Ground::mend`]).
+impl ReconcileContext {
+    /// Compares with a neighbour. If this node's disk is to be read for it, that was done before ([`ReconcileContext::survey`]); its
+    /// damaged places are put right after ([`ReconcileContext::mend`]).
     ///
     /// # Errors
-    /// [`AgreeError`]; what was mended until then stays mended.
-    pub async fn reconcile(&self, order: &Order, waiting: Waiting<'_>) -> Result<Reconciled, AgreeError> {
-        let peer = order.peer;
-        let division = self.mailbox.view().common_ground(peer).map_err(AgreeError::NoPeer)?;
-        let scope = order.log.map_or(Scope::Division(division), Scope::Log);
-        if let Some(log) = order.log {
+    /// [`ReconcileError`]; what was mended until then stays mended.
+    pub async fn reconcile(
+        &self,
+        options: &SessionOptions,
+        waiting: OnWorking<'_>,
+    ) -> Result<Reconciled, ReconcileError> {
+        let peer = options.peer;
+        let division = self.mailbox.view().common_ground(peer).map_err(ReconcileError::NoPeer)?;
+        let scope = options.log.map_or(Scope::Division(division), Scope::Log);
+        if let Some(log) = options.log {
             let charter = self.charter.charter();
             if !charter.charter().is_within(log.division, division) {
-                return Err(AgreeError::NoPeer(format!("{log} is not shared with {peer}")));
+                return Err(ReconcileError::NoPeer(format!("{log} is not shared with {peer}")));
             }
         }
         let (no_blocks, done) = (BTreeSet::new(), Reconciled::default());
-        let mut comparing = Comparing { ground: self, order, scope, division, no_blocks, done, waiting };
+        let mut comparing = Comparison { context: self, options, scope, division, no_blocks, done, waiting };
         comparing.until_all_is_said().await?;
         Ok(comparing.done)
     }
 }
 
-struct Comparing<'c> {
-    ground: &'c Ground,
-    order: &'c Order,
+struct Comparison<'c> {
+    context: &'c ReconcileContext,
+    options: &'c SessionOptions,
     scope: Scope,
     division: Division,
     /// Batches whose blocks did not make up the whole: they are asked for whole.
     no_blocks: BTreeSet<(LogId, u64)>,
     done: Reconciled,
-    waiting: Waiting<'c>,
+    waiting: OnWorking<'c>,
 }
 
-impl Comparing<'_> {
+impl Comparison<'_> {
     /// Compares again and again, as long as something comes back or is on its way.
-    async fn until_all_is_said(&mut self) -> Result<(), AgreeError> {
-        let (mut first, mut left): (Option<Compared>, _) = (None, TRIES);
+    async fn until_all_is_said(&mut self) -> Result<(), ReconcileError> {
+        let (mut first, mut left): (Option<ComparisonResult>, _) = (None, TRIES);
         let open = loop {
-            let now = self.compare(self.order.deep && first.is_none()).await?;
+            let now = self.compare(self.options.deep && first.is_none()).await?;
             let open: Vec<Difference> = match &first {
                 None => now.differences.clone(),
                 Some(was) => now.differences.iter().filter(|d| !now.has_caught_up(d, was)).copied().collect(),
             };
-            let (moved, again) = (now.put_back > 0, now.again);
+            let (moved, again) = (now.repaired > 0, now.again);
             if first.is_none() {
-                self.done.found = open.iter().map(|d| Found { difference: *d, mended: false }).collect();
+                self.done.found = open.iter().map(|d| FoundDifference { difference: *d, mended: false }).collect();
                 first = Some(now);
             }
             self.done.agree = open.is_empty();
             left -= 1;
-            let missing = |d: &Difference| d.here == Holding::Missing || d.there == Holding::Missing;
+            let missing = |d: &Difference| d.here == RangeHolding::Missing || d.there == RangeHolding::Missing;
             let on_its_way = !open.is_empty() && open.iter().all(missing);
-            if left == 0 || !(on_its_way || self.order.repair && (moved || again)) {
+            if left == 0 || !(on_its_way || self.options.repair && (moved || again)) {
                 break open;
             }
             if !moved && !again {
@@ -145,50 +155,50 @@ impl Comparing<'_> {
         Ok(())
     }
 
-    async fn compare(&mut self, deep: bool) -> Result<Compared, AgreeError> {
-        let (ground, peer, division) = (self.ground, self.order.peer, self.division);
-        let exchange = ground
-            .lines
+    async fn compare(&mut self, deep: bool) -> Result<ComparisonResult, ReconcileError> {
+        let (context, peer, division) = (self.context, self.options.peer, self.division);
+        let exchange = context
+            .links
             .open(peer, Purpose::Reconcile)
             .await
-            .map_err(|source| AgreeError::Exchange { peer, source })?;
-        let (digest, mut mine) = ground.standing(self.scope).await?;
+            .map_err(|source| ReconcileError::Exchange { peer, source })?;
+        let (digest, mut mine) = context.standing(self.scope).await?;
         for (log, lacking) in &mut mine.lacks {
             lacking.remains.retain(|r| !self.no_blocks.contains(&(*log, r.start)));
         }
         let here: BTreeMap<_, _> = mine.heads.iter().map(|(l, h)| (*l, h.size)).collect();
-        let session = Reconcile::new(self.scope, digest, mine, deep, self.order.repair);
-        let (settle, waiting) = (deep && self.order.repair, self.waiting);
-        let mut talk = Talk { ground, peer, exchange, session, received: 0, sent: 0, waiting, settle };
-        let mut putter = Putter::new(ground, division);
-        let given = talk.run(&mut putter).await?;
-        let charter = ground.charter.charter();
+        let session = Reconcile::new(self.scope, digest, mine, deep, self.options.repair);
+        let (settle, waiting) = (deep && self.options.repair, self.waiting);
+        let mut asking = Session { context, peer, exchange, session, received: 0, sent: 0, waiting, settle };
+        let mut writer = RepairWriter::new(context, division);
+        let given = asking.run(&mut writer).await?;
+        let charter = context.charter.charter();
         let within = |d: &&Difference| charter.charter().is_within(d.log.division, division);
-        let compared = Compared {
-            differences: talk.session.differences().iter().filter(within).copied().collect(),
+        let compared = ComparisonResult {
+            differences: asking.session.differences().iter().filter(within).copied().collect(),
             here,
-            there: talk.session.theirs().heads.iter().map(|(l, h)| (*l, h.size)).collect(),
-            put_back: putter.put_back + given,
-            again: !putter.whole.is_empty(),
+            there: asking.session.theirs().heads.iter().map(|(l, h)| (*l, h.size)).collect(),
+            repaired: writer.repaired + given,
+            again: !writer.whole.is_empty(),
         };
-        self.no_blocks.append(&mut putter.whole);
-        self.done.repaired += compared.put_back;
-        self.done.rounds += talk.session.rounds;
-        self.done.fetched_bytes += talk.received;
-        self.done.sent_bytes += talk.sent;
-        self.done.trouble = putter.trouble.take().or(self.done.trouble.take());
+        self.no_blocks.append(&mut writer.whole);
+        self.done.repaired += compared.repaired;
+        self.done.rounds += asking.session.rounds;
+        self.done.fetched_bytes += asking.received;
+        self.done.sent_bytes += asking.sent;
+        self.done.trouble = writer.trouble.take().or(self.done.trouble.take());
         Ok(compared)
     }
 }
 
-impl Compared {
+impl ComparisonResult {
     /// Records that were on their way when the first comparison was made, and have arrived since, are no difference:
     /// by now there are newer ones on their way.
     fn has_caught_up(&self, d: &Difference, was: &Self) -> bool {
         let size = |sizes: &BTreeMap<LogId, u64>| sizes.get(&d.log).copied().unwrap_or(0);
         match (d.here, d.there) {
-            (Holding::Ok, Holding::Missing) => size(&self.there) >= size(&was.here),
-            (Holding::Missing, Holding::Ok) => size(&self.here) >= size(&was.there),
+            (RangeHolding::Ok, RangeHolding::Missing) => size(&self.there) >= size(&was.here),
+            (RangeHolding::Missing, RangeHolding::Ok) => size(&self.here) >= size(&was.there),
             _ => false,
         }
     }
@@ -198,59 +208,59 @@ fn overlap(a: &Difference, b: &Difference) -> bool {
     a.log == b.log && a.from < b.to && b.from < a.to
 }
 
-struct Talk<'t> {
-    ground: &'t Ground,
+struct Session<'t> {
+    context: &'t ReconcileContext,
     peer: Division,
     exchange: Exchange,
     session: Reconcile,
     /// Bytes that came in and went out.
     received: u64,
     sent: u64,
-    waiting: Waiting<'t>,
+    waiting: OnWorking<'t>,
     /// The neighbour's damaged places are to be put right, also if no record has to go there.
     settle: bool,
 }
 
-impl Talk<'_> {
+impl Session<'_> {
     /// Plays the session to its end; answers how many records came back at the other side.
-    async fn run(&mut self, putter: &mut Putter<'_>) -> Result<u64, AgreeError> {
+    async fn run(&mut self, writer: &mut RepairWriter<'_>) -> Result<u64, ReconcileError> {
         // A neighbour that has read its disk mends its places when it is told that this was all.
         let mut gave = self.settle;
         loop {
             match self.session.step() {
-                Step::Send(ask) => {
+                ReconcileStep::Send(ask) => {
                     self.send(&ask).await?;
                     loop {
                         let answer = self.answer().await?;
                         let (piece, more) = self.taken(answer)?;
                         if let Some(piece) = piece {
-                            putter.take(piece).await?;
+                            writer.take(piece).await?;
                         }
                         if !more {
                             break;
                         }
                     }
                 }
-                Step::OwnRoots(wanted) => {
-                    let roots = pieces::roots(self.ground, &wanted);
+                ReconcileStep::OwnRoots(wanted) => {
+                    let roots = roots(self.context, &wanted);
                     self.session.own_roots(wanted.into_iter().map(|(log, _)| log).zip(roots).collect());
                 }
-                Step::Give { log, lacking } => {
+                ReconcileStep::Give { log, lacking } => {
                     gave |= self.give(log, lacking).await?;
                 }
-                Step::Descend { log, size } => {
+                ReconcileStep::Descend { log, size } => {
                     let ranges = self.descend(log, size).await?;
                     self.session.descended(log, &ranges);
                 }
-                Step::Finished => break,
+                ReconcileStep::Finished => break,
             }
         }
-        putter.flush().await?;
+        writer.flush().await?;
         let mut given = 0;
         if gave {
-            self.send(&Ask::Taken).await?;
+            self.send(&ReconcileRequest::Taken).await?;
             match self.answer().await? {
-                Answer::Taken { put_back } => given = put_back,
+                ReconcileReply::Taken { repaired } => given = repaired,
                 _ => return Err(self.violation(Violation::OutOfTurn)),
             }
         }
@@ -259,80 +269,80 @@ impl Talk<'_> {
     }
 
     /// Where two histories part. A neighbour that cannot say leaves the whole common range in doubt.
-    async fn descend(&mut self, log: LogId, size: u64) -> Result<Vec<Range<u64>>, AgreeError> {
+    async fn descend(&mut self, log: LogId, size: u64) -> Result<Vec<Range<u64>>, ReconcileError> {
         let unknown = std::iter::once(0..size).collect();
-        let Ok(tree) = self.ground.tree(log).await? else { return Ok(unknown) };
-        let mut descent = Descent::new(size);
+        let Ok(tree) = self.context.tree(log).await? else { return Ok(unknown) };
+        let mut walk = Descent::new(size);
         loop {
-            let questions: Vec<_> = descent.ask().map(Question::encode).collect();
+            let questions: Vec<_> = walk.ask().map(TreeQuestion::encode).collect();
             if questions.is_empty() {
-                return Ok(descent.differences().to_vec());
+                return Ok(walk.differences().to_vec());
             }
             self.session.rounds += 1;
             // One at a time: the neighbour reads its disk for each.
             for question in questions {
-                self.send(&Ask::Nodes { log, question }).await?;
+                self.send(&ReconcileRequest::Nodes { log, question }).await?;
                 let bytes = match self.answer().await? {
-                    Answer::Nodes(bytes) => bytes,
-                    Answer::Refused { .. } => return Ok(unknown),
+                    ReconcileReply::Nodes(bytes) => bytes,
+                    ReconcileReply::Refused { .. } => return Ok(unknown),
                     _ => return Err(self.violation(Violation::OutOfTurn)),
                 };
-                descent = match trees::compare(tree.clone(), descent, bytes).await? {
-                    Ok(descent) => descent,
+                walk = match descent::compare(tree.clone(), walk, bytes).await? {
+                    Ok(walk) => walk,
                     Err(why) => return Err(self.violation(Violation::Malformed(why))),
                 };
             }
         }
     }
 
-    async fn give(&mut self, log: LogId, lacking: Lacking) -> Result<bool, AgreeError> {
-        let mut cutter = Cutter::new(self.ground, log, lacking)?;
+    async fn give(&mut self, log: LogId, lacking: Lacking) -> Result<bool, ReconcileError> {
+        let mut batches = RepairReader::new(self.context, log, lacking)?;
         let mut gave = false;
         loop {
-            let (back, piece) = cutter.next().await?;
-            cutter = back;
+            let (back, piece) = batches.next().await?;
+            batches = back;
             let Some(piece) = piece else { return Ok(gave) };
-            self.send(&Ask::Here(piece)).await?;
+            self.send(&ReconcileRequest::Here(piece)).await?;
             gave = true;
         }
     }
 
-    fn violation(&self, source: Violation) -> AgreeError {
-        AgreeError::Violation { peer: self.peer, source }
+    fn violation(&self, source: Violation) -> ReconcileError {
+        ReconcileError::Violation { peer: self.peer, source }
     }
 
     fn taken(
         &mut self,
-        answer: Answer,
-    ) -> Result<(Option<tally_protocol::session::reconcile::Piece>, bool), AgreeError> {
-        self.session.take(answer).map_err(|v| AgreeError::Violation { peer: self.peer, source: v })
+        answer: ReconcileReply,
+    ) -> Result<(Option<tally_protocol::session::reconcile::Piece>, bool), ReconcileError> {
+        self.session.take(answer).map_err(|v| ReconcileError::Violation { peer: self.peer, source: v })
     }
 
-    async fn send(&mut self, ask: &Ask) -> Result<(), AgreeError> {
+    async fn send(&mut self, ask: &ReconcileRequest) -> Result<(), ReconcileError> {
         let bytes = ask.encode();
         self.sent += bytes.len() as u64 + 4;
         let peer = self.peer;
-        self.exchange.send(&bytes).await.map_err(|source| AgreeError::Exchange { peer, source })
+        self.exchange.send(&bytes).await.map_err(|source| ReconcileError::Exchange { peer, source })
     }
 
     /// The next answer. That the neighbour is at work is told on, as long as it gets anywhere.
-    async fn answer(&mut self) -> Result<Answer, AgreeError> {
+    async fn answer(&mut self) -> Result<ReconcileReply, ReconcileError> {
         let peer = self.peer;
         let (mut last, mut since) = (0, Instant::now());
         loop {
-            let frame = self.exchange.receive().await.map_err(|source| AgreeError::Exchange { peer, source })?;
+            let frame = self.exchange.receive().await.map_err(|source| ReconcileError::Exchange { peer, source })?;
             let Some(bytes) = frame else {
-                return Err(AgreeError::Exchange { peer, source: tally_link::ExchangeError::Link });
+                return Err(ReconcileError::Exchange { peer, source: tally_link::ExchangeError::Link });
             };
             self.received += bytes.len() as u64 + 4;
-            match Answer::decode(&bytes).map_err(|e| self.violation(Violation::Malformed(e.to_string())))? {
-                Answer::Working { done, total } => {
+            match ReconcileReply::decode(&bytes).map_err(|e| self.violation(Violation::Malformed(e.to_string())))? {
+                ReconcileReply::Working { done, total } => {
                     (self.waiting)(done, total);
                     if done > last {
                         (last, since) = (done, Instant::now());
                     }
                     if since.elapsed() > STANDSTILL {
-                        return Err(AgreeError::NoPeer(format!(
+                        return Err(ReconcileError::NoPeer(format!(
                             "{peer} says that it is at work, and has got nowhere for {} minutes",
                             STANDSTILL.as_secs() / 60
                         )));

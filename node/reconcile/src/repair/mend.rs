@@ -1,7 +1,7 @@
 //! Damaged places of the journal: put right once nothing that they held is missing any more.
 
-use super::{AgreeError, Ground};
 use crate::verify::Survey;
+use crate::{ReconcileContext, ReconcileError};
 use std::collections::{BTreeMap, BTreeSet};
 use tally_core::Input;
 use tally_core::Place;
@@ -11,12 +11,12 @@ use tally_protocol::ids::LogId;
 use tally_store::entries;
 use tokio::sync::oneshot;
 
-impl Ground {
+impl ReconcileContext {
     /// The journal's open file may have been deleted or exchanged: what the process still holds of it goes back first.
     ///
     /// # Errors
-    /// [`AgreeError`].
-    pub async fn rescue(&self) -> Result<(), AgreeError> {
+    /// [`ReconcileError`].
+    pub async fn rescue(&self) -> Result<(), ReconcileError> {
         let (reply, answer) = oneshot::channel();
         self.mailbox.send(Mail::Rescue(reply)).await?;
         answer.await.map_err(|_| tally_driver::Stopping)?;
@@ -27,8 +27,8 @@ impl Ground {
     /// Mends what can be mended of a survey; the places that are left stay in it. Answers how many were put right.
     ///
     /// # Errors
-    /// [`AgreeError`].
-    pub async fn mend(&self, survey: &mut Survey, why: &str) -> Result<u64, AgreeError> {
+    /// [`ReconcileError`].
+    pub async fn mend(&self, survey: &mut Survey, why: &str) -> Result<u64, ReconcileError> {
         let view = self.mailbox.settled().await?;
         let missing: BTreeMap<LogId, Vec<(u64, u64)>> =
             view.logs().iter().map(|(id, l)| (*id, l.missing())).filter(|(_, m)| !m.is_empty()).collect();
@@ -60,7 +60,7 @@ impl Ground {
             }
             mended += 1;
             resave |= known.is_none();
-            self.noticed.mended(&damage);
+            self.known_damage.mended(&damage);
         }
         if resave {
             self.mailbox.send(Mail::Core(Input::Resave)).await?;
@@ -68,7 +68,7 @@ impl Ground {
         Ok(mended)
     }
 
-    async fn mend_one(&self, damage: &Damage, why: &str) -> Result<bool, AgreeError> {
+    async fn mend_one(&self, damage: &Damage, why: &str) -> Result<bool, ReconcileError> {
         let (reply, answer) = oneshot::channel();
         self.mailbox.send(Mail::Mend { damage: damage.clone(), why: why.to_owned(), reply }).await?;
         let result = answer.await.map_err(|_| tally_driver::Stopping)?;

@@ -1,16 +1,16 @@
 //! This node asks its parent.
 
-use super::Bench;
+use super::FindingsContext;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use tally_link::{ExchangeError, Lines, Purpose};
+use tally_link::{ExchangeError, LinkRegistry, Purpose};
 use tally_protocol::{
+    findings_exchange::{CURSORS_MAX, FindingsCursor, FindingsPage, FindingsQuery, FindingsReport},
     ids::{Division, LogId},
-    verdicts::{Answer, Ask, CURSORS_MAX, Cursor, Verdict},
 };
-use tally_store::index::{EngineError, verdicts};
+use tally_store::index::{EngineError, findings_above};
 
 /// Pause between two questions.
 const EVERY: Duration = Duration::from_secs(5);
@@ -27,18 +27,18 @@ enum Ended {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error("an answer that cannot be")]
-    Answer,
+    FindingsPage,
     #[error("a thread has ended")]
     Thread,
 }
 
 /// Asks until the node stops.
-pub async fn follow(bench: Bench, lines: Lines) {
+pub async fn follow(findings: FindingsContext, links: LinkRegistry) {
     loop {
-        let parent = bench.charter.charter().charter().parent(bench.me);
+        let parent = findings.charter.charter().charter().parent(findings.me);
         let pause = match parent {
             None => AGAIN_AFTER,
-            Some(parent) => match round(&bench, &lines, parent).await {
+            Some(parent) => match round(&findings, &links, parent).await {
                 Ok(new) => {
                     if new > 0 {
                         tracing::info!(event = "verdicts.told", %parent, count = new, "findings of the nodes above");
@@ -57,26 +57,27 @@ pub async fn follow(bench: Bench, lines: Lines) {
 }
 
 /// Asks for everything that is new; answers how much there was.
-async fn round(bench: &Bench, lines: &Lines, parent: Division) -> Result<usize, Ended> {
-    let mut exchange = lines.open(parent, Purpose::Verdicts).await?;
-    let asking = bench.clone();
+async fn round(findings: &FindingsContext, links: &LinkRegistry, parent: Division) -> Result<usize, Ended> {
+    let mut exchange = links.open(parent, Purpose::Findings).await?;
+    let asking = findings.clone();
     let known = tokio::task::spawn_blocking(move || cursors(&asking)).await.map_err(|_| Ended::Thread)??;
     // What is asked for next in this round: what is not held yet is asked for again in the next one.
     let mut from: BTreeMap<(Division, LogId), u64> = known.into_iter().map(|c| ((c.holder, c.log), c.from)).collect();
     let mut total = 0;
     for _ in 0..ASKS {
-        let cursors = from.iter().map(|((holder, log), from)| Cursor { holder: *holder, log: *log, from: *from });
-        exchange.send(&Ask { cursors: cursors.collect() }.encode()).await?;
-        let frame = exchange.receive().await?.ok_or(Ended::Answer)?;
-        let mut answer = Answer::decode(&frame).map_err(|_| Ended::Answer)?;
+        let cursors =
+            from.iter().map(|((holder, log), from)| FindingsCursor { holder: *holder, log: *log, from: *from });
+        exchange.send(&FindingsQuery { cursors: cursors.collect() }.encode()).await?;
+        let frame = exchange.receive().await?.ok_or(Ended::FindingsPage)?;
+        let mut answer = FindingsPage::decode(&frame).map_err(|_| Ended::FindingsPage)?;
         // Each answer goes on from the last, or it is none.
-        answer.verdicts.retain(|v| v.index >= from.get(&(v.holder, v.log)).copied().unwrap_or(0));
-        for v in &answer.verdicts {
+        answer.reports.retain(|v| v.index >= from.get(&(v.holder, v.log)).copied().unwrap_or(0));
+        for v in &answer.reports {
             let next = from.entry((v.holder, v.log)).or_default();
             *next = (*next).max(v.index + 1);
         }
-        let (more, keeping) = (answer.more && !answer.verdicts.is_empty(), bench.clone());
-        let kept = tokio::task::spawn_blocking(move || keep(&keeping, answer.verdicts));
+        let (more, keeping) = (answer.more && !answer.reports.is_empty(), findings.clone());
+        let kept = tokio::task::spawn_blocking(move || keep(&keeping, answer.reports));
         total += kept.await.map_err(|_| Ended::Thread)??;
         if !more || from.len() > CURSORS_MAX {
             break;
@@ -87,18 +88,18 @@ async fn round(bench: &Bench, lines: &Lines, parent: Division) -> Result<usize, 
 }
 
 /// Who may have judged a log, and what is known of that already.
-fn cursors(bench: &Bench) -> Result<Vec<Cursor>, EngineError> {
-    let signed = bench.charter.charter();
+fn cursors(findings: &FindingsContext) -> Result<Vec<FindingsCursor>, EngineError> {
+    let signed = findings.charter.charter();
     let charter = signed.charter();
-    let holders: Vec<Division> = charter.path(bench.me).skip(1).collect();
-    let below = charter.nodes().filter(|n| charter.is_within(n.division, bench.me));
+    let holders: Vec<Division> = charter.path(findings.me).skip(1).collect();
+    let below = charter.nodes().filter(|n| charter.is_within(n.division, findings.me));
     let logs = below.flat_map(|n| (1..=n.epochs.len() as u32).map(|epoch| LogId::records(n.division, epoch)));
     let mut cursors = Vec::new();
     for log in logs {
         for holder in &holders {
-            let from = verdicts::reached(&*bench.engine, *holder, log)?;
+            let from = findings_above::reached(&*findings.engine, *holder, log)?;
             if from > 0 {
-                cursors.push(Cursor { holder: *holder, log, from });
+                cursors.push(FindingsCursor { holder: *holder, log, from });
             }
         }
     }
@@ -106,17 +107,17 @@ fn cursors(bench: &Bench) -> Result<Vec<Cursor>, EngineError> {
 }
 
 /// Keeps what can be: judged by a node above, about a record that this node holds at that place.
-fn keep(bench: &Bench, found: Vec<Verdict>) -> Result<usize, EngineError> {
-    let signed = bench.charter.charter();
+fn keep(findings: &FindingsContext, found: Vec<FindingsReport>) -> Result<usize, EngineError> {
+    let signed = findings.charter.charter();
     let charter = signed.charter();
-    let above: Vec<Division> = charter.path(bench.me).skip(1).collect();
+    let above: Vec<Division> = charter.path(findings.me).skip(1).collect();
     let (mut good, mut gaps) = (Vec::new(), BTreeSet::new());
     for v in found {
-        if !above.contains(&v.holder) || !charter.is_within(v.log.division, bench.me) {
+        if !above.contains(&v.holder) || !charter.is_within(v.log.division, findings.me) {
             continue;
         }
         let place = (v.holder, v.log);
-        if verdicts::is_held(&*bench.engine, v.id, v.log, v.index)? {
+        if findings_above::is_held(&*findings.engine, v.id, v.log, v.index)? {
             // Behind one that is not held yet nothing is marked as known.
             if !gaps.contains(&place) {
                 good.push(v);
@@ -125,6 +126,6 @@ fn keep(bench: &Bench, found: Vec<Verdict>) -> Result<usize, EngineError> {
             gaps.insert(place);
         }
     }
-    verdicts::keep(&*bench.engine, &good)?;
+    findings_above::keep(&*findings.engine, &good)?;
     Ok(good.len())
 }

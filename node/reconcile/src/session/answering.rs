@@ -1,11 +1,12 @@
 //! A neighbour compares itself with this node: what it asks is answered, what it gives is proved and put back.
 
-use super::{
-    AgreeError, Ground, Pace, Progress,
-    pieces::{self, Cutter, Putter},
-    trees,
+use super::{descent, roots};
+use crate::{
+    ReconcileContext, ReconcileError,
+    repair::{RepairReader, RepairWriter},
+    survey::{SurveyProgress, Throttle},
+    verify::{Stopped, Survey, Watermark},
 };
-use crate::verify::{Stopped, Survey, Watermark};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,10 +15,10 @@ use std::{
 use tally_link::{Exchange, Incoming};
 use tally_protocol::{
     ids::{Division, LogId},
-    session::reconcile::{Answer, Ask, Lacking, ROOTS_MAX, Scope},
+    session::reconcile::{Lacking, ROOTS_MAX, ReconcileReply, ReconcileRequest, Scope},
     wire::Refusal,
 };
-use tally_store::tree::LogTree;
+use tally_store::merkle_store::LogTree;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
@@ -35,7 +36,7 @@ type Rest = Arc<Mutex<Option<Instant>>>;
 type Surveys = Arc<Mutex<HashMap<Division, Survey>>>;
 
 /// Answers exchanges until the links have ended. Those that have to wait do so apart: none holds up the others.
-pub async fn serve(ground: Ground, mut incoming: mpsc::Receiver<Incoming>) {
+pub async fn serve(context: ReconcileContext, mut incoming: mpsc::Receiver<Incoming>) {
     let room = Arc::new(Semaphore::new(EXCHANGES));
     let (rest, surveys) = (Rest::default(), Surveys::default());
     let mut turns: HashMap<Division, Arc<Semaphore>> = HashMap::new();
@@ -47,12 +48,12 @@ pub async fn serve(ground: Ground, mut incoming: mpsc::Receiver<Incoming>) {
         };
         let Some(Incoming { peer, exchange }) = next else { return };
         let turn = turns.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(1))).clone();
-        let (ground, rest, surveys, room) = (ground.clone(), rest.clone(), surveys.clone(), room.clone());
+        let (context, rest, surveys, room) = (context.clone(), rest.clone(), surveys.clone(), room.clone());
         tasks.spawn(async move {
             let mut exchange = exchange;
             let waits = async { (turn.acquire().await, room.acquire().await) };
             let Ok((Ok(_turn), Ok(_room))) = at_work(&mut exchange, peer, waits).await else { return };
-            let mut answering = Answering { ground: &ground, peer, exchange, surveys, tree: None, rest };
+            let mut answering = Answering { context: &context, peer, exchange, surveys, tree: None, rest };
             if let Err(e) = answering.run().await {
                 tracing::info!(event = "reconcile.ended", %peer, reason = %e, "a neighbour's comparison ended early");
             }
@@ -61,21 +62,25 @@ pub async fn serve(ground: Ground, mut incoming: mpsc::Receiver<Incoming>) {
 }
 
 /// Does something that takes its time, and tells the neighbour all the while that it is being done.
-async fn at_work<T>(exchange: &mut Exchange, peer: Division, work: impl Future<Output = T>) -> Result<T, AgreeError> {
-    let working = Answer::Working { done: 0, total: 0 }.encode();
+async fn at_work<T>(
+    exchange: &mut Exchange,
+    peer: Division,
+    work: impl Future<Output = T>,
+) -> Result<T, ReconcileError> {
+    let working = ReconcileReply::Working { done: 0, total: 0 }.encode();
     tokio::pin!(work);
     loop {
         tokio::select! {
             done = &mut work => return Ok(done),
             () = tokio::time::sleep(TELL) => {
-                exchange.send(&working).await.map_err(|source| AgreeError::Exchange { peer, source })?;
+                exchange.send(&working).await.map_err(|source| ReconcileError::Exchange { peer, source })?;
             }
         }
     }
 }
 
 struct Answering<'g> {
-    ground: &'g Ground,
+    context: &'g ReconcileContext,
     peer: Division,
     exchange: Exchange,
     surveys: Surveys,
@@ -84,82 +89,82 @@ struct Answering<'g> {
 }
 
 impl<'g> Answering<'g> {
-    async fn run(&mut self) -> Result<(), AgreeError> {
+    async fn run(&mut self) -> Result<(), ReconcileError> {
         let peer = self.peer;
-        let common = self.ground.mailbox.view().common_ground(peer);
+        let common = self.context.mailbox.view().common_ground(peer);
         let within = match common {
             Ok(division) => division,
             Err(reason) => return self.refuse(Refusal::NotAChild, reason).await,
         };
-        let mut putter = Putter::new(self.ground, within);
+        let mut writer = RepairWriter::new(self.context, within);
         loop {
-            let frame = self.exchange.receive().await.map_err(|source| AgreeError::Exchange { peer, source })?;
+            let frame = self.exchange.receive().await.map_err(|source| ReconcileError::Exchange { peer, source })?;
             let Some(bytes) = frame else { return Ok(()) };
-            let ask = match Ask::decode(&bytes) {
+            let ask = match ReconcileRequest::decode(&bytes) {
                 Ok(ask) => ask,
                 Err(e) => return self.refuse(Refusal::Malformed, e.to_string()).await,
             };
             match ask {
-                Ask::Compare { scope, digest, deep } => {
+                ReconcileRequest::Compare { scope, digest, deep } => {
                     if !self.may(within, scope) {
                         return self.refuse(Refusal::NotBelow, format!("{within} and below can be compared")).await;
                     }
                     if deep {
                         self.read_disk(scope).await?;
                     }
-                    let standing = self.ground.standing(scope);
+                    let standing = self.context.standing(scope);
                     let (mine, standing) = at_work(&mut self.exchange, peer, standing).await??;
                     if mine == digest && standing.lacks.is_empty() {
-                        self.send(&Answer::Agree).await?;
+                        self.send(&ReconcileReply::Agree).await?;
                     } else {
                         for answer in standing.messages().collect::<Vec<_>>() {
                             self.send(&answer).await?;
                         }
                     }
                 }
-                Ask::Roots(wanted) => {
+                ReconcileRequest::Roots(wanted) => {
                     if wanted.len() > ROOTS_MAX || !wanted.iter().all(|(l, _)| self.may(within, Scope::Log(*l))) {
                         return self.refuse(Refusal::NotBelow, format!("{within} and below can be compared")).await;
                     }
-                    let roots = pieces::roots(self.ground, &wanted);
-                    self.send(&Answer::Roots(roots)).await?;
+                    let roots = roots(self.context, &wanted);
+                    self.send(&ReconcileReply::Roots(roots)).await?;
                 }
-                Ask::Nodes { log, question } => {
+                ReconcileRequest::Nodes { log, question } => {
                     if !self.may(within, Scope::Log(log)) {
                         return self.refuse(Refusal::NotBelow, format!("{within} and below can be compared")).await;
                     }
                     self.nodes(log, &question).await?;
                 }
-                Ask::Want { log, lacking } => {
+                ReconcileRequest::Want { log, lacking } => {
                     if !self.may(within, Scope::Log(log)) {
                         return self.refuse(Refusal::NotBelow, format!("{within} and below can be had")).await;
                     }
                     self.give(log, lacking).await?;
                 }
-                Ask::Here(piece) => putter.take(piece).await?,
-                Ask::Taken => {
+                ReconcileRequest::Here(piece) => writer.take(piece).await?,
+                ReconcileRequest::Taken => {
                     let survey = self.surveys().remove(&peer);
                     let settle = async {
-                        putter.flush().await?;
+                        writer.flush().await?;
                         let Some(mut survey) = survey else { return Ok(None) };
                         let why = format!("found when {peer} compared; what it held came back from there");
-                        self.ground.mend(&mut survey, &why).await?;
-                        Ok::<_, AgreeError>(Some(survey).filter(|s| !s.places.is_empty()))
+                        self.context.mend(&mut survey, &why).await?;
+                        Ok::<_, ReconcileError>(Some(survey).filter(|s| !s.places.is_empty()))
                     };
                     if let Some(left) = at_work(&mut self.exchange, peer, settle).await?? {
                         self.surveys().insert(peer, left);
                     }
-                    if let Some(reason) = putter.trouble.take() {
+                    if let Some(reason) = writer.trouble.take() {
                         tracing::warn!(event = "reconcile.not_taken", %peer, %reason, "something that a neighbour gave was not taken");
                     }
-                    self.send(&Answer::Taken { put_back: std::mem::take(&mut putter.put_back) }).await?;
+                    self.send(&ReconcileReply::Taken { repaired: std::mem::take(&mut writer.repaired) }).await?;
                 }
             }
         }
     }
 
     fn may(&self, within: Division, scope: Scope) -> bool {
-        let charter = self.ground.charter.charter();
+        let charter = self.context.charter.charter();
         let division = match scope {
             Scope::Division(d) => d,
             Scope::Log(log) => log.division,
@@ -168,33 +173,33 @@ impl<'g> Answering<'g> {
     }
 
     /// Reads the disk, and tells the neighbour all the while that it is at work.
-    async fn read_disk(&mut self, scope: Scope) -> Result<(), AgreeError> {
-        let (ground, peer, rest) = (self.ground, self.peer, self.rest.clone());
+    async fn read_disk(&mut self, scope: Scope) -> Result<(), ReconcileError> {
+        let (context, peer, rest) = (self.context, self.peer, self.rest.clone());
         let turn = async {
-            let one = ground.guests.acquire().await;
+            let one = context.guests.acquire().await;
             let until = *rest.lock().unwrap_or_else(PoisonError::into_inner);
             tokio::time::sleep(until.map_or(Duration::ZERO, |u| u.saturating_duration_since(Instant::now()))).await;
             one
         };
         let one = at_work(&mut self.exchange, peer, turn).await?.map_err(|_| tally_driver::Stopping)?;
         let started = Instant::now();
-        let (tell, told) = watch::channel(Progress::default());
+        let (tell, told) = watch::channel(SurveyProgress::default());
         // A neighbour that has gone is not read for any longer.
-        let pace = Pace(Arc::new(move |p, _| tell.send(p.clone()).map_err(|_| Stopped)));
+        let throttle = Throttle(Arc::new(move |p, _| tell.send(p.clone()).map_err(|_| Stopped)));
         let only = match scope {
             Scope::Log(log) => Some(log),
             Scope::Division(_) => None,
         };
-        ground.rescue().await?;
+        context.rescue().await?;
         let survey = {
-            let read = ground.survey(only, Watermark::default(), pace);
+            let read = context.survey(only, Watermark::default(), throttle);
             tokio::pin!(read);
             loop {
                 tokio::select! {
                     survey = &mut read => break survey?,
                     () = tokio::time::sleep(TELL) => {
-                        let Progress { done, total, .. } = told.borrow().clone();
-                        self.send(&Answer::Working { done, total }).await?;
+                        let SurveyProgress { done, total, .. } = told.borrow().clone();
+                        self.send(&ReconcileReply::Working { done, total }).await?;
                     }
                 }
             }
@@ -209,43 +214,43 @@ impl<'g> Answering<'g> {
         self.surveys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn nodes(&mut self, log: LogId, question: &[u8]) -> Result<(), AgreeError> {
+    async fn nodes(&mut self, log: LogId, question: &[u8]) -> Result<(), ReconcileError> {
         let tree = match self.tree.take().filter(|(l, _)| *l == log) {
             Some((_, tree)) => Ok(tree),
-            None => at_work(&mut self.exchange, self.peer, self.ground.tree(log)).await??,
+            None => at_work(&mut self.exchange, self.peer, self.context.tree(log)).await??,
         };
         let answer = match tree {
             Ok(tree) => {
                 self.tree = Some((log, tree.clone()));
-                at_work(&mut self.exchange, self.peer, trees::hashes(tree, question)).await??
+                at_work(&mut self.exchange, self.peer, descent::hashes(tree, question)).await??
             }
             Err(why) => Err(why),
         };
         match answer {
-            Ok(bytes) => self.send(&Answer::Nodes(bytes)).await,
-            Err(reason) => self.send(&Answer::Refused { code: Refusal::Malformed, reason }).await,
+            Ok(bytes) => self.send(&ReconcileReply::Nodes(bytes)).await,
+            Err(reason) => self.send(&ReconcileReply::Refused { code: Refusal::Malformed, reason }).await,
         }
     }
 
-    async fn give(&mut self, log: LogId, lacking: Lacking) -> Result<(), AgreeError> {
-        let mut cutter = Cutter::new(self.ground, log, lacking)?;
+    async fn give(&mut self, log: LogId, lacking: Lacking) -> Result<(), ReconcileError> {
+        let mut batches = RepairReader::new(self.context, log, lacking)?;
         loop {
-            let (back, piece) = cutter.next().await?;
-            cutter = back;
+            let (back, piece) = batches.next().await?;
+            batches = back;
             match piece {
-                Some(piece) => self.send(&Answer::Piece(piece)).await?,
-                None => return self.send(&Answer::End).await,
+                Some(piece) => self.send(&ReconcileReply::Piece(piece)).await?,
+                None => return self.send(&ReconcileReply::End).await,
             }
         }
     }
 
-    async fn send(&mut self, answer: &Answer) -> Result<(), AgreeError> {
+    async fn send(&mut self, answer: &ReconcileReply) -> Result<(), ReconcileError> {
         let peer = self.peer;
-        self.exchange.send(&answer.encode()).await.map_err(|source| AgreeError::Exchange { peer, source })
+        self.exchange.send(&answer.encode()).await.map_err(|source| ReconcileError::Exchange { peer, source })
     }
 
-    async fn refuse(&mut self, code: Refusal, reason: String) -> Result<(), AgreeError> {
-        self.send(&Answer::Refused { code, reason }).await?;
+    async fn refuse(&mut self, code: Refusal, reason: String) -> Result<(), ReconcileError> {
+        self.send(&ReconcileReply::Refused { code, reason }).await?;
         self.exchange.finish();
         Ok(())
     }

@@ -22,7 +22,7 @@ const HEAD_BYTES_MAX: usize = 16;
 const ABSENT_BYTES_MAX: usize = DESCENT_PARENTS_MAX * 16 * 6;
 
 /// The first bytes of a hash.
-pub type Cut = [u8; DESCENT_HASH_BYTES];
+pub type HashPrefix = [u8; DESCENT_HASH_BYTES];
 
 /// Nodes at `level` of a tree of `size` leaves.
 pub(super) fn width(size: u64, level: u32) -> u64 {
@@ -40,7 +40,7 @@ pub(super) fn leaves(size: u64, level: u32, index: u64) -> Range<u64> {
 }
 
 /// The first bytes of the hash of node `index` of `level`; `None` if a hash that it needs is not held.
-pub(super) fn cut(nodes: &impl Nodes, size: u64, level: u32, index: u64) -> Option<Cut> {
+pub(super) fn hash_prefix(nodes: &impl Nodes, size: u64, level: u32, index: u64) -> Option<HashPrefix> {
     let Range { start, end } = leaves(size, level, index);
     let below = level.saturating_mul(4);
     let hash = if end.saturating_sub(start) == 1_u64.unbounded_shl(below) {
@@ -54,13 +54,13 @@ pub(super) fn cut(nodes: &impl Nodes, size: u64, level: u32, index: u64) -> Opti
 /// Asks for the hashes of all children of some nodes, at most [`DESCENT_PARENTS_MAX`] nodes. What it says fits its
 /// size, whoever made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct TreeQuestion {
     size: u64,
     level: u32,
     parents: Vec<Range<u64>>,
 }
 
-impl Question {
+impl TreeQuestion {
     /// About the children, at `level`, of these nodes of the level above.
     pub(super) fn new(size: u64, level: u32, parents: Vec<Range<u64>>) -> Self {
         Self { size, level, parents }
@@ -121,7 +121,7 @@ impl Question {
 }
 
 /// Questions for the children of the nodes, each within its bound.
-pub(super) fn split(size: u64, level: u32, parents: &[Range<u64>]) -> VecDeque<Question> {
+pub(super) fn split(size: u64, level: u32, parents: &[Range<u64>]) -> VecDeque<TreeQuestion> {
     let (mut questions, mut part, mut room) = (VecDeque::new(), Vec::new(), DESCENT_PARENTS_MAX as u64);
     for run in parents {
         let mut start = run.start;
@@ -131,26 +131,26 @@ pub(super) fn split(size: u64, level: u32, parents: &[Range<u64>]) -> VecDeque<Q
             room = room.saturating_sub(end.saturating_sub(start));
             start = end;
             if room == 0 {
-                questions.push_back(Question::new(size, level, std::mem::take(&mut part)));
+                questions.push_back(TreeQuestion::new(size, level, std::mem::take(&mut part)));
                 room = DESCENT_PARENTS_MAX as u64;
             }
         }
     }
     if !part.is_empty() {
-        questions.push_back(Question::new(size, level, part));
+        questions.push_back(TreeQuestion::new(size, level, part));
     }
     questions
 }
 
 /// Hashes in the order asked for, and which of them are not held.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Answer {
+pub struct TreeAnswer {
     /// Places in the answer without a hash.
     absent: Vec<Range<u64>>,
-    hashes: Vec<Cut>,
+    hashes: Vec<HashPrefix>,
 }
 
-impl Answer {
+impl TreeAnswer {
     /// Hashes accounted for, held or not.
     pub fn len(&self) -> usize {
         self.hashes.len().saturating_add(runs::total(&self.absent) as usize)
@@ -162,7 +162,7 @@ impl Answer {
     }
 
     /// What was asked for, in order; `None` is not held.
-    pub fn iter(&self) -> impl Iterator<Item = Option<Cut>> {
+    pub fn iter(&self) -> impl Iterator<Item = Option<HashPrefix>> {
         let (mut hashes, mut absent) = (self.hashes.iter(), self.absent.iter());
         let mut run = absent.next();
         (0..self.len() as u64).map(move |place| {
@@ -210,11 +210,11 @@ impl Answer {
 
 /// Answers a question from `nodes`: at most 16 · [`DESCENT_PARENTS_MAX`] hashes are looked up, and for the right edge
 /// those that it is made of.
-pub fn answer(nodes: &impl Nodes, question: &Question) -> Answer {
-    let mut answer = Answer { absent: Vec::new(), hashes: Vec::with_capacity(question.hashes()) };
+pub fn answer(nodes: &impl Nodes, question: &TreeQuestion) -> TreeAnswer {
+    let mut answer = TreeAnswer { absent: Vec::new(), hashes: Vec::with_capacity(question.hashes()) };
     let children = question.parents().flat_map(|p| question.children(p));
     for (place, child) in (0_u64..).zip(children) {
-        match cut(nodes, question.size, question.level, child) {
+        match hash_prefix(nodes, question.size, question.level, child) {
             Some(hash) => answer.hashes.push(hash),
             None => runs::push(&mut answer.absent, place..place.saturating_add(1)),
         }
@@ -231,24 +231,24 @@ mod tests {
 
     #[test]
     fn frozen_bytes() {
-        let question = Question::new(300, 0, vec![1..2, 17..19]);
+        let question = TreeQuestion::new(300, 0, vec![1..2, 17..19]);
         let bytes = question.encode();
         assert_eq!(bytes, b"\xfb\x2c\x01\x00\x02\x1d\x00");
-        assert_eq!(Question::decode(&bytes), Ok(question.clone()));
+        assert_eq!(TreeQuestion::decode(&bytes), Ok(question.clone()));
         // The last node has 300 - 18 · 16 = 12 leaves.
         assert_eq!(question.hashes(), 44);
 
-        let answer = Answer { absent: vec![0..1, 3..5], hashes: vec![[7; 16], [8; 16]] };
+        let answer = TreeAnswer { absent: vec![0..1, 3..5], hashes: vec![[7; 16], [8; 16]] };
         let bytes = answer.encode();
         assert_eq!(bytes, [b"\x03\x00\x03\x00".as_slice(), &[7; 16], &[8; 16]].concat());
-        assert_eq!(Answer::decode(&bytes), Ok(answer.clone()));
+        assert_eq!(TreeAnswer::decode(&bytes), Ok(answer.clone()));
         assert_eq!(answer.iter().collect::<Vec<_>>(), [None, Some([7; 16]), Some([8; 16]), None, None]);
     }
 
     #[test]
     fn what_no_tree_has_is_refused() {
         let with = |size: u64, level: u8, runs: &[u8]| [&codec::encode(&(size, level)), runs].concat();
-        assert!(Question::decode(&with(256, 0, b"\x1e")).is_ok());
+        assert!(TreeQuestion::decode(&with(256, 0, b"\x1e")).is_ok());
         for bad in [
             with(256, 0, b"\x20"),                // node 16 of 16
             with(0, 0, b"\x00"),                  // no leaves
@@ -257,30 +257,30 @@ mod tests {
             with(256, 0, b""),                    // no nodes
             with(10_000_000, 0, b"\x01\x9f\x1f"), // 4,001 nodes
         ] {
-            assert!(matches!(Question::decode(&bad), Err(CodecError::Malformed(_))), "{bad:?}");
+            assert!(matches!(TreeQuestion::decode(&bad), Err(CodecError::Malformed(_))), "{bad:?}");
         }
-        assert!(Question::decode(&with(10_000_000, 0, b"\x01\x9e\x1f")).is_ok());
-        assert!(matches!(Question::decode(&vec![0; CONTROL_BYTES_MAX + 1]), Err(CodecError::TooLong { .. })));
-        assert!(matches!(Answer::decode(&vec![0; CONTROL_BYTES_MAX + 1]), Err(CodecError::TooLong { .. })));
-        assert_eq!(Answer::decode(b"\x00abc"), Err(CodecError::Trailing(3)));
+        assert!(TreeQuestion::decode(&with(10_000_000, 0, b"\x01\x9e\x1f")).is_ok());
+        assert!(matches!(TreeQuestion::decode(&vec![0; CONTROL_BYTES_MAX + 1]), Err(CodecError::TooLong { .. })));
+        assert!(matches!(TreeAnswer::decode(&vec![0; CONTROL_BYTES_MAX + 1]), Err(CodecError::TooLong { .. })));
+        assert_eq!(TreeAnswer::decode(b"\x00abc"), Err(CodecError::Trailing(3)));
         // Place 5 is absent from an answer of one.
-        assert!(matches!(Answer::decode(b"\x01\x0a"), Err(CodecError::Malformed(_))));
+        assert!(matches!(TreeAnswer::decode(b"\x01\x0a"), Err(CodecError::Malformed(_))));
     }
 
     #[test]
     fn the_largest_answers_fit_a_message() {
-        let question = Question::new(1 << 40, 0, vec![0..DESCENT_PARENTS_MAX as u64]);
+        let question = TreeQuestion::new(1 << 40, 0, vec![0..DESCENT_PARENTS_MAX as u64]);
         let most = question.hashes();
-        let held = Answer { absent: Vec::new(), hashes: vec![[1; 16]; most] };
+        let held = TreeAnswer { absent: Vec::new(), hashes: vec![[1; 16]; most] };
         // Every other one absent: the longest list.
         let absent = (0..most as u64 / 2).map(|i| i * 2..i * 2 + 1).collect();
-        let half = Answer { absent, hashes: vec![[1; 16]; most / 2] };
+        let half = TreeAnswer { absent, hashes: vec![[1; 16]; most / 2] };
         let none = answer(&FullTree::default(), &question);
         for answer in [held, half, none] {
             assert_eq!(answer.len(), most);
             let bytes = answer.encode();
             assert!(bytes.len() < CONTROL_BYTES_MAX);
-            assert_eq!(Answer::decode(&bytes), Ok(answer));
+            assert_eq!(TreeAnswer::decode(&bytes), Ok(answer));
         }
     }
 
@@ -294,15 +294,15 @@ mod tests {
             numbered(40).into_iter().for_each(|l| tree.push(l));
             let likely = [codec::encode(&(size, level % 16)), tail].concat();
             for bytes in [&bytes, &likely] {
-                if let Ok(question) = Question::decode(bytes) {
-                    prop_assert_eq!(Question::decode(&question.encode()), Ok(question.clone()));
+                if let Ok(question) = TreeQuestion::decode(bytes) {
+                    prop_assert_eq!(TreeQuestion::decode(&question.encode()), Ok(question.clone()));
                     let answer = answer(&tree, &question);
                     prop_assert_eq!(answer.len(), question.hashes());
-                    prop_assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
+                    prop_assert_eq!(TreeAnswer::decode(&answer.encode()), Ok(answer));
                 }
-                if let Ok(answer) = Answer::decode(bytes) {
+                if let Ok(answer) = TreeAnswer::decode(bytes) {
                     prop_assert_eq!(answer.iter().count(), answer.len());
-                    prop_assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
+                    prop_assert_eq!(TreeAnswer::decode(&answer.encode()), Ok(answer));
                 }
             }
         }

@@ -62,12 +62,12 @@ impl Made {
         &self.replica.view().logs()[&self.log]
     }
 
-    fn trees(&self) -> Trees {
-        Trees::new(EntryReader::new(self.dir.path().to_owned()))
+    fn trees(&self) -> MerkleStore {
+        MerkleStore::new(EntryReader::new(self.dir.path().to_owned()))
     }
 
-    fn at(&self, trees: &Trees, size: u64) -> Result<LogTree, TreeError> {
-        trees.at(self.log, Layout::of(self.held()), size, &self.held().root_at(size).unwrap())
+    fn at(&self, trees: &MerkleStore, size: u64) -> Result<LogTree, TreeError> {
+        trees.at(self.log, BatchMap::of(self.held()), size, &self.held().root_at(size).unwrap())
     }
 }
 
@@ -109,9 +109,9 @@ fn proofs_and_tiles_are_those_of_a_tree_in_memory() {
 #[test]
 fn damage_is_named_by_its_records_and_older_trees_still_serve() {
     let made = made(BATCHES);
-    let lying = Layout::of(made.held()).batch_of(800).unwrap();
+    let batch = BatchMap::of(made.held()).batch_of(800).unwrap();
     let file = OpenOptions::new().write(true).open(segment_path(made.dir.path(), 1)).unwrap();
-    file.write_all_at(b"?", position(lying.place).offset + 600).unwrap();
+    file.write_all_at(b"?", position(batch.place).offset + 600).unwrap();
     let trees = made.trees();
     for _ in 0..2 {
         let why = made.at(&trees, 1_000).unwrap_err();
@@ -125,7 +125,7 @@ fn damage_is_named_by_its_records_and_older_trees_still_serve() {
 fn hashes_that_do_not_lead_to_the_signed_root_are_not_kept() {
     let made = made(BATCHES);
     let trees = made.trees();
-    let why = trees.at(made.log, Layout::of(made.held()), 1_000, &made.held().root_at(708).unwrap()).unwrap_err();
+    let why = trees.at(made.log, BatchMap::of(made.held()), 1_000, &made.held().root_at(708).unwrap()).unwrap_err();
     assert!(matches!(why, TreeError::Root { size: 1_000, .. }), "{why}");
     assert_eq!(trees.kept(made.log), 0);
     assert!(made.at(&trees, 1_000).is_ok());

@@ -6,9 +6,9 @@ use tally_core::{Place, log::HeldLog};
 use tally_journal::ReadError;
 use tally_protocol::batch::{Batch, Records};
 
-/// One batch of a [`Layout`].
+/// One batch of a [`BatchMap`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lying {
+pub struct BatchLocation {
     /// Index of its first record.
     pub start: u64,
     /// One past its last.
@@ -19,11 +19,11 @@ pub struct Lying {
 
 /// The batches of a log in log order, as they are held at one moment. Cheap to make and to clone: it shares them.
 #[derive(Debug, Clone, Default)]
-pub struct Layout(Arc<HeldLog>);
+pub struct BatchMap(Arc<HeldLog>);
 
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum LayoutError {
+pub enum BatchMapError {
     /// The log has no such record, or a hole there.
     #[error("record {0} is not held")]
     NotHeld(u64),
@@ -35,15 +35,15 @@ pub enum LayoutError {
     Batch(u64),
 }
 
-impl Layout {
+impl BatchMap {
     /// As the log is held now.
     pub fn of(log: &Arc<HeldLog>) -> Self {
         Self(log.clone())
     }
 
     /// The batch that holds record `index`.
-    pub fn batch_of(&self, index: u64) -> Option<Lying> {
-        self.0.batch_of(index).map(|(end, h)| Lying { start: h.start, end, place: h.place })
+    pub fn batch_of(&self, index: u64) -> Option<BatchLocation> {
+        self.0.batch_of(index).map(|(end, h)| BatchLocation { start: h.start, end, place: h.place })
     }
 
     /// First record of the first batch that starts after `index`.
@@ -54,12 +54,12 @@ impl Layout {
     /// Reads the batch that holds record `index`, checksums checked.
     ///
     /// # Errors
-    /// [`LayoutError`].
-    pub fn read(&self, reader: &EntryReader, index: u64) -> Result<(Lying, Records), LayoutError> {
-        let lying = self.batch_of(index).ok_or(LayoutError::NotHeld(index))?;
-        let frame = reader.read(lying.place)?;
+    /// [`BatchMapError`].
+    pub fn read(&self, reader: &EntryReader, index: u64) -> Result<(BatchLocation, Records), BatchMapError> {
+        let batch = self.batch_of(index).ok_or(BatchMapError::NotHeld(index))?;
+        let frame = reader.read(batch.place)?;
         let records = Batch::decode(&frame.body).and_then(|b| b.records());
-        Ok((lying, records.map_err(|_| LayoutError::Batch(index))?))
+        Ok((batch, records.map_err(|_| BatchMapError::Batch(index))?))
     }
 }
 
@@ -79,10 +79,10 @@ mod tests {
         put(0, 3, 16);
         put(3, 4, 99);
         put(7, 9, 200);
-        let layout = Layout::of(&Arc::new(log));
-        let at = |i| layout.batch_of(i).map(|b| b.place.0);
+        let map = BatchMap::of(&Arc::new(log));
+        let at = |i| map.batch_of(i).map(|b| b.place.0);
         assert_eq!((at(0), at(2), at(3), at(4), at(6)), (Some(16), Some(16), Some(99), None, None));
         assert_eq!((at(7), at(8), at(9)), (Some(200), Some(200), None));
-        assert_eq!((layout.next_start(4), layout.next_start(0), layout.next_start(7)), (Some(7), Some(3), None));
+        assert_eq!((map.next_start(4), map.next_start(0), map.next_start(7)), (Some(7), Some(3), None));
     }
 }

@@ -1,10 +1,10 @@
 //! Verdicts of the nodes above travel down: each node asks its parent, again and again, what was found wrong with the
 //! records of its own division and below, and keeps that beside its own findings. A city so hands the province's on.
 
-mod ask;
+mod follow;
 mod serve;
 
-pub use ask::follow;
+pub use follow::follow;
 pub use serve::serve;
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tally_topology::in_force::CharterHandle;
 
 /// What both sides work with.
 #[derive(Debug, Clone)]
-pub struct Bench {
+pub struct FindingsContext {
     /// This node.
     pub me: Division,
     /// The charter in force.

@@ -11,8 +11,8 @@
 #[cfg(test)]
 mod tests;
 
+use crate::batch_map::{BatchMap, BatchMapError};
 use crate::entries::EntryReader;
-use crate::layout::{Layout, LayoutError};
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Range,
@@ -45,7 +45,7 @@ pub enum TreeError {
         /// One past the last.
         to: u64,
         /// What is wrong with it.
-        source: LayoutError,
+        source: BatchMapError,
     },
     /// The records on this disk do not lead to the root that is held signed.
     #[error("log {log}: the records on this disk do not lead to the signed root of size {size}")]
@@ -67,7 +67,7 @@ pub enum TreeError {
 
 /// What is kept of one log.
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptTree {
     /// Its leaves are the roots of 256 records each.
     upper: RwLock<FullTree>,
     /// So many of them have led to a signed root.
@@ -76,7 +76,7 @@ struct Kept {
     build: Mutex<()>,
 }
 
-impl Kept {
+impl KeptTree {
     /// Records below the kept hashes.
     fn records(&self) -> u64 {
         self.upper.read().unwrap_or_else(PoisonError::into_inner).size() * WIDTH
@@ -85,18 +85,18 @@ impl Kept {
 
 /// The trees of all logs. Cheap to clone; clones share what is kept.
 #[derive(Debug, Clone)]
-pub struct Trees {
+pub struct MerkleStore {
     reader: EntryReader,
-    logs: Arc<Mutex<BTreeMap<LogId, Arc<Kept>>>>,
+    logs: Arc<Mutex<BTreeMap<LogId, Arc<KeptTree>>>>,
 }
 
-impl Trees {
+impl MerkleStore {
     /// Over this journal.
     pub fn new(reader: EntryReader) -> Self {
         Self { reader, logs: Arc::default() }
     }
 
-    fn logs(&self) -> MutexGuard<'_, BTreeMap<LogId, Arc<Kept>>> {
+    fn logs(&self) -> MutexGuard<'_, BTreeMap<LogId, Arc<KeptTree>>> {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -105,23 +105,23 @@ impl Trees {
         self.logs().get(&log).map_or(0, |k| k.records())
     }
 
-    /// Forgets what is kept of a log: its records on disk are no longer the same. Trees that are open stay as they are.
+    /// Forgets what is kept of a log: its records on disk are no longer the same. MerkleStore that are open stay as they are.
     pub fn forget(&self, log: LogId) {
         self.logs().remove(&log);
     }
 
-    /// The tree of the first `size` records of a log, which has this `root`. `layout` holds at least the batches from
-    /// [`Trees::kept`] on, those of the last tile, and those of the tiles that will be asked for. Reads what is not
+    /// The tree of the first `size` records of a log, which has this `root`. `batches` holds at least the batches from
+    /// [`MerkleStore::kept`] on, those of the last tile, and those of the tiles that will be asked for. Reads what is not
     /// kept yet, and waits for another caller who does that already.
     ///
     /// # Errors
     /// [`TreeError::Unreadable`] naming the damaged records; [`TreeError::Root`], after which nothing is kept.
-    pub fn at(&self, log: LogId, layout: Layout, size: u64, root: &Hash) -> Result<LogTree, TreeError> {
+    pub fn at(&self, log: LogId, batches: BatchMap, size: u64, root: &Hash) -> Result<LogTree, TreeError> {
         let kept = self.logs().entry(log).or_default().clone();
         let tree = LogTree {
             log,
             size,
-            layout,
+            batches,
             reader: self.reader.clone(),
             kept: kept.clone(),
             tiles: Mutex::default(),
@@ -152,19 +152,19 @@ impl Trees {
 pub fn records(
     reader: &EntryReader,
     log: LogId,
-    layout: &Layout,
+    batches: &BatchMap,
     range: Range<u64>,
     mut take: impl FnMut(u64, &[u8]),
 ) -> Result<(), TreeError> {
     let mut at = range.start;
     while at < range.end {
-        let (lying, records) = layout.read(reader, at).map_err(|source| {
-            let (from, to) = layout.batch_of(at).map_or((at, range.end), |l| (l.start, l.end));
+        let (batch, records) = batches.read(reader, at).map_err(|source| {
+            let (from, to) = batches.batch_of(at).map_or((at, range.end), |l| (l.start, l.end));
             TreeError::Unreadable { log, from, to, source }
         })?;
-        let wanted = (lying.start..).zip(records.iter());
+        let wanted = (batch.start..).zip(records.iter());
         wanted.filter(|(i, _)| range.contains(i)).for_each(|(i, record)| take(i, record));
-        at = lying.end;
+        at = batch.end;
     }
     Ok(())
 }
@@ -178,9 +178,9 @@ type Leaves = (u64, Arc<[Hash]>);
 pub struct LogTree {
     log: LogId,
     size: u64,
-    layout: Layout,
+    batches: BatchMap,
     reader: EntryReader,
-    kept: Arc<Kept>,
+    kept: Arc<KeptTree>,
     tiles: Mutex<VecDeque<Leaves>>,
     failed: Mutex<Option<TreeError>>,
 }
@@ -228,7 +228,7 @@ impl LogTree {
     }
 
     fn records(&self, range: Range<u64>, take: impl FnMut(u64, &[u8])) -> Result<(), TreeError> {
-        records(&self.reader, self.log, &self.layout, range, take)
+        records(&self.reader, self.log, &self.batches, range, take)
     }
 
     /// Adds the complete tiles that are not kept yet.

@@ -12,19 +12,19 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 /// Largest frame of either side, in bytes.
-pub const VERDICTS_BYTES_MAX: usize = 256 << 10;
-/// Most verdicts of one answer.
-pub const VERDICTS_MAX: usize = 500;
-/// Most places from which verdicts are asked for: one of each holder and log.
+pub const PAGE_BYTES_MAX: usize = 256 << 10;
+/// Most reports of one answer.
+pub const REPORTS_MAX: usize = 500;
+/// Most places from which reports are asked for: one of each holder and log.
 pub const CURSORS_MAX: usize = 4_096;
 /// Longest text of a message, in bytes; longer ones are cut.
 pub const MESSAGE_BYTES_MAX: usize = 1_024;
 /// Most findings of one verdict.
 pub const FINDINGS_MAX: usize = 16;
 
-/// From where on verdicts are wanted.
+/// From where on reports are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor {
+pub struct FindingsCursor {
     /// Who judged.
     pub holder: Division,
     /// On which log.
@@ -35,14 +35,14 @@ pub struct Cursor {
 
 /// A child's question.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask {
+pub struct FindingsQuery {
     /// What the child has already; of holders and logs that are not named, everything is wanted.
-    pub cursors: Vec<Cursor>,
+    pub cursors: Vec<FindingsCursor>,
 }
 
 /// What was found about one record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct FindingsReport {
     /// Who judged.
     pub holder: Division,
     /// The record's log.
@@ -57,14 +57,14 @@ pub struct Verdict {
 
 /// A parent's answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct FindingsPage {
     /// In the order of holder, log and index.
-    pub verdicts: Vec<Verdict>,
+    pub reports: Vec<FindingsReport>,
     /// There are more.
     pub more: bool,
 }
 
-impl Ask {
+impl FindingsQuery {
     /// The frame.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
@@ -75,12 +75,12 @@ impl Ask {
     /// # Errors
     /// [`CodecError`]; more than [`CURSORS_MAX`] cursors are malformed.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let ask = codec::decode::<Self, VERDICTS_BYTES_MAX>(bytes)?;
+        let ask = codec::decode::<Self, PAGE_BYTES_MAX>(bytes)?;
         bounded(ask.cursors.len(), CURSORS_MAX).map(|()| ask)
     }
 }
 
-impl Answer {
+impl FindingsPage {
     /// The frame.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
@@ -91,9 +91,9 @@ impl Answer {
     /// # Errors
     /// [`CodecError`]; more than is allowed of anything is malformed.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let answer = codec::decode::<Self, VERDICTS_BYTES_MAX>(bytes)?;
-        bounded(answer.verdicts.len(), VERDICTS_MAX)?;
-        for v in &answer.verdicts {
+        let answer = codec::decode::<Self, PAGE_BYTES_MAX>(bytes)?;
+        bounded(answer.reports.len(), REPORTS_MAX)?;
+        for v in &answer.reports {
             bounded(v.findings.len(), FINDINGS_MAX)?;
             for f in &v.findings {
                 let longest = [&f.field, &f.code, &f.message, &f.message_zh];
@@ -123,17 +123,17 @@ mod tests {
     fn frames_are_read_back_and_bounded() {
         let log: LogId = "350102/e1".parse().unwrap();
         let holder = Division::try_from(350_100).unwrap();
-        let ask = Ask { cursors: vec![Cursor { holder, log, from: 7 }] };
-        assert_eq!(Ask::decode(&ask.encode()), Ok(ask.clone()));
+        let ask = FindingsQuery { cursors: vec![FindingsCursor { holder, log, from: 7 }] };
+        assert_eq!(FindingsQuery::decode(&ask.encode()), Ok(ask.clone()));
         let text = |n: usize| "名".repeat(n);
         let finding = |message: String| Finding::reject("V017", "f", message, "");
         let id = RecordId(Hash([1; 32]));
-        let verdict = |message: String| Verdict { holder, log, index: 1, id, findings: vec![finding(message)] };
-        let answer = Answer { verdicts: vec![verdict(cut(&text(1_000)))], more: true };
-        assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
-        let long = Answer { verdicts: vec![verdict(text(1_000))], more: false };
-        assert!(Answer::decode(&long.encode()).is_err());
-        let many = Ask { cursors: vec![ask.cursors[0]; CURSORS_MAX + 1] };
-        assert!(Ask::decode(&many.encode()).is_err() && Ask::decode(b"\xff\xff\xff").is_err());
+        let verdict = |message: String| FindingsReport { holder, log, index: 1, id, findings: vec![finding(message)] };
+        let answer = FindingsPage { reports: vec![verdict(cut(&text(1_000)))], more: true };
+        assert_eq!(FindingsPage::decode(&answer.encode()), Ok(answer));
+        let long = FindingsPage { reports: vec![verdict(text(1_000))], more: false };
+        assert!(FindingsPage::decode(&long.encode()).is_err());
+        let many = FindingsQuery { cursors: vec![ask.cursors[0]; CURSORS_MAX + 1] };
+        assert!(FindingsQuery::decode(&many.encode()).is_err() && FindingsQuery::decode(b"\xff\xff\xff").is_err());
     }
 }

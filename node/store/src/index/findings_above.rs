@@ -4,13 +4,13 @@ use super::{Engine, EngineError, entry, findings};
 use tally_protocol::{
     codec,
     finding::Finding,
+    findings_exchange::{FINDINGS_MAX, FindingsReport, cut},
     ids::{Division, LogId},
     record::RecordId,
-    verdicts::{FINDINGS_MAX, Verdict, cut},
 };
 
 /// Longest encoded verdict, in bytes.
-const VERDICT_BYTES_MAX: usize = 128 << 10;
+const REPORT_BYTES_MAX: usize = 128 << 10;
 /// Verdicts read at once when only the last is wanted.
 const PAGE: usize = 1_000;
 
@@ -24,11 +24,11 @@ pub fn own(
     log: LogId,
     from: u64,
     limit: usize,
-) -> Result<Vec<Verdict>, EngineError> {
+) -> Result<Vec<FindingsReport>, EngineError> {
     let found = findings::of_log(engine, log, from, limit)?;
     Ok(found
         .into_iter()
-        .map(|(index, f)| Verdict {
+        .map(|(index, f)| FindingsReport {
             holder: me,
             log,
             index,
@@ -60,10 +60,10 @@ pub fn told(
     log: LogId,
     from: u64,
     limit: usize,
-) -> Result<Vec<Verdict>, EngineError> {
-    let prefix = entry::verdict_prefix(holder, log);
-    let pairs = engine.scan(&prefix, &entry::verdict_key(holder, log, from), limit)?;
-    Ok(pairs.iter().filter_map(|(_, v)| codec::decode::<Verdict, VERDICT_BYTES_MAX>(v).ok()).collect())
+) -> Result<Vec<FindingsReport>, EngineError> {
+    let prefix = entry::above_prefix(holder, log);
+    let pairs = engine.scan(&prefix, &entry::above_key(holder, log, from), limit)?;
+    Ok(pairs.iter().filter_map(|(_, v)| codec::decode::<FindingsReport, REPORT_BYTES_MAX>(v).ok()).collect())
 }
 
 /// One past the last verdict that was told.
@@ -97,10 +97,10 @@ pub fn is_held(engine: &dyn Engine, id: RecordId, log: LogId, index: u64) -> Res
 ///
 /// # Errors
 /// The engine's.
-pub fn keep(engine: &dyn Engine, verdicts: &[Verdict]) -> Result<(), EngineError> {
+pub fn keep(engine: &dyn Engine, reports: &[FindingsReport]) -> Result<(), EngineError> {
     let mut pairs = Vec::new();
-    for v in verdicts {
-        pairs.push((entry::verdict_key(v.holder, v.log, v.index), codec::encode(v)));
+    for v in reports {
+        pairs.push((entry::above_key(v.holder, v.log, v.index), codec::encode(v)));
         pairs.push((entry::reached_key(v.holder, v.log), (v.index + 1).to_be_bytes().to_vec()));
     }
     // Of several marks of one log the last counts.
@@ -127,14 +127,14 @@ mod tests {
         let engine = &*opened.engine;
         let (a, b): (LogId, LogId) = ("350102/e1".parse().unwrap(), "350103/e1".parse().unwrap());
         let holder = |code: u32| Division::try_from(code).unwrap();
-        let verdict = |h: u32, log: LogId, index: u64| Verdict {
+        let report = |h: u32, log: LogId, index: u64| FindingsReport {
             holder: holder(h),
             log,
             index,
             id: RecordId::of(&index.to_be_bytes()),
             findings: Vec::new(),
         };
-        keep(engine, &[verdict(350_100, a, 3), verdict(350_100, a, 9), verdict(350_000, a, 4)]).unwrap();
+        keep(engine, &[report(350_100, a, 3), report(350_100, a, 9), report(350_000, a, 4)]).unwrap();
         assert_eq!(reached(engine, holder(350_100), a).unwrap(), 10);
         assert_eq!(reached(engine, holder(350_000), a).unwrap(), 5);
         assert_eq!(reached(engine, holder(350_100), b).unwrap(), 0);

@@ -1,40 +1,21 @@
-//! Agreement with neighbours: reading the own disk, comparing, fetching and giving what is missing, and putting damaged
-//! places right. The decisions are `protocol::session::reconcile`; here are the disk, the core and the links.
-//!
-//! ```text
-//! ask.rs      this node compares      ─┐  survey.rs (what does the own disk lack?)
-//! answer.rs   a neighbour compares     ├─ pieces.rs (batches in and out, proved) ─ mend.rs (damaged places)
-//! bundle.rs   a file is carried       ─┘
-//! ```
-
-mod answer;
-mod ask;
-mod bundle;
-mod mend;
-mod pieces;
-mod survey;
-mod trees;
-
-pub use answer::serve;
-pub use ask::{Found, Order, Reconciled};
-pub use bundle::{Bundle, Import, ImportError, Imported, Since};
-pub use survey::{Pace, Progress};
+//! What comparing and repairing work with: the core, the journal, the neighbours; what is known to be damaged; and why
+//! a comparison can fail. It decides nothing.
 
 use crate::verify::VerifyError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tally_core::Place;
 use tally_driver::{Mailbox, Stopping};
 use tally_journal::Damage;
-use tally_link::{ExchangeError, Lines};
+use tally_link::{ExchangeError, LinkRegistry};
 use tally_protocol::{ids::Division, session::reconcile::Violation};
 use tally_store::entries::EntryReader;
-use tally_store::tree::Trees;
+use tally_store::merkle_store::MerkleStore;
 use tally_topology::in_force::CharterHandle;
 use tokio::sync::{Semaphore, watch};
 
 /// What agreement works with.
 #[derive(Debug, Clone)]
-pub struct Ground {
+pub struct ReconcileContext {
     /// The core.
     pub mailbox: Mailbox,
     /// The journal.
@@ -42,13 +23,13 @@ pub struct Ground {
     /// The charter in force.
     pub charter: CharterHandle,
     /// The neighbours.
-    pub lines: Lines,
+    pub links: LinkRegistry,
     /// End of the durable journal.
     pub durable: watch::Receiver<Place>,
     /// Damaged places that are known: from the start of the node, and from the last survey of everything.
-    pub noticed: Noticed,
+    pub known_damage: KnownDamage,
     /// Hashes of the logs' trees.
-    pub trees: Trees,
+    pub trees: MerkleStore,
     /// For one neighbour at a time the whole disk is read. Own work does not wait for this, nor hold it: two nodes that
     /// compare with each other would wait for each other for ever.
     pub guests: Arc<Semaphore>,
@@ -56,7 +37,7 @@ pub struct Ground {
 
 /// Damaged places that are known.
 #[derive(Debug, Clone, Default)]
-pub struct Noticed(Arc<Mutex<Places>>);
+pub struct KnownDamage(Arc<Mutex<Places>>);
 
 #[derive(Debug, Default)]
 struct Places {
@@ -66,7 +47,7 @@ struct Places {
     latest: Vec<Damage>,
 }
 
-impl Noticed {
+impl KnownDamage {
     /// With what opening the journal found.
     pub fn new(found: Vec<Damage>) -> Self {
         Self(Arc::new(Mutex::new(Places { latest: found.clone(), at_start: found })))
@@ -76,7 +57,7 @@ impl Noticed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn at_start(&self) -> Vec<Damage> {
+    pub(crate) fn at_start(&self) -> Vec<Damage> {
         self.lock().at_start.clone()
     }
 
@@ -85,11 +66,11 @@ impl Noticed {
         self.lock().latest.len()
     }
 
-    fn set(&self, places: Vec<Damage>) {
+    pub(crate) fn set(&self, places: Vec<Damage>) {
         self.lock().latest = places;
     }
 
-    fn mended(&self, place: &Damage) {
+    pub(crate) fn mended(&self, place: &Damage) {
         let mut places = self.lock();
         let other = |d: &Damage| (d.segment, d.offset) != (place.segment, place.offset);
         places.at_start.retain(other);
@@ -99,7 +80,7 @@ impl Noticed {
 
 /// Why agreement could not be sought.
 #[derive(Debug, thiserror::Error)]
-pub enum AgreeError {
+pub enum ReconcileError {
     /// The node ends.
     #[error(transparent)]
     Stopping(#[from] Stopping),

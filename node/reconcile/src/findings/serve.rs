@@ -1,16 +1,16 @@
 //! A child asks: what this node found, and what it was told from above, about the records of the child and below.
 
-use super::Bench;
+use super::FindingsContext;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 use tally_link::{Exchange, Incoming};
 use tally_protocol::{
+    findings_exchange::{FindingsPage, FindingsQuery, FindingsReport, PAGE_BYTES_MAX, REPORTS_MAX},
     ids::{Division, LogId},
-    verdicts::{Answer, Ask, VERDICTS_BYTES_MAX, VERDICTS_MAX, Verdict},
 };
-use tally_store::index::{EngineError, verdicts};
+use tally_store::index::{EngineError, findings_above};
 use tokio::{sync::mpsc, task::JoinSet};
 
 /// Children that are answered at the same time, each once.
@@ -20,7 +20,7 @@ const ASKS: usize = 64;
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// Answers until the links have ended.
-pub async fn serve(bench: Bench, mut incoming: mpsc::Receiver<Incoming>) {
+pub async fn serve(findings: FindingsContext, mut incoming: mpsc::Receiver<Incoming>) {
     let mut tasks = JoinSet::new();
     let mut answered = BTreeSet::new();
     loop {
@@ -35,23 +35,23 @@ pub async fn serve(bench: Bench, mut incoming: mpsc::Receiver<Incoming>) {
         };
         let Some(Incoming { peer, exchange }) = next else { return };
         // Only those below are told of their records.
-        let below = bench.charter.charter().charter().parent(peer) == Some(bench.me);
+        let below = findings.charter.charter().charter().parent(peer) == Some(findings.me);
         if below && answered.len() < ROOM && answered.insert(peer) {
-            let bench = bench.clone();
+            let findings = findings.clone();
             tasks.spawn(async move {
-                let _ = tokio::time::timeout(WITHIN, answer(bench, peer, exchange)).await;
+                let _ = tokio::time::timeout(WITHIN, answer(findings, peer, exchange)).await;
                 peer
             });
         }
     }
 }
 
-async fn answer(bench: Bench, peer: Division, mut exchange: Exchange) {
+async fn answer(findings: FindingsContext, peer: Division, mut exchange: Exchange) {
     for _ in 0..ASKS {
         let Ok(Some(frame)) = exchange.receive().await else { return };
-        let Ok(ask) = Ask::decode(&frame) else { return };
-        let bench = bench.clone();
-        let found = tokio::task::spawn_blocking(move || page(&bench, peer, &ask)).await;
+        let Ok(ask) = FindingsQuery::decode(&frame) else { return };
+        let findings = findings.clone();
+        let found = tokio::task::spawn_blocking(move || page(&findings, peer, &ask)).await;
         let Ok(Ok(answer)) = found else { return };
         if exchange.send(&answer.encode()).await.is_err() {
             return;
@@ -60,31 +60,31 @@ async fn answer(bench: Bench, peer: Division, mut exchange: Exchange) {
 }
 
 /// The next page for a child.
-fn page(bench: &Bench, child: Division, ask: &Ask) -> Result<Answer, EngineError> {
-    let signed = bench.charter.charter();
+fn page(findings: &FindingsContext, child: Division, ask: &FindingsQuery) -> Result<FindingsPage, EngineError> {
+    let signed = findings.charter.charter();
     let charter = signed.charter();
     let cursors: BTreeMap<(Division, LogId), u64> = ask.cursors.iter().map(|c| ((c.holder, c.log), c.from)).collect();
-    let mut answer = Answer::default();
+    let mut answer = FindingsPage::default();
     let mut bytes = 0;
     let below = charter.nodes().filter(|n| charter.is_within(n.division, child));
     let logs = below.flat_map(|n| (1..=n.epochs.len() as u32).map(|epoch| LogId::records(n.division, epoch)));
-    let holders: Vec<Division> = charter.path(bench.me).collect();
+    let holders: Vec<Division> = charter.path(findings.me).collect();
     for log in logs {
         for holder in &holders {
             let from = cursors.get(&(*holder, log)).copied().unwrap_or(0);
-            let room = VERDICTS_MAX - answer.verdicts.len();
-            let own = (*holder == bench.me).then_some(());
-            let found: Vec<Verdict> = match own {
-                Some(()) => verdicts::own(&*bench.engine, *holder, log, from, room + 1)?,
-                None => verdicts::told(&*bench.engine, *holder, log, from, room + 1)?,
+            let room = REPORTS_MAX - answer.reports.len();
+            let own = (*holder == findings.me).then_some(());
+            let found: Vec<FindingsReport> = match own {
+                Some(()) => findings_above::own(&*findings.engine, *holder, log, from, room + 1)?,
+                None => findings_above::told(&*findings.engine, *holder, log, from, room + 1)?,
             };
             for verdict in found {
                 bytes += verdict.findings.iter().map(|f| f.message.len() + f.message_zh.len() + 128).sum::<usize>();
-                if answer.verdicts.len() == VERDICTS_MAX || bytes > VERDICTS_BYTES_MAX / 2 {
+                if answer.reports.len() == REPORTS_MAX || bytes > PAGE_BYTES_MAX / 2 {
                     answer.more = true;
                     return Ok(answer);
                 }
-                answer.verdicts.push(verdict);
+                answer.reports.push(verdict);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Bundles: writing what a link would carry to a neighbour, and taking in what a neighbour wrote, by the same door.
 
-use super::{AgreeError, Ground, pieces::Putter};
+use crate::{ReconcileContext, ReconcileError, repair::RepairWriter};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use tally_clock::now_ms;
 use tally_core::{Input, View, log::HeldLog};
 use tally_driver::Mail;
 use tally_protocol::{
-    bundle::{BundleError, Item, Reader as Items},
+    bundle::{BundleError, BundleReader, Item},
     ids::{Division, LogId},
     session::reconcile::Piece,
     wire::Head,
 };
+use tally_store::batch_map::BatchMap;
 use tally_store::entries::EntryReader;
-use tally_store::layout::Layout;
 use tokio::sync::oneshot;
 
 /// What goes into a bundle besides receipts, heads and the charter.
@@ -30,7 +30,7 @@ pub enum Since {
 #[derive(Debug)]
 struct Part {
     log: LogId,
-    layout: Layout,
+    batches: BatchMap,
     from: u64,
     size: u64,
 }
@@ -57,7 +57,7 @@ pub struct Imported {
     pub receipts: u64,
     /// Version of the charter in force now.
     pub charter: u64,
-    /// Items that were not taken, and why; at most 20.
+    /// BundleReader that were not taken, and why; at most 20.
     pub refused: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ pub enum ImportError {
     NotOurs(String),
     /// The node.
     #[error(transparent)]
-    Agree(#[from] AgreeError),
+    Reconcile(#[from] ReconcileError),
 }
 
 /// The division whose logs a bundle from `from` to this node may hold.
@@ -119,17 +119,17 @@ fn contents(r: &View, to: Division, since: Since) -> Result<(Vec<Item>, Vec<Part
             Since::Receipt if up => log.receipts.get(&to).map_or(0, |x| x.size),
             Since::Receipt => log.size(),
         };
-        (from < log.size()).then(|| Part { log: *id, layout: Layout::of(log), from, size: log.size() })
+        (from < log.size()).then(|| Part { log: *id, batches: BatchMap::of(log), from, size: log.size() })
     };
     Ok((items, shared().filter_map(part).collect()))
 }
 
-impl Ground {
+impl ReconcileContext {
     /// Prepares a bundle for a neighbour.
     ///
     /// # Errors
     /// Who is no neighbour gets none.
-    pub fn bundle(&self, to: Division, since: Since) -> Result<Result<Bundle, String>, AgreeError> {
+    pub fn bundle(&self, to: Division, since: Since) -> Result<Result<Bundle, String>, ReconcileError> {
         let reader = self.reader.clone();
         let contents = contents(&self.mailbox.view(), to, since);
         Ok(contents.map(|(first, parts)| Bundle { first, parts, reader }))
@@ -145,9 +145,9 @@ impl Bundle {
         for part in &self.parts {
             let mut at = part.from;
             while at < part.size {
-                let lying = part.layout.batch_of(at).ok_or_else(|| format!("{} record {at} is not held", part.log))?;
-                let frame = self.reader.read(lying.place).map_err(|e| format!("{} record {at}: {e}", part.log))?;
-                at = lying.end;
+                let batch = part.batches.batch_of(at).ok_or_else(|| format!("{} record {at} is not held", part.log))?;
+                let frame = self.reader.read(batch.place).map_err(|e| format!("{} record {at}: {e}", part.log))?;
+                at = batch.end;
                 if !take(Item::Batch { log: part.log, bytes: frame.body }) {
                     return Ok(());
                 }
@@ -160,25 +160,25 @@ impl Bundle {
 /// Takes in a bundle whose bytes come piece by piece.
 #[derive(Debug)]
 pub struct Import<'g> {
-    ground: &'g Ground,
-    items: Items,
+    context: &'g ReconcileContext,
+    items: BundleReader,
     /// Version of the maker's charter.
     charter: u64,
     /// Logs that it speaks of.
     logs: BTreeSet<LogId>,
-    putter: Option<(Division, Putter<'g>)>,
+    writer: Option<(Division, RepairWriter<'g>)>,
     done: Imported,
 }
 
 impl<'g> Import<'g> {
     /// Of a bundle that has not begun.
-    pub fn new(ground: &'g Ground) -> Self {
+    pub fn new(context: &'g ReconcileContext) -> Self {
         Self {
-            ground,
-            items: Items::default(),
+            context,
+            items: BundleReader::default(),
             charter: 0,
             logs: BTreeSet::new(),
-            putter: None,
+            writer: None,
             done: Imported::default(),
         }
     }
@@ -200,13 +200,13 @@ impl<'g> Import<'g> {
     /// # Errors
     /// [`ImportError`].
     pub async fn finish(mut self) -> Result<Imported, ImportError> {
-        if let Some((_, putter)) = &mut self.putter {
-            putter.flush().await?;
-            self.done.records = putter.put_back;
+        if let Some((_, writer)) = &mut self.writer {
+            writer.flush().await?;
+            self.done.records = writer.repaired;
         }
         self.items.finish()?;
         let logs = std::mem::take(&mut self.logs);
-        let view = self.ground.mailbox.settled().await.map_err(AgreeError::from)?;
+        let view = self.context.mailbox.settled().await.map_err(ReconcileError::from)?;
         let frozen = |id: &LogId| view.log(*id)?.frozen.as_ref().map(|f| format!("{id} is frozen: {}", f.reason));
         logs.iter().filter_map(frozen).for_each(|why| self.refused(why));
         self.done.charter = view.charter().version();
@@ -214,8 +214,8 @@ impl<'g> Import<'g> {
     }
 
     async fn take(&mut self, item: Item) -> Result<(), ImportError> {
-        let mailbox = &self.ground.mailbox;
-        let core = |input| async move { mailbox.send(Mail::Core(input)).await.map_err(AgreeError::from) };
+        let mailbox = &self.context.mailbox;
+        let core = |input| async move { mailbox.send(Mail::Core(input)).await.map_err(ReconcileError::from) };
         match item {
             Item::Opening { federation, from, to, charter, .. } => {
                 self.charter = charter;
@@ -228,14 +228,14 @@ impl<'g> Import<'g> {
                     return Ok(());
                 }
                 let (reply, answer) = oneshot::channel();
-                mailbox.send(Mail::Charter { note, reply }).await.map_err(AgreeError::from)?;
+                mailbox.send(Mail::Charter { note, reply }).await.map_err(ReconcileError::from)?;
                 if let Ok(Err(why)) = answer.await {
                     self.refused(why);
                 }
             }
             Item::Head(head) => {
                 self.logs.insert(head.log);
-                if let Some((from, _)) = self.putter {
+                if let Some((from, _)) = self.writer {
                     core(Input::BundledHead { from, head }).await?;
                 }
             }
@@ -245,9 +245,9 @@ impl<'g> Import<'g> {
             }
             Item::Batch { log, bytes } => {
                 self.done.batches += 1;
-                if let Some((_, putter)) = &mut self.putter {
-                    putter.take(Piece::Whole { log, bytes }).await?;
-                    let trouble = putter.trouble.take();
+                if let Some((_, writer)) = &mut self.writer {
+                    writer.take(Piece::Whole { log, bytes }).await?;
+                    let trouble = writer.trouble.take();
                     trouble.into_iter().for_each(|why| self.refused(why));
                 }
             }
@@ -263,9 +263,9 @@ impl<'g> Import<'g> {
     }
 
     fn open(&mut self, federation: String, from: LogId, to: Division) -> Result<(), ImportError> {
-        let within = shared_with(&self.ground.mailbox.view(), &federation, from, to).map_err(ImportError::NotOurs)?;
+        let within = shared_with(&self.context.mailbox.view(), &federation, from, to).map_err(ImportError::NotOurs)?;
         self.done.from = from.to_string();
-        self.putter = Some((from.division, Putter::new(self.ground, within)));
+        self.writer = Some((from.division, RepairWriter::new(self.context, within)));
         Ok(())
     }
 }
