@@ -374,14 +374,14 @@ mod tests {
     use super::*;
     use std::sync::Arc;
     use tally_core::{Place, Replica};
-    use tally_store::index::Progress;
+    use tally_store::index::IndexProgress;
     use tally_topology::sample;
 
     /// I10: a child that was never heard of stands on the screen, and what is not known is not 0.
     #[test]
     fn a_silent_child_stays_on_the_screen() {
         let city = Replica::new(Arc::new(sample::keys("350100")), sample::signed(""), "test".into());
-        let progress = Progress { cursor: Place(16), distinct: 0, trouble: None };
+        let progress = IndexProgress { cursor: Place(16), distinct: 0, trouble: None };
         let inputs = StatusInputs { progress, durable: Place(16), full: false, damaged_places: 0 };
         let status = Status::of(city.view(), 1_790_000_000_000, &inputs);
         assert_eq!(status.children.len(), 2);

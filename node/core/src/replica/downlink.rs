@@ -3,7 +3,6 @@
 use super::{Child, ChildLink, Event, LinkId, Output, Replica, WELCOME_EVERY_MS, WELCOME_QUEUE_MS};
 use crate::{Push, entry::Waiter, log::HeadStanding};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use tally_protocol::{
     ids::{Division, LogId},
     wire::{Control, Head, Hello, Refusal, Welcome, negotiate},
@@ -181,16 +180,6 @@ impl Replica {
         self.pump_children(out);
     }
 
-    /// Hands batches to children that asked for them.
-    pub(super) fn pump_children(&mut self, out: &mut Vec<Output>) {
-        for child in self.view.children.values_mut() {
-            let Some(up) = child.link.as_mut() else { continue };
-            for (id, push) in &mut up.serving {
-                super::uplink::pump(up.id, *id, push, self.view.logs.get(id).map(Arc::as_ref), out);
-            }
-        }
-    }
-
     pub(super) fn batch_from_child(
         &mut self,
         now_ms: u64,
@@ -264,15 +253,6 @@ impl Replica {
         child.rejected.insert(log, (code, reason.clone()));
         out.push(Output::Note(Event::Rejected { peer, log, code, reason: reason.clone() }));
         out.push(Output::Send { link, message: Control::Reject { log, start, code, reason } });
-    }
-
-    /// Sends a receipt toward the log's origin, if its branch is linked.
-    pub(super) fn send_receipt_down(&self, log: LogId, holder: LogId, size: u64, line: String, out: &mut Vec<Output>) {
-        let branch = self.charter().branch(log.division, self.me());
-        let link = branch.and_then(|b| self.view.children.get(&b)).and_then(|c| c.link.as_ref()).filter(|l| l.welcomed);
-        if let Some(link) = link {
-            out.push(Output::Send { link: link.id, message: Control::Receipt { log, size, holder, line } });
-        }
     }
 }
 

@@ -8,10 +8,13 @@ mod charter;
 mod conflict;
 mod downlink;
 mod messages;
+mod pushing;
+mod receipts;
 mod recover;
 mod repair;
 mod round;
 mod sealing;
+mod standing;
 mod state;
 mod uplink;
 

@@ -1,0 +1,131 @@
+//! Batches on their way out: to the parent, for each log from where it stands, and to a child that asked for them.
+//!
+//! Of a log, batches go in order and not more at once than the window; a hole, a refusal or a failed read stops that log and
+//! no other. It must not know how a link carries them, or read a batch: it names places.
+
+use super::{LinkId, Output, Replica, state::Rejected};
+use crate::{Push, log::HeldLog};
+use std::sync::Arc;
+use tally_protocol::{ids::LogId, wire::Refusal};
+
+/// First wait before a refused log is tried again, in milliseconds; it doubles each time.
+const RETRY_MS: u64 = 5_000;
+/// Longest such wait, in milliseconds.
+const RETRY_MAX_MS: u64 = 15 * 60 * 1_000;
+
+impl Replica {
+    /// A refused log is tried again, at growing intervals: the fault may have been a passing one.
+    pub(super) fn retry_rejected(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        let Some(up) = self.view.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
+        for (id, rejected) in &self.view.parent.rejected {
+            let wait = RETRY_MS.saturating_mul(1 << rejected.times.min(6)).min(RETRY_MAX_MS);
+            let Some(push) = up.pushes.get_mut(id).filter(|p| p.stopped()) else { continue };
+            let Some(log) = self.view.logs.get(id).filter(|l| l.frozen.is_none()) else { continue };
+            if now_ms.abs_diff(rejected.since_ms) >= wait {
+                // From where the parent says to stand: what it had confirmed earlier it may have lost since.
+                *push = Push::from(log.root_at(rejected.start).map_or(0, |_| rejected.start));
+            }
+        }
+        self.pump_parent(out);
+    }
+
+    /// What was damaged here is back: its log is pushed again from where the parent stands.
+    pub(super) fn restart_push(&mut self, id: LogId) {
+        let Some(log) = self.view.logs.get(&id) else { return };
+        let Some(up) = self.view.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
+        let confirmed = log.receipts.get(&up.peer).map_or(0, |r| r.size);
+        let stands = up.ahead.get(&id).copied().filter(|a| *a != u64::MAX).unwrap_or(confirmed);
+        if up.pushes.get(&id).is_none_or(Push::stopped) && log.root_at(stands).is_some() {
+            up.ahead.remove(&id);
+            up.pushes.insert(id, Push::from(stands));
+        }
+    }
+
+    /// Logs that the parent has never seen start from 0. Also called when a log appears while the link is up.
+    fn start_missing_pushes(&mut self) {
+        let me = self.me();
+        let within: Vec<_> =
+            self.view.logs.keys().copied().filter(|id| self.charter().is_within(id.division, me)).collect();
+        let Some(up) = self.view.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
+        for id in within {
+            let Some(log) = self.view.logs.get(&id) else { continue };
+            // A frozen log is pushed as far as it goes, so that a parent that lost it gets it back. Where the parent
+            // was ahead, pushing starts once this node has caught up with it.
+            let from = up.ahead.get(&id).copied().unwrap_or(0);
+            if log.size() >= from && log.root_at(from).is_some() {
+                up.pushes.entry(id).or_insert_with(|| Push::from(from));
+            }
+        }
+    }
+
+    /// Hands batches to the parent's streams, as far as their windows allow.
+    pub(super) fn pump_parent(&mut self, out: &mut Vec<Output>) {
+        self.start_missing_pushes();
+        let Some(up) = self.view.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
+        for (id, push) in &mut up.pushes {
+            pump(up.id, *id, push, self.view.logs.get(id).map(Arc::as_ref), out);
+        }
+    }
+
+    /// Hands batches to children that asked for them.
+    pub(super) fn pump_children(&mut self, out: &mut Vec<Output>) {
+        for child in self.view.children.values_mut() {
+            let Some(up) = child.link.as_mut() else { continue };
+            for (id, push) in &mut up.serving {
+                pump(up.id, *id, push, self.view.logs.get(id).map(Arc::as_ref), out);
+            }
+        }
+    }
+
+    pub(super) fn pushed(&mut self, link: LinkId, log: LogId, out: &mut Vec<Output>) {
+        if let Some(up) = self.view.parent.link.as_mut().filter(|l| l.id == link) {
+            if let Some(push) = up.pushes.get_mut(&log) {
+                push.taken();
+                pump(link, log, push, self.view.logs.get(&log).map(Arc::as_ref), out);
+            }
+            return;
+        }
+        for child in self.view.children.values_mut() {
+            if let Some(up) = child.link.as_mut().filter(|l| l.id == link)
+                && let Some(push) = up.serving.get_mut(&log)
+            {
+                push.taken();
+                pump(link, log, push, self.view.logs.get(&log).map(Arc::as_ref), out);
+            }
+        }
+    }
+
+    pub(super) fn push_failed(&mut self, now_ms: u64, link: LinkId, log: LogId, reason: String) {
+        if let Some(up) = self.view.parent.link.as_mut().filter(|l| l.id == link) {
+            if let Some(push) = up.pushes.get_mut(&log) {
+                push.stop();
+            }
+            // Tried again like a refusal: a read may fail once.
+            let start = self.view.logs.get(&log).and_then(|l| l.receipts.get(&up.peer)).map_or(0, |r| r.size);
+            let times = self.view.parent.rejected.get(&log).map_or(0, |r| r.times) + 1;
+            let (code, since_ms) = (Refusal::Malformed, now_ms);
+            let refused = Rejected { code, reason: reason.clone(), start, since_ms, times };
+            self.view.parent.rejected.insert(log, refused);
+            self.view.parent.damaged.insert(log, reason);
+            return;
+        }
+        // A child that fetches gets no further here; it asks again with its next link.
+        for child in self.view.children.values_mut() {
+            if let Some(push) = child.link.as_mut().filter(|l| l.id == link).and_then(|l| l.serving.get_mut(&log)) {
+                push.stop();
+                self.view.parent.damaged.insert(log, reason.clone());
+            }
+        }
+    }
+}
+
+/// Hands the batches that `push` wants to the link, as far as the window allows.
+fn pump(link: LinkId, log: LogId, push: &mut Push, held: Option<&HeldLog>, out: &mut Vec<Output>) {
+    let Some(held) = held else { return };
+    while let Some(start) = push.wants(held.size()) {
+        // A gap (frames lost to damage here) stops this log; status shows it as damaged.
+        let Some((end, batch)) = held.batch_at(start) else { return };
+        push.sent(end);
+        out.push(Output::Push { link, log, place: batch.place });
+    }
+}

@@ -1,0 +1,131 @@
+//! Receipts: issued for what is on this disk, taken from whoever holds a log, handed up and down.
+//!
+//! A receipt is issued only for a whole log, after its flush (I2), and counts only if the mirror key of a node on the log's
+//! path signed exactly the checkpoint that is held here. It changes no record and opens no gate.
+
+use super::{Output, Replica};
+use crate::{Append, log::Receipt};
+use std::sync::Arc;
+use tally_protocol::{
+    checkpoint::Checkpoint,
+    ids::LogId,
+    limits::NOTE_BYTES_MAX,
+    note::{self, NoteSignature},
+    wire::Control,
+};
+
+impl Replica {
+    /// Cosigns the head of a mirrored log: its bytes are on this disk.
+    pub(super) fn issue_receipt(&mut self, now_ms: u64, id: LogId, out: &mut Vec<Output>) {
+        let (me, time) = (self.own(), now_ms / 1_000);
+        let origin = self.charter().federation().origin(id);
+        // A receipt says that all of it is on disk.
+        let Some(log) = self.view.logs.get_mut(&id).map(Arc::make_mut).filter(|l| l.is_whole()) else { return };
+        let size = log.size();
+        if size == 0 || log.receipts.get(&me.division).is_some_and(|r| r.size >= size) {
+            return;
+        }
+        let text = Checkpoint { origin, size, root: log.tree().root() }.text();
+        let line = note::cosign_line(&text, time, &self.keys.mirror);
+        log.receipt(me.division, Receipt { size, time, epoch: me.epoch, line: line.clone() });
+        out.push(Output::Append(Append::receipt(id, me, size, time, line.clone())));
+        self.send_receipt_up(id, me, size, line.clone(), out);
+        self.send_receipt_down(id, me, size, line, out);
+    }
+
+    /// What nodes of this branch have cosigned, for whoever proves a record above.
+    pub(super) fn send_receipts_up(&self, out: &mut Vec<Output>) {
+        for (id, log) in &self.view.logs {
+            for (division, r) in &log.receipts {
+                if self.charter().is_within(*division, self.me()) {
+                    let holder = LogId::records(*division, r.epoch);
+                    self.send_receipt_up(*id, holder, r.size, r.line.clone(), out);
+                }
+            }
+        }
+    }
+
+    /// Sends a receipt of this branch to the parent.
+    pub(super) fn send_receipt_up(&self, log: LogId, holder: LogId, size: u64, line: String, out: &mut Vec<Output>) {
+        if let Some(up) = self.view.parent.link.as_ref().filter(|l| l.welcomed) {
+            out.push(Output::Send { link: up.id, message: Control::Receipt { log, size, holder, line } });
+        }
+    }
+
+    /// Sends a receipt toward the log's origin, if its branch is linked.
+    pub(super) fn send_receipt_down(&self, log: LogId, holder: LogId, size: u64, line: String, out: &mut Vec<Output>) {
+        let branch = self.charter().branch(log.division, self.me());
+        let link = branch.and_then(|b| self.view.children.get(&b)).and_then(|c| c.link.as_ref()).filter(|l| l.welcomed);
+        if let Some(link) = link {
+            out.push(Output::Send { link: link.id, message: Control::Receipt { log, size, holder, line } });
+        }
+    }
+
+    /// Receipts that came before their records.
+    pub(super) fn take_pending_receipts(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        let logs = &self.view.logs;
+        let due: Vec<_> = self
+            .pending_receipts
+            .extract_if(.., |(id, _), (size, _)| logs.get(id).is_some_and(|l| l.size() >= *size))
+            .collect();
+        for ((id, holder), (size, line)) in due {
+            self.take_receipt(now_ms, id, size, holder, &line, out);
+        }
+    }
+
+    /// A receipt counts when the mirror key of a node on the log's path signed exactly the checkpoint that is held here.
+    pub(super) fn take_receipt(
+        &mut self,
+        now_ms: u64,
+        id: LogId,
+        size: u64,
+        holder: LogId,
+        line: &str,
+        out: &mut Vec<Output>,
+    ) {
+        if line.len() > NOTE_BYTES_MAX {
+            return;
+        }
+        let charter = self.view.charter.charter();
+        // Ancestors hold what is here; so do nodes on the way from the log's origin to here.
+        let above = charter.is_within(self.me(), holder.division);
+        let between = charter.is_within(holder.division, self.me()) && charter.is_within(id.division, holder.division);
+        let counts = holder.division != self.me() && (above || between);
+        let Some(key) = charter.epoch(holder).map(|e| e.mirror.clone()).filter(|_| counts) else { return };
+        let origin = charter.federation().origin(id);
+        let ours = charter.is_within(id.division, self.me()) && charter.epoch(id).is_some();
+        // Not known here yet: after this disk was set back, the receipt comes before the records.
+        let Some(root) = self.view.logs.get(&id).and_then(|l| l.root_at(size)).filter(|_| size > 0) else {
+            if ours && self.view.logs.get(&id).is_none_or(|l| l.size() < size) {
+                self.pending_receipts.insert((id, holder), (size, line.to_owned()));
+            }
+            return;
+        };
+        let text = Checkpoint { origin, size, root }.text();
+        let parsed = line.strip_suffix('\n').map(NoteSignature::parse);
+        let Some(Ok(Ok(time))) = parsed.map(|p| p.map(|s| s.verify(&key, &text))) else { return };
+        if Some(holder.division) == self.charter().parent(self.me()) {
+            self.view.parent.last_ack_ms = Some(now_ms);
+            self.view.parent.rejected.remove(&id);
+            self.view.parent.damaged.remove(&id);
+            let confirmed =
+                self.view.logs.get(&id).and_then(|l| l.receipts.get(&holder.division)).map_or(0, |r| r.size);
+            if let Some(now) = self.view.parent.set_back.get_mut(&id) {
+                *now = size.max(*now);
+                if size >= confirmed {
+                    self.view.parent.set_back.remove(&id);
+                }
+            }
+        }
+        let receipt = Receipt { size, time, epoch: holder.epoch, line: line.to_owned() };
+        if self.view.logs.contains_key(&id) && self.log_mut(id).receipt(holder.division, receipt) {
+            let line = line.to_owned();
+            out.push(Output::Append(Append::receipt(id, holder, size, time, line.clone())));
+            if above {
+                self.send_receipt_down(id, holder, size, line, out);
+            } else {
+                self.send_receipt_up(id, holder, size, line, out);
+            }
+        }
+    }
+}
