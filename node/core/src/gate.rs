@@ -1,4 +1,5 @@
-//! The gate before signing (invariant I4): after a start a node asks its parent how far its own log had got.
+//! The gate before signing (I4): a node signs its own log only while it knows that its parent holds no more of it than it
+//! does. After a start it does not know that, and asks.
 
 use crate::log::HeadStanding;
 

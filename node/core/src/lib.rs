@@ -1,7 +1,7 @@
 //! The core of a node: every decision about logs, links, receipts and the charter.
 //!
 //! No clock, no socket, no disk, no thread: [`Replica::handle`] takes what happened and returns what is to be done.
-//! The daemon and the simulation drive the same code. What must not be here: tokio, std::fs, std::net, std::time.
+//! The driver and the simulation run the same code. What must not be here: tokio, std::fs, std::net, std::time.
 
 mod chunks;
 mod entry;

@@ -1,4 +1,7 @@
-//! What a node knows of a log that it holds: its right edge, where its batches lie, who has confirmed it.
+//! A log as this node holds it: its right edge, where its batches lie, what of them is damaged, who has confirmed it.
+//!
+//! Batches never overlap, and two copies of one batch have the same root. It must not know what a batch says, nor who may
+//! sign it: only what was admitted comes here.
 
 use crate::{
     Place,

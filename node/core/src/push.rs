@@ -1,4 +1,4 @@
-//! Child side of one log over one link: what to send next, and not more at once than the window.
+//! One log over one link: which batch is to be sent next, and not more at once than the window. It knows sizes only.
 
 use tally_protocol::limits::PUSH_WINDOW;
 

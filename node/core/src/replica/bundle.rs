@@ -1,4 +1,6 @@
-//! Working without a link to the parent: what came in a bundle, and signing without being able to ask.
+//! Work without a link: heads that came in a bundle, and signing while the parent cannot be asked.
+//!
+//! A head in a bundle is judged as a head on a link is, except that nothing can be fetched or pushed because of it.
 
 use super::{Event, Output, Replica};
 use crate::{
@@ -18,6 +20,7 @@ impl Replica {
         }
     }
 
+    /// Judges a neighbour's head that came in a bundle.
     pub(super) fn bundled_head(&mut self, from: Division, head: &Head, out: &mut Vec<Output>) {
         if self.charter().parent(self.me()) != Some(from) {
             if self.charter().parent(from) == Some(self.me()) {

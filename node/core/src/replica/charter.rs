@@ -10,6 +10,7 @@ use tally_protocol::{
 use tally_topology::signed::{SignedCharter, SignedError};
 
 impl Replica {
+    /// Takes a charter from the operator; it comes into force once it is on disk.
     pub(super) fn load_charter(&mut self, ticket: Ticket, note: String, out: &mut Vec<Output>) {
         match self.judge_charter(&note) {
             Ok(_) => out.push(Output::Append(Append::charter(note, Waiter::Loader(ticket)))),
@@ -17,6 +18,7 @@ impl Replica {
         }
     }
 
+    /// Takes a charter from the parent; one that is not newer is no news and no fault.
     pub(super) fn charter_from_parent(&mut self, peer: Division, note: String, out: &mut Vec<Output>) {
         match self.judge_charter(&note) {
             Ok(_) => out.push(Output::Append(Append::charter(note, Waiter::Nobody))),
@@ -55,7 +57,7 @@ impl Replica {
         self.recheck_links(out);
     }
 
-    /// A handshake is judged once; a live link must stand before each new charter too.
+    /// Closes live links that the new charter does not admit: a handshake is judged only once.
     fn recheck_links(&mut self, out: &mut Vec<Output>) {
         let charter = self.view.charter.clone();
         let charter = charter.charter();

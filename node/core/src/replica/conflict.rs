@@ -1,4 +1,5 @@
-//! Two histories of one log (I4): keep both checkpoints, freeze that log, tell the neighbours, go on with all others.
+//! Two histories of one log (I4): both checkpoints are kept, that log is frozen, the neighbours are told, all other logs go
+//! on. Only what the log's own key signed can freeze it; what cannot be proved here is reported to people and no more.
 
 use super::{Event, Output, Replica};
 use crate::{
@@ -17,7 +18,7 @@ use tally_protocol::{
 const BAD_ROOTS_MAX: u32 = 3;
 
 impl Replica {
-    /// A neighbour's head contradicts what is held. Its signature decides whether that is the origin's fault.
+    /// Freezes a log if a neighbour's head that contradicts it is signed by the log's key; otherwise nothing is proved.
     pub(super) fn freeze_on_conflict(&mut self, head: &Head, out: &mut Vec<Output>) {
         let Some(key) = self.charter().log_key(head.log) else { return };
         let signed = Checkpoint::open(&head.note, &key).is_ok_and(|c| (c.size, c.root) == (head.size, head.root));
@@ -28,7 +29,8 @@ impl Replica {
         self.freeze_against(head.log, head.note.clone(), reason, out);
     }
 
-    /// A neighbour tells of a conflict. It counts here if one of the notes contradicts what is held here.
+    /// Takes a neighbour's report of a conflict. It freezes the log if the evidence, or a note against what is held here,
+    /// proves two histories; otherwise people are told.
     pub(super) fn on_conflict(
         &mut self,
         peer: Division,
@@ -66,7 +68,7 @@ impl Replica {
         }
     }
 
-    /// The origin itself sent a checkpoint that does not continue what it had signed before.
+    /// Counts a checkpoint of the origin whose root does not continue what is held. A few in a row are no passing fault.
     pub(super) fn count_bad_root(&mut self, id: LogId, note: &str, out: &mut Vec<Output>) {
         let entry = self.bad_roots.entry(id).or_insert_with(|| (note.to_owned(), 0));
         if entry.0 != note {
@@ -79,13 +81,14 @@ impl Replica {
         }
     }
 
-    /// A note of the log's key contradicts what is held here.
+    /// Freezes a log with a note of its key that contradicts what is held here.
     pub(super) fn freeze_against(&mut self, id: LogId, note: String, reason: String, out: &mut Vec<Output>) {
         let Some(key) = self.charter().log_key(id) else { return };
         let mine = self.view.logs.get(&id).map_or(String::new(), |l| l.note.clone());
         self.freeze(id, ForkEvidence::of([mine, note], &key), reason, out);
     }
 
+    /// Freezes a log with evidence, and tells the parent and the branch below that leads to its origin.
     fn freeze(&mut self, id: LogId, evidence: ForkEvidence, reason: String, out: &mut Vec<Output>) {
         debug_assert!(evidence.notes.iter().all(|n| n.len() <= NOTE_BYTES_MAX));
         let log = self.view.log_mut(id);

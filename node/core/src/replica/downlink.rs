@@ -1,4 +1,7 @@
-//! Links from children: hello, frontier, batches, receipts down.
+//! Links from children: the hello, the child's messages, and the batches that it pushes.
+//!
+//! A child may push logs of its own division and below, and nothing before its welcome. A batch goes in by `admit()` and by
+//! nothing else; what is refused is refused by log, with where this node stands, and leaves all other logs alone.
 
 use super::{Child, ChildLink, Event, LinkId, Output, Replica, WELCOME_EVERY_MS, WELCOME_QUEUE_MS};
 use crate::{Push, entry::Waiter, log::HeadStanding};
@@ -13,6 +16,7 @@ use tally_topology::admit::{AdmitError, admit};
 const REJECTED_MAX: usize = 256;
 
 impl Replica {
+    /// A caller whose key the charter names has opened a link; an older link of the same node is closed.
     pub(super) fn child_up(&mut self, now_ms: u64, link: LinkId, peer: LogId, out: &mut Vec<Output>) {
         self.links.insert(link, peer.division);
         let old = self.view.children.get(&peer.division).and_then(|c| c.link.as_ref()).map(|l| l.id);
@@ -32,6 +36,7 @@ impl Replica {
         });
     }
 
+    /// Takes a message of a child.
     pub(super) fn on_child_message(
         &mut self,
         now_ms: u64,
@@ -74,6 +79,7 @@ impl Replica {
         }
     }
 
+    /// Answers a hello: a welcome with all that the child has to know, a refusal, or a time to come back at.
     fn on_hello(&mut self, now_ms: u64, link: LinkId, peer: Division, hello: &Hello, out: &mut Vec<Output>) {
         if let Err((code, reason)) = self.judge_hello(link, peer, hello) {
             if let Some(child) = self.view.children.get_mut(&peer) {
@@ -130,6 +136,7 @@ impl Replica {
         }
     }
 
+    /// Whether the caller is who its key says, speaks a version that is spoken here, and reports to this node.
     fn judge_hello(&self, link: LinkId, peer: Division, hello: &Hello) -> Result<(), (Refusal, String)> {
         let by_key =
             self.view.children.get(&peer).and_then(|c| c.link.as_ref()).filter(|l| l.id == link).map(|l| l.peer);
@@ -153,6 +160,7 @@ impl Replica {
         Ok(())
     }
 
+    /// Looks for forks among the heads that a child says to hold.
     pub(super) fn on_child_frontier(&mut self, peer: Division, heads: &[Head], out: &mut Vec<Output>) {
         for head in heads {
             if !self.charter().is_within(head.log.division, peer) {
@@ -165,6 +173,7 @@ impl Replica {
         }
     }
 
+    /// Starts to serve a log that the child asked for, from a size at which a batch ends here.
     fn on_fetch(&mut self, link: LinkId, peer: Division, log: LogId, from: u64, out: &mut Vec<Output>) {
         let allowed = self.charter().is_within(log.division, peer);
         let known = self.view.logs.get(&log).is_some_and(|l| l.root_at(from).is_some());
@@ -180,6 +189,7 @@ impl Replica {
         self.pump_children(out);
     }
 
+    /// Takes a batch that a child pushes: admits it and has it written, or refuses its log.
     pub(super) fn batch_from_child(
         &mut self,
         now_ms: u64,
@@ -230,6 +240,7 @@ impl Replica {
         }
     }
 
+    /// Refuses a log's batch and tells the child from where on this node would take it.
     #[expect(clippy::too_many_arguments, reason = "one message's fields")]
     fn reject(
         &mut self,

@@ -1,4 +1,5 @@
-//! What goes into the core and what comes out of it. The same two lists serve the daemon and the simulation.
+//! What goes into the core, what comes out of it, and what it tells people. The same lists serve the daemon and the
+//! simulation; they know no transport and no disk.
 
 use crate::{Place, log::WholeCopy};
 use tally_protocol::{

@@ -1,7 +1,17 @@
-//! The core of a node: every decision about logs, links, receipts and the charter.
+//! The state of one node and the dispatch of what happens to it.
 //!
-//! No clock, no socket, no disk, no thread: [`Replica::handle`] takes what happened and returns what is to be done.
-//! The daemon and the simulation drive the same code. What must not be here: tokio, std::fs, std::net, std::time.
+//! ```text
+//! messages.rs  what goes in and comes out         round.rs     persist, then speak
+//! uplink.rs    messages of the parent             downlink.rs  messages of children
+//! standing.rs  where the parent stands            sealing.rs   the own log, behind the gate
+//! pushing.rs   batches out                        receipts.rs  issued, taken, handed on
+//! conflict.rs  two signed histories               repair.rs    batches that come back
+//! bundle.rs    work without a link                charter.rs   charters into force
+//! recover.rs   state from the journal             state.rs     what is remembered of neighbours
+//! ```
+//!
+//! Invariants: every change of a log goes through [`Replica::appended`], after its frame was written; every handler only
+//! adds to the list of outputs, and [`Replica::commit`] is the one place that lets outputs go on.
 
 mod bundle;
 mod charter;
@@ -52,21 +62,25 @@ pub const WELCOME_QUEUE_MS: u64 = 500;
 pub struct Replica {
     keys: Arc<NodeKeys>,
     view: View,
-    /// Right edges including batches that are on their way to disk.
+    /// Right edge of each log with its batches that are on their way to disk, and how many these are.
     edges_in_flight: BTreeMap<LogId, (Tree, usize)>,
+    /// Who is at the other end of each live link.
     links: BTreeMap<LinkId, Division>,
-    /// Mirrored logs that grew in this round: each gets one receipt.
+    /// Mirrored logs that grew in this round: each gets one receipt when the round ends.
     receipts_due: Vec<LogId>,
-    /// Ranges that are on their way to disk to take the place of missing ones.
+    /// Batches, by log and records, that are on their way to disk to take the place of missing ones.
     repairs_in_flight: Vec<(LogId, u64, u64)>,
-    /// Refused checkpoints and how often, to tell a passing fault from a second history.
+    /// The checkpoint of each log whose root did not fit, and how often it came: this tells a passing fault from a second
+    /// history.
     bad_roots: BTreeMap<LogId, (String, u32)>,
-    /// Latest receipt of each ancestor for records that are not here yet.
+    /// Latest receipt of each log and holder that covers records which are not here yet: its size and line.
     pending_receipts: BTreeMap<(LogId, LogId), (u64, String)>,
+    /// No child is welcomed before this, POSIX milliseconds.
     next_welcome_ms: u64,
     last_heartbeat_ms: u64,
+    /// The latest sealing time of the own log, POSIX seconds: the next is not earlier.
     last_sealed: u64,
-    /// Frames of logs that no charter read so far knows.
+    /// Entries read from the journal whose log no charter read so far names.
     unknown_log_entries: Vec<(Entry, Place)>,
     software: String,
     /// See [`Replica::set_instance`].
@@ -163,7 +177,7 @@ impl Replica {
         }
     }
 
-    /// An entry of this round is on disk, at `place`.
+    /// The driver reports that an entry of this round is on disk, at `place`: it takes effect now.
     pub fn appended(&mut self, append: Append, place: Place, out: &mut Vec<Output>) {
         let (entry, waiter) = append.into_parts();
         match entry {
@@ -190,6 +204,7 @@ impl Replica {
         }
     }
 
+    /// A batch that continues its log is on disk.
     fn batch_appended(&mut self, id: LogId, tree: Tree, note: String, held: HeldBatch) {
         if let Some((_, flying)) = self.edges_in_flight.get_mut(&id) {
             *flying -= 1;
@@ -207,7 +222,7 @@ impl Replica {
         }
     }
 
-    /// Ends a round after all its frames were reported: receipts for what arrived, and more batches for the streams.
+    /// Ends a round after all its entries were reported: issues receipts for what arrived and hands more batches to links.
     pub fn settle(&mut self, now_ms: u64, out: &mut Vec<Output>) {
         for log in std::mem::take(&mut self.receipts_due) {
             self.issue_receipt(now_ms, log, out);
@@ -217,6 +232,7 @@ impl Replica {
         self.pump_children(out);
     }
 
+    /// Forgets a link. A link that is not known any more changes nothing.
     fn link_down(&mut self, now_ms: u64, link: LinkId) {
         let Some(peer) = self.links.remove(&link) else { return };
         if self.view.parent.link.as_ref().is_some_and(|l| l.id == link) {
@@ -257,6 +273,7 @@ impl Replica {
         }
     }
 
+    /// Sends heartbeats, tries refused logs again, and closes links that have been silent for too long.
     fn tick(&mut self, now_ms: u64, out: &mut Vec<Output>) {
         if now_ms.abs_diff(self.last_heartbeat_ms) >= HEARTBEAT_MS {
             self.last_heartbeat_ms = now_ms;
@@ -275,6 +292,7 @@ impl Replica {
         }
     }
 
+    /// Tells each neighbour how much is held of what the two share, and its digest.
     fn send_heartbeats(&mut self, now_ms: u64, out: &mut Vec<Output>) {
         let beat = |division| {
             let (records, digest) = (self.view.records_of(division), self.view.digest(division));
@@ -290,7 +308,7 @@ impl Replica {
         }
     }
 
-    /// Right edge of a log with everything that is on its way to disk.
+    /// Right edge of a log, with everything that is on its way to disk: the next batch has to continue it.
     fn edge(&self, log: LogId) -> Tree {
         match (self.edges_in_flight.get(&log), self.view.logs.get(&log)) {
             (Some((tree, _)), _) => tree.clone(),
@@ -299,6 +317,7 @@ impl Replica {
         }
     }
 
+    /// Has a batch written that continues its log.
     fn write_batch(&mut self, batch: tally_topology::admit::AdmittedBatch, waiter: Waiter, out: &mut Vec<Output>) {
         let entry = self.edges_in_flight.entry(batch.log()).or_insert_with(|| (Tree::default(), 0));
         entry.0 = batch.tree().clone();
@@ -314,6 +333,7 @@ impl Replica {
             .collect()
     }
 
+    /// Sends all heads of `division` and below, page by page.
     fn send_frontier(&self, link: LinkId, division: Division, out: &mut Vec<Output>) {
         let heads = self.heads(division);
         let mut pages = heads.chunks(tally_protocol::limits::FRONTIER_HEADS_MAX).peekable();

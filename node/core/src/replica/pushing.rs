@@ -14,7 +14,7 @@ const RETRY_MS: u64 = 5_000;
 const RETRY_MAX_MS: u64 = 15 * 60 * 1_000;
 
 impl Replica {
-    /// A refused log is tried again, at growing intervals: the fault may have been a passing one.
+    /// Pushes refused logs again, each after a wait that doubles: the fault may have been a passing one.
     pub(super) fn retry_rejected(&mut self, now_ms: u64, out: &mut Vec<Output>) {
         let Some(up) = self.view.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
         for (id, rejected) in &self.view.parent.rejected {
@@ -29,7 +29,7 @@ impl Replica {
         self.pump_parent(out);
     }
 
-    /// What was damaged here is back: its log is pushed again from where the parent stands.
+    /// Pushes a log again, from where the parent stands: what was damaged here is back.
     pub(super) fn restart_push(&mut self, id: LogId) {
         let Some(log) = self.view.logs.get(&id) else { return };
         let Some(up) = self.view.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
@@ -41,7 +41,7 @@ impl Replica {
         }
     }
 
-    /// Logs that the parent has never seen start from 0. Also called when a log appears while the link is up.
+    /// Starts a push for each log that has none: from 0 if the parent has not named it. A log may appear at any time.
     fn start_missing_pushes(&mut self) {
         let me = self.me();
         let within: Vec<_> =
@@ -58,7 +58,7 @@ impl Replica {
         }
     }
 
-    /// Hands batches to the parent's streams, as far as their windows allow.
+    /// Hands batches to the link to the parent, as far as the windows allow.
     pub(super) fn pump_parent(&mut self, out: &mut Vec<Output>) {
         self.start_missing_pushes();
         let Some(up) = self.view.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
@@ -77,6 +77,7 @@ impl Replica {
         }
     }
 
+    /// The transport has taken a batch: the window of its log has room again.
     pub(super) fn pushed(&mut self, link: LinkId, log: LogId, out: &mut Vec<Output>) {
         if let Some(up) = self.view.parent.link.as_mut().filter(|l| l.id == link) {
             if let Some(push) = up.pushes.get_mut(&log) {
@@ -95,6 +96,7 @@ impl Replica {
         }
     }
 
+    /// A batch could not be read from this disk: its log is damaged here, and its push stops.
     pub(super) fn push_failed(&mut self, now_ms: u64, link: LinkId, log: LogId, reason: String) {
         if let Some(up) = self.view.parent.link.as_mut().filter(|l| l.id == link) {
             if let Some(push) = up.pushes.get_mut(&log) {

@@ -15,7 +15,7 @@ use tally_protocol::{
 };
 
 impl Replica {
-    /// Cosigns the head of a mirrored log: its bytes are on this disk.
+    /// Cosigns the head of a mirrored log, if all of it is on this disk and no receipt says so yet.
     pub(super) fn issue_receipt(&mut self, now_ms: u64, id: LogId, out: &mut Vec<Output>) {
         let (me, time) = (self.own(), now_ms / 1_000);
         let origin = self.charter().federation().origin(id);
@@ -33,7 +33,7 @@ impl Replica {
         self.send_receipt_down(id, me, size, line, out);
     }
 
-    /// What nodes of this branch have cosigned, for whoever proves a record above.
+    /// Sends the parent what nodes of this branch have cosigned: it is needed there to prove a record.
     pub(super) fn send_receipts_up(&self, out: &mut Vec<Output>) {
         for (id, log) in &self.view.logs {
             for (division, r) in &log.receipts {
@@ -61,7 +61,7 @@ impl Replica {
         }
     }
 
-    /// Receipts that came before their records.
+    /// Takes the receipts whose records have arrived by now.
     pub(super) fn take_pending_receipts(&mut self, now_ms: u64, out: &mut Vec<Output>) {
         let logs = &self.view.logs;
         let due: Vec<_> = self

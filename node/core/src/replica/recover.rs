@@ -1,4 +1,5 @@
-//! A node's state from its journal: the same rules, frame by frame.
+//! A node's state from its journal, entry by entry. Nothing is believed because it is there: a batch or a freeze counts only
+//! with a signature of its log's key.
 
 use super::Replica;
 use crate::{

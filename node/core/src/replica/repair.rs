@@ -1,4 +1,7 @@
-//! Records that come back to where they were lost: proved before, appended as any batch, and pointed to.
+//! Repair: batches that take the place of what was lost or damaged here.
+//!
+//! A batch was proved before it comes here, is appended like any other, and counts from then on as the copy to read. Records
+//! that are whole are never written again. Where batches come from, a neighbour or a bundle, is not known here.
 
 use super::{Output, Replica, Ticket};
 use crate::{
@@ -11,6 +14,7 @@ use tally_protocol::{ids::LogId, wire::Control};
 use tally_topology::admit::{AdmittedBatch, admit};
 
 impl Replica {
+    /// Takes a batch that was fetched: to fill a gap, to replace a damaged copy, or to continue the log.
     pub(super) fn repair(&mut self, ticket: Ticket, batch: AdmittedBatch, out: &mut Vec<Output>) {
         let refuse = |why: String| Output::Repaired { ticket, result: Err(why) };
         let id = batch.log();
@@ -20,7 +24,7 @@ impl Replica {
         }
         let edge = self.edge(id);
         if batch.start() == edge.size() {
-            // It continues the log, so it comes in as news, by the door for news.
+            // The batch continues the log, so it is admitted again, against the edge as it is now.
             if self.view.logs.get(&id).is_some_and(|l| l.frozen.is_some()) {
                 out.push(refuse(format!("{id} is frozen: two histories of it were signed")));
                 return;
@@ -35,8 +39,8 @@ impl Replica {
             return;
         }
         let (start, end) = (batch.start(), batch.end());
-        // What is here already is not written again, whoever sends it; nor what is on its way in this round, of which
-        // the log does not know yet.
+        // What is held whole is not written again. Nor is what is on its way in this round: the log does not know of it
+        // yet, so it would be taken for missing.
         let wanted = |l: &HeldLog| end <= l.size() && l.misses(start, end) && l.fits(start, end, &batch.tree().root());
         let coming = self.repairs_in_flight.iter().any(|(log, from, to)| *log == id && *from < end && start < *to);
         if !coming && self.view.log(id).is_some_and(wanted) {
@@ -47,7 +51,7 @@ impl Replica {
         }
     }
 
-    /// It is on disk. Pushes that had stopped at the damage go on with this copy.
+    /// The batch is on disk and counts. What had stopped at the damage goes on with this copy.
     pub(super) fn repair_appended(
         &mut self,
         ticket: Ticket,
@@ -62,7 +66,7 @@ impl Replica {
         out.push(Output::Repaired { ticket, result });
     }
 
-    /// What waited for the missing records goes on, if nothing is missing any more.
+    /// If the log is whole again, lets go on what waited for that: its push, the gate, its receipt.
     fn resume_if_whole(&mut self, id: LogId, out: &mut Vec<Output>) {
         if !self.view.log(id).is_some_and(HeldLog::is_whole) {
             return;
@@ -76,7 +80,7 @@ impl Replica {
         }
     }
 
-    /// Where frames were missing, the parent's head could not be compared with this disk. Now it can.
+    /// Judges the parent's head of the own log anew: while frames were missing it could not be compared.
     fn reopen_gate(&mut self, id: LogId, out: &mut Vec<Output>) {
         let frozen = self.view.logs.get(&id).is_none_or(|l| l.frozen.is_some());
         if id != self.own() || self.view.gate.is_open() || frozen {
@@ -92,6 +96,7 @@ impl Replica {
         }
     }
 
+    /// Takes what a reading of the disk found of a log; the log may be whole by that.
     pub(super) fn surveyed(
         &mut self,
         id: LogId,
@@ -108,8 +113,7 @@ impl Replica {
         }
     }
 
-    /// Receipts, frozen logs and the charter stand in frames of their own, and lose with them nothing that memory does
-    /// not still have.
+    /// Writes receipts, freezes and the charter again, from memory: frames that held them may have been lost.
     pub(super) fn resave(&mut self, out: &mut Vec<Output>) {
         out.push(Output::Append(Append::charter(self.view.charter.note().to_owned(), Waiter::Nobody)));
         for (id, held) in &self.view.logs {

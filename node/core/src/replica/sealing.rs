@@ -1,4 +1,4 @@
-//! The own log: sealing, behind the gate (I4).
+//! Sealing: the own log grows, behind the gate (I4). A batch that this node makes goes through `admit()` like any other.
 
 use super::{NotSealed, Output, Replica, Ticket};
 use crate::entry::Waiter;
@@ -6,6 +6,7 @@ use tally_protocol::{batch, record::Record};
 use tally_topology::admit::admit;
 
 impl Replica {
+    /// Seals records as the next batch of the own log; whoever waits for `ticket` hears of it after the flush.
     pub(super) fn seal(&mut self, now_ms: u64, ticket: Ticket, records: &[Record], out: &mut Vec<Output>) {
         if let Some(why) = self.view.closed() {
             out.push(Output::Sealed { ticket, result: Err(why) });

@@ -15,7 +15,7 @@ use tally_protocol::{
 };
 
 impl Replica {
-    /// The parent has said where it stands: open the gate, and start a push session for each log.
+    /// Takes a page of the parent's frontier. The last page starts the pushes and tells the parent of frozen logs.
     pub(super) fn on_parent_frontier(
         &mut self,
         now_ms: u64,
@@ -54,6 +54,7 @@ impl Replica {
         self.pump_parent(out);
     }
 
+    /// Compares one head of the parent with what is held: opens the gate, starts a push, fetches, or freezes.
     pub(super) fn on_parent_head(&mut self, now_ms: u64, link: LinkId, head: &Head, out: &mut Vec<Output>) {
         let (id, own) = (head.log, head.log == self.own());
         let empty = HeldLog::default();
@@ -94,7 +95,7 @@ impl Replica {
         }
         match standing {
             HeadStanding::Conflict => self.freeze_on_conflict(head, out),
-            // Frames are missing here, so nothing can be said; repair has to come first.
+            // Frames are missing here, so the heads cannot be compared: the log is not pushed before it is repaired.
             HeadStanding::Unaligned => {
                 let reason = format!("no batch here ends at {}, where the parent stands", head.size);
                 self.view.parent.damaged.insert(id, reason);

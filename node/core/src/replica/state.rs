@@ -1,4 +1,4 @@
-//! What a node remembers of its neighbours.
+//! What a node remembers of its neighbours, for its own decisions and for status. It decides nothing.
 
 use super::LinkId;
 use crate::Push;

@@ -1,3 +1,5 @@
+//! Rules of the core, with a disk of memory: rounds, links, conflicts, repair.
+
 use super::*;
 use std::fmt::Write as _;
 use tally_protocol::{

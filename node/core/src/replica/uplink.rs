@@ -1,4 +1,7 @@
-//! The link to the parent: hello, where it stands, batches up, receipts in.
+//! The link to the parent: the hello, the parent's messages, and batches of the own division that it gives back.
+//!
+//! A link counts once the welcome has come. What a message is about is decided elsewhere: frontier in `standing`, receipts in
+//! `receipts`, conflicts in `conflict`. Batches are taken from the parent only while they were asked for.
 
 use super::{Event, LinkId, Output, ParentLink, Replica, state::Rejected};
 use crate::{Gate, entry::Waiter};
@@ -10,6 +13,7 @@ use tally_protocol::{
 use tally_topology::admit::{AdmitError, admit};
 
 impl Replica {
+    /// The transport has a link to `peer`: says hello, if the charter names it as the parent.
     pub(super) fn parent_up(&mut self, now_ms: u64, link: LinkId, peer: Division, out: &mut Vec<Output>) {
         if let Some(old) = self.view.parent.link.take() {
             self.links.remove(&old.id);
@@ -47,6 +51,7 @@ impl Replica {
         out.push(Output::Send { link, message: Control::Hello(hello) });
     }
 
+    /// Takes a message of the parent.
     pub(super) fn on_parent_message(&mut self, now_ms: u64, link: LinkId, message: Control, out: &mut Vec<Output>) {
         let Some(up) = self.view.parent.link.as_mut() else { return };
         up.heard_ms = now_ms;
@@ -110,6 +115,7 @@ impl Replica {
         }
     }
 
+    /// Takes a batch that this node fetches: of its own log while the gate is fetching, or of its earlier epochs.
     pub(super) fn batch_from_parent(
         &mut self,
         now_ms: u64,
