@@ -1,4 +1,5 @@
-//! Calling the parent, again and again, with growing and jittered pauses.
+//! Calling the parent, again and again, with growing and jittered pauses. One link at a time; which node is the parent, and
+//! where it is, the charter in force says at each call.
 
 use super::{LinkContext, LinkEvent, Peer, SETUP, run::run, tls};
 use std::time::{Duration, Instant};
@@ -11,6 +12,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// A link that lasted so long starts the pauses anew.
 const LASTED: Duration = Duration::from_secs(10);
 
+/// Codes with which a peer closes because TLS failed (RFC 9001, 4.8).
+const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
+
 /// Whom to call, as the charter in force says.
 #[derive(Debug)]
 pub struct Dial {
@@ -22,7 +26,9 @@ pub struct Dial {
     pub context: LinkContext,
 }
 
-/// Keeps a link to the parent until the endpoint closes.
+/// Keeps a link to the parent until the node ends.
+///
+/// Not cancel-safe while a link is up: the host would not hear that it is down.
 pub async fn dial(dial: Dial) {
     let mut pause = PAUSE_MIN;
     let mut turn = 0_usize;
@@ -76,7 +82,7 @@ impl From<String> for Ended {
     }
 }
 
-/// One call, and the link's whole life; the error tells why it ended.
+/// Calls the parent once and runs the link to its end; the error tells why it ended, or why there was none.
 async fn call(dial: &Dial, parent: Division, address: &str) -> Result<(), Ended> {
     let mut resolved = tokio::net::lookup_host(address).await.map_err(|e| format!("cannot be resolved: {e}"))?;
     let local_v4 = dial.endpoint.local_addr().is_ok_and(|a| a.is_ipv4());
@@ -97,7 +103,7 @@ async fn call(dial: &Dial, parent: Division, address: &str) -> Result<(), Ended>
     run(dial.context.clone(), link, connection.clone(), control, Peer::Parent(parent)).await;
     // A refusal by key shows only here: the handshake is over for us before the parent has judged it.
     match connection.close_reason() {
-        Some(quinn::ConnectionError::ConnectionClosed(c)) if c.to_string().contains("handshake") => {
+        Some(quinn::ConnectionError::ConnectionClosed(c)) if TLS_ALERTS.contains(&u64::from(c.error_code)) => {
             let reason = "the parent does not admit this node's key: is the charter there and here the same?";
             Err(Ended { reason: reason.into(), refused: true, linked: false })
         }

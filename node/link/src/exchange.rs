@@ -1,9 +1,11 @@
 //! Exchanges: streams of their own beside the control stream, opened by either side, with a frame each way at a time.
-//! Reconcile uses them. They yield to everything else on the link.
+//!
+//! They yield to everything else on the link, and a link has only a few. What is said in them is not known here, only what
+//! each is for, which is its first byte.
 
 use super::{
     BODY,
-    run::{FrameError, read_frame, write_frame},
+    frame::{FrameError, read_frame, write_frame},
 };
 use std::{
     collections::BTreeMap,
@@ -65,6 +67,8 @@ pub enum ExchangeError {
 impl Exchange {
     /// Sends a frame; waits while the peer does not read.
     ///
+    /// Not cancel-safe: after a call that was dropped the exchange can only be given up.
+    ///
     /// # Errors
     /// [`ExchangeError`].
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), ExchangeError> {
@@ -73,6 +77,8 @@ impl Exchange {
     }
 
     /// The next frame; `None` when the peer has ended the exchange.
+    ///
+    /// Not cancel-safe: after a call that was dropped the exchange can only be given up.
     ///
     /// # Errors
     /// [`ExchangeError`].
@@ -110,7 +116,9 @@ impl LinkRegistry {
         }
     }
 
-    /// Opens an exchange with a neighbour that is linked. Whether it may be compared with, the core knows.
+    /// Opens an exchange with a neighbour that is linked. Whether the neighbour may be compared with, the core knows.
+    ///
+    /// Cancel-safe: a stream that was opened by then is closed with the call.
     ///
     /// # Errors
     /// [`ExchangeError`].
@@ -142,7 +150,7 @@ pub struct Answerers {
     pub findings: mpsc::Sender<Incoming>,
 }
 
-/// Hands the exchanges that the peer opens to whoever answers them, until the link ends.
+/// Hands the exchanges that the peer opens to whoever answers them, until the link ends. It never waits for an answerer.
 pub(super) async fn accept(peer: Division, connection: quinn::Connection, answerers: Answerers) {
     while let Ok((send, mut receive)) = connection.accept_bi().await {
         let mut kind = [0];

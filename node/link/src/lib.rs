@@ -2,6 +2,7 @@
 
 mod dial;
 mod exchange;
+mod frame;
 mod host;
 mod listen;
 mod outbox;

@@ -1,4 +1,4 @@
-//! Calls from children.
+//! Calls from children. Who may link, TLS has judged by the charter; it is looked at once more after the handshake.
 
 use super::{LinkContext, Peer, SETUP, run::run, tls};
 use std::sync::Arc;
@@ -8,6 +8,8 @@ use tokio::{sync::Semaphore, task::JoinSet};
 const HANDSHAKES: usize = 32;
 
 /// Accepts links until the endpoint closes.
+///
+/// Not cancel-safe: links that it runs end with it, untold.
 pub async fn listen(endpoint: quinn::Endpoint, context: LinkContext) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     let mut links = JoinSet::new();
@@ -30,6 +32,7 @@ pub async fn listen(endpoint: quinn::Endpoint, context: LinkContext) {
     }
 }
 
+/// Lets one caller in, or not, and runs its link.
 async fn accept(incoming: quinn::Incoming, context: LinkContext, handshakes: Arc<Semaphore>) {
     let from = incoming.remote_address();
     let Ok(permit) = handshakes.acquire_owned().await else { return };

@@ -1,7 +1,11 @@
 //! One live connection: a control stream both ways, and one stream for each log that is pushed.
+//!
+//! Whatever is read has room first: a batch is taken from the peer only once there is memory for it. It must not know what a
+//! message means or whether a batch is right; it tells its host, and ends when the host says so or the connection ends.
 
 use super::{
     BODY, BatchToken, LINK_ROOM_BYTES, LinkContext, LinkEvent, LinkNumber, LinkOut, Outbox, Peer, SETUP, exchange,
+    frame::{FrameError, read_body, read_frame, read_length, write_frame},
 };
 use std::{
     collections::HashMap,
@@ -17,6 +21,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
 };
+use tracing::Instrument as _;
 
 /// Control before batches, whatever is queued.
 const CONTROL_PRIORITY: i32 = 10;
@@ -24,8 +29,22 @@ const CONTROL_PRIORITY: i32 = 10;
 /// A closed link is gone after this, whatever the peer does.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Runs a link until it ends. `input` tells the core that it is up.
+/// Runs a link until it ends, in a span with its number and peer. The host hears first that it is up and last that it is
+/// down.
+///
+/// Not cancel-safe: dropped, it leaves the host with a link that never goes down.
 pub(super) async fn run(
+    context: LinkContext,
+    link: LinkNumber,
+    connection: quinn::Connection,
+    control: (quinn::SendStream, quinn::RecvStream),
+    peer: Peer,
+) {
+    let span = tracing::info_span!("link", link = link.0, peer = %peer.division());
+    live(context, link, connection, control, peer).instrument(span).await;
+}
+
+async fn live(
     context: LinkContext,
     link: LinkNumber,
     connection: quinn::Connection,
@@ -38,12 +57,12 @@ pub(super) async fn run(
     }
     let (send, receive) = control;
     let mut tasks = JoinSet::new();
-    tasks.spawn(write_out(context.clone(), link, connection.clone(), send, queue));
-    tasks.spawn(read_control(context.clone(), link, receive));
-    tasks.spawn(accept_streams(context.clone(), link, connection.clone()));
+    tasks.spawn(write_out(context.clone(), link, connection.clone(), send, queue).in_current_span());
+    tasks.spawn(read_control(context.clone(), link, receive).in_current_span());
+    tasks.spawn(accept_streams(context.clone(), link, connection.clone()).in_current_span());
     let division = peer.division();
     context.links.up(division, connection.clone());
-    tasks.spawn(exchange::accept(division, connection.clone(), context.answerers.clone()));
+    tasks.spawn(exchange::accept(division, connection.clone(), context.answerers.clone()).in_current_span());
     tokio::select! {
         _ = connection.closed() => {}
         () = signs.too_slow.notified() => connection.close(0_u8.into(), b"too slow"),
@@ -65,6 +84,7 @@ pub(super) async fn run(
     let _ = context.node.tell(LinkEvent::Down { link }).await;
 }
 
+/// Sends what the outbox holds: control messages here, batches on a stream for each log.
 async fn write_out(
     context: LinkContext,
     link: LinkNumber,
@@ -132,6 +152,7 @@ async fn push_log(
     }
 }
 
+/// Hands control messages to the host until the stream ends or says what no message says.
 async fn read_control(context: LinkContext, link: LinkNumber, mut stream: quinn::RecvStream) {
     loop {
         let event = match read_frame(&mut stream, CONTROL_BYTES_MAX).await {
@@ -153,6 +174,7 @@ async fn read_control(context: LinkContext, link: LinkNumber, mut stream: quinn:
     }
 }
 
+/// Takes the streams of batches that the peer opens.
 async fn accept_streams(context: LinkContext, link: LinkNumber, connection: quinn::Connection) {
     let mut readers = JoinSet::new();
     let own_room = Arc::new(Semaphore::new(LINK_ROOM_BYTES));
@@ -169,6 +191,7 @@ async fn accept_streams(context: LinkContext, link: LinkNumber, connection: quin
     }
 }
 
+/// Reads one stream of batches to its end; the host hears why it ended, if that is the peer's fault.
 async fn read_batches(context: LinkContext, own_room: Arc<Semaphore>, link: LinkNumber, mut stream: quinn::RecvStream) {
     let result = batches(&context, &own_room, link, &mut stream).await;
     let reason = match result {
@@ -199,50 +222,12 @@ async fn batches(
     }
 }
 
+/// Waits until there is room on the disk and memory for so many bytes.
+///
+/// Cancel-safe: it takes nothing before it returns.
 async fn room(context: &LinkContext, bytes: usize) -> Option<OwnedSemaphorePermit> {
     while context.full.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     context.room.clone().acquire_many_owned(bytes as u32).await.ok()
-}
-
-#[derive(Debug)]
-pub(super) enum FrameError {
-    Oversize(usize),
-    Truncated,
-    Link,
-}
-
-pub(super) async fn write_frame(stream: &mut quinn::SendStream, bytes: &[u8]) -> Result<(), quinn::WriteError> {
-    stream.write_all(&(bytes.len() as u32).to_le_bytes()).await?;
-    stream.write_all(bytes).await
-}
-
-/// The next frame's length; `None` at the end of the stream.
-async fn read_length(stream: &mut quinn::RecvStream, limit: usize) -> Result<Option<usize>, FrameError> {
-    let mut len = [0; 4];
-    match stream.read_exact(&mut len).await {
-        Ok(()) => {}
-        Err(quinn::ReadExactError::FinishedEarly(0)) => return Ok(None),
-        Err(quinn::ReadExactError::FinishedEarly(_)) => return Err(FrameError::Truncated),
-        Err(quinn::ReadExactError::ReadError(_)) => return Err(FrameError::Link),
-    }
-    let len = u32::from_le_bytes(len) as usize;
-    if len > limit { Err(FrameError::Oversize(len)) } else { Ok(Some(len)) }
-}
-
-async fn read_body(stream: &mut quinn::RecvStream, len: usize) -> Result<Vec<u8>, FrameError> {
-    let mut bytes = vec![0; len];
-    stream.read_exact(&mut bytes).await.map_err(|e| match e {
-        quinn::ReadExactError::FinishedEarly(_) => FrameError::Truncated,
-        quinn::ReadExactError::ReadError(_) => FrameError::Link,
-    })?;
-    Ok(bytes)
-}
-
-pub(super) async fn read_frame(stream: &mut quinn::RecvStream, limit: usize) -> Result<Option<Vec<u8>>, FrameError> {
-    match read_length(stream, limit).await? {
-        Some(len) => read_body(stream, len).await.map(Some),
-        None => Ok(None),
-    }
 }
