@@ -38,8 +38,8 @@ pub(super) async fn export(
         Some("start") => Since::Start,
         Some(other) => return Err(bad(&format!("since: {other:?}; `receipt` or `start`"))),
     };
-    let bundle = api.reconcile.bundle(to, since).map_err(|_| Problem::stopping())?;
-    let bundle = bundle.map_err(|why| Problem::new(StatusCode::FORBIDDEN, "no_neighbour", &why))?;
+    let bundle = api.reconcile.bundle(to, since);
+    let bundle = bundle.map_err(|why| Problem::new(StatusCode::FORBIDDEN, "no_neighbour", &why.to_string()))?;
     let (items, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(ITEMS);
     tokio::task::spawn_blocking(move || {
         let mut writer = Writer::default();
@@ -66,7 +66,7 @@ pub(super) async fn export(
 pub(super) async fn import(State(api): State<ApiContext>, body: Body) -> Result<Json<Imported>, Problem> {
     let problem = |e: ImportError| match e {
         ImportError::Bundle(e) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_bundle", &e.to_string()),
-        ImportError::NotOurs(why) => Problem::new(StatusCode::FORBIDDEN, "not_ours", &why),
+        ImportError::NotOurs(why) => Problem::new(StatusCode::FORBIDDEN, "not_ours", &why.to_string()),
         ImportError::Reconcile(_) => Problem::stopping(),
     };
     let mut import = Import::new(&api.reconcile);

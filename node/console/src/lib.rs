@@ -252,6 +252,6 @@ async fn load_charter(State(api): State<ApiContext>, note: String) -> Result<Jso
     api.mailbox.send(Mail::Charter { note, reply }).await.map_err(|_| Problem::stopping())?;
     match answer.await.map_err(|_| Problem::stopping())? {
         Ok(version) => Ok(Json(serde_json::json!({ "version": version }))),
-        Err(why) => Err(Problem::new(StatusCode::FORBIDDEN, "charter_refused", &why)),
+        Err(why) => Err(Problem::new(StatusCode::FORBIDDEN, "charter_refused", &why.to_string())),
     }
 }

@@ -1,8 +1,11 @@
 //! The driver: one thread that owns the core and the journal.
 //!
 //! A round: wait for mail, let the core handle all that is there, write every frame, flush once, report the frames to
-//! the core, and only then let anything out. One owner, one flush for all logs, and nothing is said before it is on
-//! disk (I2).
+//! the core, publish the view, and only then dispatch what is to be said. One owner, one flush for all logs, and nothing is
+//! said before it is on disk (I2).
+//!
+//! It decides nothing: what mail means is the core's to say, how frames are kept the journal's. It must not wait for
+//! anybody but its mailbox and the disk.
 
 use crate::{Mail, Mailbox};
 use std::{
@@ -15,11 +18,11 @@ use std::{
 };
 use tally_clock::now_ms;
 use tally_core::Place;
-use tally_core::{Disk as _, Event, Input, LinkId, NotSealed, Output, Replica, Ticket, View};
+use tally_core::{Disk as _, Event, Input, LinkId, NotRepaired, NotSealed, Output, Replica, Ticket, View};
 use tally_journal::{Damage, JournalError};
 use tally_link::{BatchToken, LinkEvent, LinkNumber, LinkOut, Outbox, Peer};
 use tally_store::entries::EntryJournal;
-use tally_topology::in_force::CharterHandle;
+use tally_topology::{in_force::CharterHandle, signed::SignedError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Messages handled in one round.
@@ -38,7 +41,7 @@ pub struct Driver {
     pub journal: EntryJournal,
     /// Its mail.
     pub mail: mpsc::Receiver<Mail>,
-    /// For the parent's wish to be left alone.
+    /// Keeps until when the parent has asked to be left alone.
     pub mailbox: Mailbox,
     /// The charter, for handshakes.
     pub charter: CharterHandle,
@@ -56,6 +59,7 @@ pub struct Driver {
 
 type SealReply = oneshot::Sender<Result<(u64, u64), NotSealed>>;
 
+/// Work on the journal itself, done between two rounds.
 enum Mending {
     Place(Damage, String, oneshot::Sender<Result<(), String>>),
     Rescue(oneshot::Sender<bool>),
@@ -66,8 +70,8 @@ enum Mending {
 struct Waiting {
     links: HashMap<LinkId, Outbox>,
     seals: HashMap<Ticket, SealReply>,
-    charters: HashMap<Ticket, oneshot::Sender<Result<u64, String>>>,
-    repairs: HashMap<Ticket, oneshot::Sender<Result<(), String>>>,
+    charters: HashMap<Ticket, oneshot::Sender<Result<u64, SignedError>>>,
+    repairs: HashMap<Ticket, oneshot::Sender<Result<(), NotRepaired>>>,
     /// Who waits for a place of the journal to be put right, which happens between two rounds.
     mends: Vec<Mending>,
     /// Who waits for the round to end.
@@ -121,7 +125,8 @@ impl Driver {
         self.journal.into_journal().stop()
     }
 
-    /// A place that cannot be mended stays damaged, which is no failure; a journal that cannot go on is one.
+    /// Does one piece of work on the journal. A place that cannot be mended stays damaged, which is no failure; a journal that
+    /// cannot go on is one.
     fn mend(&mut self, mending: Mending) -> Result<(), JournalError> {
         match mending {
             Mending::Place(damage, why, reply) => {
@@ -160,6 +165,7 @@ impl Driver {
         Ok(())
     }
 
+    /// Sets `full` while the disk has less free than the reserve.
     fn look_at_space(&mut self) {
         let Ok(stat) = rustix::fs::statvfs(&self.data) else { return };
         let full = stat.f_bavail.saturating_mul(stat.f_frsize) < self.reserve;
@@ -173,6 +179,7 @@ impl Driver {
         }
     }
 
+    /// Gives one message to the core; answers the room of a batch, which is free again once the batch is on disk.
     fn take(
         &mut self,
         now: u64,
@@ -198,7 +205,7 @@ impl Driver {
                 self.replica.handle(now, Input::Charter { ticket, note }, out);
             }
             Mail::Repair { reply, .. } if self.full.load(Ordering::Relaxed) => {
-                let _ = reply.send(Err("the disk is nearly full: nothing is taken in".into()));
+                let _ = reply.send(Err(NotRepaired::DiskFull));
             }
             Mail::Repair { batch, reply } => {
                 let ticket = waiting.ticket();
@@ -246,6 +253,7 @@ impl Driver {
         (input, None)
     }
 
+    /// Makes the round durable, publishes the view, and says what is to be said.
     fn end_round(&mut self, waiting: &mut Waiting, out: Vec<Output>) -> Result<(), JournalError> {
         let said = self.replica.commit(now_ms(), out, &mut self.journal)?;
         self.durable.send_if_modified(|d| std::mem::replace(d, self.journal.durable()) != self.journal.durable());
@@ -262,6 +270,7 @@ impl Driver {
         Ok(())
     }
 
+    /// Lets one output go: to a link, to whoever waits for an answer, or to the log file.
     fn dispatch(&mut self, waiting: &mut Waiting, output: Output) {
         let send = |link: &LinkId, out| {
             if let Some(outbox) = waiting.links.get(link) {
@@ -301,6 +310,7 @@ impl Waiting {
     }
 }
 
+/// Bytes that a message may add to the journal, about.
 fn weight(mail: &Mail) -> usize {
     match mail {
         Mail::Link(LinkEvent::Batch { bytes, .. }) => bytes.len(),
@@ -310,6 +320,7 @@ fn weight(mail: &Mail) -> usize {
     }
 }
 
+/// Writes an event of the core to the log file.
 fn log(event: &Event) {
     match event {
         Event::Up { peer } => tracing::info!(event = "link.up", %peer, "{event}"),

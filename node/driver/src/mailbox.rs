@@ -1,4 +1,6 @@
-//! Between the driver and everybody else: its mailbox, and the outboxes of links.
+//! The driver's mailbox: how everybody else speaks to it, and the view by which they see what it did.
+//!
+//! The queue is bounded; whoever sends waits. Answers that mean "durable" come after the flush of the round.
 
 use std::{
     fmt,
@@ -9,11 +11,11 @@ use std::{
     time::Duration,
 };
 use tally_clock::now_ms;
-use tally_core::{Input, NotSealed, View};
+use tally_core::{Input, NotRepaired, NotSealed, View};
 use tally_journal::Damage;
 use tally_link::LinkEvent;
 use tally_protocol::record::Record;
-use tally_topology::admit::AdmittedBatch;
+use tally_topology::{admit::AdmittedBatch, signed::SignedError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Messages that may wait for the driver. Batches are bounded by bytes before they come here.
@@ -37,14 +39,14 @@ pub enum Mail {
         /// The signed note.
         note: String,
         /// Version in force, or why not.
-        reply: oneshot::Sender<Result<u64, String>>,
+        reply: oneshot::Sender<Result<u64, SignedError>>,
     },
     /// A batch for the place of damaged or missing bytes; the answer means durable.
     Repair {
         /// Admitted against the tree before it.
         batch: AdmittedBatch,
         /// Or why it does not count.
-        reply: oneshot::Sender<Result<(), String>>,
+        reply: oneshot::Sender<Result<(), NotRepaired>>,
     },
     /// Put a damaged place of the journal right.
     Mend {
@@ -109,6 +111,8 @@ impl Mailbox {
 
     /// The node once everything that was sent before has taken effect.
     ///
+    /// Cancel-safe: nothing waits for a caller that has gone.
+    ///
     /// # Errors
     /// [`Stopping`].
     pub async fn settled(&self) -> Result<Arc<View>, Stopping> {
@@ -119,6 +123,8 @@ impl Mailbox {
     }
 
     /// Waits for a place in the queue.
+    ///
+    /// Not cancel-safe: the message is lost with a call that is dropped before there was one.
     ///
     /// # Errors
     /// [`Stopping`].

@@ -1,4 +1,7 @@
 //! Bundles: writing what a link would carry to a neighbour, and taking in what a neighbour wrote, by the same door.
+//!
+//! What a bundle says is believed as little as what a link says: batches are proved, heads and receipts are judged by the core.
+//! Files and HTTP are not known here: bytes come and go piece by piece.
 
 use crate::{ReconcileContext, ReconcileError, repair::RepairWriter};
 use serde::{Deserialize, Serialize};
@@ -7,9 +10,10 @@ use std::sync::Arc;
 use tally_clock::now_ms;
 use tally_core::{Input, View, log::HeldLog};
 use tally_driver::Mail;
+use tally_journal::ReadError;
 use tally_protocol::{
     bundle::{BundleError, BundleReader, Item},
-    ids::{Division, LogId},
+    ids::{Division, Federation, LogId},
     session::reconcile::Piece,
     wire::Head,
 };
@@ -68,26 +72,89 @@ pub enum ImportError {
     #[error(transparent)]
     Bundle(#[from] BundleError),
     /// Made for another node, of another federation, or by no neighbour.
-    #[error("{0}")]
-    NotOurs(String),
+    #[error(transparent)]
+    NotOurs(#[from] NotOurs),
     /// The node.
     #[error(transparent)]
     Reconcile(#[from] ReconcileError),
 }
 
+/// Why a bundle is not for this node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotOurs {
+    /// Another federation's.
+    #[error("the bundle is of federation {theirs}, this node of {ours}")]
+    Federation {
+        /// The bundle's.
+        theirs: String,
+        /// This node's.
+        ours: Federation,
+    },
+    /// Another node's.
+    #[error("the bundle is for {to}, this node is {me}")]
+    Addressee {
+        /// For whom it was made.
+        to: Division,
+        /// This node.
+        me: Division,
+    },
+    /// Made by a node that is neither parent nor child.
+    #[error("the bundle is of {from}, which is no neighbour of {me}")]
+    NoNeighbour {
+        /// Who made it.
+        from: Division,
+        /// This node.
+        me: Division,
+    },
+}
+
+/// A bundle is made for the parent or a child only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{to} is neither the parent nor a child of {me}")]
+pub struct NoNeighbour {
+    /// For whom it was asked.
+    pub to: Division,
+    /// This node.
+    pub me: Division,
+}
+
+/// Why a bundle could not be completed.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleBroken {
+    /// There is a hole in the log.
+    #[error("{log} record {index} is not held")]
+    NotHeld {
+        /// Which log.
+        log: LogId,
+        /// Which record.
+        index: u64,
+    },
+    /// A batch cannot be read; repair comes first.
+    #[error("{log} record {index}: {why}")]
+    Unreadable {
+        /// Which log.
+        log: LogId,
+        /// Which record.
+        index: u64,
+        /// The disk.
+        why: ReadError,
+    },
+}
+
 /// The division whose logs a bundle from `from` to this node may hold.
-fn shared_with(r: &View, federation: &str, from: LogId, to: Division) -> Result<Division, String> {
+fn shared_with(r: &View, federation: &str, from: LogId, to: Division) -> Result<Division, NotOurs> {
     let charter = r.charter();
     if federation != charter.federation().to_string() {
-        return Err(format!("the bundle is of federation {federation}, this node of {}", charter.federation()));
+        let (theirs, ours) = (federation.to_owned(), charter.federation().clone());
+        return Err(NotOurs::Federation { theirs, ours });
     }
     if to != r.me() {
-        return Err(format!("the bundle is for {to}, this node is {}", r.me()));
+        return Err(NotOurs::Addressee { to, me: r.me() });
     }
     match (charter.parent(r.me()), charter.parent(from.division)) {
         (Some(parent), _) if parent == from.division => Ok(r.me()),
         (_, Some(parent)) if parent == r.me() => Ok(from.division),
-        _ => Err(format!("the bundle is of {}, which is no neighbour of {}", from.division, r.me())),
+        _ => Err(NotOurs::NoNeighbour { from: from.division, me: r.me() }),
     }
 }
 
@@ -96,10 +163,10 @@ fn opening(r: &View, to: Division) -> Item {
     Item::Opening { federation, from: r.own(), to, charter, time: now_ms() / 1_000 }
 }
 
-fn contents(r: &View, to: Division, since: Since) -> Result<(Vec<Item>, Vec<Part>), String> {
+fn contents(r: &View, to: Division, since: Since) -> Result<(Vec<Item>, Vec<Part>), NoNeighbour> {
     let up = r.charter().parent(r.me()) == Some(to);
     if !up && r.charter().parent(to) != Some(r.me()) {
-        return Err(format!("{to} is neither the parent nor a child of {}", r.me()));
+        return Err(NoNeighbour { to, me: r.me() });
     }
     let division = if up { r.me() } else { to };
     let shared = || r.logs().iter().filter(|(id, l)| l.size() > 0 && r.charter().is_within(id.division, division));
@@ -128,11 +195,11 @@ impl ReconcileContext {
     /// Prepares a bundle for a neighbour.
     ///
     /// # Errors
-    /// Who is no neighbour gets none.
-    pub fn bundle(&self, to: Division, since: Since) -> Result<Result<Bundle, String>, ReconcileError> {
+    /// [`NoNeighbour`].
+    pub fn bundle(&self, to: Division, since: Since) -> Result<Bundle, NoNeighbour> {
         let reader = self.reader.clone();
-        let contents = contents(&self.mailbox.view(), to, since);
-        Ok(contents.map(|(first, parts)| Bundle { first, parts, reader }))
+        let (first, parts) = contents(&self.mailbox.view(), to, since)?;
+        Ok(Bundle { first, parts, reader })
     }
 }
 
@@ -140,15 +207,17 @@ impl Bundle {
     /// Hands over every batch; the error names one that cannot be read. Reads the disk.
     ///
     /// # Errors
-    /// The log and record whose batch is damaged; repair comes first.
-    pub fn batches(&self, mut take: impl FnMut(Item) -> bool) -> Result<(), String> {
+    /// [`BundleBroken`].
+    pub fn batches(&self, mut take: impl FnMut(Item) -> bool) -> Result<(), BundleBroken> {
         for part in &self.parts {
             let mut at = part.from;
             while at < part.size {
-                let batch = part.batches.batch_of(at).ok_or_else(|| format!("{} record {at} is not held", part.log))?;
-                let frame = self.reader.read(batch.place).map_err(|e| format!("{} record {at}: {e}", part.log))?;
+                let (log, index) = (part.log, at);
+                let batch = part.batches.batch_of(index).ok_or(BundleBroken::NotHeld { log, index })?;
+                let unreadable = |why| BundleBroken::Unreadable { log, index, why };
+                let frame = self.reader.read(batch.place).map_err(unreadable)?;
                 at = batch.end;
-                if !take(Item::Batch { log: part.log, bytes: frame.body }) {
+                if !take(Item::Batch { log, bytes: frame.body }) {
                     return Ok(());
                 }
             }
@@ -185,6 +254,8 @@ impl<'g> Import<'g> {
 
     /// Takes more bytes.
     ///
+    /// Not cancel-safe: the import can only be begun anew after a call that was dropped; what was taken stays.
+    ///
     /// # Errors
     /// [`ImportError`]; what was taken until then stays.
     pub async fn feed(&mut self, bytes: &[u8]) -> Result<(), ImportError> {
@@ -195,7 +266,7 @@ impl<'g> Import<'g> {
         Ok(())
     }
 
-    /// The bytes have ended.
+    /// The bytes have ended: waits until all that was taken is on disk.
     ///
     /// # Errors
     /// [`ImportError`].
@@ -230,7 +301,7 @@ impl<'g> Import<'g> {
                 let (reply, answer) = oneshot::channel();
                 mailbox.send(Mail::Charter { note, reply }).await.map_err(ReconcileError::from)?;
                 if let Ok(Err(why)) = answer.await {
-                    self.refused(why);
+                    self.refused(why.to_string());
                 }
             }
             Item::Head(head) => {
@@ -263,7 +334,7 @@ impl<'g> Import<'g> {
     }
 
     fn open(&mut self, federation: String, from: LogId, to: Division) -> Result<(), ImportError> {
-        let within = shared_with(&self.context.mailbox.view(), &federation, from, to).map_err(ImportError::NotOurs)?;
+        let within = shared_with(&self.context.mailbox.view(), &federation, from, to)?;
         self.done.from = from.to_string();
         self.writer = Some((from.division, RepairWriter::new(self.context, within)));
         Ok(())

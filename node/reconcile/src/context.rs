@@ -13,7 +13,7 @@ use tally_store::merkle_store::MerkleStore;
 use tally_topology::in_force::CharterHandle;
 use tokio::sync::{Semaphore, watch};
 
-/// What agreement works with.
+/// What comparing and repairing work with. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ReconcileContext {
     /// The core.
@@ -26,16 +26,16 @@ pub struct ReconcileContext {
     pub links: LinkRegistry,
     /// End of the durable journal.
     pub durable: watch::Receiver<Place>,
-    /// Damaged places that are known: from the start of the node, and from the last survey of everything.
+    /// Damaged places that are known.
     pub known_damage: KnownDamage,
     /// Hashes of the logs' trees.
     pub trees: MerkleStore,
-    /// For one neighbour at a time the whole disk is read. Own work does not wait for this, nor hold it: two nodes that
-    /// compare with each other would wait for each other for ever.
+    /// Held while the disk is read for a neighbour: for one at a time. Own work neither waits for it nor holds it, because
+    /// two nodes that compare with each other would then wait for each other for ever.
     pub guests: Arc<Semaphore>,
 }
 
-/// Damaged places that are known.
+/// Damaged places of the journal that are known: from the start of the node, and from the last reading of everything.
 #[derive(Debug, Clone, Default)]
 pub struct KnownDamage(Arc<Mutex<Places>>);
 
@@ -78,7 +78,13 @@ impl KnownDamage {
     }
 }
 
-/// Why agreement could not be sought.
+/// An error with all that it comes from, on one line: for people.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |e| e.source()).map(|e| format!(": {e}"));
+    error.to_string() + &causes.collect::<String>()
+}
+
+/// Why two nodes could not be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     /// The node ends.
@@ -91,7 +97,7 @@ pub enum ReconcileError {
     #[error("{0}")]
     NoPeer(String),
     /// The exchange broke off.
-    #[error("with {peer}: {source}")]
+    #[error("with {peer}")]
     Exchange {
         /// With whom.
         peer: Division,
@@ -99,7 +105,7 @@ pub enum ReconcileError {
         source: ExchangeError,
     },
     /// The neighbour does not keep to the protocol, or refuses.
-    #[error("{peer}: {source}")]
+    #[error("{peer}")]
     Violation {
         /// Who.
         peer: Division,

@@ -17,7 +17,7 @@ use std::{
 use supervisor::Supervisor;
 use tally_console::{self, ApiContext, Quotas};
 use tally_core::{Input, Place};
-use tally_driver::{Driver, ForLinks};
+use tally_driver::{Driver, NodeLinkHost};
 use tally_driver::{Mail, Mailbox};
 use tally_intake::{
     self, DedupSources, IntakeHandle,
@@ -195,7 +195,7 @@ impl Node {
         let (reconcile, incoming) = mpsc::channel(16);
         let (findings_asked, asked) = mpsc::channel(16);
         let answerers = Answerers { reconcile, findings: findings_asked };
-        let for_links = Arc::new(ForLinks { mailbox: mailbox.clone(), reader: reader.clone() });
+        let for_links = Arc::new(NodeLinkHost { mailbox: mailbox.clone(), reader: reader.clone() });
         let context = LinkContext::new(charter.clone(), for_links, full.clone(), keys, answerers);
         let reconcile = ReconcileContext {
             mailbox: mailbox.clone(),

@@ -14,7 +14,7 @@ impl Replica {
     pub(super) fn load_charter(&mut self, ticket: Ticket, note: String, out: &mut Vec<Output>) {
         match self.judge_charter(&note) {
             Ok(_) => out.push(Output::Append(Append::charter(note, Waiter::Loader(ticket)))),
-            Err(why) => out.push(Output::CharterLoaded { ticket, result: Err(why.to_string()) }),
+            Err(why) => out.push(Output::CharterLoaded { ticket, result: Err(why) }),
         }
     }
 
@@ -37,7 +37,7 @@ impl Replica {
         let signed = match self.judge_charter(note) {
             Ok(signed) => signed,
             Err(why) => {
-                let result = Err(why.to_string());
+                let result = Err(why);
                 out.extend(ticket.map(|ticket| Output::CharterLoaded { ticket, result }));
                 return;
             }

@@ -7,7 +7,10 @@ use tally_protocol::{
     record::Record,
     wire::{Control, Head, Refusal},
 };
-use tally_topology::admit::AdmittedBatch;
+use tally_topology::{
+    admit::{AdmitError, AdmittedBatch},
+    signed::SignedError,
+};
 
 /// Names one connection for as long as the process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -188,14 +191,14 @@ pub enum Output {
         /// Which request.
         ticket: Ticket,
         /// If not, why.
-        result: Result<(), String>,
+        result: Result<(), NotRepaired>,
     },
     /// The answer to [`Input::Charter`].
     CharterLoaded {
         /// Which request.
         ticket: Ticket,
         /// Version in force, or why it was refused.
-        result: Result<u64, String>,
+        result: Result<u64, SignedError>,
     },
     /// Another charter is in force: keys that open links have changed.
     CharterChanged,
@@ -215,6 +218,34 @@ pub enum NotSealed {
     /// Two histories of the own log exist.
     #[error("this node's log is frozen: {0}")]
     Frozen(String),
+}
+
+/// Why a batch did not take the place of a lost one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotRepaired {
+    /// It is of a log that this node does not hold.
+    #[error("{0} is not a log of this node or below it")]
+    NotBelow(LogId),
+    /// It would continue a log of which two histories were signed.
+    #[error("{0} is frozen: two histories of it were signed")]
+    Frozen(LogId),
+    /// It would continue its log, and does not fit there.
+    #[error(transparent)]
+    NotAdmitted(#[from] AdmitError),
+    /// What it holds is whole here, on its way to disk, or of another history.
+    #[error("records {start}..{end} are not missing, or do not fit to what is held")]
+    NotMissing {
+        /// Its first record.
+        start: u64,
+        /// One past its last.
+        end: u64,
+    },
+    /// Another batch was written in its place while it was on its way to disk.
+    #[error("another batch took its place meanwhile")]
+    Overtaken,
+    /// The driver takes nothing in while the disk has no room.
+    #[error("the disk is nearly full: nothing is taken in")]
+    DiskFull,
 }
 
 /// What a person reading the log file should know. `Display` is the message.

@@ -28,7 +28,7 @@ mod standing;
 mod state;
 mod uplink;
 
-pub use messages::{Event, Input, LinkId, NotSealed, Output, Ticket};
+pub use messages::{Event, Input, LinkId, NotRepaired, NotSealed, Output, Ticket};
 pub use round::Disk;
 pub use state::{Agreement, Child, ChildLink, Parent, ParentLink, Rejected};
 

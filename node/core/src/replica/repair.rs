@@ -3,7 +3,7 @@
 //! A batch was proved before it comes here, is appended like any other, and counts from then on as the copy to read. Records
 //! that are whole are never written again. Where batches come from, a neighbour or a bundle, is not known here.
 
-use super::{Output, Replica, Ticket};
+use super::{NotRepaired, Output, Replica, Ticket};
 use crate::{
     Append, Gate, Place,
     entry::Waiter,
@@ -16,17 +16,17 @@ use tally_topology::admit::{AdmittedBatch, admit};
 impl Replica {
     /// Takes a batch that was fetched: to fill a gap, to replace a damaged copy, or to continue the log.
     pub(super) fn repair(&mut self, ticket: Ticket, batch: AdmittedBatch, out: &mut Vec<Output>) {
-        let refuse = |why: String| Output::Repaired { ticket, result: Err(why) };
+        let refuse = |why: NotRepaired| Output::Repaired { ticket, result: Err(why) };
         let id = batch.log();
         if !self.charter().is_within(id.division, self.me()) {
-            out.push(refuse(format!("{id} is not a log of this node or below it")));
+            out.push(refuse(NotRepaired::NotBelow(id)));
             return;
         }
         let edge = self.edge(id);
         if batch.start() == edge.size() {
             // The batch continues the log, so it is admitted again, against the edge as it is now.
             if self.view.logs.get(&id).is_some_and(|l| l.frozen.is_some()) {
-                out.push(refuse(format!("{id} is frozen: two histories of it were signed")));
+                out.push(refuse(NotRepaired::Frozen(id)));
                 return;
             }
             match admit(self.view.charter.charter(), id, &edge, batch.bytes().to_vec()) {
@@ -34,7 +34,7 @@ impl Replica {
                     self.write_batch(batch, Waiter::Nobody, out);
                     out.push(Output::Repaired { ticket, result: Ok(()) });
                 }
-                Err(why) => out.push(refuse(why.to_string())),
+                Err(why) => out.push(refuse(why.into())),
             }
             return;
         }
@@ -47,7 +47,7 @@ impl Replica {
             self.repairs_in_flight.push((id, start, end));
             out.push(Output::Append(Append::batch(batch, Waiter::Repairer(ticket))));
         } else {
-            out.push(refuse(format!("records {start}..{end} are not missing, or do not fit to what is held")));
+            out.push(refuse(NotRepaired::NotMissing { start, end }));
         }
     }
 
@@ -62,7 +62,7 @@ impl Replica {
         let fits = self.view.log_mut(id).put(held.start, tree, held.sealed_at, note, held.place);
         debug_assert!(fits, "it was checked when it was asked for, and nothing else came there since");
         self.resume_if_whole(id, out);
-        let result = if fits { Ok(()) } else { Err("another batch took its place meanwhile".to_owned()) };
+        let result = if fits { Ok(()) } else { Err(NotRepaired::Overtaken) };
         out.push(Output::Repaired { ticket, result });
     }
 

@@ -183,7 +183,7 @@ impl Batcher {
                 Ok(looked) => looked,
                 Err(e) => {
                     if let Some(w) = self.waiting.pop_back() {
-                        let _ = w.reply.send(Err(ChunkError::Index(e.0)));
+                        let _ = w.reply.send(Err(ChunkError::Index(e.reason())));
                     }
                     return;
                 }

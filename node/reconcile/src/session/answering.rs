@@ -1,8 +1,15 @@
-//! A neighbour compares itself with this node: what it asks is answered, what it gives is proved and put back.
+//! The answering side: a neighbour compares itself with this node. What it asks is answered, what it gives is proved and kept.
+//!
+//! A neighbour is told only of what it shares with this node. One exchange of each neighbour at a time, and no more than half
+//! of the disk's time goes to all of them together; who has to wait is told so.
 
-use super::{descent, roots};
+use super::{
+    descent::{self, NoDescent},
+    roots,
+};
 use crate::{
     ReconcileContext, ReconcileError,
+    context::chain,
     repair::{RepairReader, RepairWriter},
     survey::{SurveyProgress, Throttle},
     verify::{Stopped, Survey, Watermark},
@@ -29,13 +36,17 @@ const EXCHANGES: usize = 8;
 /// A neighbour that waits is told so this often.
 const TELL: Duration = Duration::from_secs(2);
 
-/// Until when the disk is not read again for neighbours: no more than half of its time goes to all of them.
+/// The disk is not read for neighbours again before this: it rests as long as the last reading took, so that no more than
+/// half of its time goes to all of them.
 type Rest = Arc<Mutex<Option<Instant>>>;
 
-/// What was last read for a neighbour and is not mended yet: it may bring what is missing in a later exchange.
+/// For each neighbour, what the last reading for it found and is not mended yet: the neighbour may bring what is missing in
+/// a later exchange.
 type Surveys = Arc<Mutex<HashMap<Division, Survey>>>;
 
-/// Answers exchanges until the links have ended. Those that have to wait do so apart: none holds up the others.
+/// Answers exchanges until the links have ended, each in a task and a span of its own: none holds up the others.
+///
+/// Cancel-safe: exchanges under way end with it, and what was taken by then is kept.
 pub async fn serve(context: ReconcileContext, mut incoming: mpsc::Receiver<Incoming>) {
     let room = Arc::new(Semaphore::new(EXCHANGES));
     let (rest, surveys) = (Rest::default(), Surveys::default());
@@ -55,13 +66,14 @@ pub async fn serve(context: ReconcileContext, mut incoming: mpsc::Receiver<Incom
             let Ok((Ok(_turn), Ok(_room))) = at_work(&mut exchange, peer, waits).await else { return };
             let mut answering = Answering { context: &context, peer, exchange, surveys, tree: None, rest };
             if let Err(e) = answering.run().await {
-                tracing::info!(event = "reconcile.ended", %peer, reason = %e, "a neighbour's comparison ended early");
+                let reason = chain(&e);
+                tracing::info!(event = "reconcile.ended", %peer, %reason, "a neighbour's comparison ended early");
             }
         });
     }
 }
 
-/// Does something that takes its time, and tells the neighbour all the while that it is being done.
+/// Waits for `work`, and tells the neighbour every few seconds that it is being done.
 async fn at_work<T>(
     exchange: &mut Exchange,
     peer: Division,
@@ -163,6 +175,7 @@ impl<'g> Answering<'g> {
         }
     }
 
+    /// Whether the neighbour shares this scope with the node.
     fn may(&self, within: Division, scope: Scope) -> bool {
         let charter = self.context.charter.charter();
         let division = match scope {
@@ -214,24 +227,34 @@ impl<'g> Answering<'g> {
         self.surveys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Answers a question for hashes of a log's tree. The tree stays open for the next question.
     async fn nodes(&mut self, log: LogId, question: &[u8]) -> Result<(), ReconcileError> {
-        let tree = match self.tree.take().filter(|(l, _)| *l == log) {
-            Some((_, tree)) => Ok(tree),
-            None => at_work(&mut self.exchange, self.peer, self.context.tree(log)).await??,
+        let (context, kept) = (self.context, self.tree.take().filter(|(l, _)| *l == log));
+        let hashes = async {
+            let tree = match kept {
+                Some((_, tree)) => tree,
+                None => context.tree(log).await?,
+            };
+            Ok::<_, NoDescent>((descent::hashes(tree.clone(), question).await, tree))
         };
-        let answer = match tree {
-            Ok(tree) => {
-                self.tree = Some((log, tree.clone()));
-                at_work(&mut self.exchange, self.peer, descent::hashes(tree, question)).await??
+        let answer = match at_work(&mut self.exchange, self.peer, hashes).await? {
+            Ok((answer, tree)) => {
+                self.tree = Some((log, tree));
+                answer
             }
             Err(why) => Err(why),
         };
         match answer {
             Ok(bytes) => self.send(&ReconcileReply::Nodes(bytes)).await,
-            Err(reason) => self.send(&ReconcileReply::Refused { code: Refusal::Malformed, reason }).await,
+            Err(NoDescent::Fatal(e)) => Err(e),
+            Err(why) => {
+                let (code, reason) = (Refusal::Malformed, why.to_string());
+                self.send(&ReconcileReply::Refused { code, reason }).await
+            }
         }
     }
 
+    /// Sends what is wanted of a log, as far as it can be read here.
     async fn give(&mut self, log: LogId, lacking: Lacking) -> Result<(), ReconcileError> {
         let mut batches = RepairReader::new(self.context, log, lacking)?;
         loop {

@@ -1,6 +1,9 @@
 //! This node compares itself with a neighbour, and mends on both sides if that is asked for.
 
-use super::{descent, roots};
+use super::{
+    descent::{self, NoDescent},
+    roots,
+};
 use crate::{
     ReconcileContext, ReconcileError,
     repair::{RepairReader, RepairWriter},
@@ -271,7 +274,11 @@ impl Session<'_> {
     /// Where two histories part. A neighbour that cannot say leaves the whole common range in doubt.
     async fn descend(&mut self, log: LogId, size: u64) -> Result<Vec<Range<u64>>, ReconcileError> {
         let unknown = std::iter::once(0..size).collect();
-        let Ok(tree) = self.context.tree(log).await? else { return Ok(unknown) };
+        let tree = match self.context.tree(log).await {
+            Ok(tree) => tree,
+            Err(NoDescent::Fatal(e)) => return Err(e),
+            Err(_) => return Ok(unknown),
+        };
         let mut walk = Descent::new(size);
         loop {
             let questions: Vec<_> = walk.ask().map(TreeQuestion::encode).collect();
@@ -287,9 +294,10 @@ impl Session<'_> {
                     ReconcileReply::Refused { .. } => return Ok(unknown),
                     _ => return Err(self.violation(Violation::OutOfTurn)),
                 };
-                walk = match descent::compare(tree.clone(), walk, bytes).await? {
+                walk = match descent::compare(tree.clone(), walk, bytes).await {
                     Ok(walk) => walk,
-                    Err(why) => return Err(self.violation(Violation::Malformed(why))),
+                    Err(NoDescent::Fatal(e)) => return Err(e),
+                    Err(why) => return Err(self.violation(Violation::Malformed(why.to_string()))),
                 };
             }
         }

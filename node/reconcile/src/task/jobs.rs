@@ -3,6 +3,7 @@
 use super::{TaskContext, TaskControl, TaskKind, Tasks, With};
 use crate::{
     ReconcileError,
+    context::chain,
     session::{Reconciled, SessionOptions},
     survey::Throttle,
     verify::{IndexState, VerifyError, VerifyReport, Watermark},
@@ -146,8 +147,8 @@ fn throttle_of(control: &Arc<TaskControl>) -> Throttle {
     }))
 }
 
-fn failed(e: &impl std::fmt::Display) -> String {
-    e.to_string()
+fn failed(e: &(impl std::error::Error + 'static)) -> String {
+    chain(e)
 }
 
 async fn verify(context: &TaskContext, log: Option<LogId>, control: &Arc<TaskControl>) -> Result<Outcome, String> {
@@ -293,7 +294,7 @@ impl ReconcileResult {
             Err(ReconcileError::Stopping(e)) => Err(failed(&e)),
             Err(e) => {
                 self.skipped.retain(|s| s.division != peer);
-                self.skipped.push(Skipped { division: peer, why: e.to_string() });
+                self.skipped.push(Skipped { division: peer, why: chain(&e) });
                 Ok(true)
             }
         }

@@ -23,7 +23,7 @@ pub fn is_whole(engine: &dyn Engine) -> Result<bool, EngineError> {
 
 fn account(engine: &dyn Engine) -> Result<BTreeMap<LogId, u64>, EngineError> {
     match engine.get(STATE_KEY)? {
-        Some(bytes) => State::decode(&bytes).map(|s| s.keys).map_err(EngineError::of),
+        Some(bytes) => Ok(State::decode(&bytes)?.keys),
         None => Ok(BTreeMap::new()),
     }
 }

@@ -1,15 +1,70 @@
 //! What an index engine has to do: get, scan, write atomically, flush. One conformance suite for all.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, io};
+use tally_journal::ReadError;
+use tally_protocol::{batch::BatchError, codec::CodecError};
 
-/// An engine's own words.
+/// Why the index did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
-#[error("index: {0}")]
-pub struct EngineError(pub String);
+#[error("index: {}", self.reason())]
+pub enum EngineError {
+    /// Another engine still holds the folder.
+    Locked,
+    /// The engine failed, in its own words: no other file knows its types.
+    Engine(String),
+    /// The engine panicked while it opened.
+    Panicked(&'static str),
+    /// Its folder or its marker.
+    Files(io::Error),
+    /// What it holds does not have the form that it should have.
+    Form(CodecError),
+    /// The journal that it follows cannot be read.
+    Journal(ReadError),
+    /// A batch of the journal is none.
+    Batch(BatchError),
+}
 
 impl EngineError {
-    pub(super) fn of(e: impl std::fmt::Display) -> Self {
-        Self(e.to_string())
+    /// An engine's own words.
+    pub fn of(e: impl std::fmt::Display) -> Self {
+        Self::Engine(e.to_string())
+    }
+
+    /// For people who know already that it is about the index.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Locked => "another engine holds it".into(),
+            Self::Engine(words) => words.clone(),
+            Self::Panicked(engine) => format!("{engine} panicked while it opened"),
+            Self::Files(e) => e.to_string(),
+            Self::Form(e) => e.to_string(),
+            Self::Journal(e) => e.to_string(),
+            Self::Batch(e) => e.to_string(),
+        }
+    }
+}
+
+impl From<io::Error> for EngineError {
+    fn from(e: io::Error) -> Self {
+        Self::Files(e)
+    }
+}
+
+impl From<CodecError> for EngineError {
+    fn from(e: CodecError) -> Self {
+        Self::Form(e)
+    }
+}
+
+impl From<ReadError> for EngineError {
+    fn from(e: ReadError) -> Self {
+        Self::Journal(e)
+    }
+}
+
+impl From<BatchError> for EngineError {
+    fn from(e: BatchError) -> Self {
+        Self::Batch(e)
     }
 }
 

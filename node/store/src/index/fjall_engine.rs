@@ -26,7 +26,10 @@ impl Fjall {
     pub(super) fn open(dir: &Path) -> Result<Self, EngineError> {
         let open =
             Database::builder(dir).cache_size(CACHE_BYTES).max_journaling_size(JOURNAL_BYTES).worker_threads(2).open();
-        let db = open.map_err(EngineError::of)?;
+        let db = open.map_err(|e| match e {
+            fjall::Error::Locked => EngineError::Locked,
+            e => EngineError::of(e),
+        })?;
         let pairs = db
             .keyspace("index", || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
             .map_err(EngineError::of)?;

@@ -84,7 +84,7 @@ pub fn follow(
         let result = follower.catch_up(in_force.charter(), until, progress);
         drop(in_force);
         let (cursor, distinct) = (follower.cursor(), follower.state.distinct);
-        let trouble = result.err().map(|e| e.0);
+        let trouble = result.err().map(|e| e.reason());
         if let Some(reason) = &trouble {
             tracing::error!(event = "index.failed", %reason, "the index does not go on; it is rebuilt at the next start");
         }
@@ -125,7 +125,7 @@ impl Follower {
         progress: &watch::Sender<IndexProgress>,
     ) -> Result<(), EngineError> {
         let mut at = self.cursor();
-        while let Some((place, kept, next)) = self.reader.next(at, until).map_err(EngineError::of)? {
+        while let Some((place, kept, next)) = self.reader.next(at, until)? {
             if let tally_core::Entry::Batch { log, start, tree, sealed_at, .. } = kept.entry
                 && counts(charter, log, tree.size())
             {
@@ -149,8 +149,8 @@ impl Follower {
         place: Place,
         body: &[u8],
     ) -> Result<(), EngineError> {
-        let batch = Batch::decode(body).map_err(EngineError::of)?;
-        let records = batch.records().map_err(EngineError::of)?;
+        let batch = Batch::decode(body)?;
+        let records = batch.records()?;
         let done = if self.cursor() == place { usize::from(self.state.done) } else { 0 };
         self.state.place = place.0;
         for (i, bytes) in records.iter().enumerate().skip(done) {

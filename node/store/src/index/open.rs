@@ -104,28 +104,28 @@ pub fn open(
 ) -> Result<OpenedIndex, EngineError> {
     let mut rebuilt = distrust(dir, name);
     if rebuilt.is_none() {
-        match open_patiently(dir, name) {
+        match open_with_retry(dir, name) {
             Ok(opened) if agrees(&IndexCounts(&opened.state)) => return Ok(opened),
             Ok(_) => rebuilt = Some("its counts are not those of the journal".into()),
-            Err(why) => rebuilt = Some(why.0),
+            Err(why) => rebuilt = Some(why.reason()),
         }
     }
-    clear(dir).map_err(EngineError::of)?;
+    clear(dir)?;
     let opened = try_open(dir, name).or_else(|_| {
         // After a panic the engine may hold its own lock a moment longer.
         std::thread::sleep(Duration::from_millis(300));
-        clear(dir).map_err(EngineError::of)?;
+        clear(dir)?;
         try_open(dir, name)
     })?;
     Ok(OpenedIndex { rebuilt, ..opened })
 }
 
 /// After a start in the same process, or a panic, an engine may hold its own lock a moment longer.
-fn open_patiently(dir: &Path, name: EngineName) -> Result<OpenedIndex, EngineError> {
+fn open_with_retry(dir: &Path, name: EngineName) -> Result<OpenedIndex, EngineError> {
     let mut left = 10;
     loop {
         match try_open(dir, name) {
-            Err(e) if left > 0 && e.0.to_lowercase().contains("lock") => {
+            Err(EngineError::Locked) if left > 0 => {
                 left -= 1;
                 std::thread::sleep(Duration::from_millis(200));
             }
@@ -142,17 +142,17 @@ fn clear(dir: &Path) -> io::Result<()> {
 }
 
 fn try_open(dir: &Path, name: EngineName) -> Result<OpenedIndex, EngineError> {
-    fs::create_dir_all(dir).map_err(EngineError::of)?;
-    write_marker(dir, name, false).map_err(EngineError::of)?;
+    fs::create_dir_all(dir)?;
+    write_marker(dir, name, false)?;
     let folder = dir.join(name.name());
     let open = catch_unwind(AssertUnwindSafe(|| {
         let engine = open_engine(name, &folder)?;
         let state = engine.get(STATE_KEY)?;
         Ok::<_, EngineError>((engine, state))
     }));
-    let (engine, state) = open.map_err(|_| EngineError(format!("{} panicked while it opened", name.name())))??;
+    let (engine, state) = open.map_err(|_| EngineError::Panicked(name.name()))??;
     let state = match state {
-        Some(bytes) => State::decode(&bytes).map_err(EngineError::of)?,
+        Some(bytes) => State::decode(&bytes)?,
         None => State::default(),
     };
     Ok(OpenedIndex { engine, rebuilt: None, state, dir: dir.to_owned(), name })

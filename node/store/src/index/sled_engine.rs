@@ -13,11 +13,11 @@ pub(super) struct Sled(sled::Db);
 
 impl Sled {
     pub(super) fn open(dir: &Path) -> Result<Self, EngineError> {
-        fs::create_dir_all(dir).map_err(EngineError::of)?;
+        fs::create_dir_all(dir)?;
         // A kill while sled was opening leaves a half-written snapshot that makes the next open fail.
-        for entry in fs::read_dir(dir).map_err(EngineError::of)?.flatten() {
+        for entry in fs::read_dir(dir)?.flatten() {
             if entry.file_name().to_string_lossy().ends_with(".generating") {
-                fs::remove_file(entry.path()).map_err(EngineError::of)?;
+                fs::remove_file(entry.path())?;
             }
         }
         let config = sled::Config::new()
@@ -25,8 +25,14 @@ impl Sled {
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(Some(FLUSH_EVERY_MS))
             .mode(sled::Mode::HighThroughput);
-        Ok(Self(config.open().map_err(EngineError::of)?))
+        let failed = |e| if is_locked(dir) { EngineError::Locked } else { EngineError::of(e) };
+        Ok(Self(config.open().map_err(failed)?))
     }
+}
+
+/// Whether another process or engine holds sled's lock: sled itself says so only in words.
+fn is_locked(dir: &Path) -> bool {
+    fs::File::open(dir.join("db")).is_ok_and(|db| matches!(db.try_lock(), Err(fs::TryLockError::WouldBlock)))
 }
 
 impl Engine for Sled {

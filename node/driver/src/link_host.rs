@@ -1,4 +1,5 @@
-//! The node as its links see it.
+//! The node as its links see it: events become mail for the driver, batches are read from the journal. Neither side knows
+//! the other.
 
 use crate::{Mail, Mailbox};
 use std::time::Duration;
@@ -8,14 +9,14 @@ use tally_store::entries::EntryReader;
 
 /// Events go to the driver's mailbox, batches come from the journal.
 #[derive(Debug)]
-pub struct ForLinks {
+pub struct NodeLinkHost {
     /// The driver's mailbox.
     pub mailbox: Mailbox,
     /// The journal.
     pub reader: EntryReader,
 }
 
-impl LinkHost for ForLinks {
+impl LinkHost for NodeLinkHost {
     fn tell(&self, event: LinkEvent) -> Told<'_> {
         Box::pin(async { self.mailbox.send(Mail::Link(event)).await.map_err(|_| NodeGone) })
     }
