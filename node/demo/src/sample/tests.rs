@@ -1,3 +1,5 @@
+//! The sample: what it says is right where it should be, and wrong where it should be.
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::*;

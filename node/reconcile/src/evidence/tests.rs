@@ -1,3 +1,5 @@
+//! Evidence of one record, gathered from a journal and verified by a stranger.
+
 use super::*;
 use std::{fs::OpenOptions, os::unix::fs::FileExt as _};
 use tally_core::Place;

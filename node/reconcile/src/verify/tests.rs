@@ -1,9 +1,12 @@
+//! Verify on journals that are whole, damaged, cut, or put together wrongly.
+
 use super::*;
 use std::{fs::OpenOptions, os::unix::fs::FileExt, path::Path};
 use tally_core::{Append, Disk as _};
 use tally_journal::{SEGMENT_BYTES, segment_path};
 use tally_protocol::{batch::seal, canonical::Object, ids::Federation, keys::NodeKeys, record::Record};
 use tally_store::entries::{EntryJournal, owner};
+use tally_topology::admit::admit;
 
 struct Made {
     dir: tempfile::TempDir,

@@ -1,3 +1,5 @@
+//! Trees read from a journal: hashes, proofs, and records that cannot be read.
+
 use super::*;
 use crate::entries::{EntryJournal, owner, position};
 use std::{fs::OpenOptions, os::unix::fs::FileExt as _};

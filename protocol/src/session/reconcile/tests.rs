@@ -1,3 +1,5 @@
+//! Both sides of a comparison, played without a link or a disk.
+
 #![allow(clippy::single_range_in_vec_init, reason = "lists of ranges, some with one")]
 
 use super::*;

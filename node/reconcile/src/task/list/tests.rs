@@ -1,3 +1,5 @@
+//! The list of tasks: order, pause, cancel, and what outlives a restart.
+
 use super::*;
 
 fn verify() -> TaskKind {

@@ -1,3 +1,5 @@
+//! The follower: it counts once, goes on where it stopped, and takes repaired batches late.
+
 use super::*;
 use crate::entries::{EntryJournal, owner};
 use crate::index::{EngineName, open};
