@@ -166,11 +166,11 @@ impl World {
         let spoken = if who == CITY {
             let Some(city) = self.city.as_mut() else { return Ok(()) };
             inputs.into_iter().for_each(|i| city.replica.handle(now, i, &mut out));
-            city.replica.finish(now, out, &mut city.journal)
+            city.replica.commit(now, out, &mut city.journal)
         } else {
             let other = self.others.get_mut(&who).expect("a neighbour");
             inputs.into_iter().for_each(|i| other.replica.handle(now, i, &mut out));
-            Ok(other.replica.finish(now, out, &mut other.memory).unwrap_or_else(|never| match never {}))
+            Ok(other.replica.commit(now, out, &mut other.memory).unwrap_or_else(|never| match never {}))
         };
         match spoken {
             Ok(spoken) => spoken.into_iter().try_for_each(|o| self.let_out(who, o)),

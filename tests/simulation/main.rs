@@ -119,13 +119,13 @@ fn charters_change() {
 #[test]
 fn damage_and_bundles() {
     let happened: &[Happened] =
-        &[("frames damaged", |s| s.damaged, 10), ("put back", |s| s.put_back, 10), ("bundles", |s| s.bundles, 3)];
+        &[("frames damaged", |s| s.damaged, 10), ("repaired", |s| s.repaired, 10), ("bundles", |s| s.bundles, 3)];
     enough(Theme::Damage, &run(Theme::Damage), happened);
 }
 
 #[test]
 fn everything_at_once() {
-    enough(Theme::Everything, &run(Theme::Everything), &[("epochs", |s| s.epochs, 1), ("put back", |s| s.put_back, 1)]);
+    enough(Theme::Everything, &run(Theme::Everything), &[("epochs", |s| s.epochs, 1), ("repaired", |s| s.repaired, 1)]);
 }
 
 #[test]

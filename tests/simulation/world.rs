@@ -52,7 +52,7 @@ pub struct Sum {
     pub charters: u64,
     pub epochs: u64,
     pub damaged: u64,
-    pub put_back: u64,
+    pub repaired: u64,
     pub bundles: u64,
     pub lies: u64,
 }

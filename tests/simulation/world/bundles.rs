@@ -71,14 +71,14 @@ impl World {
             self.put(to, Input::Charter { ticket, note: bundle.charter.note().to_owned() });
         }
         for head in bundle.heads {
-            self.put(to, Input::CarriedHead { from, head });
+            self.put(to, Input::BundledHead { from, head });
         }
         for (log, size, holder, line) in bundle.receipts {
-            self.put(to, Input::CarriedReceipt { log, size, holder, line });
+            self.put(to, Input::BundledReceipt { log, size, holder, line });
         }
         for batch in admitted {
             let ticket = Ticket(self.name());
-            self.put(to, Input::PutBack { ticket, batch });
+            self.put(to, Input::Repair { ticket, batch });
         }
     }
 }

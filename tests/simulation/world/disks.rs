@@ -116,7 +116,7 @@ impl World {
         }
         for batch in found {
             let ticket = Ticket(self.name());
-            self.put(code, Input::PutBack { ticket, batch });
+            self.put(code, Input::Repair { ticket, batch });
         }
         Ok(())
     }

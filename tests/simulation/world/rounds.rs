@@ -23,7 +23,7 @@ impl World {
             replica.handle(now, input, &mut out);
         }
         node.disk.fuse = crash.map(|(at, _)| at);
-        let finished = replica.finish(now, out, &mut node.disk);
+        let finished = replica.commit(now, out, &mut node.disk);
         node.disk.fuse = None;
         self.sum.rounds += 1;
         self.sum.inputs += mails as u64;
@@ -118,7 +118,7 @@ impl World {
                 return self.check_date(code, start);
             }
             Output::Note(Event::Frozen { log, reason }) => return self.oracle.saw_freeze(code, log, &reason),
-            Output::PutBack { result, .. } => self.sum.put_back += u64::from(result.is_ok()),
+            Output::Repaired { result, .. } => self.sum.repaired += u64::from(result.is_ok()),
             Output::Note(_) | Output::CharterChanged | Output::CharterLoaded { .. } => {}
             Output::Append(_) => return promise(false, || "I2: a frame came out of a round".into()),
         }
