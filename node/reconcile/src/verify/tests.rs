@@ -147,28 +147,33 @@ fn a_forged_frame_is_seen_by_its_signature_or_root() {
     assert!(report.damaged.iter().any(|d| d.kind == DefectKind::Signature), "{report:?}");
 }
 
-/// A sealed segment that ends exactly where a frame began, and with it only a receipt is gone: its length tells.
+/// A sealed segment that was cut: its length tells, also where it ends exactly at a frame, and where less is gone than a
+/// frame takes. Mended, it is whole.
 #[test]
 fn a_sealed_segment_that_was_cut_is_named_though_no_record_is_lost() {
-    let made = made(3);
-    let (mut journal, _) = made.open();
-    let (log, holder) = ("350102/e1".parse().unwrap(), "350100/e1".parse().unwrap());
-    let receipt = Append::receipt(log, holder, 7, 1, "x".into());
-    let place = journal.append(&[receipt]).unwrap()[0];
-    journal.flush().unwrap();
-    journal.journal().leave(1).unwrap();
-    let made = Made { until: journal.durable(), ..made };
-    let before = made.report();
-    assert!(before.damaged.is_empty(), "{before:?}");
-    let path = segment_path(&made.journal(), 1);
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    OpenOptions::new().write(true).open(&path).unwrap().set_len(position(place).offset).unwrap();
-    let survey = made.survey();
-    let named: Vec<_> = survey.report.damaged.iter().map(|d| (d.segment, d.offset, d.from, d.kind)).collect();
-    assert_eq!(named, [(1, position(place).offset, None, DefectKind::Truncated)]);
-    journal.journal().mend(&survey.places[0], "test").unwrap();
-    let made = Made { until: journal.durable(), ..made };
-    assert!(made.report().damaged.is_empty(), "{:?}", made.report());
+    for cut in [0, 30, 70, 71] {
+        let made = made(3);
+        let (mut journal, _) = made.open();
+        let (log, holder) = ("350102/e1".parse().unwrap(), "350100/e1".parse().unwrap());
+        let receipt = Append::receipt(log, holder, 7, 1, "x".into());
+        let place = position(journal.append(&[receipt]).unwrap()[0]);
+        journal.flush().unwrap();
+        journal.journal().leave(1).unwrap();
+        let made = Made { until: journal.durable(), ..made };
+        let before = made.report();
+        assert!(before.damaged.is_empty(), "{before:?}");
+        let path = segment_path(&made.journal(), 1);
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(place.offset + cut).unwrap();
+        let survey = made.survey();
+        let named: Vec<_> = survey.report.damaged.iter().map(|d| (d.segment, d.offset, d.from, d.kind)).collect();
+        assert_eq!(named, [(1, place.offset, None, DefectKind::Truncated)], "{cut}");
+        for place in &survey.places {
+            journal.journal().mend(place, "test").unwrap();
+        }
+        let made = Made { until: journal.durable(), ..made };
+        assert!(made.report().damaged.is_empty(), "{cut}: {:?}", made.report());
+    }
 }
 
 /// Frames of logs that only a newer charter knows, which was lost: they are named, and no repair touches them.

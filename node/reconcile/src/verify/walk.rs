@@ -52,13 +52,15 @@ impl Verifier<'_> {
 
     /// Sealed segments that are shorter than they were, and whose end is not damaged otherwise.
     pub(super) fn cut_segments(&mut self) {
-        let named = |places: &[Damage], segment: u32, end: u64| {
-            places.iter().any(|d| d.segment == segment && d.offset <= end && d.offset + d.bytes >= end)
-        };
+        let last = position(self.input.until).segment;
         for (segment, end) in std::mem::take(&mut self.lengths) {
-            let Some(bytes) = self.reader.sealed_length(segment).filter(|bytes| end < *bytes) else { continue };
-            if segment < position(self.input.until).segment && !named(&self.places, segment, end) {
-                self.nameless(Damage { segment, offset: end, bytes: bytes - end, kind: DamageKind::Truncated });
+            let told = self.reader.sealed_length(segment).filter(|told| end < *told && segment < last);
+            let Some(told) = told else { continue };
+            let touches = |d: &&mut Damage| d.segment == segment && d.offset <= end && d.offset + d.bytes >= end;
+            match self.places.iter_mut().find(touches) {
+                // One place: what is left of a frame and what is gone of it are mended together.
+                Some(d) => d.bytes = told - d.offset,
+                None => self.nameless(Damage { segment, offset: end, bytes: told - end, kind: DamageKind::Truncated }),
             }
         }
     }
