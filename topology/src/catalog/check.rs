@@ -3,13 +3,15 @@
 
 use super::{
     Bound, Category, Condition, Field, FieldType,
-    compile::TEXT_MAX,
     document::{CatalogDocument, ExcludeDocument, RuleDocument},
 };
 use std::collections::BTreeSet;
 
 /// Longest version, in characters: every record repeats it (`catalog.md` §0).
 const VERSION_MAX: usize = 32;
+
+/// Longest text of a field that names no bound, in characters.
+pub(super) const TEXT_MAX: u32 = 20_000;
 
 type Checked = Result<(), String>;
 

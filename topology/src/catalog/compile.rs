@@ -18,8 +18,6 @@ const VERSIONS_MAX: usize = 16;
 /// Most categories of one version, and most fields of one category.
 const CATEGORIES_MAX: usize = 256;
 const FIELDS_MAX: usize = 512;
-/// Longest text of a field that names no bound, in characters.
-pub(super) const TEXT_MAX: u32 = 20_000;
 /// Fields that the program itself knows by name: no catalog can do without them.
 const NEEDED: &[&str] = &[
     "business_key",
@@ -322,7 +320,7 @@ impl Compiler<'_> {
             en: d.en.clone(),
             codes: d.codes.clone(),
             kind,
-            max: d.max.unwrap_or(TEXT_MAX),
+            max: d.max.unwrap_or(check::TEXT_MAX),
             scale: d.scale.unwrap_or(6),
             required,
             required_if: d.required_if.iter().map(|c| condition(c)).collect::<Result<_, _>>()?,

@@ -1,5 +1,5 @@
 use super::*;
-use tally_protocol::keys::{NodeKeys, Signer};
+use tally_protocol::keys::{Algorithm, NodeKeys, Signer};
 
 pub(crate) fn federation() -> Federation {
     Federation::try_from("t.example".to_owned()).unwrap()
