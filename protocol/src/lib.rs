@@ -13,6 +13,7 @@
 //! * [`blocks`]: a damaged copy mended by the blocks that differ.
 //! * [`fork`]: the proof that a log was signed twice.
 //! * [`wire`], [`codec`], [`bounded`]: the messages between neighbours.
+//! * [`health`]: how the nodes below and the logs above are.
 //! * [`finding`], [`findings_exchange`]: what a rule found, and how a node above tells it.
 //!
 //! `FORMATS.md` beside this crate describes every format byte by byte; its examples are tested.
@@ -31,6 +32,7 @@ pub mod fork;
 #[cfg(test)]
 mod formats;
 pub mod hash;
+pub mod health;
 pub mod ids;
 pub mod keys;
 pub mod limits;

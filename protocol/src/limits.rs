@@ -63,8 +63,8 @@ const _: () = assert!(zstd_bound(BATCH_RAW_MAX) + NOTE_BYTES_MAX + 64 <= BATCH_B
 const _: () = assert!(FRONTIER_HEADS_MAX * 1_024 <= CONTROL_BYTES_MAX);
 const _: () = assert!(CHARTER_BYTES_MAX < CONTROL_BYTES_MAX);
 const _: () = assert!(ANCESTOR_HEADS_MAX * (NOTE_BYTES_MAX + 64) + 1_024 < CONTROL_BYTES_MAX);
-// A division, a state, nine figures of at most 11 bytes, and the software.
-const _: () = assert!(HEALTH_NODES_MAX * (5 + 1 + 9 * 11 + SOFTWARE_BYTES_MAX + 3) + 16 < CONTROL_BYTES_MAX);
+// Two divisions, a state, nine figures of at most 11 bytes, and the software.
+const _: () = assert!(HEALTH_NODES_MAX * (2 * 5 + 1 + 9 * 11 + SOFTWARE_BYTES_MAX + 3) + 16 < CONTROL_BYTES_MAX);
 const _: () = assert!(ABOVE_WORDS_MAX * (64 + REASON_BYTES_MAX) < CONTROL_BYTES_MAX);
 // Two notes, a root, a path and a reason.
 const _: () = assert!(2 * NOTE_BYTES_MAX + (PROOF_HASHES_MAX + 1) * 33 + REASON_BYTES_MAX + 64 < CONTROL_BYTES_MAX);
