@@ -3,13 +3,17 @@
 //! Companies and persons are made up. A record is a function of (seed, place, number), so that the same federation
 //! can be filled again, and an amendment finds its original by its number alone.
 
-use std::{collections::VecDeque, fmt::Write as _};
+mod calendar;
+mod code;
+mod draft;
+mod subject;
 
-use super::words::{
-    AMEND_REASONS, BANKS, BUILDINGS, DEPTS, ENVELOPE, FARMING, FORMS, Form, GROUPS, GULOU_STREETS, Group, Licence,
-    MARKET, NAME_FIRST, NAME_SECOND, Penalty, Rng, SERIOUS_CAUSES, SHORT, STREETS, Trade, WITHDRAW_REASONS, glyph, mix,
-    person,
-};
+use super::words::{DEPTS, ENVELOPE, FORMS, MARKET, Rng, SHORT, mix};
+use calendar::{iso, workday};
+use code::uscc;
+use draft::Draft;
+use std::{collections::VecDeque, fmt::Write as _};
+use subject::Subject;
 
 /// Place where records are produced.
 #[derive(Debug, Clone)]
@@ -260,167 +264,6 @@ impl Sampler {
     }
 }
 
-/// A line being written: what blanks are filled in with.
-struct Draft<'a> {
-    sampler: &'a Sampler,
-    form: &'static Form,
-    operation: &'static str,
-    own: u64,
-    /// Name and USCC.
-    unit: &'a (String, String),
-    document: String,
-    decided: u64,
-    decided_on: String,
-    produced_on: String,
-    cause: usize,
-    /// Yuan, like `seized`.
-    fine: u64,
-    seized: u64,
-    rng: Rng,
-    subject: Subject,
-    licence: Licence,
-    penalty: Penalty,
-}
-
-impl Draft<'_> {
-    /// Appends a text of the word lists with its blanks filled in.
-    fn fill(&mut self, out: &mut String, mut text: &str) {
-        while let Some((before, after)) = cut(text, b'{') {
-            let (blank, rest) = cut(after, b'}').unwrap_or((after, ""));
-            out.push_str(before);
-            self.blank(out, blank);
-            text = rest;
-        }
-        out.push_str(text);
-    }
-
-    /// Appends nothing where the record has nothing, such as a fine or a reason for a change.
-    fn blank(&mut self, out: &mut String, blank: &str) {
-        let (subject, place, rng) = (&self.subject, &self.sampler.place, &mut self.rng);
-        let amended = self.operation == "amend";
-        out.push_str(match blank {
-            "unit" => &self.unit.0,
-            "unit_uscc" => &self.unit.1,
-            "division" => &place.division,
-            "uscc" => &subject.uscc,
-            "name" => &subject.name,
-            "document" => &self.document,
-            "decided" => &self.decided_on,
-            "produced" => &self.produced_on,
-            "category" => self.form.code,
-            "operation" => self.operation,
-            "kind" => subject.kind,
-            "party_kind" if subject.kind == INDIVIDUAL => "个体工商户",
-            "party_kind" => "法人及非法人组织",
-            "entity_type" => subject.entity,
-            "person" => &subject.person,
-            "place" => &self.sampler.full_name,
-            "street" if place.division == "350102" => rng.pick(&GULOU_STREETS),
-            "street" => rng.pick(&STREETS),
-            "building" => rng.pick(&BUILDINGS),
-            "bank" => rng.pick(&BANKS),
-            "license" => self.licence.document,
-            "license_kind" => self.licence.kind,
-            "until" if self.licence.years == 0 => "2099-12-31",
-            "violation" => self.penalty.violation,
-            "basis" => self.penalty.basis,
-            "penalty_kinds" => self.penalty.kinds.0,
-            "cause" => ["1", "2", "3", "4"][self.cause],
-            "serious" => SERIOUS_CAUSES[self.cause],
-            // An amended listing is a removal, for the cause that answers that of the listing.
-            "removal" if amended => ["1", "2", "3", "5"][self.cause],
-            "removed" if amended => &self.produced_on,
-            "reason" if amended => rng.pick(&AMEND_REASONS),
-            "reason" if self.operation == "withdraw" => rng.pick(&WITHDRAW_REASONS),
-            "content" => {
-                let content = rng.pick(self.licence.content);
-                return self.fill(out, content);
-            }
-            "fact" => return self.fill(out, self.penalty.fact),
-            "penalty" => return self.fill(out, self.penalty.kinds.1),
-            _ => return self.computed(out, blank),
-        });
-    }
-
-    /// The blanks that are not there as they stand.
-    fn computed(&mut self, out: &mut String, blank: &str) {
-        let ((kinds, _), rng) = (self.penalty.kinds, &mut self.rng);
-        // Writing to a String cannot fail.
-        let _ = match blank {
-            "n" => write!(out, "{}", 2 + rng.below(90)),
-            "m" => write!(out, "{}", 120 + rng.below(9_000)),
-            "d" => {
-                let (month, day) = month_day(self.decided.saturating_sub(rng.below(30)));
-                write!(out, "{month}月{day}日")
-            }
-            "p" => out.write_str(&person(rng)),
-            "scope" => {
-                let scope = self.subject.trade.scope;
-                let (first, step) = (rng.index(scope.len()), 1 + rng.index(scope.len() - 1));
-                write!(out, "{}；{}", scope[first], scope[(first + step) % scope.len()])
-            }
-            "until" if self.licence.years > 0 => out.write_str(&iso(2026 + self.licence.years, self.decided)),
-            "fine" => write!(out, "{}", self.fine),
-            "seized" => write!(out, "{}", self.seized),
-            "fine_wan" if kinds.contains("罚款") => out.write_str(&wan(self.fine)),
-            "seized_wan" if kinds.contains("没收") => out.write_str(&wan(self.seized)),
-            // Keeps two amendments of one record apart.
-            "row" if self.operation != "create" => write!(out, "{}-{}", self.sampler.place.division, self.own),
-            choice if choice.contains('/') => {
-                let at = rng.index(choice.split('/').count());
-                out.write_str(choice.split('/').nth(at).unwrap_or_default())
-            }
-            _ => Ok(()),
-        };
-    }
-}
-
-const INDIVIDUAL: &str = "individual_business";
-
-/// A market entity; the same place and number give the same one, whatever the seed.
-struct Subject {
-    name: String,
-    uscc: String,
-    /// `subject_type` of the catalog.
-    kind: &'static str,
-    /// `entity_type` of the catalog.
-    entity: &'static str,
-    person: String,
-    group: Group,
-    trade: Trade,
-}
-
-impl Subject {
-    /// Of 25 numbers one is a farmers' cooperative, four are individual businesses, the others companies.
-    fn of(sampler: &Sampler, number: u64) -> Self {
-        /// 31^5: serials begin with the digit 2 or 3, as in codes given out since 2015.
-        const BLOCK: u64 = 28_629_151;
-        let (place, full_name) = (&sampler.place, sampler.full_name.as_str());
-        let mut rng = Rng(mix(mix(number) ^ sampler.digits));
-        let group = if number.is_multiple_of(25) { GROUPS[FARMING] } else { rng.pick(&GROUPS) };
-        let trade = rng.pick(group.trades);
-        let third = if rng.below(2) == 0 { "" } else { glyph(NAME_SECOND, &mut rng) };
-        let brand = [glyph(NAME_FIRST, &mut rng), glyph(NAME_SECOND, &mut rng), third].concat();
-        let city = place.city_name.trim_end_matches(['市', '省']);
-        let (prefix, kind, entity, parts) = match number % 25 {
-            0 => ("93", "farmers_cooperative", "9100", [full_name, &brand, trade.shop, "专业合作社"]),
-            1..=4 => ("92", INDIVIDUAL, "9500", [full_name, &brand, trade.shop, ""]),
-            5..=9 => ("91", "enterprise", "1151", ["福建", &brand, trade.company, "有限公司"]),
-            _ => ("91", "enterprise", "1130", [city, &brand, trade.company, "有限公司"]),
-        };
-        // The factor is prime to 31: numbers below 31^5 have different codes, and neighbours look unlike.
-        let serial = (2 + number % 2) * BLOCK + number % BLOCK * 7_368_787 % BLOCK;
-        let (name, uscc) = (parts.concat(), uscc(prefix, &place.division, serial));
-        Self { name, uscc, kind, entity, person: person(&mut rng), group, trade }
-    }
-}
-
-/// `str::split_once` for an ASCII character; on texts this short a plain loop is faster.
-fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
-    let at = text.bytes().position(|b| b == at)?;
-    Some((text.get(..at)?, text.get(at + 1..)?))
-}
-
 /// Appends `text` as the inside of a JSON string.
 fn escape(out: &mut String, text: &str) {
     let special = |c: char| c < ' ' || c == '"' || c == '\\';
@@ -441,68 +284,6 @@ fn edit(line: &mut String, key: &str, raw: Option<&str>) {
         Some(raw) => format!("{before}\"{key}\":{raw},{after}"),
         None => format!("{before}{after}"),
     };
-}
-
-/// Yuan as 万元 with six decimals.
-fn wan(yuan: u64) -> String {
-    format!("{}.{:04}00", yuan / 10_000, yuan % 10_000)
-}
-
-/// Saturdays and Sundays become the Friday before.
-fn workday(day: u64) -> u64 {
-    day - (day % 7).saturating_sub(4)
-}
-
-fn month_day(mut day: u64) -> (u64, u64) {
-    for (month, length) in [(6, 30), (7, 31), (8, 31), (9, 30), (10, 31)] {
-        if day < length {
-            return (month, day + 1);
-        }
-        day -= length;
-    }
-    (11, day + 1)
-}
-
-fn iso(year: u32, day: u64) -> String {
-    let (month, day) = month_day(day);
-    format!("{year}-{month:02}-{day:02}")
-}
-
-const ALPHABET: &[u8; 31] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
-
-/// A valid unified social credit code, 18 characters: the check of the organisation code (GB 11714) and the check
-/// character (GB 32100) are both right.
-///
-/// `prefix2` says who registers what (`11`, `91` …), `division` is six digits. The subject is `MA` and `serial`
-/// modulo 31^6 for entities (`9…`), `serial` modulo 10^8 in decimal for others.
-pub(super) fn uscc(prefix2: &str, division: &str, serial: u64) -> String {
-    let mut code = String::with_capacity(18);
-    code.push_str(prefix2);
-    code.push_str(division);
-    if prefix2.starts_with('9') {
-        code.push_str("MA");
-        code.extend((0..6).rev().map(|i| char::from(ALPHABET[(serial / 31_u64.pow(i) % 31) as usize])));
-    } else {
-        let _ = write!(code, "{:08}", serial % 100_000_000);
-    }
-    code.push(org_check(code.as_bytes().get(8..16).unwrap_or_default()));
-    code.push(uscc_check(code.as_bytes()));
-    code
-}
-
-/// GB 11714 check of eight characters.
-fn org_check(body: &[u8]) -> char {
-    let value = |c: u8| char::from(c).to_digit(36).unwrap_or(0);
-    let sum: u32 = body.iter().zip([3, 7, 9, 10, 5, 8, 4, 2]).map(|(&c, weight)| value(c) * weight).sum();
-    char::from(b"0X987654321"[(sum % 11) as usize])
-}
-
-/// GB 32100 check of the first 17 characters.
-fn uscc_check(code: &[u8]) -> char {
-    let value = |c: u8| ALPHABET.binary_search(&c).unwrap_or(0);
-    let weights = [1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28];
-    let sum: usize = code.iter().zip(weights).map(|(&c, weight)| value(c) * weight).sum();
-    char::from(ALPHABET[(31 - sum % 31) % 31])
 }
 
 #[cfg(test)]

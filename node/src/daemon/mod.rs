@@ -24,8 +24,9 @@ use tally_intake::{
     folder::{self, Folder},
     submission::{SubmissionStore, Submissions},
 };
+use tally_journal::Found;
 use tally_link::{Answerers, Dial, LinkContext, dial, endpoint, listen};
-use tally_protocol::ids::LogId;
+use tally_protocol::{ids::LogId, keys::NodeKeys};
 use tally_reconcile::{
     KnownDamage, ReconcileContext,
     findings::{self, FindingsContext},
@@ -143,47 +144,11 @@ struct Indexing {
 impl Node {
     /// From the disk to a node that serves.
     async fn start(config: &Config, runtime: tokio::runtime::Handle) -> Result<Self, StartError> {
-        let (keys, charter) = start::identity(config)?;
-        let data = config.data();
-        let lock = start::lock(&data)?;
-        let start::Recovery { mut replica, journal, found, beyond } = start::recover(config, keys, charter)?;
-        let sound = found.damage.is_empty() && found.cut_bytes == 0;
-        let keys = start::admitted(config, &mut replica, sound)?;
-        let own = keys.node;
-        let overruns = replica.view().overruns();
-
         let mut parts = Supervisor::new();
-        let charter = CharterHandle::new(replica.view().signed_charter().clone());
-        let reader = EntryReader::new(config.journal());
-        let (durable_tell, durable) = watch::channel(journal.durable());
-        let (view_tell, view) = watch::channel(Arc::new(replica.view().clone()));
-        let full = Arc::new(AtomicBool::new(false));
-        let (mailbox, mail) = Mailbox::new(view);
-        let (stop, stopping) = watch::channel(false);
-        let opened = start::open_index(config, &replica, journal.durable())?;
-        let indexing = index(&mut parts, opened, own, &reader, &charter, &durable, &runtime)?;
+        let Base { keys, found, beyond, overruns, lock, charter, reader, mailbox, durable, full, stop, indexing } =
+            base(config, &mut parts, &runtime)?;
+        let (own, stopping) = (keys.node, stop.subscribe());
         let Indexing { known, engine, progress, close } = indexing;
-
-        let driver = Driver {
-            replica,
-            journal,
-            mail,
-            mailbox: mailbox.clone(),
-            charter: charter.clone(),
-            durable: durable_tell,
-            view: view_tell,
-            full: full.clone(),
-            reserve: config.storage.reserve_mib << 20,
-            data,
-        };
-        let drive = move || {
-            driver.run().map_err(|e| {
-                let reason = format!("{:#}", anyhow::Error::from(e));
-                tracing::error!(event = "journal.failed", %reason, "the disk failed: the node stops");
-                reason
-            })
-        };
-        parts.thread(DRIVER, drive).context("no thread for the driver")?;
         let sources = DedupSources { index: known, progress: progress.clone(), durable: durable.clone() };
         let (batcher, take_in) = tally_intake::batcher(sources, mailbox.clone(), stopping.clone(), runtime.clone());
         let take_in = move || {
@@ -248,30 +213,15 @@ impl Node {
 
         let (again_tell, again) = watch::channel(None);
         let epochs = epoch::watch(config.clone(), reconcile.clone(), own, overruns, again_tell.clone());
-        parts.job("epochs", async {
-            epochs.await;
-            Ok(())
-        });
         let carry_over = epoch::carry_over(submissions.intake().batcher.clone(), reader, own, beyond);
-        parts.job("carry over", async {
-            carry_over.await;
-            Ok(())
-        });
+        parts.job("epochs", well(epochs));
+        parts.job("carry over", well(carry_over));
         parts.job("rebuild index", async move {
             rebuild_index.notified().await;
             again_tell.send_replace(Some(RestartReason::RebuildIndex));
             Ok(())
         });
-        for section in &config.folders {
-            let path = config.drop_folder(section);
-            let folder = Folder { section: section.clone(), path, submissions: submissions.clone() };
-            let (stopping, runtime) = (stopping.clone(), runtime.clone());
-            let watch = move || {
-                folder::watch(folder, stopping, runtime);
-                Ok(())
-            };
-            parts.thread(FOLDER, watch).context("no thread for a drop folder")?;
-        }
+        folders(config, &submissions, &stopping, &runtime, &mut parts)?;
         surfaces(config, api, &stopping, &mut parts).await?;
         parts.task("listen", listen(endpoint.clone(), context.clone()));
         if !config.node.offline {
@@ -357,6 +307,95 @@ impl Node {
             why = again => why.map_or(End::Stopped, End::Restart),
         }
     }
+}
+
+/// What every part works with: the node's identity, its recovered journal, and the running driver and index.
+struct Base {
+    keys: Arc<NodeKeys>,
+    /// What opening the journal found.
+    found: Found,
+    /// Batches of a closed epoch that are to be carried over.
+    beyond: Vec<(LogId, Vec<Place>)>,
+    /// Logs that hold more than their closed epoch had, which are cut already: see [`tally_core::View::overruns`].
+    overruns: Vec<(LogId, u64, Option<Place>)>,
+    lock: std::fs::File,
+    charter: CharterHandle,
+    reader: EntryReader,
+    mailbox: Mailbox,
+    durable: watch::Receiver<Place>,
+    full: Arc<AtomicBool>,
+    stop: watch::Sender<bool>,
+    indexing: Indexing,
+}
+
+/// From the disk to a core that runs: keys and charter, the journal read through, the driver's thread, the index's.
+fn base(config: &Config, parts: &mut Supervisor, runtime: &tokio::runtime::Handle) -> Result<Base, StartError> {
+    let (keys, charter) = start::identity(config)?;
+    let data = config.data();
+    let lock = start::lock(&data)?;
+    let start::Recovery { mut replica, journal, found, beyond } = start::recover(config, keys, charter)?;
+    let sound = found.damage.is_empty() && found.cut_bytes == 0;
+    let keys = start::admitted(config, &mut replica, sound)?;
+    let own = keys.node;
+    let overruns = replica.view().overruns();
+
+    let charter = CharterHandle::new(replica.view().signed_charter().clone());
+    let reader = EntryReader::new(config.journal());
+    let (durable_tell, durable) = watch::channel(journal.durable());
+    let (view_tell, view) = watch::channel(Arc::new(replica.view().clone()));
+    let full = Arc::new(AtomicBool::new(false));
+    let (mailbox, mail) = Mailbox::new(view);
+    let opened = start::open_index(config, &replica, journal.durable())?;
+    let indexing = index(parts, opened, own, &reader, &charter, &durable, runtime)?;
+    let driver = Driver {
+        replica,
+        journal,
+        mail,
+        mailbox: mailbox.clone(),
+        charter: charter.clone(),
+        durable: durable_tell,
+        view: view_tell,
+        full: full.clone(),
+        reserve: config.storage.reserve_mib << 20,
+        data,
+    };
+    let drive = move || {
+        driver.run().map_err(|e| {
+            let reason = format!("{:#}", anyhow::Error::from(e));
+            tracing::error!(event = "journal.failed", %reason, "the disk failed: the node stops");
+            reason
+        })
+    };
+    parts.thread(DRIVER, drive).context("no thread for the driver")?;
+    let (stop, _) = watch::channel(false);
+    Ok(Base { keys, found, beyond, overruns, lock, charter, reader, mailbox, durable, full, stop, indexing })
+}
+
+/// A part that ends well whenever it ends.
+async fn well(part: impl Future<Output = ()>) -> Result<(), String> {
+    part.await;
+    Ok(())
+}
+
+/// Watches each drop folder on a thread of its own: a share that hangs holds up nobody else.
+fn folders(
+    config: &Config,
+    submissions: &Submissions,
+    stopping: &watch::Receiver<bool>,
+    runtime: &tokio::runtime::Handle,
+    parts: &mut Supervisor,
+) -> Result<(), StartError> {
+    for section in &config.folders {
+        let path = config.drop_folder(section);
+        let folder = Folder { section: section.clone(), path, submissions: submissions.clone() };
+        let (stopping, runtime) = (stopping.clone(), runtime.clone());
+        let watch = move || {
+            folder::watch(folder, stopping, runtime);
+            Ok(())
+        };
+        parts.thread(FOLDER, watch).context("no thread for a drop folder")?;
+    }
+    Ok(())
 }
 
 /// The index follows the journal on a thread of its own; nothing waits for it but the questions that need it. An engine

@@ -2,7 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::*;
+use super::{
+    calendar::month_day,
+    code::{ALPHABET, org_check, uscc_check},
+    draft::wan,
+    *,
+};
+use crate::words::{NAME_FIRST, NAME_SECOND};
 
 fn sampler(seed: u64, division: &str, name: &str, city_name: &str) -> Sampler {
     Sampler::new(seed, Place { division: division.into(), name: name.into(), city_name: city_name.into() })
