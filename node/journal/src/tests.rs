@@ -1,3 +1,5 @@
+//! A journal in a directory of its own: what it takes, keeps, cuts and refuses.
+
 use super::*;
 use proptest::prelude::*;
 use std::{

@@ -3,44 +3,30 @@
 
 mod epoch;
 mod logging;
+mod parts;
 mod start;
 mod supervisor;
 mod watchdog;
 
 use crate::config::Config;
 use anyhow::Context as _;
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use parts::{Base, Indexing, base, folders, reconcile_context, submissions};
+use std::{sync::Arc, time::Duration};
 use supervisor::Supervisor;
 use tally_console::{self, ApiContext, Quotas};
-use tally_core::{Input, Place};
-use tally_driver::{Driver, NodeLinkHost};
-use tally_driver::{Mail, Mailbox};
-use tally_intake::{
-    self, DedupSources, IntakeHandle,
-    folder::{self, Folder},
-    submission::{SubmissionStore, Submissions},
-};
-use tally_journal::Found;
+use tally_core::Input;
+use tally_driver::{Mail, Mailbox, NodeLinkHost};
+use tally_intake::{self, DedupSources, IntakeHandle, submission::SubmissionStore};
 use tally_link::{Answerers, Dial, LinkContext, dial, endpoint, listen};
-use tally_protocol::{ids::LogId, keys::NodeKeys};
+use tally_protocol::ids::LogId;
 use tally_reconcile::{
-    KnownDamage, ReconcileContext,
     findings::{self, FindingsContext},
     session,
     task::{self, TaskContext, Tasks},
 };
 use tally_reports::compare::Comparisons;
-use tally_store::entries::EntryReader;
-use tally_store::{
-    index::{DedupIndex, IndexProgress, follow},
-    merkle_store::MerkleStore,
-};
-use tally_topology::in_force::CharterHandle;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tally_store::index::IndexProgress;
+use tokio::sync::{Notify, mpsc, watch};
 
 /// A stop ends after this long, whatever still hangs.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
@@ -133,14 +119,6 @@ struct Node {
     _lock: std::fs::File,
 }
 
-/// What the index thread works with, and what it tells.
-struct Indexing {
-    known: Arc<DedupIndex>,
-    engine: Arc<dyn tally_store::index::Engine>,
-    progress: watch::Receiver<IndexProgress>,
-    close: Box<dyn FnOnce(bool) + Send>,
-}
-
 impl Node {
     /// From the disk to a node that serves.
     async fn start(config: &Config, runtime: tokio::runtime::Handle) -> Result<Self, StartError> {
@@ -151,27 +129,18 @@ impl Node {
         let Indexing { known, engine, progress, close } = indexing;
         let sources = DedupSources { index: known, progress: progress.clone(), durable: durable.clone() };
         let (batcher, take_in) = tally_intake::batcher(sources, mailbox.clone(), stopping.clone(), runtime.clone());
-        let take_in = move || {
+        let take_in = || {
             take_in();
             Ok(())
         };
         parts.thread(INTAKE, take_in).context("no thread for intake")?;
 
-        let (reconcile, incoming) = mpsc::channel(16);
+        let (compared, incoming) = mpsc::channel(16);
         let (findings_asked, asked) = mpsc::channel(16);
-        let answerers = Answerers { reconcile, findings: findings_asked };
+        let answerers = Answerers { reconcile: compared, findings: findings_asked };
         let for_links = Arc::new(NodeLinkHost { mailbox: mailbox.clone(), reader: reader.clone() });
         let context = LinkContext::new(charter.clone(), for_links, full.clone(), keys, answerers);
-        let reconcile = ReconcileContext {
-            mailbox: mailbox.clone(),
-            reader: reader.clone(),
-            charter: charter.clone(),
-            links: context.links.clone(),
-            durable: durable.clone(),
-            known_damage: KnownDamage::new(found.damage),
-            trees: MerkleStore::new(reader.clone()),
-            guests: Arc::new(Semaphore::new(1)),
-        };
+        let reconcile = reconcile_context(&context, &mailbox, &reader, &durable, found.damage);
         let rebuild_index = Arc::new(Notify::new());
         let tasks_context = TaskContext {
             reconcile: reconcile.clone(),
@@ -183,16 +152,9 @@ impl Node {
         let endpoint = endpoint(config.listen.quic, &context)?;
         let base_is_complete = config.intake.registrations_complete;
         let intake = IntakeHandle { trust: charter.clone(), batcher, own, full, base_is_complete };
-        let answers =
-            SubmissionStore::open(config.answers(), own.division).context("the folder of answers cannot be used")?;
-        let spool = start::clear_spool(config.spool()).context("the folder data/spool cannot be used")?;
-        let submissions = Submissions::new(intake, answers.clone(), spool);
-        let above = FindingsContext {
-            me: own.division,
-            charter: charter.clone(),
-            engine: engine.clone(),
-            mailbox: mailbox.clone(),
-        };
+        let (submissions, answers) = submissions(config, intake)?;
+        let (me, engine_too) = (own.division, engine.clone());
+        let above = FindingsContext { me, charter: charter.clone(), engine: engine_too, mailbox: mailbox.clone() };
         let api = ApiContext {
             mailbox: mailbox.clone(),
             submissions: submissions.clone(),
@@ -235,10 +197,7 @@ impl Node {
         parts.task("tasks", task::work(tasks_context, list, config.schedule.clone(), stopping.clone()));
         parts.task("watchdog", watchdog::watch(mailbox.clone()));
 
-        let quic = endpoint.local_addr().map_or(config.listen.quic, |a| a);
-        eprintln!("ready {} frames={} quic={quic} admin={}", own, found.frames, config.admin().display());
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        tracing::info!(event = "node.ready", node = %own, frames = found.frames, %quic, "ready");
+        ready(config, own, found.frames, &endpoint);
         Ok(Self { parts, mailbox, endpoint, stop, again, index: progress, close_index: close, _lock: lock })
     }
 
@@ -309,127 +268,18 @@ impl Node {
     }
 }
 
-/// What every part works with: the node's identity, its recovered journal, and the running driver and index.
-struct Base {
-    keys: Arc<NodeKeys>,
-    /// What opening the journal found.
-    found: Found,
-    /// Batches of a closed epoch that are to be carried over.
-    beyond: Vec<(LogId, Vec<Place>)>,
-    /// Logs that hold more than their closed epoch had, which are cut already: see [`tally_core::View::overruns`].
-    overruns: Vec<(LogId, u64, Option<Place>)>,
-    lock: std::fs::File,
-    charter: CharterHandle,
-    reader: EntryReader,
-    mailbox: Mailbox,
-    durable: watch::Receiver<Place>,
-    full: Arc<AtomicBool>,
-    stop: watch::Sender<bool>,
-    indexing: Indexing,
-}
-
-/// From the disk to a core that runs: keys and charter, the journal read through, the driver's thread, the index's.
-fn base(config: &Config, parts: &mut Supervisor, runtime: &tokio::runtime::Handle) -> Result<Base, StartError> {
-    let (keys, charter) = start::identity(config)?;
-    let data = config.data();
-    let lock = start::lock(&data)?;
-    let start::Recovery { mut replica, journal, found, beyond } = start::recover(config, keys, charter)?;
-    let sound = found.damage.is_empty() && found.cut_bytes == 0;
-    let keys = start::admitted(config, &mut replica, sound)?;
-    let own = keys.node;
-    let overruns = replica.view().overruns();
-
-    let charter = CharterHandle::new(replica.view().signed_charter().clone());
-    let reader = EntryReader::new(config.journal());
-    let (durable_tell, durable) = watch::channel(journal.durable());
-    let (view_tell, view) = watch::channel(Arc::new(replica.view().clone()));
-    let full = Arc::new(AtomicBool::new(false));
-    let (mailbox, mail) = Mailbox::new(view);
-    let opened = start::open_index(config, &replica, journal.durable())?;
-    let indexing = index(parts, opened, own, &reader, &charter, &durable, runtime)?;
-    let driver = Driver {
-        replica,
-        journal,
-        mail,
-        mailbox: mailbox.clone(),
-        charter: charter.clone(),
-        durable: durable_tell,
-        view: view_tell,
-        full: full.clone(),
-        reserve: config.storage.reserve_mib << 20,
-        data,
-    };
-    let drive = move || {
-        driver.run().map_err(|e| {
-            let reason = format!("{:#}", anyhow::Error::from(e));
-            tracing::error!(event = "journal.failed", %reason, "the disk failed: the node stops");
-            reason
-        })
-    };
-    parts.thread(DRIVER, drive).context("no thread for the driver")?;
-    let (stop, _) = watch::channel(false);
-    Ok(Base { keys, found, beyond, overruns, lock, charter, reader, mailbox, durable, full, stop, indexing })
+/// Says that the node serves: to whoever started it, to systemd, and in the log file.
+fn ready(config: &Config, own: LogId, frames: u64, endpoint: &quinn::Endpoint) {
+    let quic = endpoint.local_addr().map_or(config.listen.quic, |a| a);
+    eprintln!("ready {own} frames={frames} quic={quic} admin={}", config.admin().display());
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(event = "node.ready", node = %own, frames, %quic, "ready");
 }
 
 /// A part that ends well whenever it ends.
 async fn well(part: impl Future<Output = ()>) -> Result<(), String> {
     part.await;
     Ok(())
-}
-
-/// Watches each drop folder on a thread of its own: a share that hangs holds up nobody else.
-fn folders(
-    config: &Config,
-    submissions: &Submissions,
-    stopping: &watch::Receiver<bool>,
-    runtime: &tokio::runtime::Handle,
-    parts: &mut Supervisor,
-) -> Result<(), StartError> {
-    for section in &config.folders {
-        let path = config.drop_folder(section);
-        let folder = Folder { section: section.clone(), path, submissions: submissions.clone() };
-        let (stopping, runtime) = (stopping.clone(), runtime.clone());
-        let watch = move || {
-            folder::watch(folder, stopping, runtime);
-            Ok(())
-        };
-        parts.thread(FOLDER, watch).context("no thread for a drop folder")?;
-    }
-    Ok(())
-}
-
-/// The index follows the journal on a thread of its own; nothing waits for it but the questions that need it. An engine
-/// may panic: that is a failure of the index, not of the node, and told as its trouble.
-fn index(
-    parts: &mut Supervisor,
-    opened: tally_store::index::OpenedIndex,
-    own: LogId,
-    reader: &EntryReader,
-    charter: &CharterHandle,
-    durable: &watch::Receiver<Place>,
-    runtime: &tokio::runtime::Handle,
-) -> Result<Indexing, StartError> {
-    let known = Arc::new(DedupIndex::new(opened.engine.clone(), own, opened.is_empty()));
-    let (close, engine) = (Box::new(opened.closer()), opened.engine.clone());
-    let (tell, progress) = watch::channel(IndexProgress { cursor: Place(0), distinct: 0, trouble: None });
-    let (follower_knows, reader, charter) = (known.clone(), reader.clone(), charter.clone());
-    let (durable, runtime) = (durable.clone(), runtime.clone());
-    let body = move || {
-        let run = || follow(&opened, follower_knows, reader, &charter, durable.clone(), &tell, &runtime);
-        if catch_unwind(AssertUnwindSafe(run)).is_err() {
-            tracing::error!(
-                event = "index.failed",
-                "the index engine panicked; the index is rebuilt at the next start"
-            );
-            tell.send_modify(|p| p.trouble = Some("the index engine panicked".into()));
-        }
-        // Without an index the node goes on: the thread stays until the journal ends.
-        let mut journal = durable;
-        while runtime.block_on(journal.changed()).is_ok() {}
-        Ok(())
-    };
-    parts.thread(INDEX, body).context("no thread for the index")?;
-    Ok(Indexing { known, engine, progress, close })
 }
 
 /// Tells when standard input closes, if that is asked for; otherwise it never tells. A thread of its own: a read of it

@@ -1,3 +1,5 @@
+//! Catalogs compiled from text: what is right, and what is refused and why.
+
 use super::*;
 
 fn shipped() -> Catalogs {

@@ -1,3 +1,5 @@
+//! Charters parsed from text: trees, epochs, routes, and what is refused.
+
 use super::*;
 use tally_protocol::keys::{Algorithm, NodeKeys, Signer};
 

@@ -1,3 +1,5 @@
+//! Evidence files: written, read by a stranger, and changed one byte at a time.
+
 use super::*;
 use crate::{
     charter::tests::{document, epoch, federation, keys, sample},

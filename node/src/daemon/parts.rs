@@ -1,0 +1,185 @@
+//! The parts of a node, made one by one: what is read from the disk, then the driver, the index, intake and the folders.
+//!
+//! It knows how each part is made and which thread it gets; in what order they come and go, the node itself says.
+
+use super::{DRIVER, FOLDER, INDEX, StartError, start, supervisor::Supervisor};
+use crate::config::Config;
+use anyhow::Context as _;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, atomic::AtomicBool},
+};
+use tally_core::Place;
+use tally_driver::{Driver, Mailbox};
+use tally_intake::{
+    IntakeHandle,
+    folder::{self, Folder},
+    submission::{SubmissionStore, Submissions},
+};
+use tally_journal::{Damage, Found};
+use tally_link::LinkContext;
+use tally_protocol::{ids::LogId, keys::NodeKeys};
+use tally_reconcile::{KnownDamage, ReconcileContext};
+use tally_store::{
+    entries::EntryReader,
+    index::{DedupIndex, IndexProgress, follow},
+    merkle_store::MerkleStore,
+};
+use tally_topology::in_force::CharterHandle;
+use tokio::sync::{Semaphore, watch};
+
+/// What every part works with: the node's identity, its recovered journal, and the running driver and index.
+pub(super) struct Base {
+    pub(super) keys: Arc<NodeKeys>,
+    /// What opening the journal found.
+    pub(super) found: Found,
+    /// Batches of a closed epoch that are to be carried over.
+    pub(super) beyond: Vec<(LogId, Vec<Place>)>,
+    /// Logs that hold more than their closed epoch had, which are cut already: see [`tally_core::View::overruns`].
+    pub(super) overruns: Vec<(LogId, u64, Option<Place>)>,
+    pub(super) lock: std::fs::File,
+    pub(super) charter: CharterHandle,
+    pub(super) reader: EntryReader,
+    pub(super) mailbox: Mailbox,
+    pub(super) durable: watch::Receiver<Place>,
+    pub(super) full: Arc<AtomicBool>,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) indexing: Indexing,
+}
+
+/// What the index thread works with, and what it tells.
+pub(super) struct Indexing {
+    pub(super) known: Arc<DedupIndex>,
+    pub(super) engine: Arc<dyn tally_store::index::Engine>,
+    pub(super) progress: watch::Receiver<IndexProgress>,
+    pub(super) close: Box<dyn FnOnce(bool) + Send>,
+}
+
+/// From the disk to a core that runs: keys and charter, the journal read through, the driver's thread, the index's.
+pub(super) fn base(
+    config: &Config,
+    parts: &mut Supervisor,
+    runtime: &tokio::runtime::Handle,
+) -> Result<Base, StartError> {
+    let (keys, charter) = start::identity(config)?;
+    let data = config.data();
+    let lock = start::lock(&data)?;
+    let start::Recovery { mut replica, journal, found, beyond } = start::recover(config, keys, charter)?;
+    let sound = found.damage.is_empty() && found.cut_bytes == 0;
+    let keys = start::admitted(config, &mut replica, sound)?;
+    let own = keys.node;
+    let overruns = replica.view().overruns();
+
+    let charter = CharterHandle::new(replica.view().signed_charter().clone());
+    let reader = EntryReader::new(config.journal());
+    let (durable_tell, durable) = watch::channel(journal.durable());
+    let (view_tell, view) = watch::channel(Arc::new(replica.view().clone()));
+    let full = Arc::new(AtomicBool::new(false));
+    let (mailbox, mail) = Mailbox::new(view);
+    let opened = start::open_index(config, &replica, journal.durable())?;
+    let indexing = index(parts, opened, own, &reader, &charter, &durable, runtime)?;
+    let driver = Driver {
+        replica,
+        journal,
+        mail,
+        mailbox: mailbox.clone(),
+        charter: charter.clone(),
+        durable: durable_tell,
+        view: view_tell,
+        full: full.clone(),
+        reserve: config.storage.reserve_mib << 20,
+        data,
+    };
+    let drive = move || {
+        driver.run().map_err(|e| {
+            let reason = format!("{:#}", anyhow::Error::from(e));
+            tracing::error!(event = "journal.failed", %reason, "the disk failed: the node stops");
+            reason
+        })
+    };
+    parts.thread(DRIVER, drive).context("no thread for the driver")?;
+    let (stop, _) = watch::channel(false);
+    Ok(Base { keys, found, beyond, overruns, lock, charter, reader, mailbox, durable, full, stop, indexing })
+}
+
+/// The index follows the journal on a thread of its own; nothing waits for it but the questions that need it. An engine
+/// may panic: that is a failure of the index, not of the node, and told as its trouble.
+pub(super) fn index(
+    parts: &mut Supervisor,
+    opened: tally_store::index::OpenedIndex,
+    own: LogId,
+    reader: &EntryReader,
+    charter: &CharterHandle,
+    durable: &watch::Receiver<Place>,
+    runtime: &tokio::runtime::Handle,
+) -> Result<Indexing, StartError> {
+    let known = Arc::new(DedupIndex::new(opened.engine.clone(), own, opened.is_empty()));
+    let (close, engine) = (Box::new(opened.closer()), opened.engine.clone());
+    let (tell, progress) = watch::channel(IndexProgress { cursor: Place(0), distinct: 0, trouble: None });
+    let (follower_knows, reader, charter) = (known.clone(), reader.clone(), charter.clone());
+    let (durable, runtime) = (durable.clone(), runtime.clone());
+    let body = move || {
+        let run = || follow(&opened, follower_knows, reader, &charter, durable.clone(), &tell, &runtime);
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            tracing::error!(
+                event = "index.failed",
+                "the index engine panicked; the index is rebuilt at the next start"
+            );
+            tell.send_modify(|p| p.trouble = Some("the index engine panicked".into()));
+        }
+        // Without an index the node goes on: the thread stays until the journal ends.
+        let mut journal = durable;
+        while runtime.block_on(journal.changed()).is_ok() {}
+        Ok(())
+    };
+    parts.thread(INDEX, body).context("no thread for the index")?;
+    Ok(Indexing { known, engine, progress, close })
+}
+
+pub(super) fn reconcile_context(
+    links: &LinkContext,
+    mailbox: &Mailbox,
+    reader: &EntryReader,
+    durable: &watch::Receiver<Place>,
+    damage: Vec<Damage>,
+) -> ReconcileContext {
+    ReconcileContext {
+        mailbox: mailbox.clone(),
+        reader: reader.clone(),
+        charter: links.charter.clone(),
+        links: links.links.clone(),
+        durable: durable.clone(),
+        known_damage: KnownDamage::new(damage),
+        trees: MerkleStore::new(reader.clone()),
+        guests: Arc::new(Semaphore::new(1)),
+    }
+}
+
+/// What takes rows in, and what was said of rows, kept.
+pub(super) fn submissions(config: &Config, intake: IntakeHandle) -> anyhow::Result<(Submissions, SubmissionStore)> {
+    let answers =
+        SubmissionStore::open(config.answers(), intake.own.division).context("the folder of answers cannot be used")?;
+    let spool = start::clear_spool(config.spool()).context("the folder data/spool cannot be used")?;
+    Ok((Submissions::new(intake, answers.clone(), spool), answers))
+}
+
+/// Watches each drop folder on a thread of its own: a share that hangs holds up nobody else.
+pub(super) fn folders(
+    config: &Config,
+    submissions: &Submissions,
+    stopping: &watch::Receiver<bool>,
+    runtime: &tokio::runtime::Handle,
+    parts: &mut Supervisor,
+) -> Result<(), StartError> {
+    for section in &config.folders {
+        let path = config.drop_folder(section);
+        let folder = Folder { section: section.clone(), path, submissions: submissions.clone() };
+        let (stopping, runtime) = (stopping.clone(), runtime.clone());
+        let watch = move || {
+            folder::watch(folder, stopping, runtime);
+            Ok(())
+        };
+        parts.thread(FOLDER, watch).context("no thread for a drop folder")?;
+    }
+    Ok(())
+}
