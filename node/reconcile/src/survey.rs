@@ -1,4 +1,5 @@
-//! What the own disk lacks: read anew, or as the core knows.
+//! What this disk lacks: by reading it anew, or as the core knows. It changes nothing on the disk; what a reading found is told
+//! to the core.
 
 use crate::verify::{self, ClaimedSizes, Stopped, Survey, VerifyInput, Watermark};
 use crate::{ReconcileContext, ReconcileError};
@@ -31,7 +32,7 @@ pub struct SurveyProgress {
     pub frame: u64,
 }
 
-/// What holds the reins of a reading.
+/// Takes how far a reading is and where another could go on.
 type ThrottleFn = dyn Fn(&SurveyProgress, &Watermark) -> Result<(), Stopped> + Send + Sync;
 
 /// Told before each frame; may wait, and may end the reading.
@@ -53,6 +54,8 @@ struct Lost {
 
 impl ReconcileContext {
     /// Reads the disk and tells the core what it found; goes on where an earlier reading stopped.
+    ///
+    /// Not cancel-safe: the reading itself goes on until its throttle ends it.
     ///
     /// # Errors
     /// [`ReconcileError`].
@@ -105,6 +108,8 @@ impl ReconcileContext {
     }
 
     /// Where this node stands, as the core knows: heads, and what is missing with what is left of it.
+    ///
+    /// Cancel-safe: it changes nothing.
     ///
     /// # Errors
     /// [`ReconcileError`].

@@ -1,4 +1,5 @@
-//! This node asks its parent.
+//! This node asks its parent what was found wrong with its records, again and again. It keeps only what nodes above said about
+//! records that it holds.
 
 use super::FindingsContext;
 use std::{
@@ -11,6 +12,7 @@ use tally_protocol::{
     ids::{Division, LogId},
 };
 use tally_store::index::{EngineError, findings_above};
+use tracing::Instrument as _;
 
 /// Pause between two questions.
 const EVERY: Duration = Duration::from_secs(5);
@@ -32,13 +34,19 @@ enum Ended {
     Thread,
 }
 
+fn exchange(parent: Division) -> tracing::Span {
+    tracing::info_span!("exchange", purpose = "findings", peer = %parent)
+}
+
 /// Asks until the node stops.
+///
+/// Cancel-safe: what was told by then is kept or is told again.
 pub async fn follow(findings: FindingsContext, links: LinkRegistry) {
     loop {
         let parent = findings.charter.charter().charter().parent(findings.me);
         let pause = match parent {
             None => AGAIN_AFTER,
-            Some(parent) => match round(&findings, &links, parent).await {
+            Some(parent) => match round(&findings, &links, parent).instrument(exchange(parent)).await {
                 Ok(new) => {
                     if new > 0 {
                         tracing::info!(event = "verdicts.told", %parent, count = new, "findings of the nodes above");
@@ -87,7 +95,7 @@ async fn round(findings: &FindingsContext, links: &LinkRegistry, parent: Divisio
     Ok(total)
 }
 
-/// Who may have judged a log, and what is known of that already.
+/// For each node above and each log, up to where its findings are known here.
 fn cursors(findings: &FindingsContext) -> Result<Vec<FindingsCursor>, EngineError> {
     let signed = findings.charter.charter();
     let charter = signed.charter();
@@ -106,7 +114,7 @@ fn cursors(findings: &FindingsContext) -> Result<Vec<FindingsCursor>, EngineErro
     Ok(cursors)
 }
 
-/// Keeps what can be: judged by a node above, about a record that this node holds at that place.
+/// Keeps the reports that a node above made about records which this node holds at that place; answers how many.
 fn keep(findings: &FindingsContext, found: Vec<FindingsReport>) -> Result<usize, EngineError> {
     let signed = findings.charter.charter();
     let charter = signed.charter();

@@ -1,5 +1,7 @@
-//! Verdicts of the nodes above travel down: each node asks its parent, again and again, what was found wrong with the
-//! records of its own division and below, and keeps that beside its own findings. A city so hands the province's on.
+//! Findings of the nodes above travel down: each node asks its parent what was found wrong with the records of its own
+//! division and below, and keeps that beside its own findings. In this way a city hands on what the province found.
+//!
+//! They are reports and no proofs: nothing is stored or changed because of them but themselves.
 
 mod follow;
 mod serve;

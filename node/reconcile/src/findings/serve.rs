@@ -1,4 +1,5 @@
-//! A child asks: what this node found, and what it was told from above, about the records of the child and below.
+//! A child asks what this node found, and what it was told from above, about the records of the child and below. It is
+//! answered page by page; nothing is kept of what it asked.
 
 use super::FindingsContext;
 use std::{
@@ -12,6 +13,7 @@ use tally_protocol::{
 };
 use tally_store::index::{EngineError, findings_above};
 use tokio::{sync::mpsc, task::JoinSet};
+use tracing::Instrument as _;
 
 /// Children that are answered at the same time, each once.
 const ROOM: usize = 64;
@@ -20,6 +22,8 @@ const ASKS: usize = 64;
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// Answers until the links have ended.
+///
+/// Cancel-safe: answers under way end with it, and the child asks again.
 pub async fn serve(findings: FindingsContext, mut incoming: mpsc::Receiver<Incoming>) {
     let mut tasks = JoinSet::new();
     let mut answered = BTreeSet::new();
@@ -39,7 +43,8 @@ pub async fn serve(findings: FindingsContext, mut incoming: mpsc::Receiver<Incom
         if below && answered.len() < ROOM && answered.insert(peer) {
             let findings = findings.clone();
             tasks.spawn(async move {
-                let _ = tokio::time::timeout(WITHIN, answer(findings, peer, exchange)).await;
+                let span = tracing::info_span!("exchange", purpose = "findings", %peer);
+                let _ = tokio::time::timeout(WITHIN, answer(findings, peer, exchange).instrument(span)).await;
                 peer
             });
         }

@@ -1,4 +1,5 @@
-//! Damaged places of the journal: put right once nothing that they held is missing any more.
+//! Damaged places of the journal: put right once nothing that they held is missing any more. The driver writes; here is decided
+//! which places may be.
 
 use crate::verify::Survey;
 use crate::{ReconcileContext, ReconcileError};
@@ -12,7 +13,9 @@ use tally_store::entries;
 use tokio::sync::oneshot;
 
 impl ReconcileContext {
-    /// The journal's open file may have been deleted or exchanged: what the process still holds of it goes back first.
+    /// Puts the journal's open file back if it was deleted or exchanged: the process still holds what was in it.
+    ///
+    /// Cancel-safe: the driver finishes by itself what was asked for.
     ///
     /// # Errors
     /// [`ReconcileError`].
@@ -25,6 +28,8 @@ impl ReconcileContext {
     }
 
     /// Mends what can be mended of a survey; the places that are left stay in it. Answers how many were put right.
+    ///
+    /// Not cancel-safe: the survey loses places that were not reached.
     ///
     /// # Errors
     /// [`ReconcileError`].

@@ -59,6 +59,9 @@ impl RepairReader {
         }
     }
 
+    /// The next piece, and the reader to ask for the one after it.
+    ///
+    /// Not cancel-safe: the reader is lost with a call that is dropped.
     pub(crate) async fn next(mut self) -> Result<(Self, Option<Piece>), ReconcileError> {
         tokio::task::spawn_blocking(move || {
             let piece = self.cut();

@@ -30,6 +30,7 @@ use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
+use tracing::Instrument as _;
 
 /// Exchanges that are answered at the same time, one of each neighbour; each holds a few megabytes at most.
 const EXCHANGES: usize = 8;
@@ -60,7 +61,8 @@ pub async fn serve(context: ReconcileContext, mut incoming: mpsc::Receiver<Incom
         let Some(Incoming { peer, exchange }) = next else { return };
         let turn = turns.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(1))).clone();
         let (context, rest, surveys, room) = (context.clone(), rest.clone(), surveys.clone(), room.clone());
-        tasks.spawn(async move {
+        let span = tracing::info_span!("exchange", purpose = "reconcile", %peer);
+        let answer = async move {
             let mut exchange = exchange;
             let waits = async { (turn.acquire().await, room.acquire().await) };
             let Ok((Ok(_turn), Ok(_room))) = at_work(&mut exchange, peer, waits).await else { return };
@@ -69,7 +71,8 @@ pub async fn serve(context: ReconcileContext, mut incoming: mpsc::Receiver<Incom
                 let reason = chain(&e);
                 tracing::info!(event = "reconcile.ended", %peer, %reason, "a neighbour's comparison ended early");
             }
-        });
+        };
+        tasks.spawn(answer.instrument(span));
     }
 }
 

@@ -1,4 +1,7 @@
-//! This node compares itself with a neighbour, and mends on both sides if that is asked for.
+//! The asking side: this node compares itself with a neighbour, and repairs on both sides if that is asked for.
+//!
+//! What to say next `protocol::session::reconcile` decides. A neighbour may be slow, busy or hostile: whatever it sends is
+//! bounded and proved, and one that gets nowhere is left.
 
 use super::{
     descent::{self, NoDescent},
@@ -24,6 +27,7 @@ use tally_protocol::{
         },
     },
 };
+use tracing::Instrument as _;
 
 /// Comparisons until what is on its way has arrived, and the pause between two.
 const TRIES: u32 = 40;
@@ -31,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// A neighbour that is at work and gets nowhere is left after this. It may have to let others go first.
 const STANDSTILL: Duration = Duration::from_secs(30 * 60);
 
-/// What is to be done.
+/// One reconcile with one neighbour.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
     /// With whom.
@@ -94,6 +98,8 @@ impl ReconcileContext {
     ///
     /// # Errors
     /// [`ReconcileError`]; what was mended until then stays mended.
+    ///
+    /// Cancel-safe: what was taken by then is kept, and the neighbour sees the exchange end.
     pub async fn reconcile(
         &self,
         options: &SessionOptions,
@@ -110,7 +116,8 @@ impl ReconcileContext {
         }
         let (no_blocks, done) = (BTreeSet::new(), Reconciled::default());
         let mut comparing = Comparison { context: self, options, scope, division, no_blocks, done, waiting };
-        comparing.until_all_is_said().await?;
+        let span = tracing::info_span!("exchange", purpose = "reconcile", %peer);
+        comparing.until_all_is_said().instrument(span).await?;
         Ok(comparing.done)
     }
 }
@@ -127,7 +134,7 @@ struct Comparison<'c> {
 }
 
 impl Comparison<'_> {
-    /// Compares again and again, as long as something comes back or is on its way.
+    /// Compares until nothing more comes back and nothing is on its way.
     async fn until_all_is_said(&mut self) -> Result<(), ReconcileError> {
         let (mut first, mut left): (Option<ComparisonResult>, _) = (None, TRIES);
         let open = loop {
@@ -158,6 +165,7 @@ impl Comparison<'_> {
         Ok(())
     }
 
+    /// One comparison over an exchange of its own.
     async fn compare(&mut self, deep: bool) -> Result<ComparisonResult, ReconcileError> {
         let (context, peer, division) = (self.context, self.options.peer, self.division);
         let exchange = context
@@ -271,7 +279,7 @@ impl Session<'_> {
         Ok(given)
     }
 
-    /// Where two histories part. A neighbour that cannot say leaves the whole common range in doubt.
+    /// Finds where two histories part. If the neighbour cannot say, the whole common range is in doubt.
     async fn descend(&mut self, log: LogId, size: u64) -> Result<Vec<Range<u64>>, ReconcileError> {
         let unknown = std::iter::once(0..size).collect();
         let tree = match self.context.tree(log).await {
@@ -303,6 +311,7 @@ impl Session<'_> {
         }
     }
 
+    /// Sends what the neighbour lacks of a log; answers whether there was anything to send.
     async fn give(&mut self, log: LogId, lacking: Lacking) -> Result<bool, ReconcileError> {
         let mut batches = RepairReader::new(self.context, log, lacking)?;
         let mut gave = false;
@@ -333,7 +342,7 @@ impl Session<'_> {
         self.exchange.send(&bytes).await.map_err(|source| ReconcileError::Exchange { peer, source })
     }
 
-    /// The next answer. That the neighbour is at work is told on, as long as it gets anywhere.
+    /// The next answer. While the neighbour says that it is at work, that is told on, as long as it gets anywhere.
     async fn answer(&mut self) -> Result<ReconcileReply, ReconcileError> {
         let peer = self.peer;
         let (mut last, mut since) = (0, Instant::now());

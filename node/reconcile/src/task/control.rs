@@ -1,4 +1,4 @@
-//! The reins of a running task: cancel, give way, rate; and how far it is. A task that is held gives way and keeps where
+//! How a running task is steered: cancel, give way, rate; and how far it is. A task that is paused gives way and keeps where
 //! it is: it holds up nobody.
 
 use super::TaskProgress;
@@ -14,7 +14,7 @@ use std::{
 /// A task that is ahead of its rate looks this often whether it is to end.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Shared between the task and whoever holds the reins.
+/// Shared between the task and whoever steers it.
 #[derive(Debug)]
 pub struct TaskControl {
     cancelled: AtomicBool,

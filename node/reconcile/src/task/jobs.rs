@@ -1,4 +1,4 @@
-//! What each kind of task does.
+//! What each kind of task does. A job asks the parts of the node and decides nothing about records; what it found is its result.
 
 use super::{TaskContext, TaskControl, TaskKind, Tasks, With};
 use crate::{
@@ -15,6 +15,7 @@ use tally_protocol::{
     ids::{Division, Federation, LogId},
     session::reconcile::RangeHolding,
 };
+use tracing::Instrument as _;
 
 /// How a task ended well.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ pub struct Outcome {
     pub exit: u8,
 }
 
-/// The index gets so long to catch up before it is called behind.
+/// An index that has not caught up after this is called behind.
 const INDEX_PATIENCE: Duration = Duration::from_secs(10);
 /// All in order.
 const IN_ORDER: u8 = 0;
@@ -91,8 +92,15 @@ pub struct Skipped {
     pub why: String,
 }
 
-/// Runs a task and puts its end on the list.
+/// Runs a task in a span of its own and puts its end on the list.
+///
+/// Cancel-safe: the task stays on the list as running, and is queued again by [`Tasks::suspend`] or at the next start.
 pub(super) async fn run(context: &TaskContext, tasks: &Tasks, id: String, kind: TaskKind, control: Arc<TaskControl>) {
+    let span = tracing::info_span!("task", id = %id, kind = kind.name());
+    work(context, tasks, id, kind, control).instrument(span).await;
+}
+
+async fn work(context: &TaskContext, tasks: &Tasks, id: String, kind: TaskKind, control: Arc<TaskControl>) {
     let reason = tasks.get(&id).map(|t| t.reason).unwrap_or_default();
     let work = async {
         match kind {
@@ -109,7 +117,7 @@ pub(super) async fn run(context: &TaskContext, tasks: &Tasks, id: String, kind: 
             }
         }
     };
-    // Work that waits for a neighbour hears of a cancel here.
+    // Work that waits for a neighbour does not look at its control: it is dropped here.
     let ended = async {
         while !control.is_stopped() {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -300,7 +308,8 @@ impl ReconcileResult {
         }
     }
 
-    /// What is open after a second comparison is what is open; what the first found and the second does not is mended.
+    /// Adds what a comparison found. After a second comparison with the same neighbour, what the first found and the second
+    /// did not is mended.
     fn add(&mut self, with: Division, done: Reconciled, federation: &Federation) {
         let found: Vec<_> = done
             .found
@@ -332,7 +341,7 @@ impl ReconcileResult {
     }
 }
 
-/// The core fetches by itself; this watches until nothing of the own history is missing any more.
+/// Waits until nothing of the own history is missing any more: the core fetches it by itself.
 async fn restore(context: &TaskContext, control: &Arc<TaskControl>) -> Result<Outcome, String> {
     let mut total = None;
     loop {
@@ -360,7 +369,7 @@ async fn restore(context: &TaskContext, control: &Arc<TaskControl>) -> Result<Ou
     }
 }
 
-/// The own history is back. What the parent holds of nodes below comes too; the rest they send themselves.
+/// Ends a restore: the own history is back. Fetches what the parent holds of nodes below; the rest they send themselves.
 async fn restored(
     context: &TaskContext,
     parent: Division,

@@ -1,4 +1,4 @@
-//! What a task is: what it does, how far it is, what came of it.
+//! What a task is: what it does, how far it is, what came of it. Its JSON is what the list's file and the API say.
 
 use crate::verify::Watermark;
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,18 @@ pub enum TaskKind {
     Restore,
     /// Builds the index anew.
     Rebuild,
+}
+
+impl TaskKind {
+    /// As in JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Verify { .. } => "verify",
+            Self::Reconcile { .. } => "reconcile",
+            Self::Restore => "restore",
+            Self::Rebuild => "rebuild",
+        }
+    }
 }
 
 mod log_text {

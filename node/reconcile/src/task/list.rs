@@ -1,4 +1,6 @@
 //! The list of tasks and its file: what is queued, what runs, what was done, by whom and why.
+//!
+//! The file is a convenience: a node whose list is lost starts with an empty one. It must not know what a task does.
 
 use super::{Task, TaskControl, TaskKind, TaskProgress, TaskState, With};
 use crate::verify::Watermark;
@@ -242,7 +244,9 @@ impl Tasks {
         })
     }
 
-    /// Waits for a task to do, marks it as running, and hands over its reins.
+    /// Waits for a task to do, marks it as running, and hands over its control.
+    ///
+    /// Cancel-safe: a task is taken only in the moment in which this returns.
     pub(super) async fn next(&self) -> (String, TaskKind, Arc<TaskControl>) {
         loop {
             if let Some(next) = self.take() {

@@ -1,7 +1,7 @@
 //! Long work as tasks of the node: whoever asks for it may leave; it survives a restart, can be paused and cancelled, and
 //! says truthfully how far it is.
 //!
-//! One at a time: heavy work shares the disk with replication. What an operator asks for goes before what the schedule
+//! One runs at a time: heavy work shares the disk with replication. What an operator asks for goes before what the schedule
 //! does, which stops where it is and goes on afterwards.
 
 mod control;
@@ -35,6 +35,8 @@ pub struct TaskContext {
 }
 
 /// Works off the list until the node stops: then the task under way stays on the list, to go on at the next start.
+///
+/// Cancel-safe: the same holds after a stop that was not clean, from where the task was last remembered.
 pub async fn work(context: TaskContext, tasks: Tasks, schedule: ScheduleSection, mut stop: watch::Receiver<bool>) {
     let ticking = schedule::run(context.clone(), tasks.clone(), schedule);
     let working = async {

@@ -33,6 +33,8 @@ const HOUR_MS: u64 = 3_600_000;
 const MINUTE_MS: u64 = 60_000;
 
 /// Puts scheduled tasks on the list until the node stops.
+///
+/// Cancel-safe: it adds a task or does not.
 pub(super) async fn run(context: TaskContext, tasks: Tasks, config: ScheduleSection) {
     let mut spread = [0; 8];
     // Without randomness the times are regular, which is only less polite.
