@@ -1,4 +1,4 @@
-//! Verdicts of a node above on records of a node below: asked for by the child over an exchange of its own, page by
+//! What a node above found wrong with records of a node below: asked for by the child over an exchange of its own, page by
 //! page, each answer a frame. They are reports, not proofs: nothing is stored or changed because of them but themselves.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -19,7 +19,7 @@ pub const REPORTS_MAX: usize = 500;
 pub const CURSORS_MAX: usize = 4_096;
 /// Longest text of a message, in bytes; longer ones are cut.
 pub const MESSAGE_BYTES_MAX: usize = 1_024;
-/// Most findings of one verdict.
+/// Most findings of one report.
 pub const FINDINGS_MAX: usize = 16;
 
 /// From where on reports are wanted.

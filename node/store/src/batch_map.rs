@@ -1,4 +1,5 @@
-//! Where the batches of one log lie: a snapshot to read by position, taken from the core.
+//! Where the batches of one log lie: a snapshot of the core's map, to read records by position on any thread. It never changes;
+//! a batch that was repaired since may lie elsewhere by now.
 
 use crate::entries::EntryReader;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Entries of the core as frames of the journal: the one place that knows both.
 //!
-//! A frame's kind is the number of the entry's kind, its meta the entry in bincode, its body a batch's bytes.
+//! A frame's kind is the number of the entry's kind, its meta the entry in bincode, its body a batch's bytes. What an entry
+//! means is not known here, nor how a frame is kept.
 
 use std::{
     io,

@@ -83,13 +83,13 @@ fn page(findings: &FindingsContext, child: Division, ask: &FindingsQuery) -> Res
                 Some(()) => findings_above::own(&*findings.engine, *holder, log, from, room + 1)?,
                 None => findings_above::told(&*findings.engine, *holder, log, from, room + 1)?,
             };
-            for verdict in found {
-                bytes += verdict.findings.iter().map(|f| f.message.len() + f.message_zh.len() + 128).sum::<usize>();
+            for report in found {
+                bytes += report.findings.iter().map(|f| f.message.len() + f.message_zh.len() + 128).sum::<usize>();
                 if answer.reports.len() == REPORTS_MAX || bytes > PAGE_BYTES_MAX / 2 {
                     answer.more = true;
                     return Ok(answer);
                 }
-                answer.reports.push(verdict);
+                answer.reports.push(report);
             }
         }
     }

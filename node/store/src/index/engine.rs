@@ -1,4 +1,5 @@
-//! What an index engine has to do: get, scan, write atomically, flush. One conformance suite for all.
+//! What an index engine has to do: get, scan, write atomically, flush; and why it may fail. One conformance suite for all engines.
+//! An engine knows bytes only, never what they mean.
 
 use std::{fmt::Debug, io};
 use tally_journal::ReadError;

@@ -1,5 +1,5 @@
-//! What is found wrong with records that are held: judged once more by each node that holds them, whoever let them in.
-//! Kept in the index beside the records, so derived like everything there.
+//! What this node finds wrong with the records that it holds. Each node judges them once more, whoever let them in, and keeps the
+//! findings in the index: they are derived, as everything there, and never in the way of replication.
 use super::{Engine, EngineError, IndexEntry, Version, entry};
 use serde::{Deserialize, Serialize};
 use tally_protocol::{canonical::Object, codec, ids::LogId, record::RecordId};
@@ -15,7 +15,7 @@ const FINDINGS_BYTES_MAX: usize = 64 << 10;
 /// Most findings kept of one record.
 const FINDINGS_MAX: usize = 32;
 
-/// What is held besides a record that has to do with it.
+/// Records that bear on the judgement of another.
 #[derive(Debug, Default)]
 pub(super) struct Neighbours {
     /// Other versions of its business key that came before it.
@@ -78,7 +78,7 @@ pub(super) fn judged(
                 let en = "another record with the same business key and other content is held: amend that one, or correct the number";
                 say("V013", None, Severity::Question, en.into(), "同一文号内容不一致：请变更原记录或更正文号".into());
             }
-            // What was let in without an original: elsewhere it may be held.
+            // It was let in without an original, which another node may hold.
             Operation::Amend | Operation::Withdraw if last.is_none() => {
                 let en = "no original of this amendment or withdrawal is held here";
                 say("V014", None, Severity::Question, en.into(), "变更/撤销无原记录".into());

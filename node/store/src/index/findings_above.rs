@@ -1,4 +1,5 @@
-//! What nodes above found wrong with records, as they told it; and this node's own findings in the same form.
+//! What nodes above found wrong with records, as they told it; and this node's own findings in the same form. They are kept by
+//! holder and log, each with a mark of how far that holder was heard.
 
 use super::{Engine, EngineError, entry, findings};
 use tally_protocol::{
@@ -9,9 +10,9 @@ use tally_protocol::{
     record::RecordId,
 };
 
-/// Longest encoded verdict, in bytes.
+/// Longest encoded report, in bytes.
 const REPORT_BYTES_MAX: usize = 128 << 10;
-/// Verdicts read at once when only the last is wanted.
+/// Reports read at once when only the last is wanted.
 const PAGE: usize = 1_000;
 
 /// What this node found in a log, from an index on.
@@ -66,14 +67,14 @@ pub fn told(
     Ok(pairs.iter().filter_map(|(_, v)| codec::decode::<FindingsReport, REPORT_BYTES_MAX>(v).ok()).collect())
 }
 
-/// One past the last verdict that was told.
+/// One past the last record whose findings were told.
 ///
 /// # Errors
 /// The engine's.
 pub fn reached(engine: &dyn Engine, holder: Division, log: LogId) -> Result<u64, EngineError> {
     let key = entry::reached_key(holder, log);
     let mut from = engine.get(&key)?.and_then(|b| b.try_into().ok().map(u64::from_be_bytes)).unwrap_or(0);
-    // What was kept after the mark was last written.
+    // A stop may have come between reports and their mark.
     loop {
         let page = told(engine, holder, log, from, PAGE)?;
         match page.last() {

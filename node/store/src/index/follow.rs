@@ -1,4 +1,8 @@
-//! The indexer: follows the journal and keeps the index behind it, at low priority, with bounded memory.
+//! The follower: reads the journal behind the driver and keeps the index, at low priority, with bounded memory.
+//!
+//! Entries and cursor are written together, so a stop repeats nothing and loses nothing. Nothing waits for it but questions
+//! that need the index; if the index fails, the node goes on without it.
+
 use super::{
     DedupIndex, Engine, EngineError, OpenedIndex, Write,
     entry::{self, IndexEntry, STATE_KEY, State},
@@ -103,7 +107,7 @@ pub fn follow(
     }
 }
 
-/// Records beyond the end of a closed epoch do not count.
+/// Whether a batch that ends at `end` counts: not if its epoch was closed before.
 fn counts(charter: &Charter, log: LogId, end: u64) -> bool {
     charter.closed_at(log).is_none_or(|(last, _)| end <= last)
 }
@@ -178,8 +182,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Counts a record; answers whether this log was known to hold it. (A batch that was repaired comes a second time,
-    /// or late.)
+    /// Counts a record. Answers whether the index knows already that this log holds it: a batch that was repaired comes a second
+    /// time, or late, and must not count twice.
     fn count(&mut self, log: LogId, id: RecordId, index: u64) -> Result<bool, EngineError> {
         let reached = self.state.reached.get(&log).copied().unwrap_or(0);
         let new = self.is_new(id)?;
@@ -198,7 +202,7 @@ impl Follower {
         Ok(known)
     }
 
-    /// What is wrong with a record is kept beside it (I3: reported, and never in the way of replication).
+    /// Judges a record and keeps what is wrong with it beside it (I3: reported, and never in the way of replication).
     fn judge(
         &mut self,
         charter: &Charter,
@@ -224,7 +228,7 @@ impl Follower {
         Ok(())
     }
 
-    /// What is held besides of a record's business key.
+    /// Other versions of a record's business key, and other nodes' logs that hold the same.
     fn neighbours(&self, log: LogId, id: RecordId, content: &ContentId) -> Result<Neighbours, EngineError> {
         const VERSIONS_MAX: usize = 256;
         let mut versions = Vec::new();

@@ -1,8 +1,8 @@
-//! Opening the index, or setting it aside.
+//! Opening the index, or removing it so that it is built anew.
 //!
 //! An open that succeeds proves nothing: sled has lost flushed entries silently after power cuts. So an index is trusted
 //! only after a clean stop, or when the machine has not rebooted since; its counts must be those of the journal; and
-//! whatever fails or panics is set aside and rebuilt.
+//! whatever fails or panics is removed and rebuilt. It must not touch the journal, which is what everything is rebuilt from.
 
 use super::{
     Engine,
@@ -72,7 +72,7 @@ fn write_marker(dir: &Path, name: EngineName, clean: bool) -> io::Result<()> {
     fs::File::open(dir)?.sync_all()
 }
 
-/// Why what is there cannot be trusted; `None`: it can, or nothing is there.
+/// Why an index that is there cannot be trusted; `None` if it can be, or nothing is there.
 fn distrust(dir: &Path, name: EngineName) -> Option<String> {
     if !dir.join(name.name()).exists() && !marker_path(dir).exists() {
         return fs::read_dir(dir).ok()?.next().map(|_| "it is not this program's".to_owned());

@@ -1,4 +1,6 @@
-//! Export: current versions or history, by record id, in bounded memory.
+//! Export: current versions or history, by record id, in bounded memory. The index says which records, the journal has their
+//! bytes; one that cannot be read is counted and passed over.
+
 use super::{
     Engine, EngineError, IndexEntry, Version,
     entry::{read_record, read_version, record_key, record_prefix, version_prefix},

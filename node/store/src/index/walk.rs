@@ -1,4 +1,5 @@
-//! Every record that is held, once, as its first attestation says.
+//! Every record that is held, once: as the log says that attested it first.
+
 use super::{Engine, EngineError, IndexEntry, entry::read_record};
 use std::ops::ControlFlow;
 use tally_protocol::{ids::LogId, record::RecordId};
