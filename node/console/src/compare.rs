@@ -51,7 +51,7 @@ impl CompareQuery {
         let missing = |name: &str| bad(&format!("{name} is needed: it says what is compared"));
         let unit = self.unit.filter(|u| !u.is_empty()).ok_or_else(|| missing("unit"))?;
         let category = self.category.ok_or_else(|| missing("category"))?;
-        let charter = api.trust.charter();
+        let charter = api.charter.charter();
         let catalog = charter.charter().catalogs().current(tally_clock::today());
         if catalog.category(&category).is_none() {
             let list: Vec<_> = catalog.categories().map(|c| &*c.id).collect();

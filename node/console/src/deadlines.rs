@@ -121,7 +121,7 @@ pub(super) async fn report(
 ) -> Result<Response, Problem> {
     let Query(wanted) = wanted.map_err(|e| bad(&e.to_string()))?;
     let form = wanted.form()?;
-    let question = wanted.question(api.trust.charter().charter(), &caller)?;
+    let question = wanted.question(api.charter.charter().charter(), &caller)?;
     if api.index_caught_up().await.is_none() {
         let detail = "the index is being built; the report is complete only after that";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_behind", detail).retry(10));
@@ -143,7 +143,7 @@ fn made(
     (batch_maps, arrivals): &Core,
     question: &DeadlineQuestion,
 ) -> Result<DeadlineReport, Problem> {
-    let charter = api.trust.charter();
+    let charter = api.charter.charter();
     let source = Source { reader: &api.reader, batch_maps, charter: charter.charter() };
     let held = DeadlineSources {
         engine: &*api.engine,

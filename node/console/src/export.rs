@@ -120,7 +120,7 @@ fn run(
     batch_maps: &BatchMaps,
     pieces: &mpsc::Sender<Result<Bytes, std::io::Error>>,
 ) {
-    let charter = api.trust.charter();
+    let charter = api.charter.charter();
     let source = Source { reader: &api.reader, batch_maps, charter: charter.charter() };
     let mut piece = Vec::with_capacity(PIECE_BYTES * 2);
     let result = query::export(&*api.engine, &source, selection, |line| {

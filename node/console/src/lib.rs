@@ -73,7 +73,7 @@ pub struct ApiContext {
     /// Comparisons with sources.
     pub comparisons: Comparisons,
     /// The charter in force.
-    pub trust: CharterHandle,
+    pub charter: CharterHandle,
     /// The index.
     pub engine: Arc<dyn Engine>,
     /// The journal, for exports.
@@ -244,7 +244,7 @@ async fn status(State(api): State<ApiContext>, Query(wanted): Query<StatusQuery>
 }
 
 async fn show_charter(State(api): State<ApiContext>) -> String {
-    api.trust.charter().note().to_owned()
+    api.charter.charter().note().to_owned()
 }
 
 async fn load_charter(State(api): State<ApiContext>, note: String) -> Result<Json<serde_json::Value>, Problem> {

@@ -65,7 +65,7 @@ pub(super) async fn list(
     let batch_maps = batch_maps(&api.mailbox.view());
     let page = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        let signed = api.trust.charter();
+        let signed = api.charter.charter();
         let held = Source { reader: &api.reader, batch_maps: &batch_maps, charter: signed.charter() };
         gather(&QuestionSources { engine: &*api.engine, held: &held, me: api.own.division }, &query)
     });

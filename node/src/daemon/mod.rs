@@ -151,7 +151,7 @@ impl Node {
         let list = Tasks::open(config.data().join("tasks.json"));
         let endpoint = endpoint(config.listen.quic, &context)?;
         let base_is_complete = config.intake.registrations_complete;
-        let intake = IntakeHandle { trust: charter.clone(), batcher, own, full, base_is_complete };
+        let intake = IntakeHandle { charter: charter.clone(), batcher, own, full, base_is_complete };
         let (submissions, answers) = submissions(config, intake)?;
         let (me, engine_too) = (own.division, engine.clone());
         let above = FindingsContext { me, charter: charter.clone(), engine: engine_too, mailbox: mailbox.clone() };
@@ -159,7 +159,7 @@ impl Node {
             mailbox: mailbox.clone(),
             submissions: submissions.clone(),
             comparisons: Comparisons::default(),
-            trust: charter,
+            charter,
             engine,
             trees: reconcile.trees.clone(),
             reader: reader.clone(),

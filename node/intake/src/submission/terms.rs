@@ -9,7 +9,7 @@ use tally_topology::{charter::Charter, in_force::CharterHandle};
 #[derive(Debug, Clone)]
 pub struct IntakeHandle {
     /// The charter in force.
-    pub trust: CharterHandle,
+    pub charter: CharterHandle,
     /// The batcher.
     pub batcher: BatcherHandle,
     /// The own log.

@@ -46,7 +46,7 @@ fn desk() -> Desk {
     let own: LogId = "350102/e1".parse().unwrap();
     let (batcher, chunks) = BatcherHandle::of_test();
     let full = Arc::new(AtomicBool::new(false));
-    let intake = IntakeHandle { trust: charter(own), batcher, own, full, base_is_complete: false };
+    let intake = IntakeHandle { charter: charter(own), batcher, own, full, base_is_complete: false };
     let kept = SubmissionStore::open(dir.path().join("answers"), own.division).unwrap();
     Desk { submissions: Submissions::new(intake, kept, dir.path().join("spool")), chunks, _dir: dir }
 }

@@ -105,7 +105,7 @@ struct ToKeep {
 impl Upload {
     /// A submission without rows yet.
     pub(super) fn new(intake: IntakeHandle, terms: SubmissionTerms, writer: SharedWriter) -> Self {
-        let log = intake.trust.charter().charter().federation().origin(intake.own);
+        let log = intake.charter.charter().charter().federation().origin(intake.own);
         let answer = SubmissionAnswer { log, ..SubmissionAnswer::default() };
         let (judging, waiting) = (VecDeque::new(), VecDeque::new());
         Self { intake, terms: Arc::new(terms), answer, notes: NotesByField::default(), writer, judging, waiting }
@@ -125,10 +125,10 @@ impl Upload {
             return Err(UploadError::Full);
         }
         self.answer.read += rows.len() as u64;
-        let (trust, me, terms) = (self.intake.trust.clone(), self.intake.own.division, self.terms.clone());
+        let (in_force, me, terms) = (self.intake.charter.clone(), self.intake.own.division, self.terms.clone());
         let base_is_complete = self.intake.base_is_complete;
         self.judging.push_back(tokio::task::spawn_blocking(move || {
-            let charter = trust.charter();
+            let charter = in_force.charter();
             let charter = charter.charter();
             let judged = rows.judged(&terms.row_context(charter, me));
             JudgedChunk { rows, judged, policy: policy(charter, base_is_complete) }
@@ -299,7 +299,7 @@ impl RowSink for Upload {
     }
 
     fn charter(&self) -> Arc<SignedCharter> {
-        self.intake.trust.charter()
+        self.intake.charter.charter()
     }
 
     fn category(&self) -> Option<&str> {

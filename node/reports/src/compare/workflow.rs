@@ -115,7 +115,7 @@ impl CompareJob {
         let open = move || {
             let intake = submissions.intake();
             let (me, full) = (intake.own.division, intake.full.clone());
-            let charter = intake.trust.charter();
+            let charter = intake.charter.charter();
             let inputs = CompareInputs { engine: &*engine, charter, me, full, spool: submissions.spool() };
             Comparison::open(inputs, terms)
         };
