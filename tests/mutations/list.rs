@@ -226,15 +226,19 @@ pub(crate) const LIST: &[Mutation] = &[
         "gate-opens-while-the-parent-is-ahead",
         (
             "node/core/src/gate.rs",
-            "(_, Standing::TheyAreAhead) => Self::Fetching(size),",
-            "(_, Standing::TheyAreAhead) => Self::Open,",
+            "(_, HeadStanding::TheyAreAhead) => Self::Fetching(size),",
+            "(_, HeadStanding::TheyAreAhead) => Self::Open,",
         ),
         CORE,
         "signs_only_after",
     ),
     mutation(
         "receipt-over-a-gap",
-        ("node/core/src/replica/local.rs", ".get_mut(&id).filter(|l| l.is_whole()) else", ".get_mut(&id) else"),
+        (
+            "node/core/src/replica/receipts.rs",
+            ".map(Arc::make_mut).filter(|l| l.is_whole()) else",
+            ".map(Arc::make_mut) else",
+        ),
         CORE,
         "no_receipt_is_given",
     ),
@@ -280,8 +284,8 @@ pub(crate) const LIST: &[Mutation] = &[
         "stale-index-is-trusted",
         (
             "node/store/src/index/open.rs",
-            "Ok(opened) if agrees(&Counts(&opened.state)) =>",
-            "Ok(opened) if agrees(&Counts(&opened.state)) || true =>",
+            "Ok(opened) if agrees(&IndexCounts(&opened.state)) =>",
+            "Ok(opened) if agrees(&IndexCounts(&opened.state)) || true =>",
         ),
         STORE,
         "what_cannot_be_trusted",
