@@ -8,7 +8,7 @@ mod code;
 mod draft;
 mod subject;
 
-use super::words::{DEPTS, ENVELOPE, FORMS, MARKET, Rng, SHORT, mix};
+use super::words::{Office, Rng, WORDS, mix};
 use calendar::{iso, workday};
 use code::uscc;
 use draft::Draft;
@@ -59,7 +59,7 @@ pub(super) struct Sampler {
     full_name: String,
     /// Prefix of document numbers, e.g. 榕鼓.
     short_name: String,
-    /// Name and USCC, as `DEPTS`.
+    /// Name and USCC, as the departments.
     units: Vec<(String, String)>,
     complete: bool,
     /// Number of the last record; part of every document number.
@@ -87,13 +87,13 @@ impl Sampler {
             _ => (0, place.city_name.as_str()),
         };
         let full_name = format!("{city}{}", place.name);
-        let mut short_name: String = SHORT.chars().nth((digits / 100 % 100) as usize).into_iter().collect();
+        let mut short_name: String = WORDS.short.chars().nth((digits / 100 % 100) as usize).into_iter().collect();
         if column == 0 {
             short_name.extend(place.name.chars().next());
         }
-        let mut units: Vec<(String, String)> = Vec::with_capacity(DEPTS.len());
-        for (serial, dept) in (360_125..).step_by(1_037).zip(&DEPTS) {
-            let name = [&full_name, dept.names[column]].concat();
+        let mut units: Vec<(String, String)> = Vec::with_capacity(WORDS.depts.len());
+        for (serial, dept) in (360_125..).step_by(1_037).zip(&WORDS.depts) {
+            let name = [full_name.as_str(), &dept.names[column]].concat();
             // Departments that are one office at this level have one code.
             let same = units.iter().find(|unit| unit.0 == name).map(|unit| unit.1.clone());
             units.push((name, same.unwrap_or_else(|| uscc("11", &place.division, serial))));
@@ -194,29 +194,29 @@ impl Sampler {
     fn build(&self, number: u64, own: u64, operation: &'static str) -> String {
         let mut id = Rng(mix(self.seed ^ mix(number)));
         let mut roll = id.below(100);
-        let form = FORMS.iter().find(|form| match roll.checked_sub(form.share) {
+        let form = WORDS.forms.iter().find(|form| match roll.checked_sub(form.share) {
             Some(rest) => {
                 roll = rest;
                 false
             }
             None => true,
         });
-        let form = form.unwrap_or(&FORMS[0]);
+        let form = form.unwrap_or(&WORDS.forms[0]);
         let recurring = id.below(number + 500);
-        let subject = match form.code {
+        let subject = match form.code.as_str() {
             // Nothing but the subject makes the key unique.
             "registration" | "abnormal_operation" | "serious_violation" => Subject::of(self, number),
             // Pledged equity is a company's.
             "equity_pledge" => Subject::of(self, recurring / 25 * 25 + 7),
             _ => Subject::of(self, recurring),
         };
-        let (licence, penalty) = (id.pick(subject.group.licences), id.pick(subject.group.penalties));
-        let dept = match form.code {
+        let (licence, penalty) = (id.pick(&subject.group.licences), id.pick(&subject.group.penalties));
+        let dept = match form.code.as_str() {
             "admin_license" => licence.dept,
             "admin_penalty" => penalty.dept,
             "spot_check" if id.below(3) == 0 => licence.dept,
-            _ => MARKET,
-        };
+            _ => Office::Market,
+        } as usize;
         let decided = workday(id.below(DAYS));
         let later = (decided + 1 + mix(own) % 20).min(DAYS - 1);
         let mut rng = Rng(mix(!self.seed ^ mix(if operation == "amend" { own } else { number })));
@@ -227,7 +227,7 @@ impl Sampler {
             operation,
             own,
             unit: &self.units[dept],
-            document: format!("{short}{}{}〔2026〕{division}{number:06}号", DEPTS[dept].short, form.act),
+            document: format!("{short}{}{}〔2026〕{division}{number:06}号", WORDS.depts[dept].short, form.act),
             decided,
             decided_on: iso(2026, decided),
             produced_on: iso(2026, if operation == "create" { decided } else { workday(later) }),
@@ -241,12 +241,12 @@ impl Sampler {
         };
         let mut values = String::with_capacity(1_000);
         let mut fields = Vec::with_capacity(40);
-        let more = if self.complete { form.more } else { &[] };
-        for (key, text) in ENVELOPE.iter().chain(form.fields).chain(more) {
+        let more = if self.complete { form.more.as_slice() } else { &[] };
+        for (key, text) in WORDS.envelope.iter().chain(&form.fields).chain(more) {
             let start = values.len();
             draft.fill(&mut values, text);
             if values.len() > start {
-                fields.push((*key, start..values.len()));
+                fields.push((key.as_str(), start..values.len()));
             }
         }
         // Ascending keys are what canonical JSON wants.

@@ -5,10 +5,7 @@ use super::{
     calendar::{iso, month_day},
     subject::{INDIVIDUAL, Subject},
 };
-use crate::words::{
-    AMEND_REASONS, BANKS, BUILDINGS, Form, GULOU_STREETS, Licence, Penalty, Rng, SERIOUS_CAUSES, STREETS,
-    WITHDRAW_REASONS, person,
-};
+use crate::words::{Form, Licence, Penalty, Rng, WORDS, person};
 use std::fmt::Write as _;
 
 /// A line being written: what blanks are filled in with.
@@ -29,8 +26,8 @@ pub(super) struct Draft<'a> {
     pub(super) seized: u64,
     pub(super) rng: Rng,
     pub(super) subject: Subject,
-    pub(super) licence: Licence,
-    pub(super) penalty: Penalty,
+    pub(super) licence: &'static Licence,
+    pub(super) penalty: &'static Penalty,
 }
 
 impl Draft<'_> {
@@ -58,7 +55,7 @@ impl Draft<'_> {
             "document" => &self.document,
             "decided" => &self.decided_on,
             "produced" => &self.produced_on,
-            "category" => self.form.code,
+            "category" => &self.form.code,
             "operation" => self.operation,
             "kind" => subject.kind,
             "party_kind" if subject.kind == INDIVIDUAL => "个体工商户",
@@ -66,36 +63,36 @@ impl Draft<'_> {
             "entity_type" => subject.entity,
             "person" => &subject.person,
             "place" => &self.sampler.full_name,
-            "street" if place.division == "350102" => rng.pick(&GULOU_STREETS),
-            "street" => rng.pick(&STREETS),
-            "building" => rng.pick(&BUILDINGS),
-            "bank" => rng.pick(&BANKS),
-            "license" => self.licence.document,
-            "license_kind" => self.licence.kind,
+            "street" if place.division == "350102" => rng.pick(&WORDS.gulou_streets).as_str(),
+            "street" => rng.pick(&WORDS.streets).as_str(),
+            "building" => rng.pick(&WORDS.buildings).as_str(),
+            "bank" => rng.pick(&WORDS.banks).as_str(),
+            "license" => &self.licence.document,
+            "license_kind" => &self.licence.kind,
             "until" if self.licence.years == 0 => "2099-12-31",
-            "violation" => self.penalty.violation,
-            "basis" => self.penalty.basis,
-            "penalty_kinds" => self.penalty.kinds.0,
+            "violation" => &self.penalty.violation,
+            "basis" => &self.penalty.basis,
+            "penalty_kinds" => self.penalty.kinds.texts().0,
             "cause" => ["1", "2", "3", "4"][self.cause],
-            "serious" => SERIOUS_CAUSES[self.cause],
+            "serious" => &WORDS.serious_causes[self.cause],
             // An amended listing is a removal, for the cause that answers that of the listing.
             "removal" if amended => ["1", "2", "3", "5"][self.cause],
             "removed" if amended => &self.produced_on,
-            "reason" if amended => rng.pick(&AMEND_REASONS),
-            "reason" if self.operation == "withdraw" => rng.pick(&WITHDRAW_REASONS),
+            "reason" if amended => rng.pick(&WORDS.amend_reasons).as_str(),
+            "reason" if self.operation == "withdraw" => rng.pick(&WORDS.withdraw_reasons).as_str(),
             "content" => {
-                let content = rng.pick(self.licence.content);
+                let content = rng.pick(&self.licence.content);
                 return self.fill(out, content);
             }
-            "fact" => return self.fill(out, self.penalty.fact),
-            "penalty" => return self.fill(out, self.penalty.kinds.1),
+            "fact" => return self.fill(out, &self.penalty.fact),
+            "penalty" => return self.fill(out, self.penalty.kinds.texts().1),
             _ => return self.computed(out, blank),
         });
     }
 
     /// The blanks that are not there as they stand.
     fn computed(&mut self, out: &mut String, blank: &str) {
-        let ((kinds, _), rng) = (self.penalty.kinds, &mut self.rng);
+        let ((kinds, _), rng) = (self.penalty.kinds.texts(), &mut self.rng);
         // Writing to a String cannot fail.
         let _ = match blank {
             "n" => write!(out, "{}", 2 + rng.below(90)),
@@ -106,7 +103,7 @@ impl Draft<'_> {
             }
             "p" => out.write_str(&person(rng)),
             "scope" => {
-                let scope = self.subject.trade.scope;
+                let scope = &self.subject.trade.scope;
                 let (first, step) = (rng.index(scope.len()), 1 + rng.index(scope.len() - 1));
                 write!(out, "{}；{}", scope[first], scope[(first + step) % scope.len()])
             }

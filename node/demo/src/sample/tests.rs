@@ -8,7 +8,6 @@ use super::{
     draft::wan,
     *,
 };
-use crate::words::{NAME_FIRST, NAME_SECOND};
 
 fn sampler(seed: u64, division: &str, name: &str, city_name: &str) -> Sampler {
     Sampler::new(seed, Place { division: division.into(), name: name.into(), city_name: city_name.into() })
@@ -121,10 +120,10 @@ fn records_by_the_catalog() {
         let (line, full) = (short.fresh(), long.fresh());
         let (row, full_row) = (parse(&line), parse(&full));
         assert!(full.len() <= 2_000 && row.iter().all(|(key, value)| full_row.get(key) == Some(value)), "{full}");
-        assert!(ENVELOPE[..13].iter().all(|(key, _)| row.contains_key(key)), "{line}");
-        let form = FORMS.iter().find(|form| form.code == row["category"]).expect(&line);
+        assert!(WORDS.envelope[..13].iter().all(|(key, _)| row.contains_key(key.as_str())), "{line}");
+        let form = WORDS.forms.iter().find(|form| form.code == row["category"]).expect(&line);
         let missing = |key: &str| !full_row.contains_key(key) && !optional.contains(&key);
-        assert!(!form.fields.iter().chain(form.more).any(|(key, _)| missing(key)), "{full}");
+        assert!(!form.fields.iter().chain(&form.more).any(|(key, _)| missing(key)), "{full}");
         assert!(check(row["subject_uscc"]) && check(row["producer_uscc"]), "{line}");
         assert_eq!(units.get(row["producer_name"]).map(String::as_str), Some(row["producer_uscc"]));
         assert!(("2026-06-01"..="2026-11-20").contains(&row["produced_on"]), "{line}");
@@ -137,7 +136,7 @@ fn records_by_the_catalog() {
         }
     }
     for (name, percent) in
-        FORMS.iter().map(|f| (f.code, f.share)).chain([("create", 96), ("amend", 3), ("withdraw", 1)])
+        WORDS.forms.iter().map(|f| (f.code.as_str(), f.share)).chain([("create", 96), ("amend", 3), ("withdraw", 1)])
     {
         let count = counts.get(name).copied().unwrap_or_default();
         assert!(count.abs_diff(200 * percent as usize) < 240.min(160 * percent as usize), "{name} {count}");
@@ -151,5 +150,10 @@ fn texts_and_dates() {
     assert_eq!(out, "a\\u0022\\u005c\\u000a鼓");
     assert_eq!([0, 29, 30, DAYS - 1].map(month_day), [(6, 1), (6, 30), (7, 1), (11, 20)]);
     assert_eq!([15_000, 205].map(wan), ["1.500000", "0.020500"]);
-    assert!([NAME_FIRST, NAME_SECOND].iter().all(|list| list.chars().all(|c| c.len_utf8() == 3)));
+    assert!(
+        [&WORDS.name_first, &WORDS.name_second, &WORDS.surnames, &WORDS.given]
+            .iter()
+            .all(|list| list.chars().all(|c| c.len_utf8() == 3))
+    );
+    assert!(WORDS.depts.iter().enumerate().all(|(i, dept)| dept.office as usize == i));
 }
