@@ -11,7 +11,6 @@ pub(crate) const LONG_FUNCTIONS: &[&str] = &[
     "tests/door/compare.rs: from_the_four_classes_to_the_same",
     "tests/door/intake/csv.rs: a_table_of_2015_in_gb18030_is_read",
     "tests/door/intake/csv.rs: columns_of_the_publicity_system_are_known",
-    "topology/src/catalog/compile.rs: category",
 ];
 
 /// Files without a head.

@@ -207,52 +207,19 @@ impl Compiler<'_> {
         if !is_identifier(&d.id) {
             return Err("an identifier has lower-case letters, digits and underscores".into());
         }
-        let own: BTreeSet<&str> = d.fields.iter().map(|f| f.id.as_str()).collect();
-        if own.len() != d.fields.len() || d.fields.len() > FIELDS_MAX {
-            return Err(format!("a field stands there twice, or there are more than {FIELDS_MAX}"));
-        }
-        // A category may say more of a field of the envelope.
-        let common = envelope.iter().filter(|f| !own.contains(f.id.as_str()));
-        let all = common.map(|f| (f, true)).chain(d.fields.iter().map(|f| (f, false)));
-        let mut fields = Vec::new();
-        for (f, in_envelope) in all {
-            fields.push(self.field(f, in_envelope, d).map_err(|e| format!("field {}: {e}", f.id))?);
-        }
-        fields.sort_by(|a, b| a.id.cmp(&b.id));
+        let fields = self.fields(d, envelope)?;
         let place = |id: &str| fields.binary_search_by(|f| (*f.id).cmp(id)).ok();
-        if let Some(missing) = NEEDED.iter().find(|id| place(id).is_none()) {
-            return Err(format!("the envelope lacks the field {missing}"));
-        }
         let known = |id: &str| place(id).map(|_| ()).ok_or_else(|| format!("{id:?} is not a field of it"));
         for f in &fields {
-            let named = |e: String| format!("field {}: {e}", f.id);
-            let bounds = [&f.not_after, &f.not_before];
-            let bounds = bounds.into_iter().flatten().filter_map(|b| match b {
-                Bound::Field(id) => Some(&**id),
-                _ => None,
-            });
-            let conditions = f.required_if.iter().map(|c| match c {
-                Condition::Is(id, _) | Condition::IsNot(id, _) | Condition::Holds(id, _) => &**id,
-            });
-            let named_fields = bounds
-                .chain(conditions)
-                .chain(f.same_as.as_deref())
-                .chain(f.default_from.as_deref())
-                .chain(f.paired_with.as_deref())
-                .chain(f.waived_by.as_deref());
-            named_fields.map(known).collect::<Result<Vec<()>, _>>().map_err(named)?;
+            named_fields(f).try_for_each(known).map_err(|e| format!("field {}: {e}", f.id))?;
         }
         let key: Vec<Vec<Box<str>>> = d.key.iter().map(|p| p.split('/').map(Box::from).collect()).collect();
         if key.is_empty() {
             return Err("key: a business key has at least one part".into());
         }
-        key.iter().flatten().map(|id| known(id)).collect::<Result<Vec<()>, _>>().map_err(|e| format!("key: {e}"))?;
+        key.iter().flatten().try_for_each(|id| known(id)).map_err(|e| format!("key: {e}"))?;
         let produced_on: Vec<Box<str>> = d.produced_on.iter().map(|p| Box::from(p.as_str())).collect();
-        produced_on
-            .iter()
-            .map(|id| known(id))
-            .collect::<Result<Vec<()>, _>>()
-            .map_err(|e| format!("produced_on: {e}"))?;
+        produced_on.iter().try_for_each(|id| known(id)).map_err(|e| format!("produced_on: {e}"))?;
         for (name, days) in [("collect_days", d.collect_days), ("publish_days", d.publish_days)] {
             if !LIMIT_DAYS.contains(&days) {
                 let (least, most) = (LIMIT_DAYS.start(), LIMIT_DAYS.end());
@@ -283,6 +250,27 @@ impl Compiler<'_> {
         category.heads = head::Heads::of(&category)?;
         category.instead = category.fields.iter().flat_map(|f| f.instead.clone()).collect();
         Ok(category)
+    }
+
+    /// The fields of a category by their ids: those of the envelope and its own.
+    fn fields(&self, d: &CategoryDocument, envelope: &[FieldDocument]) -> Result<Vec<Field>, String> {
+        let own: BTreeSet<&str> = d.fields.iter().map(|f| f.id.as_str()).collect();
+        if own.len() != d.fields.len() || d.fields.len() > FIELDS_MAX {
+            return Err(format!("a field stands there twice, or there are more than {FIELDS_MAX}"));
+        }
+        // A category may say more of a field of the envelope.
+        let common = envelope.iter().filter(|f| !own.contains(f.id.as_str()));
+        let all = common.map(|f| (f, true)).chain(d.fields.iter().map(|f| (f, false)));
+        let mut fields = Vec::new();
+        for (f, in_envelope) in all {
+            fields.push(self.field(f, in_envelope, d).map_err(|e| format!("field {}: {e}", f.id))?);
+        }
+        fields.sort_by(|a, b| a.id.cmp(&b.id));
+        let has = |id: &str| fields.binary_search_by(|f| (*f.id).cmp(id)).is_ok();
+        if let Some(missing) = NEEDED.iter().find(|id| !has(id)) {
+            return Err(format!("the envelope lacks the field {missing}"));
+        }
+        Ok(fields)
     }
 
     fn field(&self, d: &FieldDocument, envelope: bool, category: &CategoryDocument) -> Result<Field, String> {
@@ -352,6 +340,19 @@ fn condition(text: &str) -> Result<Condition, String> {
         return Ok(Condition::Holds(f, v));
     }
     two("=").map(|(f, v)| Condition::Is(f, v)).ok_or_else(|| format!("{text:?} is no condition such as `field=value`"))
+}
+
+/// The fields that another field names: as bounds, in conditions, or as what it goes by.
+fn named_fields(f: &Field) -> impl Iterator<Item = &str> {
+    let bounds = [&f.not_after, &f.not_before].into_iter().flatten().filter_map(|b| match b {
+        Bound::Field(id) => Some(&**id),
+        _ => None,
+    });
+    let conditions = f.required_if.iter().map(|c| match c {
+        Condition::Is(id, _) | Condition::IsNot(id, _) | Condition::Holds(id, _) => &**id,
+    });
+    let others = [&f.same_as, &f.default_from, &f.paired_with, &f.waived_by];
+    bounds.chain(conditions).chain(others.into_iter().filter_map(|id| id.as_deref()))
 }
 
 #[cfg(test)]
