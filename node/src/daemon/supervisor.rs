@@ -10,17 +10,24 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     thread::JoinHandle,
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Duration, Instant, timeout_at},
+};
 
+/// How long the reason is waited for where a part has ended without one: it may have ended because another did.
+const REASON: Duration = Duration::from_secs(1);
 /// Parts whose ends may wait to be seen: one is enough to end the node.
 const ENDS: usize = 64;
 
 /// The end of a part that should have gone on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{part} has ended: {reason}")]
+#[error("{part} has ended: {}", reason.as_deref().unwrap_or("it was not told to"))]
 pub(crate) struct PartEnded {
     part: &'static str,
-    reason: String,
+    /// `None`: it has ended as if it had been told to.
+    reason: Option<String>,
 }
 
 /// Threads and tasks by name.
@@ -30,12 +37,14 @@ pub(crate) struct Supervisor {
     threads: Vec<(&'static str, JoinHandle<()>)>,
     tell: mpsc::Sender<PartEnded>,
     ends: mpsc::Receiver<PartEnded>,
+    /// The first that was seen and gave no reason, and how long one is waited for.
+    unexplained: Option<(PartEnded, Instant)>,
 }
 
 impl Supervisor {
     pub(crate) fn new() -> Self {
         let (tell, ends) = mpsc::channel(ENDS);
-        Self { tasks: JoinSet::new(), threads: Vec::new(), tell, ends }
+        Self { tasks: JoinSet::new(), threads: Vec::new(), tell, ends, unexplained: None }
     }
 
     /// Runs `body` on a thread of its own, until the node ends.
@@ -50,9 +59,9 @@ impl Supervisor {
         let tell = self.tell.clone();
         let run = move || {
             let reason = match catch_unwind(AssertUnwindSafe(body)) {
-                Ok(Ok(())) => "it was not told to".to_owned(),
-                Ok(Err(reason)) => reason,
-                Err(panic) => panicked(&*panic),
+                Ok(Ok(())) => None,
+                Ok(Err(reason)) => Some(reason),
+                Err(panic) => Some(panicked(&*panic)),
             };
             // Full: an end is to be seen already.
             let _ = tell.try_send(PartEnded { part, reason });
@@ -66,40 +75,66 @@ impl Supervisor {
     pub(crate) fn task(&mut self, part: &'static str, body: impl Future<Output = ()> + Send + 'static) {
         self.spawn(part, async {
             body.await;
-            Err("it was not told to".to_owned())
+            Err(None)
         });
     }
 
     /// Runs a task that may end well, or fail with a reason.
     pub(crate) fn job(&mut self, part: &'static str, body: impl Future<Output = Result<(), String>> + Send + 'static) {
-        self.spawn(part, body);
+        self.spawn(part, async { body.await.map_err(Some) });
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place where tasks of a node begin")]
-    fn spawn(&mut self, part: &'static str, body: impl Future<Output = Result<(), String>> + Send + 'static) {
+    fn spawn(&mut self, part: &'static str, body: impl Future<Output = Result<(), Option<String>>> + Send + 'static) {
         // A task of its own inside, so that a panic comes back as one, with the part's name.
         self.tasks.spawn(async move {
             let reason = match tokio::spawn(body).await {
                 Ok(Ok(())) => return None,
                 Ok(Err(reason)) => reason,
-                Err(e) if e.is_panic() => panicked(&*e.into_panic()),
+                Err(e) if e.is_panic() => Some(panicked(&*e.into_panic())),
                 Err(_) => return None,
             };
             Some(PartEnded { part, reason })
         });
     }
 
-    /// Waits for the first part that ends and should not.
+    /// Waits for the first part that ends and should not. A part that only follows another ends with it and may be seen
+    /// first, so that a reason is waited for a little.
     ///
     /// Cancel-safe: an end that is not taken is there at the next call.
     pub(crate) async fn ended(&mut self) -> PartEnded {
+        loop {
+            let Some((_, until)) = self.unexplained else {
+                let end = self.next().await;
+                if end.reason.is_some() {
+                    return end;
+                }
+                self.unexplained = Some((end, Instant::now() + REASON));
+                continue;
+            };
+            let explained = timeout_at(until, async {
+                loop {
+                    let end = self.next().await;
+                    if end.reason.is_some() {
+                        return end;
+                    }
+                }
+            });
+            let explained = explained.await.ok();
+            if let Some(end) = explained.or_else(|| self.unexplained.take().map(|(first, _)| first)) {
+                return end;
+            }
+        }
+    }
+
+    async fn next(&mut self) -> PartEnded {
         loop {
             tokio::select! {
                 Some(end) = self.ends.recv() => return end,
                 Some(end) = self.tasks.join_next() => match end {
                     Ok(Some(end)) => return end,
                     Ok(None) => {}
-                    Err(e) => return PartEnded { part: "supervisor", reason: e.to_string() },
+                    Err(e) => return PartEnded { part: "supervisor", reason: Some(e.to_string()) },
                 },
             }
         }
@@ -141,6 +176,15 @@ mod tests {
         assert_eq!(parts.ended().await.to_string(), "index has ended: it was not told to");
         parts.thread("intake", || Err("no room".into())).unwrap();
         assert_eq!(parts.ended().await.to_string(), "intake has ended: no room");
+    }
+
+    #[tokio::test]
+    async fn the_reason_is_named_and_not_who_ended_for_it() {
+        let mut parts = Supervisor::new();
+        parts.thread("index", || Ok(())).unwrap();
+        parts.join("index").await;
+        parts.thread("driver", || Err("the disk is gone".into())).unwrap();
+        assert_eq!(parts.ended().await.to_string(), "driver has ended: the disk is gone");
     }
 
     #[tokio::test]
