@@ -5,7 +5,7 @@
 
 use super::{BeforeFrame, DefectKind, LateReceipt, Stopped, Verifier, VerifyError, nothing_lost, numbers};
 use tally_core::{Entry, Place};
-use tally_journal::{Damage, DamageKind, Position, Step, Walk};
+use tally_journal::{Damage, DamageKind, HEAD_BYTES, Position, Step, Walk};
 use tally_protocol::{checkpoint::Checkpoint, ids::LogId, merkle::Tree};
 use tally_store::entries::{self, position};
 
@@ -60,6 +60,8 @@ impl Verifier<'_> {
             match self.places.iter_mut().find(touches) {
                 // One place: what is left of a frame and what is gone of it are mended together.
                 Some(d) => d.bytes = told - d.offset,
+                // Less than a frame takes cannot have been one, and no filler fits there: as at a start, it is nothing.
+                None if told - end < HEAD_BYTES as u64 => {}
                 None => self.nameless(Damage { segment, offset: end, bytes: told - end, kind: DamageKind::Truncated }),
             }
         }
