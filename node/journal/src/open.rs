@@ -221,12 +221,27 @@ impl Found {
             // Best effort: a full disk must not keep the node from starting.
             let _ = keep_aside(volume, dir, &file, segment, from, len);
         }
+        if headed && len >= durable {
+            return Ok(Last::Whole { end, durable });
+        }
+        // It is sealed as it was found: the next start must find the same, and what is told of it must be on the disk.
+        seal_lacking(volume, &path, end.min(len)).map_err(at(&path, "cannot be cut"))?;
         if len < durable {
             self.cut_short(segment, len, durable);
             return Ok(Last::Lacking { length: durable });
         }
-        Ok(if headed { Last::Whole { end, durable } } else { Last::Lacking { length: end } })
+        Ok(Last::Lacking { length: end })
     }
+}
+
+fn seal_lacking<V: Volume>(volume: &V, path: &Path, end: u64) -> io::Result<()> {
+    volume.set_mode(path, 0o600)?;
+    let file = volume.open(path, Opening::Write)?;
+    if file.look()?.len > end {
+        file.set_len(end)?;
+    }
+    file.sync_all()?;
+    file.set_mode(0o400)
 }
 
 /// The largest offset of a segment of which a head that holds says that it was durable.
@@ -234,7 +249,11 @@ fn durable_by_heads(file: &impl VolumeFile, segment: u32, len: u64) -> u64 {
     let mut scan = Scan::within(file, segment, HEADER_BYTES, len);
     let mut durable = 0;
     while let Some(step) = scan.step(false) {
-        if let Step::Frame { head, .. } = step {
+        // What is durable when a frame is written ends before it. A larger number is not this journal's: it stands in bytes of
+        // somebody else, between frames that were lost.
+        if let Step::Frame { head, at, .. } = step
+            && head.durable_to <= at.offset
+        {
             durable = durable.max(head.durable_to);
         }
     }

@@ -292,6 +292,55 @@ fn a_frame_inside_a_body_is_never_found() {
     assert_eq!(found.cut_bytes, torn - last);
 }
 
+/// A frame that somebody put into a body is found when the head around it is lost. What it tells of durability is believed
+/// only up to where it stands.
+#[test]
+fn a_planted_frame_makes_the_journal_no_longer() {
+    let holder = tempfile::tempdir().unwrap();
+    let dir = holder.path().join("journal");
+    let (mut journal, ..) = open(&dir, SEGMENT_BYTES);
+    append(&mut journal, 0);
+    let mut planted = Vec::new();
+    frame::encode(2, &666_u64.to_le_bytes(), &[], u64::MAX, &mut planted);
+    let frame = Frame { kind: 2, meta: &1_u64.to_le_bytes(), body: &planted, root: None };
+    let around = journal.append(&[frame]).unwrap()[0].offset;
+    append(&mut journal, 2);
+    journal.flush().unwrap();
+    journal.rest().unwrap();
+    drop(journal);
+    let file = OpenOptions::new().write(true).open(segment_path(&dir, 1)).unwrap();
+    file.write_all_at(&[0; HEAD_BYTES], around).unwrap();
+    let (_, found, end) = sizes(&dir, SEGMENT_BYTES);
+    assert_eq!(end.segment, 1, "nothing is lacking at the end");
+    assert_eq!(found.damage.iter().map(|d| d.offset).collect::<Vec<_>>(), [around]);
+}
+
+/// The header of the last segment is lost and its tail is torn: each start finds the same.
+#[test]
+fn a_last_segment_without_its_header_is_cut_once_and_for_all() {
+    let holder = tempfile::tempdir().unwrap();
+    let dir = holder.path().join("journal");
+    let (mut journal, ..) = open(&dir, SEGMENT_BYTES);
+    for n in 0..3 {
+        append(&mut journal, n);
+    }
+    journal.flush().unwrap();
+    let round: Vec<_> = (3..6).map(|n| append(&mut journal, n)).collect();
+    journal.flush().unwrap();
+    drop(journal);
+    let file = OpenOptions::new().write(true).open(segment_path(&dir, 1)).unwrap();
+    file.write_all_at(&[0; 73], round[1].offset).unwrap();
+    file.write_all_at(&[0; 16], 0).unwrap();
+    let (seen, found, _) = sizes(&dir, SEGMENT_BYTES);
+    assert_eq!((seen, found.cut_bytes > 0), (vec![0, 1, 2, 3], true));
+    let (mut journal, seen, _) = open(&dir, SEGMENT_BYTES);
+    assert_eq!(seen, [0, 1, 2, 3], "what stood behind the hole does not come back");
+    append(&mut journal, 7);
+    journal.flush().unwrap();
+    drop(journal);
+    assert_eq!(sizes(&dir, SEGMENT_BYTES).0, [0, 1, 2, 3, 7]);
+}
+
 /// Segments whose files were exchanged: every record is still there, and both places are named.
 #[test]
 fn exchanged_segments_lose_nothing() {
