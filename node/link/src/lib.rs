@@ -25,7 +25,15 @@ use std::{
 };
 use tally_protocol::keys::NodeKeys;
 use tally_topology::in_force::CharterHandle;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::JoinError};
+
+/// Whether a task that works for one peer has panicked, which is logged: its link or exchange ends with it, and no other
+/// peer is held up.
+pub fn panicked<T>(work: &str, task: &Result<T, JoinError>) -> bool {
+    let Some(panic) = task.as_ref().err().filter(|e| e.is_panic()) else { return false };
+    tracing::error!(event = "peer.panicked", work, reason = %panic, "work for a peer has panicked: it ends, the node goes on");
+    true
+}
 
 /// Bytes of batches that may be in memory on their way to disk, over all links.
 pub const ROOM_BYTES: usize = 16 << 20;

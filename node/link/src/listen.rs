@@ -1,6 +1,6 @@
 //! Calls from children. Who may link, TLS has judged by the charter; it is looked at once more after the handshake.
 
-use super::{LinkContext, Peer, SETUP, run::run, tls};
+use super::{LinkContext, Peer, SETUP, panicked, run::run, tls};
 use std::sync::Arc;
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -27,7 +27,9 @@ pub async fn listen(endpoint: quinn::Endpoint, context: LinkContext) {
                 }
                 None => return,
             },
-            Some(_) = links.join_next() => {}
+            Some(done) = links.join_next() => {
+                panicked("link", &done);
+            }
         }
     }
 }

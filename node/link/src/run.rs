@@ -6,6 +6,7 @@
 use super::{
     BODY, BatchToken, LINK_ROOM_BYTES, LinkContext, LinkEvent, LinkNumber, LinkOut, Outbox, Peer, SETUP, exchange,
     frame::{FrameError, read_body, read_frame, read_length, write_frame},
+    panicked,
 };
 use std::{
     collections::HashMap,
@@ -63,8 +64,19 @@ async fn live(
     let division = peer.division();
     context.links.up(division, connection.clone());
     tasks.spawn(exchange::accept(division, connection.clone(), context.answerers.clone()).in_current_span());
+    let failed = async {
+        loop {
+            // A reader may end before: its reason is on its way. Streams and messages have ends of their own.
+            match tasks.join_next().await {
+                Some(done) if panicked("link", &done) => return,
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        }
+    };
     tokio::select! {
         _ = connection.closed() => {}
+        () = failed => connection.close(0_u8.into(), b"failed"),
         () = signs.too_slow.notified() => connection.close(0_u8.into(), b"too slow"),
         () = signs.closing.notified() => {
             // The goodbye gets a moment; a peer that does not read it is not waited for.
@@ -95,7 +107,17 @@ async fn write_out(
     let _ = control.set_priority(CONTROL_PRIORITY);
     let mut streams: HashMap<LogId, mpsc::Sender<BatchToken>> = HashMap::new();
     let mut pushers = JoinSet::new();
-    while let Some(out) = queue.recv().await {
+    loop {
+        let out = tokio::select! {
+            out = queue.recv() => out,
+            // A log's stream that is gone takes no more: the link begins anew.
+            Some(done) = pushers.join_next() => {
+                panicked("push", &done);
+                connection.close(0_u8.into(), b"a stream has ended");
+                return;
+            }
+        };
+        let Some(out) = out else { return };
         match out {
             LinkOut::Control(message) => {
                 if write_frame(&mut control, &message.encode()).await.is_err() {
@@ -186,7 +208,12 @@ async fn accept_streams(context: LinkContext, link: LinkNumber, connection: quin
                 }
                 Err(_) => return,
             },
-            Some(_) = readers.join_next() => {}
+            Some(done) = readers.join_next() => {
+                if panicked("stream of batches", &done) {
+                    connection.close(0_u8.into(), b"failed");
+                    return;
+                }
+            }
         }
     }
 }

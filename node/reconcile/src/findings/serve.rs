@@ -2,11 +2,8 @@
 //! answered page by page; nothing is kept of what it asked.
 
 use super::FindingsContext;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
-use tally_link::{Exchange, Incoming};
+use std::{collections::BTreeMap, time::Duration};
+use tally_link::{Exchange, Incoming, panicked};
 use tally_protocol::{
     findings_exchange::{FindingsPage, FindingsQuery, FindingsReport, PAGE_BYTES_MAX, REPORTS_MAX},
     ids::{Division, LogId},
@@ -26,27 +23,28 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// Cancel-safe: answers under way end with it, and the child asks again.
 pub async fn serve(findings: FindingsContext, mut incoming: mpsc::Receiver<Incoming>) {
     let mut tasks = JoinSet::new();
-    let mut answered = BTreeSet::new();
+    let mut answered: BTreeMap<Division, tokio::task::Id> = BTreeMap::new();
     loop {
         let next = tokio::select! {
             next = incoming.recv() => next,
-            Some(done) = tasks.join_next() => {
-                if let Ok(peer) = done {
-                    answered.remove(&peer);
-                }
+            Some(done) = tasks.join_next_with_id() => {
+                // Who is answered is known by the task, which may have panicked.
+                let id = done.as_ref().map_or_else(tokio::task::JoinError::id, |(id, ())| *id);
+                answered.retain(|_, task| *task != id);
+                panicked("findings", &done);
                 continue;
             }
         };
         let Some(Incoming { peer, exchange }) = next else { return };
         // Only those below are told of their records.
         let below = findings.charter.charter().charter().parent(peer) == Some(findings.me);
-        if below && answered.len() < ROOM && answered.insert(peer) {
+        if below && answered.len() < ROOM && !answered.contains_key(&peer) {
             let findings = findings.clone();
-            tasks.spawn(async move {
+            let task = tasks.spawn(async move {
                 let span = tracing::info_span!("exchange", purpose = "findings", %peer);
                 let _ = tokio::time::timeout(WITHIN, answer(findings, peer, exchange).instrument(span)).await;
-                peer
             });
+            answered.insert(peer, task.id());
         }
     }
 }

@@ -19,7 +19,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tally_link::{Exchange, Incoming};
+use tally_link::{Exchange, Incoming, panicked};
 use tally_protocol::{
     ids::{Division, LogId},
     session::reconcile::{Lacking, ROOTS_MAX, ReconcileReply, ReconcileRequest, Scope},
@@ -56,7 +56,10 @@ pub async fn serve(context: ReconcileContext, mut incoming: mpsc::Receiver<Incom
     loop {
         let next = tokio::select! {
             next = incoming.recv() => next,
-            Some(_) = tasks.join_next() => continue,
+            Some(done) = tasks.join_next() => {
+                panicked("reconcile", &done);
+                continue;
+            }
         };
         let Some(Incoming { peer, exchange }) = next else { return };
         let turn = turns.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(1))).clone();

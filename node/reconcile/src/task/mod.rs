@@ -45,7 +45,12 @@ pub async fn work(context: TaskContext, tasks: Tasks, schedule: ScheduleSection,
         loop {
             let (id, kind, control) = tokio::select! {
                 next = tasks.next() => next,
-                Some(_) = restores.join_next() => continue,
+                Some(done) = restores.join_next() => {
+                    if let Some(panic) = done.err().and_then(|e| e.try_into_panic().ok()) {
+                        std::panic::resume_unwind(panic);
+                    }
+                    continue;
+                }
             };
             if kind == TaskKind::Restore {
                 let (context, tasks) = (context.clone(), tasks.clone());
