@@ -237,7 +237,7 @@ impl HeldLog {
 
     /// The batch that starts at `start`.
     pub fn batch_at(&self, start: u64) -> Option<(u64, &HeldBatch)> {
-        self.batches.from(start + 1).next().filter(|h| h.start == start).map(|h| (h.end, h))
+        self.batches.from(start.checked_add(1)?).next().filter(|h| h.start == start).map(|h| (h.end, h))
     }
 
     /// The batch that holds record `index`.

@@ -156,7 +156,7 @@ impl View {
         self.parent.link.as_ref().filter(|l| l.frontier_known)?;
         let held: u64 = self.logs.iter().filter(|(id, _)| id.division == self.me()).map(|(_, l)| l.size()).sum();
         let wanted = self.parent.own_sizes.iter().map(|(id, n)| (*n).max(self.log(*id).map_or(0, HeldLog::size)));
-        Some((held, wanted.sum::<u64>().max(held)))
+        Some((held, wanted.fold(0, u64::saturating_add).max(held)))
     }
 
     /// Why nothing may be sealed now; `None` when it may.

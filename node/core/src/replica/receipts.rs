@@ -14,6 +14,11 @@ use tally_protocol::{
     wire::Control,
 };
 
+/// Most receipts kept for records that are not here yet, and the longest line of one, in bytes: a neighbour may send any.
+/// What is not kept comes again with the next link.
+const PENDING_MAX: usize = 65_536;
+const PENDING_LINE_BYTES_MAX: usize = 1_024;
+
 impl Replica {
     /// Cosigns the head of a mirrored log, if all of it is on this disk and no receipt says so yet.
     pub(super) fn issue_receipt(&mut self, now_ms: u64, id: LogId, out: &mut Vec<Output>) {
@@ -93,10 +98,11 @@ impl Replica {
         let counts = holder.division != self.me() && (above || between);
         let Some(key) = charter.epoch(holder).map(|e| e.mirror.clone()).filter(|_| counts) else { return };
         let origin = charter.federation().origin(id);
-        let ours = charter.is_within(id.division, self.me()) && charter.epoch(id).is_some();
+        let ours = charter.is_within(id.division, self.me()) && charter.log_key(id).is_some();
         // Not known here yet: after this disk was set back, the receipt comes before the records.
         let Some(root) = self.view.logs.get(&id).and_then(|l| l.root_at(size)).filter(|_| size > 0) else {
-            if ours && self.view.logs.get(&id).is_none_or(|l| l.size() < size) {
+            let room = self.pending_receipts.len() < PENDING_MAX && line.len() <= PENDING_LINE_BYTES_MAX;
+            if ours && room && self.view.logs.get(&id).is_none_or(|l| l.size() < size) {
                 self.pending_receipts.insert((id, holder), (size, line.to_owned()));
             }
             return;

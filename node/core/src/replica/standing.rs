@@ -30,7 +30,9 @@ impl Replica {
         }
         let own = self.own();
         for head in &heads {
-            if self.charter().is_within(head.log.division, self.me()) {
+            // A log that no charter here knows says nothing yet: after the next charter the link begins anew.
+            let known = self.charter().log_key(head.log).is_some();
+            if known && self.charter().is_within(head.log.division, self.me()) {
                 self.on_parent_head(now_ms, link, head, out);
             }
         }

@@ -82,7 +82,7 @@ async fn round(findings: &FindingsContext, links: &LinkRegistry, parent: Divisio
         answer.reports.retain(|v| v.index >= from.get(&(v.holder, v.log)).copied().unwrap_or(0));
         for v in &answer.reports {
             let next = from.entry((v.holder, v.log)).or_default();
-            *next = (*next).max(v.index + 1);
+            *next = (*next).max(v.index.saturating_add(1));
         }
         let (more, keeping) = (answer.more && !answer.reports.is_empty(), findings.clone());
         let kept = tokio::task::spawn_blocking(move || keep(&keeping, answer.reports));

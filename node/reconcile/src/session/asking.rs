@@ -189,11 +189,11 @@ impl Comparison<'_> {
             differences: asking.session.differences().iter().filter(within).copied().collect(),
             here,
             there: asking.session.theirs().heads.iter().map(|(l, h)| (*l, h.size)).collect(),
-            repaired: writer.repaired + given,
+            repaired: writer.repaired.saturating_add(given),
             again: !writer.whole.is_empty(),
         };
         self.no_blocks.append(&mut writer.whole);
-        self.done.repaired += compared.repaired;
+        self.done.repaired = self.done.repaired.saturating_add(compared.repaired);
         self.done.rounds += asking.session.rounds;
         self.done.fetched_bytes += asking.received;
         self.done.sent_bytes += asking.sent;

@@ -333,7 +333,7 @@ impl ReconcileResult {
         if !earlier {
             self.differences.extend(found);
         }
-        self.repaired += done.repaired;
+        self.repaired = self.repaired.saturating_add(done.repaired);
         self.fetched_bytes += done.fetched_bytes;
         self.sent_bytes += done.sent_bytes;
         self.rounds += done.rounds;
