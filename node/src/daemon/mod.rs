@@ -30,11 +30,15 @@ use tokio::sync::{Notify, mpsc, watch};
 
 /// A stop ends after this long, whatever still hangs.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
+/// Of it, for answers that are on their way when the node is told to stop.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 /// Old answers are looked for this often.
 const PRUNE_EVERY: Duration = Duration::from_secs(6 * 3_600);
 const DRIVER: &str = "driver";
 const INTAKE: &str = "intake";
 const INDEX: &str = "index";
+const SOCKET: &str = "admin socket";
+const HTTP: &str = "http";
 const FOLDER: &str = "folder";
 /// The core hears of time passing this often.
 const TICK: Duration = Duration::from_millis(200);
@@ -114,7 +118,7 @@ struct Node {
     /// Why it is to be started again, once there is a reason.
     again: watch::Receiver<Option<RestartReason>>,
     index: watch::Receiver<IndexProgress>,
-    close_index: Box<dyn FnOnce(bool) + Send>,
+    close_index: parts::CloseIndex,
     /// Held as long as the node runs.
     _lock: std::fs::File,
 }
@@ -223,18 +227,32 @@ impl Node {
 
     async fn down(mut self, rebuild: bool) {
         self.stop.send_replace(true);
+        // At once: the rest may take too long, and what is not sound must not be opened again.
+        if rebuild || self.index.borrow().trouble.is_some() {
+            self.close_index(false).await;
+        }
         self.parts.join(INTAKE).await;
         let _ = self.mailbox.send(Mail::Stop).await;
         self.parts.join(DRIVER).await;
         self.endpoint.close(0_u8.into(), b"stopping");
         self.endpoint.wait_idle().await;
+        // Answers under way are given to their ends.
+        let answers = async {
+            self.parts.finish(SOCKET).await;
+            self.parts.finish(HTTP).await;
+        };
+        let _ = tokio::time::timeout(ANSWERS_WITHIN, answers).await;
         self.parts.end_tasks().await;
         self.parts.join(INDEX).await;
         let sound = self.index.borrow().trouble.is_none() && !rebuild;
-        let close = self.close_index;
-        tokio::task::spawn_blocking(move || close(sound)).await.ok();
+        self.close_index(sound).await;
         // The last, because a share that hangs holds its folder's thread.
         self.parts.join(FOLDER).await;
+    }
+
+    async fn close_index(&self, sound: bool) {
+        let close = self.close_index.clone();
+        tokio::task::spawn_blocking(move || close(sound)).await.ok();
     }
 
     /// Waits for a signal, for standard input to close, for a part to end, or for a reason to start again.
@@ -331,12 +349,12 @@ async fn surfaces(
     let socket = tally_client::bind(&path).with_context(|| format!("listen.admin {}", path.display()))?;
     let serve =
         axum::serve(socket, tally_console::admin(api.clone())).with_graceful_shutdown(stopped(stopping.clone()));
-    parts.job("admin socket", async { serve.await.map_err(|e| e.to_string()) });
+    parts.job(SOCKET, async { serve.await.map_err(|e| e.to_string()) });
     if let Some(address) = config.listen.http {
         let listener =
             tokio::net::TcpListener::bind(address).await.with_context(|| format!("listen.http {address}"))?;
         let serve = axum::serve(listener, tally_console::public(api)).with_graceful_shutdown(stopped(stopping.clone()));
-        parts.job("http", async { serve.await.map_err(|e| e.to_string()) });
+        parts.job(HTTP, async { serve.await.map_err(|e| e.to_string()) });
     }
     Ok(())
 }

@@ -47,12 +47,15 @@ pub(super) struct Base {
     pub(super) indexing: Indexing,
 }
 
+/// Marks the index as sound, or as one to be rebuilt.
+pub(super) type CloseIndex = Arc<dyn Fn(bool) + Send + Sync>;
+
 /// What the index thread works with, and what it tells.
 pub(super) struct Indexing {
     pub(super) known: Arc<DedupIndex>,
     pub(super) engine: Arc<dyn tally_store::index::Engine>,
     pub(super) progress: watch::Receiver<IndexProgress>,
-    pub(super) close: Box<dyn FnOnce(bool) + Send>,
+    pub(super) close: CloseIndex,
 }
 
 /// From the disk to a core that runs: keys and charter, the journal read through, the driver's thread, the index's.
@@ -114,7 +117,7 @@ pub(super) fn index(
     runtime: &tokio::runtime::Handle,
 ) -> Result<Indexing, StartError> {
     let known = Arc::new(DedupIndex::new(opened.engine.clone(), own, opened.is_empty()));
-    let (close, engine) = (Box::new(opened.closer()), opened.engine.clone());
+    let (close, engine) = (Arc::new(opened.closer()), opened.engine.clone());
     let (tell, progress) = watch::channel(IndexProgress { cursor: Place(0), distinct: 0, trouble: None });
     let (follower_knows, reader, charter) = (known.clone(), reader.clone(), charter.clone());
     let (durable, runtime) = (durable.clone(), runtime.clone());

@@ -6,13 +6,14 @@
 
 use std::{
     any::Any,
+    collections::HashMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     thread::JoinHandle,
 };
 use tokio::{
     sync::mpsc,
-    task::JoinSet,
+    task::{Id, JoinSet},
     time::{Duration, Instant, timeout_at},
 };
 
@@ -33,7 +34,8 @@ pub(crate) struct PartEnded {
 /// Threads and tasks by name.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    tasks: JoinSet<Option<PartEnded>>,
+    tasks: JoinSet<Result<(), Option<String>>>,
+    names: HashMap<Id, &'static str>,
     threads: Vec<(&'static str, JoinHandle<()>)>,
     tell: mpsc::Sender<PartEnded>,
     ends: mpsc::Receiver<PartEnded>,
@@ -44,7 +46,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) fn new() -> Self {
         let (tell, ends) = mpsc::channel(ENDS);
-        Self { tasks: JoinSet::new(), threads: Vec::new(), tell, ends, unexplained: None }
+        Self { tasks: JoinSet::new(), names: HashMap::new(), threads: Vec::new(), tell, ends, unexplained: None }
     }
 
     /// Runs `body` on a thread of its own, until the node ends.
@@ -84,18 +86,9 @@ impl Supervisor {
         self.spawn(part, async { body.await.map_err(Some) });
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place where tasks of a node begin")]
     fn spawn(&mut self, part: &'static str, body: impl Future<Output = Result<(), Option<String>>> + Send + 'static) {
-        // A task of its own inside, so that a panic comes back as one, with the part's name.
-        self.tasks.spawn(async move {
-            let reason = match tokio::spawn(body).await {
-                Ok(Ok(())) => return None,
-                Ok(Err(reason)) => reason,
-                Err(e) if e.is_panic() => Some(panicked(&*e.into_panic())),
-                Err(_) => return None,
-            };
-            Some(PartEnded { part, reason })
-        });
+        let task = self.tasks.spawn(body);
+        self.names.insert(task.id(), part);
     }
 
     /// Waits for the first part that ends and should not. A part that only follows another ends with it and may be seen
@@ -131,12 +124,25 @@ impl Supervisor {
         loop {
             tokio::select! {
                 Some(end) = self.ends.recv() => return end,
-                Some(end) = self.tasks.join_next() => match end {
-                    Ok(Some(end)) => return end,
-                    Ok(None) => {}
-                    Err(e) => return PartEnded { part: "supervisor", reason: Some(e.to_string()) },
-                },
+                Some(end) = self.tasks.join_next_with_id() => {
+                    let (id, reason) = match end {
+                        Ok((id, Ok(()))) => (id, None),
+                        Ok((id, Err(reason))) => (id, Some(reason)),
+                        Err(e) => (e.id(), e.try_into_panic().ok().map(|panic| Some(panicked(&*panic)))),
+                    };
+                    if let (Some(part), Some(reason)) = (self.names.remove(&id), reason) {
+                        return PartEnded { part, reason };
+                    }
+                }
             }
+        }
+    }
+
+    /// Waits for the tasks of a part, which were told to end.
+    pub(crate) async fn finish(&mut self, part: &str) {
+        while self.names.values().any(|name| *name == part) {
+            let Some(ended) = self.tasks.join_next_with_id().await else { return };
+            self.names.remove(&ended.map_or_else(|e| e.id(), |(id, _)| id));
         }
     }
 
@@ -179,6 +185,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_part_that_was_told_to_end_is_waited_for() {
+        let mut parts = Supervisor::new();
+        let (stop, mut stopped) = tokio::sync::watch::channel(false);
+        let (done, was_done) = tokio::sync::oneshot::channel();
+        parts.task("waits", std::future::pending());
+        parts.job("answers", async move {
+            let _ = stopped.wait_for(|s| *s).await;
+            tokio::task::yield_now().await;
+            done.send(()).map_err(|()| String::new())
+        });
+        stop.send_replace(true);
+        parts.finish("answers").await;
+        was_done.await.unwrap();
+        parts.finish("nobody").await;
+        parts.end_tasks().await;
+    }
+
+    #[tokio::test]
     async fn the_reason_is_named_and_not_who_ended_for_it() {
         let mut parts = Supervisor::new();
         parts.thread("index", || Ok(())).unwrap();
@@ -198,7 +222,13 @@ mod tests {
         parts.job("carry over", async { Err("unreadable".into()) });
         assert_eq!(parts.ended().await.to_string(), "carry over has ended: unreadable");
         parts.task("waits", std::future::pending());
+        let (alive, ends) = mpsc::channel::<()>(1);
+        parts.task("holds", async move {
+            let _alive = alive;
+            std::future::pending().await
+        });
         parts.end_tasks().await;
+        assert!(ends.is_closed(), "a task that was ended is gone, with all that it held");
         parts.join("driver").await;
     }
 }

@@ -85,7 +85,8 @@ pub fn follow(
     loop {
         let until = *durable.borrow_and_update();
         let in_force = charter.charter();
-        let result = follower.catch_up(in_force.charter(), until, progress);
+        let stopping = || durable.has_changed().is_err();
+        let result = follower.catch_up(in_force.charter(), until, progress, stopping);
         drop(in_force);
         let (cursor, distinct) = (follower.cursor(), follower.state.distinct);
         let trouble = result.err().map(|e| e.reason());
@@ -127,6 +128,7 @@ impl Follower {
         charter: &Charter,
         until: Place,
         progress: &watch::Sender<IndexProgress>,
+        stopping: impl Fn() -> bool,
     ) -> Result<(), EngineError> {
         let mut at = self.cursor();
         while let Some((place, kept, next)) = self.reader.next(at, until)? {
@@ -139,6 +141,9 @@ impl Follower {
             }
             at = next;
             self.move_to(at);
+            if stopping() {
+                return self.write();
+            }
         }
         self.write()?;
         self.move_to(until);

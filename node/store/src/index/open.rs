@@ -159,8 +159,9 @@ fn try_open(dir: &Path, name: EngineName) -> Result<OpenedIndex, EngineError> {
 }
 
 impl OpenedIndex {
-    /// A way to mark the index as cleanly left, or, if it was not, as one to be rebuilt.
-    pub fn closer(&self) -> impl FnOnce(bool) + Send + 'static {
+    /// A way to mark the index as cleanly left, or, if it was not, as one to be rebuilt: at once, so that a stop that comes
+    /// late does not forget it.
+    pub fn closer(&self) -> impl Fn(bool) + Send + Sync + 'static {
         let (engine, dir, name) = (self.engine.clone(), self.dir.clone(), self.name);
         move |sound| {
             if !sound {

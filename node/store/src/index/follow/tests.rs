@@ -86,7 +86,7 @@ fn every_stop_resumes_exactly() {
         }
         let mut last = follower(&opened, dir.path());
         last.state = State::decode(&opened.engine.get(STATE_KEY).unwrap().unwrap()).unwrap();
-        last.catch_up(&charter, until, &progress).unwrap();
+        last.catch_up(&charter, until, &progress, || false).unwrap();
         assert_eq!(last.state.distinct, 3 * 550);
         assert_eq!(last.state.logs.values().sum::<u64>(), 3 * 550);
         assert_eq!(opened.engine.scan(b"r", b"", 10_000).unwrap().len(), 3 * 550);
