@@ -185,7 +185,7 @@ impl Config {
         config.folder = folder.to_owned();
         config.authority().map_err(wrong)?;
         if !(64..=1 << 20).contains(&config.storage.segment_kib) {
-            return Err(wrong("storage.segment_kib: 64 (64 KiB) to 1048576 (1 GiB) can be had".into()));
+            return Err(wrong("storage.segment_kib must be between 64 (64 KiB) and 1048576 (1 GiB)".into()));
         }
         let mut names = std::collections::BTreeSet::new();
         if let Some(twice) = config.token.iter().find(|t| !names.insert(&t.name)) {

@@ -36,7 +36,7 @@ struct Header {
 /// A batch whose header was read. Nothing is verified yet: only `topology::admit` does that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch<'a> {
-    /// The log it says to be of.
+    /// The log that it claims.
     pub log: LogId,
     /// Index of the first record.
     pub start: u64,

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
-/// What follows from a broken rule (`catalog.md` §14). The worse is the greater. The order is that of the encoding.
+/// What follows from a broken rule, as the catalog says for each. The worse is the greater. The order is that of the encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {

@@ -73,7 +73,7 @@ impl ForkEvidence {
         evidence.verify(log_key).map(|_| evidence)
     }
 
-    /// What can be had from two notes alone, in any order: proof if they are of one size; otherwise just the notes, which
+    /// What follows from two notes alone, in any order: proof if they are of one size; otherwise just the notes, which
     /// do not verify as a fork. One of them may be missing (empty).
     pub fn of(notes: [String; 2], log_key: &VerifierKey) -> Self {
         Self::new(notes.clone(), None, log_key).unwrap_or(Self { notes, root_at: None, proof: Vec::new() })

@@ -3,14 +3,16 @@
 //! Everything here is pure: no clock, no socket, no disk, no randomness (`.ci/purity` checks sources and
 //! dependencies). Time is an argument; what must be written or sent is returned as a value.
 //!
+//! * [`ids`], [`hash`], [`limits`]: names of divisions, epochs and logs; SHA-256 values; every bound and their relations.
 //! * [`record`], [`canonical`]: a record is one line of canonical JSON, named by its leaf hash.
 //! * [`merkle`]: the RFC 9162 tree, proofs, and tiles.
 //! * [`note`], [`keys`], [`checkpoint`]: C2SP signed notes, checkpoints and timestamped cosignatures.
 //! * [`tlog_proof`]: a record's proof as a text of its own.
 //! * [`batch`]: the unit of signing, transport and storage.
-//! * [`session`]: push, receive, descend, reconcile, and the gate before signing, as state machines; want-lists.
+//! * [`session`]: descent, reconcile and want-lists, as state machines. Push and the gate before signing are in `tally-core`.
 //! * [`bundle`]: what a link would carry, as a file.
 //! * [`blocks`]: a damaged copy mended by the blocks that differ.
+//! * [`digest`]: one value for everything held of a division and those below it.
 //! * [`fork`]: the proof that a log was signed twice.
 //! * [`wire`], [`codec`], [`bounded`]: the messages between neighbours.
 //! * [`health`]: how the nodes below and the logs above are.

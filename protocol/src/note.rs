@@ -18,7 +18,7 @@ pub struct Note<'a> {
 /// One signature line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoteSignature<'a> {
-    /// Who says to have signed.
+    /// Who claims to have signed.
     pub name: &'a str,
     /// Key id as on the line.
     pub id: u32,

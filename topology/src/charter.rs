@@ -1,4 +1,7 @@
 //! The charter's content: one TOML document that a person can write and read.
+//!
+//! A [`Charter`] is a checked one: its nodes are a tree, no key of a node is used twice, and it never changes. Who signed it, and
+//! which charter may follow which, is not known here: that is `signed`.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 

@@ -15,7 +15,7 @@ const CATEGORY_BYTES_MAX: usize = 64;
 const UNIT_BYTES_MAX: usize = 32;
 /// Members that do not make two records different in content.
 pub const NOT_CONTENT: &[&str] = &["amends", "catalog_version", "operation"];
-/// Members that tell by whom a record is delivered, which may be the city for its counties, not what it says.
+/// Members that name the deliverer, not the content. The city may deliver for a county.
 const DELIVERY: &[&str] =
     &["source_unit", "source_unit_uscc", "submitter_division", "submitter_name", "submitter_uscc"];
 /// All of these.

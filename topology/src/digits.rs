@@ -1,4 +1,4 @@
-//! Check digits (`catalog.md` §13): credit codes, organisation codes, registration numbers, identity cards.
+//! Check digits: credit codes, organisation codes, registration numbers, identity cards.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 

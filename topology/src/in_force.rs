@@ -1,4 +1,7 @@
 //! The charter in force: one handle for everybody who judges by it.
+//!
+//! It is replaced whole, so whoever took it judges by one charter to the end. Whether a charter may come into force is decided
+//! before it is set, and not here.
 
 use crate::signed::SignedCharter;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -5,13 +5,15 @@
 //! * [`catalog`]: categories, fields, code lists and rules, as data.
 //! * [`charter`]: the document, its checks, and what can be asked of it.
 //! * [`signed`]: the signed form, and which charter may follow which.
+//! * [`in_force`]: the charter in force, one handle for everybody who judges by it.
 //! * [`evidence`]: one text file that proves where a record is held, to anyone who has the authority's key.
-//! * [`admit`]: the only maker of [`admit::AdmittedBatch`], the only thing the journal takes as a batch.
+//! * [`admit`]: the only maker of [`admit::AdmittedBatch`], the only thing that `Append` takes as a batch.
 //! * [`mod@unit`], [`route`]: who may hand in what, and at which node it enters.
 //! * [`calendar`], [`deadline`]: working days, and whether a record is in time.
 //! * [`digits`], [`divisions`]: check digits, and the table of divisions.
 //! * [`content`]: what a record is: its content, its business key, what it counts for.
 //! * [`judge`]: whether a record is right.
+//! * `sample`: a charter for the tests of other crates.
 
 pub mod admit;
 pub mod calendar;

@@ -23,7 +23,7 @@ pub enum Exit {
     Unreachable = 7,
     /// Start me again (EX_TEMPFAIL): the service manager does so without limit.
     Restart = 75,
-    /// The configuration is wrong (EX_CONFIG).
+    /// The configuration is wrong, or the journal is foreign or of a later program (EX_CONFIG): not started again.
     Config = 78,
     /// Interrupted; a task that was followed goes on.
     Interrupted = 130,

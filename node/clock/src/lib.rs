@@ -1,4 +1,7 @@
-//! The one place that reads the wall clock.
+//! The one place that reads the wall clock; and the day in China, which deadlines count.
+//!
+//! Whoever needs the time of day is told it or asks here. It keeps nothing and knows nothing of Tally: what a clock that jumps
+//! does to a log is for others to decide.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

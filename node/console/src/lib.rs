@@ -1,7 +1,8 @@
 //! The HTTP API: on the admin socket for this machine's operator, and over TCP for departments' programs.
 //!
 //! A handler reads the request, looks whether the caller may, takes a permit, asks, and encodes what comes back. What is
-//! asked for is done elsewhere: submissions in `tally-intake`, readings of what is held in `tally-reports`.
+//! asked for is done elsewhere: submissions in `tally-intake`, readings of what is held in `tally-reports`. Whatever takes memory
+//! or a thread needs a permit first. Neighbours' sockets and the files of the disk are not known here.
 
 mod answers;
 mod auth;

@@ -33,7 +33,7 @@ pub(super) struct RecordsQuery {
     category: Option<String>,
     /// Code of the unit that hands in.
     unit: Option<String>,
-    /// Division that rows count for which do not say.
+    /// Division of rows that name none.
     division: Option<String>,
     /// `ndjson`, `csv` or `xlsx`; else the content type says.
     format: Option<String>,
@@ -80,7 +80,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     params(
         ("category" = Option<String>, Query, description = "Category of rows that name none; tables: by default the heads say it"),
         ("unit" = Option<String>, Query, description = "Credit code of the unit that hands in; by default the token's"),
-        ("division" = Option<String>, Query, description = "Division that rows count for which do not say"),
+        ("division" = Option<String>, Query, description = "Division of rows that name none"),
         ("format" = Option<String>, Query, description = "ndjson, csv or xlsx; by default the content type says it"),
         ("file" = Option<String>, Query, description = "Name of the file, for the kept answer"),
         ("Idempotency-Key" = Option<String>, Header, description = "A repetition with the same key and content gets the first answer"),
@@ -91,7 +91,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     ),
     responses(
         (status = 200, description = "Every row has its verdict: read = accepted + duplicate + rejected", body = super::schema::Answer),
-        (status = 400, description = "The input broke off, or a parameter cannot be"),
+        (status = 400, description = "The input broke off, or a parameter is not valid"),
         (status = 401, description = "No token, or one that is not known"),
         (status = 409, description = "A submission with this key is under way, or the log is frozen"),
         (status = 415, description = "A content type that is not read here"),

@@ -73,7 +73,7 @@ impl<T: Keyed + Clone> Chunks<T> {
         self.chunks.iter().flat_map(|c| c.iter())
     }
 
-    /// Puts what `change` answers in the place of each item that it answers something for. Keys must stay.
+    /// Replaces each item for which `change` returns `Some`; its key must stay the same.
     pub(crate) fn replace(&mut self, mut change: impl FnMut(&T) -> Option<T>) {
         for chunk in &mut self.chunks {
             let changes: Vec<_> = chunk.iter().enumerate().filter_map(|(i, item)| Some((i, change(item)?))).collect();

@@ -1,4 +1,7 @@
 //! What a node keeps: one entry is one frame of its journal. The same type is written and, after a start, read back.
+//!
+//! An [`Append`] of a batch can only be made of one that `admit` made (I3), and carries who waits until it is durable. How an
+//! entry is encoded and where it lies is not known here: a [`Place`] is only handed back.
 
 use crate::{Ticket, log::Frozen};
 use serde::{Deserialize, Serialize};

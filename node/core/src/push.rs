@@ -1,4 +1,7 @@
-//! One log over one link: which batch is to be sent next, and not more at once than the window. It knows sizes only.
+//! One log over one link: which batch is to be sent next, and not more at once than the window.
+//!
+//! Batches go in order, each once, and none after a stop. It knows sizes only: neither batches nor the link, nor why it was
+//! stopped.
 
 use tally_protocol::limits::PUSH_WINDOW;
 
@@ -33,12 +36,13 @@ impl Push {
         self.outstanding = self.outstanding.saturating_sub(1);
     }
 
-    /// The parent refused a batch: nothing more goes out on this link.
+    /// A batch was refused or could not be read, or the log is frozen: nothing more of this log goes out until a new push takes
+    /// its place.
     pub fn stop(&mut self) {
         self.stopped = true;
     }
 
-    /// Whether the parent refused.
+    /// Whether it was stopped.
     pub fn stopped(&self) -> bool {
         self.stopped
     }

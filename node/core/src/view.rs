@@ -183,8 +183,8 @@ impl View {
         }
     }
 
-    /// Logs that hold more than the charter's last word on their closed epoch, the size it names, and where the batch
-    /// lies that ends there (at size 0 there is none).
+    /// Logs longer than the size at which the charter closed them: log, that size, and the place of the batch that ends
+    /// there (none at 0).
     pub fn overruns(&self) -> Vec<(LogId, u64, Option<Place>)> {
         let overrun = |(id, log): (&LogId, &Arc<HeldLog>)| {
             let (last, root) = self.charter().closed_at(*id)?;

@@ -1,4 +1,7 @@
 //! The driver: one thread that owns the core and the journal, and the mailbox by which everybody else speaks to it.
+//!
+//! Nothing of a round is said before its flush has returned (I2); readers look at the published view and do not wait for the
+//! thread. Rows, HTTP and tasks must not be known here.
 
 mod driver;
 mod link_host;

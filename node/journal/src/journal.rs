@@ -1,4 +1,7 @@
-//! The writing end: append, flush, seal.
+//! The writing end: append, flush, and `roll` to the next segment once one is full.
+//!
+//! A frame's head calls durable only what a flush has returned for, and a segment that was left is read-only. After an error
+//! nothing may be said of what was written. What a frame means is not known here, nor who reads it.
 
 use super::{
     Frame, Opening, Owner, Position, System, Volume, VolumeFile, frame,

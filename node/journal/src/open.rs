@@ -244,7 +244,7 @@ fn seal_lacking<V: Volume>(volume: &V, path: &Path, end: u64) -> io::Result<()> 
     file.set_mode(0o400)
 }
 
-/// The largest offset of a segment of which a head that holds says that it was durable.
+/// The largest *durable to* among this segment's valid heads.
 fn durable_by_heads(file: &impl VolumeFile, segment: u32, len: u64) -> u64 {
     let mut scan = Scan::within(file, segment, HEADER_BYTES, len);
     let mut durable = 0;

@@ -1,4 +1,7 @@
 //! Reading ends of the journal: single frames by place, and following it in order.
+//!
+//! A body is handed out only if its checksum holds, and damage hides nothing that stands behind it. Nothing is written here,
+//! and how far the journal is durable is not known: whoever follows says up to where.
 
 use super::{
     Opening, Position, System, Volume, VolumeFile,

@@ -1,4 +1,7 @@
-//! Walking through one segment, over damage.
+//! Walking through one segment, over damage: each step is a frame or a place where none can be read.
+//!
+//! Behind such a place the next head that holds is sought, but never inside a frame whose own head holds: its body could look
+//! like a frame. Whether a bad place is damage or a torn write is not known here.
 
 use super::{
     Position, VolumeFile,

@@ -4,7 +4,7 @@
 /// Why there is no frame.
 #[derive(Debug)]
 pub(super) enum FrameError {
-    /// It says to have so many bytes, more than any may have here.
+    /// It claims so many bytes, more than any may have here.
     Oversize(usize),
     /// The stream ends inside it.
     Truncated,

@@ -184,7 +184,7 @@ async fn read_control(context: LinkContext, link: LinkNumber, mut stream: quinn:
             },
             Ok(None) => return,
             Err(FrameError::Oversize(n)) => {
-                LinkEvent::Garbage { link, reason: format!("a control frame says to have {n} bytes") }
+                LinkEvent::Garbage { link, reason: format!("a control frame claims {n} bytes") }
             }
             Err(FrameError::Truncated) => LinkEvent::Garbage { link, reason: "a control frame ends early".into() },
             Err(FrameError::Link) => return,
@@ -223,7 +223,7 @@ async fn read_batches(context: LinkContext, own_room: Arc<Semaphore>, link: Link
     let result = batches(&context, &own_room, link, &mut stream).await;
     let reason = match result {
         Ok(()) | Err(FrameError::Link) => return,
-        Err(FrameError::Oversize(n)) => format!("a frame on a stream of batches says to have {n} bytes"),
+        Err(FrameError::Oversize(n)) => format!("a frame on a stream of batches claims {n} bytes"),
         Err(FrameError::Truncated) => "a stream of batches ends in the middle of a frame".to_owned(),
     };
     let _ = context.node.tell(LinkEvent::Garbage { link, reason }).await;

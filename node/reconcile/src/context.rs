@@ -41,7 +41,7 @@ pub struct KnownDamage(Arc<Mutex<Places>>);
 
 #[derive(Debug, Default)]
 struct Places {
-    /// What opening the journal found: of this, a tail that was gone cannot be seen by reading.
+    /// What opening the journal found. A missing tail is seen only at the start, not by reading again.
     at_start: Vec<Damage>,
     /// What the last reading of everything found, which the next finds again or not.
     latest: Vec<Damage>,

@@ -1,4 +1,7 @@
-//! Tables in and out: CSV with whatever delimiter and encoding, and XLSX. Knows nothing of records. Blocking.
+//! Tables in and out: CSV with whatever delimiter and encoding, and XLSX. Blocking.
+//!
+//! Rows are handed over one by one, and whatever a file claims or expands to has a bound. A cell is the text that a person sees;
+//! what may have been lost of it is told with the row. Records, heads and fields are not known here.
 
 mod csv;
 mod decode;

@@ -43,7 +43,7 @@ pub(super) struct Terms {
     /// Credit code of the unit that hands in, for rows that name none.
     #[arg(long, value_name = "CODE")]
     pub(super) unit: Option<String>,
-    /// Division that rows count for which do not say.
+    /// Division of rows that name none.
     #[arg(long, value_name = "D")]
     pub(super) division: Option<String>,
 }

@@ -1,6 +1,8 @@
-//! What is derived from the journal, and can be deleted at any time: the index, the map of batches, hashes of the trees.
+//! The core's entries in the journal, and what is derived from it: the index, the map of batches, hashes of the trees.
 //!
-//! It follows the journal and never writes to it. What must not be here: links, HTTP, decisions about replication.
+//! [`entries`] is the only part that writes the journal. The rest is derived, can be deleted, and is made anew from
+//! the journal.
+//! What must not be here: links, HTTP, decisions about replication.
 
 pub mod batch_map;
 pub mod entries;

@@ -7,7 +7,7 @@ use super::{
 };
 use std::collections::BTreeSet;
 
-/// Longest version, in characters: every record repeats it (`catalog.md` §0).
+/// Longest version, in characters: every record repeats it.
 const VERSION_MAX: usize = 32;
 
 /// Longest text of a field that names no bound, in characters.

@@ -1,4 +1,7 @@
 //! From the text form to the checked form.
+//!
+//! Whatever of a version does not hold together is refused here, with its place, so judging meets no broken catalog. Versions
+//! stand in the order in which they take effect, and extend only one before them. Records are not known here.
 
 use super::{
     Bound, Catalog, Catalogs, Category, CodeList, Condition, Exclusion, Field, FieldType, Rule, SHIPPED, Severity,
@@ -38,7 +41,7 @@ const NEEDED: &[&str] = &[
 ];
 /// Working days that a limit of a category may have: at most what a year and a half holds.
 const LIMIT_DAYS: std::ops::RangeInclusive<u32> = 1..=366;
-/// Rules that no catalog is without (`catalog.md` §14); V026 is judged where it stands.
+/// Numbers of the rules that no catalog is without, V001 to V025; V026 is judged where a catalog has it.
 const RULES: std::ops::RangeInclusive<u32> = 1..=25;
 
 /// List of the categories that count, which is made where the catalog has none of this name.

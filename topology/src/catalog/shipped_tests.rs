@@ -1,4 +1,4 @@
-//! What the shipped catalog says: `catalog.md`, held against the compiled form and against records that exist.
+//! What the shipped catalog says (`deploy/charter/catalog.toml`): its compiled form, and records that exist, held against it.
 
 use super::*;
 use tally_protocol::canonical::Object;

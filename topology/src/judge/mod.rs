@@ -1,4 +1,4 @@
-//! Whether a record is right: every rule of the catalog (`catalog.md` §14) that can be judged from the record, the
+//! Whether a record is right: every rule of the catalog that can be judged from the record, the
 //! charter and the day alone. The entry node judges before it signs; mirrors judge again and report (I3).
 //!
 //! What depends on the records held (V010 to V014) is judged where they are known.

@@ -1,4 +1,7 @@
 //! Charters: from the operator or the parent, into the journal, into force, down to the children.
+//!
+//! A charter is judged when it comes and again once it is on disk, and takes effect only then: with it live links are judged
+//! anew, after it was sent down them. Which charter may follow which is `topology`'s to say.
 
 use super::{Event, Output, Replica, Ticket};
 use crate::{Append, entry::Waiter};

@@ -147,7 +147,7 @@ impl Replica {
         if by_key != Some(hello.node) {
             return Err((
                 Refusal::Identity,
-                format!("the key is that of {peer}, the caller says to be {}", hello.node),
+                format!("the key is that of {peer}, the caller claims to be {}", hello.node),
             ));
         }
         if negotiate(hello.version_min, hello.version_max).is_none() {

@@ -8,9 +8,10 @@ use crate::{Push, log::HeldLog};
 use std::sync::Arc;
 use tally_protocol::{ids::LogId, wire::Refusal};
 
-/// First wait before a refused log is tried again, in milliseconds; it doubles each time.
+/// Half of the first wait before a refused log is tried again, in milliseconds: 10 s at first, and it doubles each time, up to
+/// 320 s at the sixth.
 const RETRY_MS: u64 = 5_000;
-/// Longest such wait, in milliseconds.
+/// Upper bound of such a wait, in milliseconds. The doubling ends before it.
 const RETRY_MAX_MS: u64 = 15 * 60 * 1_000;
 
 impl Replica {

@@ -60,7 +60,7 @@ impl Replica {
     ) {
         self.repairs_in_flight.retain(|(log, start, _)| (*log, *start) != (id, held.start));
         let fits = self.view.log_mut(id).put(held.start, tree, held.sealed_at, note, held.place);
-        debug_assert!(fits, "it was checked when it was asked for, and nothing else came there since");
+        debug_assert!(fits, "its range was checked in `repair`, and nothing has been written to it since");
         self.resume_if_whole(id, out);
         let result = if fits { Ok(()) } else { Err(NotRepaired::Overtaken) };
         out.push(Output::Repaired { ticket, result });

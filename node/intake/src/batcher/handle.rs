@@ -1,4 +1,7 @@
 //! What submitters have of the batcher: chunks go in, results come out.
+//!
+//! A chunk is taken as a whole or not at all, and its answer comes when all of it that was taken is durable. How batches are cut
+//! and where the rows came from is not known here.
 
 use super::{ChunkError, ChunkResult, DedupPolicy};
 use crate::CheckedRecord;

@@ -48,7 +48,7 @@ pub struct FolderSection {
     /// Credit code of the unit whose folder it is: other units' rows are rejected.
     #[serde(default)]
     pub unit: Option<String>,
-    /// Division that rows count for which do not say.
+    /// Division of rows that name none.
     #[serde(default)]
     pub division: Option<Division>,
     /// Looked at so often, in milliseconds.

@@ -18,7 +18,7 @@ const LISTED: usize = 200;
 const NAME_MAX: usize = 255;
 const ENDINGS: [&str; 3] = [".receipt.txt", ".receipt.json", "_需更正.xlsx"];
 
-/// A name for a file in a folder, under which neither it nor anything that will lie beside it is there yet.
+/// A name still free for the file and for everything written beside it.
 pub(super) fn free_name(dir: &Path, file: &Path) -> PathBuf {
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let (stem, end) = match name.rsplit_once('.') {

@@ -17,7 +17,7 @@ pub struct RowContext<'a> {
     pub category: Option<&'a str>,
     /// Code of the unit that hands in, if it is known.
     pub unit: Option<&'a str>,
-    /// Division that rows count for which do not say.
+    /// Division of rows that name none.
     pub division: Option<Division>,
     /// What the one who hands in may do; none: everything.
     pub rights: Option<&'a Rights>,

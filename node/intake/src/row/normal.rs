@@ -44,7 +44,7 @@ impl Change {
     }
 }
 
-/// "No end" in a date field (`catalog.md` §2).
+/// "No end" in a date field: the day that stands for it in every category.
 const LONG_TERM: &str = "2099-12-31";
 const LONG_TERM_WORDS: [&str; 5] = ["长期", "永久", "长期有效", "永久有效", "无固定期限"];
 

@@ -160,7 +160,7 @@ impl<'l> Filling<'_, 'l> {
     }
 }
 
-/// What the envelope lacks (`catalog.md` §0) and other fields, the unit that hands in, or the registry say.
+/// What the envelope (members that every record has) lacks and other fields, the unit that hands in, or the registry say.
 fn envelope<'l>(context: &RowContext<'l>, category: &'l Category, object: &mut Object<'l>) {
     let mut f = Filling { context, object };
     f.fill("catalog_version", |f| Some(f.context.charter.catalogs().current(f.context.today).version.to_string()));

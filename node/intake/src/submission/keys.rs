@@ -1,4 +1,7 @@
 //! Idempotency keys of submissions that are under way: of two with the same key only one runs.
+//!
+//! A key is in use as long as its claim is not dropped, however the submission ends. All of it is in memory; the keys of answers
+//! that are kept are not known here.
 
 use std::{
     collections::BTreeSet,

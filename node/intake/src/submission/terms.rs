@@ -27,7 +27,7 @@ pub struct SubmissionTerms {
     pub category: Option<String>,
     /// Code of the unit that hands in.
     pub unit: Option<String>,
-    /// Division that rows count for which do not say.
+    /// Division of rows that name none.
     pub division: Option<Division>,
     /// What the one who hands in may do.
     pub rights: Option<Rights>,

@@ -1,5 +1,6 @@
 //! This node asks its parent what was found wrong with its records, again and again. It keeps only what nodes above said about
-//! records that it holds.
+//! records that it holds: behind one that it does not hold yet nothing is marked as known, so that is asked for again. What a
+//! parent tells is bounded and may be wrong; it changes nothing but what is kept of findings.
 
 use super::FindingsContext;
 use std::{

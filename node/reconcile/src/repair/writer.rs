@@ -30,7 +30,7 @@ pub(crate) enum NotTaken {
         /// What is shared.
         within: Division,
     },
-    /// It says to be of another log than its batch.
+    /// It claims another log than its batch.
     #[error("a batch of {found} came as one of {said}")]
     OtherLog {
         /// The batch's.

@@ -37,8 +37,8 @@ const EXCHANGES: usize = 8;
 /// A neighbour that waits is told so this often.
 const TELL: Duration = Duration::from_secs(2);
 
-/// The disk is not read for neighbours again before this: it rests as long as the last reading took, so that no more than
-/// half of its time goes to all of them.
+/// The disk is not read for neighbours again before this: it rests as long as the last reading took, so readings take at
+/// most half its time.
 type Rest = Arc<Mutex<Option<Instant>>>;
 
 /// For each neighbour, what the last reading for it found and is not mended yet: the neighbour may bring what is missing in

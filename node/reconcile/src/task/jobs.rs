@@ -1,4 +1,8 @@
-//! What each kind of task does. A job asks the parts of the node and decides nothing about records; what it found is its result.
+//! What each kind of task does. A job asks the parts of the node and decides nothing about records; what it found is its result,
+//! with the exit code of the command that waits for it.
+//!
+//! A job that is dropped half-way is still on the list as running, and is taken up again later. When tasks run, and how the
+//! list is kept, is not known here.
 
 use super::{TaskContext, TaskControl, TaskKind, Tasks, With};
 use crate::{

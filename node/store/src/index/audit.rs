@@ -1,4 +1,4 @@
-//! Whether the index has every key that it says to have: an engine that lost entries does not know it.
+//! Whether every key the index claims is there: an engine does not notice that it lost entries.
 
 use super::{
     Engine, EngineError,

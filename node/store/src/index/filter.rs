@@ -1,4 +1,8 @@
 //! Ids and business keys that are known: filters in memory keep the common answer, "new", off the disk.
+//!
+//! A filter's "no" is certain; until it holds the whole index, and after each "perhaps", the engine is asked. What is about to be
+//! sealed counts as held until the index has it. What follows from being held is not decided here.
+
 use super::{Engine, EngineError, Version, entry};
 use fastbloom::BloomFilter;
 use std::{

@@ -1,7 +1,8 @@
 //! The follower: reads the journal behind the driver and keeps the index, at low priority, with bounded memory.
 //!
 //! Entries and cursor are written together, so a stop repeats nothing and loses nothing. Nothing waits for it but questions
-//! that need the index; if the index fails, the node goes on without it.
+//! that need the index; if the index fails, the node goes on without it. It must not know links or who asks, and whatever it
+//! finds wrong with a record stands beside it and stops nothing.
 
 use super::{
     DedupIndex, Engine, EngineError, OpenedIndex, Write,

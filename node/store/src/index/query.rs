@@ -1,5 +1,6 @@
 //! Export: current versions or history, by record id, in bounded memory. The index says which records, the journal has their
-//! bytes; one that cannot be read is counted and passed over.
+//! bytes; one that cannot be read is counted and passed over. No bytes are given for an id that is not theirs. Nothing is
+//! written here, and who asks, or what they may see, is not known.
 
 use super::{
     Engine, EngineError, IndexEntry, Version,

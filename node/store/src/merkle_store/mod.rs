@@ -105,7 +105,8 @@ impl MerkleStore {
         self.logs().get(&log).map_or(0, |k| k.records())
     }
 
-    /// Forgets what is kept of a log: its records on disk are no longer the same. MerkleStore that are open stay as they are.
+    /// Forgets what is kept of a log: its records on disk are no longer the same. [`LogTree`]s already open stay as they
+    /// are.
     pub fn forget(&self, log: LogId) {
         self.logs().remove(&log);
     }

@@ -118,7 +118,7 @@ fn what_a_row_leaves_unsaid_is_filled_in() {
     assert_eq!(identify(&context, line.as_bytes()).unwrap(), record.id());
 }
 
-/// The rules of catalog.md §14 that are judged at the context, each with a value that breaks it and nothing else.
+/// The rules of deploy/charter/catalog.toml that are judged at the context, each with a value that breaks it and nothing else.
 #[test]
 fn every_rule_is_told_with_line_field_and_code() {
     use Severity::{Note, Question, Reject};

@@ -1,4 +1,7 @@
 //! The folder of kept submissions: their names, their numbers, and by which keys clients find them again.
+//!
+//! The folder is the truth: numbers and keys are in memory and read from it at a start, and what a stop left half written is
+//! cleared away then. No name of a kept answer is given twice. What a row says and who may see an answer is not known here.
 
 use super::{AnswerWriter, KeptSubmission, SubmissionMeta};
 use std::{

@@ -1,4 +1,6 @@
-//! An answer while it is being kept.
+//! An answer while it is being kept: its rows go into a folder that gets its name when everything in it is on the disk.
+//!
+//! Until then nobody finds it, and if it is dropped nothing of that folder stays. How rows are judged is not known here.
 
 use super::{
     Correction, KeptRow, SubmissionMeta, SubmissionStore,
