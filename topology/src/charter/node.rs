@@ -98,7 +98,7 @@ pub struct Epoch {
     pub log: VerifierKey,
     /// Signs the checkpoints of the operations log.
     pub operations: VerifierKey,
-    /// Signs the checkpoints of all return logs, of each under its own origin: see [`Charter::log_key`].
+    /// Signs the checkpoints of all return logs, of each under its own origin: see [`super::Charter::log_key`].
     pub returns: VerifierKey,
     /// Signs receipts.
     pub mirror: VerifierKey,
