@@ -61,7 +61,7 @@ impl From<NotSealed> for UploadError {
     }
 }
 
-/// A submission under way. Dropped before [`Upload::finish`], it has no answer.
+/// A submission under way. Dropped before `finish`, it has no answer.
 pub struct Upload {
     intake: IntakeHandle,
     terms: Arc<SubmissionTerms>,

@@ -1,6 +1,6 @@
 //! Comparing with a neighbour over an exchange, and giving each other what is missing.
 //!
-//! Whoever opened the exchange asks ([`asking`]), the other side answers ([`answering`]); what to say next is decided by
+//! Whoever opened the exchange asks (`asking`), the other side answers (`answering`); what to say next is decided by
 //! `protocol::session::reconcile`. What comes in is proved by the repair's writer and by nothing here.
 
 mod answering;
