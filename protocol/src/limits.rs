@@ -22,6 +22,10 @@ pub const BATCH_BYTES_MAX: usize = 1_300_000;
 pub const CONTROL_BYTES_MAX: usize = 1 << 20;
 /// Most log heads in one frontier message.
 pub const FRONTIER_HEADS_MAX: usize = 512;
+/// Bytes of the heads in one frontier message, by [`HEAD_BYTES_MAX`] and their notes: there are fewer of long notes.
+pub const FRONTIER_BYTES_MAX: usize = CONTROL_BYTES_MAX - 1_024;
+/// Most bytes that a head takes in a message beside its note: log, size, root and the note's length.
+pub const HEAD_BYTES_MAX: usize = 64;
 /// Most heads of ancestors' logs in one hello: a path has three ancestors at most, with few logs of a child's concern.
 pub const ANCESTOR_HEADS_MAX: usize = 64;
 /// Longest text for people in a message, in bytes; longer ones are cut where they are sent.
@@ -60,7 +64,7 @@ const fn zstd_bound(raw: usize) -> usize {
 
 const _: () = assert!(RECORD_BYTES_MAX == u16::MAX as usize);
 const _: () = assert!(zstd_bound(BATCH_RAW_MAX) + NOTE_BYTES_MAX + 64 <= BATCH_BYTES_MAX);
-const _: () = assert!(FRONTIER_HEADS_MAX * 1_024 <= CONTROL_BYTES_MAX);
+const _: () = assert!(FRONTIER_BYTES_MAX <= CONTROL_BYTES_MAX && NOTE_BYTES_MAX + HEAD_BYTES_MAX < FRONTIER_BYTES_MAX);
 const _: () = assert!(CHARTER_BYTES_MAX < CONTROL_BYTES_MAX);
 const _: () = assert!(ANCESTOR_HEADS_MAX * (NOTE_BYTES_MAX + 64) + 1_024 < CONTROL_BYTES_MAX);
 // Two divisions, a state, nine figures of at most 11 bytes, and the software.

@@ -12,7 +12,7 @@ use crate::{
     ids::{LogId, node_epoch},
     limits::{
         ABOVE_WORDS_MAX, ANCESTOR_HEADS_MAX, CHARTER_BYTES_MAX, CONTROL_BYTES_MAX, FEDERATION_BYTES_MAX,
-        FRONTIER_HEADS_MAX, NOTE_BYTES_MAX,
+        FRONTIER_BYTES_MAX, FRONTIER_HEADS_MAX, HEAD_BYTES_MAX, NOTE_BYTES_MAX,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -254,7 +254,35 @@ pub enum Control {
     Above(#[serde(deserialize_with = "bounded::list::<_, _, ABOVE_WORDS_MAX>")] Vec<AboveWord>),
 }
 
+/// Heads as many as one message may have, by number and by bytes: whoever signs a log decides how long its notes are. At
+/// least one page, which may be empty.
+pub fn head_pages(heads: Vec<Head>) -> Vec<Vec<Head>> {
+    let mut pages = vec![Vec::new()];
+    let mut bytes = 0_usize;
+    for head in heads {
+        let takes = head.note.len().saturating_add(HEAD_BYTES_MAX);
+        let page = pages.last().map_or(0, Vec::len);
+        if page >= FRONTIER_HEADS_MAX || bytes.saturating_add(takes) > FRONTIER_BYTES_MAX {
+            pages.push(Vec::new());
+            bytes = 0;
+        }
+        bytes = bytes.saturating_add(takes);
+        if let Some(page) = pages.last_mut() {
+            page.push(head);
+        }
+    }
+    pages
+}
+
 impl Control {
+    /// The messages that tell of these heads: at least one.
+    pub fn frontier(heads: Vec<Head>) -> Vec<Self> {
+        let pages = head_pages(heads);
+        let last = pages.len();
+        let page = |(number, heads): (usize, _)| Self::Frontier { heads, last: number == last };
+        (1..).zip(pages).map(page).collect()
+    }
+
     /// The message as the bytes of a frame.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)

@@ -14,8 +14,7 @@ use super::Wants;
 use crate::{
     hash::Hash,
     ids::LogId,
-    limits::FRONTIER_HEADS_MAX,
-    wire::{Head, Refusal},
+    wire::{Head, Refusal, head_pages},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,11 +36,13 @@ pub struct ScopeStanding {
 impl ScopeStanding {
     /// As messages.
     pub fn messages(&self) -> impl Iterator<Item = ReconcileReply> {
-        let heads: Vec<_> = self.heads.values().cloned().collect();
-        let pages: Vec<_> = heads.chunks(FRONTIER_HEADS_MAX).map(|page| ReconcileReply::Heads(page.to_vec())).collect();
+        let pages = head_pages(self.heads.values().cloned().collect())
+            .into_iter()
+            .filter(|p| !p.is_empty())
+            .map(ReconcileReply::Heads);
         let lacks =
             self.lacks.iter().map(|(log, lacking)| ReconcileReply::Lacks { log: *log, lacking: lacking.clone() });
-        pages.into_iter().chain(lacks).chain([ReconcileReply::Stands])
+        pages.chain(lacks).chain([ReconcileReply::Stands])
     }
 
     /// Adds to what is missing of a log.

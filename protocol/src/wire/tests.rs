@@ -179,6 +179,25 @@ fn every_text_and_list_has_a_bound() {
     assert!(Control::decode(&software(SOFTWARE_BYTES_MAX + 1)).is_err());
 }
 
+/// I7: a child decides how long the notes of its logs are, and not whether its parent can tell of them.
+#[test]
+fn frontiers_fit_whatever_the_notes_are() {
+    for (count, note, pages) in [(0, 0, 1), (1, 9, 1), (512, 9, 1), (513, 9, 2), (1_000, NOTE_BYTES_MAX, 8)] {
+        let heads = vec![Head { note: "x".repeat(note), ..head() }; count];
+        let messages = Control::frontier(heads.clone());
+        assert_eq!(messages.len(), pages, "{count} of {note}");
+        let mut told = Vec::new();
+        for (i, message) in messages.iter().enumerate() {
+            let bytes = message.encode();
+            assert!(bytes.len() <= CONTROL_BYTES_MAX, "{count} of {note}");
+            let Ok(Control::Frontier { heads, last }) = Control::decode(&bytes) else { panic!("{count} of {note}") };
+            assert_eq!(last, i + 1 == pages);
+            told.extend(heads);
+        }
+        assert_eq!(told, heads);
+    }
+}
+
 #[test]
 fn a_node_is_named_by_its_records_log_only() {
     let ops: LogId = "350102/e1/ops".parse().unwrap();

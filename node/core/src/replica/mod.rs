@@ -335,15 +335,8 @@ impl Replica {
 
     /// Sends all heads of `division` and below, page by page.
     fn send_frontier(&self, link: LinkId, division: Division, out: &mut Vec<Output>) {
-        let heads = self.heads(division);
-        let mut pages = heads.chunks(tally_protocol::limits::FRONTIER_HEADS_MAX).peekable();
-        if pages.peek().is_none() {
-            out.push(Output::Send { link, message: Control::Frontier { heads: Vec::new(), last: true } });
-        }
-        while let Some(page) = pages.next() {
-            let message = Control::Frontier { heads: page.to_vec(), last: pages.peek().is_none() };
-            out.push(Output::Send { link, message });
-        }
+        let messages = Control::frontier(self.heads(division));
+        out.extend(messages.into_iter().map(|message| Output::Send { link, message }));
     }
 }
 
