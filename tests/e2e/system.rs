@@ -15,7 +15,7 @@ const ALL: &[&str] = &[PROVINCE, CITY, COUNTY];
 fn a_node_whose_flush_fails_acknowledges_nothing() {
     let Some(shim) = shim() else { return };
     let federation = Federation::new(LINE);
-    federation.expects(&["journal.failed", "journal.cut", "index.rebuild"]);
+    federation.expects(&["journal.failed", "part.ended", "journal.cut", "index.rebuild"]);
     let fault = SystemFault { call: "sync", path: "/data/journal/", error: "EIO", times: 0 };
     federation.will_fail(COUNTY, shim, fault);
     ALL.iter().for_each(|d| federation.start(d));
