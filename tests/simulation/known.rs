@@ -33,12 +33,6 @@ pub const KNOWN: &[Known] = &[
         scenario: |s| scenario::false_head(s, Lie::HeadBetween),
     },
     Known {
-        name: "unknown_epochs_are_kept",
-        why: "heads of epochs that no charter knows are remembered; no enemy sends them",
-        breaks: "I7: 350102 keeps",
-        scenario: |s| scenario::false_head(s, Lie::UnknownEpochs),
-    },
-    Known {
         name: "altered_batch_freezes",
         why: "a parent that alters a batch makes a restoring child freeze its log without proof; no enemy does",
         breaks: "I4: 350102 called an honest log a fork",
@@ -110,8 +104,7 @@ pub const KNOWN: &[Known] = &[
 ];
 
 /// Lies that no enemy of a random run tells, because a known fault of the core answers them.
-pub const UNTOLD: &[Lie] =
-    &[Lie::HeadUnsigned, Lie::HeadBetween, Lie::UnknownEpochs, Lie::BatchAltered, Lie::Fork, Lie::ForkElsewhere];
+pub const UNTOLD: &[Lie] = &[Lie::HeadUnsigned, Lie::HeadBetween, Lie::BatchAltered, Lie::Fork, Lie::ForkElsewhere];
 
 /// Runs the scenario of a known fault.
 pub fn show(known: &Known) -> Result<(), Broken> {

@@ -146,6 +146,14 @@ fn a_second_history_freezes_one_log() {
     scenario.end().unwrap();
 }
 
+/// A parent tells of epochs that no charter knows: they are passed over, and nothing of them is kept.
+#[test]
+fn heads_of_unknown_epochs_are_passed_over() {
+    let mut scenario = scenario::Scenario::new("unknown epochs", Some(federation::division(350_100)), None);
+    scenario::false_head(&mut scenario, step::Lie::UnknownEpochs);
+    scenario.end().unwrap();
+}
+
 /// The oracle itself: a disk that lies is found out, by what was acknowledged and by what was said.
 #[test]
 fn a_disk_that_lies_is_found_out() {
