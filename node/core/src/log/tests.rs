@@ -21,6 +21,8 @@ fn batches_are_found_by_any_record() {
     let log = grown(&[3, 4, 9]);
     assert_eq!(log.batch_at(3).unwrap().0, 4);
     assert_eq!(log.batch_at(2), None);
+    // A neighbour names any number.
+    assert_eq!((log.batch_at(u64::MAX), log.batch_of(u64::MAX)), (None, None));
     assert_eq!(log.batch_of(8).unwrap().0, 9);
     assert_eq!(log.batch_of(9), None);
     assert_eq!(log.gaps(), []);
