@@ -206,18 +206,41 @@ pub enum Output {
     Note(Event),
 }
 
-/// Why records were not sealed. Nothing of them was kept.
+/// Why records were not sealed. Nothing of them was kept here; intake stages them (I12).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotSealed {
-    /// The parent has not yet said how far this log had got (I4).
+    /// Nobody above has yet said for sure how far this log had got (I4).
     #[error("waiting for the parent to confirm how far this log had got before the restart")]
     Asking,
-    /// This disk is an old copy; the rest is being fetched.
+    /// This disk is an old copy; so many records of the own log are known elsewhere and are being fetched.
     #[error("fetching {0} records of this node's own log that the parent holds and this disk does not")]
     Fetching(u64),
-    /// Two histories of the own log exist.
+    /// The clock cannot be trusted: how it stands to the others' clocks.
+    #[error("the clock cannot be trusted: {0}")]
+    Clock(String),
+    /// Another process signs with the same key.
+    #[error("another machine runs with this node's key")]
+    SameKey,
+    /// Two histories of the own log exist, or the charter does not know its key.
     #[error("this node's log is frozen: {0}")]
     Frozen(String),
+    /// Records of the own log that nobody else confirmed cannot be read from this disk: nothing can be sent past them.
+    #[error("records of this node's own log are damaged: {0}")]
+    Damaged(String),
+}
+
+impl NotSealed {
+    /// The stable name that answers and status show (`staged_because`).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Asking => "parent_unknown",
+            Self::Fetching(_) => "behind",
+            Self::Clock(_) => "clock",
+            Self::SameKey => "same_key",
+            Self::Frozen(_) => "frozen",
+            Self::Damaged(_) => "damaged",
+        }
+    }
 }
 
 /// Why a batch did not take the place of a lost one.
