@@ -63,10 +63,13 @@ pub struct NodeSection {
     pub charter: PathBuf,
     /// Public key of the authority that signs charters.
     pub authority: String,
-    /// No link to the parent: `tally bundle` files are carried instead. Then nobody can be asked at a start whether this
-    /// disk is an old copy: never start such a node from one.
+    /// No link to the parent: `tally bundle` files are carried instead. Then only `anchor` tells at a start whether this
+    /// disk is an old copy.
     #[serde(default)]
     pub offline: bool,
+    /// Where a node that is `offline` keeps how far its log has got; best on another file system than `data`. Without it:
+    /// `anchor` beside the data directory.
+    pub anchor: Option<PathBuf>,
 }
 
 /// `[listen]`
@@ -229,6 +232,10 @@ impl Config {
     /// The node's secret.
     pub fn key(&self) -> PathBuf {
         self.place(&self.node.key)
+    }
+    /// See [`NodeSection::anchor`].
+    pub fn anchor(&self) -> PathBuf {
+        self.node.anchor.as_ref().map_or_else(|| self.data().with_file_name("anchor"), |path| self.place(path))
     }
     /// The charter to start from.
     pub fn charter(&self) -> PathBuf {

@@ -82,6 +82,8 @@ pub enum AboveFault {
     Damaged,
     /// It is frozen there.
     Frozen,
+    /// Two machines run with the key that signs it.
+    SameKeyTwice,
 }
 
 /// What a level above says of a log of the receiver's.

@@ -102,6 +102,21 @@ pub struct Heartbeat {
     pub records: u64,
     /// The sender's digest of the child's division.
     pub digest: Option<Hash>,
+    /// Version of the charter in force at the sender.
+    pub charter: u64,
+    /// The receiver's clock, sent back, so that it can tell how long messages take.
+    pub echo: Option<ClockEcho>,
+    /// The clock of the sender's parent minus the sender's, in milliseconds, if it is known.
+    pub above_ms: Option<i64>,
+}
+
+/// The clock of a heartbeat's receiver, as its latest heartbeat said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockEcho {
+    /// That clock, POSIX milliseconds.
+    pub clock_ms: u64,
+    /// How long the sender has had it, in milliseconds.
+    pub held_ms: u64,
 }
 
 /// Why a link or a batch is refused. Names are stable; they are shown to people and counted.
@@ -238,7 +253,8 @@ pub enum Control {
         /// First record wanted.
         from: u64,
     },
-    /// Parent to child, at any time: how far the parent holds a log of the child's, and whether it is sure of that.
+    /// Parent to child, at any time: how far the parent holds a log of the child's, and whether it is sure of that. Either
+    /// way: the newest head that was seen of the log of a node above.
     Stands {
         /// Which log.
         log: LogId,

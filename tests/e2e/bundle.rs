@@ -110,7 +110,11 @@ fn a_lost_disk_comes_back_in_a_bundle() {
     import(&federation, CITY, &up).done();
     federation.stop(COUNTY);
     fs::remove_dir_all(federation.file(COUNTY, "data")).unwrap();
+    federation.may_begin(COUNTY);
     federation.start(COUNTY);
+    // The anchor, which is not among the data, knows how far the log had got.
+    let why = find(&federation.status(COUNTY)["actions"], "code", "not_signing")["why"].clone();
+    assert!(why.as_str().unwrap().starts_with("fetching 300 records"), "{why}");
     let down = export(&federation, CITY, COUNTY, "start", "down");
     let back = import(&federation, COUNTY, &down);
     assert_eq!((back.code, back.json()["records"].as_u64()), (0, Some(300)), "{back:?}");

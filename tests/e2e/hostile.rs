@@ -23,7 +23,9 @@ use tally_protocol::{
     record::Record,
     wire::{ALPN, Control, Hello, Refusal, StreamOpen},
 };
-use tally_tests::{CITY, COUNTY, FEDERATION, Federation, LINE, NEIGHBOUR, PROVINCE, Plan, seconds, wait_for};
+use tally_tests::{
+    CITY, COUNTY, FEDERATION, Federation, LINE, NEIGHBOUR, PROVINCE, Plan, find, origin, seconds, wait_for,
+};
 
 const TREE: &[Plan<'static>] = &[LINE[0], LINE[1], LINE[2], (NEIGHBOUR, "county", Some(CITY))];
 
@@ -136,7 +138,7 @@ impl Peer {
             version_max: 1,
             federation: FEDERATION.into(),
             node,
-            instance: [1; 16],
+            instance: instance(),
             link_count: 1,
             charter: 1,
             clock_ms: 0,
@@ -218,6 +220,12 @@ fn whatever_a_peer_sends_it_is_refused_by_name_and_others_go_on() {
     assert!(high < 256 << 10, "the city needed {high} KiB");
 }
 
+/// Each call is a run of its own: a run that comes back would show that two machines have one key.
+fn instance() -> [u8; 16] {
+    static RUNS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    u128::from(RUNS.fetch_add(1, std::sync::atomic::Ordering::Relaxed)).to_be_bytes()
+}
+
 async fn wrong_keys(port: u16, keys: &NodeKeys) {
     let name = FEDERATION.to_owned().try_into().unwrap();
     let stranger = NodeKeys::derive(&name, keys.node, &[3; 32]);
@@ -272,7 +280,7 @@ async fn wrong_words(port: u16, keys: &NodeKeys) {
         version_max: 9,
         federation: FEDERATION.into(),
         node: keys.node,
-        instance: [1; 16],
+        instance: instance(),
         link_count: 1,
         charter: 1,
         clock_ms: 0,
@@ -305,8 +313,37 @@ async fn wrong_batches(port: u16, keys: &NodeKeys, neighbour: &NodeKeys) {
     let mut peer = Peer::welcomed(port, keys).await;
     peer.push(keys.node, &[b"no batch at all"]).await;
     assert_eq!(peer.rejected().await, Some(Refusal::Malformed));
-    // What the city holds already, again and again: heard, and not kept.
+    // As many records as the city holds already, again and again, by a key that is not the log's: heard, and not kept.
+    let stranger = NodeKeys::derive(&FEDERATION.to_owned().try_into().unwrap(), keys.node, &[3; 32]);
     let peer = Peer::welcomed(port, keys).await;
-    let replay = sealed(keys, &empty, 1);
+    let replay = sealed(&stranger, &empty, 1);
     peer.push(keys.node, &[&replay, &replay, &replay]).await;
+}
+
+/// A batch of a second history is refused because the city holds as many records already. Its checkpoint is signed all the
+/// same: at a size where no batch ends here, the records tell that it is another history.
+#[test]
+fn a_known_batch_of_another_history_freezes_the_log_with_proof() {
+    let federation = Federation::running(TREE);
+    federation.expects(&["log.frozen", "link.refused"]);
+    federation.enter(COUNTY, 0..50);
+    federation.wait_converged(&[PROVINCE, CITY, COUNTY], seconds(60));
+    federation.stop(COUNTY);
+    let (keys, port) = (keys_of(&federation, COUNTY), port_of(&federation, CITY));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let peer = Peer::welcomed(port, &keys).await;
+        peer.push(keys.node, &[&sealed(&keys, &Tree::default(), 7)]).await;
+        let frozen = |division: &str| {
+            let status = federation.try_status(division)?;
+            (find(&status["logs"], "log", &origin(COUNTY))["state"] == "frozen").then_some(())
+        };
+        wait_for("the city and the province freeze the log", seconds(30), || frozen(CITY).and(frozen(PROVINCE)));
+    });
+    federation.enter(NEIGHBOUR, 0..20);
+    federation.start(COUNTY);
+    wait_for("the county hears of it", seconds(30), || {
+        let status = federation.try_status(COUNTY)?;
+        (find(&status["logs"], "log", &origin(COUNTY))["state"] == "frozen").then_some(())
+    });
 }

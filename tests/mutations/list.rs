@@ -23,6 +23,7 @@ const TOPOLOGY: &[&str] = &["-p", "tally-topology", "--lib"];
 const PROTOCOL: &[&str] = &["-p", "tally-protocol", "--lib"];
 const STORE: &[&str] = &["-p", "tally-store", "--lib"];
 const DISK: &[&str] = &["-p", "tally-tests", "--test", "disk"];
+const SIMULATION: &[&str] = &["-p", "tally-tests", "--test", "simulation"];
 const E2E: &[&str] = &["-p", "tally-tests", "--test", "e2e"];
 
 const fn mutation(
@@ -186,7 +187,7 @@ pub(crate) const LIST: &[Mutation] = &[
         "receipt-before-the-flush",
         (
             "node/core/src/entry.rs",
-            "!matches!(self.entry, Entry::Receipt { .. })",
+            "!matches!(self.entry, Entry::Receipt { .. } | Entry::Seen { .. })",
             "!matches!(self.entry, Entry::Receipt { .. }) && self.waiter != Waiter::Nobody",
         ),
         DISK,
@@ -196,7 +197,7 @@ pub(crate) const LIST: &[Mutation] = &[
         "charter-before-the-flush",
         (
             "node/core/src/entry.rs",
-            "!matches!(self.entry, Entry::Receipt { .. })",
+            "!matches!(self.entry, Entry::Receipt { .. } | Entry::Seen { .. })",
             "!matches!(self.entry, Entry::Receipt { .. } | Entry::Charter { .. })",
         ),
         DISK,
@@ -216,8 +217,8 @@ pub(crate) const LIST: &[Mutation] = &[
         "gate-is-open-at-a-start",
         (
             "node/core/src/gate.rs",
-            "if has_parent { Self::Asking } else { Self::Open }",
-            "if has_parent { Self::Open } else { Self::Open }",
+            "() if self.is_open() || facts.confirmed || word.is_some() => Self::Open,",
+            "() if !facts.frozen => Self::Open,",
         ),
         CORE,
         "signs_only_after",
@@ -226,11 +227,61 @@ pub(crate) const LIST: &[Mutation] = &[
         "gate-opens-while-the-parent-is-ahead",
         (
             "node/core/src/gate.rs",
-            "(_, HeadStanding::TheyAreAhead) => Self::Fetching(size),",
-            "(_, HeadStanding::TheyAreAhead) => Self::Open,",
+            "() if over_there => Self::Fetching(facts.known),",
+            "() if over_there && facts.frozen => Self::Fetching(facts.known),",
         ),
         CORE,
         "signs_only_after",
+    ),
+    mutation(
+        "gate-opens-without-a-sure-head",
+        (
+            "node/core/src/replica/opening.rs",
+            "return self.answers.sure.is_some_and(has);",
+            "return self.answers.sure.is_none_or(has);",
+        ),
+        SIMULATION,
+        "mended_faults",
+    ),
+    mutation(
+        "sure-before-the-own-parent-is",
+        (
+            "node/core/src/replica/sure.rs",
+            "self.assured.get(&id).is_some_and(has);",
+            "self.assured.get(&id).is_none_or(has);",
+        ),
+        SIMULATION,
+        "mended_faults",
+    ),
+    mutation(
+        "known-batch-is-not-judged",
+        (
+            "node/core/src/replica/downlink.rs",
+            "Err(AdmitError::Known { note, .. }) => {\n                self.judge_note(id, &note, out);",
+            "Err(AdmitError::Known { note: _, .. }) => {",
+        ),
+        SIMULATION,
+        "a_second_history",
+    ),
+    mutation(
+        "head-between-batches-is-taken-for-damage",
+        (
+            "node/core/src/replica/heads.rs",
+            "HeadStanding::Unproved | HeadStanding::Hole => {",
+            "HeadStanding::Hole => {",
+        ),
+        SIMULATION,
+        "mended_faults",
+    ),
+    mutation(
+        "frontier-before-the-round-ends",
+        (
+            "node/core/src/replica/downlink.rs",
+            "self.frontiers_due.push((link, peer));",
+            "self.frontiers_due.push((link, peer));\n        self.send_frontiers_due(out);",
+        ),
+        SIMULATION,
+        "mended_faults",
     ),
     mutation(
         "receipt-over-a-gap",
@@ -258,7 +309,7 @@ pub(crate) const LIST: &[Mutation] = &[
         "batches-in-any-order",
         (
             "topology/src/admit.rs",
-            "Continuity::Gap => return Err(AdmitError::Gap { size: tree.size(), start }),",
+            "Continuity::Gap => return Err(AdmitError::Gap { size: tree.size(), start, note: batch.note }),",
             "Continuity::Gap => {}",
         ),
         TOPOLOGY,

@@ -1,7 +1,6 @@
 //! Draws steps: what may happen next, by weight, among what makes sense where the world stands.
 
 use crate::{
-    known::UNTOLD,
     oracle::Broken,
     step::{Change, CrashAt, Harm, Lie, Plan, Step},
     world::{Sum, World},
@@ -206,7 +205,7 @@ impl Dealer {
     }
 
     fn lie(&mut self) -> Option<Lie> {
-        const LIES: [Lie; 28] = [
+        const LIES: [Lie; 29] = [
             Lie::HeadUnsigned,
             Lie::HeadBetween,
             Lie::HeadAhead,
@@ -220,6 +219,7 @@ impl Dealer {
             Lie::BatchAltered,
             Lie::Fork,
             Lie::ForkElsewhere,
+            Lie::ForkUnshown,
             Lie::ReceiptGarbage,
             Lie::ReceiptAhead,
             Lie::ReceiptElsewhere,
@@ -236,6 +236,6 @@ impl Dealer {
             Lie::WrongSide,
             Lie::Garbage,
         ];
-        self.rng.pick(&LIES).filter(|lie| !UNTOLD.contains(lie))
+        self.rng.pick(&LIES)
     }
 }

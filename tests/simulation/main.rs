@@ -16,6 +16,7 @@ mod disk;
 mod federation;
 mod generate;
 mod known;
+mod mended;
 mod oracle;
 mod scenario;
 mod shrink;
@@ -136,6 +137,14 @@ fn an_enemy_above() {
 #[test]
 fn an_enemy_below() {
     enough(Theme::EnemyBelow, &run(Theme::EnemyBelow), &[("lies", |s| s.lies, 30)]);
+}
+
+/// What was once wrong holds now.
+#[test]
+fn mended_faults_stay_mended() {
+    let broken = |m: &&mended::Mended| mended::run(m).err().map(|why| format!("{}: {why:?} ({})", m.name, m.holds));
+    let broken: Vec<_> = mended::MENDED.iter().filter_map(|m| broken(&m)).collect();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 /// An origin that does sign twice: its log is frozen at every level, all others go on.

@@ -80,10 +80,12 @@ pub enum Lie {
     BatchForged,
     /// A good batch in whose place other records stand, under the true note.
     BatchAltered,
-    /// A second history of the enemy's own log, of the size of the first.
+    /// A second history of the enemy's own log, of the size of the first: a batch that ends where one ends.
     Fork,
-    /// The same, of another size.
+    /// The same, of another size: a head where no batch ends.
     ForkElsewhere,
+    /// A batch that continues a second history, of which nothing else is shown: it proves nothing.
+    ForkUnshown,
     /// A receipt without a signature.
     ReceiptGarbage,
     /// A receipt for more than there is, truly signed by the enemy.

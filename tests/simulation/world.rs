@@ -85,6 +85,8 @@ pub struct Node {
     pub full: bool,
     /// The charter in the config file.
     pub file: SignedCharter,
+    /// It has been started before: an empty disk is no first start then.
+    pub was_run: bool,
 }
 
 #[derive(Debug)]
@@ -118,12 +120,6 @@ pub struct World {
     pub federation: Federation,
     pub oracle: Oracle,
     pub bundles: BTreeMap<(Division, Division), bundles::Bundle>,
-    /// Nodes whose disks were set back.
-    set_back: BTreeSet<Division>,
-    /// Nodes that report to another parent than at the start.
-    moved: BTreeSet<Division>,
-    /// Nodes whose clock was wrong at some time.
-    wrong_clocks: BTreeSet<Division>,
     names: u64,
     pub sum: Sum,
 }
@@ -148,6 +144,7 @@ impl World {
             calls_after: 0,
             full: false,
             file: federation.charter().clone(),
+            was_run: false,
         };
         Self {
             nodes: federation.seats.keys().map(|d| (*d, node(d))).collect(),
@@ -159,9 +156,6 @@ impl World {
             federation,
             oracle: Oracle::default(),
             bundles: BTreeMap::new(),
-            set_back: BTreeSet::new(),
-            moved: BTreeSet::new(),
-            wrong_clocks: BTreeSet::new(),
             names: 0,
             sum: Sum::default(),
         }
@@ -226,10 +220,7 @@ impl World {
             Step::Pack { from, to } => self.pack(from, to)?,
             Step::Unpack { from, to } => self.unpack(from, to),
             Step::SetBack { node, dice } => self.set_back(node, dice)?,
-            Step::Clock { node, skew_ms } => {
-                self.node(node).skew_ms = skew_ms;
-                self.wrong_clocks.insert(node);
-            }
+            Step::Clock { node, skew_ms } => self.node(node).skew_ms = skew_ms,
             Step::Full { node, full } => self.node(node).full = full,
             Step::LyingDisk { node } => self.node(node).disk.lies = true,
             Step::Enemy { to, lie, dice } => self.enemy(to, lie, dice)?,

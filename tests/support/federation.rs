@@ -158,6 +158,12 @@ impl Federation {
 
     pub fn install(&self, division: &str, note: &str) {
         fs::copy(note, self.file(division, "charter.note")).unwrap();
+        self.may_begin(division);
+    }
+
+    /// The word that a node may begin on an empty data directory: its next start uses it up.
+    pub fn may_begin(&self, division: &str) {
+        fs::write(self.file(division, "keys/first-start"), "").unwrap();
     }
 
     /// Adds lines to the end of a config, which is in the section `listen`.

@@ -96,14 +96,18 @@ pub enum AdmitError {
         size: u64,
         /// Start of the batch.
         start: u64,
+        /// Its checkpoint, whose signature was not looked at.
+        note: String,
     },
-    /// It is held already.
+    /// As many records are held already.
     #[error("the batch {start}..{end} is held already")]
     Known {
         /// Start of the batch.
         start: u64,
         /// End of the batch.
         end: u64,
+        /// Its checkpoint, whose signature was not looked at: it may be of another history.
+        note: String,
     },
     /// The checkpoint is not the log's.
     #[error(transparent)]
@@ -170,8 +174,8 @@ pub fn admit(charter: &Charter, log: LogId, tree: &Tree, bytes: Vec<u8>) -> Resu
     let closed_at = charter.closed_at(log);
     match continuity(tree.size(), start, end) {
         Continuity::Next => {}
-        Continuity::Known => return Err(AdmitError::Known { start, end }),
-        Continuity::Gap => return Err(AdmitError::Gap { size: tree.size(), start }),
+        Continuity::Known => return Err(AdmitError::Known { start, end, note: batch.note }),
+        Continuity::Gap => return Err(AdmitError::Gap { size: tree.size(), start, note: batch.note }),
     }
     if let Some((last, _)) = closed_at
         && end > last
@@ -234,10 +238,10 @@ mod tests {
         assert_eq!((first.start(), first.end(), first.sealed_at()), (0, 10, 1_790_000_000));
         let second = sealed(&keys, first.tree(), 10, 5);
         let why = admit(&charter, keys.node, &empty, second.clone()).unwrap_err();
-        assert_eq!(why, AdmitError::Gap { size: 0, start: 10 });
+        assert!(matches!(why, AdmitError::Gap { size: 0, start: 10, .. }));
         let second = admit(&charter, keys.node, first.tree(), second).unwrap();
         let why = admit(&charter, keys.node, second.tree(), first.bytes().to_vec()).unwrap_err();
-        assert_eq!(why, AdmitError::Known { start: 0, end: 10 });
+        assert!(matches!(why, AdmitError::Known { start: 0, end: 10, note } if note == first.note()));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use std::{
 };
 use tally_protocol::keys::{Secret, Zeroizing};
 
+/// Name of the file beside a node's key that says that the node starts for the first time.
+pub const FIRST_START: &str = "first-start";
+
 const PREFIX: &str = "tally-secret-1 ";
 
 /// Why a secret cannot be used.
@@ -44,6 +47,16 @@ pub fn create(path: &Path) -> Result<Secret, KeyFileError> {
     file.write_all(text.as_bytes()).map_err(io_error)?;
     file.sync_all().map_err(io_error)?;
     Ok(secret)
+}
+
+/// Leaves the word for a node's first start beside its key. It is used up by that start.
+///
+/// # Errors
+/// The file system's.
+pub fn leave_first_start(key: &Path) -> io::Result<()> {
+    let word = key.with_file_name(FIRST_START);
+    fs::write(&word, "This node has never run. The file goes with its first start.\n")?;
+    fs::File::open(word)?.sync_all()
 }
 
 /// The secret for which `fits`: the one in `path`, or another `*.key` file beside it. So the secret of the next epoch can

@@ -13,6 +13,7 @@ mod deadlines;
 mod drain;
 mod evidence;
 mod export;
+mod gate;
 mod metrics;
 mod openapi;
 mod parameters;
@@ -123,7 +124,7 @@ impl ApiContext {
     fn status(&self, as_of: Option<Place>) -> Status {
         let mut inputs = self.status_inputs();
         inputs.durable = as_of.unwrap_or(inputs.durable);
-        Status::of(&self.mailbox.view(), tally_clock::now_ms(), &inputs)
+        Status::of(&self.mailbox.view(), tally_clock::wall_ms(), &inputs)
     }
 }
 
@@ -132,6 +133,7 @@ pub fn admin(api: ApiContext) -> Router {
     let operator = Router::new()
         .route("/v1/charter", post(load_charter).layer(DefaultBodyLimit::max(CHARTER_BYTES_MAX)))
         .route("/v1/evidence", get(evidence::evidence))
+        .route("/v1/gate/open", post(gate::open))
         .route("/v1/receipts", post(evidence::receipts).layer(DefaultBodyLimit::max(evidence::IDS_BYTES_MAX)))
         .route("/v1/bundle", get(bundle::export).post(bundle::import).layer(DefaultBodyLimit::disable()))
         .route("/v1/compare", get(compare::last).post(compare::post).layer(DefaultBodyLimit::disable()))

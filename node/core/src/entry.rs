@@ -5,7 +5,7 @@
 
 use crate::{Ticket, log::Frozen};
 use serde::{Deserialize, Serialize};
-use tally_protocol::{ids::LogId, merkle::Tree};
+use tally_protocol::{ids::LogId, merkle::Tree, wire::Head};
 use tally_topology::admit::AdmittedBatch;
 
 /// Where the driver keeps an entry. The core only hands it back; places are ordered as entries were written.
@@ -52,6 +52,11 @@ pub enum Entry {
     Charter {
         /// The signed note.
         note: String,
+    },
+    /// A signed head of an ancestor's own log, as it was seen here.
+    Seen {
+        /// The head.
+        head: Head,
     },
 }
 
@@ -101,6 +106,10 @@ impl Append {
         Self::without_body(Entry::Charter { note }, waiter)
     }
 
+    pub(crate) fn seen(head: Head) -> Self {
+        Self::without_body(Entry::Seen { head }, Waiter::Nobody)
+    }
+
     fn without_body(entry: Entry, waiter: Waiter) -> Self {
         Self { entry, body: Vec::new(), waiter }
     }
@@ -115,10 +124,10 @@ impl Append {
         &self.body
     }
 
-    /// Whether the round has to be flushed for it. A receipt attests what is on disk already, so the next flush takes it
-    /// along.
+    /// Whether the round has to be flushed for it. A receipt attests what is on disk already, and an ancestor's head is told
+    /// again: the next flush takes them along.
     pub fn is_flushed_for(&self) -> bool {
-        !matches!(self.entry, Entry::Receipt { .. })
+        !matches!(self.entry, Entry::Receipt { .. } | Entry::Seen { .. })
     }
 
     pub(crate) fn into_parts(self) -> (Entry, Waiter) {

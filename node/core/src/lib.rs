@@ -4,15 +4,19 @@
 //! The driver and the simulation run the same code. What must not be here: tokio, std::fs, std::net, std::time.
 
 mod chunks;
+pub mod clock;
 mod entry;
 mod gate;
+mod head;
 pub mod log;
 mod push;
 mod replica;
 mod view;
 
+pub use clock::{ClockJudge, ClockTrouble};
 pub use entry::{Append, Entry, Place};
-pub use gate::Gate;
+pub use gate::{Gate, GateFacts};
+pub use head::{HeadStanding, SignedHead};
 pub use push::Push;
 pub use replica::*;
 pub use view::View;

@@ -4,7 +4,7 @@
 //! sign it: only what was admitted comes here.
 
 use crate::{
-    Place,
+    HeadStanding, Place,
     chunks::{Chunks, Keyed},
 };
 use serde::{Deserialize, Serialize};
@@ -110,21 +110,6 @@ pub struct HeldLog {
     kept: BTreeMap<Division, Chunks<KeptReceipt>>,
     /// Set once two conflicting checkpoints were seen.
     pub frozen: Option<Frozen>,
-}
-
-/// A neighbour's head compared with what is held here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeadStanding {
-    /// Same size and root.
-    Equal,
-    /// The neighbour has a part, and that part is the same.
-    TheyAreBehind,
-    /// The neighbour has more; whether it is the same history will show.
-    TheyAreAhead,
-    /// Same size, other root: two histories were signed.
-    Conflict,
-    /// The neighbour stands where no batch ends here.
-    Unaligned,
 }
 
 impl HeldLog {
@@ -276,16 +261,18 @@ impl HeldLog {
         gaps
     }
 
-    /// How a neighbour with this head stands to what is held here.
+    /// How a neighbour with this head stands to what is held here. What the head says is taken as said.
     pub fn compare(&self, size: u64, root: &Hash) -> HeadStanding {
         if size > self.size() {
             return HeadStanding::TheyAreAhead;
         }
-        match self.root_at(size) {
-            None => HeadStanding::Unaligned,
-            Some(mine) if mine != *root => HeadStanding::Conflict,
-            Some(_) if size == self.size() => HeadStanding::Equal,
-            Some(_) => HeadStanding::TheyAreBehind,
+        let same = self.root_at(size) == Some(*root);
+        match (same, size == self.size()) {
+            (true, true) => HeadStanding::Equal,
+            (true, false) => HeadStanding::TheyAreBehind,
+            (false, true) => HeadStanding::Fork,
+            (false, false) if self.is_whole() => HeadStanding::Unproved,
+            (false, false) => HeadStanding::Hole,
         }
     }
 

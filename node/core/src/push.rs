@@ -8,7 +8,9 @@ use tally_protocol::limits::PUSH_WINDOW;
 /// Sends a log's batches in order, from where the parent stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Push {
+    begun: u64,
     next: u64,
+    until: u64,
     outstanding: usize,
     stopped: bool,
 }
@@ -16,12 +18,23 @@ pub struct Push {
 impl Push {
     /// The parent holds the first `parent_size` records.
     pub fn from(parent_size: u64) -> Self {
-        Self { next: parent_size, outstanding: 0, stopped: false }
+        Self::between(parent_size, u64::MAX)
+    }
+
+    /// The other side asked for the records from `from` on, as far as `until`: what comes later is not sent back to it.
+    pub fn between(from: u64, until: u64) -> Self {
+        Self { begun: from, next: from, until, outstanding: 0, stopped: false }
+    }
+
+    /// The same push from its beginning: what had stopped it is mended. What was sent is known there.
+    pub fn again(&self) -> Self {
+        Self::between(self.begun, self.until)
     }
 
     /// Start of the batch to hand to the transport now, if the log has grown to `size` and the window is open.
     pub fn wants(&self, size: u64) -> Option<u64> {
-        (!self.stopped && self.outstanding < PUSH_WINDOW && self.next < size).then_some(self.next)
+        let more = self.next < size.min(self.until);
+        (!self.stopped && self.outstanding < PUSH_WINDOW && more).then_some(self.next)
     }
 
     /// The batch up to `end` was handed over.
@@ -64,6 +77,14 @@ mod tests {
         push.taken();
         assert_eq!(push.wants(100), Some(10 + PUSH_WINDOW as u64));
         push.stop();
+        assert_eq!(push.wants(100), None);
+        assert_eq!(push.again(), Push::from(10));
+    }
+
+    #[test]
+    fn what_was_asked_for_ends_where_the_log_ended_then() {
+        let mut push = Push::between(4, 8);
+        push.sent(8);
         assert_eq!(push.wants(100), None);
     }
 }

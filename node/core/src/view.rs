@@ -4,7 +4,7 @@
 //! one. It decides nothing.
 
 use crate::{
-    Gate, NotSealed, Place,
+    ClockTrouble, Gate, NotSealed, Place,
     log::HeldLog,
     replica::{Child, Parent},
 };
@@ -31,21 +31,32 @@ pub struct View {
     pub(crate) unproved: u64,
     /// No link to the parent: bundles are carried.
     pub(crate) offline: bool,
+    /// The operator has opened the gate in this run, and why.
+    pub(crate) opened_by_word: Option<String>,
+    /// Why the clock cannot be trusted.
+    pub(crate) clock: Option<ClockTrouble>,
+    /// How far the clock has to be put forward to be right, in milliseconds.
+    pub(crate) correction_ms: i64,
+    /// Another machine runs with this node's key.
+    pub(crate) same_key: bool,
 }
 
 impl View {
     pub(crate) fn at_start(own: LogId, charter: Arc<SignedCharter>) -> Self {
-        let has_parent = charter.charter().parent(own.division).is_some();
         Self {
             own,
             charter,
             logs: BTreeMap::new(),
-            gate: Gate::at_start(has_parent),
+            gate: Gate::default(),
             parent: Parent::default(),
             children: BTreeMap::new(),
             reported: BTreeMap::new(),
             unproved: 0,
             offline: false,
+            opened_by_word: None,
+            clock: None,
+            correction_ms: 0,
+            same_key: false,
         }
     }
 
@@ -113,6 +124,26 @@ impl View {
         self.offline
     }
 
+    /// Why the operator has opened the gate in this run, if he has.
+    pub fn opened_by_word(&self) -> Option<&str> {
+        self.opened_by_word.as_deref()
+    }
+
+    /// Why the clock cannot be trusted; `None` if it can.
+    pub fn clock(&self) -> Option<ClockTrouble> {
+        self.clock
+    }
+
+    /// How far the clock has to be put forward to be right, in milliseconds.
+    pub fn correction_ms(&self) -> i64 {
+        self.correction_ms
+    }
+
+    /// Whether another machine runs with this node's key.
+    pub fn same_key(&self) -> bool {
+        self.same_key
+    }
+
     /// Digest of everything held of `division` and below.
     pub fn digest(&self, division: Division) -> Option<Hash> {
         let federation = self.charter().federation();
@@ -151,18 +182,28 @@ impl View {
         }
     }
 
-    /// Records of this division's logs that are held, and that the parent has; `None` until it has said so.
+    /// Records that are held and that the parent has, of this division's logs and of those below of which the parent has
+    /// more; `None` until it has said so.
     pub fn restoring(&self) -> Option<(u64, u64)> {
-        self.parent.link.as_ref().filter(|l| l.frontier_known)?;
-        let held: u64 = self.logs.iter().filter(|(id, _)| id.division == self.me()).map(|(_, l)| l.size()).sum();
-        let wanted = self.parent.own_sizes.iter().map(|(id, n)| (*n).max(self.log(*id).map_or(0, HeldLog::size)));
-        Some((held, wanted.fold(0, u64::saturating_add).max(held)))
+        let link = self.parent.link.as_ref().filter(|l| l.frontier_known)?;
+        let held = |id: &LogId| self.log(*id).map_or(0, HeldLog::size);
+        let own = self.logs.keys().filter(|id| id.division == self.me()).map(|id| (*id, 0));
+        let told = self.parent.own_sizes.iter().chain(&link.fetching).map(|(id, n)| (*id, *n));
+        let mut wanted: BTreeMap<LogId, u64> = BTreeMap::new();
+        for (id, there) in own.chain(told) {
+            let most = wanted.entry(id).or_default();
+            *most = there.max(held(&id)).max(*most);
+        }
+        let here = wanted.keys().map(held).fold(0, u64::saturating_add);
+        Some((here, wanted.values().copied().fold(0, u64::saturating_add)))
     }
 
     /// Why nothing may be sealed now; `None` when it may.
     pub fn closed(&self) -> Option<NotSealed> {
         match &self.gate {
-            Gate::Open => None,
+            Gate::Open => {
+                self.clock.map(|c| NotSealed::Clock(c.to_string())).or(self.same_key.then_some(NotSealed::SameKey))
+            }
             Gate::Asking => Some(NotSealed::Asking),
             Gate::Fetching(target) => {
                 let held = self.logs.get(&self.own()).map_or(0, |l| l.size());
@@ -171,14 +212,7 @@ impl View {
             Gate::Frozen => {
                 let log = self.logs.get(&self.own());
                 let frozen = log.and_then(|l| l.frozen.as_ref());
-                let reason = match frozen {
-                    Some(f) => f.reason.as_str(),
-                    None if log.is_some_and(|l| !l.is_whole()) => {
-                        "records of it are missing on this disk, so it cannot be compared with the parent's copy"
-                    }
-                    None => "its history conflicts with the parent's copy",
-                };
-                Some(NotSealed::Frozen(reason.to_owned()))
+                Some(NotSealed::Frozen(frozen.map_or_else(String::new, |f| f.reason.clone())))
             }
         }
     }

@@ -141,6 +141,7 @@ impl Fleet {
         let mut text = heading(&federation, 1, successor.public());
         for m in &self.members {
             let secret = keyfile::create(&self.folder(m).join("keys/node.key")).map_err(Failure::failed)?;
+            keyfile::leave_first_start(&self.folder(m).join("keys/node.key")).map_err(Failure::failed)?;
             let keys = NodeKeys::derive(&federation, LogId::records(m.division, 1), &secret);
             let parent = m.parent.map_or(String::new(), |p| format!("parent = \"{p}\"\n"));
             text.push_str(&format!(

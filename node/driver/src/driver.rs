@@ -7,7 +7,7 @@
 //! It decides nothing: what mail means is the core's to say, how frames are kept the journal's. It must not wait for
 //! anybody but its mailbox and the disk.
 
-use crate::{Mail, Mailbox};
+use crate::{Anchor, AnchorError, HeadQuestion, Mail, Mailbox};
 use std::{
     collections::HashMap,
     path::PathBuf,
@@ -16,11 +16,12 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use tally_clock::now_ms;
+use tally_clock::wall_ms;
 use tally_core::Place;
 use tally_core::{Disk as _, Event, Input, LinkId, NotRepaired, NotSealed, Output, Replica, Ticket, View};
 use tally_journal::{Damage, JournalError};
 use tally_link::{BatchToken, LinkEvent, LinkNumber, LinkOut, Outbox, Peer};
+use tally_protocol::merkle::Tree;
 use tally_store::entries::EntryJournal;
 use tally_topology::{in_force::CharterHandle, signed::SignedError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -55,6 +56,21 @@ pub struct Driver {
     pub reserve: u64,
     /// Where the data lies.
     pub data: PathBuf,
+    /// Who computes roots for the core; one question of a log at a time.
+    pub heads: mpsc::Sender<HeadQuestion>,
+    /// How far the own log has got, kept elsewhere for when bundles are carried.
+    pub anchor: Anchor,
+}
+
+/// Why the driver ends.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The journal's disk.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The anchor's disk.
+    #[error("the anchor cannot be kept")]
+    Anchor(#[from] AnchorError),
 }
 
 type SealReply = oneshot::Sender<Result<(u64, u64), NotSealed>>;
@@ -71,6 +87,7 @@ struct Waiting {
     links: HashMap<LinkId, Outbox>,
     seals: HashMap<Ticket, SealReply>,
     charters: HashMap<Ticket, oneshot::Sender<Result<u64, SignedError>>>,
+    gates: HashMap<Ticket, oneshot::Sender<Result<(), String>>>,
     repairs: HashMap<Ticket, oneshot::Sender<Result<(), NotRepaired>>>,
     /// Who waits for a place of the journal to be put right, which happens between two rounds.
     mends: Vec<Mending>,
@@ -83,8 +100,8 @@ impl Driver {
     /// Runs until told to stop.
     ///
     /// # Errors
-    /// [`JournalError`]: the disk failed. Nothing that was not durable has been said; the process must end.
-    pub fn run(mut self) -> Result<(), JournalError> {
+    /// [`DriverError`]: a disk failed. Nothing that was not durable has been said; the process must end.
+    pub fn run(mut self) -> Result<(), DriverError> {
         let mut waiting = Waiting::default();
         let mut out = Vec::new();
         let mut space_at = 0;
@@ -92,7 +109,7 @@ impl Driver {
         // Receipts for what reached the disk just before the last stop.
         self.end_round(&mut waiting, Vec::new())?;
         while let Some(first) = self.mail.blocking_recv() {
-            let now = now_ms();
+            let now = wall_ms();
             if now.abs_diff(space_at) >= SPACE_EVERY_MS {
                 space_at = now;
                 self.look_at_space();
@@ -122,7 +139,10 @@ impl Driver {
                 break;
             }
         }
-        self.journal.into_journal().stop()
+        if let Err(e) = self.keep_anchor(true) {
+            tracing::warn!(event = "anchor.not_kept", reason = %e, "no anchor: this matters only if the node carries by file from now on");
+        }
+        Ok(self.journal.into_journal().stop()?)
     }
 
     /// Does one piece of work on the journal. A place that cannot be mended stays damaged, which is no failure; a journal that
@@ -204,6 +224,11 @@ impl Driver {
                 waiting.charters.insert(ticket, reply);
                 self.replica.handle(now, Input::Charter { ticket, note }, out);
             }
+            Mail::OpenGate { reason, reply } => {
+                let ticket = waiting.ticket();
+                waiting.gates.insert(ticket, reply);
+                self.replica.handle(now, Input::OpenGate { ticket, reason }, out);
+            }
             Mail::Repair { reply, .. } if self.full.load(Ordering::Relaxed) => {
                 let _ = reply.send(Err(NotRepaired::DiskFull));
             }
@@ -254,10 +279,12 @@ impl Driver {
     }
 
     /// Makes the round durable, publishes the view, and says what is to be said.
-    fn end_round(&mut self, waiting: &mut Waiting, out: Vec<Output>) -> Result<(), JournalError> {
-        let said = self.replica.commit(now_ms(), out, &mut self.journal)?;
+    fn end_round(&mut self, waiting: &mut Waiting, out: Vec<Output>) -> Result<(), DriverError> {
+        let said = self.replica.commit(wall_ms(), out, &mut self.journal)?;
         self.durable.send_if_modified(|d| std::mem::replace(d, self.journal.durable()) != self.journal.durable());
+        self.keep_anchor(false)?;
         let view = self.replica.view();
+        tally_clock::correct(view.correction_ms(), view.clock().is_some());
         self.mailbox.set_parent_busy(view.parent().busy_until_ms.unwrap_or(0));
         // Before anybody is answered: whoever acts on an answer sees what it says.
         self.view.send_replace(Arc::new(view.clone()));
@@ -268,6 +295,22 @@ impl Driver {
             let _ = settled.send(());
         }
         Ok(())
+    }
+
+    /// Where bundles are carried: keeps how far the own log has got, before anybody hears of it.
+    ///
+    /// # Errors
+    /// If it cannot be kept: a node that went on could not be told from an old copy after its next start.
+    fn keep_anchor(&mut self, at_stop: bool) -> Result<(), AnchorError> {
+        let (view, anchor) = (self.replica.view(), &mut self.anchor);
+        // While the gate is shut, the anchor says more than this disk has.
+        if !view.gate().is_open() || (anchor.is_linked() && !at_stop) {
+            return Ok(());
+        }
+        match view.log(view.own()) {
+            Some(log) => anchor.keep(log.size(), &log.tree().root()),
+            None => anchor.keep(0, &Tree::default().root()),
+        }
     }
 
     /// Lets one output go: to a link, to whoever waits for an answer, or to the log file.
@@ -294,6 +337,18 @@ impl Driver {
             Output::CharterLoaded { ticket, result } => {
                 if let Some(reply) = waiting.charters.remove(&ticket) {
                     let _ = reply.send(result);
+                }
+            }
+            Output::GateJudged { ticket, result } => {
+                if let Some(reply) = waiting.gates.remove(&ticket) {
+                    let _ = reply.send(result);
+                }
+            }
+            Output::CompareHead { log, size, against, root } => {
+                let asked = self.heads.try_send(HeadQuestion { log, size, against, root });
+                if asked.is_err() {
+                    // It is asked again when the head is told again.
+                    self.replica.handle(wall_ms(), Input::HeadCompared { log, size, shown: None }, &mut Vec::new());
                 }
             }
             Output::CharterChanged => self.charter.set(self.replica.view().signed_charter().clone()),
@@ -332,6 +387,8 @@ fn log(event: &Event) {
         }
         Event::Frozen { log, .. } => tracing::error!(event = "log.frozen", %log, "{event}"),
         Event::ConflictReported { log, .. } => tracing::error!(event = "conflict.reported", %log, "{event}"),
+        Event::GateOpened { .. } => tracing::warn!(event = "gate.opened", "{event}"),
+        Event::SameKeyTwice { peer } => tracing::error!(event = "key.twice", %peer, "{event}"),
         Event::ParentSetBack { log, .. } => tracing::warn!(event = "parent.set_back", %log, "{event}"),
         Event::OldCopy { .. } => tracing::warn!(event = "disk.old_copy", "{event}"),
         Event::CharterRefused { peer, .. } => tracing::warn!(event = "charter.refused", %peer, "{event}"),

@@ -3,10 +3,12 @@
 //! Nothing of a round is said before its flush has returned (I2); readers look at the published view and do not wait for the
 //! thread. Rows, HTTP and tasks must not be known here.
 
+mod anchor;
 mod driver;
 mod link_host;
 mod mailbox;
 
-pub use driver::Driver;
+pub use anchor::{Anchor, AnchorError};
+pub use driver::{Driver, DriverError};
 pub use link_host::NodeLinkHost;
 pub use mailbox::*;

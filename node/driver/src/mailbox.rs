@@ -10,11 +10,11 @@ use std::{
     },
     time::Duration,
 };
-use tally_clock::now_ms;
+use tally_clock::wall_ms;
 use tally_core::{Input, NotRepaired, NotSealed, View};
 use tally_journal::Damage;
 use tally_link::LinkEvent;
-use tally_protocol::record::Record;
+use tally_protocol::{hash::Hash, ids::LogId, record::Record};
 use tally_topology::{admit::AdmittedBatch, signed::SignedError};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -40,6 +40,13 @@ pub enum Mail {
         note: String,
         /// Version in force, or why not.
         reply: oneshot::Sender<Result<u64, SignedError>>,
+    },
+    /// The operator opens the gate where nobody can answer.
+    OpenGate {
+        /// Why, for people.
+        reason: String,
+        /// Or why it cannot be opened.
+        reply: oneshot::Sender<Result<(), String>>,
     },
     /// A batch for the place of damaged or missing bytes; the answer means durable.
     Repair {
@@ -74,6 +81,7 @@ impl fmt::Debug for Mail {
             Self::Link(_) => "Link",
             Self::Seal { .. } => "Seal",
             Self::Charter { .. } => "Charter",
+            Self::OpenGate { .. } => "OpenGate",
             Self::Repair { .. } => "Repair",
             Self::Mend { .. } => "Mend",
             Self::Rescue(_) => "Rescue",
@@ -82,6 +90,20 @@ impl fmt::Debug for Mail {
             Self::Stop => "Stop",
         })
     }
+}
+
+/// A question of the core to whoever can read the journal: the root of a log's first `size` records, and the consistency path
+/// from there to the tree of `against` records. The answer is [`Input::HeadCompared`], whether or not it can be had.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadQuestion {
+    /// Which log.
+    pub log: LogId,
+    /// The size at which a neighbour's head stands.
+    pub size: u64,
+    /// The size that is held.
+    pub against: u64,
+    /// The root that is held.
+    pub root: Hash,
 }
 
 /// The driver has ended: the node is stopping.
@@ -135,7 +157,7 @@ impl Mailbox {
     /// How long the parent has asked to be left alone.
     pub fn parent_busy(&self) -> Duration {
         let until = self.busy_until_ms.load(Ordering::Relaxed);
-        Duration::from_millis(until.saturating_sub(now_ms())).min(Duration::from_secs(300))
+        Duration::from_millis(until.saturating_sub(wall_ms())).min(Duration::from_secs(300))
     }
 
     /// The parent has asked to be left alone until then, POSIX milliseconds.

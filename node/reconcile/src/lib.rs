@@ -7,6 +7,7 @@
 //! survey.rs   what does the own disk lack?                        ─┘
 //! verify/     what does the journal hold that does not hold?
 //! findings/   what nodes above found wrong with records of this one
+//! heads.rs    roots for the core, to tell a fork
 //! evidence/   the file that proves one record
 //! task/       all of it as tasks: queued, paused, resumed, cancelled
 //! ```
@@ -18,6 +19,7 @@ pub mod bundle;
 mod context;
 pub mod evidence;
 pub mod findings;
+pub mod heads;
 mod repair;
 pub mod session;
 pub mod survey;

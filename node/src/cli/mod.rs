@@ -8,6 +8,7 @@ mod compare;
 mod deadline;
 mod evidence;
 mod export;
+mod gate;
 mod ingest;
 mod keygen;
 mod question;
@@ -23,7 +24,7 @@ use tally_client::{Client, ClientError, Exit, Failure, block_on};
 
 use crate::{
     config::{Config, ConfigError},
-    daemon::{self, StartError},
+    daemon::{self, StartError, StartOptions},
 };
 use clap::{Args, Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
@@ -76,6 +77,9 @@ enum Command {
     Reconcile(reconcile::ReconcileArgs),
     /// Pull this node's history back from its parent, after its disk was lost.
     Restore(restore::RestoreArgs),
+    /// Open the gate by hand where nobody can say how far this node's log had got.
+    #[command(subcommand)]
+    Gate(gate::GateCommand),
     /// Carry records and receipts as files, where there is no network between two nodes.
     #[command(subcommand)]
     Bundle(bundle::BundleCommand),
@@ -96,6 +100,18 @@ struct RunArgs {
     /// Stop when standard input closes: whoever started the node is gone.
     #[arg(long, hide = true)]
     until_stdin_closes: bool,
+    /// This node has never run: it may begin on an empty data directory.
+    #[arg(long)]
+    new: bool,
+    /// An empty data directory is filled from the parent.
+    #[arg(long, hide = true)]
+    restoring: bool,
+}
+
+impl RunArgs {
+    fn options(&self) -> StartOptions {
+        StartOptions { until_stdin_closes: self.until_stdin_closes, new: self.new, restoring: self.restoring }
+    }
 }
 
 /// Which node.
@@ -140,11 +156,9 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match cli.command {
-        Command::Run(args) => args
-            .config
-            .load()
-            .and_then(|c| daemon::run(&c, args.until_stdin_closes).map_err(not_started))
-            .map(|()| Exit::Done),
+        Command::Run(args) => {
+            args.config.load().and_then(|c| daemon::run(&c, args.options()).map_err(not_started)).map(|()| Exit::Done)
+        }
         Command::Demo(args) => tally_demo::run(&args),
         Command::Ingest(args) => block_on(ingest::run(args)),
         Command::Answer(command) => block_on(answer::run(command)),
@@ -160,6 +174,7 @@ pub fn main() -> ExitCode {
         Command::Evidence(command) => evidence::run(command),
         Command::Reconcile(args) => block_on(reconcile::run(args)),
         Command::Restore(args) => block_on(restore::run(args)),
+        Command::Gate(command) => block_on(gate::run(command)),
         Command::Bundle(command) => block_on(bundle::run(command)),
         Command::Task(command) => block_on(task::run(command)),
         Command::Keygen(args) => keygen::run(&args),

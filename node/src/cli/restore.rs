@@ -65,7 +65,8 @@ pub(super) async fn run(args: RestoreArgs) -> Result<Exit, Failure> {
 async fn start(client: &Client, config: &PathBuf) -> Result<Started, Failure> {
     let program = std::env::current_exe().map_err(Failure::failed)?;
     let mut node = Command::new(program);
-    node.args(["run", "--until-stdin-closes", "--config"]).arg(config);
+    // An empty data directory is what a restore begins with, and no word that nothing was ever signed.
+    node.args(["run", "--until-stdin-closes", "--restoring", "--config"]).arg(config);
     node.env("TALLY__LOG__LEVEL", "warn").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
     let mut started = Started(node.spawn().map_err(Failure::failed)?);
     let deadline = Instant::now() + READY_WITHIN;

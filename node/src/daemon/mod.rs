@@ -2,6 +2,7 @@
 //! way down in the opposite order.
 
 mod epoch;
+mod first;
 mod logging;
 mod parts;
 mod start;
@@ -15,14 +16,15 @@ use std::{sync::Arc, time::Duration};
 use supervisor::Supervisor;
 use tally_console::{self, ApiContext, Quotas};
 use tally_core::Input;
-use tally_driver::{Mail, Mailbox, NodeLinkHost};
+use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
 use tally_intake::{self, DedupSources, IntakeHandle, submission::SubmissionStore};
-use tally_link::{Answerers, Dial, LinkContext, dial, endpoint, listen};
+use tally_link::{Answerers, Dial, Incoming, LinkContext, dial, endpoint, listen};
 use tally_protocol::ids::LogId;
 use tally_reconcile::{
+    ReconcileContext,
     findings::{self, FindingsContext},
     session,
-    task::{self, TaskContext, Tasks},
+    task::{self, Tasks},
 };
 use tally_reports::compare::Comparisons;
 use tally_store::index::IndexProgress;
@@ -60,11 +62,22 @@ pub enum StartError {
     Restart(RestartReason),
 }
 
+/// What whoever starts a node says of this start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StartOptions {
+    /// Stop when standard input closes.
+    pub until_stdin_closes: bool,
+    /// This node has never run: it may begin on an empty data directory.
+    pub new: bool,
+    /// It may begin on an empty data directory, which is filled from the parent.
+    pub restoring: bool,
+}
+
 /// Runs a node until SIGTERM or SIGINT, or until standard input closes if that is asked for.
 ///
 /// # Errors
 /// [`StartError`].
-pub fn run(config: &Config, until_stdin_closes: bool) -> Result<(), StartError> {
+pub fn run(config: &Config, options: StartOptions) -> Result<(), StartError> {
     logging::start(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -73,9 +86,9 @@ pub fn run(config: &Config, until_stdin_closes: bool) -> Result<(), StartError> 
         .build()
         .context("the runtime cannot start")?;
     let result = runtime.block_on(async {
-        let closes = standard_input(until_stdin_closes);
+        let closes = standard_input(options.until_stdin_closes);
         let starting = watchdog::Starting::begin();
-        let node = Node::start(config, runtime.handle().clone()).await?;
+        let node = Node::start(config, options, runtime.handle().clone()).await?;
         drop(starting);
         node.run(closes).await
     });
@@ -106,6 +119,11 @@ pub enum RestartReason {
     /// The index is to be built anew.
     #[error("the index is to be built anew")]
     RebuildIndex,
+    /// The data directory is not there.
+    #[error(
+        "the data directory (node.data) is not there, perhaps not mounted yet; for a first start say `tally run --new`"
+    )]
+    NoData,
 }
 
 /// A node that serves: what is needed to end it in order.
@@ -125,33 +143,40 @@ struct Node {
 
 impl Node {
     /// From the disk to a node that serves.
-    async fn start(config: &Config, runtime: tokio::runtime::Handle) -> Result<Self, StartError> {
+    async fn start(
+        config: &Config,
+        options: StartOptions,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<Self, StartError> {
         let mut parts = Supervisor::new();
-        let Base { keys, found, beyond, overruns, lock, charter, reader, mailbox, durable, full, stop, indexing } =
-            base(config, &mut parts, &runtime)?;
+        let made = base(config, options, &mut parts, &runtime)?;
+        let Base {
+            keys,
+            found,
+            beyond,
+            overruns,
+            lock,
+            charter,
+            reader,
+            mailbox,
+            durable,
+            heads,
+            full,
+            stop,
+            indexing,
+        } = made;
         let (own, stopping) = (keys.node, stop.subscribe());
         let Indexing { known, engine, progress, close } = indexing;
         let sources = DedupSources { index: known, progress: progress.clone(), durable: durable.clone() };
-        let (batcher, take_in) = tally_intake::batcher(sources, mailbox.clone(), stopping.clone(), runtime.clone());
-        let take_in = || {
-            take_in();
-            Ok(())
-        };
-        parts.thread(INTAKE, take_in).context("no thread for intake")?;
+        let batcher = parts::intake(&mut parts, sources, &mailbox, &stopping, &runtime)?;
 
-        let (compared, incoming) = mpsc::channel(16);
-        let (findings_asked, asked) = mpsc::channel(16);
-        let answerers = Answerers { reconcile: compared, findings: findings_asked };
+        let (answerers, incoming, asked) = answerers();
         let for_links = Arc::new(NodeLinkHost { mailbox: mailbox.clone(), reader: reader.clone() });
         let context = LinkContext::new(charter.clone(), for_links, full.clone(), keys, answerers);
         let reconcile = reconcile_context(&context, &mailbox, &reader, &durable, found.damage);
         let rebuild_index = Arc::new(Notify::new());
-        let tasks_context = TaskContext {
-            reconcile: reconcile.clone(),
-            engine: engine.clone(),
-            progress: progress.clone(),
-            rebuild_index: rebuild_index.clone(),
-        };
+        let (engine_too, rebuild) = (engine.clone(), rebuild_index.clone());
+        let tasks_context = parts::task_context(&reconcile, engine_too, &progress, rebuild);
         let list = Tasks::open(config.data().join("tasks.json"));
         let endpoint = endpoint(config.listen.quic, &context)?;
         let base_is_complete = config.intake.registrations_complete;
@@ -179,14 +204,10 @@ impl Node {
 
         let (again_tell, again) = watch::channel(None);
         let epochs = epoch::watch(config.clone(), reconcile.clone(), own, overruns, again_tell.clone());
-        let carry_over = epoch::carry_over(submissions.intake().batcher.clone(), reader, own, beyond);
         parts.job("epochs", well(epochs));
+        parts.job("rebuild index", rebuilt(rebuild_index, again_tell));
+        let carry_over = epoch::carry_over(submissions.intake().batcher.clone(), reader, own, beyond);
         parts.job("carry over", well(carry_over));
-        parts.job("rebuild index", async move {
-            rebuild_index.notified().await;
-            again_tell.send_replace(Some(RestartReason::RebuildIndex));
-            Ok(())
-        });
         folders(config, &submissions, &stopping, &runtime, &mut parts)?;
         surfaces(config, api, &stopping, &mut parts).await?;
         parts.task("listen", listen(endpoint.clone(), context.clone()));
@@ -194,9 +215,7 @@ impl Node {
             parts.task("dial", dial(Dial { endpoint: endpoint.clone(), me: own.division, context }));
         }
         parts.task("tick", tick(mailbox.clone()));
-        parts.task("findings for children", findings::serve(above.clone(), asked));
-        parts.task("findings from above", findings::follow(above, reconcile.links.clone()));
-        parts.task("reconcile with neighbours", session::serve(reconcile, incoming));
+        for_neighbours(&mut parts, (above, asked), (reconcile, incoming), heads);
         parts.task("prune answers", prune(answers));
         parts.task("tasks", task::work(tasks_context, list, config.schedule.clone(), stopping.clone()));
         parts.task("watchdog", watchdog::watch(mailbox.clone()));
@@ -292,6 +311,33 @@ fn ready(config: &Config, own: LogId, frames: u64, endpoint: &quinn::Endpoint) {
     eprintln!("ready {own} frames={frames} quic={quic} admin={}", config.admin().display());
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(event = "node.ready", node = %own, frames, %quic, "ready");
+}
+
+/// Where questions of neighbours go, and where they are read: to compare, and about findings.
+fn answerers() -> (Answerers, mpsc::Receiver<Incoming>, mpsc::Receiver<Incoming>) {
+    let (reconcile, incoming) = mpsc::channel(16);
+    let (findings, asked) = mpsc::channel(16);
+    (Answerers { reconcile, findings }, incoming, asked)
+}
+
+/// What answers neighbours, and the core's questions about them.
+fn for_neighbours(
+    parts: &mut Supervisor,
+    (above, asked): (FindingsContext, mpsc::Receiver<Incoming>),
+    (reconcile, incoming): (ReconcileContext, mpsc::Receiver<Incoming>),
+    heads: mpsc::Receiver<HeadQuestion>,
+) {
+    parts.task("findings for children", findings::serve(above.clone(), asked));
+    parts.task("findings from above", findings::follow(above, reconcile.links.clone()));
+    parts.task("roots of heads", tally_reconcile::heads::answer(reconcile.clone(), heads));
+    parts.task("reconcile with neighbours", session::serve(reconcile, incoming));
+}
+
+/// Has the node start again once a task asks for the index to be built anew.
+async fn rebuilt(asked: Arc<Notify>, again: watch::Sender<Option<RestartReason>>) -> Result<(), String> {
+    asked.notified().await;
+    again.send_replace(Some(RestartReason::RebuildIndex));
+    Ok(())
 }
 
 /// A part that ends well whenever it ends.

@@ -2,7 +2,7 @@
 //!
 //! It knows how each part is made and which thread it gets; in what order they come and go, the node itself says.
 
-use super::{DRIVER, FOLDER, INDEX, StartError, start, supervisor::Supervisor};
+use super::{DRIVER, FOLDER, INDEX, INTAKE, StartError, StartOptions, first, start, supervisor::Supervisor};
 use crate::config::Config;
 use anyhow::Context as _;
 use std::{
@@ -10,23 +10,26 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 use tally_core::Place;
-use tally_driver::{Driver, Mailbox};
+use tally_driver::{Driver, HeadQuestion, Mailbox};
 use tally_intake::{
-    IntakeHandle,
+    BatcherHandle, DedupSources, IntakeHandle,
     folder::{self, Folder},
     submission::{SubmissionStore, Submissions},
 };
 use tally_journal::{Damage, Found};
 use tally_link::LinkContext;
 use tally_protocol::{ids::LogId, keys::NodeKeys};
-use tally_reconcile::{KnownDamage, ReconcileContext};
+use tally_reconcile::{KnownDamage, ReconcileContext, task::TaskContext};
 use tally_store::{
     entries::EntryReader,
     index::{DedupIndex, IndexProgress, follow},
     merkle_store::MerkleStore,
 };
 use tally_topology::in_force::CharterHandle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+
+/// Questions of the core about heads that may wait: it asks one of a log at a time.
+const HEAD_QUESTIONS: usize = 256;
 
 /// What every part works with: the node's identity, its recovered journal, and the running driver and index.
 pub(super) struct Base {
@@ -42,6 +45,8 @@ pub(super) struct Base {
     pub(super) reader: EntryReader,
     pub(super) mailbox: Mailbox,
     pub(super) durable: watch::Receiver<Place>,
+    /// Questions of the core about heads.
+    pub(super) heads: mpsc::Receiver<HeadQuestion>,
     pub(super) full: Arc<AtomicBool>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) indexing: Indexing,
@@ -61,15 +66,20 @@ pub(super) struct Indexing {
 /// From the disk to a core that runs: keys and charter, the journal read through, the driver's thread, the index's.
 pub(super) fn base(
     config: &Config,
+    options: StartOptions,
     parts: &mut Supervisor,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Base, StartError> {
     let (keys, charter) = start::identity(config)?;
     let data = config.data();
+    let first_start = first::is_first(config, options)?;
     let lock = start::lock(&data)?;
     let start::Recovery { mut replica, journal, found, beyond } = start::recover(config, keys, charter)?;
-    let sound = found.damage.is_empty() && found.cut_bytes == 0;
-    let keys = start::admitted(config, &mut replica, sound)?;
+    first::use_up(config);
+    if first_start {
+        replica.first_start();
+    }
+    let (keys, anchor) = start::admitted(config, &mut replica)?;
     let own = keys.node;
     let overruns = replica.view().overruns();
 
@@ -78,6 +88,7 @@ pub(super) fn base(
     let (durable_tell, durable) = watch::channel(journal.durable());
     let (view_tell, view) = watch::channel(Arc::new(replica.view().clone()));
     let full = Arc::new(AtomicBool::new(false));
+    let (ask_heads, heads) = mpsc::channel(HEAD_QUESTIONS);
     let (mailbox, mail) = Mailbox::new(view);
     let opened = start::open_index(config, &replica, journal.durable())?;
     let indexing = index(parts, opened, own, &reader, &charter, &durable, runtime)?;
@@ -92,6 +103,8 @@ pub(super) fn base(
         full: full.clone(),
         reserve: config.storage.reserve_mib << 20,
         data,
+        heads: ask_heads,
+        anchor,
     };
     let drive = move || {
         driver.run().map_err(|e| {
@@ -102,7 +115,7 @@ pub(super) fn base(
     };
     parts.thread(DRIVER, drive).context("no thread for the driver")?;
     let (stop, _) = watch::channel(false);
-    Ok(Base { keys, found, beyond, overruns, lock, charter, reader, mailbox, durable, full, stop, indexing })
+    Ok(Base { keys, found, beyond, overruns, lock, charter, reader, mailbox, durable, heads, full, stop, indexing })
 }
 
 /// The index follows the journal on a thread of its own; nothing waits for it but the questions that need it. An engine
@@ -137,6 +150,32 @@ pub(super) fn index(
     };
     parts.thread(INDEX, body).context("no thread for the index")?;
     Ok(Indexing { known, engine, progress, close })
+}
+
+/// Records become batches on a thread of their own.
+pub(super) fn intake(
+    parts: &mut Supervisor,
+    sources: DedupSources,
+    mailbox: &Mailbox,
+    stopping: &watch::Receiver<bool>,
+    runtime: &tokio::runtime::Handle,
+) -> Result<BatcherHandle, StartError> {
+    let (batcher, take_in) = tally_intake::batcher(sources, mailbox.clone(), stopping.clone(), runtime.clone());
+    let take_in = || {
+        take_in();
+        Ok(())
+    };
+    parts.thread(INTAKE, take_in).context("no thread for intake")?;
+    Ok(batcher)
+}
+
+pub(super) fn task_context(
+    reconcile: &ReconcileContext,
+    engine: Arc<dyn tally_store::index::Engine>,
+    progress: &watch::Receiver<IndexProgress>,
+    rebuild_index: Arc<Notify>,
+) -> TaskContext {
+    TaskContext { reconcile: reconcile.clone(), engine, progress: progress.clone(), rebuild_index }
 }
 
 pub(super) fn reconcile_context(

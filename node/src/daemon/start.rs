@@ -11,6 +11,7 @@ use std::{
 };
 use tally_client::keyfile;
 use tally_core::{Entry, Place, Replica};
+use tally_driver::Anchor;
 use tally_journal::{Found, JournalError};
 use tally_protocol::{ids::LogId, keys::NodeKeys, merkle::Tree};
 use tally_store::entries::{self, EntryJournal, EntryReader};
@@ -50,9 +51,9 @@ pub(super) fn identity(config: &Config) -> Result<(Arc<NodeKeys>, SignedCharter)
     Ok((Arc::new(keys), charter))
 }
 
-/// The key must be that of the epoch in the charter in force, which may be newer than the file. `sound`: nothing of the
-/// journal is damaged or was cut off.
-pub(super) fn admitted(config: &Config, replica: &mut Replica, sound: bool) -> Result<Arc<NodeKeys>, StartError> {
+/// The key must be that of the epoch in the charter in force, which may be newer than the file. Where bundles are carried, the
+/// anchor says whether this disk is an old copy.
+pub(super) fn admitted(config: &Config, replica: &mut Replica) -> Result<(Arc<NodeKeys>, Anchor), StartError> {
     let charter = replica.view().charter();
     let own = charter.current_log(replica.view().me()).unwrap_or(replica.view().own());
     let Some(keys) = keys_for(config, charter, own)? else {
@@ -67,10 +68,13 @@ pub(super) fn admitted(config: &Config, replica: &mut Replica, sound: bool) -> R
     if own != replica.view().own() {
         replica.adopt(keys.clone());
     }
+    let (anchor, said) = Anchor::open(&config.anchor(), own).map_err(|e| StartError::Config(e.into()))?;
     if config.node.offline {
-        replica.work_offline(sound);
+        replica.work_offline(said);
+        return Ok((keys, anchor));
     }
-    Ok(keys)
+    // From here on the log grows without it: it would say too little.
+    Ok((keys, anchor.while_linked().map_err(|e| StartError::Failed(e.into()))?))
 }
 
 pub(super) fn lock(data: &Path) -> anyhow::Result<File> {

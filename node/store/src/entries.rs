@@ -46,6 +46,7 @@ fn kind(entry: &Entry) -> u8 {
         Entry::Receipt { .. } => 2,
         Entry::Freeze { .. } => 3,
         Entry::Charter { .. } => 4,
+        Entry::Seen { .. } => 5,
     }
 }
 

@@ -69,6 +69,11 @@ fn health() -> NodeHealth {
     }
 }
 
+fn beat() -> Heartbeat {
+    let echo = Some(ClockEcho { clock_ms: 2, held_ms: 1 });
+    Heartbeat { clock_ms: 3, records: 4, digest: Some(Hash([7; 32])), charter: 9, echo, above_ms: Some(-2) }
+}
+
 fn word() -> AboveWord {
     AboveWord {
         log: "350102/e1/ops".parse().unwrap(),
@@ -91,7 +96,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Control)> {
         ("busy", Control::Busy { retry_after_ms: 250 }),
         ("refused", Control::Refused { code: Refusal::Identity, reason: "r".into() }),
         ("frontier", Control::Frontier { heads: vec![head()], last: true }),
-        ("heartbeat", Control::Heartbeat(Heartbeat { clock_ms: 3, records: 4, digest: Some(Hash([7; 32])) })),
+        ("heartbeat", Control::Heartbeat(beat())),
         ("receipt", Control::Receipt { log, size: 5, holder, line: "l".into() }),
         ("charter", Control::Charter { note: "n".into() }),
         ("reject", Control::Reject { log, start: 1, code: Refusal::Root, reason: "r".into() }),

@@ -20,6 +20,7 @@ pub fn memory(node: Division, replica: &Replica) -> Judgement {
         ("logs set back", parent.set_back.len()),
         ("pushes", link.map_or(0, |l| l.pushes.len())),
         ("heads ahead", link.map_or(0, |l| l.ahead.len())),
+        ("logs being fetched", link.map_or(0, |l| l.fetching.len())),
         ("logs", replica.view().logs().len()),
         ("reported conflicts", replica.view().reported().len()),
     ];

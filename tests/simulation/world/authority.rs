@@ -2,8 +2,11 @@
 
 use super::World;
 use crate::{oracle::Judgement, step::Change};
-use tally_core::{Input, Ticket};
-use tally_protocol::{hash::sha256, ids::Division};
+use tally_core::{Gate, Input, Ticket};
+use tally_protocol::{
+    hash::sha256,
+    ids::{Division, LogId},
+};
 
 impl World {
     pub(super) fn decide(&mut self, change: Change) -> Judgement {
@@ -19,14 +22,10 @@ impl World {
             }
             _ => None,
         };
-        // A new parent that has not caught up opens the gate of an old copy, or of a disk that has lost its end: `old_copy_under_a_new_parent`.
-        let strict = self.must_show("old_copy_under_a_new_parent");
-        if let Change::Move { node, .. } = change {
-            let damaged = self.nodes.values().any(|n| n.disk.is_damaged());
-            if (damaged || self.set_back.contains(&node)) && !strict {
-                return Ok(());
-            }
-            self.moved.insert(node);
+        if let Change::Move { node, .. } = change
+            && !self.is_confirmed_at_the_top(node)
+        {
+            return Ok(());
         }
         if !self.federation.change(change, last) {
             return Ok(());
@@ -38,6 +37,28 @@ impl World {
             self.forgive(node)?;
         }
         self.load_at_top();
+        Ok(())
+    }
+
+    /// A move waits until the top holds what any disk holds of the node's logs, and of those below it.
+    fn is_confirmed_at_the_top(&self, node: Division) -> bool {
+        let within = |log: &LogId| log.division == node || self.federation.above(log.division).contains(&node);
+        let top = &self.nodes[&self.federation.top()].logs;
+        let logs: Vec<_> = self.federation.logs().filter(within).collect();
+        logs.iter().all(|log| self.nodes.values().all(|n| n.logs.of(*log).len() <= top.of(*log).len()))
+    }
+
+    /// Where nobody has what a node's key is known to have signed, its log ends where the top has got to.
+    pub(super) fn end_lost_logs(&mut self) -> Judgement {
+        for node in self.codes() {
+            let Some(replica) = &self.nodes[&node].replica else { continue };
+            let Gate::Fetching(known) = *replica.view().gate() else { continue };
+            let own = replica.view().own();
+            let most = self.nodes.values().map(|n| n.logs.of(own).len() as u64).max().unwrap_or(0);
+            if most < known && self.federation.current(node) == own {
+                self.decide(Change::NextEpoch { node, dice: 1 })?;
+            }
+        }
         Ok(())
     }
 

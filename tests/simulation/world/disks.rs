@@ -58,7 +58,7 @@ impl World {
                 self.neighbours(code).iter().any(whole)
             }
             Entry::Receipt { .. } => true,
-            Entry::Charter { .. } | Entry::Freeze { .. } => false,
+            Entry::Charter { .. } | Entry::Freeze { .. } | Entry::Seen { .. } => false,
         };
         if may {
             self.sum.damaged += 1;
@@ -124,28 +124,13 @@ impl World {
     /// The machine is restored from an old backup. What only this disk held is gone, by the operator's own hand; what any
     /// other disk holds must come back.
     pub(super) fn set_back(&mut self, code: Division, dice: u64) -> Judgement {
-        // Two old copies on one path sign a second history: `both_restored`.
-        let path: BTreeSet<_> = self.federation.above(code).into_iter().collect();
-        let related = |d: &Division| path.contains(d) || self.federation.above(*d).contains(&code);
-        let twice = !self.must_show("both_restored") && self.set_back.iter().any(|d| d == &code || related(d));
-        let moved = !self.must_show("old_copy_under_a_new_parent") && self.moved.contains(&code);
         let damaged = self.nodes.values().any(|n| n.disk.is_damaged());
-        if path.is_empty() || twice || moved || damaged || self.nodes[&code].replica.is_none() {
+        if self.federation.seats[&code].parent.is_none() || damaged || self.nodes[&code].replica.is_none() {
             return Ok(());
         }
-        // What a parent has yet to write is missing in what it says: `frontier_misses_its_round`.
-        let parent = self.federation.seats[&code].parent.filter(|_| !self.must_show("frontier_misses_its_round"));
-        while let Some(parent) = parent.filter(|p| !self.nodes[p].inbox.is_empty()) {
-            self.round(parent, super::ROUND_MAIL, None)?;
-        }
         self.sum.set_back += 1;
-        self.set_back.insert(code);
         self.stop(code, 0);
         self.new_on_disk(code)?;
-        // An old bundle opens the gate of an old copy: `bundle_opens_old_copy`.
-        if !self.must_show("bundle_opens_old_copy") {
-            self.bundles.retain(|(from, to), _| *from != code && *to != code);
-        }
         let node = self.node(code);
         let keep = dice % (node.disk.durable().len() as u64 + 1);
         node.disk.set_back(keep as usize);
@@ -156,7 +141,8 @@ impl World {
             let most = self.nodes.values().map(|n| n.logs.of(log).len() as u64).max().unwrap_or(0);
             self.oracle.forget_beyond(log, most);
         }
-        self.forgive(code)
+        // Another node's records may have lost their last copy, too.
+        self.codes().into_iter().try_for_each(|code| self.forgive(code))
     }
 
     /// What can come back is on the node's own disk, or above and not beyond the end of a closed epoch. The rest is lost by

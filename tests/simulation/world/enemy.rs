@@ -43,18 +43,11 @@ impl World {
             Lie::SecondFrontier => {
                 self.say(child, up, Control::Frontier { heads: Vec::new(), last: true });
             }
-            Lie::Flood { pages } => {
-                for page in 0..u32::from(pages) {
-                    let all: Vec<_> = self.federation.logs().collect();
-                    let heads = all
-                        .into_iter()
-                        .cycle()
-                        .take(500)
-                        .map(|log| unsigned(log, u64::from(page) + dice % 1_000))
-                        .collect();
-                    self.say(child, up, Control::Frontier { heads, last: false });
-                }
-            }
+            Lie::Flood { pages } => (0..u64::from(pages)).for_each(|page| {
+                let all: Vec<_> = self.federation.logs().collect();
+                let heads = all.into_iter().cycle().take(500).map(|log| unsigned(log, page + dice % 1_000)).collect();
+                self.say(child, up, Control::Frontier { heads, last: false });
+            }),
             Lie::BatchGarbage => self.say_batch(child, up, log, dice.to_be_bytes().repeat(20)),
             Lie::BatchOfAnother => {
                 let stranger = federation::records_log(federation::division(350_203), 1);
@@ -71,7 +64,7 @@ impl World {
                     self.say_batch(child, up, log, bytes);
                 }
             }
-            Lie::Fork | Lie::ForkElsewhere => self.fork(child, up, lie == Lie::Fork, dice),
+            Lie::Fork | Lie::ForkElsewhere | Lie::ForkUnshown => self.fork(child, up, lie, dice),
             Lie::ReceiptGarbage | Lie::ReceiptAhead | Lie::ReceiptElsewhere => {
                 let message = self.false_receipt(enemy, to, log, lie, dice);
                 self.say(child, up, message);
@@ -92,7 +85,14 @@ impl World {
                 self.say(child, up, Control::Refused { code: Refusal::Identity, reason: "never ".repeat(2_000) });
             }
             Lie::Clock => {
-                let beat = Heartbeat { clock_ms: u64::MAX, records: u64::MAX, digest: Some(Hash([7; 32])) };
+                let beat = Heartbeat {
+                    clock_ms: u64::MAX,
+                    records: u64::MAX,
+                    digest: Some(Hash([7; 32])),
+                    charter: 1,
+                    echo: None,
+                    above_ms: Some(i64::MIN),
+                };
                 self.say(child, up, Control::Heartbeat(beat));
             }
             Lie::Charter => self.say(child, up, Control::Charter { note: "format = 1\n".repeat(50) }),
@@ -188,20 +188,25 @@ impl World {
         Some(bytes)
     }
 
-    /// The enemy's key signs another history than that on its disk, and the neighbour gets its end three times.
-    fn fork(&mut self, child: Division, up: bool, aligned: bool, dice: u64) {
+    /// The enemy's key signs another history than that on its disk.
+    fn fork(&mut self, child: Division, up: bool, lie: Lie, dice: u64) {
         let (log, parent) = (self.nodes[&child].keys.node, self.links[&child].parent);
         let held = self.nodes[&parent].logs.of(log).len();
         if !up || held < 2 {
             return;
         }
-        self.oracle.forged.insert(log);
         let other: Vec<_> = invented(dice, held + 4).collect();
-        if aligned {
+        let batch = |before: usize, to: usize| {
             let mut tree = Tree::default();
-            other[..held].iter().for_each(|r| tree.push(r.id().0));
-            let bytes = seal(&federation::keys(log), &tree, &other[held..], super::START_MS / 1_000);
-            (0..3).for_each(|_| self.say_batch(child, up, log, bytes.clone()));
+            other[..before].iter().for_each(|r| tree.push(r.id().0));
+            seal(&federation::keys(log), &tree, &other[before..to], super::START_MS / 1_000)
+        };
+        self.oracle.forged.insert(log);
+        if lie == Lie::ForkUnshown {
+            let bytes = batch(held, held + 4);
+            (0..4).for_each(|_| self.say_batch(child, up, log, bytes.clone()));
+        } else if lie == Lie::Fork {
+            self.say_batch(child, up, log, batch(held - 1, held));
         } else {
             // A head of the second history, at a size where no batch of the first one ends.
             let ends = self.nodes[&parent].logs.ends(log);

@@ -19,6 +19,12 @@ impl World {
         let node = self.nodes.get_mut(&code).expect("a node of the federation");
         let first = node.file.charter().current_log(code).expect("a node of its charter");
         let mut replica = Replica::new(keys(first), node.file.clone(), "sim".into());
+        self.names += 1;
+        replica.set_instance(u128::from(self.names).to_be_bytes());
+        if node.disk.durable().is_empty() && !node.was_run {
+            replica.first_start();
+        }
+        node.was_run = true;
         for (entry, place) in node.disk.recovered() {
             replica.recover(entry, place);
         }

@@ -4,7 +4,7 @@
 use super::{Node, ROUND_MAIL, Sum, World};
 use crate::oracle::{Broken, Judgement};
 use crate::step::Step;
-use tally_protocol::ids::Division;
+use tally_protocol::{ids::Division, wire::Refusal};
 
 /// The federation is at rest by then, in virtual milliseconds: a log that was refused often is tried again after 15 minutes.
 const SETTLE_MS: u64 = 40 * 60 * 1_000;
@@ -49,6 +49,7 @@ impl World {
             self.exchange()?;
             if turn % 8 == 3 {
                 self.mend_disks()?;
+                self.end_lost_logs()?;
             }
             let Some(why) = self.restless()? else { return Ok(()) };
             if self.now - begun > SETTLE_MS {
@@ -99,18 +100,12 @@ impl World {
                 self.repair(code, from)?;
                 self.round(code, ROUND_MAIL, None)?;
             }
-            // A fetch that met damage goes on with the next link only: `fetch_that_met_damage_stops`.
-            if !self.must_show("fetch_that_met_damage_stops") {
-                let below = self.links.iter().filter(|(_, l)| l.parent == code).map(|(child, _)| *child);
-                below.collect::<Vec<_>>().into_iter().for_each(|child| self.break_link(child));
-            }
         }
-        // What a node could not learn by itself: `moved_away_while_off`.
-        if !self.must_show("moved_away_while_off") {
-            for code in self.codes() {
-                if self.nodes[&code].link.is_none() {
-                    self.load(code);
-                }
+        // A node that was off while its parent's key changed does not know the new one: its operator loads the charter.
+        for code in self.codes() {
+            let refused = self.nodes[&code].replica.as_ref().and_then(|r| r.view().parent().refused.clone());
+            if refused.is_some_and(|(why, _)| why == Refusal::Identity) {
+                self.load(code);
             }
         }
         Ok(())

@@ -146,7 +146,8 @@ impl RecordJudge<'_> {
     fn day(&mut self, field: &Field, t: &str) {
         let Some(day) = text::date(t) else { return self.say_of("V004", field, t) };
         let against = |bound: &Bound| match bound {
-            Bound::Today => Some(self.context.today),
+            // A day that nobody knows bounds nothing.
+            Bound::Today => Some(self.context.today).filter(|day| *day != jiff::civil::Date::MAX),
             Bound::Day(d) => Some(*d),
             Bound::Field(f) => self.text(f).and_then(text::date),
         };

@@ -2,7 +2,7 @@
 
 use super::{Action, ChildStatus, ParentStatus, PeerState, Status, StatusInputs, confirmed};
 use jiff::civil::Date;
-use tally_core::{Gate, View};
+use tally_core::{NotSealed, SAME_KEY_MS, View, clock::in_words};
 use tally_protocol::ids::LogId;
 use tally_topology::charter::Charter;
 
@@ -112,16 +112,49 @@ impl Advice<'_> {
     fn signing(&mut self) {
         let r = self.r;
         if let Some(why) = r.closed() {
-            let next = match r.gate() {
-                Gate::Asking if r.is_offline() => "import a bundle from the parent: it tells how far this log had got",
-                Gate::Asking => "wait for the link to the parent (see below)",
-                Gate::Fetching(_) => "wait; this ends by itself",
-                Gate::Frozen if r.log(r.own()).is_some_and(|l| l.frozen.is_none() && !l.is_whole()) => {
-                    "tally reconcile --with all --repair: records of the own log are missing on this disk"
-                }
-                _ => "the province has to admit a new epoch for this division",
+            let top = r.charter().parent(r.me()).is_none();
+            let (code, next) = match &why {
+                NotSealed::Asking if r.is_offline() => (
+                    "not_signing",
+                    "there is no anchor (node.anchor) that fits to this disk: if this is the newest copy, tally gate open --reason R",
+                ),
+                NotSealed::Asking if top => (
+                    "not_signing",
+                    "wait until more than half of the direct children have called; if they cannot, tally gate open --reason R",
+                ),
+                NotSealed::Asking => (
+                    "not_signing",
+                    "wait for the link to the parent (see below), and for its own; if none can come, tally gate open --reason R",
+                ),
+                NotSealed::Fetching(_) if r.parent().link.is_some() => (
+                    "not_signing",
+                    "wait while the parent sends the rest; if it has not got it either, tally epoch next --reason R",
+                ),
+                NotSealed::Fetching(_) => (
+                    "not_signing",
+                    "bring back the disk that has the rest, or import a bundle with it; if it is gone, tally epoch next --reason R",
+                ),
+                NotSealed::Clock(_) => ("clock_off", "set the clock: chronyc makestep; the node goes on by itself"),
+                NotSealed::SameKey => (
+                    "same_key_twice",
+                    "stop one of the two machines that run with this node's key; the other one goes on after 60 s",
+                ),
+                NotSealed::Frozen(_) => ("not_signing", "the province has to admit a new epoch for this division"),
+                NotSealed::Damaged(_) => (
+                    "not_signing",
+                    "tally reconcile --with all --repair; if nobody has them, tally epoch next --reason R",
+                ),
             };
-            self.add("not_signing", "no records are taken in".into(), why.to_string(), next);
+            self.add(code, "no records are signed".into(), why.to_string(), next);
+        }
+        if let Some(reason) = r.opened_by_word() {
+            let what = "the operator has opened the gate in this run".to_owned();
+            self.add("gate_opened", what, reason.to_owned(), "nothing; it is said until the next start");
+        }
+        if r.parent().charter_behind {
+            let why = format!("the parent speaks of logs that charter version {} does not know", r.charter().version());
+            let next = "wait for the newer charter, or load it: tally charter load FILE";
+            self.add("charter_behind", "the charter in force here".into(), why, next);
         }
     }
 
@@ -174,7 +207,8 @@ impl Advice<'_> {
                 self.add("unconfirmed", what, why, "look at the parent's status: is its disk full, is it catching up?");
             }
             if p.clock_skew_ms.is_some_and(|s| s.unsigned_abs() > SKEW_MS) {
-                let why = format!("{} ms away from {}", p.clock_skew_ms.unwrap_or(0), p.division);
+                let ahead = p.clock_skew_ms.unwrap_or(0).saturating_neg();
+                let why = format!("this clock is {} by that of {}", in_words(ahead), p.division);
                 self.add(
                     "clock_skew",
                     "this node's clock or the parent's".into(),
@@ -205,13 +239,24 @@ impl Advice<'_> {
             let what = format!("{} from {}", self.origin(*id), c.division);
             self.add("batch_refused", what, format!("{code}: {reason}"), "ask that node's operator for `tally status`");
         }
+        let twice = entry.and_then(|e| e.same_key_ms).filter(|at| self.now_ms.abs_diff(*at) < SAME_KEY_MS);
+        if twice.is_some() {
+            let why = "its link was taken over to and fro, or a run of it has come back".to_owned();
+            let next = "stop one of the two; neither signs before the other was silent for 60 s";
+            self.add(
+                "same_key_twice",
+                format!("two machines run with the key of {} {}", c.division, c.name),
+                why,
+                next,
+            );
+        }
         let skew = entry.and_then(|e| e.link.as_ref()).map_or(0, |l| l.skew_ms);
         if skew.unsigned_abs() > SKEW_MS {
             let what = format!("the clock of {} {}", c.division, c.name);
             self.add(
                 "clock_skew",
                 what,
-                format!("{skew} ms away from this node's"),
+                format!("it is {} by this node's", in_words(skew)),
                 "set the clock there: chronyc makestep",
             );
         }

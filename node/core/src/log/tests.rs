@@ -35,8 +35,9 @@ fn neighbours_compare() {
     assert_eq!(log.compare(9, &root(9)), HeadStanding::Equal);
     assert_eq!(log.compare(4, &root(4)), HeadStanding::TheyAreBehind);
     assert_eq!(log.compare(0, &root(0)), HeadStanding::TheyAreBehind);
-    assert_eq!(log.compare(4, &root(9)), HeadStanding::Conflict);
-    assert_eq!(log.compare(5, &root(9)), HeadStanding::Unaligned);
+    assert_eq!(log.compare(9, &root(4)), HeadStanding::Fork);
+    assert_eq!(log.compare(4, &root(9)), HeadStanding::Unproved);
+    assert_eq!(log.compare(5, &root(9)), HeadStanding::Unproved);
     assert_eq!(log.compare(10, &root(9)), HeadStanding::TheyAreAhead);
     assert_eq!(HeldLog::default().compare(0, &root(0)), HeadStanding::Equal);
 }

@@ -3,7 +3,7 @@
 //! A charter is judged when it comes and again once it is on disk, and takes effect only then: with it live links are judged
 //! anew, after it was sent down them. Which charter may follow which is `topology`'s to say.
 
-use super::{Event, Output, Replica, Ticket};
+use super::{Event, Output, Parent, Replica, Ticket};
 use crate::{Append, entry::Waiter};
 use std::sync::Arc;
 use tally_protocol::{
@@ -46,7 +46,12 @@ impl Replica {
             }
         };
         let version = signed.charter().version();
+        let parent_was = self.charter().parent(self.me());
         self.view.charter = Arc::new(signed);
+        if self.charter().parent(self.me()) != parent_was {
+            self.forget_parent(out);
+        }
+        self.view.parent.charter_behind = false;
         out.push(Output::Note(Event::Charter(version)));
         out.push(Output::CharterChanged);
         out.extend(ticket.map(|ticket| Output::CharterLoaded { ticket, result: Ok(version) }));
@@ -58,6 +63,8 @@ impl Replica {
             }
         }
         self.recheck_links(out);
+        // At once: the parent waits to hear that it is in force here before it speaks of new logs.
+        self.send_heartbeats(self.now_ms, out);
     }
 
     /// Closes live links that the new charter does not admit: a handshake is judged only once.
@@ -82,13 +89,26 @@ impl Replica {
             if let Some(child) = self.view.children.get_mut(&division) {
                 child.refused = Some(refused);
             }
-            self.close(0, link, Refusal::NotAdmitted, reason, out);
+            self.close(self.now_ms, link, Refusal::NotAdmitted, reason, out);
         }
-        let parent = self.view.parent.link.as_ref().map(|l| (l.id, l.peer));
-        if let Some((link, peer)) = parent
-            && charter.parent(me) != Some(peer)
+        let parent = self.view.parent.link.as_ref().map(|l| (l.id, l.peer, l.epoch));
+        if let Some((link, peer, epoch)) = parent
+            && charter.current_log(peer) != epoch
         {
-            self.close(0, link, Refusal::NotAChild, "the charter names another parent".into(), out);
+            let reason = format!("charter version {} names another key of the parent", charter.version());
+            self.close(self.now_ms, link, Refusal::NotAdmitted, reason, out);
         }
+    }
+
+    /// The charter names another parent: nothing that is known of the old one is true of the new one.
+    fn forget_parent(&mut self, out: &mut Vec<Output>) {
+        if let Some(link) = self.view.parent.link.as_ref().map(|l| l.id) {
+            self.close(self.now_ms, link, Refusal::NotAChild, "the charter names another parent".into(), out);
+        }
+        self.view.parent = Parent::default();
+        self.assured.clear();
+        self.answers.sure = None;
+        self.same_key_ms = None;
+        self.clock.forget_parent();
     }
 }

@@ -4,8 +4,8 @@
 //! nothing else; what is refused is refused by log, with where this node stands, and leaves all other logs alone.
 
 use super::{Child, ChildLink, Event, LinkId, Output, Replica, WELCOME_EVERY_MS, WELCOME_QUEUE_MS};
-use crate::{Push, entry::Waiter, log::HeadStanding};
-use std::collections::BTreeMap;
+use crate::{Push, entry::Waiter, log::HeldLog};
+use std::collections::{BTreeMap, BTreeSet};
 use tally_protocol::{
     ids::{Division, LogId},
     wire::{Control, Head, Hello, Refusal, Welcome, negotiate},
@@ -33,6 +33,9 @@ impl Replica {
             heard_ms: now_ms,
             skew_ms: 0,
             serving: BTreeMap::new(),
+            told: BTreeSet::new(),
+            told_above: BTreeMap::new(),
+            clock_heard: None,
         });
     }
 
@@ -57,19 +60,28 @@ impl Replica {
         }
         child.seen_ms = Some(now_ms);
         match message {
-            Control::Frontier { heads, .. } => self.on_child_frontier(peer, &heads, out),
+            Control::Frontier { heads, .. } => {
+                if let Some(log) = self.on_child_frontier(peer, &heads, out) {
+                    let reason = format!("the child's head of {log} is not signed by that log's key");
+                    self.close(now_ms, link, Refusal::Signature, reason, out);
+                }
+            }
             Control::Heartbeat(beat) => {
+                up.clock_heard = Some((beat.clock_ms, now_ms));
                 up.skew_ms = super::uplink::skew(beat.clock_ms, now_ms);
+                self.clock.child_beat(now_ms, peer, beat.clock_ms, beat.echo);
                 let same = self.view.digest(peer) == beat.digest;
                 if let Some(child) = self.view.children.get_mut(&peer) {
+                    child.charter = beat.charter;
                     child.records = Some(beat.records);
                     child.agreement.compared(same, now_ms);
                 }
             }
             Control::Fetch { log, from } => self.on_fetch(link, peer, log, from, out),
             Control::Conflict { log, evidence, reason } => self.on_conflict(peer, log, evidence, &reason, out),
+            Control::Stands { head: Some(head), .. } => self.on_ancestor_head(&head, true, out),
             // Nothing follows from these yet.
-            Control::Health(_) | Control::Stands { .. } | Control::Above(_) => {}
+            Control::Health(_) | Control::Stands { head: None, .. } | Control::Above(_) => {}
             Control::Receipt { log, size, holder, line } => {
                 if self.charter().is_within(holder.division, peer) {
                     self.take_receipt(now_ms, log, size, holder, &line, out);
@@ -84,6 +96,11 @@ impl Replica {
         if let Err((code, reason)) = self.judge_hello(link, peer, hello) {
             if let Some(child) = self.view.children.get_mut(&peer) {
                 child.refused = Some((code, reason.clone()));
+            }
+            // Whoever was moved while it was off learns from the charter why it is refused.
+            if code == Refusal::NotAChild && hello.charter < self.charter().version() {
+                let note = self.view.charter.note().to_owned();
+                out.push(Output::Send { link, message: Control::Charter { note } });
             }
             self.close(now_ms, link, code, reason, out);
             return;
@@ -107,22 +124,15 @@ impl Replica {
         if hello.charter < self.charter().version() {
             out.push(Output::Send { link, message: Control::Charter { note: self.view.charter.note().to_owned() } });
         }
-        self.send_frontier(link, peer, out);
-        for (id, log) in &self.view.logs {
-            if !self.charter().is_within(id.division, peer) {
-                continue;
-            }
-            for (holder, r) in &log.receipts {
-                let holder = LogId::records(*holder, r.epoch);
-                let message = Control::Receipt { log: *id, size: r.size, holder, line: r.line.clone() };
-                out.push(Output::Send { link, message });
-            }
-            if let Some(frozen) = &log.frozen {
-                let (evidence, reason) = (frozen.evidence.clone(), frozen.reason.clone());
-                out.push(Output::Send { link, message: Control::Conflict { log: *id, evidence, reason } });
-            }
-        }
+        // Where this node stands is said when the round ends, with what the round has brought.
+        self.frontiers_due.push((link, peer));
+        self.child_answered(peer);
+        hello.ancestor_heads.iter().for_each(|head| self.on_ancestor_head(head, true, out));
         if let Some(child) = self.view.children.get_mut(&peer) {
+            if child.met(hello.instance, hello.link_count) {
+                child.same_key_ms = Some(now_ms);
+                out.push(Output::Note(Event::SameKeyTwice { peer }));
+            }
             child.refused = None;
             child.rejected.clear();
             child.seen_ms = Some(now_ms);
@@ -131,8 +141,34 @@ impl Replica {
             if let Some(up) = child.link.as_mut() {
                 up.welcomed = true;
                 up.version = version;
+                up.clock_heard = Some((hello.clock_ms, now_ms));
                 up.skew_ms = super::uplink::skew(hello.clock_ms, now_ms);
             }
+        }
+    }
+
+    /// Tells a child that was welcomed in this round where this node stands with its logs.
+    pub(super) fn send_frontiers_due(&mut self, out: &mut Vec<Output>) {
+        for (link, peer) in std::mem::take(&mut self.frontiers_due) {
+            if self.links.get(&link) != Some(&peer) {
+                continue;
+            }
+            self.send_frontier(link, peer, out);
+            for (id, log) in &self.view.logs {
+                if !self.charter().is_within(id.division, peer) {
+                    continue;
+                }
+                for (holder, r) in &log.receipts {
+                    let holder = LogId::records(*holder, r.epoch);
+                    let message = Control::Receipt { log: *id, size: r.size, holder, line: r.line.clone() };
+                    out.push(Output::Send { link, message });
+                }
+                if let Some(frozen) = &log.frozen {
+                    let (evidence, reason) = (frozen.evidence.clone(), frozen.reason.clone());
+                    out.push(Output::Send { link, message: Control::Conflict { log: *id, evidence, reason } });
+                }
+            }
+            self.tell_stands_to(peer, link, out);
         }
     }
 
@@ -160,31 +196,29 @@ impl Replica {
         Ok(())
     }
 
-    /// Looks for forks among the heads that a child says to hold.
-    pub(super) fn on_child_frontier(&mut self, peer: Division, heads: &[Head], out: &mut Vec<Output>) {
+    /// Looks for forks among the heads that a child says to hold. The answer is a log whose head nobody has signed.
+    pub(super) fn on_child_frontier(&mut self, peer: Division, heads: &[Head], out: &mut Vec<Output>) -> Option<LogId> {
         for head in heads {
-            if !self.charter().is_within(head.log.division, peer) {
-                continue;
-            }
-            let Some(log) = self.view.logs.get(&head.log) else { continue };
-            if log.compare(head.size, &head.root) == HeadStanding::Conflict {
-                self.freeze_on_conflict(head, out);
+            let known = self.charter().log_key(head.log).is_some();
+            if known && self.charter().is_within(head.log.division, peer) && self.judge_head(head, out).is_none() {
+                return Some(head.log);
             }
         }
+        None
     }
 
     /// Starts to serve a log that the child asked for, from a size at which a batch ends here.
     fn on_fetch(&mut self, link: LinkId, peer: Division, log: LogId, from: u64, out: &mut Vec<Output>) {
         let allowed = self.charter().is_within(log.division, peer);
-        let known = self.view.logs.get(&log).is_some_and(|l| l.root_at(from).is_some());
-        if !allowed || !known {
+        let held = self.view.log(log).filter(|l| l.root_at(from).is_some()).map(HeldLog::size);
+        let Some(until) = held.filter(|_| allowed) else {
             let reason = format!("{log} from {from} is not to be had here");
             self.reject(link, peer, log, from, Refusal::Gap, reason, out);
             return;
-        }
+        };
         let up = self.view.children.get_mut(&peer).and_then(|c| c.link.as_mut());
         if let Some(up) = up {
-            up.serving.insert(log, Push::from(from));
+            up.serving.insert(log, Push::between(from, until));
         }
         self.pump_children(out);
     }
@@ -223,17 +257,17 @@ impl Replica {
                 if let Some(child) = self.view.children.get_mut(&peer) {
                     child.rejected.remove(&id);
                 }
-                self.bad_roots.remove(&id);
                 self.write_batch(batch, Waiter::Nobody, out);
             }
             // A retry after a lost answer: the receipt tells the child where we stand.
-            Err(AdmitError::Known { .. }) => {}
+            // It may be of another history, too.
+            Err(AdmitError::Known { note, .. }) => {
+                self.judge_note(id, &note, out);
+            }
             Err(why) => {
                 let code = refusal(&why);
-                if let AdmitError::Root { note, .. } = &why
-                    && id.division == peer
-                {
-                    self.count_bad_root(id, note, out);
+                if let AdmitError::Root { note, .. } | AdmitError::Gap { note, .. } = &why {
+                    self.judge_note(id, note, out);
                 }
                 self.reject(link, peer, id, edge.size(), code, why.to_string(), out);
             }
@@ -267,7 +301,7 @@ impl Replica {
     }
 }
 
-fn refusal(why: &AdmitError) -> Refusal {
+pub(super) fn refusal(why: &AdmitError) -> Refusal {
     match why {
         AdmitError::Batch(_) | AdmitError::OtherLog { .. } | AdmitError::Size { .. } => Refusal::Malformed,
         AdmitError::Unknown(_) | AdmitError::Closed { .. } => Refusal::NotAdmitted,

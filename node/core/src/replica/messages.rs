@@ -3,6 +3,7 @@
 
 use crate::{Place, log::WholeCopy};
 use tally_protocol::{
+    hash::Hash,
     ids::{Division, LogId},
     record::Record,
     wire::{Control, Head, Refusal},
@@ -144,6 +145,23 @@ pub enum Input {
         /// The signed note.
         note: String,
     },
+    /// The operator opens the gate where nobody can answer.
+    OpenGate {
+        /// Comes back in [`Output::GateJudged`].
+        ticket: Ticket,
+        /// Why, for people.
+        reason: String,
+    },
+    /// The answer to [`Output::CompareHead`].
+    HeadCompared {
+        /// Which log.
+        log: LogId,
+        /// The size that was asked for.
+        size: u64,
+        /// The root at that size, and the consistency path from there to the size it was compared with. `None`: the records
+        /// cannot be read.
+        shown: Option<(Hash, Vec<Hash>)>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -199,6 +217,25 @@ pub enum Output {
         ticket: Ticket,
         /// Version in force, or why it was refused.
         result: Result<u64, SignedError>,
+    },
+    /// The answer to [`Input::OpenGate`].
+    GateJudged {
+        /// Which request.
+        ticket: Ticket,
+        /// If it was not opened, why.
+        result: Result<(), String>,
+    },
+    /// Compute the root of a log's first `size` records, and the consistency path from there to the tree of `against`
+    /// records, whose root is `root`. The answer is [`Input::HeadCompared`]; one question of a log at a time.
+    CompareHead {
+        /// Which log.
+        log: LogId,
+        /// The size at which a neighbour's head stands.
+        size: u64,
+        /// The size that is held.
+        against: u64,
+        /// The root that is held.
+        root: Hash,
     },
     /// Another charter is in force: keys that open links have changed.
     CharterChanged,
@@ -341,6 +378,24 @@ pub enum Event {
         here: u64,
         /// Records there.
         there: u64,
+    },
+    /// The operator has opened the gate.
+    #[error(
+        "the gate was opened by the operator at {held} records of the own log ({known} are known to be signed): {reason}"
+    )]
+    GateOpened {
+        /// Why, as he says.
+        reason: String,
+        /// Records of the own log here.
+        held: u64,
+        /// Records that the own key is known to have signed, if more.
+        known: u64,
+    },
+    /// Two machines run with the key of a child.
+    #[error("two machines run with the key of {peer}")]
+    SameKeyTwice {
+        /// Whose.
+        peer: Division,
     },
     /// A charter came into force.
     #[error("charter version {0} is in force")]

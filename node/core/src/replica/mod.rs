@@ -4,20 +4,25 @@
 //! messages.rs  what goes in and comes out         round.rs     persist, then speak
 //! uplink.rs    messages of the parent             downlink.rs  messages of children
 //! standing.rs  where the parent stands            sealing.rs   the own log, behind the gate
+//! sure.rs      who may be believed about a log    opening.rs   when the gate opens
+//! heads.rs     the one judge of heads             conflict.rs  two signed histories
 //! pushing.rs   batches out                        receipts.rs  issued, taken, handed on
-//! conflict.rs  two signed histories               repair.rs    batches that come back
-//! bundle.rs    work without a link                charter.rs   charters into force
+//! ancestors.rs how far the logs above had got     repair.rs    batches that come back
+//! bundle.rs    heads that were carried            charter.rs   charters into force
 //! recover.rs   state from the journal             state.rs     what is remembered of neighbours
 //! ```
 //!
 //! Invariants: every change of a log goes through [`Replica::appended`], after its frame was written; every handler only
 //! adds to the list of outputs, and [`Replica::commit`] is the one place that lets outputs go on.
 
+mod ancestors;
 mod bundle;
 mod charter;
 mod conflict;
 mod downlink;
+mod heads;
 mod messages;
+mod opening;
 mod pushing;
 mod receipts;
 mod recover;
@@ -26,6 +31,7 @@ mod round;
 mod sealing;
 mod standing;
 mod state;
+mod sure;
 mod uplink;
 
 pub use messages::{Event, Input, LinkId, NotRepaired, NotSealed, Output, Ticket};
@@ -33,16 +39,19 @@ pub use round::Disk;
 pub use state::{Agreement, Child, ChildLink, Parent, ParentLink, Rejected};
 
 use crate::{
-    Append, Entry, Place, View,
+    Append, Entry, Place, SignedHead, View,
+    clock::NodeClock,
     entry::Waiter,
-    log::{HeldBatch, HeldLog},
+    log::{HeldBatch, HeldLog, Receipt},
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tally_protocol::{
+    hash::Hash,
+    health::{AboveFault, AboveWord},
     ids::{Division, LogId},
     keys::NodeKeys,
     merkle::Tree,
-    wire::{Control, Head, Heartbeat, Refusal},
+    wire::{ClockEcho, Control, Head, Heartbeat, Refusal},
 };
 use tally_topology::{charter::Charter, signed::SignedCharter};
 
@@ -52,6 +61,8 @@ pub const HEARTBEAT_MS: u64 = 1_000;
 pub const STALLED_MS: u64 = 10_000;
 /// A link silent for so long is closed, in milliseconds.
 pub const SILENT_MS: u64 = 30_000;
+/// So long after two machines were seen to run with one key neither signs, in milliseconds.
+pub const SAME_KEY_MS: u64 = 60_000;
 /// A child is welcomed at most this often: one each so many milliseconds, so that a herd comes in one by one.
 pub const WELCOME_EVERY_MS: u64 = 5;
 /// A child that would wait longer than this, in milliseconds, is told to come back.
@@ -70,16 +81,33 @@ pub struct Replica {
     receipts_due: Vec<LogId>,
     /// Batches, by log and records, that are on their way to disk to take the place of missing ones.
     repairs_in_flight: Vec<(LogId, u64, u64)>,
-    /// The checkpoint of each log whose root did not fit, and how often it came: this tells a passing fault from a second
-    /// history.
-    bad_roots: BTreeMap<LogId, (String, u32)>,
+    /// Signed heads that may contradict what is held, one a log: see `heads`.
+    doubted: BTreeMap<LogId, heads::DoubtedHead>,
+    /// Signed heads in the own journal that do not fit to what is there, until the journal is read.
+    contradictions: Vec<SignedHead>,
+    /// The latest receipt in the journal of each log and holder, until it is read: who says what.
+    receipts_read: BTreeMap<(LogId, Division), (LogId, Receipt)>,
+    /// Heads of mirrored logs that the parent is sure of, since the start: size and root.
+    assured: BTreeMap<LogId, (u64, Hash)>,
+    /// What was said of how far the own log has got.
+    answers: opening::Answers,
+    /// Newest heads of the ancestors' logs.
+    ancestors: BTreeMap<LogId, ancestors::SeenHead>,
+    /// Children that were welcomed in this round.
+    frontiers_due: Vec<(LinkId, Division)>,
+    /// What is known of the time.
+    clock: NodeClock,
+    /// The clock at the latest input, POSIX milliseconds.
+    now_ms: u64,
+    /// When the parent was last called, POSIX milliseconds.
+    dialled_ms: u64,
+    /// When the parent last said that another machine runs with this node's key, POSIX milliseconds.
+    same_key_ms: Option<u64>,
     /// Latest receipt of each log and holder that covers records which are not here yet: its size and line.
     pending_receipts: BTreeMap<(LogId, LogId), (u64, String)>,
     /// No child is welcomed before this, POSIX milliseconds.
     next_welcome_ms: u64,
     last_heartbeat_ms: u64,
-    /// The latest sealing time of the own log, POSIX seconds: the next is not earlier.
-    last_sealed: u64,
     /// Entries read from the journal whose log no charter read so far names.
     unknown_log_entries: Vec<(Entry, Place)>,
     software: String,
@@ -99,11 +127,20 @@ impl Replica {
             links: BTreeMap::new(),
             receipts_due: Vec::new(),
             repairs_in_flight: Vec::new(),
-            bad_roots: BTreeMap::new(),
+            doubted: BTreeMap::new(),
+            contradictions: Vec::new(),
+            receipts_read: BTreeMap::new(),
+            assured: BTreeMap::new(),
+            answers: opening::Answers::default(),
+            ancestors: BTreeMap::new(),
+            frontiers_due: Vec::new(),
+            clock: NodeClock::default(),
+            now_ms: 0,
+            dialled_ms: 0,
+            same_key_ms: None,
             pending_receipts: BTreeMap::new(),
             next_welcome_ms: 0,
             last_heartbeat_ms: 0,
-            last_sealed: 0,
             unknown_log_entries: Vec::new(),
             software,
             instance: [0; 16],
@@ -140,6 +177,7 @@ impl Replica {
 
     /// Takes one input; `now_ms` is the wall clock in POSIX milliseconds.
     pub fn handle(&mut self, now_ms: u64, input: Input, out: &mut Vec<Output>) {
+        self.read_clock(now_ms);
         match input {
             Input::Seal { ticket, records } => self.seal(now_ms, ticket, &records, out),
             Input::ParentUp { link, parent } => self.parent_up(now_ms, link, parent, out),
@@ -173,6 +211,11 @@ impl Replica {
             }
             Input::BundledHead { from, head } => self.bundled_head(from, &head, out),
             Input::Charter { ticket, note } => self.load_charter(ticket, note, out),
+            Input::OpenGate { ticket, reason } => {
+                let result = self.open_by_word(reason, out);
+                out.push(Output::GateJudged { ticket, result });
+            }
+            Input::HeadCompared { log, size, shown } => self.head_compared(log, size, shown, out),
             Input::Tick => self.tick(now_ms, out),
         }
     }
@@ -200,8 +243,17 @@ impl Replica {
             Entry::Receipt { log, holder, size, time, .. } => {
                 self.view.log_mut(log).keep_receipt(holder.division, (size, time, holder.epoch), place);
             }
-            Entry::Freeze { .. } => {}
+            Entry::Freeze { .. } | Entry::Seen { .. } => {}
         }
+    }
+
+    /// Takes the clock's reading, and whether it and the key can be trusted for signing.
+    fn read_clock(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.clock.read(now_ms);
+        self.view.clock = self.clock.trouble();
+        self.view.correction_ms = self.clock.correction_ms();
+        self.view.same_key = self.same_key_ms.is_some_and(|at| now_ms.abs_diff(at) < SAME_KEY_MS);
     }
 
     /// A batch that continues its log is on disk.
@@ -212,22 +264,26 @@ impl Replica {
                 self.edges_in_flight.remove(&id);
             }
         }
-        let end = tree.size();
         let fits = self.view.log_mut(id).put(held.start, tree, held.sealed_at, note, held.place);
-        debug_assert!(fits, "the edge was checked when it was admitted");
-        if id == self.own() {
-            self.view.gate.grew(end);
-        } else if !self.receipts_due.contains(&id) {
+        // What is acknowledged must be in the log: a core that contradicts itself stops the node.
+        assert!(fits, "a batch of {id} that was admitted at its edge does not continue it");
+        if id != self.own() && !self.receipts_due.contains(&id) {
             self.receipts_due.push(id);
         }
     }
 
     /// Ends a round after all its entries were reported: issues receipts for what arrived and hands more batches to links.
     pub fn settle(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        for head in std::mem::take(&mut self.contradictions) {
+            self.judge_signed(head, out);
+        }
         for log in std::mem::take(&mut self.receipts_due) {
             self.issue_receipt(now_ms, log, out);
         }
         self.take_pending_receipts(now_ms, out);
+        self.compare_with_known(out);
+        self.judge_gate();
+        self.send_frontiers_due(out);
         self.pump_parent(out);
         self.pump_children(out);
     }
@@ -244,6 +300,7 @@ impl Replica {
             && child.link.as_ref().is_some_and(|l| l.id == link)
         {
             child.link = None;
+            self.clock.child_gone(peer);
         }
     }
 
@@ -278,7 +335,10 @@ impl Replica {
         if now_ms.abs_diff(self.last_heartbeat_ms) >= HEARTBEAT_MS {
             self.last_heartbeat_ms = now_ms;
             self.send_heartbeats(now_ms, out);
+            self.tell_ancestors(out);
+            self.keep_ancestors(now_ms, out);
         }
+        self.tell_stands(out);
         self.retry_rejected(now_ms, out);
         let silent = |heard: u64| now_ms.saturating_sub(heard) > SILENT_MS;
         let mut dead: Vec<LinkId> = Vec::new();
@@ -294,16 +354,24 @@ impl Replica {
 
     /// Tells each neighbour how much is held of what the two share, and its digest.
     fn send_heartbeats(&mut self, now_ms: u64, out: &mut Vec<Output>) {
-        let beat = |division| {
+        let beat = |division, heard: Option<(u64, u64)>| {
             let (records, digest) = (self.view.records_of(division), self.view.digest(division));
-            Control::Heartbeat(Heartbeat { clock_ms: now_ms, records, digest })
+            let echo = heard.map(|(clock_ms, at)| ClockEcho { clock_ms, held_ms: now_ms.saturating_sub(at) });
+            let (charter, above_ms) = (self.charter().version(), self.clock.parent_ms());
+            Control::Heartbeat(Heartbeat { clock_ms: now_ms, records, digest, charter, echo, above_ms })
         };
         if let Some(link) = self.view.parent.link.as_ref().filter(|l| l.welcomed) {
-            out.push(Output::Send { link: link.id, message: beat(self.me()) });
+            out.push(Output::Send { link: link.id, message: beat(self.me(), link.clock_heard) });
         }
         for (division, child) in &self.view.children {
-            if let Some(link) = child.link.as_ref().filter(|l| l.welcomed) {
-                out.push(Output::Send { link: link.id, message: beat(*division) });
+            let Some(link) = child.link.as_ref().filter(|l| l.welcomed) else { continue };
+            out.push(Output::Send { link: link.id, message: beat(*division, link.clock_heard) });
+            // Until one of the two was alone for long enough.
+            if let Some(since_ms) = child.same_key_ms.map(|at| now_ms.abs_diff(at)).filter(|age| *age < SAME_KEY_MS) {
+                let reason = "two machines run with this key".to_owned();
+                let fault = AboveFault::SameKeyTwice;
+                let word = AboveWord { log: link.peer, by: self.me(), fault, since_ms, reason };
+                out.push(Output::Send { link: link.id, message: Control::Above(vec![word]) });
             }
         }
     }

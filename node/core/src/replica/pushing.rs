@@ -42,6 +42,15 @@ impl Replica {
         }
     }
 
+    /// Serves a log again to children whose fetch had met the damage.
+    pub(super) fn restart_serving(&mut self, id: LogId) {
+        for child in self.view.children.values_mut() {
+            if let Some(push) = child.link.as_mut().and_then(|l| l.serving.get_mut(&id)).filter(|p| p.stopped()) {
+                *push = push.again();
+            }
+        }
+    }
+
     /// Starts a push for each log that has none: from 0 if the parent has not named it. A log may appear at any time.
     fn start_missing_pushes(&mut self) {
         let me = self.me();
@@ -112,7 +121,7 @@ impl Replica {
             self.view.parent.damaged.insert(log, reason);
             return;
         }
-        // A child that fetches gets no further here; it asks again with its next link.
+        // A child that fetches gets no further here until the log is repaired.
         for child in self.view.children.values_mut() {
             if let Some(push) = child.link.as_mut().filter(|l| l.id == link).and_then(|l| l.serving.get_mut(&log)) {
                 push.stop();

@@ -8,6 +8,7 @@ use crate::{Append, log::Receipt};
 use std::sync::Arc;
 use tally_protocol::{
     checkpoint::Checkpoint,
+    hash::Hash,
     ids::LogId,
     limits::NOTE_BYTES_MAX,
     note::{self, NoteSignature},
@@ -22,7 +23,7 @@ const PENDING_LINE_BYTES_MAX: usize = 1_024;
 impl Replica {
     /// Cosigns the head of a mirrored log, if all of it is on this disk and no receipt says so yet.
     pub(super) fn issue_receipt(&mut self, now_ms: u64, id: LogId, out: &mut Vec<Output>) {
-        let (me, time) = (self.own(), now_ms / 1_000);
+        let (me, time) = (self.own(), self.clock.corrected(now_ms) / 1_000);
         let origin = self.charter().federation().origin(id);
         // A receipt says that all of it is on disk.
         let Some(log) = self.view.logs.get_mut(&id).map(Arc::make_mut).filter(|l| l.is_whole()) else { return };
@@ -71,11 +72,26 @@ impl Replica {
         let logs = &self.view.logs;
         let due: Vec<_> = self
             .pending_receipts
-            .extract_if(.., |(id, _), (size, _)| logs.get(id).is_some_and(|l| l.size() >= *size))
+            .extract_if(.., |(id, _), (size, _)| logs.get(id).is_some_and(|l| l.root_at(*size).is_some()))
             .collect();
         for ((id, holder), (size, line)) in due {
             self.take_receipt(now_ms, id, size, holder, &line, out);
         }
+    }
+
+    /// Keeps a receipt of records that are not here yet, or are missing here.
+    pub(super) fn keep_pending_receipt(&mut self, id: LogId, holder: LogId, size: u64, line: String) {
+        let kept = self.pending_receipts.get(&(id, holder)).is_some_and(|(kept, _)| *kept >= size);
+        if !kept && self.pending_receipts.len() < PENDING_MAX && line.len() <= PENDING_LINE_BYTES_MAX {
+            self.pending_receipts.insert((id, holder), (size, line));
+        }
+    }
+
+    /// The time that a receipt states, if its holder's mirror key signed the checkpoint of this size and root; POSIX seconds.
+    pub(super) fn receipt_time(&self, id: LogId, holder: LogId, (size, root): (u64, Hash), line: &str) -> Option<u64> {
+        let key = &self.charter().epoch(holder)?.mirror;
+        let text = Checkpoint { origin: self.charter().federation().origin(id), size, root }.text();
+        NoteSignature::parse(line.strip_suffix('\n')?).ok()?.verify(key, &text).ok()
     }
 
     /// A receipt counts when the mirror key of a node on the log's path signed exactly the checkpoint that is held here.
@@ -96,20 +112,18 @@ impl Replica {
         let above = charter.is_within(self.me(), holder.division);
         let between = charter.is_within(holder.division, self.me()) && charter.is_within(id.division, holder.division);
         let counts = holder.division != self.me() && (above || between);
-        let Some(key) = charter.epoch(holder).map(|e| e.mirror.clone()).filter(|_| counts) else { return };
-        let origin = charter.federation().origin(id);
+        if !counts || charter.epoch(holder).is_none() {
+            return;
+        }
         let ours = charter.is_within(id.division, self.me()) && charter.log_key(id).is_some();
         // Not known here yet: after this disk was set back, the receipt comes before the records.
         let Some(root) = self.view.logs.get(&id).and_then(|l| l.root_at(size)).filter(|_| size > 0) else {
-            let room = self.pending_receipts.len() < PENDING_MAX && line.len() <= PENDING_LINE_BYTES_MAX;
-            if ours && room && self.view.logs.get(&id).is_none_or(|l| l.size() < size) {
-                self.pending_receipts.insert((id, holder), (size, line.to_owned()));
+            if ours && self.view.logs.get(&id).is_none_or(|l| l.size() < size || !l.is_whole()) {
+                self.keep_pending_receipt(id, holder, size, line.to_owned());
             }
             return;
         };
-        let text = Checkpoint { origin, size, root }.text();
-        let parsed = line.strip_suffix('\n').map(NoteSignature::parse);
-        let Some(Ok(Ok(time))) = parsed.map(|p| p.map(|s| s.verify(&key, &text))) else { return };
+        let Some(time) = self.receipt_time(id, holder, (size, root), line) else { return };
         if Some(holder.division) == self.charter().parent(self.me()) {
             self.view.parent.last_ack_ms = Some(now_ms);
             self.view.parent.rejected.remove(&id);

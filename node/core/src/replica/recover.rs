@@ -3,11 +3,11 @@
 
 use super::Replica;
 use crate::{
-    Entry, Gate, Place,
-    log::{Frozen, HeldLog, Receipt},
+    Entry, Gate, Place, SignedHead,
+    log::{HeldLog, Receipt},
 };
 use std::sync::Arc;
-use tally_protocol::{checkpoint::Checkpoint, fork::ForkEvidence, ids::LogId, keys::NodeKeys, merkle::Tree};
+use tally_protocol::{checkpoint::Checkpoint, ids::LogId, keys::NodeKeys, merkle::Tree};
 use tally_topology::signed::SignedCharter;
 
 impl Replica {
@@ -30,33 +30,34 @@ impl Replica {
                 // Out of order is in order: repaired batches stand behind, and the latest copy counts.
                 let held = self.view.log_mut(log);
                 if !held.put(start, tree, sealed_at, note.clone(), place) {
-                    // Signed, and it contradicts what is there: a second history, which stops this log and no other.
-                    let reason = format!("two histories are in this node's journal, from record {start} on");
-                    let evidence = ForkEvidence::of([held.note.clone(), note], &key);
-                    held.frozen.get_or_insert(Frozen { reason, evidence });
-                    if log == self.own() {
-                        self.view.gate.freeze();
-                    }
+                    // Signed, and it contradicts what is there: perhaps a second history, which is judged once all is read.
+                    self.contradictions.extend(SignedHead::of_note(log, &note, &key));
                     return;
                 }
                 if log == self.own() {
-                    self.last_sealed = self.last_sealed.max(sealed_at);
+                    self.clock.was_at(sealed_at.saturating_mul(1_000));
                 }
             }
             Entry::Receipt { log, holder, size, time, line } => {
-                let held = self.view.log_mut(log);
-                held.keep_receipt(holder.division, (size, time, holder.epoch), place);
-                held.receipt(holder.division, Receipt { size, time, epoch: holder.epoch, line });
+                let receipt = Receipt { size, time, epoch: holder.epoch, line };
+                self.recover_receipt(log, holder, receipt, place);
             }
             Entry::Freeze { log, frozen } => {
-                let key = self.charter().log_key(log);
-                if !key.as_ref().is_some_and(|k| frozen.evidence.notes.iter().any(|n| Checkpoint::open(n, k).is_ok())) {
+                let Some(key) = self.charter().log_key(log) else {
+                    self.unknown_log_entries.push((Entry::Freeze { log, frozen }, place));
+                    return;
+                };
+                if frozen.evidence.verify(&key).is_err() {
                     self.view.unproved += 1;
                     return;
                 }
                 self.view.log_mut(log).frozen = Some(frozen);
-                if log == self.own() {
-                    self.view.gate.freeze();
+            }
+            Entry::Seen { head } => {
+                if self.charter().log_key(head.log).is_none() {
+                    self.unknown_log_entries.push((Entry::Seen { head }, place));
+                } else {
+                    self.recover_ancestor(&head);
                 }
             }
             Entry::Charter { note } => {
@@ -68,6 +69,40 @@ impl Replica {
         }
     }
 
+    /// The latest receipt of a holder counts at a start as it does when it comes: with the signature of its mirror key,
+    /// looked at once all records are known. Earlier ones are only pointed to; whoever shows one checks it.
+    fn recover_receipt(&mut self, log: LogId, holder: LogId, receipt: Receipt, place: Place) {
+        let Receipt { size, time, epoch, .. } = receipt;
+        if self.charter().epoch(holder).is_none() || self.charter().log_key(log).is_none() {
+            self.unknown_log_entries.push((Entry::Receipt { log, holder, size, time, line: receipt.line }, place));
+            return;
+        }
+        if self.view.log(log).is_some_and(|l| l.root_at(size).is_some()) {
+            self.view.log_mut(log).keep_receipt(holder.division, (size, time, epoch), place);
+        }
+        let key = (log, holder.division);
+        if self.receipts_read.get(&key).is_none_or(|(_, latest)| latest.size <= size) {
+            self.receipts_read.insert(key, (holder, receipt));
+        }
+    }
+
+    /// Takes the latest receipts that the journal holds, if their signature holds for what is held here.
+    fn take_receipts_read(&mut self) {
+        for ((log, _), (holder, receipt)) in std::mem::take(&mut self.receipts_read) {
+            let (size, held) = (receipt.size, self.view.log(log));
+            let missing = held.is_some_and(|l| !l.is_whole() || l.size() < size);
+            let root = held.and_then(|l| l.root_at(size)).filter(|_| size > 0);
+            match root.and_then(|root| self.receipt_time(log, holder, (size, root), &receipt.line)) {
+                Some(time) if time == receipt.time => {
+                    self.view.log_mut(log).receipt(holder.division, receipt);
+                }
+                // Records before it are missing here, so its root is not known.
+                None if root.is_none() && missing => self.keep_pending_receipt(log, holder, size, receipt.line),
+                _ => self.view.unproved += 1,
+            }
+        }
+    }
+
     /// The journal has been read. What was of no known log is looked at again, under the last charter.
     pub fn all_read(&mut self) {
         for (entry, place) in std::mem::take(&mut self.unknown_log_entries) {
@@ -75,11 +110,15 @@ impl Replica {
         }
         self.view.unproved += self.unknown_log_entries.len() as u64;
         self.unknown_log_entries.clear();
+        self.take_receipts_read();
+        self.judge_gate();
     }
 
     /// Cuts a log back to where the charter closed it; the answer is where the batches lie that do not count any more.
     pub fn cut(&mut self, id: LogId, tree: Tree, note: String) -> Vec<Place> {
         let beyond = self.view.logs.get_mut(&id).map(Arc::make_mut).map(|log| log.cut(tree, note)).unwrap_or_default();
+        let left = self.view.log(id).map_or(0, HeldLog::size);
+        self.pending_receipts.retain(|(log, _), (size, _)| *log != id || *size <= left);
         beyond.into_iter().map(|held| held.place).collect()
     }
 
@@ -96,11 +135,7 @@ impl Replica {
         debug_assert_eq!(keys.node.division, self.me());
         self.view.own = keys.node;
         self.keys = keys;
-        let sealed = self.view.logs.get(&self.own()).and_then(|l| l.batches().map(|(_, held)| held.sealed_at).max());
-        self.last_sealed = sealed.unwrap_or(0);
-        self.view.gate = Gate::at_start(self.charter().parent(self.me()).is_some());
-        if self.view.logs.get(&self.own()).is_some_and(|l| l.frozen.is_some()) {
-            self.view.gate.freeze();
-        }
+        self.view.gate = Gate::default();
+        self.judge_gate();
     }
 }

@@ -5,12 +5,12 @@
 
 use super::{NotRepaired, Output, Replica, Ticket};
 use crate::{
-    Append, Gate, Place,
+    Append, Place,
     entry::Waiter,
     log::{HeldBatch, HeldLog, WholeCopy},
 };
 use std::sync::Arc;
-use tally_protocol::{ids::LogId, wire::Control};
+use tally_protocol::ids::LogId;
 use tally_topology::admit::{AdmittedBatch, admit};
 
 impl Replica {
@@ -60,7 +60,6 @@ impl Replica {
     ) {
         self.repairs_in_flight.retain(|(log, start, _)| (*log, *start) != (id, held.start));
         let fits = self.view.log_mut(id).put(held.start, tree, held.sealed_at, note, held.place);
-        debug_assert!(fits, "its range was checked in `repair`, and nothing has been written to it since");
         self.resume_if_whole(id, out);
         let result = if fits { Ok(()) } else { Err(NotRepaired::Overtaken) };
         out.push(Output::Repaired { ticket, result });
@@ -74,25 +73,12 @@ impl Replica {
         self.view.parent.damaged.remove(&id);
         self.view.parent.rejected.remove(&id);
         self.restart_push(id);
-        self.reopen_gate(id, out);
+        self.restart_serving(id);
+        self.fetch_again(id, out);
+        self.resolve_doubt(id, out);
+        self.judge_gate();
         if id != self.own() && !self.receipts_due.contains(&id) {
             self.receipts_due.push(id);
-        }
-    }
-
-    /// Judges the parent's head of the own log anew: while frames were missing it could not be compared.
-    fn reopen_gate(&mut self, id: LogId, out: &mut Vec<Output>) {
-        let frozen = self.view.logs.get(&id).is_none_or(|l| l.frozen.is_some());
-        if id != self.own() || self.view.gate.is_open() || frozen {
-            return;
-        }
-        let Some((size, root)) = self.view.parent.own_head else { return };
-        if let Some(log) = self.view.logs.get(&id) {
-            self.view.gate = Gate::at_start(true);
-            self.view.gate.parent_stands(size, log.compare(size, &root));
-            if let (Gate::Fetching(_), Some(up)) = (&self.view.gate, &self.view.parent.link) {
-                out.push(Output::Send { link: up.id, message: Control::Fetch { log: id, from: log.size() } });
-            }
         }
     }
 
@@ -127,5 +113,6 @@ impl Replica {
                 out.push(Output::Append(Append::freeze(*id, f.clone())));
             }
         }
+        self.resave_ancestors(out);
     }
 }

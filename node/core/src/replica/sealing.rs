@@ -14,9 +14,8 @@ impl Replica {
         }
         let own = self.own();
         let tree = self.edge(own);
-        // Sealing times never run backwards, whatever the clock does: they order versions across restarts.
-        self.last_sealed = self.last_sealed.max(now_ms / 1_000);
-        let bytes = batch::seal(&self.keys, &tree, records, self.last_sealed);
+        // A clock that is put right makes the time of sealing step back: nothing is ordered by it.
+        let bytes = batch::seal(&self.keys, &tree, records, self.clock.corrected(now_ms) / 1_000);
         match admit(self.view.charter.charter(), own, &tree, bytes) {
             Ok(batch) => self.write_batch(batch, Waiter::Sealer(ticket), out),
             // Our own charter does not know our key any more, or closed our epoch.

@@ -1,15 +1,14 @@
-//! Where the parent stands: its frontier, compared head by head with what is held here.
+//! Where the parent stands: its frontier and its sure heads, compared with what is held here.
 //!
-//! Each head either opens the gate, starts a push, asks for what is missing here, or shows a fork. Nothing is sent before
-//! the parent has said where it stands.
+//! Each head either starts a push, asks for what is missing here, or shows a fork. A sure head of the own log opens the gate.
+//! Nothing is sent before the parent has said where it stands. Of a log that no charter here knows nothing is kept: the
+//! charter here is behind, and says so.
 
 use super::{Event, LinkId, Output, Replica};
-use crate::{
-    Gate, Push,
-    log::{HeadStanding, HeldLog},
-};
+use crate::{HeadStanding, Push};
 use tally_protocol::{
-    checkpoint::Checkpoint,
+    hash::Hash,
+    ids::LogId,
     merkle::Tree,
     wire::{Control, Head, Refusal},
 };
@@ -28,12 +27,10 @@ impl Replica {
             self.close(now_ms, link, Refusal::Protocol, "a second frontier".into(), out);
             return;
         }
-        let own = self.own();
         for head in &heads {
-            // A log that no charter here knows says nothing yet: after the next charter the link begins anew.
-            let known = self.charter().log_key(head.log).is_some();
-            if known && self.charter().is_within(head.log.division, self.me()) {
-                self.on_parent_head(now_ms, link, head, out);
+            if self.is_shared_with_parent(head.log) && self.on_parent_head(link, head, out).is_none() {
+                self.close_for_unsigned(now_ms, link, head.log, out);
+                return;
             }
         }
         if !last {
@@ -41,12 +38,6 @@ impl Replica {
         }
         if let Some(up) = self.view.parent.link.as_mut() {
             up.frontier_known = true;
-        }
-        if self.view.gate == Gate::Asking {
-            // The parent named no head of the own log: it holds nothing of it.
-            let standing =
-                self.view.logs.get(&own).map_or(HeadStanding::Equal, |l| l.compare(0, &Tree::default().root()));
-            self.view.gate.parent_stands(0, standing);
         }
         let frozen = self.view.logs.iter().filter_map(|(id, l)| l.frozen.as_ref().map(|f| (*id, f)));
         for (log, f) in frozen {
@@ -56,74 +47,121 @@ impl Replica {
         self.pump_parent(out);
     }
 
-    /// Compares one head of the parent with what is held: opens the gate, starts a push, fetches, or freezes.
-    pub(super) fn on_parent_head(&mut self, now_ms: u64, link: LinkId, head: &Head, out: &mut Vec<Output>) {
-        let (id, own) = (head.log, head.log == self.own());
-        let empty = HeldLog::default();
-        let log = self.view.log(id).unwrap_or(&empty);
-        let standing = log.compare(head.size, &head.root);
-        let held = log.size();
-        if id.division == self.keys.node.division {
-            self.view.parent.own_sizes.insert(id, head.size);
-        }
-        if own {
-            self.view.parent.own_head = Some((head.size, head.root));
-        }
-        // Earlier epochs of this division are history: what this disk does not have of them comes from the parent.
-        if standing == HeadStanding::TheyAreAhead && !own && id.division == self.me() {
-            out.push(Output::Send { link, message: Control::Fetch { log: id, from: held } });
-        }
-        if standing == HeadStanding::TheyAreAhead && own {
-            // Only our own signature makes the parent's head a fact about our past.
-            let key = self.charter().log_key(id);
-            let signed = key.is_some_and(|k| {
-                Checkpoint::open(&head.note, &k).is_ok_and(|c| (c.size, c.root) == (head.size, head.root))
-            });
-            if !signed {
-                let reason = format!("the parent's head of {id} is not signed by this node's key");
-                self.close(now_ms, link, Refusal::Signature, reason, out);
-                return;
-            }
-            self.view.gate.parent_stands(head.size, standing);
-            if let Some(up) = self.view.parent.link.as_mut() {
-                up.ahead.insert(id, head.size);
-            }
-            out.push(Output::Note(Event::OldCopy { here: held, there: head.size }));
-            out.push(Output::Send { link, message: Control::Fetch { log: id, from: held } });
+    /// The parent says, at any time, how far it holds a log, and whether it is sure that nobody above holds more.
+    pub(super) fn on_parent_stands(
+        &mut self,
+        now_ms: u64,
+        link: LinkId,
+        (log, head, sure): (LogId, Option<Head>, bool),
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(head) = head.as_ref().filter(|h| h.log != log) {
+            let reason = format!("a head of {} in a message about {log}", head.log);
+            self.close(now_ms, link, Refusal::Protocol, reason, out);
             return;
         }
-        if own {
-            self.view.gate.parent_stands(head.size, standing);
+        if log.division != self.me() && self.charter().is_within(self.me(), log.division) {
+            head.iter().for_each(|head| self.on_ancestor_head(head, false, out));
+            return;
+        }
+        if !self.is_shared_with_parent(log) {
+            return;
+        }
+        let nothing = (0, Tree::default().root());
+        let said: (u64, Hash) = match &head {
+            None => nothing,
+            Some(head) => match self.on_parent_head(link, head, out) {
+                None => return self.close_for_unsigned(now_ms, link, log, out),
+                Some(_) => (head.size, head.root),
+            },
+        };
+        if sure {
+            self.parent_is_sure(log, said);
+        }
+    }
+
+    /// Whether both hold a log. One that no charter here knows says that this charter is behind, and no more: with the next
+    /// charter the link begins anew.
+    fn is_shared_with_parent(&mut self, log: LogId) -> bool {
+        if self.charter().log_key(log).is_none() {
+            self.view.parent.charter_behind = true;
+            return false;
+        }
+        self.charter().is_within(log.division, self.me())
+    }
+
+    fn close_for_unsigned(&mut self, now_ms: u64, link: LinkId, log: LogId, out: &mut Vec<Output>) {
+        let reason = format!("the parent's head of {log} is not signed by that log's key");
+        self.close(now_ms, link, Refusal::Signature, reason, out);
+    }
+
+    /// Compares one head of the parent with what is held: starts a push, fetches, or finds a fork. `None`: it differs, and
+    /// nobody has signed it.
+    fn on_parent_head(&mut self, link: LinkId, head: &Head, out: &mut Vec<Output>) -> Option<HeadStanding> {
+        let id = head.log;
+        let standing = self.judge_head(head, out)?;
+        if id.division == self.me() {
+            self.view.parent.own_sizes.insert(id, head.size);
         }
         match standing {
-            HeadStanding::Conflict => self.freeze_on_conflict(head, out),
-            // Frames are missing here, so the heads cannot be compared: the log is not pushed before it is repaired.
-            HeadStanding::Unaligned => {
-                let reason = format!("no batch here ends at {}, where the parent stands", head.size);
-                self.view.parent.damaged.insert(id, reason);
-                if let Some(up) = self.view.parent.link.as_mut() {
-                    up.ahead.insert(id, u64::MAX);
-                }
-            }
             HeadStanding::TheyAreAhead => {
                 if let Some(up) = self.view.parent.link.as_mut() {
                     up.ahead.insert(id, head.size);
                 }
+                self.fetch(link, id, head.size, out);
             }
-            HeadStanding::Equal | HeadStanding::TheyAreBehind => {
-                let peer = self.view.parent.link.as_ref().map(|l| l.peer);
-                let confirmed = peer.and_then(|p| self.view.logs.get(&id)?.receipts.get(&p)).map_or(0, |r| r.size);
-                if head.size < confirmed {
-                    out.push(Output::Note(Event::ParentSetBack { log: id, now: head.size, before: confirmed }));
-                    self.view.parent.set_back.insert(id, head.size);
-                } else {
-                    self.view.parent.set_back.remove(&id);
+            // The parent holds another history, or what it holds cannot be compared: the log is not pushed.
+            HeadStanding::Fork | HeadStanding::Unproved | HeadStanding::Hole => {
+                if standing == HeadStanding::Hole {
+                    let reason = format!("records before {}, where the parent stands, are missing here", head.size);
+                    self.view.parent.damaged.insert(id, reason);
                 }
                 if let Some(up) = self.view.parent.link.as_mut() {
-                    up.pushes.insert(id, Push::from(head.size));
+                    up.ahead.insert(id, u64::MAX);
+                    up.pushes.remove(&id);
                 }
-                self.view.parent.rejected.remove(&id);
             }
+            HeadStanding::Equal | HeadStanding::TheyAreBehind => self.parent_has_a_part(head, out),
+        }
+        Some(standing)
+    }
+
+    /// The parent holds a part of a log, and the same: it gets the rest.
+    fn parent_has_a_part(&mut self, head: &Head, out: &mut Vec<Output>) {
+        let id = head.log;
+        let parent = &mut self.view.parent;
+        let Some(up) = parent.link.as_mut() else { return };
+        let receipt = self.view.logs.get(&id).and_then(|l| l.receipts.get(&up.peer)).map_or(0, |r| r.size);
+        if head.size < receipt && !up.frontier_known {
+            out.push(Output::Note(Event::ParentSetBack { log: id, now: head.size, before: receipt }));
+            parent.set_back.insert(id, head.size);
+        } else if head.size >= receipt {
+            parent.set_back.remove(&id);
+        }
+        up.ahead.remove(&id);
+        // A push that runs already knows better than a head that has been on its way.
+        up.pushes.entry(id).or_insert_with(|| Push::from(head.size));
+        parent.rejected.remove(&id);
+    }
+
+    /// Asks the parent for what it has of a log beyond what is held here.
+    fn fetch(&mut self, link: LinkId, id: LogId, target: u64, out: &mut Vec<Output>) {
+        let frozen = self.view.log(id).is_some_and(|l| l.frozen.is_some());
+        let closed = self.charter().closed_at(id).is_some_and(|(last, _)| target > last);
+        let from = self.edge(id).size();
+        let Some(up) = self.view.parent.link.as_mut().filter(|_| !frozen && !closed) else { return };
+        if from < target && up.fetching.get(&id).is_none_or(|asked| *asked < target) {
+            up.fetching.insert(id, target);
+            out.push(Output::Send { link, message: Control::Fetch { log: id, from } });
+        }
+    }
+
+    /// Asks again for what was asked for on this link and has not come: this disk had missed records before it.
+    pub(super) fn fetch_again(&mut self, id: LogId, out: &mut Vec<Output>) {
+        let Some(up) = self.view.parent.link.as_mut() else { return };
+        let link = up.id;
+        if let Some(target) = up.fetching.remove(&id) {
+            self.fetch(link, id, target, out);
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use super::LinkId;
 use crate::Push;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tally_protocol::{
-    hash::Hash,
     ids::{Division, LogId},
     wire::Refusal,
 };
@@ -30,10 +29,12 @@ pub struct Parent {
     pub set_back: BTreeMap<LogId, u64>,
     /// Whether its copy of this division is the same, by its heartbeats.
     pub agreement: Agreement,
-    /// The parent's latest head of this node's own log.
-    pub own_head: Option<(u64, Hash)>,
+    /// It spoke of a log that the charter in force here does not know: this charter is behind.
+    pub charter_behind: bool,
     /// How much the parent holds of each log of this node's division, also of earlier epochs.
     pub own_sizes: BTreeMap<LogId, u64>,
+    /// Records of logs below that the parent has given back since the start.
+    pub fetched_below: u64,
     /// Logs of which a batch cannot be read from this disk, and why.
     pub damaged: BTreeMap<LogId, String>,
 }
@@ -74,6 +75,12 @@ pub struct ParentLink {
     pub pushes: BTreeMap<LogId, Push>,
     /// Logs of which the parent holds more than is held here: nothing to push.
     pub ahead: BTreeMap<LogId, u64>,
+    /// The epoch of the parent whose key this link was opened with.
+    pub epoch: Option<LogId>,
+    /// Logs that were asked for on this link, and up to where.
+    pub fetching: BTreeMap<LogId, u64>,
+    /// The parent's clock when it last spoke of it, and this node's then: the next heartbeat sends it back.
+    pub clock_heard: Option<(u64, u64)>,
 }
 
 /// A child that has called since the start.
@@ -95,6 +102,32 @@ pub struct Child {
     pub charter: u64,
     /// Logs of which a batch was refused, and why.
     pub rejected: BTreeMap<LogId, (Refusal, String)>,
+    /// The runs of it that have called since the start, latest last, each with its latest count of links.
+    runs: VecDeque<([u8; 16], u64)>,
+    /// When it last showed that two machines run with its key, POSIX milliseconds.
+    pub same_key_ms: Option<u64>,
+}
+
+/// Runs of a child that are remembered.
+const RUNS_MAX: usize = 8;
+
+impl Child {
+    /// Takes the run and the count of links that a hello tells. The answer is whether it shows that two machines run with one
+    /// key: a run comes back after another one, or a count comes twice.
+    pub fn met(&mut self, run: [u8; 16], links: u64) -> bool {
+        if let Some((_, count)) = self.runs.back_mut().filter(|(latest, _)| *latest == run) {
+            let twice = links <= *count;
+            *count = links.max(*count);
+            return twice;
+        }
+        let before = self.runs.iter().position(|(known, _)| *known == run);
+        let came_back = before.and_then(|at| self.runs.remove(at)).is_some();
+        if self.runs.len() == RUNS_MAX {
+            self.runs.pop_front();
+        }
+        self.runs.push_back((run, links));
+        came_back
+    }
 }
 
 /// Whether two neighbours hold the same.
@@ -138,4 +171,10 @@ pub struct ChildLink {
     pub skew_ms: i64,
     /// Logs that the child asked for.
     pub serving: BTreeMap<LogId, Push>,
+    /// Logs of which it was told a sure head.
+    pub told: BTreeSet<LogId>,
+    /// Sizes of this node's log and its ancestors' that it was told.
+    pub told_above: BTreeMap<LogId, u64>,
+    /// The child's clock when it last spoke of it, and this node's then: the next heartbeat sends it back.
+    pub clock_heard: Option<(u64, u64)>,
 }

@@ -3,12 +3,13 @@
 //! A link counts once the welcome has come. What a message is about is decided elsewhere: frontier in `standing`, receipts in
 //! `receipts`, conflicts in `conflict`. Batches are taken from the parent only while they were asked for.
 
-use super::{Event, LinkId, Output, ParentLink, Replica, state::Rejected};
-use crate::{Gate, entry::Waiter};
+use super::{Event, LinkId, Output, ParentLink, Replica, downlink::refusal, state::Rejected};
+use crate::entry::Waiter;
 use std::collections::BTreeMap;
 use tally_protocol::{
+    health::{AboveFault, AboveWord},
     ids::{Division, LogId},
-    wire::{Control, Hello, Refusal, VERSION, VERSION_MIN},
+    wire::{ClockEcho, Control, Hello, Refusal, VERSION, VERSION_MIN},
 };
 use tally_topology::admit::{AdmitError, admit};
 
@@ -34,7 +35,11 @@ impl Replica {
             frontier_known: false,
             ahead: BTreeMap::new(),
             pushes: BTreeMap::new(),
+            epoch: self.charter().current_log(peer),
+            fetching: BTreeMap::new(),
+            clock_heard: None,
         });
+        self.dialled_ms = now_ms;
         self.links_opened += 1;
         let hello = Hello {
             version_min: VERSION_MIN,
@@ -46,7 +51,7 @@ impl Replica {
             charter: self.charter().version(),
             clock_ms: now_ms,
             software: self.software.clone(),
-            ancestor_heads: Vec::new(),
+            ancestor_heads: self.ancestor_heads(),
         };
         out.push(Output::Send { link, message: Control::Hello(hello) });
     }
@@ -66,6 +71,10 @@ impl Replica {
                 up.welcomed = true;
                 up.version = w.version;
                 up.skew_ms = skew(w.clock_ms, now_ms);
+                up.clock_heard = Some((w.clock_ms, now_ms));
+                let echo = ClockEcho { clock_ms: self.dialled_ms, held_ms: 0 };
+                self.clock.parent_beat(now_ms, w.clock_ms, Some(echo), None);
+                self.view.parent.charter_behind = w.charter > self.view.charter.charter().version();
                 self.view.parent.refused = None;
                 self.view.parent.trouble = None;
                 self.view.parent.busy_until_ms = None;
@@ -81,19 +90,22 @@ impl Replica {
                 out.push(Output::Note(Event::Refused { peer, code, reason: reason.clone() }));
                 self.view.parent.refused = Some((code, reason));
             }
+            // Signed by the authority, whoever brings it: a parent that refuses this node sends it so that it learns why.
+            Control::Charter { note } => self.charter_from_parent(peer, note, out),
             _ if !welcomed => {
                 self.close(now_ms, link, Refusal::Protocol, "a message before the welcome".into(), out);
             }
             Control::Frontier { heads, last } => self.on_parent_frontier(now_ms, link, heads, last, out),
             Control::Heartbeat(beat) => {
+                up.clock_heard = Some((beat.clock_ms, now_ms));
                 up.skew_ms = skew(beat.clock_ms, now_ms);
+                self.clock.parent_beat(now_ms, beat.clock_ms, beat.echo, beat.above_ms);
                 let same = self.view.digest(self.me()) == beat.digest;
                 self.view.parent.agreement.compared(same, now_ms);
             }
             Control::Receipt { log, size, holder, line } => {
                 self.take_receipt(now_ms, log, size, holder, &line, out);
             }
-            Control::Charter { note } => self.charter_from_parent(peer, note, out),
             Control::Reject { log, start, code, reason } => {
                 if let Some(push) = up.pushes.get_mut(&log) {
                     push.stop();
@@ -107,15 +119,18 @@ impl Replica {
                 self.view.parent.rejected.insert(log, Rejected { code, reason, start, since_ms: now_ms, times });
             }
             Control::Conflict { log, evidence, reason } => self.on_conflict(peer, log, evidence, &reason, out),
-            // Nothing follows from these yet. A parent has no reason to send its health, and none to be cut off for it.
-            Control::Stands { .. } | Control::Above(_) | Control::Health(_) => {}
+            Control::Stands { log, head, sure } => self.on_parent_stands(now_ms, link, (log, head, sure), out),
+            Control::Above(words) => self.on_above(now_ms, &words),
+            // A parent has no reason to send its health, and none to be cut off for it.
+            Control::Health(_) => {}
             Control::Welcome(_) | Control::Hello(_) | Control::Fetch { .. } => {
                 self.close(now_ms, link, Refusal::Protocol, "a message that only a child sends".into(), out);
             }
         }
     }
 
-    /// Takes a batch that this node fetches: of its own log while the gate is fetching, or of its earlier epochs.
+    /// Takes a batch that this node has asked for: of its own log, of its earlier epochs, or of a log below that the parent
+    /// has more of.
     pub(super) fn batch_from_parent(
         &mut self,
         now_ms: u64,
@@ -124,26 +139,36 @@ impl Replica {
         bytes: Vec<u8>,
         out: &mut Vec<Output>,
     ) {
-        if let Some(up) = self.view.parent.link.as_mut() {
-            up.heard_ms = now_ms;
-        }
-        let fetching =
-            if id == self.own() { matches!(self.view.gate, Gate::Fetching(_)) } else { id.division == self.me() };
-        if !fetching {
+        let Some(up) = self.view.parent.link.as_mut() else { return };
+        up.heard_ms = now_ms;
+        if !up.fetching.contains_key(&id) {
             self.close(now_ms, link, Refusal::Protocol, "a batch that was not asked for".into(), out);
             return;
         }
         let edge = self.edge(id);
         match admit(self.view.charter.charter(), id, &edge, bytes) {
-            Ok(batch) => self.write_batch(batch, Waiter::Nobody, out),
-            Err(AdmitError::Known { .. }) => {}
-            Err(AdmitError::Root { note, .. }) => self.freeze_against(
-                id,
-                note,
-                "what the parent holds of this node's log does not continue what is on this disk".into(),
-                out,
-            ),
-            Err(why) => self.close(now_ms, link, Refusal::Malformed, why.to_string(), out),
+            Ok(batch) => {
+                if id.division != self.me() {
+                    let records = batch.end().saturating_sub(batch.start());
+                    self.view.parent.fetched_below = self.view.parent.fetched_below.saturating_add(records);
+                }
+                self.write_batch(batch, Waiter::Nobody, out);
+            }
+            // It came from below meanwhile, or twice.
+            Err(AdmitError::Known { note, .. } | AdmitError::Gap { note, .. }) => {
+                self.judge_note(id, &note, out);
+            }
+            // Altered on the way, or not what its head says. Nothing is proved by it: the link ends, and is tried again.
+            Err(why) => self.close(now_ms, link, refusal(&why), why.to_string(), out),
+        }
+    }
+
+    /// Takes what the levels above say of this node's logs.
+    fn on_above(&mut self, now_ms: u64, words: &[AboveWord]) {
+        let own = self.own();
+        let mine = words.iter().filter(|w| w.log == own && w.fault == AboveFault::SameKeyTwice);
+        if let Some(age) = mine.map(|w| w.since_ms).min() {
+            self.same_key_ms = Some(now_ms.saturating_sub(age));
         }
     }
 }

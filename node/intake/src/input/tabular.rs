@@ -65,7 +65,7 @@ pub(super) async fn read(
     read: impl FnOnce(tally_sheet::Take<'_>) -> Result<TableRead, SheetError> + Send + 'static,
 ) -> Result<(), InputError> {
     let (send, mut events) = mpsc::channel(CHUNKS);
-    let catalog = sink.charter().charter().catalogs().current(tally_clock::today()).clone();
+    let catalog = sink.charter().charter().catalogs().current(tally_clock::judging_day()).clone();
     let table = Table::new(catalog, sink.category().map(str::to_owned), title);
     let parser = tokio::task::spawn_blocking(move || parse(table, read, &send));
     let (mut any, mut fault) = (false, None);

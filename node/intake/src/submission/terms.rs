@@ -39,7 +39,7 @@ impl SubmissionTerms {
         RowContext {
             charter,
             me,
-            today: tally_clock::today(),
+            today: tally_clock::judging_day(),
             category: self.category.as_deref(),
             unit: self.unit.as_deref(),
             division: self.division,
@@ -50,7 +50,7 @@ impl SubmissionTerms {
 
 /// What follows from the rules that depend on what is held, by the catalog in force today.
 pub(super) fn policy(charter: &Charter, base_is_complete: bool) -> DedupPolicy {
-    let catalog = charter.catalogs().current(tally_clock::today());
+    let catalog = charter.catalogs().current(tally_clock::judging_day());
     let of = |rule: &str| catalog.rule(rule).and_then(|r| r.severity);
     DedupPolicy {
         other_name: of("V010"),

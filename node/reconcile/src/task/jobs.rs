@@ -365,7 +365,7 @@ async fn restore(context: &TaskContext, control: &Arc<TaskControl>) -> Result<Ou
                     (p.unit, p.waiting_for, p.total, p.done) = ("records".into(), None, Some(total), held);
                 });
                 if held >= wanted && gate == Gate::Open {
-                    return restored(context, parent, held, control).await;
+                    return restored(context, parent, control).await;
                 }
             }
         }
@@ -373,24 +373,23 @@ async fn restore(context: &TaskContext, control: &Arc<TaskControl>) -> Result<Ou
     }
 }
 
-/// Ends a restore: the own history is back. Fetches what the parent holds of nodes below; the rest they send themselves.
-async fn restored(
-    context: &TaskContext,
-    parent: Division,
-    held: u64,
-    control: &Arc<TaskControl>,
-) -> Result<Outcome, String> {
+/// Ends a restore: the own history is back, and what the parent holds of nodes below. What is missing inside is fetched; the
+/// rest they send themselves.
+async fn restored(context: &TaskContext, parent: Division, control: &Arc<TaskControl>) -> Result<Outcome, String> {
     control.tell(|p| p.waiting_for = Some(format!("{parent}, for what it holds of nodes below")));
     let options = SessionOptions { peer: parent, log: None, deep: false, repair: true };
-    let below = context.reconcile.reconcile(&options, &|_, _| {}).await;
+    let mended = context.reconcile.reconcile(&options, &|_, _| {}).await;
     control.tell(|p| p.waiting_for = None);
     let view = context.reconcile.mailbox.view();
     let own = view.logs().iter().filter(|(id, _)| id.division == view.me());
     let logs: Vec<_> = own.map(|(id, l)| (view.charter().federation().origin(*id), l.size())).collect();
     let logs: Vec<_> = logs.iter().map(|(log, n)| serde_json::json!({ "log": log, "records": n })).collect();
     // The own history is back either way; what is missing of nodes below, these send again.
-    let (repaired, agree) = below.map_or((0, false), |b| (b.repaired, b.agree));
+    let own = view.logs().iter().filter(|(id, _)| id.division == view.me());
+    let held: u64 = own.map(|(_, log)| log.size()).sum();
+    let came = view.parent().fetched_below.saturating_add(mended.as_ref().map_or(0, |b| b.repaired));
+    let agree = mended.is_ok_and(|b| b.agree);
     let exit = if agree { IN_ORDER } else { LOOK };
-    let result = serde_json::json!({ "records": held, "logs": logs, "below": repaired, "agree": agree });
+    let result = serde_json::json!({ "records": held, "logs": logs, "below": came, "agree": agree });
     Ok(Outcome { result, exit })
 }

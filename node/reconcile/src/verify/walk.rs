@@ -85,7 +85,7 @@ impl Verifier<'_> {
                     self.receipts.push(receipt);
                 }
             }
-            Some(Entry::Freeze { .. } | Entry::Charter { .. }) | None => self.report.frames += 1,
+            Some(Entry::Freeze { .. } | Entry::Charter { .. } | Entry::Seen { .. }) | None => self.report.frames += 1,
         }
     }
 
