@@ -19,6 +19,13 @@ pub fn sha256(parts: &[&[u8]]) -> Hash {
     Hash(h.finalize().into())
 }
 
+impl Hash {
+    /// The first 12 digits: enough for people to tell two apart, not enough to prove anything.
+    pub fn short(&self) -> String {
+        self.0.iter().take(6).map(|b| format!("{b:02x}")).collect()
+    }
+}
+
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))

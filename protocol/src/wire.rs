@@ -49,6 +49,15 @@ pub struct Head {
     pub note: String,
 }
 
+/// Which charter: two of one version that were signed differ in the hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CharterMark {
+    /// Its version; 0 for none.
+    pub version: u64,
+    /// SHA-256 of the whole signed note.
+    pub hash: Hash,
+}
+
 /// First message of a child.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -66,8 +75,8 @@ pub struct Hello {
     pub instance: [u8; 16],
     /// Links to the parent that this process has opened, with this one: counts from 1.
     pub link_count: u64,
-    /// Version of the charter in force there; 0 for none.
-    pub charter: u64,
+    /// The charter in force there.
+    pub charter: CharterMark,
     /// Sender's clock, POSIX milliseconds.
     pub clock_ms: u64,
     /// Release of the software, for people; cut to [`crate::limits::SOFTWARE_BYTES_MAX`] bytes.
@@ -87,8 +96,8 @@ pub struct Welcome {
     /// Who answers, in which epoch.
     #[serde(deserialize_with = "node_epoch")]
     pub node: LogId,
-    /// Version of the charter in force there.
-    pub charter: u64,
+    /// The charter in force there.
+    pub charter: CharterMark,
     /// Sender's clock, POSIX milliseconds.
     pub clock_ms: u64,
 }
@@ -102,8 +111,6 @@ pub struct Heartbeat {
     pub records: u64,
     /// The sender's digest of the child's division.
     pub digest: Option<Hash>,
-    /// Version of the charter in force at the sender.
-    pub charter: u64,
     /// The receiver's clock, sent back, so that it can tell how long messages take.
     pub echo: Option<ClockEcho>,
     /// The clock of the sender's parent minus the sender's, in milliseconds, if it is known.
@@ -268,6 +275,8 @@ pub enum Control {
     Health(HealthSummary),
     /// Parent to child: what the levels above say of the child's logs; at most [`ABOVE_WORDS_MAX`] words.
     Above(#[serde(deserialize_with = "bounded::list::<_, _, ABOVE_WORDS_MAX>")] Vec<AboveWord>),
+    /// Child to parent: another charter has come into force there, of a higher version than it said before.
+    InForce(CharterMark),
 }
 
 /// Heads as many as one message may have, by number and by bytes: whoever signs a log decides how long its notes are. At

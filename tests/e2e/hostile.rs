@@ -17,17 +17,20 @@ use std::{sync::Arc, time::Duration};
 use tally_protocol::{
     batch,
     canonical::Object,
+    hash::Hash,
     ids::LogId,
     keys::NodeKeys,
     merkle::Tree,
     record::Record,
-    wire::{ALPN, Control, Hello, Refusal, StreamOpen},
+    wire::{ALPN, CharterMark, Control, Hello, Refusal, StreamOpen},
 };
 use tally_tests::{
     CITY, COUNTY, FEDERATION, Federation, LINE, NEIGHBOUR, PROVINCE, Plan, find, origin, seconds, wait_for,
 };
 
 const TREE: &[Plan<'static>] = &[LINE[0], LINE[1], LINE[2], (NEIGHBOUR, "county", Some(CITY))];
+
+const NO_CHARTER: CharterMark = CharterMark { version: 0, hash: Hash([0; 32]) };
 
 /// Takes any server: this peer has no scruples.
 #[derive(Debug)]
@@ -140,7 +143,7 @@ impl Peer {
             node,
             instance: instance(),
             link_count: 1,
-            charter: 1,
+            charter: NO_CHARTER,
             clock_ms: 0,
             software: "hostile".into(),
             ancestor_heads: Vec::new(),
@@ -282,7 +285,7 @@ async fn wrong_words(port: u16, keys: &NodeKeys) {
         node: keys.node,
         instance: instance(),
         link_count: 1,
-        charter: 1,
+        charter: NO_CHARTER,
         clock_ms: 0,
         software: String::new(),
         ancestor_heads: Vec::new(),

@@ -10,9 +10,11 @@
 
 use crate::charter::{Charter, CharterError};
 use tally_protocol::{
+    hash::{Hash, sha256},
     keys::{Signer, VerifierKey},
     limits::CHARTER_BYTES_MAX,
     note::{Note, NoteError, sign_line},
+    wire::CharterMark,
 };
 
 /// A charter with the authority's signature under it, checked.
@@ -21,6 +23,7 @@ pub struct SignedCharter {
     note: String,
     charter: Charter,
     signed_by: VerifierKey,
+    hash: Hash,
 }
 
 /// Why a signed charter is refused.
@@ -42,6 +45,22 @@ pub enum SignedError {
         current: u64,
         /// Version offered.
         offered: u64,
+    },
+    /// Another one of the version in force: the authority has signed two.
+    #[error(
+        "charter: version {version} is in force with other content (here {}, offered {}, by the SHA-256 of the note). Two of one \
+         version were signed: find out which the authority signed last, and have it sign what holds as a newer version; \
+         nothing else ends this",
+        here.short(),
+        offered.short()
+    )]
+    OtherContent {
+        /// Version of both.
+        version: u64,
+        /// Hash of the one in force.
+        here: Hash,
+        /// Hash of the one offered.
+        offered: Hash,
     },
     /// The successor that it names for the authority's key is none.
     #[error("charter: {0}")]
@@ -135,12 +154,17 @@ impl SignedCharter {
         if charter.successor().public() == signed_by.public() {
             return Err(SignedError::Successor("the successor is the key that signed; name another one"));
         }
-        Ok(Self { charter, note: note.to_owned(), signed_by })
+        Ok(Self { charter, note: note.to_owned(), signed_by, hash: sha256(&[note.as_bytes()]) })
     }
 
     /// The whole note.
     pub fn note(&self) -> &str {
         &self.note
+    }
+
+    /// What tells it apart from every other charter.
+    pub fn mark(&self) -> CharterMark {
+        CharterMark { version: self.charter.version(), hash: self.hash }
     }
 
     /// What it says.
@@ -165,9 +189,13 @@ impl SignedCharter {
     ///   contact may change, a route's owner, due day and note too.
     ///
     /// # Errors
-    /// [`SignedError::NotNewer`], [`SignedError::NotASuccessor`], [`SignedError::Successor`].
+    /// [`SignedError::NotNewer`], [`SignedError::OtherContent`], [`SignedError::NotASuccessor`], [`SignedError::Successor`].
     pub fn follows(&self, current: &Self) -> Result<(), SignedError> {
         let (next, before) = (&self.charter, &current.charter);
+        if next.version() == before.version() && self.hash != current.hash {
+            let (version, here, offered) = (next.version(), current.hash, self.hash);
+            return Err(SignedError::OtherContent { version, here, offered });
+        }
         if next.version() <= before.version() {
             return Err(SignedError::NotNewer { current: before.version(), offered: next.version() });
         }
@@ -297,7 +325,11 @@ mod tests {
         let first = signed(1, &sample());
         let more = [sample(), vec![node("350103", "county", "350100", "")]].concat();
         assert_eq!(signed(2, &more).follows(&first), Ok(()));
-        assert!(matches!(signed(1, &more).follows(&first), Err(SignedError::NotNewer { .. })));
+        assert!(matches!(first.follows(&first), Err(SignedError::NotNewer { .. })));
+        let why = signed(1, &more).follows(&first).unwrap_err();
+        let [here, offered] = [first.mark(), signed(1, &more).mark()].map(|m| m.hash);
+        assert_eq!(why, SignedError::OtherContent { version: 1, here, offered });
+        assert!(why.to_string().contains(&here.short()) && why.to_string().contains(&offered.short()));
         let refused = |nodes: &[String], base: &SignedCharter| signed(9, nodes).follows(base).unwrap_err().to_string();
         assert!(refused(&sample()[..3], &first).contains("350128 is gone"));
         let closed = |n: u64| {

@@ -13,6 +13,7 @@ use tally_protocol::{
     digest::{LogPart, fold},
     hash::Hash,
     ids::{Division, LogId, LogKind},
+    wire::CharterMark,
 };
 use tally_topology::{charter::Charter, signed::SignedCharter};
 
@@ -21,6 +22,8 @@ use tally_topology::{charter::Charter, signed::SignedCharter};
 pub struct View {
     pub(crate) own: LogId,
     pub(crate) charter: Arc<SignedCharter>,
+    /// Another charter of the version that the file held, found in the journal at the start.
+    pub(crate) charter_in_journal: Option<CharterMark>,
     pub(crate) logs: BTreeMap<LogId, Arc<HeldLog>>,
     pub(crate) gate: Gate,
     pub(crate) parent: Parent,
@@ -46,6 +49,7 @@ impl View {
         Self {
             own,
             charter,
+            charter_in_journal: None,
             logs: BTreeMap::new(),
             gate: Gate::default(),
             parent: Parent::default(),
@@ -142,6 +146,22 @@ impl View {
     /// Whether another machine runs with this node's key.
     pub fn same_key(&self) -> bool {
         self.same_key
+    }
+
+    /// Neighbours that have another charter of the version in force here, with its hash, as they last said.
+    pub fn charters_that_differ(&self) -> Vec<(Division, Hash)> {
+        let here = self.charter.mark();
+        let parent = self.parent.link.iter().filter_map(|up| Some((up.peer, up.charter?)));
+        let children = self.children.iter().filter_map(|(d, child)| Some((*d, child.charter?)));
+        let differs = |(_, mark): &(Division, CharterMark)| mark.version == here.version && *mark != here;
+        parent.chain(children).filter(differs).map(|(d, mark)| (d, mark.hash)).collect()
+    }
+
+    /// The hash of another charter of the version in force: it stands in this node's journal, the one in force came from the
+    /// file.
+    pub fn charter_replaced_by_file(&self) -> Option<Hash> {
+        let here = self.charter.mark();
+        self.charter_in_journal.filter(|mark| mark.version == here.version && *mark != here).map(|mark| mark.hash)
     }
 
     /// Digest of everything held of `division` and below.

@@ -391,6 +391,7 @@ fn log(event: &Event) {
         Event::SameKeyTwice { peer } => tracing::error!(event = "key.twice", %peer, "{event}"),
         Event::ParentSetBack { log, .. } => tracing::warn!(event = "parent.set_back", %log, "{event}"),
         Event::OldCopy { .. } => tracing::warn!(event = "disk.old_copy", "{event}"),
+        Event::CharterDiffers { peer, .. } => tracing::warn!(event = "charter.differs", %peer, "{event}"),
         Event::CharterRefused { peer, .. } => tracing::warn!(event = "charter.refused", %peer, "{event}"),
     }
 }

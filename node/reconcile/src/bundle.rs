@@ -19,6 +19,7 @@ use tally_protocol::{
 };
 use tally_store::batch_map::BatchMap;
 use tally_store::entries::EntryReader;
+use tally_topology::signed::SignedError;
 use tokio::sync::oneshot;
 
 /// What goes into a bundle besides receipts, heads and the charter.
@@ -293,15 +294,16 @@ impl<'g> Import<'g> {
                 self.open(federation, from, to)?;
             }
             Item::Charter { note } => {
-                // An older one is no fault: the bundle has travelled.
+                // An older one is no fault: the bundle has travelled. Another one of the same version is.
                 let current = mailbox.view().charter().version();
-                if self.charter <= current {
+                if self.charter < current {
                     return Ok(());
                 }
                 let (reply, answer) = oneshot::channel();
                 mailbox.send(Mail::Charter { note, reply }).await.map_err(ReconcileError::from)?;
-                if let Ok(Err(why)) = answer.await {
-                    self.refused(why.to_string());
+                match answer.await {
+                    Ok(Err(SignedError::NotNewer { .. })) | Ok(Ok(_)) | Err(_) => {}
+                    Ok(Err(why)) => self.refused(why.to_string()),
                 }
             }
             Item::Head(head) => {

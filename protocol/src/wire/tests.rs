@@ -40,11 +40,15 @@ fn hello() -> Hello {
         node: "350102/e1".parse().unwrap(),
         instance: *b"0123456789abcdef",
         link_count: 1,
-        charter: 2,
+        charter: mark(),
         clock_ms: 3,
         software: "s".into(),
         ancestor_heads: Vec::new(),
     }
+}
+
+fn mark() -> CharterMark {
+    CharterMark { version: 2, hash: Hash([9; 32]) }
 }
 
 fn head() -> Head {
@@ -71,7 +75,7 @@ fn health() -> NodeHealth {
 
 fn beat() -> Heartbeat {
     let echo = Some(ClockEcho { clock_ms: 2, held_ms: 1 });
-    Heartbeat { clock_ms: 3, records: 4, digest: Some(Hash([7; 32])), charter: 9, echo, above_ms: Some(-2) }
+    Heartbeat { clock_ms: 3, records: 4, digest: Some(Hash([7; 32])), echo, above_ms: Some(-2) }
 }
 
 fn word() -> AboveWord {
@@ -92,7 +96,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Control)> {
         ForkEvidence { notes: ["a".into(), "b".into()], root_at: Some(Hash([7; 32])), proof: vec![Hash([8; 32])] };
     vec![
         ("hello", Control::Hello(Hello { ancestor_heads: vec![head()], ..hello() })),
-        ("welcome", Control::Welcome(Welcome { version: 1, node: log, charter: 2, clock_ms: 3 })),
+        ("welcome", Control::Welcome(Welcome { version: 1, node: log, charter: mark(), clock_ms: 3 })),
         ("busy", Control::Busy { retry_after_ms: 250 }),
         ("refused", Control::Refused { code: Refusal::Identity, reason: "r".into() }),
         ("frontier", Control::Frontier { heads: vec![head()], last: true }),
@@ -105,6 +109,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Control)> {
         ("stands", Control::Stands { log, head: Some(head()), sure: true }),
         ("health", Control::Health(HealthSummary { whole: true, nodes: vec![health()] })),
         ("above", Control::Above(vec![word()])),
+        ("in force", Control::InForce(mark())),
     ]
 }
 
@@ -208,7 +213,7 @@ fn a_node_is_named_by_its_records_log_only() {
     let ops: LogId = "350102/e1/ops".parse().unwrap();
     for message in [
         Control::Hello(Hello { node: ops, ..hello() }),
-        Control::Welcome(Welcome { version: 1, node: ops, charter: 2, clock_ms: 3 }),
+        Control::Welcome(Welcome { version: 1, node: ops, charter: mark(), clock_ms: 3 }),
         Control::Receipt { log: ops, size: 5, holder: ops, line: "l".into() },
     ] {
         assert!(Control::decode(&message.encode()).is_err());

@@ -89,7 +89,6 @@ impl World {
                     clock_ms: u64::MAX,
                     records: u64::MAX,
                     digest: Some(Hash([7; 32])),
-                    charter: 1,
                     echo: None,
                     above_ms: Some(i64::MIN),
                 };

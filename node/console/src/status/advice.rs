@@ -17,6 +17,7 @@ const PUBLISH_DAYS: u32 = 20;
 pub(super) fn actions(r: &View, now_ms: u64, inputs: &StatusInputs, status: &Status) -> Vec<Action> {
     let mut advice = Advice { r, now_ms, found: Vec::new() };
     advice.logs();
+    advice.charters();
     advice.disk(inputs, status);
     advice.signing();
     advice.link_to_parent(status.parent.as_ref());
@@ -74,6 +75,33 @@ impl Advice<'_> {
         }
         for (id, why) in &r.parent().damaged {
             self.add("log_damaged", self.origin(*id), why.clone(), "tally reconcile --with all --repair");
+        }
+    }
+
+    /// Two charters of one version: each side says so, and goes on with the one that it has.
+    fn charters(&mut self) {
+        let r = self.r;
+        let mark = r.signed_charter().mark();
+        let next = "find out which of the two the authority signed last (`sha256sum` of each charter.note begins with the \
+                    hash); the authority then signs what holds as a newer version, which is loaded at the top: nothing else \
+                    ends this";
+        for (neighbour, hash) in r.charters_that_differ() {
+            let what = format!("charter version {} here is not that of {neighbour}", mark.version);
+            let why = format!(
+                "two were signed with this version: {} here, {} at {neighbour}; nothing of the other is taken over",
+                mark.hash.short(),
+                hash.short()
+            );
+            self.add("charter_differs", what, why, next);
+        }
+        if let Some(hash) = r.charter_replaced_by_file() {
+            let what = format!("charter version {} of the file is not that of this node's journal", mark.version);
+            let why = format!(
+                "two were signed with this version: {} in the file (node.charter), which is in force, {} in the journal",
+                mark.hash.short(),
+                hash.short()
+            );
+            self.add("charter_differs", what, why, next);
         }
     }
 

@@ -1,20 +1,25 @@
 //! Charters: from the operator or the parent, into the journal, into force, down to the children.
 //!
 //! A charter is judged when it comes and again once it is on disk, and takes effect only then: with it live links are judged
-//! anew, after it was sent down them. Which charter may follow which is `topology`'s to say.
+//! anew, after it was sent down them. Which charter may follow which is `topology`'s to say. Neighbours tell each other which
+//! charter is in force, by version and hash: another one of the same version is told to people and never adopted.
 
 use super::{Event, Output, Parent, Replica, Ticket};
 use crate::{Append, entry::Waiter};
 use std::sync::Arc;
 use tally_protocol::{
     ids::Division,
-    wire::{Control, Refusal},
+    wire::{CharterMark, Control, Refusal},
 };
 use tally_topology::signed::{SignedCharter, SignedError};
 
 impl Replica {
-    /// Takes a charter from the operator; it comes into force once it is on disk.
+    /// Takes a charter from the operator; it comes into force once it is on disk. The one in force is in force already.
     pub(super) fn load_charter(&mut self, ticket: Ticket, note: String, out: &mut Vec<Output>) {
+        if note == self.view.charter.note() {
+            out.push(Output::CharterLoaded { ticket, result: Ok(self.charter().version()) });
+            return;
+        }
         match self.judge_charter(&note) {
             Ok(_) => out.push(Output::Append(Append::charter(note, Waiter::Loader(ticket)))),
             Err(why) => out.push(Output::CharterLoaded { ticket, result: Err(why) }),
@@ -26,7 +31,39 @@ impl Replica {
         match self.judge_charter(&note) {
             Ok(_) => out.push(Output::Append(Append::charter(note, Waiter::Nobody))),
             Err(SignedError::NotNewer { .. }) => {}
+            Err(SignedError::OtherContent { version, offered, .. }) => {
+                self.charter_at_parent(CharterMark { version, hash: offered }, out);
+            }
             Err(why) => out.push(Output::Note(Event::CharterRefused { peer, reason: why.to_string() })),
+        }
+    }
+
+    /// The parent has said which charter is in force there.
+    pub(super) fn charter_at_parent(&mut self, mark: CharterMark, out: &mut Vec<Output>) {
+        let Some(up) = self.view.parent.link.as_mut() else { return };
+        let (peer, before) = (up.peer, up.charter.replace(mark));
+        self.tell_other_content(peer, before, mark, out);
+    }
+
+    /// A child has said which charter is in force there.
+    pub(super) fn charter_at_child(&mut self, peer: Division, mark: CharterMark, out: &mut Vec<Output>) {
+        let Some(child) = self.view.children.get_mut(&peer) else { return };
+        let before = child.charter.replace(mark);
+        self.tell_other_content(peer, before, mark, out);
+    }
+
+    /// Says once to the log file what status shows for as long as it is so.
+    fn tell_other_content(
+        &self,
+        peer: Division,
+        before: Option<CharterMark>,
+        mark: CharterMark,
+        out: &mut Vec<Output>,
+    ) {
+        let here = self.view.charter.mark();
+        if mark.version == here.version && mark != here && before != Some(mark) {
+            let (version, here, there) = (mark.version, here.hash, mark.hash);
+            out.push(Output::Note(Event::CharterDiffers { peer, version, here, there }));
         }
     }
 
@@ -55,6 +92,9 @@ impl Replica {
         out.push(Output::Note(Event::Charter(version)));
         out.push(Output::CharterChanged);
         out.extend(ticket.map(|ticket| Output::CharterLoaded { ticket, result: Ok(version) }));
+        if let Some(up) = &self.view.parent.link {
+            out.push(Output::Send { link: up.id, message: Control::InForce(self.view.charter.mark()) });
+        }
         // First to everybody who is linked, also to those who lose their link by it: they must learn why.
         for child in self.view.children.values() {
             if let Some(up) = child.link.as_ref().filter(|l| l.welcomed) {
@@ -63,8 +103,6 @@ impl Replica {
             }
         }
         self.recheck_links(out);
-        // At once: the parent waits to hear that it is in force here before it speaks of new logs.
-        self.send_heartbeats(self.now_ms, out);
     }
 
     /// Closes live links that the new charter does not admit: a handshake is judged only once.

@@ -72,7 +72,6 @@ impl Replica {
                 self.clock.child_beat(now_ms, peer, beat.clock_ms, beat.echo);
                 let same = self.view.digest(peer) == beat.digest;
                 if let Some(child) = self.view.children.get_mut(&peer) {
-                    child.charter = beat.charter;
                     child.records = Some(beat.records);
                     child.agreement.compared(same, now_ms);
                 }
@@ -87,6 +86,10 @@ impl Replica {
                     self.take_receipt(now_ms, log, size, holder, &line, out);
                 }
             }
+            // It only ever puts a newer one into force.
+            Control::InForce(mark) if child.charter.is_none_or(|before| before.version < mark.version) => {
+                self.charter_at_child(peer, mark, out);
+            }
             _ => self.close(now_ms, link, Refusal::Protocol, "a message that only a parent sends".into(), out),
         }
     }
@@ -98,7 +101,7 @@ impl Replica {
                 child.refused = Some((code, reason.clone()));
             }
             // Whoever was moved while it was off learns from the charter why it is refused.
-            if code == Refusal::NotAChild && hello.charter < self.charter().version() {
+            if code == Refusal::NotAChild && hello.charter.version < self.charter().version() {
                 let note = self.view.charter.note().to_owned();
                 out.push(Output::Send { link, message: Control::Charter { note } });
             }
@@ -118,10 +121,10 @@ impl Replica {
         }
         self.next_welcome_ms = slot + WELCOME_EVERY_MS;
         let version = negotiate(hello.version_min, hello.version_max).unwrap_or(tally_protocol::wire::VERSION_MIN);
-        let welcome = Welcome { version, node: self.own(), charter: self.charter().version(), clock_ms: now_ms };
+        let welcome = Welcome { version, node: self.own(), charter: self.view.charter.mark(), clock_ms: now_ms };
         out.push(Output::Send { link, message: Control::Welcome(welcome) });
         out.push(Output::Note(Event::Up { peer }));
-        if hello.charter < self.charter().version() {
+        if hello.charter.version < self.charter().version() {
             out.push(Output::Send { link, message: Control::Charter { note: self.view.charter.note().to_owned() } });
         }
         // Where this node stands is said when the round ends, with what the round has brought.
@@ -137,7 +140,6 @@ impl Replica {
             child.rejected.clear();
             child.seen_ms = Some(now_ms);
             child.software = hello.software.chars().take(60).collect();
-            child.charter = hello.charter;
             if let Some(up) = child.link.as_mut() {
                 up.welcomed = true;
                 up.version = version;
@@ -145,6 +147,7 @@ impl Replica {
                 up.skew_ms = super::uplink::skew(hello.clock_ms, now_ms);
             }
         }
+        self.charter_at_child(peer, hello.charter, out);
     }
 
     /// Tells a child that was welcomed in this round where this node stands with its logs.

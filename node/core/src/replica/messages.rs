@@ -408,4 +408,20 @@ pub enum Event {
         /// For people.
         reason: String,
     },
+    /// A neighbour has another charter of the version in force here.
+    #[error(
+        "charter version {version} of {peer} is another one (here {}, there {}): two were signed, only a newer one ends this",
+        here.short(),
+        there.short()
+    )]
+    CharterDiffers {
+        /// Who.
+        peer: Division,
+        /// Of both.
+        version: u64,
+        /// Hash of the one in force here.
+        here: Hash,
+        /// Hash of the one in force there.
+        there: Hash,
+    },
 }

@@ -357,8 +357,8 @@ impl Replica {
         let beat = |division, heard: Option<(u64, u64)>| {
             let (records, digest) = (self.view.records_of(division), self.view.digest(division));
             let echo = heard.map(|(clock_ms, at)| ClockEcho { clock_ms, held_ms: now_ms.saturating_sub(at) });
-            let (charter, above_ms) = (self.charter().version(), self.clock.parent_ms());
-            Control::Heartbeat(Heartbeat { clock_ms: now_ms, records, digest, charter, echo, above_ms })
+            let above_ms = self.clock.parent_ms();
+            Control::Heartbeat(Heartbeat { clock_ms: now_ms, records, digest, echo, above_ms })
         };
         if let Some(link) = self.view.parent.link.as_ref().filter(|l| l.welcomed) {
             out.push(Output::Send { link: link.id, message: beat(self.me(), link.clock_heard) });

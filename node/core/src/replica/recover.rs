@@ -7,8 +7,8 @@ use crate::{
     log::{HeldLog, Receipt},
 };
 use std::sync::Arc;
-use tally_protocol::{checkpoint::Checkpoint, ids::LogId, keys::NodeKeys, merkle::Tree};
-use tally_topology::signed::SignedCharter;
+use tally_protocol::{checkpoint::Checkpoint, ids::LogId, keys::NodeKeys, merkle::Tree, wire::CharterMark};
+use tally_topology::signed::{SignedCharter, SignedError};
 
 impl Replica {
     /// Takes one entry of the journal and where it is kept, in journal order.
@@ -62,8 +62,12 @@ impl Replica {
             }
             Entry::Charter { note } => {
                 // It follows the one in force, or is passed over: the file in the config may be newer.
-                if let Ok(signed) = SignedCharter::open_next(&note, &self.view.charter) {
-                    self.view.charter = signed.into();
+                match SignedCharter::open_next(&note, &self.view.charter) {
+                    Ok(signed) => self.view.charter = signed.into(),
+                    Err(SignedError::OtherContent { version, offered, .. }) => {
+                        self.view.charter_in_journal = Some(CharterMark { version, hash: offered });
+                    }
+                    Err(_) => {}
                 }
             }
         }

@@ -5,7 +5,7 @@ use crate::Push;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tally_protocol::{
     ids::{Division, LogId},
-    wire::Refusal,
+    wire::{CharterMark, Refusal},
 };
 
 /// The parent, linked or not.
@@ -65,6 +65,8 @@ pub struct ParentLink {
     pub welcomed: bool,
     /// Version of the messages, once welcomed.
     pub version: u16,
+    /// The charter in force there, as it last said.
+    pub charter: Option<CharterMark>,
     /// When anything was last heard, POSIX milliseconds.
     pub heard_ms: u64,
     /// The parent's clock minus ours, milliseconds (includes half a round trip).
@@ -98,8 +100,8 @@ pub struct Child {
     pub refused: Option<(Refusal, String)>,
     /// Its software.
     pub software: String,
-    /// Its charter version.
-    pub charter: u64,
+    /// The charter in force there, as it last said.
+    pub charter: Option<CharterMark>,
     /// Logs of which a batch was refused, and why.
     pub rejected: BTreeMap<LogId, (Refusal, String)>,
     /// The runs of it that have called since the start, latest last, each with its latest count of links.

@@ -43,7 +43,8 @@ impl Replica {
 
     pub(super) fn tell_stands_to(&mut self, child: Division, link: LinkId, out: &mut Vec<Output>) {
         // A child whose charter is older would not know all the logs: it says so once it has the newer one.
-        if self.view.children.get(&child).is_none_or(|c| c.charter < self.charter().version()) {
+        let there = self.view.children.get(&child).and_then(|c| c.charter);
+        if there.is_none_or(|mark| mark.version < self.charter().version()) {
             return;
         }
         let logs = |d: Division, epochs: u32| (1..=epochs).map(move |e| LogId::records(d, e));

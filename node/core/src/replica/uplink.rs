@@ -30,6 +30,7 @@ impl Replica {
             peer,
             welcomed: false,
             version: 0,
+            charter: None,
             heard_ms: now_ms,
             skew_ms: 0,
             frontier_known: false,
@@ -48,7 +49,7 @@ impl Replica {
             node: self.own(),
             instance: self.instance,
             link_count: self.links_opened,
-            charter: self.charter().version(),
+            charter: self.view.charter.mark(),
             clock_ms: now_ms,
             software: self.software.clone(),
             ancestor_heads: self.ancestor_heads(),
@@ -74,11 +75,12 @@ impl Replica {
                 up.clock_heard = Some((w.clock_ms, now_ms));
                 let echo = ClockEcho { clock_ms: self.dialled_ms, held_ms: 0 };
                 self.clock.parent_beat(now_ms, w.clock_ms, Some(echo), None);
-                self.view.parent.charter_behind = w.charter > self.view.charter.charter().version();
+                self.view.parent.charter_behind = w.charter.version > self.view.charter.charter().version();
                 self.view.parent.refused = None;
                 self.view.parent.trouble = None;
                 self.view.parent.busy_until_ms = None;
                 out.push(Output::Note(Event::Up { peer }));
+                self.charter_at_parent(w.charter, out);
                 self.send_frontier(link, self.me(), out);
                 self.send_receipts_up(out);
             }
@@ -123,7 +125,7 @@ impl Replica {
             Control::Above(words) => self.on_above(now_ms, &words),
             // A parent has no reason to send its health, and none to be cut off for it.
             Control::Health(_) => {}
-            Control::Welcome(_) | Control::Hello(_) | Control::Fetch { .. } => {
+            Control::Welcome(_) | Control::Hello(_) | Control::Fetch { .. } | Control::InForce(_) => {
                 self.close(now_ms, link, Refusal::Protocol, "a message that only a child sends".into(), out);
             }
         }
