@@ -8,11 +8,13 @@
 mod build;
 mod document;
 mod node;
+mod retire;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use document::{Exceptions, FORMAT, epoch_entry, heading};
 pub use node::{Cover, Epoch, Level, Node};
+pub use retire::{RetireConcern, RowsOfNode, retire_concerns};
 
 use crate::{calendar::Calendar, catalog::Catalogs, route::rule::RouteRule, unit::Units};
 use jiff::civil::Date;
