@@ -15,7 +15,10 @@ use tally_protocol::{
     ids::{Division, LogId, LogKind},
     wire::CharterMark,
 };
-use tally_topology::{charter::Charter, signed::SignedCharter};
+use tally_topology::{
+    charter::{Charter, RowsOfNode},
+    signed::SignedCharter,
+};
 
 /// A node as it stands at the end of a round.
 #[derive(Debug, Clone)]
@@ -186,6 +189,36 @@ impl View {
     pub fn records_of(&self, division: Division) -> u64 {
         let within = |id: &LogId| self.charter().is_within(id.division, division);
         self.logs.iter().filter(|(id, _)| within(id)).map(|(_, log)| log.size()).sum()
+    }
+
+    /// What is known here of a node's records, by a charter that may be the next one. How many there are is told by the charter, if
+    /// it closes the node's last epoch, or by the node itself: while it is linked, and what it said last once it is retired.
+    pub fn rows_of(&self, division: Division, charter: &Charter) -> RowsOfNode {
+        let gaps = |log: &HeldLog| log.missing().iter().map(|(from, to)| to - from).sum::<u64>();
+        let held = |id: LogId| self.log(id).map_or(0, |log| log.size().saturating_sub(gaps(log)));
+        let own_logs = || charter.records_logs(division).map(|id| (id, held(id)));
+        if let Some(had) = charter.closed_records(division) {
+            // What one epoch has too much makes up for nothing that another lacks.
+            let within = |(id, size): (LogId, u64)| size.min(charter.closed_at(id).map_or(0, |(last, _)| last));
+            return RowsOfNode { held: own_logs().map(within).sum(), had: Some(had) };
+        }
+        let retired = self.charter().node(division).is_some_and(|n| n.retired);
+        let child = self.children.get(&division).filter(|c| retired || c.link.as_ref().is_some_and(|l| l.welcomed));
+        match child.and_then(|c| c.records) {
+            Some(had) => {
+                let within = self.logs.keys().filter(|id| self.charter().is_within(id.division, division));
+                RowsOfNode { held: within.map(|id| held(*id)).sum(), had: Some(had) }
+            }
+            None => RowsOfNode { held: own_logs().map(|(_, size)| size).sum(), had: None },
+        }
+    }
+
+    /// Retired nodes below whose records are not all accounted for here.
+    pub fn retired_and_missed(&self) -> Vec<(Division, RowsOfNode)> {
+        let charter = self.charter();
+        let retired = charter.nodes().filter(|n| n.retired && n.division != self.me()).map(|n| n.division);
+        let below = retired.filter(|d| charter.is_within(*d, self.me()));
+        below.map(|d| (d, self.rows_of(d, charter))).filter(|(_, rows)| !rows.are_accounted_for()).collect()
     }
 
     /// What may be compared with a neighbour: everything of this division with its parent, everything of the child's
