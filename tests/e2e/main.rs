@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bundle;
+mod charters;
 mod crash;
 mod epochs;
 mod evidence;

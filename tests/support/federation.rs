@@ -139,6 +139,17 @@ impl Federation {
         run(&args).done()
     }
 
+    /// Closes the current epoch of a node, in the charters that are signed from now on.
+    pub fn close_epoch(&mut self, division: &str, size: u64, root: &str) {
+        self.next_epoch(division, size, root, "");
+    }
+
+    /// Retires a node, in the charters that are signed from now on.
+    pub fn retire(&mut self, division: &str) {
+        let member = self.members.iter_mut().find(|m| m.division == division).unwrap();
+        member.entry = member.entry.replacen("\nlevel = ", "\nretired = true\nlevel = ", 1);
+    }
+
     /// Signs a charter with all nodes enrolled so far; answers the note's path.
     pub fn charter(&self, version: u64, key: &str) -> String {
         self.charter_with(version, key, "")
@@ -146,14 +157,20 @@ impl Federation {
 
     /// The same, with more in it: catalog, units, routes.
     pub fn charter_with(&self, version: u64, key: &str, more: &str) -> String {
-        let (text, note) = (self.at("charter.toml"), self.at(&format!("charter-{version}-{key}.note")));
+        let (text, note) = (self.charter_text(version, more), self.at(&format!("charter-{version}-{key}.note")));
+        run(&["charter", "sign", &text, "--key", &self.at(key), "-o", &note]).done();
+        note
+    }
+
+    /// The text of such a charter, in a file.
+    pub fn charter_text(&self, version: u64, more: &str) -> String {
+        let text = self.at("charter.toml");
         let entries: String = self.members.iter().map(|m| m.entry.as_str()).collect();
         let shown = ["keygen", "--federation", FEDERATION, "--authority", "--show", "-o", &self.at("successor.key")];
         let successor = run(&shown).done().replacen("authority", "successor", 1);
         let heading = format!("format = 1\nfederation = \"{FEDERATION}\"\nversion = {version}\n{successor}");
         fs::write(&text, format!("{heading}\n{entries}\n{more}")).unwrap();
-        run(&["charter", "sign", &text, "--key", &self.at(key), "-o", &note]).done();
-        note
+        text
     }
 
     pub fn install(&self, division: &str, note: &str) {

@@ -7,6 +7,7 @@
 mod answers;
 mod auth;
 mod bundle;
+mod charter;
 mod compare;
 mod corrections;
 mod deadlines;
@@ -49,7 +50,7 @@ use std::{
     time::Duration,
 };
 use tally_core::Place;
-use tally_driver::{Mail, Mailbox};
+use tally_driver::Mailbox;
 use tally_intake::submission::Submissions;
 use tally_protocol::{ids::LogId, limits::CHARTER_BYTES_MAX};
 use tally_reconcile::{KnownDamage, ReconcileContext, task::Tasks};
@@ -60,7 +61,7 @@ use tally_store::{
     merkle_store::MerkleStore,
 };
 use tally_topology::in_force::CharterHandle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 /// An answer that needs the index waits so long for it to catch up.
 const INDEX_PATIENCE: Duration = Duration::from_secs(10);
@@ -131,7 +132,7 @@ impl ApiContext {
 /// Routes of the admin socket: whoever may open the socket is the operator.
 pub fn admin(api: ApiContext) -> Router {
     let operator = Router::new()
-        .route("/v1/charter", post(load_charter).layer(DefaultBodyLimit::max(CHARTER_BYTES_MAX)))
+        .route("/v1/charter", post(charter::load).layer(DefaultBodyLimit::max(CHARTER_BYTES_MAX)))
         .route("/v1/evidence", get(evidence::evidence))
         .route("/v1/gate/open", post(gate::open))
         .route("/v1/receipts", post(evidence::receipts).layer(DefaultBodyLimit::max(evidence::IDS_BYTES_MAX)))
@@ -248,13 +249,4 @@ async fn status(State(api): State<ApiContext>, Query(wanted): Query<StatusQuery>
 
 async fn show_charter(State(api): State<ApiContext>) -> String {
     api.charter.charter().note().to_owned()
-}
-
-async fn load_charter(State(api): State<ApiContext>, note: String) -> Result<Json<serde_json::Value>, Problem> {
-    let (reply, answer) = oneshot::channel();
-    api.mailbox.send(Mail::Charter { note, reply }).await.map_err(|_| Problem::stopping())?;
-    match answer.await.map_err(|_| Problem::stopping())? {
-        Ok(version) => Ok(Json(serde_json::json!({ "version": version }))),
-        Err(why) => Err(Problem::new(StatusCode::FORBIDDEN, "charter_refused", &why.to_string())),
-    }
 }

@@ -117,6 +117,7 @@ pub(super) fn upload_problem(e: &UploadError) -> Problem {
         UploadError::Full => {
             return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", &e.to_string()).retry(60);
         }
+        UploadError::Retired(_) => return Problem::new(StatusCode::FORBIDDEN, "retired", &e.to_string()),
         UploadError::Chunk(ChunkError::NotSealed(NotSealed::Frozen(_))) => {
             return Problem::new(StatusCode::CONFLICT, "frozen", &e.to_string());
         }

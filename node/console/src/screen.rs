@@ -99,7 +99,7 @@ fn render_children(out: &mut String, s: &Status) {
                 vec![
                     c.division.to_string(),
                     c.name.clone(),
-                    c.state.name().into(),
+                    format!("{}{}", c.state.name(), if c.retired { ", retired" } else { "" }),
                     seen,
                     count(c.behind_records),
                     agrees,

@@ -1,20 +1,20 @@
 //! `tally charter`: the document's life, from a template to a running node.
 
 use super::{ConfigFile, Exit, Failure, block_on};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 use tally_client::keyfile;
 use tally_protocol::{
-    ids::Division,
-    keys::{VerifierKey, authority_signer},
+    ids::{Division, LogId},
+    keys::{NodeKeys, Secret, VerifierKey, authority_signer},
     note::Note,
 };
 use tally_sheet::text::pad;
 use tally_topology::{
-    charter::Charter,
+    charter::{Charter, retire_concerns},
     signed::{self, SignedCharter},
 };
 
@@ -37,6 +37,8 @@ pub(super) enum CharterCommand {
         /// The charter in force; checks that FILE may follow it.
         #[arg(long, value_name = "FILE", requires = "authority")]
         follows: Option<PathBuf>,
+        #[command(flatten)]
+        word: RetireWord,
     },
     /// Sign a charter with the authority's secret.
     Sign {
@@ -49,6 +51,8 @@ pub(super) enum CharterCommand {
         /// Where the signed note is written.
         #[arg(short, long, value_name = "FILE", default_value = "charter.note")]
         output: PathBuf,
+        #[command(flatten)]
+        word: RetireWord,
     },
     /// Show the tree of nodes in a charter (signed or not).
     Show {
@@ -59,9 +63,49 @@ pub(super) enum CharterCommand {
     Load {
         /// The signed note.
         file: PathBuf,
+        /// Load it at this node although it is not the top, from where charters come down by themselves.
+        #[arg(long)]
+        here: bool,
+        #[command(flatten)]
+        word: RetireWord,
         #[command(flatten)]
         config: ConfigFile,
     },
+}
+
+/// The operator's word on what a charter does to nodes that it retires.
+#[derive(Debug, Args)]
+pub(super) struct RetireWord {
+    /// Nodes that may be retired although nodes in service report to them, or their records are not all accounted for.
+    #[arg(long = "retire-anyway", value_name = "D", value_delimiter = ',')]
+    nodes: Vec<Division>,
+}
+
+impl RetireWord {
+    /// Says what the charter does to nodes that it retires, and refuses it unless all of that is meant. Whether a node's
+    /// records are accounted for is known to the node that loads the charter.
+    fn on(&self, file: &Path, before: Option<&Charter>, next: &Charter) -> Result<(), Failure> {
+        let (meant, open): (Vec<_>, Vec<_>) =
+            retire_concerns(before, next, None).into_iter().partition(|c| self.nodes.contains(&c.node()));
+        for concern in &meant {
+            eprintln!("{}: {concern} (--retire-anyway)", file.display());
+        }
+        for node in next.newly_retired(before).filter(|d| next.closed_records(*d).is_none()) {
+            eprintln!(
+                "{}: {node} is retired; whether its records are all accounted for is looked at by `tally charter load`",
+                file.display()
+            );
+        }
+        let Some(first) = open.first() else { return Ok(()) };
+        let said: Vec<_> = open.iter().map(ToString::to_string).collect();
+        let message = format!(
+            "{}: {}. Or say that it is meant: --retire-anyway {}",
+            file.display(),
+            said.join("; "),
+            first.node()
+        );
+        Err(Failure::new(Exit::NotAdmitted, message))
+    }
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -87,26 +131,17 @@ pub(super) fn run(command: CharterCommand) -> Result<Exit, Failure> {
         CharterCommand::New { federation } => {
             outln!("{}", TEMPLATE.replace("FEDERATION", &federation).trim_end());
         }
-        CharterCommand::Check { file, authority, follows } => check(&file, authority.as_deref(), follows.as_deref())?,
-        CharterCommand::Sign { files, key, output } => {
-            let mut text = String::new();
-            for file in &files {
-                text.push_str(&read(file)?);
-                text.push_str(if text.ends_with('\n') { "" } else { "\n" });
-            }
-            let first = files.first().map_or(Path::new(""), PathBuf::as_path);
-            let charter = Charter::parse(&text).map_err(|e| named(first)(&e))?;
-            let secret = keyfile::read(&key).map_err(Failure::failed)?;
-            let signer = authority_signer(charter.federation(), &secret);
-            let note = signed::sign(&text, &signer).map_err(|e| named(first)(&e))?;
-            fs::write(&output, note).map_err(|e| named(&output)(&e))?;
-            eprintln!("{}: version {} signed as {}", output.display(), charter.version(), signer.public());
+        CharterCommand::Check { file, authority, follows, word } => {
+            check(&file, authority.as_deref(), follows.as_deref(), &word)?;
         }
+        CharterCommand::Sign { files, key, output, word } => sign(&files, &key, &output, &word)?,
         CharterCommand::Show { file } => show(&content(&file)?),
-        CharterCommand::Load { file, config } => {
+        CharterCommand::Load { file, here, word, config } => {
             let (client, note) = (config.client()?, read(&file)?);
+            let nodes: Vec<_> = word.nodes.iter().map(ToString::to_string).collect();
+            let path = format!("/v1/charter?here={here}&retire_anyway={}", nodes.join(","));
             block_on(async {
-                let answer = client.post("/v1/charter", note.into()).await?;
+                let answer = client.post(&path, note.into()).await?;
                 outln!("{}", String::from_utf8_lossy(&answer));
                 Ok(())
             })?;
@@ -115,19 +150,53 @@ pub(super) fn run(command: CharterCommand) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn check(file: &Path, authority: Option<&str>, follows: Option<&Path>) -> Result<(), Failure> {
+fn sign(files: &[PathBuf], key: &Path, output: &Path, word: &RetireWord) -> Result<(), Failure> {
+    let mut text = String::new();
+    for file in files {
+        text.push_str(&read(file)?);
+        text.push_str(if text.ends_with('\n') { "" } else { "\n" });
+    }
+    let first = files.first().map_or(Path::new(""), PathBuf::as_path);
+    let charter = Charter::parse(&text).map_err(|e| named(first)(&e))?;
+    word.on(first, None, &charter)?;
+    let secret = keyfile::read(key).map_err(Failure::failed)?;
+    if let Some(log) = node_of(&charter, &secret) {
+        let message = format!("{}: this is the secret of the node {log}, not the authority's", key.display());
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let signer = authority_signer(charter.federation(), &secret);
+    let note = signed::sign(&text, &signer).map_err(|e| named(first)(&e))?;
+    fs::write(output, note).map_err(|e| named(output)(&e))?;
+    eprintln!("{}: version {} signed as {}", output.display(), charter.version(), signer.public());
+    Ok(())
+}
+
+/// The node and epoch of the charter whose secret this is.
+fn node_of(charter: &Charter, secret: &Secret) -> Option<LogId> {
+    let logs = charter.nodes().flat_map(|n| charter.records_logs(n.division));
+    let is_its = |log: &LogId| {
+        let keys = NodeKeys::derive(charter.federation(), *log, secret);
+        charter.epoch(*log).is_some_and(|e| e.log == *keys.log.public())
+    };
+    logs.into_iter().find(is_its)
+}
+
+fn check(file: &Path, authority: Option<&str>, follows: Option<&Path>, word: &RetireWord) -> Result<(), Failure> {
     let Some(authority) = authority else {
         let charter = content(file)?;
+        word.on(file, None, &charter)?;
         outln!("{}: version {}, {} nodes: in order", file.display(), charter.version(), charter.nodes().count());
         return Ok(());
     };
     let key: VerifierKey = authority.parse().map_err(|e| Failure::new(Exit::Usage, format!("--authority: {e}")))?;
     let open = |path: &Path| SignedCharter::open(&read(path)?, &key).map_err(|e| named(path)(&e));
-    let signed = match follows {
+    let current = follows.map(open).transpose()?;
+    let signed = match &current {
         None => open(file)?,
         // The key is that of the charter in force; the next one may be its successor's.
-        Some(current) => SignedCharter::open_next(&read(file)?, &open(current)?).map_err(|e| named(file)(&e))?,
+        Some(current) => SignedCharter::open_next(&read(file)?, current).map_err(|e| named(file)(&e))?,
     };
+    word.on(file, current.as_ref().map(SignedCharter::charter), signed.charter())?;
     let charter = signed.charter();
     outln!("{}: version {}, {} nodes: signed and in order", file.display(), charter.version(), charter.nodes().count());
     Ok(())

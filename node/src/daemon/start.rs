@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 use tally_client::keyfile;
-use tally_core::{Entry, Place, Replica};
+use tally_core::{Entry, Place, Replica, View, log::HeldLog};
 use tally_driver::Anchor;
 use tally_journal::{Found, JournalError};
 use tally_protocol::{ids::LogId, keys::NodeKeys, merkle::Tree};
@@ -64,17 +64,45 @@ pub(super) fn admitted(config: &Config, replica: &mut Replica) -> Result<(Arc<No
         );
         return Err(StartError::NotAdmitted(why));
     };
+    if let Some(why) = retired(replica.view()).filter(|_| !config.node.offline) {
+        return Err(StartError::NotAdmitted(why));
+    }
     let keys = Arc::new(keys);
     if own != replica.view().own() {
         replica.adopt(keys.clone());
     }
     let (anchor, said) = Anchor::open(&config.anchor(), own).map_err(|e| StartError::Config(e.into()))?;
     if config.node.offline {
-        replica.work_offline(said);
+        // A retired node carries what it has, and signs nothing more.
+        let retired = retired(replica.view()).is_some();
+        replica.work_offline(said.filter(|_| !retired));
         return Ok((keys, anchor));
     }
     // From here on the log grows without it: it would say too little.
     Ok((keys, anchor.while_linked().map_err(|e| StartError::Failed(e.into()))?))
+}
+
+/// Whether the charter retires this node, and what to do with what it holds.
+fn retired(view: &View) -> Option<String> {
+    let charter = view.charter();
+    let me = charter.node(view.me()).filter(|n| n.retired)?;
+    let mut why = format!(
+        "{} {} is retired by charter version {}: it has no link any more and takes no records",
+        me.division,
+        me.name,
+        charter.version()
+    );
+    if let Some(parent) = charter.parent(view.me()) {
+        let confirmed = |log: &HeldLog| log.receipts.get(&parent).map_or(0, |r| r.size);
+        let waiting: u64 = view.logs().values().map(|log| log.size().saturating_sub(confirmed(log))).sum();
+        if waiting > 0 {
+            why += &format!(
+                ". {waiting} records here have no receipt of {parent}: start it with node.offline = true, and carry them \
+                 (tally bundle export --to {parent})"
+            );
+        }
+    }
+    Some(why)
 }
 
 pub(super) fn lock(data: &Path) -> anyhow::Result<File> {
@@ -165,7 +193,7 @@ pub(super) fn open_index(config: &Config, replica: &Replica, durable: Place) -> 
     let opened = index::open(&config.index_dir(), config.index.engine, |counts| {
         let cursor = counts.cursor();
         let known = counts.logs().all(|l| replica.view().logs().contains_key(&l));
-        let of = |id, log: &tally_core::log::HeldLog| {
+        let of = |id, log: &HeldLog| {
             let before = log.batches().filter(|(_, h)| h.place < cursor).map(|(end, h)| end - h.start).sum::<u64>();
             let begun = log.batches().any(|(_, h)| h.place == cursor);
             before + if begun { counts.done() } else { 0 } == counts.of(id)

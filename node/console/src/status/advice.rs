@@ -1,9 +1,9 @@
 //! What needs attention: what it is, why, and what to do next. It follows from the snapshot alone; nothing is changed.
 
-use super::{Action, ChildStatus, ParentStatus, PeerState, Status, StatusInputs, confirmed};
+use super::{Action, ChildStatus, ParentStatus, PeerState, RetiredStatus, Status, StatusInputs, confirmed};
 use jiff::civil::Date;
 use tally_core::{NotSealed, SAME_KEY_MS, View, clock::in_words};
-use tally_protocol::ids::LogId;
+use tally_protocol::ids::{Division, LogId};
 use tally_topology::charter::Charter;
 
 /// Clocks further apart than this are reported, in milliseconds.
@@ -22,7 +22,8 @@ pub(super) fn actions(r: &View, now_ms: u64, inputs: &StatusInputs, status: &Sta
     advice.signing();
     advice.link_to_parent(status.parent.as_ref());
     advice.confirmations(status.parent.as_ref());
-    status.children.iter().for_each(|c| advice.child(c));
+    status.children.iter().filter(|c| !c.retired).for_each(|c| advice.child(c));
+    advice.retired(&status.retired);
     advice.found.extend(calendar_ends(r.charter(), tally_clock::day(now_ms / 1_000)));
     advice.found
 }
@@ -188,6 +189,17 @@ impl Advice<'_> {
 
     fn link_to_parent(&mut self, parent: Option<&ParentStatus>) {
         let r = self.r;
+        let me = r.charter().node(r.me()).filter(|n| n.retired);
+        if let Some(me) = me {
+            let what = format!("{} {} is retired: it has no link, and takes no records any more", me.division, me.name);
+            let mut why = format!("charter version {} retires it", r.charter().version());
+            if let Some(p) = parent.filter(|p| p.unacked_records > 0) {
+                why += &format!("; {} records have no receipt of {}", p.unacked_records, p.division);
+            }
+            let next = "carry what has no receipt (tally bundle export --to PARENT; import there), then stop it for good; a start \
+                        ends with 6 unless node.offline = true";
+            self.add("retired", what, why, next);
+        }
         if let Some(p) = parent.filter(|_| r.is_offline()) {
             if p.unacked_records > 0 {
                 let what = format!("{} records have no receipt of {} yet", p.unacked_records, p.division);
@@ -201,6 +213,7 @@ impl Advice<'_> {
             }
         } else if let Some(p) = parent
             && p.state != PeerState::Live
+            && me.is_none()
         {
             let why = match (&r.parent().refused, &r.parent().trouble) {
                 (Some((code, reason)), _) if p.state == PeerState::Refused => format!("{code}: {reason}"),
@@ -244,6 +257,31 @@ impl Advice<'_> {
                     "set the clock: chronyc makestep",
                 );
             }
+        }
+    }
+
+    /// Retired nodes whose records are not all here, and nodes that a retired one cuts off.
+    fn retired(&mut self, missed: &[RetiredStatus]) {
+        let charter = self.r.charter();
+        for m in missed {
+            let (division, held) = (m.division, m.held);
+            let what = format!("{division} {} is retired, and its records are not all accounted for", m.name);
+            let why = match m.had {
+                Some(had) => format!("{had} records, of which {held} are held here"),
+                None => format!("{held} records are held here; how many it had is not known here"),
+            };
+            let next = format!(
+                "bring the rest: there `tally bundle export` (a start needs `node.offline = true`), here `tally bundle import`; \
+                 then close its last epoch in the next charter (last_size, last_root of {})",
+                charter.current_log(division).map_or_else(String::new, |log| self.origin(log))
+            );
+            self.add("retired_rows", what, why, &next);
+        }
+        let below = |(child, _): &(Division, Division)| charter.is_within(*child, self.r.me());
+        for (child, parent) in charter.cut_off().filter(below).collect::<Vec<_>>() {
+            let why = format!("charter version {} retires {parent}, to which it reports", charter.version());
+            let next = "let it report to another node in the next charter (`parent`), or retire it too";
+            self.add("parent_retired", format!("{child} is cut off"), why, next);
         }
     }
 

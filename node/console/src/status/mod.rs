@@ -12,7 +12,7 @@ use tally_protocol::{
     ids::{Division, LogId},
 };
 use tally_store::index::IndexProgress;
-use tally_topology::charter::Level;
+use tally_topology::charter::{Level, RowsOfNode};
 
 /// State of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,8 +72,10 @@ pub struct Status {
     pub logs: Vec<LogStatus>,
     /// The parent; null at the top.
     pub parent: Option<ParentStatus>,
-    /// Every enrolled child, linked or not.
+    /// Every enrolled child, linked or not; a retired one until its records are accounted for.
     pub children: Vec<ChildStatus>,
+    /// Retired nodes below, at any depth, whose records are not all accounted for.
+    pub retired: Vec<RetiredStatus>,
     /// Digests of this division and all below, as held here.
     pub divisions: Vec<DivisionStatus>,
     /// What needs somebody's attention.
@@ -171,6 +173,23 @@ pub struct ChildStatus {
     pub agrees: Option<bool>,
     /// Since when.
     pub since: Option<String>,
+    /// The charter retires it: it has no link any more.
+    pub retired: bool,
+}
+
+/// A retired node whose records are not all accounted for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RetiredStatus {
+    /// Division code.
+    pub division: Division,
+    /// Name by charter.
+    pub name: String,
+    /// Where it reported to.
+    pub parent: Option<Division>,
+    /// Records held here of it, and of those that came through it.
+    pub held: u64,
+    /// How many there are: where the charter closes its last epoch, or as it said last; null when unknown.
+    pub had: Option<u64>,
 }
 
 /// What is held here of one division and those below it.
@@ -226,6 +245,7 @@ impl Status {
         let indexed = inputs.progress.cursor >= inputs.durable && inputs.progress.trouble.is_none();
         let mut divisions: Vec<_> = charter.nodes().map(|n| n.division).filter(|d| charter.is_within(*d, me)).collect();
         divisions.sort();
+        let missed = retired(r);
         let mut status = Self {
             node: NodeStatus {
                 division: me,
@@ -238,7 +258,12 @@ impl Status {
             digest: r.digest(me),
             logs: logs(r, &divisions),
             parent: parent(r, now_ms),
-            children: charter.children(me).filter(|n| !n.retired).map(|n| child(r, now_ms, n.division)).collect(),
+            children: charter
+                .children(me)
+                .filter(|n| !n.retired || missed.iter().any(|m| m.division == n.division))
+                .map(|n| child(r, now_ms, n.division))
+                .collect(),
+            retired: missed,
             divisions: divisions
                 .iter()
                 .map(|d| DivisionStatus { division: *d, digest: r.digest(*d), log_records: r.records_of(*d) })
@@ -337,8 +362,21 @@ fn parent(r: &View, now_ms: u64) -> Option<ParentStatus> {
     })
 }
 
+fn retired(r: &View) -> Vec<RetiredStatus> {
+    let missed = r.retired_and_missed().into_iter();
+    let one = |(division, rows): (Division, RowsOfNode)| RetiredStatus {
+        division,
+        name: r.charter().node(division).map_or(String::new(), |n| n.name.clone()),
+        parent: r.charter().parent(division),
+        held: rows.held,
+        had: rows.had,
+    };
+    missed.map(one).collect()
+}
+
 fn child(r: &View, now_ms: u64, division: Division) -> ChildStatus {
-    let name = r.charter().node(division).map_or(String::new(), |n| n.name.clone());
+    let node = r.charter().node(division);
+    let (name, retired) = node.map_or((String::new(), false), |n| (n.name.clone(), n.retired));
     let unseen = Child::default();
     let c = r.children().get(&division).unwrap_or(&unseen);
     let state = match &c.link {
@@ -357,6 +395,7 @@ fn child(r: &View, now_ms: u64, division: Division) -> ChildStatus {
         behind_records: c.records.map(|theirs| theirs.saturating_sub(r.records_of(division))),
         agrees,
         since,
+        retired,
     }
 }
 

@@ -21,7 +21,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 use tally_core::NotSealed;
-use tally_protocol::finding::{AtLine, Severity};
+use tally_protocol::{
+    finding::{AtLine, Severity},
+    ids::Division,
+};
 use tally_topology::signed::SignedCharter;
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -38,6 +41,9 @@ pub enum UploadError {
     /// The disk is nearly full.
     #[error("the node's disk is nearly full; its operator has been told")]
     Full,
+    /// The charter retires this node: what it took would never go up.
+    #[error("{0} is retired by the charter, and takes no records any more: hand them in where the charter says now")]
+    Retired(Division),
     /// Nothing may be signed, the index does not answer, or the node stops.
     #[error("{0}; send the same again later, nothing is doubled")]
     Chunk(ChunkError),
@@ -124,8 +130,12 @@ impl Upload {
         if self.intake.full.load(Ordering::Relaxed) {
             return Err(UploadError::Full);
         }
+        let me = self.intake.own.division;
+        if self.intake.charter.charter().charter().node(me).is_some_and(|n| n.retired) {
+            return Err(UploadError::Retired(me));
+        }
         self.answer.read += rows.len() as u64;
-        let (in_force, me, terms) = (self.intake.charter.clone(), self.intake.own.division, self.terms.clone());
+        let (in_force, terms) = (self.intake.charter.clone(), self.terms.clone());
         let base_is_complete = self.intake.base_is_complete;
         self.judging.push_back(tokio::task::spawn_blocking(move || {
             let charter = in_force.charter();

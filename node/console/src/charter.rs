@@ -1,0 +1,79 @@
+//! `POST /v1/charter`: the operator loads a charter. What may follow which is judged by the core; here it is asked whether the
+//! operator knows what the charter does to nodes that it retires, and that this is not the node where charters are loaded.
+
+use super::{ApiContext, problem::Problem};
+use axum::{
+    Json,
+    extract::{Query, State},
+    http::StatusCode,
+};
+use serde::Deserialize;
+use tally_core::View;
+use tally_driver::Mail;
+use tally_protocol::ids::Division;
+use tally_topology::{
+    charter::{RetireConcern, retire_concerns},
+    signed::SignedCharter,
+};
+use tokio::sync::oneshot;
+
+/// What the operator says with it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LoadQuery {
+    /// Retired nodes whose children are cut off, or whose records are not all here, and who may be retired all the same:
+    /// codes, with commas between them.
+    #[serde(default)]
+    retire_anyway: String,
+    /// Load it here, although charters are loaded at the top and come down from there.
+    #[serde(default)]
+    here: bool,
+}
+
+pub(super) async fn load(
+    State(api): State<ApiContext>,
+    Query(query): Query<LoadQuery>,
+    note: String,
+) -> Result<Json<serde_json::Value>, Problem> {
+    let anyway = divisions(&query.retire_anyway)?;
+    let view = api.mailbox.view();
+    if let Some(parent) = view.charter().parent(view.me()).filter(|_| !query.here) {
+        let detail = format!(
+            "{} is below {parent}: a charter is loaded at the top ({}) and comes down from there by itself; add --here to load \
+             it at this node alone",
+            view.me(),
+            view.charter().top().map_or_else(String::new, |d| d.to_string())
+        );
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", &detail));
+    }
+    let concerns = open_concerns(&view, &note, &anyway);
+    if !concerns.is_empty() {
+        let said: Vec<_> = concerns.iter().map(ToString::to_string).collect();
+        let mut nodes: Vec<_> = concerns.iter().map(|c| c.node().to_string()).collect();
+        nodes.dedup();
+        let detail =
+            format!("not loaded: {}. Or say that it is meant: --retire-anyway {}", said.join("; "), nodes.join(","));
+        return Err(Problem::new(StatusCode::FORBIDDEN, "retire_needs_a_word", &detail));
+    }
+    let (reply, answer) = oneshot::channel();
+    api.mailbox.send(Mail::Charter { note, reply }).await.map_err(|_| Problem::stopping())?;
+    match answer.await.map_err(|_| Problem::stopping())? {
+        Ok(version) => Ok(Json(serde_json::json!({ "version": version }))),
+        Err(why) => Err(Problem::new(StatusCode::FORBIDDEN, "charter_refused", &why.to_string())),
+    }
+}
+
+fn divisions(text: &str) -> Result<Vec<Division>, Problem> {
+    let code = |code: &str| code.trim().parse::<Division>();
+    let codes = text.split(',').filter(|c| !c.trim().is_empty()).map(code).collect::<Result<_, _>>();
+    codes.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", &format!("retire_anyway: {e}")))
+}
+
+/// What the charter does to nodes that it retires, without those that are named. One that cannot follow the charter in force
+/// is refused by the core, with its reason.
+fn open_concerns(view: &View, note: &str, anyway: &[Division]) -> Vec<RetireConcern> {
+    let Ok(next) = SignedCharter::open_next(note, view.signed_charter()) else { return Vec::new() };
+    let next = next.charter();
+    let all = retire_concerns(Some(view.charter()), next, Some(&|division| view.rows_of(division, next)));
+    all.into_iter().filter(|c| !anyway.contains(&c.node())).collect()
+}
