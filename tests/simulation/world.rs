@@ -77,6 +77,8 @@ pub struct Node {
     pub waiting: BTreeMap<Ticket, Vec<Hash>>,
     /// Records beyond the end of a closed epoch, to be handed in again.
     pub carry: Vec<Vec<Record>>,
+    /// Those of them that are on their way to disk.
+    pub carrying: BTreeMap<Ticket, Vec<Record>>,
     /// Logs that could not be cut back at the last start.
     pub uncut: BTreeSet<LogId>,
     pub skew_ms: i64,
@@ -139,6 +141,7 @@ impl World {
             known: BTreeSet::new(),
             waiting: BTreeMap::new(),
             carry: Vec::new(),
+            carrying: BTreeMap::new(),
             uncut: BTreeSet::new(),
             skew_ms: 0,
             calls_after: 0,

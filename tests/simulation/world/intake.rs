@@ -15,30 +15,30 @@ impl World {
         self.hand_in(code, records);
     }
 
-    /// The answer is whether they were taken, or are there already.
-    fn hand_in(&mut self, code: Division, records: Vec<Record>) -> bool {
+    /// The answer is whether they are there already, or by which ticket they were taken; `None` if they were not.
+    fn hand_in(&mut self, code: Division, records: Vec<Record>) -> Option<Option<Ticket>> {
         let node = self.nodes.get_mut(&code).expect("a node of the federation");
         let open = node.replica.as_ref().is_some_and(|r| r.view().closed().is_none());
         if !open || node.full {
-            return false;
+            return None;
         }
         let fresh: Vec<_> = records.into_iter().filter(|r| node.known.insert(r.id().0)).collect();
         if fresh.is_empty() {
-            return true;
+            return Some(None);
         }
         let ticket = Ticket(self.name());
         self.node(code).waiting.insert(ticket, fresh.iter().map(|r| r.id().0).collect());
         self.put(code, Input::Seal { ticket, records: fresh });
-        true
+        Some(Some(ticket))
     }
 
-    /// Records beyond the end of a closed epoch are handed in again, until they are taken.
+    /// Records beyond the end of a closed epoch are handed in again, until they are durable.
     pub(super) fn carry_over(&mut self, code: Division) {
         while let Some(records) = self.nodes[&code].carry.first().cloned() {
-            if !self.hand_in(code, records) {
-                return;
-            }
-            self.node(code).carry.remove(0);
+            let Some(taken) = self.hand_in(code, records.clone()) else { return };
+            let node = self.node(code);
+            node.carry.remove(0);
+            node.carrying.extend(taken.map(|ticket| (ticket, records)));
         }
     }
 }

@@ -59,6 +59,7 @@ impl World {
         node.inbox.clear();
         node.waiting.clear();
         node.carry = carry;
+        node.carrying.clear();
         node.replica = Some(replica);
         self.downs.retain(|(n, _)| *n != code);
         self.new_on_disk(code)?;

@@ -113,8 +113,10 @@ impl World {
             Output::Sealed { ticket, result } => {
                 let node = self.node(code);
                 let Some(ids) = node.waiting.remove(&ticket) else { return Ok(()) };
+                let carried = node.carrying.remove(&ticket);
                 let Ok((start, _)) = result else {
                     node.known.retain(|id| !ids.contains(id));
+                    node.carry.extend(carried);
                     return Ok(());
                 };
                 self.sum.acknowledged += ids.len() as u64;

@@ -94,7 +94,7 @@ fn how_many_records_a_retired_node_had_is_known_from_it_or_from_the_charter() {
     assert_eq!(rows(&city), (known(0, None), 0), "it was never linked");
     call(&mut city, NOW, 350_103);
     let link = city.view().children()[&node].link.as_ref().unwrap().id;
-    let beat = Heartbeat { clock_ms: NOW, records: 5, digest: None };
+    let beat = Heartbeat { clock_ms: NOW, records: 5, digest: None, echo: None, above_ms: None };
     round(&mut city, NOW, Input::Control { link, message: Control::Heartbeat(beat) });
     assert_eq!(rows(&city), (known(0, Some(5)), 0));
     let bytes = tally_protocol::batch::seal(&keys(350_103), &Tree::default(), &super::rows(0, 4, "a"), 1);
@@ -107,7 +107,7 @@ fn how_many_records_a_retired_node_had_is_known_from_it_or_from_the_charter() {
     let closing = |version: u64, size: u64| {
         let note = charter(version, 3, 350_103);
         let text = note.split("\n\n").next().unwrap();
-        let root = tally_protocol::hash::Hash([0; 32]);
+        let root = Hash([0; 32]);
         sign(&format!("{text}\nlast_size = {size}\nlast_root = \"{root}\"\n"), &authority()).unwrap()
     };
     round(&mut city, NOW, Input::Charter { ticket: Ticket(1), note: closing(3, 6) });
@@ -123,7 +123,7 @@ fn a_child_that_goes_back_in_its_charters_loses_its_link() {
     let mut city = replica(350_100, 3);
     call(&mut city, NOW, 350_101);
     let link = city.view().children()[&350_101.try_into().unwrap()].link.as_ref().unwrap().id;
-    let mark = |version| CharterMark { version, hash: tally_protocol::hash::Hash([1; 32]) };
+    let mark = |version| CharterMark { version, hash: Hash([1; 32]) };
     let mut say = |version| round(&mut city, NOW, Input::Control { link, message: Control::InForce(mark(version)) });
     assert!(say(2).is_empty());
     assert!(say(2).iter().any(|o| matches!(o, Output::Close { code: Refusal::Protocol, .. })));
