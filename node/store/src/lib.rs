@@ -1,10 +1,11 @@
 //! The core's entries in the journal, and what is derived from it: the index, the map of batches, hashes of the trees.
 //!
-//! [`entries`] is the only part that writes the journal. The rest is derived, can be deleted, and is made anew from
-//! the journal.
+//! [`entries`] is the only part that writes the journal, [`staged`] keeps rows until they are sealed. The rest is derived, can
+//! be deleted, and is made anew from the journal.
 //! What must not be here: links, HTTP, decisions about replication.
 
 pub mod batch_map;
 pub mod entries;
 pub mod index;
 pub mod merkle_store;
+pub mod staged;

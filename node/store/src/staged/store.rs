@@ -1,0 +1,406 @@
+//! The writing end: stage rows, hand them out in their order, and put away what was sealed. One thread owns it.
+//!
+//! After an error of the disk nothing may be said of what was written, and the store must not be used any more.
+
+use super::{
+    STAGED_ROWS_MAX, StagedBook, StagedRun, done,
+    done::FrameOutcome,
+    frames::{self, BEGUN, BegunMeta, ROWS, RowsMeta, Said},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+use tally_journal::{Damage, DamageKind, Frame, Journal, JournalError, Owner, Position, ReadError, Reader, segments};
+use tally_protocol::{
+    codec,
+    ids::LogId,
+    record::{Record, RecordId},
+};
+
+/// A segment is left at this size, in bytes: so much stays on the disk until all of it is sealed.
+const SEGMENT_BYTES: u64 = 4 << 20;
+/// Records in a frame, at most.
+const FRAME_RECORDS: usize = 1_000;
+/// A frame takes no more records from this size on, in bytes.
+const FRAME_BYTES: usize = 512 << 10;
+
+/// How much may be staged.
+#[derive(Debug, Clone, Copy)]
+pub struct StagedLimits {
+    /// Bytes of the rows that wait.
+    pub bytes: u64,
+    /// How many they are.
+    pub records: u64,
+}
+
+impl StagedLimits {
+    /// So many bytes, and [`STAGED_ROWS_MAX`] rows.
+    pub fn of_bytes(bytes: u64) -> Self {
+        Self { bytes, records: STAGED_ROWS_MAX }
+    }
+}
+
+/// A frame of staged rows that is to be sealed.
+#[derive(Debug)]
+pub struct StagedFrame {
+    /// Its place.
+    pub at: u64,
+    /// Its rows, or why they cannot be read, and how many they were.
+    pub rows: Result<ReadRows, (String, u64)>,
+}
+
+/// The rows of a frame: each the bytes of a record.
+pub type ReadRows = Vec<Vec<u8>>;
+
+/// The staged rows of a node.
+#[derive(Debug)]
+pub struct StagedStore {
+    dir: PathBuf,
+    journal: Journal,
+    reader: Reader,
+    book: StagedBook,
+    limits: StagedLimits,
+    /// Written and not flushed: frames, and the records of each.
+    unflushed: Vec<(u64, RowsMeta, Vec<RecordId>)>,
+    /// Where sealing began, each time: the place of the frame that says so.
+    begun: Vec<(u64, BegunMeta)>,
+    /// Nothing was staged since sealing began.
+    sealing: bool,
+    /// Segments that hold something that is damaged.
+    damaged: BTreeSet<u32>,
+}
+
+impl StagedStore {
+    /// Opens the folder, made if missing. `owner` is the journal's.
+    ///
+    /// # Errors
+    /// [`JournalError`], as for the journal.
+    pub fn open(dir: &Path, owner: &Owner, limits: StagedLimits) -> Result<Self, JournalError> {
+        let disk = |action| move |source| JournalError::Disk { path: dir.to_owned(), action, source };
+        fs::create_dir_all(dir).map_err(disk("cannot be made"))?;
+        done::prune(dir, tally_clock::now_ms() / 1_000).map_err(disk("cannot be cleared"))?;
+        let done = done::numbers(dir).map_err(disk("cannot be read"))?;
+        let there = segments(dir).map_err(disk("cannot be read"))?;
+        let first = there.first().into_iter().chain(&done).min().copied().unwrap_or(1);
+        let (mut heads, mut begun) = (Vec::new(), Vec::new());
+        let (mut journal, found) =
+            Journal::open_with(dir, owner, SEGMENT_BYTES, |head, at| match frames::decode(&head) {
+                Some(Said::Rows(meta)) if !done.contains(&at.segment) => heads.push((at.pack(), meta)),
+                Some(Said::Begun(meta)) => begun.push((at.pack(), meta)),
+                _ => {}
+            })?;
+        // Somebody removed the last file: no number is used twice, because answers name places by it.
+        while done.last().is_some_and(|last| journal.durable().segment <= *last) {
+            journal.leave(journal.durable().segment)?;
+        }
+        // A stop came between outcomes and removal.
+        for segment in segments(dir).map_err(disk("cannot be read"))?.iter().filter(|n| done.contains(n)) {
+            remove(dir, *segment).map_err(disk("a sealed segment cannot be removed"))?;
+        }
+        let book = StagedBook::new(dir.to_owned());
+        let reader = Reader::new(dir.to_owned());
+        let (unflushed, damaged) = (Vec::new(), BTreeSet::new());
+        let mut store =
+            Self { dir: dir.to_owned(), journal, reader, book, limits, unflushed, begun, sealing: false, damaged };
+        for damage in &found.damage {
+            let gone = damage.segment < first || done.contains(&damage.segment);
+            if damage.kind != DamageKind::Missing || !gone {
+                store.found_damaged(damage);
+            }
+        }
+        let mut entries = store.book.lock();
+        entries.records = heads.iter().map(|(_, m)| u64::from(m.records)).sum();
+        entries.bytes = heads.iter().map(|(_, m)| u64::from(m.bytes)).sum();
+        entries.frames = heads.into();
+        drop(entries);
+        Ok(store)
+    }
+
+    /// What others may know.
+    pub fn book(&self) -> &StagedBook {
+        &self.book
+    }
+
+    /// Hands over every record that is staged, in order, and remembers its id. To be called once, before anything else.
+    /// What cannot be read is named, and counted when its turn comes.
+    pub fn read_all(&mut self, mut take: impl FnMut(RecordId, &[u8])) {
+        let places: Vec<_> = self.book.lock().frames.iter().copied().collect();
+        for (at, meta) in places {
+            match self.read(at, &meta) {
+                Ok(rows) => {
+                    let mut ids = Vec::with_capacity(rows.len());
+                    for bytes in &rows {
+                        let id = RecordId::of(bytes);
+                        take(id, bytes);
+                        ids.push(id);
+                    }
+                    let mut entries = self.book.lock();
+                    for id in ids {
+                        entries.ids.entry(id).or_insert(at);
+                    }
+                }
+                Err(why) => self.unreadable(at, &why),
+            }
+        }
+    }
+
+    /// Whether no row waits.
+    pub fn is_empty(&self) -> bool {
+        self.book.lock().frames.is_empty()
+    }
+
+    /// Whether so many more rows with so many bytes may be staged.
+    pub fn has_room(&self, records: usize, bytes: usize) -> bool {
+        let entries = self.book.lock();
+        let waiting = |of: fn(&RowsMeta) -> u32| self.unflushed.iter().map(|(_, m, _)| u64::from(of(m))).sum::<u64>();
+        let all_records = entries.records.saturating_add(waiting(|m| m.records)).saturating_add(records as u64);
+        let all_bytes = entries.bytes.saturating_add(waiting(|m| m.bytes)).saturating_add(bytes as u64);
+        all_records <= self.limits.records && all_bytes <= self.limits.bytes
+    }
+
+    /// Writes rows of one submission, at least one; `None`: there are none. They count as staged after [`Self::flush`].
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn append(&mut self, records: &[Record]) -> Result<Option<StagedRun>, JournalError> {
+        let staged_at = tally_clock::now_ms() / 1_000;
+        let mut run: Option<StagedRun> = None;
+        let mut rest = records;
+        while !rest.is_empty() {
+            let (mut n, mut bytes) = (0, 0);
+            while n < rest.len() && n < FRAME_RECORDS && bytes < FRAME_BYTES {
+                bytes += rest[n].bytes().len() + 1;
+                n += 1;
+            }
+            let (these, others) = rest.split_at(n);
+            rest = others;
+            let body = frames::body(these);
+            let rows = RowsMeta { staged_at, records: n as u32, bytes: body.len() as u32 };
+            let at = self.write(ROWS, &codec::encode(&rows), &body)?;
+            self.unflushed.push((at, rows, these.iter().map(Record::id).collect()));
+            run = Some(StagedRun { first: run.map_or(at, |r| r.first), last: at });
+        }
+        self.sealing = false;
+        Ok(run)
+    }
+
+    fn write(&mut self, kind: u8, meta: &[u8], body: &[u8]) -> Result<u64, JournalError> {
+        let places = self.journal.append(&[Frame { kind, meta, body, root: None }])?;
+        Ok(places.first().copied().unwrap_or_else(|| self.journal.durable()).pack())
+    }
+
+    /// Makes what was written durable: from now on it is staged.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn flush(&mut self) -> Result<(), JournalError> {
+        self.journal.flush()?;
+        let mut entries = self.book.lock();
+        for (at, meta, ids) in self.unflushed.drain(..) {
+            entries.records = entries.records.saturating_add(meta.records.into());
+            entries.bytes = entries.bytes.saturating_add(meta.bytes.into());
+            entries.frames.push_back((at, meta));
+            for id in ids {
+                entries.ids.entry(id).or_insert(at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sealing of all that is staged now begins, with the own log at this size: what the log has from there on is from here.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn begin_sealing(&mut self, log: LogId, size: u64) -> Result<(), JournalError> {
+        if !self.sealing {
+            let begun = BegunMeta { log, size };
+            let at = self.write(BEGUN, &codec::encode(&begun), &[])?;
+            self.flush()?;
+            self.begun.push((at, begun));
+            self.sealing = true;
+        }
+        Ok(())
+    }
+
+    /// Nothing is sealed from here for now: the own log may grow otherwise.
+    pub fn pause_sealing(&mut self) {
+        self.sealing = false;
+    }
+
+    /// Whether a row of the frame at `at`, which the own log has there, was sealed from here.
+    pub fn was_sealed(&self, at: u64, log: LogId, index: u64) -> bool {
+        self.begun.iter().any(|(begun_at, b)| *begun_at > at && b.log == log && index >= b.size)
+    }
+
+    /// Whether the record is to be sealed by the frame at `at`: an earlier frame may have it as well.
+    pub fn is_of(&self, id: &RecordId, at: u64) -> bool {
+        self.book.lock().ids.get(id) == Some(&at)
+    }
+
+    /// The next frames, with at most so many records and bytes together, but at least one frame. They stay until
+    /// [`Self::put_away`].
+    pub fn next(&mut self, records: usize, bytes: usize) -> Vec<StagedFrame> {
+        let (mut some, mut all_records, mut all_bytes) = (Vec::new(), 0_u64, 0_u64);
+        for (at, meta) in &self.book.lock().frames {
+            // In a batch each record takes two bytes of length, here one of its line end.
+            all_records = all_records.saturating_add(meta.records.into());
+            all_bytes = all_bytes.saturating_add(meta.bytes.into()).saturating_add(meta.records.into());
+            if !some.is_empty() && (all_records > records as u64 || all_bytes > bytes as u64) {
+                break;
+            }
+            some.push((*at, *meta));
+        }
+        let read = |(at, meta): (u64, RowsMeta)| {
+            let rows = self.read(at, &meta).map_err(|why| (why, u64::from(meta.records)));
+            StagedFrame { at, rows }
+        };
+        let frames: Vec<_> = some.into_iter().map(read).collect();
+        for frame in &frames {
+            if let Err((why, _)) = &frame.rows {
+                self.unreadable(frame.at, why);
+            }
+        }
+        frames
+    }
+
+    fn read(&self, at: u64, meta: &RowsMeta) -> Result<ReadRows, String> {
+        let position = Position::unpack(at);
+        let frame = self.reader.read(position).map_err(|e| match e {
+            ReadError::Io { source, .. } => source.to_string(),
+            ReadError::Damaged { .. } => "the frame is damaged".to_owned(),
+        })?;
+        let rows: ReadRows = frames::lines(&frame.body).map(<[u8]>::to_vec).collect();
+        if rows.len() as u64 == u64::from(meta.records) {
+            Ok(rows)
+        } else {
+            Err("it has other rows than it says".into())
+        }
+    }
+
+    /// The first frames have become this: they wait no more.
+    ///
+    /// # Errors
+    /// [`JournalError`]. Files that could not be written or removed are none: the next time does it.
+    pub fn put_away(&mut self, outcomes: Vec<FrameOutcome>) -> Result<(), JournalError> {
+        let mut entries = self.book.lock();
+        for outcome in outcomes {
+            let Some((at, meta)) = entries.frames.pop_front() else { break };
+            debug_assert_eq!(at, outcome.at, "frames are put away in their order");
+            entries.records = entries.records.saturating_sub(meta.records.into());
+            entries.bytes = entries.bytes.saturating_sub(meta.bytes.into());
+            entries.outcomes.insert(at, outcome);
+        }
+        let next = entries.frames.front().map(|(at, _)| *at);
+        if next.is_none() {
+            entries.ids = Default::default();
+            entries.frames = Default::default();
+        }
+        drop(entries);
+        self.clear(next)
+    }
+
+    /// These records of frames that are put away next are staged no more.
+    pub fn forget<'i>(&self, ids: impl Iterator<Item = &'i RecordId>) {
+        let mut entries = self.book.lock();
+        for id in ids {
+            entries.ids.remove(id);
+        }
+    }
+
+    /// Removes segments in which nothing waits; `next` is the first frame that does.
+    fn clear(&mut self, next: Option<u64>) -> Result<(), JournalError> {
+        let waiting = match next {
+            Some(at) => Position::unpack(at).segment,
+            None => {
+                self.journal.leave(self.journal.durable().segment)?;
+                self.sealing = false;
+                self.journal.durable().segment
+            }
+        };
+        let mut over: BTreeMap<u32, Vec<FrameOutcome>> = BTreeMap::new();
+        for (at, outcome) in &self.book.lock().outcomes {
+            over.entry(Position::unpack(*at).segment).or_default().push(outcome.clone());
+        }
+        let there = segments(&self.dir).unwrap_or_default();
+        for segment in there.into_iter().filter(|n| *n < waiting) {
+            let outcomes = over.remove(&segment).unwrap_or_default();
+            if let Err(e) = self.retire(segment, &outcomes) {
+                tracing::warn!(event = "staged.not_cleared", segment, reason = %e, "a segment of sealed rows stays for now");
+                return Ok(());
+            }
+            let mut entries = self.book.lock();
+            for outcome in &outcomes {
+                entries.outcomes.remove(&outcome.at);
+            }
+        }
+        self.begun.retain(|(at, _)| Position::unpack(*at).segment >= waiting);
+        Ok(())
+    }
+
+    fn retire(&mut self, segment: u32, outcomes: &[FrameOutcome]) -> io::Result<()> {
+        done::write(&self.dir, segment, outcomes.iter())?;
+        self.reader.forget_files();
+        if self.damaged.remove(&segment) { quarantine(&self.dir, segment) } else { remove(&self.dir, segment) }
+    }
+
+    /// For a moment without rows: what is there is told to be durable.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn rest(&mut self) -> Result<(), JournalError> {
+        self.journal.rest()
+    }
+
+    /// Ends cleanly.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn stop(self) -> Result<(), JournalError> {
+        self.journal.stop()
+    }
+
+    fn found_damaged(&mut self, damage: &Damage) {
+        let Damage { segment, offset, bytes, kind } = damage;
+        self.damaged.insert(*segment);
+        self.name(format!("staged segment {segment:08}, bytes {offset} and {bytes} more: {kind:?}"));
+    }
+
+    fn unreadable(&mut self, at: u64, why: &str) {
+        let Position { segment, offset } = Position::unpack(at);
+        self.damaged.insert(segment);
+        self.name(format!("staged segment {segment:08} at {offset}: {why}"));
+    }
+
+    fn name(&self, place: String) {
+        let mut entries = self.book.lock();
+        if !entries.damaged.contains(&place) {
+            tracing::error!(event = "staged.damaged", %place, "rows that were staged cannot be read from this disk");
+            entries.damaged.push(place);
+        }
+    }
+}
+
+fn segment_path(dir: &Path, segment: u32) -> PathBuf {
+    tally_journal::segment_path(dir, segment)
+}
+
+fn remove(dir: &Path, segment: u32) -> io::Result<()> {
+    match fs::remove_file(segment_path(dir, segment)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => File::open(dir)?.sync_all(),
+    }
+}
+
+/// What cannot be read is kept for people.
+fn quarantine(dir: &Path, segment: u32) -> io::Result<()> {
+    let folder = Journal::quarantine(dir);
+    fs::create_dir_all(&folder)?;
+    let free = (0_u32..).map(|n| folder.join(format!("staged-{segment:08}.seg.{n}"))).find(|p| !p.exists());
+    let Some(target) = free else { return Ok(()) };
+    fs::rename(segment_path(dir, segment), target)?;
+    File::open(&folder)?.sync_all()?;
+    File::open(dir)?.sync_all()
+}
