@@ -102,11 +102,13 @@ pub struct StorageSection {
     pub reserve_mib: u64,
     /// A segment of the journal is sealed at this size, in KiB: 64 KiB to 1 GiB. Smaller ones make more files.
     pub segment_kib: u64,
+    /// So much may be staged while nothing can be signed, in MiB: 1 MiB to 64 GiB. Beyond it rows are refused.
+    pub staged_mib: u64,
 }
 
 impl Default for StorageSection {
     fn default() -> Self {
-        Self { reserve_mib: 256, segment_kib: SEGMENT_BYTES >> 10 }
+        Self { reserve_mib: 256, segment_kib: SEGMENT_BYTES >> 10, staged_mib: 1_024 }
     }
 }
 
@@ -190,6 +192,9 @@ impl Config {
         if !(64..=1 << 20).contains(&config.storage.segment_kib) {
             return Err(wrong("storage.segment_kib must be between 64 (64 KiB) and 1048576 (1 GiB)".into()));
         }
+        if !(1..=64 << 10).contains(&config.storage.staged_mib) {
+            return Err(wrong("storage.staged_mib must be between 1 and 65536 (64 GiB)".into()));
+        }
         let mut names = std::collections::BTreeSet::new();
         if let Some(twice) = config.token.iter().find(|t| !names.insert(&t.name)) {
             return Err(wrong(format!("token {:?} stands there twice: answers are kept by its name", twice.name)));
@@ -224,6 +229,10 @@ impl Config {
     /// The journal's folder.
     pub fn journal(&self) -> PathBuf {
         self.data().join("journal")
+    }
+    /// The folder of rows that are not signed yet.
+    pub fn staged(&self) -> PathBuf {
+        self.data().join("staged")
     }
     /// The index's folder.
     pub fn index_dir(&self) -> PathBuf {
@@ -278,7 +287,7 @@ mod tests {
         let c = load("[listen]").unwrap();
         assert_eq!(c.index.engine, EngineName::Sled);
         assert!(c.journal().ends_with("data/journal"));
-        assert_eq!(c.storage.reserve_mib, 256);
+        assert_eq!((c.storage.reserve_mib, c.storage.staged_mib), (256, 1_024));
         assert_eq!((c.schedule.verify_days, c.schedule.reconcile_minutes), (30, 60));
         let c = load("[listen]\nhttp = \"127.0.0.1:8443\"\n[index]\nengine = \"fjall\"").unwrap();
         assert_eq!((c.index.engine, c.listen.http.unwrap().port()), (EngineName::Fjall, 8443));
@@ -317,6 +326,7 @@ mod tests {
             ("[listen]\n[index]\nengine = \"rocksdb\"", "rocksdb"),
             ("[listen]\n[[token]]\nname = \"a\"\nblake3 = \"x\"", "64 hexadecimal"),
             ("[listen]\n[storage]\nsegment_kib = 1", "64 KiB"),
+            ("[listen]\n[storage]\nstaged_mib = 0", "64 GiB"),
             ("[listen]\n[schedule]\nverify_weeks = 1", "verify_weeks"),
             ("", "listen"),
         ] {

@@ -98,7 +98,8 @@ fn what_lies_beyond_the_end_of_an_epoch_is_carried_over() {
     all_hold(&federation, 250);
 }
 
-/// A node without the secret of its next epoch takes nothing in, says why, and goes on as soon as it is there.
+/// A node without the secret of its next epoch signs nothing, says why, and goes on as soon as it is there: what was taken
+/// meanwhile is in the next epoch.
 #[test]
 fn a_missing_secret_is_named_and_taken_up() {
     let mut federation = Federation::running(LINE);
@@ -114,12 +115,17 @@ fn a_missing_secret_is_named_and_taken_up() {
         let status = federation.try_status(COUNTY)?;
         find(&status["actions"], "code", "key_missing").is_object().then_some(())
     });
-    let (code, _) = federation.ingest(COUNTY, &records(50..51, COUNTY));
-    assert_eq!(code, 1, "the old key signs nothing any more");
+    let (code, answer) = federation.ingest(COUNTY, &records(50..55, COUNTY));
+    assert_eq!((code, &answer["staged"]), (0, &5.into()), "the old key signs nothing any more: {answer}");
+    assert_eq!((&answer["staged_because"], &answer["log"]), (&"frozen".into(), &Value::Null), "{answer}");
+    let name = answer["answers"][0].as_str().unwrap();
     fs::rename(&hidden, &place).unwrap();
     wait_epoch(&federation, COUNTY, 2);
-    federation.enter(COUNTY, 50..60);
+    federation.enter(COUNTY, 55..60);
     all_hold(&federation, 60);
+    let answer = federation.ask(COUNTY, &["answer", "show", name, "--json"]).json();
+    let range = (answer["log"].as_str(), answer["from"].as_u64(), answer["to"].as_u64());
+    assert_eq!(range, (Some(second(COUNTY).as_str()), Some(0), Some(5)), "{answer}");
 }
 
 #[test]

@@ -72,8 +72,9 @@ fn a_fork_is_found_named_and_stops_one_log_only() {
         .map(|d| (d["index"].as_u64().unwrap(), d["to"].as_u64().unwrap(), d["here"].as_str(), d["there"].as_str()))
         .collect();
     assert_eq!(parts, [(600, 900, Some("other"), Some("other"))], "{ran:?}");
-    // Nothing more is signed there, and other logs go on.
-    assert_eq!(federation.ingest(COUNTY, &records(2_000..2_001, COUNTY)).0, 1);
+    // Nothing more is signed there, what is handed in is staged, and other logs go on.
+    let (code, answer) = federation.ingest(COUNTY, &records(2_000..2_001, COUNTY));
+    assert_eq!((code, &answer["staged"], &answer["staged_because"]), (0, &1.into(), &"frozen".into()), "{answer}");
     federation.enter(NEIGHBOUR, 0..50);
     wait_for("the neighbour's records are at the province", seconds(30), || {
         let status = federation.try_status(PROVINCE)?;

@@ -11,5 +11,6 @@ mod fork;
 mod hostile;
 mod outage;
 mod repair;
+mod staged;
 mod system;
 mod verify;

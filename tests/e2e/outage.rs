@@ -42,27 +42,6 @@ fn a_county_whose_city_is_away_takes_all_and_hands_it_on_later() {
     }
 }
 
-/// A submitter waits for a parent that does not come; the node still stops at once, and the submitter is told.
-#[test]
-fn a_waiting_upload_does_not_hold_up_a_stop() {
-    let federation = Federation::running(LINE);
-    federation.wait_converged(ALL, seconds(60));
-    federation.stop(CITY);
-    federation.stop(COUNTY);
-    federation.start(COUNTY);
-    std::thread::scope(|s| {
-        let upload = s.spawn(|| federation.ingest(COUNTY, &records(0..10, COUNTY)));
-        wait_for("the upload has reached the node", seconds(20), || {
-            (federation.status(COUNTY)["signing"] == "asking").then_some(())
-        });
-        federation.stop(COUNTY);
-        let log = std::fs::read_to_string(federation.file(COUNTY, "node.log")).unwrap();
-        assert!(!log.contains("node.stop_late"), "{log}");
-        // Told by the node, or too late to reach it.
-        assert!([1, 7].contains(&upload.join().unwrap().0));
-    });
-}
-
 #[test]
 fn city_and_county_go_on_without_the_province() {
     let federation = Federation::running(LINE);

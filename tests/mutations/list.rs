@@ -21,6 +21,7 @@ const JOURNAL: &[&str] = &["-p", "tally-journal", "--lib"];
 const CORE: &[&str] = &["-p", "tally-core", "--lib"];
 const TOPOLOGY: &[&str] = &["-p", "tally-topology", "--lib"];
 const PROTOCOL: &[&str] = &["-p", "tally-protocol", "--lib"];
+const INTAKE: &[&str] = &["-p", "tally-intake", "--lib"];
 const STORE: &[&str] = &["-p", "tally-store", "--lib"];
 const DISK: &[&str] = &["-p", "tally-tests", "--test", "disk"];
 const SIMULATION: &[&str] = &["-p", "tally-tests", "--test", "simulation"];
@@ -350,6 +351,32 @@ pub(crate) const LIST: &[Mutation] = &[
         ),
         STORE,
         "what_cannot_be_trusted",
+    ),
+    mutation(
+        "new-rows-overtake-staged-ones",
+        (
+            "node/intake/src/batcher/mod.rs",
+            "None if self.has_backlog() => self.work_off(stop).await?,",
+            "None if self.has_backlog() && false => self.work_off(stop).await?,",
+        ),
+        INTAKE,
+        "rows_are_staged_at_once",
+    ),
+    mutation(
+        "what-was-sealed-from-here-counts-as-held",
+        ("node/store/src/staged/store.rs", "&& index >= b.size)", "&& index > b.size)"),
+        STORE,
+        "a_row_that_was_sealed_from_here",
+    ),
+    mutation(
+        "staged-segment-goes-without-its-outcomes",
+        (
+            "node/store/src/staged/store.rs",
+            "done::write(&self.dir, segment, outcomes.iter())?;",
+            "let _ = (outcomes, done::write);",
+        ),
+        STORE,
+        "what_became_of_rows",
     ),
     mutation(
         "every-id-is-new",

@@ -55,11 +55,22 @@ impl Federation {
         (ran.code, ran.json())
     }
 
-    /// Hands in new records, all of which have to be taken.
+    /// Rows that a node has taken and not signed.
+    pub fn staged(&self, division: &str) -> u64 {
+        let status = self.status(division);
+        status["staged"]["records"].as_u64().unwrap_or_else(|| panic!("{status}"))
+    }
+
+    /// Hands in new records, all of which have to be taken, and waits until they are signed: right after a start they are staged.
     pub fn enter(&self, division: &str, range: Range<u64>) {
         let wanted = range.end - range.start;
         let (code, answer) = self.ingest(division, &records(range, division));
         assert_eq!((code, answer["accepted"].as_u64()), (0, Some(wanted)), "{division}: {answer}");
+        if answer["staged"] != 0 {
+            wait_for("what was taken is signed", Duration::from_secs(30), || {
+                (self.staged(division) == 0).then_some(())
+            });
+        }
     }
 
     /// Stdout of an export as it is.
@@ -71,7 +82,7 @@ impl Federation {
         self.export_text(division, args).lines().map(|l| serde_json::from_str(l).unwrap()).collect()
     }
 
-    /// Every node of the list that has its parent there too is confirmed by it, and both hold the same.
+    /// Every node of the list that has its parent there too is confirmed by it, both hold the same, and nothing is staged.
     pub fn converged(&self, divisions: &[&str]) -> bool {
         let all: Option<BTreeMap<_, _>> = divisions.iter().map(|d| Some((*d, self.try_status(d)?))).collect();
         let Some(all) = all else { return false };
@@ -83,7 +94,7 @@ impl Federation {
                 let confirmed = mine["parent"]["unacked_records"] == 0;
                 confirmed && held.is_some_and(|held| held["digest"] == mine["digest"])
             });
-            agrees && mine["records"].is_u64()
+            agrees && mine["records"].is_u64() && mine["staged"]["records"] == 0
         })
     }
 

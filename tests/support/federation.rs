@@ -1,6 +1,6 @@
 //! A federation in a folder of its own: keys, signed charters and a config for each node.
 
-use crate::{log::Expected, ports::free_port, program::run};
+use crate::{log::Expected, ports::free_port, program::run, seconds, wait_for};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -74,7 +74,7 @@ impl Federation {
         federation
     }
 
-    /// With every node running and ready.
+    /// With every node running, ready, and free to sign: what is handed in then is not staged.
     pub fn running(plan: &[Plan<'_>]) -> Self {
         let federation = Self::new(plan);
         for (division, ..) in plan {
@@ -82,6 +82,11 @@ impl Federation {
         }
         for (division, ..) in plan {
             federation.ready(division);
+        }
+        for (division, ..) in plan {
+            wait_for("a node may sign", seconds(60), || {
+                federation.try_status(division)?["staged"]["because"].is_null().then_some(())
+            });
         }
         federation
     }

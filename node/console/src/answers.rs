@@ -46,14 +46,18 @@ fn may_see(caller: &Caller, meta: &SubmissionMeta) -> bool {
     caller.token.is_none() || caller.token == meta.token
 }
 
-/// Answers that are kept, the newest first: submissions with rows that were rejected or are asked about.
+/// Answers that are kept, the newest first: submissions with rows that were rejected, are asked about, or were staged.
 #[utoipa::path(get, path = "/v1/answers", responses((status = 200, description = "At most 200", body = [super::schema::Meta])))]
 pub(super) async fn list(
     State(api): State<ApiContext>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Vec<SubmissionMeta>>, Problem> {
-    let store = api.submissions.kept().clone();
-    let list = tokio::task::spawn_blocking(move || store.list(LISTED, |m| may_see(&caller, m)));
+    let (store, staged) = (api.submissions.kept().clone(), api.submissions.intake().staged.clone());
+    let list = tokio::task::spawn_blocking(move || {
+        let mut list = store.list(LISTED, |m| may_see(&caller, m))?;
+        list.iter_mut().try_for_each(|m| m.as_of_now(&staged))?;
+        Ok::<_, io::Error>(list)
+    });
     let mut list = list.await.map_err(|_| Problem::stopping())?.map_err(|e| answers_unusable(&e))?;
     // Each answer by itself has its notes.
     list.iter_mut().for_each(|m| m.notes.clear());
@@ -77,7 +81,7 @@ pub(super) struct AnswerQuery {
         ("from" = Option<u64>, Query, description = "JSON only: go on where `next` of the last document says"),
     ),
     responses(
-        (status = 200, description = "The rows to look at, with the reasons; `corrected` where the row was handed in again and taken"),
+        (status = 200, description = "The rows to look at, with the reasons; `corrected` where the row was handed in again and taken. Rows that were staged have their range once all of them are sealed"),
         (status = 404, description = "None of this name; answers are kept 90 days"),
     )
 )]
@@ -96,11 +100,13 @@ pub(super) async fn show(
         Some(_) => return Err(no_answer(&name)),
     };
     let (store, spool) = (api.submissions.kept().clone(), api.submissions.spool().to_owned());
+    let staged = api.submissions.intake().staged.clone();
     let corrected = super::corrections::CorrectionLookup::new(&api);
     let permit = permit(&api, &caller).await?;
     let open = tokio::task::spawn_blocking(move || {
         let kept = store.open_kept(&id).map_err(|e| answers_unusable(&e))?;
-        let kept = kept.filter(|k| may_see(&caller, &k.meta)).ok_or_else(|| no_answer(&name))?;
+        let mut kept = kept.filter(|k| may_see(&caller, &k.meta)).ok_or_else(|| no_answer(&name))?;
+        kept.meta.as_of_now(&staged).map_err(|e| answers_unusable(&e))?;
         match form {
             None => document(&kept, from, &corrected).map(|d| Json(d).into_response()),
             Some(form) => file(kept, form, spool, permit),

@@ -88,15 +88,17 @@ pub(super) async fn receipts(
         return Err(bad(&format!("{} records in one request, {IDS_MAX} are answered", ids.len())));
     }
     index_ready(&api).await?;
-    let engine = api.engine.clone();
+    let (engine, staged) = (api.engine.clone(), api.submissions.intake().staged.clone());
     let places = tokio::task::spawn_blocking(move || {
         let first = |id| attested(&*engine, id).map(|a| (id, a.first().map(|(log, e)| (*log, e.index))));
         ids.into_iter().map(first).collect::<Result<Vec<_>, _>>()
     });
     let places = places.await.map_err(|_| Problem::stopping())?.map_err(|e| unreadable(&e))?;
     let view = api.mailbox.view();
-    let of = |(id, place): (RecordId, Option<(LogId, u64)>)| {
-        place.map_or_else(|| RecordReceipts::missing(id), |(log, index)| RecordReceipts::of(&view, id, log, index))
+    let of = |(id, place): (RecordId, Option<(LogId, u64)>)| match (place, staged.since(&id)) {
+        (Some((log, index)), _) => RecordReceipts::of(&view, id, log, index),
+        (None, Some(since)) => RecordReceipts::staged(id, since),
+        (None, None) => RecordReceipts::missing(id),
     };
     Ok(Json(places.into_iter().map(of).collect()))
 }

@@ -108,6 +108,7 @@ impl ApiContext {
             durable: *self.durable.borrow(),
             full: self.submissions.intake().full.load(Ordering::Relaxed),
             damaged_places: self.known_damage.count(),
+            staged: self.submissions.intake().staged.counts(),
         }
     }
 

@@ -55,6 +55,12 @@ pub(super) async fn metrics(State(api): State<ApiContext>) -> Result<Response, P
     }
     let full = i64::from(api.submissions.intake().full.load(Ordering::Relaxed));
     gauge(&mut registry, "store_full", "1 while the disk is nearly full; should be 0", full);
+    gauge(
+        &mut registry,
+        "staged_records",
+        "Rows that are taken and not signed yet: only this disk has them",
+        clamp(status.staged.records),
+    );
     gauge(&mut registry, "signing", "1 while the own log is signed", i64::from(status.signing == "open"));
     gauge(&mut registry, "actions", "Things that need attention; should be 0", clamp(status.actions.len() as u64));
     gauge(&mut registry, "charter_version", "Version of the charter in force", clamp(status.charter_version));

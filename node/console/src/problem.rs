@@ -5,7 +5,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use std::io;
-use tally_core::NotSealed;
 use tally_intake::{ChunkError, InputError, SubmissionAnswer, UploadError, chain, submission::SubmissionError};
 
 /// A refusal with a stable code.
@@ -80,8 +79,8 @@ pub(super) fn no_answer(name: &str) -> Problem {
 
 /// What was done of a submission that ended early.
 pub(super) fn done(so_far: &SubmissionAnswer) -> serde_json::Value {
-    let SubmissionAnswer { accepted, duplicate, rejected, .. } = so_far;
-    serde_json::json!({ "accepted": accepted, "duplicate": duplicate, "rejected": rejected })
+    let SubmissionAnswer { accepted, staged, duplicate, rejected, .. } = so_far;
+    serde_json::json!({ "accepted": accepted, "staged": staged, "duplicate": duplicate, "rejected": rejected })
 }
 
 /// Why a submission has no answer.
@@ -118,10 +117,11 @@ pub(super) fn upload_problem(e: &UploadError) -> Problem {
             return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", &e.to_string()).retry(60);
         }
         UploadError::Retired(_) => return Problem::new(StatusCode::FORBIDDEN, "retired", &e.to_string()),
-        UploadError::Chunk(ChunkError::NotSealed(NotSealed::Frozen(_))) => {
-            return Problem::new(StatusCode::CONFLICT, "frozen", &e.to_string());
+        UploadError::Chunk(ChunkError::StagedFull(_)) => {
+            return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "staged_full", &e.to_string()).retry(60);
         }
         UploadError::Chunk(ChunkError::NotSealed(_)) => "not_signing",
+        UploadError::Chunk(ChunkError::DiskFailed) => "disk_failed",
         UploadError::Chunk(ChunkError::Index(_)) => "index",
         UploadError::Chunk(ChunkError::Stopping) => "stopping",
         UploadError::Keep(_) => "answers",

@@ -34,6 +34,8 @@ pub struct RecordReceipts {
     pub index: Option<u64>,
     /// When it was sealed there, that is, durable at its origin.
     pub sealed_at: Option<String>,
+    /// Since when it is staged at this node: only this disk has it, and nobody has signed it.
+    pub staged_since: Option<String>,
     /// The origin, then those above as far as their receipts are known here, lower levels first.
     pub held_by: Vec<HeldBy>,
 }
@@ -41,7 +43,12 @@ pub struct RecordReceipts {
 impl RecordReceipts {
     /// A record that no log held here has.
     pub fn missing(id: RecordId) -> Self {
-        Self { id, log: None, index: None, sealed_at: None, held_by: Vec::new() }
+        Self { id, log: None, index: None, sealed_at: None, staged_since: None, held_by: Vec::new() }
+    }
+
+    /// A record that is staged here since then, POSIX seconds.
+    pub fn staged(id: RecordId, since: u64) -> Self {
+        Self { staged_since: Some(time(since)), ..Self::missing(id) }
     }
 
     /// Of the record at `index` of `log`.

@@ -90,14 +90,14 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         content(("application/x-ndjson"), ("text/csv"), ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))
     ),
     responses(
-        (status = 200, description = "Every row has its verdict: read = accepted + duplicate + rejected", body = super::schema::Answer),
+        (status = 200, description = "Every row has its verdict: read = accepted + duplicate + rejected; of the accepted, `staged` are on this disk and not signed yet", body = super::schema::Answer),
         (status = 400, description = "The input broke off, or a parameter is not valid"),
         (status = 401, description = "No token, or one that is not known"),
-        (status = 409, description = "A submission with this key is under way, or the log is frozen"),
+        (status = 409, description = "A submission with this key is under way"),
         (status = 415, description = "A content type that is not read here"),
         (status = 422, description = "The file is no table or list of records, or the key came with another content"),
         (status = 503, description = "Not now; Retry-After says when"),
-        (status = 507, description = "The disk is nearly full"),
+        (status = 507, description = "The disk is nearly full, or as many rows are staged as may be"),
     )
 )]
 pub(super) async fn post(

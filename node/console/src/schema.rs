@@ -9,17 +9,24 @@ use utoipa::ToSchema;
 pub(super) struct Answer {
     /// Rows that were not blank and no heads or notes of a table.
     read: u64,
-    /// New records, durable.
+    /// New records, durable: in the log, or staged.
     accepted: u64,
+    /// Accepted rows that are not signed yet: only this node's disk has them.
+    staged: u64,
+    /// Why: `parent_unknown`, `behind`, `clock`, `same_key`, `frozen` or `damaged`.
+    staged_because: Option<String>,
+    /// Staged rows that cannot be read from this disk any more.
+    #[schema(required = false)]
+    staged_lost: u64,
     /// Records that are held already.
     duplicate: u64,
     /// Rows not taken; `errors` tells why.
     rejected: u64,
     /// Accepted rows with a question to the producer.
     questions: u64,
-    /// Origin of the log they went into.
-    log: String,
-    /// First index of the batches that hold them; null if nothing was new.
+    /// Origin of the log they went into; null while some are staged.
+    log: Option<String>,
+    /// First index of the batches that hold them; null if nothing was new, and while some are staged.
     from: Option<u64>,
     /// One past their last index.
     to: Option<u64>,
@@ -108,6 +115,14 @@ pub(super) struct Meta {
     accepted: u64,
     /// See `Answer`.
     #[schema(required = false)]
+    staged: u64,
+    /// See `Answer`.
+    staged_because: Option<String>,
+    /// See `Answer`.
+    #[schema(required = false)]
+    staged_lost: u64,
+    /// See `Answer`.
+    #[schema(required = false)]
     duplicate: u64,
     /// See `Answer`.
     #[schema(required = false)]
@@ -116,8 +131,7 @@ pub(super) struct Meta {
     #[schema(required = false)]
     questions: u64,
     /// See `Answer`.
-    #[schema(required = false)]
-    log: String,
+    log: Option<String>,
     /// See `Answer`.
     from: Option<u64>,
     /// See `Answer`.

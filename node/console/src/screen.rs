@@ -38,6 +38,14 @@ pub fn render(s: &Status) -> String {
     );
     let _ = writeln!(out, "OVERALL  {overall}");
     let _ = writeln!(out, "HOLDS    {} distinct records   digest {}", count(s.records), short(s.digest));
+    if let Some(oldest) = &s.staged.oldest {
+        let because = s.staged.because.as_deref().unwrap_or("being signed");
+        let _ = writeln!(
+            out,
+            "STAGED   {} rows since {oldest}   not signed ({because}), only this disk has them",
+            count(Some(s.staged.records))
+        );
+    }
     if let Some(p) = &s.parent {
         let ack = p.last_ack.clone().unwrap_or("never".into());
         let skew = p.clock_skew_ms.map_or("unknown".into(), |ms| format!("{ms} ms"));

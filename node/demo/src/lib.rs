@@ -160,11 +160,11 @@ async fn statuses(fleet: &Fleet, path: &'static str) -> Result<Vec<Status>, Fail
     Ok(all)
 }
 
-/// Every parent holds exactly what its child holds, and every receipt has come down, the province's too.
+/// Every parent holds exactly what its child holds, every receipt has come down, the province's too, and nothing is staged.
 fn agree(fleet: &Fleet, statuses: &[Status]) -> bool {
     let of = |m: &Member| statuses.iter().find(|s| s.node.division == m.division);
     fleet.members.iter().all(|m| {
-        let Some(mine) = of(m) else { return false };
+        let Some(mine) = of(m).filter(|s| s.staged.records == 0) else { return false };
         let Some(parent) = m.parent else { return true };
         let above = statuses.iter().find(|s| s.node.division == parent);
         let there = above.and_then(|s| s.divisions.iter().find(|d| d.division == m.division)).and_then(|d| d.digest);

@@ -18,8 +18,8 @@ mod row;
 pub mod submission;
 
 pub use batcher::{
-    BatcherHandle, ChunkAnswer, ChunkError, ChunkResult, DedupPolicy, DedupSources, HeldFinding, IntakeTotals,
-    RecordChunk, RowFate, RowOutcome, batcher,
+    BatcherHandle, BatcherParts, CarryHandle, ChunkAnswer, ChunkError, ChunkResult, DedupPolicy, DedupSources,
+    HeldFinding, IntakeTotals, RecordChunk, RowFate, RowOutcome, batcher,
 };
 pub use chain::chain;
 pub use input::{

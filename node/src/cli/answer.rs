@@ -131,6 +131,16 @@ fn head(answer: &Value) {
         "read {read} = accepted {accepted} + duplicate {duplicate} + rejected {rejected}; questions {}",
         n("questions")
     );
+    if n("staged") > 0 {
+        outln!("staged {} of the accepted, not signed yet: {}", n("staged"), text(answer, "staged_because"));
+    } else if let (Some(log), Some(from), Some(to)) =
+        (answer["log"].as_str(), answer["from"].as_u64(), answer["to"].as_u64())
+    {
+        outln!("durable in {log} {from}..{to}");
+    }
+    if n("staged_lost") > 0 {
+        outln!("{} of the accepted were staged and cannot be read any more: hand them in again", n("staged_lost"));
+    }
 }
 
 fn row(row: &Value) {

@@ -96,7 +96,7 @@ pub(super) fn encoded(text: &str) -> String {
 pub(super) async fn run(args: IngestArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
     let mut total = json!({
-        "read": 0, "accepted": 0, "duplicate": 0, "rejected": 0, "questions": 0,
+        "read": 0, "accepted": 0, "staged": 0, "duplicate": 0, "rejected": 0, "questions": 0,
         "log": null, "from": null, "to": null, "errors": [], "notes": [], "answers": [], "formats": [], "failed": [],
     });
     let several = args.files.len() > 1;
@@ -124,6 +124,10 @@ pub(super) async fn run(args: IngestArgs) -> Result<Exit, Failure> {
         add(&mut total, answer, several.then_some(&name));
     }
     if args.json {
+        // Where only a part of the rows went is no range of them.
+        if total["staged"] != 0 {
+            (total["log"], total["from"], total["to"]) = (Value::Null, Value::Null, Value::Null);
+        }
         outln!("{total}");
     }
     let rejected = total["rejected"].as_u64().unwrap_or(0);
@@ -153,10 +157,14 @@ async fn hand_in(client: &Client, path: &str, file: &Path, progress: bool) -> Re
 
 /// Adds one file's answer to the sums.
 fn add(total: &mut Value, answer: Value, file: Option<&String>) {
-    for sum in ["read", "accepted", "duplicate", "rejected", "questions"] {
+    for sum in ["read", "accepted", "staged", "duplicate", "rejected", "questions"] {
         total[sum] = json!(total[sum].as_u64().unwrap_or(0) + answer[sum].as_u64().unwrap_or(0));
     }
-    total["log"] = answer["log"].clone();
+    for last in ["log", "staged_because"] {
+        if answer[last].is_string() {
+            total[last] = answer[last].clone();
+        }
+    }
     if let Some(from) = answer["from"].as_u64() {
         total["from"] = json!(total["from"].as_u64().map_or(from, |f| f.min(from)));
     }
@@ -195,8 +203,16 @@ fn print(name: &str, answer: &Value) {
     if n("questions") > 0 {
         outln!("  of the accepted, {} are asked about (疑问)", n("questions"));
     }
-    if accepted > 0 {
-        outln!("  durable in {} {}..{}", answer["log"].as_str().unwrap_or(""), n("from"), n("to"));
+    if let (true, Some(log)) = (accepted > 0, answer["log"].as_str()) {
+        outln!("  durable in {log} {}..{}", n("from"), n("to"));
+    }
+    if n("staged") > 0 {
+        let because = text(answer, "staged_because");
+        outln!(
+            "  {} of the accepted are staged (暂存): durable on this node's disk, not signed yet ({because});",
+            n("staged")
+        );
+        outln!("  nobody else has them. Later: tally answer show {}", text(answer, "answer"));
     }
     for note in answer["notes"].as_array().map(Vec::as_slice).unwrap_or_default() {
         let (field, count, line) = (text(note, "field"), note["count"].as_u64().unwrap_or(0), &note["line"]);
@@ -212,7 +228,7 @@ fn print(name: &str, answer: &Value) {
     if omitted > 0 {
         outln!("  ... and {omitted} more");
     }
-    if let Some(id) = answer["answer"].as_str() {
+    if let Some(id) = answer["answer"].as_str().filter(|_| n("rejected") + n("questions") > 0) {
         outln!("  the rows to look at, with the reasons: tally answer file {id} -o {id}.xlsx --config ...");
     }
 }

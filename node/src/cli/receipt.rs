@@ -50,6 +50,7 @@ struct Asker {
     page: Vec<Line>,
     read: u64,
     held: u64,
+    staged: u64,
     /// The node's charter: what rows leave unsaid is filled in by it, as when they are handed in.
     charter: Charter,
     me: Division,
@@ -59,7 +60,7 @@ pub(super) async fn run(args: ReceiptArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
     let charter = client.charter().await?;
     let me = args.config.load()?.node.division;
-    let mut asker = Asker { client, json: args.json, page: Vec::new(), read: 0, held: 0, charter, me };
+    let mut asker = Asker { client, json: args.json, page: Vec::new(), read: 0, held: 0, staged: 0, charter, me };
     if let Some(id) = args.record {
         asker.page.push(Line { file: None, number: None, record: Ok(id) });
     }
@@ -68,16 +69,17 @@ pub(super) async fn run(args: ReceiptArgs) -> Result<Exit, Failure> {
         asker.file(file, several, args.category.as_deref()).await?;
     }
     asker.ask().await?;
-    let Asker { read, held, .. } = asker;
-    let missing = read - held;
+    let Asker { read, held, staged, .. } = asker;
+    let missing = read - held - staged;
     if args.json {
         // The list was begun with the first record.
         let open = if read == 0 { "{\"records\":[" } else { "" };
-        outln!("{open}],\"read\":{read},\"held\":{held},\"missing\":{missing}}}");
+        outln!("{open}],\"read\":{read},\"held\":{held},\"staged\":{staged},\"missing\":{missing}}}");
     } else if args.record.is_none() {
-        outln!("read {read} = held {held} + not held here {missing}");
+        let staged = if staged > 0 { format!(" + staged here {staged}") } else { String::new() };
+        outln!("read {read} = held {held}{staged} + not held here {missing}");
     }
-    Ok(if missing > 0 { Exit::Look } else { Exit::Done })
+    Ok(if held < read { Exit::Look } else { Exit::Done })
 }
 
 impl Asker {
@@ -123,6 +125,7 @@ impl Asker {
                 self.print(line, &receipts);
                 self.read += 1;
                 self.held += u64::from(receipts.log.is_some());
+                self.staged += u64::from(receipts.staged_since.is_some());
             }
         }
         Ok(())
@@ -153,7 +156,10 @@ fn print(line: &Line, receipts: &RecordReceipts) {
         Err(why) => return outln!("{start}NOT A RECORD  {why}"),
     };
     let (Some(log), Some(index)) = (&receipts.log, receipts.index) else {
-        return outln!("{start}{id}  NOT HELD HERE");
+        return match &receipts.staged_since {
+            Some(since) => outln!("{start}{id}  staged here since {since}, nobody else has it"),
+            None => outln!("{start}{id}  NOT HELD HERE"),
+        };
     };
     let holder = |h: &tally_console::receipts::HeldBy| format!("  {} {}", h.holder, h.time);
     let held: String = receipts.held_by.iter().map(holder).collect();

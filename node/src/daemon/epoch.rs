@@ -4,7 +4,7 @@ use super::{RestartReason, start::keys_for};
 use crate::config::Config;
 use std::time::Duration;
 use tally_core::Place;
-use tally_intake::{BatcherHandle, CheckedRecord, DedupPolicy, RecordChunk};
+use tally_intake::{CarryHandle, CheckedRecord, ChunkError, DedupPolicy, RecordChunk};
 use tally_protocol::{batch::Batch, ids::LogId};
 use tally_reconcile::ReconcileContext;
 use tally_store::entries::EntryReader;
@@ -38,13 +38,9 @@ pub(super) async fn watch(
 }
 
 /// Records that were acknowledged in an epoch which the charter then closed before them are not lost (I1): they are
-/// handed in again, for the epoch that goes on. Those that came in meanwhile are found to be duplicates.
-pub(super) async fn carry_over(
-    batcher: BatcherHandle,
-    reader: EntryReader,
-    own: LogId,
-    beyond: Vec<(LogId, Vec<Place>)>,
-) {
+/// handed in again, for the epoch that goes on, before everything that is staged or new. Those that are held already are found
+/// to be duplicates.
+pub(super) async fn carry_over(carry: CarryHandle, reader: EntryReader, own: LogId, beyond: Vec<(LogId, Vec<Place>)>) {
     let mine = beyond.into_iter().filter(|(log, _)| log.division == own.division && *log != own);
     for (log, places) in mine {
         for place in places {
@@ -60,12 +56,14 @@ pub(super) async fn carry_over(
             };
             let count = records.len();
             // The parent may take its time, and the node may be told to stop: the next start tries again.
-            while let Ok(answer) = batcher.submit(RecordChunk::of(records.clone(), DedupPolicy::default())).await {
+            while let Ok(answer) = carry.submit(RecordChunk::of(records.clone(), DedupPolicy::default())).await {
                 match answer.await {
                     Ok(Ok(done)) => {
                         tracing::info!(event = "epoch.carried_over", %log, records = count, accepted = done.accepted(), "records beyond the end of a closed epoch");
                         break;
                     }
+                    // It is handed in as soon as the gate is open; while it is not, nobody needs to be told each second.
+                    Ok(Err(ChunkError::NotSealed(_))) => tokio::time::sleep(Duration::from_secs(1)).await,
                     Ok(Err(why)) => {
                         tracing::warn!(event = "epoch.not_carried_over", %log, records = count, reason = %why, "tried again");
                         tokio::time::sleep(Duration::from_secs(1)).await;

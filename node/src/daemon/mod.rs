@@ -17,7 +17,7 @@ use supervisor::Supervisor;
 use tally_console::{self, ApiContext, Quotas};
 use tally_core::Input;
 use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
-use tally_intake::{self, DedupSources, IntakeHandle, submission::SubmissionStore};
+use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle, submission::SubmissionStore};
 use tally_link::{Answerers, Dial, Incoming, LinkContext, dial, endpoint, listen};
 use tally_protocol::ids::LogId;
 use tally_reconcile::{
@@ -149,26 +149,17 @@ impl Node {
         runtime: tokio::runtime::Handle,
     ) -> Result<Self, StartError> {
         let mut parts = Supervisor::new();
-        let made = base(config, options, &mut parts, &runtime)?;
-        let Base {
-            keys,
-            found,
-            beyond,
-            overruns,
-            lock,
-            charter,
-            reader,
-            mailbox,
-            durable,
-            heads,
-            full,
-            stop,
-            indexing,
-        } = made;
+        let base = base(config, options, &mut parts, &runtime)?;
+        let Base { keys, found, beyond, overruns, lock, charter, reader, mailbox, durable, .. } = base;
+        let Base { heads, full, stop, indexing, staged, .. } = base;
         let (own, stopping) = (keys.node, stop.subscribe());
         let Indexing { known, engine, progress, close } = indexing;
-        let sources = DedupSources { index: known, progress: progress.clone(), durable: durable.clone() };
-        let batcher = parts::intake(&mut parts, sources, &mailbox, &stopping, &runtime)?;
+        let (progressed, searched) = (progress.clone(), engine.clone());
+        let sources = DedupSources { index: known, engine: searched, progress: progressed, durable: durable.clone() };
+        let staged_book = staged.book().clone();
+        let BatcherParts { handle: batcher, carry, run: take_in } =
+            tally_intake::batcher(sources, staged, mailbox.clone(), stopping.clone(), runtime.clone());
+        parts::intake(&mut parts, take_in)?;
 
         let (answerers, incoming, asked) = answerers();
         let for_links = Arc::new(NodeLinkHost { mailbox: mailbox.clone(), reader: reader.clone() });
@@ -180,7 +171,8 @@ impl Node {
         let list = Tasks::open(config.data().join("tasks.json"));
         let endpoint = endpoint(config.listen.quic, &context)?;
         let base_is_complete = config.intake.registrations_complete;
-        let intake = IntakeHandle { charter: charter.clone(), batcher, own, full, base_is_complete };
+        let intake =
+            IntakeHandle { charter: charter.clone(), batcher, own, staged: staged_book, full, base_is_complete };
         let (submissions, answers) = submissions(config, intake)?;
         let (me, engine_too) = (own.division, engine.clone());
         let above = FindingsContext { me, charter: charter.clone(), engine: engine_too, mailbox: mailbox.clone() };
@@ -204,9 +196,9 @@ impl Node {
 
         let (again_tell, again) = watch::channel(None);
         let epochs = epoch::watch(config.clone(), reconcile.clone(), own, overruns, again_tell.clone());
+        let carry_over = epoch::carry_over(carry, reader, own, beyond);
         parts.job("epochs", well(epochs));
         parts.job("rebuild index", rebuilt(rebuild_index, again_tell));
-        let carry_over = epoch::carry_over(submissions.intake().batcher.clone(), reader, own, beyond);
         parts.job("carry over", well(carry_over));
         folders(config, &submissions, &stopping, &runtime, &mut parts)?;
         surfaces(config, api, &stopping, &mut parts).await?;

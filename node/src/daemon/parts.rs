@@ -12,11 +12,11 @@ use std::{
 use tally_core::Place;
 use tally_driver::{Driver, HeadQuestion, Mailbox};
 use tally_intake::{
-    BatcherHandle, DedupSources, IntakeHandle,
+    IntakeHandle,
     folder::{self, Folder},
     submission::{SubmissionStore, Submissions},
 };
-use tally_journal::{Damage, Found};
+use tally_journal::{Damage, Found, JournalError};
 use tally_link::LinkContext;
 use tally_protocol::{ids::LogId, keys::NodeKeys};
 use tally_reconcile::{KnownDamage, ReconcileContext, task::TaskContext};
@@ -24,6 +24,7 @@ use tally_store::{
     entries::EntryReader,
     index::{DedupIndex, IndexProgress, follow},
     merkle_store::MerkleStore,
+    staged::StagedStore,
 };
 use tally_topology::in_force::CharterHandle;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -50,6 +51,8 @@ pub(super) struct Base {
     pub(super) full: Arc<AtomicBool>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) indexing: Indexing,
+    /// Rows that are not signed yet.
+    pub(super) staged: StagedStore,
 }
 
 /// Marks the index as sound, or as one to be rebuilt.
@@ -81,6 +84,7 @@ pub(super) fn base(
     }
     let (keys, anchor) = start::admitted(config, &mut replica)?;
     let own = keys.node;
+    let staged = start::open_staged(config, &replica)?;
     let overruns = replica.view().overruns();
 
     let charter = CharterHandle::new(replica.view().signed_charter().clone());
@@ -115,7 +119,37 @@ pub(super) fn base(
     };
     parts.thread(DRIVER, drive).context("no thread for the driver")?;
     let (stop, _) = watch::channel(false);
-    Ok(Base { keys, found, beyond, overruns, lock, charter, reader, mailbox, durable, heads, full, stop, indexing })
+    Ok(Base {
+        keys,
+        found,
+        beyond,
+        overruns,
+        lock,
+        charter,
+        reader,
+        mailbox,
+        durable,
+        heads,
+        full,
+        stop,
+        indexing,
+        staged,
+    })
+}
+
+/// Intake on a thread of its own. It ends with the node, or because the disk of staged rows failed.
+pub(super) fn intake(
+    parts: &mut Supervisor,
+    take_in: impl FnOnce() -> Result<(), JournalError> + Send + 'static,
+) -> anyhow::Result<()> {
+    let take_in = || {
+        take_in().map_err(|e| {
+            let reason = format!("{:#}", anyhow::Error::from(e));
+            tracing::error!(event = "staged.failed", %reason, "the disk failed under staged rows: the node stops");
+            reason
+        })
+    };
+    parts.thread(INTAKE, take_in).context("no thread for intake")
 }
 
 /// The index follows the journal on a thread of its own; nothing waits for it but the questions that need it. An engine
@@ -150,23 +184,6 @@ pub(super) fn index(
     };
     parts.thread(INDEX, body).context("no thread for the index")?;
     Ok(Indexing { known, engine, progress, close })
-}
-
-/// Records become batches on a thread of their own.
-pub(super) fn intake(
-    parts: &mut Supervisor,
-    sources: DedupSources,
-    mailbox: &Mailbox,
-    stopping: &watch::Receiver<bool>,
-    runtime: &tokio::runtime::Handle,
-) -> Result<BatcherHandle, StartError> {
-    let (batcher, take_in) = tally_intake::batcher(sources, mailbox.clone(), stopping.clone(), runtime.clone());
-    let take_in = || {
-        take_in();
-        Ok(())
-    };
-    parts.thread(INTAKE, take_in).context("no thread for intake")?;
-    Ok(batcher)
 }
 
 pub(super) fn task_context(

@@ -15,7 +15,10 @@ use tally_driver::Anchor;
 use tally_journal::{Found, JournalError};
 use tally_protocol::{ids::LogId, keys::NodeKeys, merkle::Tree};
 use tally_store::entries::{self, EntryJournal, EntryReader};
-use tally_store::index::{self, OpenedIndex};
+use tally_store::{
+    index::{self, OpenedIndex},
+    staged::{StagedLimits, StagedStore},
+};
 use tally_topology::{charter::Charter, signed::SignedCharter};
 
 /// Keys for an epoch from the secrets that lie in the node's folder of keys; `None`: none of them is its.
@@ -187,6 +190,13 @@ fn close_epochs(replica: &mut Replica, reader: &EntryReader) -> Vec<(LogId, Vec<
         }
     }
     beyond
+}
+
+/// Rows that earlier lives took and did not sign.
+pub(super) fn open_staged(config: &Config, replica: &Replica) -> Result<StagedStore, StartError> {
+    let owner = entries::owner(replica.view().charter().federation(), replica.view().me());
+    let limits = StagedLimits::of_bytes(config.storage.staged_mib << 20);
+    StagedStore::open(&config.staged(), &owner, limits).map_err(not_opened)
 }
 
 pub(super) fn open_index(config: &Config, replica: &Replica, durable: Place) -> anyhow::Result<OpenedIndex> {

@@ -4,6 +4,7 @@ use super::{Action, ChildStatus, ParentStatus, PeerState, RetiredStatus, Status,
 use jiff::civil::Date;
 use tally_core::{NotSealed, SAME_KEY_MS, View, clock::in_words};
 use tally_protocol::ids::{Division, LogId};
+use tally_store::staged::StagedCounts;
 use tally_topology::charter::Charter;
 
 /// Clocks further apart than this are reported, in milliseconds.
@@ -20,6 +21,7 @@ pub(super) fn actions(r: &View, now_ms: u64, inputs: &StatusInputs, status: &Sta
     advice.charters();
     advice.disk(inputs, status);
     advice.signing();
+    advice.staged(&inputs.staged);
     advice.link_to_parent(status.parent.as_ref());
     advice.confirmations(status.parent.as_ref());
     status.children.iter().filter(|c| !c.retired).for_each(|c| advice.child(c));
@@ -174,7 +176,7 @@ impl Advice<'_> {
                     "tally reconcile --with all --repair; if nobody has them, tally epoch next --reason R",
                 ),
             };
-            self.add(code, "no records are signed".into(), why.to_string(), next);
+            self.add(code, "rows are taken and staged, nothing is signed".into(), why.to_string(), next);
         }
         if let Some(reason) = r.opened_by_word() {
             let what = "the operator has opened the gate in this run".to_owned();
@@ -184,6 +186,25 @@ impl Advice<'_> {
             let why = format!("the parent speaks of logs that charter version {} does not know", r.charter().version());
             let next = "wait for the newer charter, or load it: tally charter load FILE";
             self.add("charter_behind", "the charter in force here".into(), why, next);
+        }
+    }
+
+    fn staged(&mut self, staged: &StagedCounts) {
+        if let Some(oldest) = staged.oldest {
+            let since = tally_clock::time(oldest);
+            let what = format!("{} rows are staged since {since}: only this disk has them", staged.records);
+            let (why, next) = match self.r.closed() {
+                Some(why) => {
+                    (why.to_string(), "see not_signing; they are signed and sent by themselves once that ends")
+                }
+                None => ("they are being signed".to_owned(), "wait; this ends by itself"),
+            };
+            self.add("staged", what, why, next);
+        }
+        for place in &staged.damaged {
+            let next =
+                "check the disk; tally receipt FILE names the rows of a file that are not held: hand those in again";
+            self.add("staged_damaged", place.clone(), "rows that were staged cannot be read".into(), next);
         }
     }
 

@@ -11,7 +11,7 @@ use tally_protocol::{
     hash::Hash,
     ids::{Division, LogId},
 };
-use tally_store::index::IndexProgress;
+use tally_store::{index::IndexProgress, staged::StagedCounts};
 use tally_topology::charter::{Level, RowsOfNode};
 
 /// State of a log.
@@ -68,6 +68,8 @@ pub struct Status {
     pub records: Option<u64>,
     /// Division digest of what this node holds; null when it holds nothing.
     pub digest: Option<Hash>,
+    /// Rows that were taken and are not signed yet; `records` and `digest` leave them out.
+    pub staged: StagedStatus,
     /// Logs of this division and those below.
     pub logs: Vec<LogStatus>,
     /// The parent; null at the top.
@@ -88,6 +90,17 @@ pub struct Status {
     pub charter_version: u64,
     /// Version of the catalog that rows are judged by today.
     pub catalog_version: String,
+}
+
+/// Rows that only this node's disk has.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StagedStatus {
+    /// How many.
+    pub records: u64,
+    /// When the oldest of them was taken; null if there is none.
+    pub oldest: Option<String>,
+    /// Why they are not signed, as in answers; null if they may be.
+    pub because: Option<String>,
 }
 
 /// Who answers.
@@ -227,6 +240,8 @@ pub struct StatusInputs {
     pub full: bool,
     /// What opening the journal found: damaged places and bytes.
     pub damaged_places: usize,
+    /// Rows that are not signed yet.
+    pub staged: StagedCounts,
 }
 
 impl StatusInputs {
@@ -256,6 +271,11 @@ impl Status {
             },
             records: indexed.then_some(inputs.progress.distinct),
             digest: r.digest(me),
+            staged: StagedStatus {
+                records: inputs.staged.records,
+                oldest: inputs.staged.oldest.map(time),
+                because: r.closed().map(|why| why.code().to_owned()),
+            },
             logs: logs(r, &divisions),
             parent: parent(r, now_ms),
             children: charter
@@ -421,7 +441,8 @@ mod tests {
     fn a_silent_child_stays_on_the_screen() {
         let city = Replica::new(Arc::new(sample::keys("350100")), sample::signed(""), "test".into());
         let progress = IndexProgress { cursor: Place(16), distinct: 0, trouble: None };
-        let inputs = StatusInputs { progress, durable: Place(16), full: false, damaged_places: 0 };
+        let staged = StagedCounts::default();
+        let inputs = StatusInputs { progress, durable: Place(16), full: false, damaged_places: 0, staged };
         let status = Status::of(city.view(), 1_790_000_000_000, &inputs);
         assert_eq!(status.children.len(), 2);
         for c in &status.children {
@@ -434,5 +455,23 @@ mod tests {
         assert_eq!((log("350100").size, log("350100").state), (Some(0), LogState::Ok));
         let behind = StatusInputs { durable: Place(1 << 40), ..inputs };
         assert_eq!(Status::of(city.view(), 1_790_000_000_000, &behind).records, None, "the index is behind: not 0");
+    }
+
+    /// Rows that only this disk has are no records, and stand on the screen with their age, the reason and what to do.
+    #[test]
+    fn staged_rows_are_told_apart_from_records() {
+        let county = Replica::new(Arc::new(sample::keys("350102")), sample::signed(""), "test".into());
+        let progress = IndexProgress { cursor: Place(16), distinct: 0, trouble: None };
+        let damaged = vec!["staged segment 00000001 at 128: the frame is damaged".to_owned()];
+        let staged = StagedCounts { records: 7, oldest: Some(1_790_000_000), damaged };
+        let inputs = StatusInputs { progress, durable: Place(16), full: false, damaged_places: 0, staged };
+        let status = Status::of(county.view(), 1_790_000_000_000, &inputs);
+        assert_eq!((status.records, status.staged.records), (Some(0), 7));
+        assert_eq!(status.staged.because.as_deref(), Some("parent_unknown"));
+        let action = |code: &str| status.actions.iter().find(|a| a.code == code).unwrap_or_else(|| panic!("{code}"));
+        assert!(action("staged").what.contains('7') && action("staged").why.contains("parent"));
+        assert!(action("staged_damaged").what.contains("00000001 at 128"));
+        let screen = crate::screen::render(&status);
+        assert!(screen.contains("STAGED   7 rows since 2026-"), "{screen}");
     }
 }

@@ -7,7 +7,7 @@ use super::{ChunkError, ChunkResult, DedupPolicy};
 use crate::CheckedRecord;
 use std::sync::{Arc, atomic::AtomicU64};
 use tally_core::Place;
-use tally_store::index::{DedupIndex, IndexProgress};
+use tally_store::index::{DedupIndex, Engine, IndexProgress};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Records that one submitter handed in together.
@@ -62,6 +62,24 @@ impl BatcherHandle {
     }
 }
 
+/// Where records are handed in once more that this node had acknowledged in an epoch that is closed. They come before all
+/// that is staged or new, and that waits until this is dropped.
+#[derive(Debug)]
+pub struct CarryHandle {
+    pub(super) chunks: mpsc::Sender<RecordChunk>,
+}
+
+impl CarryHandle {
+    /// Hands in a chunk; the receiver resolves when it is durable. While nothing may be signed it waits.
+    ///
+    /// # Errors
+    /// [`ChunkError::Stopping`].
+    pub async fn submit(&self, (chunk, answer): (RecordChunk, ChunkAnswer)) -> Result<ChunkAnswer, ChunkError> {
+        self.chunks.send(chunk).await.map_err(|_| ChunkError::Stopping)?;
+        Ok(answer)
+    }
+}
+
 #[cfg(test)]
 impl BatcherHandle {
     /// A handle, and the chunks that are handed in by it.
@@ -76,6 +94,8 @@ impl BatcherHandle {
 pub struct DedupSources {
     /// What is held, and what is about to be.
     pub index: Arc<DedupIndex>,
+    /// The index itself: where a record is held.
+    pub engine: Arc<dyn Engine>,
     /// How far the index is.
     pub progress: watch::Receiver<IndexProgress>,
     /// End of the durable journal.

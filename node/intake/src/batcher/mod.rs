@@ -1,39 +1,53 @@
 //! Group commit: submitters share batches, and each waits for its own records to be durable. What depends on the records
 //! held is judged here too, because only here is known what is about to be held.
 //!
-//! Every record that is handed over has one [`RowOutcome`], and a chunk is answered once all that were taken are durable.
+//! ```text
+//! mod.rs      chunks into batches, batches to the driver     waiting.rs  who waits for which batch
+//! staging.rs  rows while nothing may be signed               backlog.rs  what is sealed before anything new
+//! dedup.rs    what is held of a record                       outcome.rs  what is answered
+//! ```
+//!
+//! Every record that is handed over has one [`RowOutcome`], and a chunk is answered once all that were taken are durable: in the
+//! own log, or staged. Nothing overtakes: records carried over come first, then staged ones, then new ones.
 //! A submitter that goes away changes nothing: its chunk is taken or not as a whole, and the answer is dropped.
 //!
 //! Runs on a thread of its own, because to look a record up may need the disk. It knows no rows, files or clients.
 
+mod backlog;
 mod dedup;
 mod handle;
 mod outcome;
+mod staging;
+mod waiting;
 
 pub use dedup::DedupPolicy;
-pub use handle::{BatcherHandle, ChunkAnswer, DedupSources, IntakeTotals, RecordChunk};
+pub use handle::{BatcherHandle, CarryHandle, ChunkAnswer, DedupSources, IntakeTotals, RecordChunk};
 pub use outcome::{ChunkError, ChunkResult, HeldFinding, RowFate, RowOutcome};
 
 use crate::CheckedRecord;
+use backlog::{LOOK, WorkedOff};
 use dedup::DedupLookup;
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 use tally_core::NotSealed;
 use tally_driver::{Mail, Mailbox};
+use tally_journal::JournalError;
 use tally_protocol::{
     batch::raw_len,
+    ids::LogId,
     limits::{BATCH_CLOSE_BYTES, BATCH_CLOSE_MS, BATCH_RECORDS_MAX},
     record::{Record, RecordId},
 };
-
+use tally_store::staged::{STAGED_ROWS_MAX, StagedStore};
 use tally_topology::catalog::Severity;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until},
 };
+use waiting::{Sealed, SealingBatch, UnsealedRow, WaitingChunk, next_result};
 
 /// Chunks that may wait; submitters beyond wait at their own end.
 const CHUNKS: usize = 8;
@@ -41,22 +55,73 @@ const CHUNKS: usize = 8;
 const FLYING: usize = 8;
 /// Ids that may wait for the index before intake waits too: bounds memory at about 30 MB.
 const PENDING_MAX: usize = 400_000;
-/// After a start the parent has this long to confirm before submitters are told to come back.
-const GATE_PATIENCE: Duration = Duration::from_secs(20);
+const _: () = assert!(STAGED_ROWS_MAX as usize <= PENDING_MAX);
+/// When the backlog cannot be worked off, it is tried again after this.
+const BLOCKED: Duration = Duration::from_secs(1);
+/// When nothing was staged for so long, the disk is told that what is there is durable.
+const REST: Duration = Duration::from_secs(1);
 
-/// The batcher of the own log, and what its thread has to run. It ends when `stop` becomes true: what was handed in until
-/// then becomes durable and is answered.
+/// The own log as it stands now: what the batcher needs to know of the node.
+struct OwnLog {
+    log: LogId,
+    size: u64,
+    /// Why it may not be signed.
+    closed: Option<NotSealed>,
+}
+
+type LookAtLog = Box<dyn Fn() -> OwnLog + Send>;
+
+/// The batcher's ends: for new records and for those carried over; and what its thread has to run.
+#[derive(Debug)]
+pub struct BatcherParts<R> {
+    /// For new records.
+    pub handle: BatcherHandle,
+    /// For records carried over. Nothing else is sealed before this is dropped.
+    pub carry: CarryHandle,
+    /// What its thread runs.
+    pub run: R,
+}
+
+/// The batcher of the own log. It ends when `stop` becomes true: what was handed in until then becomes durable and is answered.
+/// It ends with an error when the disk of staged rows failed; nothing that was not durable has been said.
 pub fn batcher(
     sources: DedupSources,
+    staged: StagedStore,
     mailbox: Mailbox,
     stop: watch::Receiver<bool>,
     runtime: tokio::runtime::Handle,
-) -> (BatcherHandle, impl FnOnce() + Send + 'static) {
+) -> BatcherParts<impl FnOnce() -> Result<(), JournalError> + Send + 'static> {
+    let views = mailbox.clone();
+    let own = move || {
+        let view = views.view();
+        let log = view.own();
+        OwnLog { log, size: view.log(log).map_or(0, |held| held.size()), closed: view.closed() }
+    };
+    batcher_of(Box::new(own), sources, staged, mailbox, stop, runtime)
+}
+
+fn batcher_of(
+    own: LookAtLog,
+    sources: DedupSources,
+    staged: StagedStore,
+    mailbox: Mailbox,
+    stop: watch::Receiver<bool>,
+    runtime: tokio::runtime::Handle,
+) -> BatcherParts<impl FnOnce() -> Result<(), JournalError> + Send + 'static> {
     let (chunks, queue) = mpsc::channel(CHUNKS);
+    let (carry, carried) = mpsc::channel(1);
     let totals = Arc::new(IntakeTotals::default());
     let batcher = Batcher {
+        own,
         sources,
+        staged,
+        carried: Some(carried),
         indexed: false,
+        says: false,
+        patience: None,
+        refused: None,
+        look_at: Instant::now(),
+        written_at: None,
         mailbox,
         totals: totals.clone(),
         open: Vec::new(),
@@ -66,55 +131,29 @@ pub fn batcher(
         unsealed: HashMap::new(),
         flying: VecDeque::new(),
         waiting: VecDeque::new(),
-        patience: Instant::now() + GATE_PATIENCE,
     };
     let run = move || runtime.block_on(batcher.run(queue, stop));
-    (BatcherHandle { chunks, totals }, run)
-}
-
-struct SealingBatch {
-    ids: Vec<RecordId>,
-    result: oneshot::Receiver<Result<(u64, u64), NotSealed>>,
-}
-
-/// A record of a chunk that is in a batch whose place in the log is not known yet.
-struct UnsealedRow {
-    /// Its place in the chunk.
-    row: usize,
-    /// Number of its batch, and its place there.
-    batch: u64,
-    offset: u64,
-}
-
-/// A chunk that waits for batch number `last` to be durable.
-struct WaitingChunk {
-    last: u64,
-    result: ChunkResult,
-    unsealed: Vec<UnsealedRow>,
-    failed: Option<NotSealed>,
-    first: u64,
-    reply: oneshot::Sender<Result<ChunkResult, ChunkError>>,
-}
-
-impl WaitingChunk {
-    /// A batch begins at this index of the log: so the records in it have theirs.
-    fn sealed(&mut self, batch: u64, start: u64) {
-        let rows = &mut self.result.rows;
-        self.unsealed.retain(|u| {
-            if u.batch == batch
-                && let Some(outcome) = rows.get_mut(u.row)
-            {
-                outcome.fate = RowFate::Accepted { index: start + u.offset };
-            }
-            u.batch != batch
-        });
-    }
+    BatcherParts { handle: BatcherHandle { chunks, totals }, carry: CarryHandle { chunks: carry }, run }
 }
 
 struct Batcher {
+    own: LookAtLog,
     sources: DedupSources,
+    staged: StagedStore,
+    /// Records that are carried over; `None`: there are no more.
+    carried: Option<mpsc::Receiver<RecordChunk>>,
     /// The index has seen everything of the own log that was not sealed by this batcher.
     indexed: bool,
+    /// While nothing may be signed: the index can be asked what is held.
+    says: bool,
+    /// And it is waited for until then.
+    patience: Option<Instant>,
+    /// The core refused to seal although the gate seemed open, and it is not asked again before this.
+    refused: Option<(NotSealed, Instant)>,
+    /// When the backlog is looked at next.
+    look_at: Instant,
+    /// When something was staged last, if the disk has not been told since that it is durable.
+    written_at: Option<Instant>,
     mailbox: Mailbox,
     totals: Arc<IntakeTotals>,
     open: Vec<Record>,
@@ -126,66 +165,124 @@ struct Batcher {
     unsealed: HashMap<RecordId, u64>,
     flying: VecDeque<SealingBatch>,
     waiting: VecDeque<WaitingChunk>,
-    patience: Instant,
 }
 
 impl Batcher {
-    async fn run(mut self, mut queue: mpsc::Receiver<RecordChunk>, mut stop: watch::Receiver<bool>) {
+    async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<RecordChunk>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), JournalError> {
+        self.remember_staged();
         let mut open = true;
         let mut stopping = false;
         let mut stopped = stop.clone();
         while open || !self.open.is_empty() || !self.flying.is_empty() {
-            let deadline = self.deadline;
+            let (deadline, look_at) = (self.deadline, self.look_at);
             tokio::select! {
                 biased;
-                result = next_result(&mut self.flying), if !self.flying.is_empty() => self.finished(result),
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.close().await,
+                result = next_result(&mut self.flying), if !self.flying.is_empty() => self.finished(result)?,
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.close().await?,
                 _ = stop.wait_for(|s| *s), if !stopping => {
                     // Nothing new comes in; an upload that is still open is told that the node stops.
                     stopping = true;
                     queue.close();
                 }
+                () = sleep_until(look_at), if !stopping && (self.has_backlog() || self.written_at.is_some()) => {
+                    self.look(&stopped).await?;
+                }
                 chunk = queue.recv(), if open => match chunk {
-                    Some(chunk) => self.take(chunk, &mut stopped).await,
+                    Some(chunk) => self.take(chunk, &mut queue, &mut stopped).await?,
                     None => {
                         open = false;
-                        self.close().await;
+                        self.close().await?;
                     }
                 },
             }
         }
+        self.staged.stop()
     }
 
-    async fn take(&mut self, chunk: RecordChunk, stop: &mut watch::Receiver<bool>) {
-        let may_seal = tokio::select! {
-            may = self.may_seal() => may,
-            _ = stop.wait_for(|s| *s) => Err(ChunkError::Stopping),
-        };
-        if let Err(why) = may_seal {
-            let _ = chunk.reply.send(Err(why));
-            return;
-        }
-        // In the queue from the start: batches with its first records may be durable before its last are looked at.
-        self.waiting.push_back(WaitingChunk {
-            first: u64::MAX,
-            last: u64::MAX,
-            result: ChunkResult::default(),
-            unsealed: Vec::new(),
-            failed: None,
-            reply: chunk.reply,
+    /// What is staged counts as about to be held.
+    fn remember_staged(&mut self) {
+        let (staged, index) = (&mut self.staged, &self.sources.index);
+        staged.read_all(|id, bytes| {
+            if let Some(checked) = CheckedRecord::acknowledged(bytes) {
+                index.add_pending(id, &checked.content);
+            }
         });
+        let counts = staged.book().counts();
+        if counts.records > 0 {
+            tracing::info!(event = "staged.found", records = counts.records, "rows that were staged before this start");
+        }
+    }
+
+    /// Works off the backlog as far as that may be done.
+    async fn look(&mut self, stop: &watch::Receiver<bool>) -> Result<(), JournalError> {
+        if self.written_at.is_some_and(|at| at.elapsed() > REST) {
+            self.staged.rest()?;
+            self.written_at = None;
+        }
+        let pause = match self.has_backlog() {
+            false => LOOK,
+            true => match self.work_off(stop).await? {
+                WorkedOff::All | WorkedOff::Shut(_) => LOOK,
+                WorkedOff::Blocked(_) => BLOCKED,
+            },
+        };
+        self.look_at = Instant::now() + pause;
+        Ok(())
+    }
+
+    /// Takes a chunk: into batches, or, while nothing may be signed, among what is staged.
+    async fn take(
+        &mut self,
+        chunk: RecordChunk,
+        queue: &mut mpsc::Receiver<RecordChunk>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), JournalError> {
+        let ended = match self.shut() {
+            Some(why) => WorkedOff::Shut(why),
+            None if self.has_backlog() => self.work_off(stop).await?,
+            None => WorkedOff::All,
+        };
+        match ended {
+            WorkedOff::Shut(why) => {
+                self.indexed = false;
+                self.stage(chunk, queue, &why).await
+            }
+            WorkedOff::Blocked(why) => {
+                let _ = chunk.reply.send(Err(why));
+                Ok(())
+            }
+            WorkedOff::All => {
+                (self.patience, self.says) = (None, false);
+                match self.caught_up(stop).await {
+                    Ok(()) => self.batch(chunk).await,
+                    Err(why) => {
+                        let _ = chunk.reply.send(Err(why));
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts the new records of a chunk into batches.
+    async fn batch(&mut self, chunk: RecordChunk) -> Result<(), JournalError> {
+        self.waiting.push_back(WaitingChunk::new(chunk.reply));
         let mut last = 0;
         for checked in chunk.records {
             let lookup = DedupLookup { index: &self.sources.index, unsealed: &self.unsealed };
             let looked = lookup.look(&checked, &chunk.policy);
-            let Some(w) = self.waiting.back_mut() else { return };
+            let Some(w) = self.waiting.back_mut() else { return Ok(()) };
             let looked = match looked {
                 Ok(looked) => looked,
                 Err(e) => {
                     if let Some(w) = self.waiting.pop_back() {
                         let _ = w.reply.send(Err(ChunkError::Index(e.reason())));
                     }
-                    return;
+                    return Ok(());
                 }
             };
             let rejects = looked.findings.iter().any(|(_, s)| *s == Severity::Reject);
@@ -201,7 +298,7 @@ impl Batcher {
                 Some(held) => RowFate::Superseded { held: held.id },
                 None if rejects => RowFate::Rejected,
                 None => {
-                    let (row, offset) = (w.result.rows.len(), self.open.len() as u64);
+                    let (row, offset) = (w.result.rows.len(), self.open.len());
                     w.unsealed.push(UnsealedRow { row, batch: self.number, offset });
                     // Its index is known once its batch is sealed.
                     RowFate::Accepted { index: u64::MAX }
@@ -210,32 +307,39 @@ impl Batcher {
             let accepted = matches!(fate, RowFate::Accepted { .. });
             w.result.rows.push(RowOutcome { fate, findings: looked.findings });
             if accepted {
-                self.add(checked).await;
+                self.add(checked).await?;
             }
         }
         if let Some(w) = self.waiting.back_mut() {
             w.last = last;
         }
         self.answer();
+        Ok(())
     }
 
-    /// Waits for the gate right after a start, and for the index when too much waits for it.
-    async fn may_seal(&mut self) -> Result<(), ChunkError> {
-        loop {
-            match self.mailbox.view().closed() {
-                None => break,
-                Some(NotSealed::Frozen(why)) => return Err(NotSealed::Frozen(why).into()),
-                Some(why) if Instant::now() > self.patience => return Err(why.into()),
-                Some(_) => {
-                    self.indexed = false;
-                    sleep(Duration::from_millis(50)).await;
-                }
-            }
+    /// Waits for the index: after a start and after fetching, until it has the own log, and when too much waits for it.
+    async fn caught_up(&mut self, stop: &watch::Receiver<bool>) -> Result<(), ChunkError> {
+        let mut stop = stop.clone();
+        tokio::select! {
+            caught_up = self.catch_up() => caught_up,
+            _ = stop.wait_for(|s| *s) => Err(ChunkError::Stopping),
         }
+    }
+
+    /// After a start, and after fetching from the parent, the log holds records that neither the index nor the pending
+    /// ids know yet. Until the index has them, nobody can say what is a duplicate.
+    async fn catch_up(&mut self) -> Result<(), ChunkError> {
         if !self.indexed {
-            self.catch_up().await?;
+            let until = *self.sources.durable.borrow();
+            let caught_up = self.sources.progress.wait_for(|p| p.cursor >= until || p.trouble.is_some()).await;
+            let trouble = caught_up.map_err(|_| ChunkError::Stopping)?.trouble.clone();
+            if let Some(why) = trouble {
+                return Err(ChunkError::Index(why));
+            }
+            self.indexed = true;
         }
-        while self.sources.index.pending() > PENDING_MAX {
+        // Staged rows wait for no index.
+        while self.sources.index.pending() > PENDING_MAX.saturating_add(self.staged.book().counts().records as usize) {
             if let Some(why) = self.sources.progress.borrow().trouble.clone() {
                 return Err(ChunkError::Index(why));
             }
@@ -244,22 +348,7 @@ impl Batcher {
         Ok(())
     }
 
-    /// After a start, and after fetching from the parent, the log holds records that neither the index nor the pending
-    /// ids know yet. Until the index has them, nobody can say what is a duplicate.
-    async fn catch_up(&mut self) -> Result<(), ChunkError> {
-        let until = *self.sources.durable.borrow();
-        let caught_up = self.sources.progress.wait_for(|p| p.cursor >= until || p.trouble.is_some()).await;
-        let trouble = caught_up.map_err(|_| ChunkError::Stopping)?.trouble.clone();
-        match trouble {
-            Some(why) => Err(ChunkError::Index(why)),
-            None => {
-                self.indexed = true;
-                Ok(())
-            }
-        }
-    }
-
-    async fn add(&mut self, checked: CheckedRecord) {
+    async fn add(&mut self, checked: CheckedRecord) -> Result<(), JournalError> {
         let CheckedRecord { record, content, .. } = checked;
         let id = record.id();
         self.unsealed.insert(id, self.number);
@@ -270,54 +359,64 @@ impl Batcher {
         self.open_bytes += raw_len(&record);
         self.open.push(record);
         if self.open.len() >= BATCH_RECORDS_MAX || self.open_bytes >= BATCH_CLOSE_BYTES {
-            self.close().await;
+            self.close().await?;
         }
+        Ok(())
     }
 
-    async fn close(&mut self) {
+    async fn close(&mut self) -> Result<(), JournalError> {
         self.deadline = None;
         if self.open.is_empty() {
-            return;
+            return Ok(());
         }
         while self.flying.len() >= FLYING {
             let result = next_result(&mut self.flying).await;
-            self.finished(result);
+            self.finished(result)?;
         }
         let records = std::mem::take(&mut self.open);
         self.open_bytes = 0;
         self.number += 1;
-        let ids = records.iter().map(Record::id).collect();
         let (reply, result) = oneshot::channel();
+        let sent = Mail::Seal { records: records.clone(), reply };
         // If the driver has ended, the reply is dropped and the chunk is told so.
-        let _ = self.mailbox.send(Mail::Seal { records, reply }).await;
-        self.flying.push_back(SealingBatch { ids, result });
+        let _ = self.mailbox.send(sent).await;
+        self.flying.push_back(SealingBatch { records, result });
+        Ok(())
     }
 
-    fn finished(&mut self, result: Option<Result<(u64, u64), NotSealed>>) {
-        let Some(flying) = self.flying.pop_front() else { return };
+    /// Closes the open batch, and waits for all that are on their way.
+    async fn land(&mut self) -> Result<(), JournalError> {
+        self.close().await?;
+        while !self.flying.is_empty() {
+            let result = next_result(&mut self.flying).await;
+            self.finished(result)?;
+        }
+        Ok(())
+    }
+
+    fn finished(&mut self, result: Option<Sealed>) -> Result<(), JournalError> {
+        let Some(flying) = self.flying.pop_front() else { return Ok(()) };
         let number = self.number - 1 - self.flying.len() as u64;
-        for id in &flying.ids {
+        let ids: Vec<_> = flying.records.iter().map(Record::id).collect();
+        for id in &ids {
             self.unsealed.remove(id);
         }
-        let failed = match result {
-            Some(Ok((start, end))) => {
-                for w in self.waiting.iter_mut().filter(|w| w.first <= number && number <= w.last) {
-                    let (low, high) = w.result.range.unwrap_or((start, end));
-                    w.result.range = Some((low.min(start), high.max(end)));
-                    w.sealed(number, start);
-                }
-                None
+        match result {
+            Some(Ok(range)) => {
+                self.waiting.iter_mut().filter(|w| w.waits_for(number)).for_each(|w| w.sealed(number, range));
             }
-            Some(Err(why)) => Some(why),
-            None => Some(NotSealed::Asking),
-        };
-        if let Some(why) = failed {
-            self.sources.index.forget_pending(flying.ids.iter());
-            for w in self.waiting.iter_mut().filter(|w| w.first <= number && number <= w.last) {
-                w.failed = Some(why.clone());
+            Some(Err(why)) => {
+                self.stage_batch(number, &flying.records, &why)?;
+                self.was_refused(why);
+            }
+            None => {
+                self.sources.index.forget_pending(ids.iter());
+                let concerned = self.waiting.iter_mut().filter(|w| w.waits_for(number));
+                concerned.for_each(|w| w.failed = Some(ChunkError::DiskFailed));
             }
         }
         self.answer();
+        Ok(())
     }
 
     /// Answers every chunk whose last batch is durable.
@@ -327,57 +426,16 @@ impl Batcher {
             let Some(w) = self.waiting.pop_front() else { return };
             let result = match w.failed {
                 None => {
-                    let (accepted, duplicates) = (w.result.accepted(), w.result.duplicates());
-                    self.totals.accepted.fetch_add(accepted, Ordering::Relaxed);
-                    self.totals.duplicate.fetch_add(duplicates, Ordering::Relaxed);
-                    let range = w.result.range.filter(|_| accepted > 0);
+                    self.count(&w.result);
+                    let range = w.result.range.filter(|_| w.result.accepted() > 0);
                     Ok(ChunkResult { range, ..w.result })
                 }
-                Some(why) => Err(why.into()),
+                Some(why) => Err(why),
             };
             let _ = w.reply.send(result);
         }
     }
 }
 
-/// Result of the oldest batch on its way; it stays in the queue until [`Batcher::finished`].
-async fn next_result(flying: &mut VecDeque<SealingBatch>) -> Option<Result<(u64, u64), NotSealed>> {
-    match flying.front_mut() {
-        Some(f) => (&mut f.result).await.ok(),
-        None => std::future::pending().await,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_has_the_index_of_its_place_in_its_batch() {
-        let (reply, _answer) = oneshot::channel();
-        let accepted = || RowOutcome { fate: RowFate::Accepted { index: u64::MAX }, findings: Vec::new() };
-        let rejected = RowOutcome { fate: RowFate::Rejected, findings: Vec::new() };
-        let unsealed = |row, batch, offset| UnsealedRow { row, batch, offset };
-        let mut chunk = WaitingChunk {
-            first: 1,
-            last: 2,
-            result: ChunkResult { rows: vec![accepted(), rejected, accepted(), accepted()], range: None },
-            unsealed: vec![unsealed(0, 1, 5), unsealed(2, 1, 6), unsealed(3, 2, 0)],
-            failed: None,
-            reply,
-        };
-        chunk.sealed(1, 100);
-        let indexes = |c: &WaitingChunk| -> Vec<Option<u64>> {
-            let index = |r: &RowOutcome| match r.fate {
-                RowFate::Accepted { index } => Some(index),
-                _ => None,
-            };
-            c.result.rows.iter().map(index).collect()
-        };
-        assert_eq!(indexes(&chunk), [Some(105), None, Some(106), Some(u64::MAX)]);
-        chunk.sealed(2, 107);
-        assert_eq!(indexes(&chunk), [Some(105), None, Some(106), Some(107)]);
-        assert!(chunk.unsealed.is_empty());
-        assert_eq!((chunk.result.accepted(), chunk.result.duplicates()), (3, 0));
-    }
-}
+mod tests;

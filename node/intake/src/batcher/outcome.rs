@@ -2,6 +2,7 @@
 
 use tally_core::NotSealed;
 use tally_protocol::{finding::Severity, record::RecordId};
+use tally_store::staged::{STAGED_ROWS_MAX, StagedRun};
 
 /// Something found about a record by what is held, and what follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum RowFate {
         /// Its index.
         index: u64,
     },
+    /// It is new, durable on this disk, and not signed yet.
+    Staged,
     /// It is held already, and in force: as itself, or as another record with the same content under its business key.
     Duplicate {
         /// The record that is held.
@@ -54,17 +57,32 @@ pub struct ChunkResult {
     pub rows: Vec<RowOutcome>,
     /// First index and one past the last of the batches into which new records went; none if none was new.
     pub range: Option<(u64, u64)>,
+    /// Where those that are staged are kept.
+    pub staged: Vec<StagedRun>,
+    /// Why they could not be signed.
+    pub because: Option<NotSealed>,
 }
 
 impl ChunkResult {
-    /// New records.
+    /// New records, staged ones too.
     pub fn accepted(&self) -> u64 {
-        self.count(|f| matches!(f, RowFate::Accepted { .. }))
+        self.count(|f| matches!(f, RowFate::Accepted { .. } | RowFate::Staged))
     }
 
     /// Records that are held already.
     pub fn duplicates(&self) -> u64 {
         self.count(|f| matches!(f, RowFate::Duplicate { .. } | RowFate::Superseded { .. }))
+    }
+
+    /// New records that are staged.
+    pub fn staged(&self) -> u64 {
+        self.count(|f| matches!(f, RowFate::Staged))
+    }
+
+    pub(super) fn set(&mut self, row: usize, fate: RowFate) {
+        if let Some(outcome) = self.rows.get_mut(row) {
+            outcome.fate = fate;
+        }
     }
 
     fn count(&self, which: impl Fn(&RowFate) -> bool) -> u64 {
@@ -75,12 +93,22 @@ impl ChunkResult {
 /// Some records of a chunk were not taken. Those that were will be found to be duplicates next time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
-    /// Nothing may be signed now.
+    /// Nothing may be signed now, and the records may not be staged: they are in the journal.
     #[error(transparent)]
     NotSealed(#[from] NotSealed),
+    /// As many rows are staged as may be.
+    #[error(
+        "nothing is signed now, and as many rows are staged as may be (storage.staged_mib, or {STAGED_ROWS_MAX} rows): {0}"
+    )]
+    StagedFull(NotSealed),
     /// The index cannot say whether a record is new.
     #[error("the index does not answer: {0}")]
     Index(String),
+    /// The journal's thread has ended.
+    #[error(
+        "this node's disk could not be written (its log tells why), and the node starts again: nothing of this is confirmed"
+    )]
+    DiskFailed,
     /// The node ends.
     #[error("the node is stopping")]
     Stopping,

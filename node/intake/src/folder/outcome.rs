@@ -69,7 +69,9 @@ pub(super) fn write(file: &Path, end: &FileEnd, store: &SubmissionStore) -> io::
         FileEnd::Answered(answer) => {
             put(&beside(file, ".receipt.txt"), text(&name, answer).as_bytes())?;
             put(&beside(file, ".receipt.json"), &serde_json::to_vec_pretty(answer)?)?;
-            let kept = answer.answer.as_ref().map(|id| store.open_kept(id)).transpose()?.flatten();
+            // An answer that is kept for its staged rows alone has none to correct.
+            let rows = answer.rejected + answer.questions > 0;
+            let kept = answer.answer.as_ref().filter(|_| rows).map(|id| store.open_kept(id)).transpose()?.flatten();
             if let Some(kept) = kept {
                 let spool = file.parent().unwrap_or(file);
                 // Where a workbook cannot be, a CSV can.
@@ -119,11 +121,28 @@ fn text(name: &str, a: &SubmissionAnswer) -> String {
         "read {} = accepted {accepted} + duplicate {duplicate} + rejected {rejected}; questions {questions}",
         a.read
     ));
-    if let (Some(from), Some(to)) = (a.from, a.to) {
-        line(format!("日志 Log: {} {from}..{to}", a.log));
+    if let (Some(log), Some(from), Some(to)) = (&a.log, a.from, a.to) {
+        line(format!("日志 Log: {log} {from}..{to}"));
+    }
+    if a.staged > 0 {
+        let because = a.staged_because.as_deref().unwrap_or_default();
+        line(format!(
+            "其中暂存 {} 行（{because}）：已存于本节点磁盘，尚未签署，其他节点尚无副本；签署后可按答复编号查询",
+            a.staged
+        ));
+        line(format!(
+            "{} of them are staged ({because}): on this node's disk, not signed yet, nobody else has them",
+            a.staged
+        ));
     }
     if let Some(id) = &a.answer {
-        line(format!("答复编号 Answer: {id}（退回和疑问的行见同目录下的“_需更正.xlsx”，更正后重新放入 inbox）"));
+        let rows = a.rejected + a.questions > 0;
+        let more = if rows {
+            "（退回和疑问的行见同目录下的“_需更正.xlsx”，更正后重新放入 inbox）"
+        } else {
+            ""
+        };
+        line(format!("答复编号 Answer: {id}{more}"));
     }
     for n in &a.notes {
         let place = if n.line > 0 { format!("（第 {} 行起 {} 行）", n.line, n.count) } else { String::new() };

@@ -4,6 +4,7 @@ use crate::Change;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tally_protocol::finding::{AtLine, Finding};
+use tally_store::staged::StagedRun;
 
 /// Findings that an answer lists; all of them are in the kept answer.
 pub const ERRORS_MAX: usize = 10_000;
@@ -13,17 +14,28 @@ pub const ERRORS_MAX: usize = 10_000;
 pub struct SubmissionAnswer {
     /// Rows that were not blank and no heads or notes of a table.
     pub read: u64,
-    /// New records, durable.
+    /// New records, durable: in the log, or staged.
     pub accepted: u64,
+    /// Accepted rows that are not signed yet: only this node's disk has them.
+    pub staged: u64,
+    /// Why they could not be signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staged_because: Option<String>,
+    /// Staged rows that cannot be read from this disk any more: to be handed in again.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub staged_lost: u64,
+    /// Where staged rows are kept.
+    #[serde(skip)]
+    pub staged_runs: Vec<StagedRun>,
     /// Records that are held already.
     pub duplicate: u64,
     /// Rows not taken; `errors` tells why.
     pub rejected: u64,
     /// Accepted rows with a question to the producer.
     pub questions: u64,
-    /// Origin of the log they went into.
-    pub log: String,
-    /// First index of the batches that hold them; null if nothing was new.
+    /// Origin of the log they went into; null while some are staged.
+    pub log: Option<String>,
+    /// First index of the batches that hold them; null if nothing was new, and while some are staged.
     pub from: Option<u64>,
     /// One past their last index.
     pub to: Option<u64>,

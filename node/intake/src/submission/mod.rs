@@ -10,7 +10,8 @@
 //! * The same handed in twice doubles nothing: what was accepted is a duplicate the second time. So whatever breaks off may
 //!   be sent again.
 //! * Of two submissions with the same idempotency key one runs; the other is refused, or gets the first one's answer.
-//! * An answer is kept whole or not at all.
+//! * An answer is kept whole or not at all. What became since of rows that were staged is not written into it, but added when
+//!   it is shown.
 //!
 //! Not known here: who may hand in, how many may at the same time, and how an outcome is shown.
 
@@ -18,6 +19,7 @@ mod answer;
 pub mod kept;
 mod keys;
 mod settled;
+mod since;
 mod source;
 mod terms;
 mod upload;
@@ -152,6 +154,10 @@ impl Submissions {
         let digest = source.digest();
         let kept = writer.run(move |w| {
             answer.answer = w.finish(&answer, digest)?;
+            // Where only a part of the rows went is no range of them.
+            if answer.staged > 0 {
+                (answer.log, answer.from, answer.to) = (None, None, None);
+            }
             Ok(answer)
         });
         Ok(SubmissionOutcome::Answered(Box::new(kept.await?)))
@@ -172,9 +178,10 @@ impl Submissions {
         if found.digest != source.digest() {
             return Err(SubmissionError::KeyReused);
         }
-        let store = self.kept.clone();
+        let (store, staged) = (self.kept.clone(), self.intake.staged.clone());
         let read = tokio::task::spawn_blocking(move || {
-            let kept = store.open_kept(&found.id)?.ok_or(SubmissionError::AnswerGone(found.id))?;
+            let mut kept = store.open_kept(&found.id)?.ok_or(SubmissionError::AnswerGone(found.id))?;
+            kept.meta.as_of_now(&staged)?;
             Ok::<_, SubmissionError>(kept.answer()?)
         });
         read.await.map_err(|_| SubmissionError::Stopping)?.map(Some)

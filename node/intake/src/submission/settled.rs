@@ -8,7 +8,7 @@ use tally_protocol::finding::{Finding, Severity};
 pub(super) fn correction(row: &JudgedRow, fate: &RowFate) -> Option<Correction> {
     let (reply, id) = (row.reply.as_ref()?, row.id?);
     let by = match fate {
-        RowFate::Accepted { .. } => id,
+        RowFate::Accepted { .. } | RowFate::Staged => id,
         RowFate::Duplicate { held } => *held,
         // What is not in force corrects nothing.
         RowFate::Superseded { .. } | RowFate::Rejected => return None,

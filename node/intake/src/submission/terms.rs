@@ -3,6 +3,7 @@
 use crate::{BatcherHandle, DedupPolicy, Rights, RowContext};
 use std::sync::{Arc, atomic::AtomicBool};
 use tally_protocol::ids::{Division, LogId};
+use tally_store::staged::StagedBook;
 use tally_topology::{charter::Charter, in_force::CharterHandle};
 
 /// What every submission needs of the node to have its rows taken.
@@ -14,6 +15,8 @@ pub struct IntakeHandle {
     pub batcher: BatcherHandle,
     /// The own log.
     pub own: LogId,
+    /// Rows that are not signed yet.
+    pub staged: StagedBook,
     /// The disk is nearly full.
     pub full: Arc<AtomicBool>,
     /// The registrations held are all there are: a subject that is not among them is asked about (V011).

@@ -17,6 +17,7 @@ use tally_protocol::{
     keys::{Algorithm, NodeKeys, Signer},
     record::RecordId,
 };
+use tally_store::staged::StagedBook;
 use tally_topology::{
     in_force::CharterHandle,
     signed::{SignedCharter, sign},
@@ -46,7 +47,8 @@ fn desk() -> Desk {
     let own: LogId = "350102/e1".parse().unwrap();
     let (batcher, chunks) = BatcherHandle::of_test();
     let full = Arc::new(AtomicBool::new(false));
-    let intake = IntakeHandle { charter: charter(own), batcher, own, full, base_is_complete: false };
+    let staged = StagedBook::new(dir.path().join("staged"));
+    let intake = IntakeHandle { charter: charter(own), batcher, own, staged, full, base_is_complete: false };
     let kept = SubmissionStore::open(dir.path().join("answers"), own.division).unwrap();
     Desk { submissions: Submissions::new(intake, kept, dir.path().join("spool")), chunks, _dir: dir }
 }
@@ -96,7 +98,7 @@ async fn every_outcome_of_the_batcher_is_counted_and_said() {
             outcome(RowFate::Superseded { held }),
             RowOutcome { fate: RowFate::Rejected, findings: conflict },
         ];
-        chunk.reply.send(Ok(ChunkResult { rows, range: Some((7, 8)) })).unwrap();
+        chunk.reply.send(Ok(ChunkResult { rows, range: Some((7, 8)), ..ChunkResult::default() })).unwrap();
     });
     let text = (0..4).map(row).chain(["no json".to_owned()]).collect::<Vec<_>>().join("\n");
     let answer = answered(desk.submissions.hand_in(keyed("a"), source(text)).await.unwrap());

@@ -20,7 +20,6 @@ use std::{
     io,
     sync::{Arc, atomic::Ordering},
 };
-use tally_core::NotSealed;
 use tally_protocol::{
     finding::{AtLine, Severity},
     ids::Division,
@@ -44,7 +43,7 @@ pub enum UploadError {
     /// The charter retires this node: what it took would never go up.
     #[error("{0} is retired by the charter, and takes no records any more: hand them in where the charter says now")]
     Retired(Division),
-    /// Nothing may be signed, the index does not answer, or the node stops.
+    /// As much is staged as may be, the index does not answer, or the node stops.
     #[error("{0}; send the same again later, nothing is doubled")]
     Chunk(ChunkError),
     /// A row that the rules could not cope with: a fault of this program.
@@ -58,12 +57,6 @@ pub enum UploadError {
 impl From<ChunkError> for UploadError {
     fn from(e: ChunkError) -> Self {
         Self::Chunk(e)
-    }
-}
-
-impl From<NotSealed> for UploadError {
-    fn from(e: NotSealed) -> Self {
-        Self::Chunk(e.into())
     }
 }
 
@@ -112,7 +105,7 @@ impl Upload {
     /// A submission without rows yet.
     pub(super) fn new(intake: IntakeHandle, terms: SubmissionTerms, writer: SharedWriter) -> Self {
         let log = intake.charter.charter().charter().federation().origin(intake.own);
-        let answer = SubmissionAnswer { log, ..SubmissionAnswer::default() };
+        let answer = SubmissionAnswer { log: Some(log), ..SubmissionAnswer::default() };
         let (judging, waiting) = (VecDeque::new(), VecDeque::new());
         Self { intake, terms: Arc::new(terms), answer, notes: NotesByField::default(), writer, judging, waiting }
     }
@@ -218,6 +211,11 @@ impl Upload {
             a.from = Some(a.from.map_or(from, |f| f.min(from)));
             a.to = Some(a.to.map_or(to, |t| t.max(to)));
         }
+        self.answer.staged += result.staged();
+        self.answer.staged_runs.extend(&result.staged);
+        if let Some(why) = &result.because {
+            self.answer.staged_because = Some(why.code().to_owned());
+        }
         let before = self.answer.rejected;
         let (mut outcomes, mut keep) = (result.rows.into_iter(), ToKeep::default());
         for (place, mut row) in judged.into_iter().enumerate() {
@@ -240,7 +238,7 @@ impl Upload {
     fn conclude(&mut self, row: &mut JudgedRow, RowOutcome { fate, findings }: RowOutcome) {
         let found = findings.into_iter().map(|(found, severity)| finding_of(&found).with_severity(severity));
         match fate {
-            RowFate::Accepted { .. } => self.answer.accepted += 1,
+            RowFate::Accepted { .. } | RowFate::Staged => self.answer.accepted += 1,
             RowFate::Rejected => self.answer.rejected += 1,
             RowFate::Duplicate { .. } => {
                 self.answer.duplicate += 1;

@@ -3,6 +3,7 @@
 use crate::{InputNote, RawRow, Reply, RowKey, submission::SubmissionAnswer};
 use serde::{Deserialize, Serialize};
 use tally_protocol::finding::Finding;
+use tally_store::staged::StagedRun;
 
 /// An answer that is kept, without its rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,18 @@ pub struct SubmissionMeta {
     /// See [`SubmissionAnswer`].
     #[serde(default)]
     pub accepted: u64,
+    /// See [`SubmissionAnswer`]; as it was when the answer was given.
+    #[serde(default)]
+    pub staged: u64,
+    /// See [`SubmissionAnswer`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged_because: Option<String>,
+    /// See [`SubmissionAnswer`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub staged_lost: u64,
+    /// See [`SubmissionAnswer`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub staged_runs: Vec<StagedRun>,
     /// See [`SubmissionAnswer`].
     #[serde(default)]
     pub duplicate: u64,
@@ -51,7 +64,7 @@ pub struct SubmissionMeta {
     pub questions: u64,
     /// See [`SubmissionAnswer`].
     #[serde(default)]
-    pub log: String,
+    pub log: Option<String>,
     /// See [`SubmissionAnswer`].
     #[serde(default)]
     pub from: Option<u64>,
@@ -66,6 +79,11 @@ pub struct SubmissionMeta {
     pub format: Option<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
 /// Most bytes of a row that are kept; as JSON, control characters take six.
 const KEPT_BYTES_MAX: usize = 512 << 10;
 
@@ -76,6 +94,8 @@ impl SubmissionMeta {
         (self.read, self.accepted, self.duplicate) = (answer.read, answer.accepted, answer.duplicate);
         (self.rejected, self.questions) = (answer.rejected, answer.questions);
         (self.log, self.from, self.to) = (answer.log.clone(), answer.from, answer.to);
+        (self.staged, self.staged_because) = (answer.staged, answer.staged_because.clone());
+        self.staged_runs.clone_from(&answer.staged_runs);
         (self.notes, self.format) = (answer.notes.clone(), answer.format.clone());
     }
 

@@ -74,6 +74,10 @@ impl KeptSubmission {
         let mut answer = SubmissionAnswer {
             read: m.read,
             accepted: m.accepted,
+            staged: m.staged,
+            staged_because: m.staged_because.clone(),
+            staged_lost: m.staged_lost,
+            staged_runs: m.staged_runs.clone(),
             duplicate: m.duplicate,
             rejected: m.rejected,
             questions: m.questions,

@@ -74,7 +74,8 @@ impl AnswerWriter {
         }
     }
 
-    /// Ends the answer. It is kept if a row was, or if the client named a key for it; then its name is answered.
+    /// Ends the answer. It is kept if a row was, if rows are staged, or if the client named a key for it; then its name is
+    /// answered.
     ///
     /// # Errors
     /// The system's.
@@ -82,7 +83,7 @@ impl AnswerWriter {
         for mut file in std::mem::take(&mut self.corrected).into_values().flatten() {
             file.flush()?;
         }
-        if self.rows.is_none() && self.meta.idempotency_key.is_none() {
+        if self.rows.is_none() && self.meta.idempotency_key.is_none() && answer.staged == 0 {
             return Ok(None);
         }
         self.begin()?;

@@ -1,0 +1,241 @@
+//! The batcher between submitters and a driver that a test plays.
+
+use super::*;
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+use tally_core::{Place, Replica};
+use tally_journal::Owner;
+use tally_store::{
+    index::{self, DedupIndex, EngineName, IndexProgress},
+    staged::{StagedBook, StagedLimits},
+};
+use tally_topology::sample;
+use tokio::task::JoinHandle;
+
+/// A node of which the gate can be shut, and whose driver may refuse or fail.
+struct Bench {
+    dir: tempfile::TempDir,
+    shut: Arc<AtomicBool>,
+    refuses: Arc<AtomicBool>,
+    fails: Arc<AtomicBool>,
+    /// What the driver has sealed, in order.
+    sealed: Arc<Mutex<Vec<RecordId>>>,
+}
+
+/// A batcher that runs.
+struct Running {
+    handle: BatcherHandle,
+    carry: Option<CarryHandle>,
+    book: StagedBook,
+    stop: watch::Sender<bool>,
+    batcher: JoinHandle<Result<(), JournalError>>,
+    driver: JoinHandle<()>,
+    /// What the index follows, which stays where it is.
+    _followed: (watch::Sender<Place>, watch::Sender<IndexProgress>),
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (shut, refuses, fails) = Default::default();
+        Self { dir, shut, refuses, fails, sealed: Arc::default() }
+    }
+
+    fn shut(self, shut: bool) -> Self {
+        self.shut.store(shut, Ordering::Relaxed);
+        self
+    }
+
+    fn run(&self, bytes: u64) -> Running {
+        let own: LogId = "350102/e1".parse().unwrap();
+        let opened = index::open(&self.dir.path().join("index"), EngineName::Sled, |_| true).unwrap();
+        let known = Arc::new(DedupIndex::new(opened.engine.clone(), own, true));
+        let (durable_tell, durable) = watch::channel(Place(0));
+        let (progress_tell, progress) = watch::channel(IndexProgress { cursor: Place(0), distinct: 0, trouble: None });
+        let sources = DedupSources { index: known, engine: opened.engine.clone(), progress, durable };
+        let owner = Owner { federation: "t.example".into(), division: 350_102 };
+        let limits = StagedLimits::of_bytes(bytes);
+        let staged = StagedStore::open(&self.dir.path().join("staged"), &owner, limits).unwrap();
+        let replica = Replica::new(Arc::new(sample::keys("350102")), sample::signed(""), "test".into());
+        let (_, view) = watch::channel(Arc::new(replica.view().clone()));
+        let (mailbox, mail) = Mailbox::new(view);
+        let driver =
+            tokio::task::spawn_blocking(driver(mail, self.sealed.clone(), self.refuses.clone(), self.fails.clone()));
+        let (shut, sealed) = (self.shut.clone(), self.sealed.clone());
+        let look = move || OwnLog {
+            log: own,
+            size: lock(&sealed).len() as u64,
+            closed: shut.load(Ordering::Relaxed).then_some(NotSealed::Asking),
+        };
+        let (stop, stopping) = watch::channel(false);
+        let book = staged.book().clone();
+        let runtime = tokio::runtime::Handle::current();
+        let BatcherParts { handle, carry, run } =
+            batcher_of(Box::new(look), sources, staged, mailbox, stopping, runtime);
+        let batcher = tokio::task::spawn_blocking(run);
+        let followed = (durable_tell, progress_tell);
+        Running { handle, carry: Some(carry), book, stop, batcher, driver, _followed: followed }
+    }
+
+    fn sealed(&self) -> Vec<RecordId> {
+        lock(&self.sealed).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Seals what comes; or refuses, or ends without an answer, as a driver does whose disk has failed.
+fn driver(
+    mut mail: mpsc::Receiver<Mail>,
+    sealed: Arc<Mutex<Vec<RecordId>>>,
+    refuses: Arc<AtomicBool>,
+    fails: Arc<AtomicBool>,
+) -> impl FnOnce() + Send {
+    move || {
+        while let Some(message) = mail.blocking_recv() {
+            let Mail::Seal { records, reply } = message else { return };
+            if fails.load(Ordering::Relaxed) {
+                return;
+            }
+            let mut sealed = lock(&sealed);
+            let start = sealed.len() as u64;
+            let result = match refuses.load(Ordering::Relaxed) {
+                true => Err(NotSealed::Frozen("two histories".into())),
+                false => {
+                    sealed.extend(records.iter().map(Record::id));
+                    Ok((start, sealed.len() as u64))
+                }
+            };
+            let _ = reply.send(result);
+        }
+    }
+}
+
+fn checked(n: u64) -> CheckedRecord {
+    let json = format!("{{\"business_key\":\"k{n}\",\"category\":\"penalty\",\"producer_uscc\":\"u\",\"n\":\"{n}\"}}");
+    CheckedRecord::acknowledged(json.as_bytes()).unwrap()
+}
+
+fn ids(range: std::ops::Range<u64>) -> Vec<RecordId> {
+    range.map(|n| checked(n).record.id()).collect()
+}
+
+impl Running {
+    async fn hand_in(&self, range: std::ops::Range<u64>) -> Result<ChunkResult, ChunkError> {
+        let chunk = RecordChunk::of(range.map(checked).collect(), DedupPolicy::default());
+        self.handle.submit(chunk).await.unwrap().await.unwrap()
+    }
+
+    async fn worked_off(&self) {
+        let worked_off = async {
+            while self.book.counts().records > 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), worked_off).await.unwrap();
+    }
+
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        drop((self.handle, self.carry));
+        self.batcher.await.unwrap().unwrap();
+        self.driver.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_staged_at_once_and_sealed_in_their_order_before_new_ones() {
+    let bench = Bench::new().shut(true);
+    let mut running = bench.run(1 << 30);
+    running.carry = None;
+    let first = running.hand_in(0..1_500).await.unwrap();
+    assert_eq!((first.accepted(), first.staged(), first.range), (1_500, 1_500, None));
+    assert_eq!(first.because, Some(NotSealed::Asking));
+    let again = running.hand_in(1_499..1_501).await.unwrap();
+    assert_eq!((again.accepted(), again.staged(), again.duplicates()), (1, 1, 1), "the same is staged once");
+    assert_eq!(running.book.counts().records, 1_501);
+    assert!(bench.sealed().is_empty());
+    // Killed, and started with the gate still shut.
+    running.stop().await;
+    let mut running = bench.run(1 << 30);
+    running.carry = None;
+    assert_eq!(running.hand_in(5..6).await.unwrap().duplicates(), 1, "also after a start");
+    let bench = bench.shut(false);
+    let new = running.hand_in(2_000..2_001).await.unwrap();
+    assert_eq!((new.staged(), new.range), (0, Some((1_501, 1_502))), "it waited for what was staged");
+    assert_eq!(bench.sealed(), [ids(0..1_501), ids(2_000..2_001)].concat());
+    let outcome = running.book.outcome(&first.staged).unwrap();
+    assert_eq!((outcome.sealed, outcome.waits), (1_500, false));
+    assert_eq!(outcome.place, Some(("350102/e1".parse().unwrap(), 0, 1_500)));
+    assert_eq!(running.hand_in(0..1).await.unwrap().duplicates(), 1);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_carried_over_comes_before_what_is_staged() {
+    let bench = Bench::new().shut(true);
+    let mut running = bench.run(1 << 30);
+    let carry = running.carry.take().unwrap();
+    running.hand_in(100..200).await.unwrap();
+    // The second of them is staged too, because it came again.
+    let over = carry.submit(RecordChunk::of((0..50).chain(100..101).map(checked).collect(), DedupPolicy::default()));
+    let over = over.await.unwrap();
+    let bench = bench.shut(false);
+    let done = over.await.unwrap().unwrap();
+    assert_eq!((done.accepted(), done.duplicates(), done.range), (50, 1, Some((0, 50))));
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(bench.sealed(), ids(0..50), "more may be carried over");
+    drop(carry);
+    running.worked_off().await;
+    assert_eq!(bench.sealed(), [ids(0..50), ids(100..200)].concat());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_on_their_way_when_signing_ends_are_staged_and_not_refused() {
+    let bench = Bench::new();
+    let mut running = bench.run(1 << 30);
+    running.carry = None;
+    bench.refuses.store(true, Ordering::Relaxed);
+    let result = running.hand_in(0..2_500).await.unwrap();
+    assert_eq!((result.accepted(), result.staged(), result.range), (2_500, 2_500, None));
+    assert!(matches!(result.because, Some(NotSealed::Frozen(_))), "{result:?}");
+    let next = running.hand_in(2_500..2_600).await.unwrap();
+    assert_eq!(next.staged(), 100);
+    bench.refuses.store(false, Ordering::Relaxed);
+    running.worked_off().await;
+    assert_eq!(bench.sealed(), ids(0..2_600));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_the_bound_rows_are_refused_by_name_and_nothing_of_them_stays() {
+    let bench = Bench::new().shut(true);
+    let mut running = bench.run(20_000);
+    running.carry = None;
+    assert_eq!(running.hand_in(0..100).await.unwrap().staged(), 100);
+    let refused = running.hand_in(100..1_000).await.unwrap_err();
+    assert!(matches!(refused, ChunkError::StagedFull(NotSealed::Asking)), "{refused:?}");
+    assert!(refused.to_string().contains("staged_mib") && refused.to_string().contains("parent"), "{refused}");
+    let bench = bench.shut(false);
+    running.worked_off().await;
+    assert_eq!(running.hand_in(100..1_000).await.unwrap().accepted(), 900);
+    assert_eq!(bench.sealed(), ids(0..1_000));
+    running.stop().await;
+}
+
+/// Whoever waits for a disk that has failed is not told to wait for the parent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_disk_is_told_as_a_failed_disk() {
+    let bench = Bench::new();
+    let mut running = bench.run(1 << 30);
+    running.carry = None;
+    bench.fails.store(true, Ordering::Relaxed);
+    let why = running.hand_in(0..10).await.unwrap_err();
+    assert!(why.to_string().contains("disk") && !why.to_string().contains("parent"), "{why}");
+    running.stop().await;
+}
