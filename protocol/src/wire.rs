@@ -158,6 +158,8 @@ pub enum Refusal {
     Replaced,
     /// Come back later.
     Busy,
+    /// Something was begun, and no more of it came.
+    Slow,
 }
 
 impl std::fmt::Display for Refusal {
@@ -177,6 +179,7 @@ impl std::fmt::Display for Refusal {
             Self::Protocol => "protocol",
             Self::Replaced => "replaced",
             Self::Busy => "busy",
+            Self::Slow => "slow",
         })
     }
 }
