@@ -9,6 +9,7 @@ mod evidence;
 mod federation;
 mod fork;
 mod hostile;
+mod links;
 mod outage;
 mod repair;
 mod staged;

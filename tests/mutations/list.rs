@@ -25,6 +25,7 @@ const INTAKE: &[&str] = &["-p", "tally-intake", "--lib"];
 const STORE: &[&str] = &["-p", "tally-store", "--lib"];
 const DISK: &[&str] = &["-p", "tally-tests", "--test", "disk"];
 const SIMULATION: &[&str] = &["-p", "tally-tests", "--test", "simulation"];
+const LINK: &[&str] = &["-p", "tally-link", "--lib"];
 const E2E: &[&str] = &["-p", "tally-tests", "--test", "e2e"];
 
 const fn mutation(
@@ -387,5 +388,77 @@ pub(crate) const LIST: &[Mutation] = &[
         ),
         E2E,
         "a_lost_disk_comes_back_in_a_bundle",
+    ),
+    mutation(
+        "a-restart-is-not-noticed",
+        ("node/link/src/endpoint.rs", "config.cid_generator(make).min_reset_interval(RESET_EVERY);", "let _ = make;"),
+        LINK,
+        "resets_its_old_links",
+    ),
+    mutation(
+        "a-nat-may-not-change-its-port",
+        ("node/link/src/endpoint.rs", ".migration(true)", ".migration(false)"),
+        LINK,
+        "a_nat_that_gives_another_port",
+    ),
+    mutation(
+        "the-first-address-only",
+        ("node/link/src/call.rs", "targets.truncate(ADDRESSES_MAX);", "targets.truncate(1);"),
+        LINK,
+        "dead_addresses_do_not_hide",
+    ),
+    mutation(
+        "one-socket-for-all-families",
+        ("node/link/src/endpoint.rs", "if here.is_ipv4() == target.is_ipv4() ||", "if true ||"),
+        LINK,
+        "it_reaches_both_families",
+    ),
+    mutation(
+        "no-reserve-for-a-neighbour",
+        (
+            "node/link/src/room.rs",
+            "reserve: Arc::new(Semaphore::new(RESERVE_BYTES)),",
+            "reserve: Arc::new(Semaphore::new(0)),",
+        ),
+        LINK,
+        "neighbours_that_announce",
+    ),
+    mutation(
+        "a-deadline-on-the-whole-frame",
+        ("node/link/src/frame.rs", "let least = rest.len().min(Patience::LEAST);", "let least = rest.len();"),
+        LINK,
+        "a_batch_may_take_many_times",
+    ),
+    mutation(
+        "what-was-begun-may-never-come",
+        (
+            "node/link/src/frame.rs",
+            "tokio::time::timeout(self.stall, self.part",
+            "tokio::time::timeout(self.stall * 1_000, self.part",
+        ),
+        LINK,
+        "what_was_begun_and_does_not_come",
+    ),
+    mutation(
+        "a-slow-log-holds-up-the-link",
+        (
+            "node/link/src/push.rs",
+            "if let Err(mpsc::error::TrySendError::Full(_)) = stream.try_send(token) {",
+            "if stream.reserve_many(LOG_QUEUE - 8).await.map(|mut places| places.next().map(|p| p.send(token))).is_err() {",
+        ),
+        LINK,
+        "a_log_that_stands_still",
+    ),
+    mutation(
+        "a-stream-that-ended-is-not-noticed",
+        ("node/link/src/push.rs", "return Some(if panicked", "let _ = Some(if panicked"),
+        LINK,
+        "a_link_ends_when_the_peer_takes_no_more",
+    ),
+    mutation(
+        "silence-is-not-measured",
+        ("node/link/src/run.rs", "() = pace.heard.silent(silence) =>", "() = pace.heard.silent(silence * 1_000) =>"),
+        LINK,
+        "silence_is_measured",
     ),
 ];

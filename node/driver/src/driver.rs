@@ -20,7 +20,7 @@ use tally_clock::wall_ms;
 use tally_core::Place;
 use tally_core::{Disk as _, Event, Input, LinkId, NotRepaired, NotSealed, Output, Replica, Ticket, View};
 use tally_journal::{Damage, JournalError};
-use tally_link::{BatchToken, LinkEvent, LinkNumber, LinkOut, Outbox, Peer};
+use tally_link::{BatchRoom, BatchToken, LinkEvent, LinkNumber, LinkOut, Outbox, Peer};
 use tally_protocol::merkle::Tree;
 use tally_store::entries::EntryJournal;
 use tally_topology::{in_force::CharterHandle, signed::SignedError};
@@ -200,13 +200,7 @@ impl Driver {
     }
 
     /// Gives one message to the core; answers the room of a batch, which is free again once the batch is on disk.
-    fn take(
-        &mut self,
-        now: u64,
-        mail: Mail,
-        waiting: &mut Waiting,
-        out: &mut Vec<Output>,
-    ) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    fn take(&mut self, now: u64, mail: Mail, waiting: &mut Waiting, out: &mut Vec<Output>) -> Option<BatchRoom> {
         match mail {
             Mail::Core(input) => self.replica.handle(now, input, out),
             Mail::Link(event) => {
@@ -247,11 +241,7 @@ impl Driver {
     }
 
     /// What a link tells, in the core's terms; and the room that a batch takes until it is on disk.
-    fn link_event(
-        &mut self,
-        event: LinkEvent,
-        waiting: &mut Waiting,
-    ) -> (Input, Option<tokio::sync::OwnedSemaphorePermit>) {
+    fn link_event(&mut self, event: LinkEvent, waiting: &mut Waiting) -> (Input, Option<BatchRoom>) {
         let id = |link: LinkNumber| LinkId(link.0);
         let input = match event {
             LinkEvent::Up { link, peer, outbox } => {

@@ -1,7 +1,13 @@
 //! Calling the parent, again and again, with growing and jittered pauses. One link at a time; which node is the parent, and
 //! where it is, the charter in force says at each call.
 
-use super::{LinkContext, LinkEvent, Peer, SETUP, run::run, tls};
+use super::{
+    Endpoints, LinkContext, LinkEvent, Peer,
+    call::{Called, InVain, call},
+    frame::Heard,
+    run::{Start, run},
+    trouble::{CallFailure, LinkEnd},
+};
 use std::time::{Duration, Instant};
 use tally_protocol::ids::Division;
 
@@ -9,17 +15,18 @@ use tally_protocol::ids::Division;
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Longest pause between two calls.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Longest pause while the parent is only not to be reached: whoever waits for a line to come back is there soon after it.
+const PAUSE_UNREACHED: Duration = Duration::from_secs(10);
 /// A link that lasted so long starts the pauses anew.
 const LASTED: Duration = Duration::from_secs(10);
-
-/// Codes with which a peer closes because TLS failed (RFC 9001, 4.8).
-const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
+/// A reason that stays the same is logged again after this.
+const SAID_AGAIN: Duration = Duration::from_secs(600);
 
 /// Whom to call, as the charter in force says.
 #[derive(Debug)]
 pub struct Dial {
-    /// The node's one socket.
-    pub endpoint: quinn::Endpoint,
+    /// The node's sockets.
+    pub endpoints: Endpoints,
     /// This node.
     pub me: Division,
     /// For the links.
@@ -32,6 +39,7 @@ pub struct Dial {
 pub async fn dial(dial: Dial) {
     let mut pause = PAUSE_MIN;
     let mut turn = 0_usize;
+    let mut said = Said::default();
     loop {
         let charter = dial.context.charter.charter();
         let Some(parent) = charter.charter().parent(dial.me) else {
@@ -41,19 +49,29 @@ pub async fn dial(dial: Dial) {
         let addresses = charter.charter().node(parent).map(|n| n.addresses.clone()).unwrap_or_default();
         drop(charter);
         let started = Instant::now();
-        let address = addresses.get(turn % addresses.len().max(1)).cloned().unwrap_or_default();
-        turn += 1;
-        if let Err(Ended { reason, refused, linked }) = call(&dial, parent, &address).await {
-            let reason = format!("{parent} at {address}: {reason}");
-            let event = LinkEvent::DialFailed { reason, refused, linked };
-            if dial.context.node.tell(event).await.is_err() {
-                return;
+        let (event, longest) = match call(&dial, parent, &addresses, turn).await {
+            Ok(called) => {
+                said = Said::default();
+                linked(&dial, parent, called).await
             }
+            Err(in_vain) => {
+                said.log(parent, &in_vain);
+                let passes = in_vain.0.iter().any(|(_, why)| why.passes());
+                let reason = format!("{parent} cannot be reached: {in_vain}");
+                let event = LinkEvent::DialFailed { reason, refused: false, linked: false };
+                (event, if passes { PAUSE_UNREACHED } else { PAUSE_MAX })
+            }
+        };
+        if dial.context.node.tell(event).await.is_err() {
+            return;
         }
         if started.elapsed() > LASTED {
             pause = PAUSE_MIN;
+        } else {
+            // Whoever answered there was of no use: another address first.
+            turn = turn.wrapping_add(1);
         }
-        tokio::time::sleep(pause.max(dial.context.node.parent_pause())).await;
+        tokio::time::sleep(pause.min(longest).max(dial.context.node.parent_pause())).await;
         // Decorrelated jitter: neighbours that lost the same parent spread out.
         pause = jittered(PAUSE_MIN, pause * 3).min(PAUSE_MAX);
     }
@@ -67,47 +85,36 @@ fn jittered(low: Duration, high: Duration) -> Duration {
     low + (high - low).mul_f64(part)
 }
 
-/// Why there is no link, or no longer.
-struct Ended {
-    reason: String,
-    /// The parent does not admit this node's key.
-    refused: bool,
-    /// There was a link.
-    linked: bool,
+/// Runs the link to its end, and says why it ended, and how long the next call may be put off.
+async fn linked(dial: &Dial, parent: Division, called: Called) -> (LinkEvent, Duration) {
+    let Called { connection, control, address } = called;
+    let start = Start { connection, control, first: None, heard: Heard::now() };
+    let end = run(dial.context.clone(), dial.context.name(), start, Peer::Parent(parent)).await;
+    let refused = end == LinkEnd::NotAdmitted;
+    let reason = format!("the link to {parent} at {address} has ended: {end}");
+    let longest = if matches!(end, LinkEnd::Reset | LinkEnd::Idle(_)) { PAUSE_UNREACHED } else { PAUSE_MAX };
+    (LinkEvent::DialFailed { reason, refused, linked: !refused }, longest)
 }
 
-impl From<String> for Ended {
-    fn from(reason: String) -> Self {
-        Self { reason, refused: false, linked: false }
-    }
-}
+/// What the log was told last: it is told again when the reasons are others, or after a while.
+#[derive(Default)]
+struct Said(Option<(Vec<&'static str>, Instant)>);
 
-/// Calls the parent once and runs the link to its end; the error tells why it ended, or why there was none.
-async fn call(dial: &Dial, parent: Division, address: &str) -> Result<(), Ended> {
-    let mut resolved = tokio::net::lookup_host(address).await.map_err(|e| format!("cannot be resolved: {e}"))?;
-    let local_v4 = dial.endpoint.local_addr().is_ok_and(|a| a.is_ipv4());
-    let target =
-        resolved.find(|a| a.is_ipv4() == local_v4).ok_or_else(|| "no address of the right family".to_owned())?;
-    let config = tls::client(&dial.context).map_err(|e| e.to_string())?;
-    let connecting =
-        dial.endpoint.connect_with(config, target, &tls::server_name(parent)).map_err(|e| e.to_string())?;
-    let setup = async {
-        let connection = connecting.await.map_err(|e| e.to_string())?;
-        let control = connection.open_bi().await.map_err(|e| e.to_string())?;
-        Ok::<_, String>((connection, control))
-    };
-    let (connection, control) = tokio::time::timeout(SETUP, setup).await.map_err(|_| {
-        format!("no answer on UDP within {} s: is the node running, is the port open?", SETUP.as_secs())
-    })??;
-    let link = dial.context.name();
-    run(dial.context.clone(), link, connection.clone(), control, Peer::Parent(parent)).await;
-    // A refusal by key shows only here: the handshake is over for us before the parent has judged it.
-    match connection.close_reason() {
-        Some(quinn::ConnectionError::ConnectionClosed(c)) if TLS_ALERTS.contains(&u64::from(c.error_code)) => {
-            let reason = "the parent does not admit this node's key: is the charter there and here the same?";
-            Err(Ended { reason: reason.into(), refused: true, linked: false })
+impl Said {
+    fn log(&mut self, parent: Division, in_vain: &InVain) {
+        let mut kinds: Vec<_> = in_vain.0.iter().map(|(_, why)| why.kind()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        if self.0.as_ref().is_some_and(|(last, when)| *last == kinds && when.elapsed() < SAID_AGAIN) {
+            return;
         }
-        Some(e) => Err(Ended { reason: e.to_string(), refused: false, linked: true }),
-        None => Err(Ended { reason: "the link ended".into(), refused: false, linked: true }),
+        let kind = kinds.join(",");
+        // What passes by itself is no warning: the parent may only be starting.
+        if in_vain.0.iter().any(|(_, why)| CallFailure::passes(why)) {
+            tracing::info!(event = "link.unreached", %parent, kind, reason = %in_vain, "the parent cannot be reached");
+        } else {
+            tracing::warn!(event = "link.unreached", %parent, kind, reason = %in_vain, "the parent cannot be reached");
+        }
+        self.0 = Some((kinds, Instant::now()));
     }
 }

@@ -3,10 +3,7 @@
 //! They yield to everything else on the link, and a link has only a few. What is said in them is not known here, only what
 //! each is for, which is its first byte.
 
-use super::{
-    BODY,
-    frame::{FrameError, read_frame, write_frame},
-};
+use super::frame::{FrameError, Heard, Pace, write_frame};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -83,9 +80,14 @@ impl Exchange {
     /// # Errors
     /// [`ExchangeError`].
     pub async fn receive(&mut self) -> Result<Option<Vec<u8>>, ExchangeError> {
-        let frame = tokio::time::timeout(SILENCE, read_frame(&mut self.receive, EXCHANGE_BYTES_MAX)).await;
-        frame.map_err(|_| ExchangeError::Silence)?.map_err(|e| match e {
+        let pace = Pace { heard: Heard::now(), stall: SILENCE };
+        let frame = tokio::select! {
+            frame = pace.frame(&mut self.receive, EXCHANGE_BYTES_MAX) => frame,
+            () = pace.heard.silent(SILENCE) => return Err(ExchangeError::Silence),
+        };
+        frame.map_err(|e| match e {
             FrameError::Link => ExchangeError::Link,
+            FrameError::Stalled => ExchangeError::Silence,
             FrameError::Oversize(_) | FrameError::Truncated => ExchangeError::Frame,
         })
     }
@@ -124,7 +126,7 @@ impl LinkRegistry {
     /// [`ExchangeError`].
     pub async fn open(&self, peer: Division, purpose: Purpose) -> Result<Exchange, ExchangeError> {
         let connection = self.lock().get(&peer).cloned().ok_or(ExchangeError::Link)?;
-        let opened = tokio::time::timeout(BODY, connection.open_bi()).await;
+        let opened = tokio::time::timeout(SILENCE, connection.open_bi()).await;
         let (mut send, receive) = opened.map_err(|_| ExchangeError::Busy)?.map_err(|_| ExchangeError::Link)?;
         let _ = send.set_priority(PRIORITY);
         send.write_all(&[purpose.byte()]).await.map_err(|_| ExchangeError::Link)?;
@@ -154,7 +156,7 @@ pub struct Answerers {
 pub(super) async fn accept(peer: Division, connection: quinn::Connection, answerers: Answerers) {
     while let Ok((send, mut receive)) = connection.accept_bi().await {
         let mut kind = [0];
-        let first = tokio::time::timeout(BODY, receive.read_exact(&mut kind)).await;
+        let first = tokio::time::timeout(SILENCE, receive.read_exact(&mut kind)).await;
         if !matches!(first, Ok(Ok(()))) {
             continue;
         }

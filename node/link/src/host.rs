@@ -1,12 +1,11 @@
 //! What a link needs of the node it belongs to, and what it tells it. The link knows neither core nor journal.
 
-use super::Outbox;
+use super::{BatchRoom, Outbox};
 use std::{fmt, pin::Pin, time::Duration};
 use tally_protocol::{
     ids::{Division, LogId},
     wire::Control,
 };
-use tokio::sync::OwnedSemaphorePermit;
 
 /// A link of this process; numbers are never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,7 +62,7 @@ pub enum LinkEvent {
         /// As it arrived.
         bytes: Vec<u8>,
         /// The memory that it takes: kept until it is on disk or refused.
-        room: OwnedSemaphorePermit,
+        room: BatchRoom,
     },
     /// A batch has gone out.
     Pushed {

@@ -1,15 +1,12 @@
 //! What waits to be sent on one link. The node never waits for a peer: one that lets too much pile up is closed.
 
-use super::BatchToken;
+use super::{BatchToken, limits::OUTBOX};
 use std::sync::Arc;
 use tally_protocol::{
     ids::LogId,
     wire::{Control, Refusal},
 };
 use tokio::sync::{Notify, mpsc};
-
-/// Messages that may wait for a link.
-const OUTBOX: usize = 4_096;
 
 /// Something for a link to send.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //!
 //! No session tickets and no 0-RTT: a resumed handshake would not ask the verifiers, and a revoked key would get in.
 
-use super::LinkContext;
+use super::{LinkContext, endpoint::transport};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme,
@@ -182,7 +182,7 @@ pub(super) fn client(context: &LinkContext) -> anyhow::Result<quinn::ClientConfi
     c.alpn_protocols = vec![ALPN.to_vec()];
     c.resumption = Resumption::disabled();
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(c)?));
-    config.transport_config(super::transport());
+    config.transport_config(transport(&context.patience));
     Ok(config)
 }
 

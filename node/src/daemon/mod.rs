@@ -18,7 +18,7 @@ use tally_console::{self, ApiContext, Quotas};
 use tally_core::Input;
 use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
 use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle, submission::SubmissionStore};
-use tally_link::{Answerers, Dial, Incoming, LinkContext, dial, endpoint, listen};
+use tally_link::{Answerers, Dial, Endpoints, Incoming, LinkContext, dial, listen};
 use tally_protocol::ids::LogId;
 use tally_reconcile::{
     ReconcileContext,
@@ -130,7 +130,7 @@ pub enum RestartReason {
 struct Node {
     parts: Supervisor,
     mailbox: Mailbox,
-    endpoint: quinn::Endpoint,
+    endpoints: Endpoints,
     /// Told when nothing more is to be taken in.
     stop: watch::Sender<bool>,
     /// Why it is to be started again, once there is a reason.
@@ -169,7 +169,7 @@ impl Node {
         let (engine_too, rebuild) = (engine.clone(), rebuild_index.clone());
         let tasks_context = parts::task_context(&reconcile, engine_too, &progress, rebuild);
         let list = Tasks::open(config.data().join("tasks.json"));
-        let endpoint = endpoint(config.listen.quic, &context)?;
+        let endpoints = Endpoints::open(config.listen.quic, &context)?;
         let base_is_complete = config.intake.registrations_complete;
         let intake =
             IntakeHandle { charter: charter.clone(), batcher, own, staged: staged_book, full, base_is_complete };
@@ -202,9 +202,9 @@ impl Node {
         parts.job("carry over", well(carry_over));
         folders(config, &submissions, &stopping, &runtime, &mut parts)?;
         surfaces(config, api, &stopping, &mut parts).await?;
-        parts.task("listen", listen(endpoint.clone(), context.clone()));
+        parts.task("listen", listen(endpoints.clone(), context.clone()));
         if !config.node.offline {
-            parts.task("dial", dial(Dial { endpoint: endpoint.clone(), me: own.division, context }));
+            parts.task("dial", dial(Dial { endpoints: endpoints.clone(), me: own.division, context }));
         }
         parts.task("tick", tick(mailbox.clone()));
         for_neighbours(&mut parts, (above, asked), (reconcile, incoming), heads);
@@ -212,8 +212,8 @@ impl Node {
         parts.task("tasks", task::work(tasks_context, list, config.schedule.clone(), stopping.clone()));
         parts.task("watchdog", watchdog::watch(mailbox.clone()));
 
-        ready(config, own, found.frames, &endpoint);
-        Ok(Self { parts, mailbox, endpoint, stop, again, index: progress, close_index: close, _lock: lock })
+        ready(config, own, found.frames, &endpoints);
+        Ok(Self { parts, mailbox, endpoints, stop, again, index: progress, close_index: close, _lock: lock })
     }
 
     /// Serves until it is told to stop, and ends in order: no new requests, then what is under way becomes durable, then
@@ -245,8 +245,8 @@ impl Node {
         self.parts.join(INTAKE).await;
         let _ = self.mailbox.send(Mail::Stop).await;
         self.parts.join(DRIVER).await;
-        self.endpoint.close(0_u8.into(), b"stopping");
-        self.endpoint.wait_idle().await;
+        self.endpoints.close(b"stopping");
+        self.endpoints.wait_idle().await;
         // Answers under way are given to their ends.
         let answers = async {
             self.parts.finish(SOCKET).await;
@@ -298,8 +298,8 @@ impl Node {
 }
 
 /// Says that the node serves: to whoever started it, to systemd, and in the log file.
-fn ready(config: &Config, own: LogId, frames: u64, endpoint: &quinn::Endpoint) {
-    let quic = endpoint.local_addr().map_or(config.listen.quic, |a| a);
+fn ready(config: &Config, own: LogId, frames: u64, endpoints: &Endpoints) {
+    let quic = endpoints.local_addr().map_or(config.listen.quic, |a| a);
     eprintln!("ready {own} frames={frames} quic={quic} admin={}", config.admin().display());
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(event = "node.ready", node = %own, frames, %quic, "ready");
