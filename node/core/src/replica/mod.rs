@@ -59,8 +59,6 @@ use tally_topology::{charter::Charter, signed::SignedCharter};
 pub const HEARTBEAT_MS: u64 = 1_000;
 /// A neighbour silent for so long is called stalled, in milliseconds.
 pub const STALLED_MS: u64 = 10_000;
-/// A link silent for so long is closed, in milliseconds.
-pub const SILENT_MS: u64 = 30_000;
 /// So long after two machines were seen to run with one key neither signs, in milliseconds.
 pub const SAME_KEY_MS: u64 = 60_000;
 /// A child is welcomed at most this often: one each so many milliseconds, so that a herd comes in one by one.
@@ -330,7 +328,7 @@ impl Replica {
         }
     }
 
-    /// Sends heartbeats, tries refused logs again, and closes links that have been silent for too long.
+    /// Sends heartbeats and tries refused logs again. Links that are silent end by themselves: their time is no wall clock's.
     fn tick(&mut self, now_ms: u64, out: &mut Vec<Output>) {
         if now_ms.abs_diff(self.last_heartbeat_ms) >= HEARTBEAT_MS {
             self.last_heartbeat_ms = now_ms;
@@ -340,16 +338,6 @@ impl Replica {
         }
         self.tell_stands(out);
         self.retry_rejected(now_ms, out);
-        let silent = |heard: u64| now_ms.saturating_sub(heard) > SILENT_MS;
-        let mut dead: Vec<LinkId> = Vec::new();
-        dead.extend(self.view.parent.link.iter().filter(|l| silent(l.heard_ms)).map(|l| l.id));
-        dead.extend(
-            self.view.children.values().filter_map(|c| c.link.as_ref()).filter(|l| silent(l.heard_ms)).map(|l| l.id),
-        );
-        for link in dead {
-            let reason = format!("nothing heard for {} s", SILENT_MS / 1_000);
-            self.close(now_ms, link, Refusal::Protocol, reason, out);
-        }
     }
 
     /// Tells each neighbour how much is held of what the two share, and its digest.

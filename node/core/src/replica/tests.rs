@@ -310,3 +310,15 @@ fn no_receipt_is_given_for_a_log_with_a_gap() {
     let receipts = &city.view().logs()[&county.node].receipts;
     assert_eq!(receipts.values().map(|r| r.size).collect::<Vec<_>>(), [15]);
 }
+
+/// Silence is the link's to measure, by a clock that does not jump.
+#[test]
+fn a_clock_that_jumps_closes_no_link() {
+    let mut city = replica(350_100, 1);
+    assert!(welcomed(&call(&mut city, NOW, 350_101)));
+    for jumped in [NOW + 86_400_000, NOW - 86_400_000, NOW + 400 * 86_400_000] {
+        let out = round(&mut city, jumped, Input::Tick);
+        assert!(!out.iter().any(|o| matches!(o, Output::Close { .. })), "{out:?}");
+        assert!(!sent(out).is_empty(), "heartbeats go on");
+    }
+}

@@ -180,7 +180,7 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
 
 /// A message that a test knows again.
 fn beat(mark: u64) -> Control {
-    Control::Heartbeat(Heartbeat { clock_ms: mark, records: 0, digest: None })
+    Control::Heartbeat(Heartbeat { clock_ms: mark, records: 0, digest: None, echo: None, above_ms: None })
 }
 
 fn say(outbox: &Outbox, mark: u64) {
