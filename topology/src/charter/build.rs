@@ -105,7 +105,9 @@ impl Charter {
             return wrong(format!("node {d}: {} epochs; 1 to {EPOCHS_MAX} are needed", entry.epoch.len()));
         }
         if let Some(bad) = entry.addresses.iter().find(|a| !is_address(a)) {
-            return wrong(format!("node {d}: address {bad:?} is not host:port, such as 10.20.0.5:7443"));
+            return wrong(format!(
+                "node {d}: address {bad:?} is not host:port, such as 10.20.0.5:7443, or [2001:db8::5]:7443 for IPv6"
+            ));
         }
         let (count, mut epochs) = (entry.epoch.len(), Vec::new());
         for (number, e) in (1_u32..).zip(entry.epoch) {
@@ -215,6 +217,13 @@ impl Charter {
 }
 
 /// `host:port` with a port above 0.
+/// `host:port`. An IPv6 address stands in brackets, or its last part would be taken for the port.
 fn is_address(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0))
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let host_fits = match literal {
+        Some(v6) => v6.contains(':') && v6.chars().all(|c| c.is_ascii_hexdigit() || ":.".contains(c)),
+        None => !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c.is_control() || "[]:/".contains(c)),
+    };
+    host_fits && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|p| p > 0)
 }

@@ -193,3 +193,29 @@ fn the_shipped_parts_make_one_charter() {
     let back: String = parts.iter().rev().copied().collect();
     assert!(Charter::parse(&(document(1, &nodes) + &back)).is_ok());
 }
+
+#[test]
+fn addresses_are_host_and_port_and_ipv6_stands_in_brackets() {
+    let at = |address: &str| {
+        let nodes = sample().concat().replacen("10.0.0.1:7443", address, 1);
+        Charter::parse(&document(1, &[nodes])).map(|_| ()).map_err(|e| e.to_string())
+    };
+    for good in ["10.20.0.5:7443", "city.example:7443", "[2001:db8::5]:7443", "[::ffff:10.0.0.1]:1", "h:65535"] {
+        assert_eq!(at(good), Ok(()), "{good}");
+    }
+    for bad in [
+        "2001:db8::5:7443",
+        "[2001:db8::5]",
+        "[city]:1",
+        "10.20.0.5",
+        ":7443",
+        "h:0",
+        "h:+7",
+        "h: 7",
+        "a b:1",
+        "quic://h:1",
+    ] {
+        let why = at(bad).unwrap_err();
+        assert!(why.contains("[2001:db8::5]:7443") && why.contains(bad), "{bad}: {why}");
+    }
+}
