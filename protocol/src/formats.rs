@@ -83,12 +83,15 @@ fn texts() -> Vec<(&'static str, String)> {
     let note = Checkpoint { origin, size: 2, root: tree.root() }.seal(&keys, 1_790_000_000);
     let shown = |r: &Record| format!("{}\n{}\n", std::str::from_utf8(r.bytes()).unwrap(), r.id());
     let path = vec![records[1].id().0];
+    let request = crate::request::tests::sample();
     vec![
         ("names", lines(&names)),
         ("keys", lines(&publics)),
         ("records", records.iter().map(shown).collect()),
         ("checkpoint", note.clone()),
         ("tlog-proof", TlogProof { index: 0, path, note }.text()),
+        ("request", request.1),
+        ("request code", request.0.code() + "\n"),
     ]
 }
 

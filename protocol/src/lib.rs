@@ -15,6 +15,7 @@
 //! * [`digest`]: one value for everything held of a division and those below it.
 //! * [`fork`]: the proof that a log was signed twice.
 //! * [`wire`], [`codec`], [`bounded`]: the messages between neighbours.
+//! * [`request`]: what a node asks of the authority.
 //! * [`health`]: how the nodes below and the logs above are.
 //! * [`finding`], [`findings_exchange`]: what a rule found, and how a node above tells it.
 //!
@@ -41,6 +42,7 @@ pub mod limits;
 pub mod merkle;
 pub mod note;
 pub mod record;
+pub mod request;
 pub mod session;
 pub mod tlog_proof;
 pub mod wire;

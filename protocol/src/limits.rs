@@ -30,6 +30,8 @@ pub const HEAD_BYTES_MAX: usize = 64;
 pub const ANCESTOR_HEADS_MAX: usize = 64;
 /// Longest text for people in a message, in bytes; longer ones are cut where they are sent.
 pub const REASON_BYTES_MAX: usize = 1_024;
+/// Longest reason of a request, in bytes.
+pub const REQUEST_REASON_BYTES_MAX: usize = 500;
 /// Longest name of a software release in a message, in bytes; longer ones are cut where they are sent.
 pub const SOFTWARE_BYTES_MAX: usize = 64;
 /// Most nodes in one message of health: as many as a charter may have.

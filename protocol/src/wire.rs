@@ -9,7 +9,7 @@ use crate::{
     fork::ForkEvidence,
     hash::Hash,
     health::{AboveWord, HealthSummary},
-    ids::{LogId, node_epoch},
+    ids::{Division, LogId, node_epoch},
     limits::{
         ABOVE_WORDS_MAX, ANCESTOR_HEADS_MAX, CHARTER_BYTES_MAX, CONTROL_BYTES_MAX, FEDERATION_BYTES_MAX,
         FRONTIER_BYTES_MAX, FRONTIER_HEADS_MAX, HEAD_BYTES_MAX, NOTE_BYTES_MAX,
@@ -280,6 +280,25 @@ pub enum Control {
     Above(#[serde(deserialize_with = "bounded::list::<_, _, ABOVE_WORDS_MAX>")] Vec<AboveWord>),
     /// Child to parent: another charter has come into force there, of a higher version than it said before.
     InForce(CharterMark),
+    /// Child to parent: what a node of the child's branch asks of the authority, see [`crate::request`].
+    Request {
+        /// The signed note; at most [`NOTE_BYTES_MAX`] bytes.
+        #[serde(deserialize_with = "bounded::text::<_, NOTE_BYTES_MAX>")]
+        note: String,
+    },
+    /// Parent to child: what a node of the child's branch asked for is not given.
+    RequestRejected {
+        /// Whose request, in which epoch.
+        #[serde(deserialize_with = "node_epoch")]
+        node: LogId,
+        /// Digest of the request's text.
+        request: Hash,
+        /// Where it was rejected.
+        by: Division,
+        /// For people.
+        #[serde(with = "bounded::reason")]
+        reason: String,
+    },
 }
 
 /// Heads as many as one message may have, by number and by bytes: whoever signs a log decides how long its notes are. At

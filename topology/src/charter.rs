@@ -7,12 +7,14 @@
 
 mod build;
 mod document;
+mod next_epoch;
 mod node;
 mod retire;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use document::{Exceptions, FORMAT, epoch_entry, heading};
+pub use next_epoch::{LogEnd, epoch_block, with_next_epoch};
 pub use node::{Cover, Epoch, Level, Node};
 pub use retire::{RetireConcern, RowsOfNode, retire_concerns};
 

@@ -12,6 +12,7 @@
 //! * [`calendar`], [`deadline`]: working days, and whether a record is in time.
 //! * [`digits`], [`divisions`]: check digits, and the table of divisions.
 //! * [`content`]: what a record is: its content, its business key, what it counts for.
+//! * [`request`]: whether what a node asks of the authority may be looked at.
 //! * [`judge`]: whether a record is right.
 //! * `sample`: a charter for the tests of other crates.
 
@@ -28,6 +29,7 @@ pub mod evidence;
 mod formats;
 pub mod in_force;
 pub mod judge;
+pub mod request;
 pub mod route;
 #[doc(hidden)]
 pub mod sample;

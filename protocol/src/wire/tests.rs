@@ -78,6 +78,12 @@ fn beat() -> Heartbeat {
     Heartbeat { clock_ms: 3, records: 4, digest: Some(Hash([7; 32])), echo, above_ms: Some(-2) }
 }
 
+fn rejected(reason: String) -> Control {
+    let node = "350102/e1".parse().unwrap();
+    let by = Division::try_from(350_000).unwrap();
+    Control::RequestRejected { node, request: Hash([7; 32]), by, reason }
+}
+
 fn word() -> AboveWord {
     AboveWord {
         log: "350102/e1/ops".parse().unwrap(),
@@ -110,6 +116,8 @@ pub(crate) fn samples() -> Vec<(&'static str, Control)> {
         ("health", Control::Health(HealthSummary { whole: true, nodes: vec![health()] })),
         ("above", Control::Above(vec![word()])),
         ("in force", Control::InForce(mark())),
+        ("request", Control::Request { note: "n".into() }),
+        ("request rejected", rejected("r".into())),
     ]
 }
 
@@ -149,6 +157,7 @@ fn every_text_and_list_has_a_bound() {
         (NOTE_BYTES_MAX, Box::new(|n| Control::Frontier { heads: vec![noted(n)], last: true })),
         (NOTE_BYTES_MAX, Box::new(|n| Control::Receipt { log, size: 1, holder, line: text(n) })),
         (CHARTER_BYTES_MAX, Box::new(|n| Control::Charter { note: text(n) })),
+        (NOTE_BYTES_MAX, Box::new(|n| Control::Request { note: text(n) })),
         (NOTE_BYTES_MAX, Box::new(|n| conflict(n, 0, 0))),
         (NOTE_BYTES_MAX, Box::new(|n| conflict(0, n, 0))),
         (crate::limits::PROOF_HASHES_MAX, Box::new(|n| conflict(0, 0, n))),
@@ -168,6 +177,7 @@ fn every_text_and_list_has_a_bound() {
         Control::Reject { log, start: 1, code: Refusal::Root, reason: long.clone() },
         Control::Conflict { log, evidence: ForkEvidence::default(), reason: long.clone() },
         Control::Above(vec![AboveWord { reason: long.clone(), ..word() }]),
+        rejected(long.clone()),
         Control::Hello(Hello { software: long.clone(), ..hello() }),
         Control::Health(HealthSummary { whole: false, nodes: vec![NodeHealth { software: Some(long), ..health() }] }),
     ] {
