@@ -31,6 +31,11 @@ impl Push {
         Self::between(self.begun, self.until)
     }
 
+    /// One past the last record that was handed to the transport: the parent holds no more of the log.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Start of the batch to hand to the transport now, if the log has grown to `size` and the window is open.
     pub fn wants(&self, size: u64) -> Option<u64> {
         let more = self.next < size.min(self.until);

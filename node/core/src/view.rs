@@ -6,13 +6,14 @@
 use crate::{
     ClockTrouble, Gate, NotSealed, Place,
     log::HeldLog,
-    replica::{Child, Parent},
+    replica::{Child, Parent, Requests},
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tally_protocol::{
     digest::{LogPart, fold},
     hash::Hash,
     ids::{Division, LogId, LogKind},
+    merkle::Tree,
     wire::CharterMark,
 };
 use tally_topology::{
@@ -45,6 +46,7 @@ pub struct View {
     pub(crate) correction_ms: i64,
     /// Another machine runs with this node's key.
     pub(crate) same_key: bool,
+    pub(crate) requests: Arc<Requests>,
 }
 
 impl View {
@@ -64,6 +66,7 @@ impl View {
             clock: None,
             correction_ms: 0,
             same_key: false,
+            requests: Arc::default(),
         }
     }
 
@@ -167,6 +170,46 @@ impl View {
         self.charter_in_journal.filter(|mark| mark.version == here.version && *mark != here).map(|mark| mark.hash)
     }
 
+    /// What this node and those below it ask of the authority.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// The largest size up to which every record of a log can be had from this disk, and the root there.
+    pub fn whole_head(&self, id: LogId) -> (u64, Hash) {
+        let nothing = HeldLog::default();
+        let log = self.log(id).unwrap_or(&nothing);
+        let size = log.missing().first().map_or(log.size(), |(from, _)| *from);
+        let root = log.root_at(size).unwrap_or_else(|| Tree::default().root());
+        debug_assert!(log.root_at(size).is_some(), "what is missing begins where a batch ends");
+        (size, root)
+    }
+
+    /// Records of the own log that are not to be had from this disk, nor from above: what the parent has been sent, and has
+    /// said to hold, ends before them, and nobody above has confirmed them. Empty while the parent has not answered.
+    pub fn lost(&self) -> Vec<(u64, u64)> {
+        let Some(log) = self.log(self.own).filter(|l| !l.is_whole()) else { return Vec::new() };
+        let Some(above) = self.held_above(log) else { return Vec::new() };
+        log.missing().into_iter().filter(|(_, to)| *to > above).map(|(from, to)| (from.max(above), to)).collect()
+    }
+
+    /// More of the own log than this nobody above holds.
+    fn held_above(&self, log: &HeldLog) -> Option<u64> {
+        let told = match self.charter().parent(self.me()) {
+            None => return Some(0),
+            Some(_) => self.parent.own_head.map(|(size, _)| size),
+        };
+        let link = self.parent.link.as_ref().filter(|l| l.frontier_known);
+        let sent = link.map(|l| l.pushes.get(&self.own).map_or(0, crate::Push::next));
+        // Of a head at which no batch ends here the link has no push: the frontier alone tells.
+        let stands = match (sent, link.and_then(|l| l.ahead.get(&self.own))) {
+            (Some(_), Some(_)) => told,
+            (sent, _) => sent.or(told),
+        };
+        let confirmed = log.receipts.iter().filter(|(holder, _)| **holder != self.me()).map(|(_, r)| r.size).max();
+        stands.map(|s| s.max(confirmed.unwrap_or(0)))
+    }
+
     /// Digest of everything held of `division` and below.
     pub fn digest(&self, division: Division) -> Option<Hash> {
         let federation = self.charter().federation();
@@ -253,11 +296,21 @@ impl View {
 
     /// Why nothing may be sealed now; `None` when it may.
     pub fn closed(&self) -> Option<NotSealed> {
+        let damaged = || {
+            let lost = self.lost();
+            let (from, to) = (lost.first()?.0, lost.last()?.1);
+            let count: u64 = lost.iter().map(|(from, to)| to - from).sum();
+            let why = format!(
+                "{count} of its records {from}..{to} are on no disk any more, so nothing can be sent past them"
+            );
+            Some(NotSealed::Damaged(why))
+        };
         match &self.gate {
-            Gate::Open => {
-                self.clock.map(|c| NotSealed::Clock(c.to_string())).or(self.same_key.then_some(NotSealed::SameKey))
-            }
-            Gate::Asking => Some(NotSealed::Asking),
+            Gate::Open => damaged()
+                .or_else(|| self.clock.map(|c| NotSealed::Clock(c.to_string())))
+                .or(self.same_key.then_some(NotSealed::SameKey)),
+            // The parent has answered, and stands where records are missing here.
+            Gate::Asking => damaged().or(Some(NotSealed::Asking)),
             Gate::Fetching(target) => {
                 let held = self.logs.get(&self.own()).map_or(0, |l| l.size());
                 Some(NotSealed::Fetching(target.saturating_sub(held)))

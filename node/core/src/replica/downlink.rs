@@ -79,6 +79,7 @@ impl Replica {
             Control::Fetch { log, from } => self.on_fetch(link, peer, log, from, out),
             Control::Conflict { log, evidence, reason } => self.on_conflict(peer, log, evidence, &reason, out),
             Control::Stands { head: Some(head), .. } => self.on_ancestor_head(&head, true, out),
+            Control::Request { note } => self.take_request(now_ms, Some(peer), &note, out),
             // Nothing follows from these yet.
             Control::Health(_) | Control::Stands { head: None, .. } | Control::Above(_) => {}
             Control::Receipt { log, size, holder, line } => {

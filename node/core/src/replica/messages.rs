@@ -1,6 +1,7 @@
 //! What goes into the core, what comes out of it, and what it tells people. The same lists serve the daemon and the
 //! simulation; they know no transport and no disk.
 
+use super::RejectedRequest;
 use crate::{Place, log::WholeCopy};
 use tally_protocol::{
     hash::Hash,
@@ -162,6 +163,13 @@ pub enum Input {
         /// cannot be read.
         shown: Option<(Hash, Vec<Hash>)>,
     },
+    /// This node asks the authority for something, or a node's request was brought by hand.
+    Request {
+        /// The signed note.
+        note: String,
+    },
+    /// The operator rejects a request.
+    RejectRequest(RejectedRequest),
     /// Time has passed.
     Tick,
 }
@@ -396,6 +404,30 @@ pub enum Event {
     SameKeyTwice {
         /// Whose.
         peer: Division,
+    },
+    /// A node asks for its next epoch.
+    #[error("{node} asks for its next epoch")]
+    Requested {
+        /// Who, in its current epoch.
+        node: LogId,
+    },
+    /// A request cannot be looked at.
+    #[error("a request from {peer} is not taken: {reason}")]
+    RequestRefused {
+        /// Who brought it.
+        peer: Division,
+        /// For people.
+        reason: String,
+    },
+    /// A request was rejected.
+    #[error("{by} rejects what {node} has asked for: {reason}")]
+    RequestRejected {
+        /// Whose.
+        node: LogId,
+        /// Where.
+        by: Division,
+        /// For people.
+        reason: String,
     },
     /// A charter came into force.
     #[error("charter version {0} is in force")]

@@ -10,6 +10,7 @@
 //! ancestors.rs how far the logs above had got     repair.rs    batches that come back
 //! bundle.rs    heads that were carried            charter.rs   charters into force
 //! recover.rs   state from the journal             state.rs     what is remembered of neighbours
+//! requests.rs  what is asked of the authority
 //! ```
 //!
 //! Invariants: every change of a log goes through [`Replica::appended`], after its frame was written; every handler only
@@ -27,6 +28,7 @@ mod pushing;
 mod receipts;
 mod recover;
 mod repair;
+mod requests;
 mod round;
 mod sealing;
 mod standing;
@@ -35,6 +37,7 @@ mod sure;
 mod uplink;
 
 pub use messages::{Event, Input, LinkId, NotRepaired, NotSealed, Output, Ticket};
+pub use requests::{PendingRequest, RejectedRequest, Requests};
 pub use round::Disk;
 pub use state::{Agreement, Child, ChildLink, Parent, ParentLink, Rejected};
 
@@ -108,6 +111,7 @@ pub struct Replica {
     last_heartbeat_ms: u64,
     /// Entries read from the journal whose log no charter read so far names.
     unknown_log_entries: Vec<(Entry, Place)>,
+    requests_told: requests::RequestsTold,
     software: String,
     /// See [`Replica::set_instance`].
     instance: [u8; 16],
@@ -140,6 +144,7 @@ impl Replica {
             next_welcome_ms: 0,
             last_heartbeat_ms: 0,
             unknown_log_entries: Vec::new(),
+            requests_told: requests::RequestsTold::default(),
             software,
             instance: [0; 16],
             links_opened: 0,
@@ -214,6 +219,8 @@ impl Replica {
                 out.push(Output::GateJudged { ticket, result });
             }
             Input::HeadCompared { log, size, shown } => self.head_compared(log, size, shown, out),
+            Input::Request { note } => self.take_request(now_ms, None, &note, out),
+            Input::RejectRequest(rejected) => self.reject_request(rejected, out),
             Input::Tick => self.tick(now_ms, out),
         }
     }
@@ -337,6 +344,7 @@ impl Replica {
             self.keep_ancestors(now_ms, out);
         }
         self.tell_stands(out);
+        self.tend_requests(now_ms, out);
         self.retry_rejected(now_ms, out);
     }
 

@@ -75,6 +75,9 @@ impl Replica {
                 Some(_) => (head.size, head.root),
             },
         };
+        if log == self.own() {
+            self.view.parent.own_head = Some(said);
+        }
         if sure {
             self.parent_is_sure(log, said);
         }
@@ -102,6 +105,9 @@ impl Replica {
         let standing = self.judge_head(head, out)?;
         if id.division == self.me() {
             self.view.parent.own_sizes.insert(id, head.size);
+        }
+        if id == self.own() {
+            self.view.parent.own_head = Some((head.size, head.root));
         }
         match standing {
             HeadStanding::TheyAreAhead => {

@@ -4,6 +4,7 @@ use super::LinkId;
 use crate::Push;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tally_protocol::{
+    hash::Hash,
     ids::{Division, LogId},
     wire::{CharterMark, Refusal},
 };
@@ -29,6 +30,8 @@ pub struct Parent {
     pub set_back: BTreeMap<LogId, u64>,
     /// Whether its copy of this division is the same, by its heartbeats.
     pub agreement: Agreement,
+    /// The parent's latest head of this node's own log: size and root.
+    pub own_head: Option<(u64, Hash)>,
     /// It spoke of a log that the charter in force here does not know: this charter is behind.
     pub charter_behind: bool,
     /// How much the parent holds of each log of this node's division, also of earlier epochs.

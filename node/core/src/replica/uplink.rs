@@ -3,7 +3,7 @@
 //! A link counts once the welcome has come. What a message is about is decided elsewhere: frontier in `standing`, receipts in
 //! `receipts`, conflicts in `conflict`. Batches are taken from the parent only while they were asked for.
 
-use super::{Event, LinkId, Output, ParentLink, Replica, downlink::refusal, state::Rejected};
+use super::{Event, LinkId, Output, ParentLink, RejectedRequest, Replica, downlink::refusal, state::Rejected};
 use crate::entry::Waiter;
 use std::collections::BTreeMap;
 use tally_protocol::{
@@ -125,7 +125,15 @@ impl Replica {
             Control::Above(words) => self.on_above(now_ms, &words),
             // A parent has no reason to send its health, and none to be cut off for it.
             Control::Health(_) => {}
-            Control::Welcome(_) | Control::Hello(_) | Control::Fetch { .. } | Control::InForce(_) => {
+            Control::RequestRejected { node, request, by, reason } => {
+                let reason = reason.chars().take(300).collect();
+                self.reject_request(RejectedRequest { node, digest: request, by, reason }, out);
+            }
+            Control::Welcome(_)
+            | Control::Hello(_)
+            | Control::Fetch { .. }
+            | Control::InForce(_)
+            | Control::Request { .. } => {
                 self.close(now_ms, link, Refusal::Protocol, "a message that only a child sends".into(), out);
             }
         }
