@@ -109,7 +109,14 @@ impl RetireWord {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))
+    fs::read_to_string(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::InvalidData => Failure::failed(format!(
+            "{}: not UTF-8: a program has saved it in another encoding, such as UTF-16 or GBK. Copy a signed charter again as it \
+             is; save a text as UTF-8",
+            path.display()
+        )),
+        _ => Failure::failed(format!("{}: {e}", path.display())),
+    })
 }
 
 fn named(path: &Path) -> impl Fn(&dyn std::fmt::Display) -> Failure {
@@ -121,6 +128,11 @@ pub(super) fn content(path: &Path) -> Result<Charter, Failure> {
     let text = read(path)?;
     let text = match Note::parse(&text) {
         Ok(note) => note.text().to_owned(),
+        // It has the line of a signature, so it is no text that somebody writes.
+        Err(e) if text.contains("\u{2014} ") && text.contains("/authority") && Charter::parse(&text).is_err() => {
+            let changes = signed::changes_to(&text).map(|c| format!(" (changed on its way: {c})")).unwrap_or_default();
+            return Err(named(path)(&format!("{e}{changes}; copy it again as it is")));
+        }
         Err(_) => text,
     };
     Charter::parse(&text).map_err(|e| named(path)(&e))
