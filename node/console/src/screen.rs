@@ -48,7 +48,7 @@ pub fn render(s: &Status) -> String {
     }
     if let Some(p) = &s.parent {
         let ack = p.last_ack.clone().unwrap_or("never".into());
-        let skew = p.clock_skew_ms.map_or("unknown".into(), |ms| format!("{ms} ms"));
+        let skew = p.clock_skew_ms.map_or("unknown".into(), tally_core::clock::in_words);
         let (d, state, unacked) = (p.division, p.state.name(), count(Some(p.unacked_records)));
         let _ = writeln!(out, "PARENT   {d} {state}   last confirmation {ack}   unconfirmed {unacked}   clock {skew}");
         let _ = writeln!(out, "         its copy {}", agrees(p.agrees, p.since.as_ref()));
