@@ -5,6 +5,7 @@ mod epoch;
 mod first;
 mod logging;
 mod parts;
+mod prune;
 mod start;
 mod supervisor;
 mod watchdog;
@@ -17,7 +18,7 @@ use supervisor::Supervisor;
 use tally_console::{self, ApiContext, Quotas};
 use tally_core::Input;
 use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
-use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle, submission::SubmissionStore};
+use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle};
 use tally_link::{Answerers, Dial, Endpoints, Incoming, LinkContext, dial, listen};
 use tally_protocol::ids::LogId;
 use tally_reconcile::{
@@ -34,8 +35,6 @@ use tokio::sync::{Notify, mpsc, watch};
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 /// Of it, for answers that are on their way when the node is told to stop.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
-/// Old answers are looked for this often.
-const PRUNE_EVERY: Duration = Duration::from_secs(6 * 3_600);
 const DRIVER: &str = "driver";
 const INTAKE: &str = "intake";
 const INDEX: &str = "index";
@@ -208,7 +207,7 @@ impl Node {
         }
         parts.task("tick", tick(mailbox.clone()));
         for_neighbours(&mut parts, (above, asked), (reconcile, incoming), heads);
-        parts.task("prune answers", prune(answers));
+        parts.task("prune answers", prune::run(answers, mailbox.clone()));
         parts.task("tasks", task::work(tasks_context, list, config.schedule.clone(), stopping.clone()));
         parts.task("watchdog", watchdog::watch(mailbox.clone()));
 
@@ -358,18 +357,6 @@ async fn tick(mailbox: Mailbox) {
         interval.tick().await;
         if mailbox.send(Mail::Core(Input::Tick)).await.is_err() {
             return;
-        }
-    }
-}
-
-/// Answers that are too old go.
-async fn prune(answers: SubmissionStore) {
-    loop {
-        tokio::time::sleep(PRUNE_EVERY).await;
-        let store = answers.clone();
-        let pruned = tokio::task::spawn_blocking(move || store.prune_old()).await;
-        if let Ok(Err(e)) = pruned {
-            tracing::warn!(event = "answers.prune", reason = %e, "old answers could not be removed");
         }
     }
 }

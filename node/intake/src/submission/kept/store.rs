@@ -34,8 +34,7 @@ fn valid(id: &str) -> bool {
 }
 
 impl SubmissionStore {
-    /// Opens the folder, makes it if it is missing, and clears away what a stop left half written and what is older than
-    /// [`KEPT_DAYS`].
+    /// Opens the folder, makes it if it is missing, and clears away what a stop left half written.
     ///
     /// # Errors
     /// The system's.
@@ -67,7 +66,7 @@ impl SubmissionStore {
         Ok(names)
     }
 
-    /// Clears away what is too old, and at a start what is half written.
+    /// Clears away what a stop left half written.
     ///
     /// # Errors
     /// The system's.
@@ -78,15 +77,15 @@ impl SubmissionStore {
                 fs::remove_dir_all(entry.path())?;
             }
         }
-        self.prune_old()
+        Ok(())
     }
 
-    /// Clears away answers older than [`KEPT_DAYS`].
+    /// Clears away answers older than [`KEPT_DAYS`] on the day that is told. A day that is wrong removes what should stay, so
+    /// whoever asks answers for it.
     ///
     /// # Errors
     /// The system's.
-    pub fn prune_old(&self) -> io::Result<()> {
-        let today = tally_clock::today();
+    pub fn prune_old(&self, today: jiff::civil::Date) -> io::Result<()> {
         for name in self.names()? {
             let day = name.split('-').nth(1).and_then(|d| jiff::civil::Date::strptime("%Y%m%d", d).ok());
             if day.is_some_and(|d| (today - d).get_days() > KEPT_DAYS) {
@@ -217,6 +216,12 @@ mod tests {
         let again = kept.answer().unwrap();
         assert_eq!((again.read, again.rejected, again.errors[0].line), (5, 1, 3));
         assert!(store.load("../x").unwrap().is_none() && store.load("350102-20990101-0001").unwrap().is_none());
+        let day = tally_clock::today();
+        let later = |days: i32| day.checked_add(jiff::Span::new().days(days)).unwrap();
+        store.prune_old(later(KEPT_DAYS)).unwrap();
+        assert!(store.load(&id).unwrap().is_some());
         assert!(id.ends_with("-0001") && store.next_id().ends_with("-0002"), "numbers go on after a start");
+        store.prune_old(later(KEPT_DAYS + 1)).unwrap();
+        assert!(store.load(&id).unwrap().is_none(), "too old");
     }
 }
