@@ -25,11 +25,15 @@ pub(super) async fn watch(
         tokio::time::sleep(LOOK).await;
         let charter = reconcile.charter.charter();
         let current = charter.charter().current_log(own.division).unwrap_or(own);
-        if current != own && matches!(keys_for(&config, charter.charter(), current), Ok(Some(_))) {
-            again.send_replace(Some(RestartReason::Epoch));
-            return;
+        if current != own {
+            let config = config.clone();
+            // Files are read on a thread that may block, not on a worker.
+            let look = move || matches!(keys_for(&config, charter.charter(), current), Ok(Some(_)));
+            if tokio::task::spawn_blocking(look).await.unwrap_or(false) {
+                again.send_replace(Some(RestartReason::Epoch));
+                return;
+            }
         }
-        drop(charter);
         if reconcile.mailbox.view().overruns().iter().any(|o| !known.contains(o)) {
             again.send_replace(Some(RestartReason::ClosedLog));
             return;

@@ -73,7 +73,8 @@ impl Comparisons {
     /// The dry run of this file and these terms, if it is not too long ago.
     pub fn find(&self, key: &RunKey, now_ms: u64) -> Option<DryRun> {
         let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        runs.get(key).copied().filter(|r| now_ms.saturating_sub(r.at_ms) <= RUN_HOURS * 3_600_000)
+        // A clock that was set back makes none of them last longer.
+        runs.get(key).copied().filter(|r| now_ms.abs_diff(r.at_ms) <= RUN_HOURS * 3_600_000)
     }
 
     /// It was applied: once.
@@ -97,6 +98,9 @@ mod tests {
         runs.remember(key, run(5));
         assert_eq!(runs.find(&key, 5 + day), Some(run(5)));
         assert_eq!(runs.find(&key, 6 + day), None);
+        runs.remember(key, run(6 + day * 400));
+        assert_eq!(runs.find(&key, 5), None, "of a clock that was ahead");
+        runs.remember(key, run(5));
         let below = CompareTerms { division: Some("350102".parse().unwrap()), ..terms() };
         for other in [
             RunKey::of("ac", InputFormat::Csv, &terms()),

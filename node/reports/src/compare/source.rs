@@ -7,7 +7,6 @@ use super::{
 };
 use std::{
     collections::{HashMap, VecDeque},
-    io,
     path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -135,7 +134,7 @@ impl Comparison {
         while !self.judging.is_empty() {
             self.settle().await?;
         }
-        Ok(self.spool.flush()?)
+        Ok(self.spool.flush().await?)
     }
 
     /// The oldest judged chunk is looked up.
@@ -145,12 +144,12 @@ impl Comparison {
             match row {
                 JudgedFileRow::Checked(line, checked) => match self.outside(&checked) {
                     Some(finding) => self.reject(line, vec![finding]),
-                    None => self.place(line, &checked)?,
+                    None => self.place(line, &checked),
                 },
                 JudgedFileRow::Bad { line, key, known, findings } => self.unclear(line, key, known, findings),
             }
         }
-        Ok(())
+        Ok(self.spool.write_full().await?)
     }
 
     /// Why a row is not of what is compared.
@@ -182,7 +181,7 @@ impl Comparison {
     }
 
     /// A row that is in order takes its place.
-    fn place(&mut self, line: u64, checked: &CheckedRecord) -> io::Result<()> {
+    fn place(&mut self, line: u64, checked: &CheckedRecord) {
         let content = &checked.content;
         let withdraws = content.operation == Operation::Withdraw;
         let at = self.table.find(&content.key);
@@ -194,7 +193,7 @@ impl Comparison {
         };
         let kept =
             |key| SpooledRow { key, line, operation: content.operation, record: checked.record.bytes().to_vec() };
-        let place = if same { NOWHERE } else { self.spool.put(&kept(content.key))? };
+        let place = if same { NOWHERE } else { self.spool.put(&kept(content.key)) };
         let number = u32::try_from(line).unwrap_or(u32::MAX);
         match at.and_then(|at| self.table.get_mut(at)) {
             Some(h) => {
@@ -206,7 +205,6 @@ impl Comparison {
             }
         }
         self.repeated(before, line);
-        Ok(())
     }
 
     /// Line of the row that counted for this business key until now.

@@ -8,7 +8,10 @@ use std::{
     io::{self, BufReader, Read, Write as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tally_protocol::limits::RECORD_BYTES_MAX;
 use tally_topology::content::Operation;
@@ -21,7 +24,7 @@ const BUFFER: usize = 256 << 10;
 /// A file that nobody else sees, and that is gone with the process.
 #[derive(Debug)]
 pub(super) struct RowSpool {
-    file: File,
+    file: Arc<File>,
     buffer: Vec<u8>,
     written: u64,
 }
@@ -52,34 +55,48 @@ impl RowSpool {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         // The open file is enough, and whatever happens nothing stays behind.
         fs::remove_file(&path)?;
+        let file = Arc::new(file);
         Ok(Self { file, buffer: Vec::with_capacity(BUFFER), written: 0 })
     }
 
-    /// Puts a row behind the last; answers where it lies.
-    ///
-    /// # Errors
-    /// The system's.
-    pub(super) fn put(&mut self, row: &SpooledRow) -> io::Result<u64> {
+    /// Puts a row behind the last, in memory: see [`RowSpool::write_full`]. Answers where it lies.
+    pub(super) fn put(&mut self, row: &SpooledRow) -> u64 {
         let place = self.written + self.buffer.len() as u64;
         self.buffer.extend_from_slice(&row.key);
         self.buffer.extend_from_slice(&row.line.to_be_bytes());
         self.buffer.push(row.operation as u8);
         self.buffer.extend_from_slice(&(row.record.len() as u32).to_be_bytes());
         self.buffer.extend_from_slice(&row.record);
-        if self.buffer.len() >= BUFFER {
-            self.flush()?;
-        }
-        Ok(place)
+        place
     }
 
-    /// Everything is in the file after this, and can be read.
+    /// Writes what waits in memory, if that is much: after each chunk of rows.
+    ///
+    /// Not cancel-safe: as for [`RowSpool::flush`].
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all(&self.buffer)?;
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
+    pub(super) async fn write_full(&mut self) -> io::Result<()> {
+        if self.buffer.len() >= BUFFER { self.flush().await } else { Ok(()) }
+    }
+
+    /// Everything is in the file after this, and can be read. A thread that may block writes it.
+    ///
+    /// Not cancel-safe: the comparison is over when a call was dropped.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        let (file, mut buffer) = (self.file.clone(), std::mem::take(&mut self.buffer));
+        let write = move || {
+            (&*file).write_all(&buffer)?;
+            let written = buffer.len() as u64;
+            buffer.clear();
+            Ok::<_, io::Error>((buffer, written))
+        };
+        let (buffer, written) = tokio::task::spawn_blocking(write).await.map_err(io::Error::other)??;
+        self.written += written;
+        self.buffer = buffer;
         Ok(())
     }
 
@@ -157,8 +174,8 @@ impl Read for At<'_> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn rows_come_back_by_place_and_in_order_and_no_file_stays() {
+    #[tokio::test]
+    async fn rows_come_back_by_place_and_in_order_and_no_file_stays() {
         let dir = tempfile::tempdir().unwrap();
         let mut spool = RowSpool::new(dir.path()).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -171,8 +188,10 @@ mod tests {
                 record: vec![n; usize::from(n) * 1_000],
             })
             .collect();
-        let places: Vec<u64> = rows.iter().map(|r| spool.put(r).unwrap()).collect();
-        spool.flush().unwrap();
+        let places: Vec<u64> = rows.iter().map(|r| spool.put(r)).collect();
+        spool.write_full().await.unwrap();
+        assert!(spool.written > 0 && spool.buffer.is_empty(), "more than waits in memory");
+        spool.flush().await.unwrap();
         let back: Vec<(u64, SpooledRow)> = spool.rows().map(Result::unwrap).collect();
         assert_eq!(back, places.iter().copied().zip(rows.clone()).collect::<Vec<_>>());
         assert_eq!(spool.read(places[33]).unwrap(), rows[33]);
