@@ -89,7 +89,9 @@ pub(super) async fn add(State(api): State<ApiContext>, body: String) -> Result<J
         }
     }
     let reason = new.reason.chars().take(300).collect();
-    api.tasks.add(new.kind, reason, false, new.rate_mib).map(Json).map_err(|e| problem(&e))
+    let task = api.tasks.add(new.kind, reason, false, new.rate_mib).map_err(|e| problem(&e))?;
+    api.tasks.saved().await;
+    Ok(Json(task))
 }
 
 pub(super) async fn show(
@@ -121,5 +123,7 @@ pub(super) async fn steer(
         Steer::Cancel => api.tasks.cancel(&id),
         Steer::Rate { mib } => api.tasks.set_rate(&id, mib),
     };
-    done.map(Json).map_err(|e| problem(&e))
+    let task = done.map_err(|e| problem(&e))?;
+    api.tasks.saved().await;
+    Ok(Json(task))
 }

@@ -313,11 +313,11 @@ impl<'g> Import<'g> {
                 }
             }
             Item::Receipt { log, size, holder, line } => {
-                self.done.receipts += 1;
+                self.done.receipts = self.done.receipts.saturating_add(1);
                 core(Input::BundledReceipt { log, size, holder, line }).await?;
             }
             Item::Batch { log, bytes } => {
-                self.done.batches += 1;
+                self.done.batches = self.done.batches.saturating_add(1);
                 if let Some((_, writer)) = &mut self.writer {
                     writer.take(Piece::Whole { log, bytes }).await?;
                     let trouble = writer.trouble.take();

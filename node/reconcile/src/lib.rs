@@ -15,12 +15,21 @@
 //! The decisions are made in `protocol::session::reconcile` and in the core; here are the disk, the core's mailbox and the
 //! links. Nothing here writes the journal or decides what counts: it asks the core to.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests may block: what is built for the program is checked")
+)]
+
+#[warn(clippy::arithmetic_side_effects)] // a neighbour's numbers
 pub mod bundle;
 mod context;
 pub mod evidence;
+#[warn(clippy::arithmetic_side_effects)] // a neighbour's numbers
 pub mod findings;
 pub mod heads;
+#[warn(clippy::arithmetic_side_effects)] // a neighbour's numbers
 mod repair;
+#[warn(clippy::arithmetic_side_effects)] // a neighbour's numbers
 pub mod session;
 pub mod survey;
 pub mod task;

@@ -164,6 +164,7 @@ fn stand(r: &View, scope: Scope) -> (Option<Hash>, ScopeStanding, Vec<Lost>) {
     (digest, standing, lost)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the thread that reads the segments calls it")]
 fn bytes_to_read(dir: &Path, from_segment: u32, until: Position) -> u64 {
     let head = Journal::origin().offset;
     let len = |segment| std::fs::metadata(segment_path(dir, segment)).map_or(0, |m| m.len().saturating_sub(head));

@@ -72,7 +72,7 @@ async fn round(findings: &FindingsContext, links: &LinkRegistry, parent: Divisio
     let known = tokio::task::spawn_blocking(move || cursors(&asking)).await.map_err(|_| Ended::Thread)??;
     // What is asked for next in this round: what is not held yet is asked for again in the next one.
     let mut from: BTreeMap<(Division, LogId), u64> = known.into_iter().map(|c| ((c.holder, c.log), c.from)).collect();
-    let mut total = 0;
+    let mut total = 0_usize;
     for _ in 0..ASKS {
         let cursors =
             from.iter().map(|((holder, log), from)| FindingsCursor { holder: *holder, log: *log, from: *from });
@@ -87,7 +87,7 @@ async fn round(findings: &FindingsContext, links: &LinkRegistry, parent: Divisio
         }
         let (more, keeping) = (answer.more && !answer.reports.is_empty(), findings.clone());
         let kept = tokio::task::spawn_blocking(move || keep(&keeping, answer.reports));
-        total += kept.await.map_err(|_| Ended::Thread)??;
+        total = total.saturating_add(kept.await.map_err(|_| Ended::Thread)??);
         if !more || from.len() > CURSORS_MAX {
             break;
         }

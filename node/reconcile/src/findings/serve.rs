@@ -75,14 +75,15 @@ fn page(findings: &FindingsContext, child: Division, ask: &FindingsQuery) -> Res
     for log in logs {
         for holder in &holders {
             let from = cursors.get(&(*holder, log)).copied().unwrap_or(0);
-            let room = REPORTS_MAX - answer.reports.len();
+            let room = REPORTS_MAX.saturating_sub(answer.reports.len());
             let own = (*holder == findings.me).then_some(());
             let found: Vec<FindingsReport> = match own {
-                Some(()) => findings_above::own(&*findings.engine, *holder, log, from, room + 1)?,
-                None => findings_above::told(&*findings.engine, *holder, log, from, room + 1)?,
+                Some(()) => findings_above::own(&*findings.engine, *holder, log, from, room.saturating_add(1))?,
+                None => findings_above::told(&*findings.engine, *holder, log, from, room.saturating_add(1))?,
             };
             for report in found {
-                bytes += report.findings.iter().map(|f| f.message.len() + f.message_zh.len() + 128).sum::<usize>();
+                let sizes = report.findings.iter().flat_map(|f| [f.message.len(), f.message_zh.len(), 128]);
+                bytes = sizes.fold(bytes, usize::saturating_add);
                 if answer.reports.len() == REPORTS_MAX || bytes > PAGE_BYTES_MAX / 2 {
                     answer.more = true;
                     return Ok(answer);

@@ -50,7 +50,7 @@ impl ReconcileContext {
             }
         }
         let mut done = BTreeSet::new();
-        let (mut mended, mut resave) = (0, false);
+        let (mut mended, mut resave) = (0_u64, false);
         for damage in std::mem::take(&mut survey.places) {
             let place = entries::place(Position { segment: damage.segment, offset: damage.offset });
             let known = waits.get(&place).copied();
@@ -63,7 +63,7 @@ impl ReconcileContext {
                 survey.places.push(damage);
                 continue;
             }
-            mended += 1;
+            mended = mended.saturating_add(1);
             resave |= known.is_none();
             self.known_damage.mended(&damage);
         }

@@ -50,7 +50,7 @@ impl RepairReader {
             let total = frame.body.len();
             if let Some(sums) = self.remains.get(&start) {
                 let blocks = blocks::differing(&frame.body, sums);
-                if blocks.len() * blocks::BLOCK_BYTES < total / 2 {
+                if blocks.len().saturating_mul(blocks::BLOCK_BYTES) < total / 2 {
                     let blocks = blocks.into_iter().map(|(i, b)| (i, b.to_vec())).collect();
                     return Some(Piece::Blocks { log, start, total: total as u32, blocks });
                 }

@@ -160,7 +160,7 @@ impl<'g> RepairWriter<'g> {
         let batch = admitted.map_err(|why| NotTaken::NotAdmitted { log, start, why })?;
         self.edges.insert(log, batch.tree().clone());
         let (reply, answer) = oneshot::channel();
-        let (records, bytes) = (batch.end() - batch.start(), batch.bytes().len());
+        let (records, bytes) = (batch.end().saturating_sub(batch.start()), batch.bytes().len());
         self.context.mailbox.send(Mail::Repair { batch, reply }).await.map_err(ReconcileError::from)?;
         self.flying.push_back(Flying { log, records, bytes, answer });
         while self.flying.len() >= FLYING || self.flying.iter().map(|f| f.bytes).sum::<usize>() > FLYING_BYTES {
@@ -183,7 +183,7 @@ impl<'g> RepairWriter<'g> {
     async fn landed(&mut self) -> Result<(), ReconcileError> {
         let Some(Flying { log, records, answer, .. }) = self.flying.pop_front() else { return Ok(()) };
         match answer.await.map_err(|_| tally_driver::Stopping)? {
-            Ok(()) => self.repaired += records,
+            Ok(()) => self.repaired = self.repaired.saturating_add(records),
             // A push or another neighbour was faster: they are here, which is all that was wanted.
             Err(NotRepaired::NotMissing { start, end })
                 if self.context.mailbox.view().log(log).is_some_and(|l| end <= l.size() && !l.misses(start, end)) => {}
@@ -202,7 +202,7 @@ impl<'g> RepairWriter<'g> {
             if held.size() == start {
                 return Some((Place(0), held.tree().root(), Some(held.tree().clone())));
             }
-            let (_, before) = held.batch_of(start - 1).filter(|(end, _)| *end == start)?;
+            let (_, before) = held.batch_of(start.checked_sub(1)?).filter(|(end, _)| *end == start)?;
             Some((before.place, before.root, None))
         });
         let Some((place, root, tree)) = batch else { return Ok(None) };

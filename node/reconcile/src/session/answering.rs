@@ -223,7 +223,7 @@ impl<'g> Answering<'g> {
                 }
             }
         };
-        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + started.elapsed());
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now().checked_add(started.elapsed());
         drop(one);
         self.surveys().insert(self.peer, survey);
         Ok(())

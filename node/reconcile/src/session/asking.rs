@@ -149,7 +149,7 @@ impl Comparison<'_> {
                 first = Some(now);
             }
             self.done.agree = open.is_empty();
-            left -= 1;
+            left = left.saturating_sub(1);
             let missing = |d: &Difference| d.here == RangeHolding::Missing || d.there == RangeHolding::Missing;
             let on_its_way = !open.is_empty() && open.iter().all(missing);
             if left == 0 || !(on_its_way || self.options.repair && (moved || again)) {
@@ -194,9 +194,9 @@ impl Comparison<'_> {
         };
         self.no_blocks.append(&mut writer.whole);
         self.done.repaired = self.done.repaired.saturating_add(compared.repaired);
-        self.done.rounds += asking.session.rounds;
-        self.done.fetched_bytes += asking.received;
-        self.done.sent_bytes += asking.sent;
+        self.done.rounds = self.done.rounds.saturating_add(asking.session.rounds);
+        self.done.fetched_bytes = self.done.fetched_bytes.saturating_add(asking.received);
+        self.done.sent_bytes = self.done.sent_bytes.saturating_add(asking.sent);
         self.done.trouble = writer.trouble.take().or(self.done.trouble.take());
         Ok(compared)
     }
@@ -293,7 +293,7 @@ impl Session<'_> {
             if questions.is_empty() {
                 return Ok(walk.differences().to_vec());
             }
-            self.session.rounds += 1;
+            self.session.rounds = self.session.rounds.saturating_add(1);
             // One at a time: the neighbour reads its disk for each.
             for question in questions {
                 self.send(&ReconcileRequest::Nodes { log, question }).await?;
@@ -337,7 +337,7 @@ impl Session<'_> {
 
     async fn send(&mut self, ask: &ReconcileRequest) -> Result<(), ReconcileError> {
         let bytes = ask.encode();
-        self.sent += bytes.len() as u64 + 4;
+        self.sent = self.sent.saturating_add(bytes.len() as u64).saturating_add(4);
         let peer = self.peer;
         self.exchange.send(&bytes).await.map_err(|source| ReconcileError::Exchange { peer, source })
     }
@@ -351,7 +351,7 @@ impl Session<'_> {
             let Some(bytes) = frame else {
                 return Err(ReconcileError::Exchange { peer, source: tally_link::ExchangeError::Link });
             };
-            self.received += bytes.len() as u64 + 4;
+            self.received = self.received.saturating_add(bytes.len() as u64).saturating_add(4);
             match ReconcileReply::decode(&bytes).map_err(|e| self.violation(Violation::Malformed(e.to_string())))? {
                 ReconcileReply::Working { done, total } => {
                     (self.waiting)(done, total);

@@ -94,6 +94,7 @@ impl TaskControl {
     ///
     /// # Errors
     /// [`Stopped`].
+    #[expect(clippy::disallowed_methods, reason = "the thread that works is the one that is to wait")]
     pub fn pace(&self, bytes: u64, watermark: &Watermark) -> Result<(), Stopped> {
         {
             let mut mine = lock(&self.watermark);

@@ -2,14 +2,15 @@
 //!
 //! The file is a convenience: a node whose list is lost starts with an empty one. It must not know what a task does.
 
-use super::{Task, TaskControl, TaskKind, TaskProgress, TaskState, With};
+use super::{Task, TaskControl, TaskKind, TaskProgress, TaskState, With, saver::Saver, since::Since};
 use crate::verify::Watermark;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tally_clock::{now_ms, time};
 use tokio::sync::Notify;
@@ -31,16 +32,19 @@ struct File {
     tasks: Vec<Task>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     file: File,
+    /// The same as the file's times, by a clock that does not jump.
+    verified: Since,
+    reconciled: Since,
     running: BTreeMap<String, Arc<TaskControl>>,
 }
 
 /// The list. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tasks {
-    path: Arc<PathBuf>,
+    saver: Arc<Saver>,
     inner: Arc<Mutex<Inner>>,
     queued: Arc<Notify>,
 }
@@ -65,6 +69,7 @@ pub enum TaskError {
 impl Tasks {
     /// Opens the list in `path`. What was under way when the node stopped is queued again. A list that cannot be read is
     /// set aside: it is a convenience, and must not keep a node from starting.
+    #[expect(clippy::disallowed_methods, reason = "it is read at the start, before anything is served")]
     pub fn open(path: PathBuf) -> Self {
         let mut file = match fs::read_to_string(&path) {
             Ok(text) => serde_json::from_str(&text).unwrap_or_else(|e| {
@@ -74,17 +79,22 @@ impl Tasks {
             }),
             Err(_) => File::default(),
         };
-        if file.first_ms == 0 {
-            file.first_ms = now_ms();
-        }
+        // A clock that was ahead may have left times in the future, which would hold the schedule up until then.
+        let now = now_ms();
+        let passed = |ms: u64| ms.min(now);
+        file.first_ms = if file.first_ms == 0 { now } else { file.first_ms.min(now) };
+        file.verified_ms = file.verified_ms.map(passed);
+        file.reconciled_ms = file.reconciled_ms.map(passed);
+        let since = |last: Option<u64>| Since::told(last.unwrap_or(file.first_ms), now);
+        let (verified, reconciled) = (since(file.verified_ms), since(file.reconciled_ms));
         for task in &mut file.tasks {
             if task.state == TaskState::Running {
                 task.state = TaskState::Queued;
             }
         }
         let tasks = Self {
-            path: Arc::new(path),
-            inner: Arc::new(Mutex::new(Inner { file, running: BTreeMap::new() })),
+            saver: Saver::new(path),
+            inner: Arc::new(Mutex::new(Inner { file, verified, reconciled, running: BTreeMap::new() })),
             queued: Arc::default(),
         };
         tasks.save(&mut tasks.lock());
@@ -104,9 +114,17 @@ impl Tasks {
             surplus -= usize::from(drop);
             !drop
         });
-        if let Err(e) = write(&self.path, &inner.file) {
-            tracing::warn!(event = "tasks.not_saved", reason = %e, "the list of tasks could not be saved");
+        match serde_json::to_vec(&inner.file) {
+            Ok(text) => self.saver.save(text),
+            Err(e) => tracing::error!(event = "tasks.not_saved", reason = %e, "the list of tasks has no form"),
         }
+    }
+
+    /// Waits until the file says what the list does.
+    ///
+    /// Cancel-safe: it is written all the same.
+    pub async fn saved(&self) {
+        self.saver.saved().await;
     }
 
     /// Puts a task on the list.
@@ -258,7 +276,7 @@ impl Tasks {
 
     fn take(&self) -> Option<(String, TaskKind, Arc<TaskControl>)> {
         let mut inner = self.lock();
-        let Inner { file, running } = &mut *inner;
+        let Inner { file, running, .. } = &mut *inner;
         let queued = |t: &&mut Task| t.state == TaskState::Queued && !running.contains_key(&t.id);
         let task = file.tasks.iter_mut().filter(queued).min_by_key(|t| t.scheduled)?;
         task.state = TaskState::Running;
@@ -300,9 +318,11 @@ impl Tasks {
         }
         let (done, kind) = (task.state == TaskState::Done, task.kind.clone());
         match kind {
-            TaskKind::Verify { log: None } if done => inner.file.verified_ms = Some(now_ms()),
+            TaskKind::Verify { log: None } if done => {
+                (inner.file.verified_ms, inner.verified) = (Some(now_ms()), Since::now());
+            }
             TaskKind::Reconcile { with: With::Parent | With::All, log: None, .. } if done => {
-                inner.file.reconciled_ms = Some(now_ms());
+                (inner.file.reconciled_ms, inner.reconciled) = (Some(now_ms()), Since::now());
             }
             _ => {}
         }
@@ -342,6 +362,13 @@ impl Tasks {
         (inner.file.first_ms, inner.file.verified_ms, inner.file.reconciled_ms)
     }
 
+    /// How long ago everything was last verified, and when there was last a comparison; before the first of them, how long ago
+    /// the list began. By a clock that only goes forward.
+    pub(super) fn since_last(&self) -> (Duration, Duration) {
+        let inner = self.lock();
+        (inner.verified.elapsed(), inner.reconciled.elapsed())
+    }
+
     /// Whether a task of the schedule for which `is` holds is not over.
     pub(super) fn pending(&self, is: impl Fn(&TaskKind) -> bool) -> bool {
         self.lock().file.tasks.iter().any(|t| !t.state.is_over() && is(&t.kind))
@@ -368,14 +395,6 @@ fn now(task: &Task, inner: &Inner) -> Task {
         task.progress = control.progress();
     }
     task
-}
-
-fn write(path: &PathBuf, file: &File) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut out = fs::File::create(&new)?;
-    io::Write::write_all(&mut out, &serde_json::to_vec(file).map_err(io::Error::other)?)?;
-    out.sync_all()?;
-    fs::rename(new, path)
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ mod control;
 mod jobs;
 mod kind;
 mod list;
+mod saver;
 mod schedule;
+mod since;
 
 pub use control::TaskControl;
 pub use jobs::{DifferenceOut, Outcome, ReconcileResult, Skipped};
@@ -19,7 +21,10 @@ pub use schedule::ScheduleSection;
 use crate::ReconcileContext;
 use std::sync::Arc;
 use tally_store::index::{Engine, IndexProgress};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+};
 
 /// What jobs work with.
 #[derive(Debug, Clone)]
@@ -46,9 +51,7 @@ pub async fn work(context: TaskContext, tasks: Tasks, schedule: ScheduleSection,
             let (id, kind, control) = tokio::select! {
                 next = tasks.next() => next,
                 Some(done) = restores.join_next() => {
-                    if let Some(panic) = done.err().and_then(|e| e.try_into_panic().ok()) {
-                        std::panic::resume_unwind(panic);
-                    }
+                    panic_goes_on(done);
                     continue;
                 }
             };
@@ -66,4 +69,31 @@ pub async fn work(context: TaskContext, tasks: Tasks, schedule: ScheduleSection,
         _ = stop.wait_for(|s| *s) => {}
     }
     tasks.suspend();
+    tasks.saved().await;
+}
+
+/// A restore that has panicked panics here too: whoever supervises this task hears of it, and the node ends.
+fn panic_goes_on(ended: Result<(), JoinError>) {
+    if let Some(panic) = ended.err().and_then(|e| e.try_into_panic().ok()) {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_a_restore_is_not_lost_and_its_end_is_no_panic() {
+        let mut restores = JoinSet::new();
+        restores.spawn(async { panic!("at its work") });
+        let ended = restores.join_next().await.unwrap();
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| panic_goes_on(ended))).unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&"at its work"));
+        restores.spawn(async {});
+        panic_goes_on(restores.join_next().await.unwrap());
+        restores.spawn(std::future::pending());
+        restores.abort_all();
+        panic_goes_on(restores.join_next().await.unwrap());
+    }
 }

@@ -1,9 +1,11 @@
 //! What the node does by itself: verify everything within a number of days, compare with the parent every hour.
+//!
+//! Time is taken from a clock that only goes forward, so a wall clock that jumps stops nothing and starts nothing. What the wall
+//! clock said before this start is asked once, by the list.
 
 use super::{TaskContext, TaskKind, Tasks, With};
 use serde::Deserialize;
-use std::time::Duration;
-use tally_clock::now_ms;
+use std::time::{Duration, Instant};
 
 /// `[schedule]`
 #[derive(Debug, Clone, Deserialize)]
@@ -25,12 +27,10 @@ impl Default for ScheduleSection {
     }
 }
 
-/// What could not be done is tried again after this, at the soonest, in milliseconds.
-const AGAIN_MS: u64 = 15 * MINUTE_MS;
-/// The clock is looked at this often.
+/// What could not be done is tried again after this, at the soonest.
+const AGAIN: Duration = Duration::from_mins(15);
+/// It is looked this often whether something is due.
 const LOOK: Duration = Duration::from_secs(20);
-const HOUR_MS: u64 = 3_600_000;
-const MINUTE_MS: u64 = 60_000;
 
 /// Puts scheduled tasks on the list until the node stops.
 ///
@@ -40,41 +40,44 @@ pub(super) async fn run(context: TaskContext, tasks: Tasks, config: ScheduleSect
     // Without randomness the times are regular, which is only less polite.
     let _ = getrandom::fill(&mut spread);
     let spread = u64::from_le_bytes(spread);
-    let (mut verify_tried, mut reconcile_tried) = (0, 0);
+    let (mut verify_tried, mut reconcile_tried) = (None, None);
     loop {
         tokio::time::sleep(LOOK).await;
-        let now = now_ms();
-        let (first, verified, reconciled) = tasks.last();
         let add = |kind: TaskKind, rate| {
             if let Err(e) = tasks.add(kind, "schedule".into(), true, rate) {
                 tracing::warn!(event = "schedule.skipped", reason = %e, "scheduled work could not be put on the list");
             }
         };
+        let (verified, reconciled) = tasks.since_last();
+        let again = |tried: Option<Instant>| tried.is_none_or(|t| t.elapsed() >= AGAIN);
         let verifying = tasks.pending(|k| matches!(k, TaskKind::Verify { log: None }));
-        let last = verified.unwrap_or(first);
-        let again = |tried: u64| now >= tried + AGAIN_MS;
-        let verify_due = now >= due(last, config.verify_days * 24 * HOUR_MS, spread);
-        if config.verify_days > 0 && !verifying && verify_due && again(verify_tried) {
-            verify_tried = now;
+        let every = Duration::from_hours(config.verify_days.min(DAYS_MAX).saturating_mul(24));
+        if is_due(verified, every, spread) && !verifying && again(verify_tried) {
+            verify_tried = Some(Instant::now());
             add(TaskKind::Verify { log: None }, config.rate_mib);
         }
         let comparing = tasks.pending(|k| matches!(k, TaskKind::Reconcile { .. }));
-        let every = config.reconcile_minutes * MINUTE_MS;
+        let every = Duration::from_mins(config.reconcile_minutes.min(DAYS_MAX.saturating_mul(1_440)));
         // Without a live link there is nothing to compare with, which status shows already.
         let view = context.reconcile.mailbox.view();
         let linked = view.charter().parent(view.me()).is_some_and(|parent| view.common_ground(parent).is_ok());
-        let reconcile_due = every > 0 && now >= due(reconciled.unwrap_or(first), every, spread);
-        if reconcile_due && !comparing && again(reconcile_tried) && linked {
-            reconcile_tried = now;
+        if is_due(reconciled, every, spread) && !comparing && again(reconcile_tried) && linked {
+            reconcile_tried = Some(Instant::now());
             let (with, log, repair, quick) = (With::Parent, None, config.repair, true);
             add(TaskKind::Reconcile { with, log, repair, quick }, config.rate_mib);
         }
     }
 }
 
-/// A tenth of the time before it is over, at most, so that neighbours spread out and nothing comes late.
-fn due(last_ms: u64, every_ms: u64, spread: u64) -> u64 {
-    last_ms.saturating_add(every_ms - spread % (every_ms / 10).max(1))
+/// Longer is never: a hundred years.
+const DAYS_MAX: u64 = 36_500;
+
+/// Whether what is done every so often, and was last done so long ago, is due: a tenth of the time before it is over, at most,
+/// so that neighbours spread out and nothing comes late. Every 0: never.
+fn is_due(ago: Duration, every: Duration, spread: u64) -> bool {
+    let tenth = (every.as_millis() / 10).max(1);
+    let early = u128::from(spread).checked_rem(tenth).unwrap_or(0);
+    !every.is_zero() && ago.as_millis().saturating_add(early) >= every.as_millis()
 }
 
 #[cfg(test)]
@@ -83,8 +86,12 @@ mod tests {
 
     #[test]
     fn nothing_comes_late_and_neighbours_spread_out() {
-        let times: Vec<_> = (0..50).map(|i| due(1_000, 100_000, i * 7_919)).collect();
-        assert!(times.iter().all(|t| (91_000..=101_000).contains(t)), "{times:?}");
+        let every = Duration::from_secs(100);
+        let due_at = |spread| (0..=100).find(|s| is_due(Duration::from_secs(*s), every, spread)).unwrap();
+        let times: Vec<_> = (0..50).map(|i| due_at(i * 7_919)).collect();
+        assert!(times.iter().all(|t| (90..=100).contains(t)), "{times:?}");
         assert!(times.iter().max() > times.iter().min());
+        assert!(!is_due(Duration::MAX, Duration::ZERO, 7), "0 is never");
+        assert!(is_due(Duration::MAX, Duration::from_hours(DAYS_MAX * 24), u64::MAX));
     }
 }

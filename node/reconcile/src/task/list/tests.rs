@@ -39,6 +39,34 @@ fn what_ran_at_a_stop_goes_on_where_it_was() {
     assert_eq!(again.cancel(&id).unwrap_err(), TaskError::Over(id));
 }
 
+/// A clock that was ahead once, or is back in 1970 now: what is due comes due all the same, and no start puts it off again.
+#[test]
+fn a_last_time_in_the_future_counts_as_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let year = 365 * 86_400_000;
+    let far = now_ms() + year;
+    let text = format!(r#"{{"next":1,"first_ms":{far},"verified_ms":{far},"reconciled_ms":null,"tasks":[]}}"#);
+    fs::write(dir.path().join("tasks.json"), text).unwrap();
+    let soon = |t: Duration| t < Duration::from_mins(10);
+    let tasks = open(&dir);
+    let (verified, reconciled) = tasks.since_last();
+    assert!(soon(verified) && soon(reconciled), "{verified:?} {reconciled:?}");
+    let (first, verified, _) = tasks.last();
+    assert!(first <= now_ms() && verified.is_some_and(|v| v <= now_ms()), "the file says so from now on");
+    // The file is what the next start reckons from: 40 days later that is 40 days.
+    let past = now_ms() - 40 * 86_400_000;
+    let text = format!(r#"{{"next":1,"first_ms":{past},"verified_ms":{past},"reconciled_ms":{far},"tasks":[]}}"#);
+    fs::write(dir.path().join("tasks.json"), text).unwrap();
+    let tasks = open(&dir);
+    let (verified, reconciled) = tasks.since_last();
+    assert!(verified >= Duration::from_hours(40 * 24) && soon(reconciled), "{verified:?} {reconciled:?}");
+    // What is done now is done now, whatever the wall clock says.
+    let id = tasks.add(verify(), String::new(), true, 0).unwrap().id;
+    tasks.take().unwrap();
+    tasks.finished(&id, done());
+    assert!(soon(tasks.since_last().0));
+}
+
 #[test]
 fn an_operators_task_goes_before_the_schedules() {
     let dir = tempfile::tempdir().unwrap();
