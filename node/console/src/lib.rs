@@ -4,6 +4,11 @@
 //! asked for is done elsewhere: submissions in `tally-intake`, readings of what is held in `tally-reports`. Whatever takes memory
 //! or a thread needs a permit first. Neighbours' sockets and the files of the disk are not known here.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests may block: what is built for the program is checked")
+)]
+
 mod answers;
 mod auth;
 mod bundle;

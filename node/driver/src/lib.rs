@@ -3,6 +3,11 @@
 //! Nothing of a round is said before its flush has returned (I2); readers look at the published view and do not wait for the
 //! thread. Rows, HTTP and tasks must not be known here.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests may block: what is built for the program is checked")
+)]
+
 mod anchor;
 mod driver;
 mod link_host;

@@ -1,5 +1,10 @@
 //! Links between neighbours: QUIC streams that carry frames. Knows messages, no storage and no rules.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests may block: what is built for the program is checked")
+)]
+
 mod arrive;
 mod call;
 mod dial;
@@ -81,5 +86,23 @@ impl LinkContext {
 
     fn name(&self) -> LinkNumber {
         LinkNumber(self.names.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod panics {
+    use super::*;
+
+    /// What panics for a peer is told from what was ended and from what has ended by itself.
+    #[tokio::test]
+    async fn a_panic_in_work_for_a_peer_is_told_from_an_end() {
+        let mut work = tokio::task::JoinSet::new();
+        work.spawn(async { panic!("of a peer's bytes") });
+        assert!(panicked("batches", &work.join_next().await.unwrap()));
+        work.spawn(async {});
+        assert!(!panicked("batches", &work.join_next().await.unwrap()));
+        work.spawn(std::future::pending());
+        work.abort_all();
+        assert!(!panicked("batches", &work.join_next().await.unwrap()));
     }
 }
