@@ -4,6 +4,8 @@
 //! the own log and before anybody hears of it, so a disk that has less than it says was set back. A node with a link has
 //! none while it runs, and leaves one at a clean stop. It is lines of text: log, size, root.
 
+#![expect(clippy::disallowed_methods, reason = "read before the node serves, written on the driver's own thread")]
+
 use std::{
     fs::{self, File},
     io::{self, Write as _},
