@@ -49,6 +49,7 @@ pub struct Charter {
     routes: Arc<[RouteRule]>,
     exceptions: Arc<Exceptions>,
     calendar: Calendar,
+    rules: [u8; 8],
 }
 
 /// What is wrong with a charter's text. Every message names the place and what to do.
@@ -64,6 +65,12 @@ impl Charter {
     /// The federation's name.
     pub fn federation(&self) -> &Federation {
         &self.federation
+    }
+
+    /// Mark of all that records are judged by: the tree, routes, units, catalogs, calendar. Keys and addresses are no part
+    /// of it, so two charters with one mark judge every record alike.
+    pub fn rules_mark(&self) -> [u8; 8] {
+        self.rules
     }
 
     /// Counts up with every change.

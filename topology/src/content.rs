@@ -4,6 +4,7 @@
 //! Two records say the same if their contents are the same, whatever their operation, the catalog's version and the record
 //! that they amend. Nothing here knows what is held.
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use tally_protocol::{
     canonical::{Object, Value},
@@ -54,6 +55,8 @@ pub struct ContentId {
     /// Hash of its substance: the content without the members that tell who delivered it. The same record that came by two
     /// paths has one substance and two contents.
     pub substance: [u8; 8],
+    /// The first half of the id of the record that it amends or withdraws, if it names one.
+    pub amends: Option<[u8; 16]>,
 }
 
 /// What a record counts for, in statistics, deadlines and comparisons.
@@ -67,6 +70,12 @@ pub struct Dimensions {
     pub category: String,
     /// Code of the producing unit.
     pub unit: String,
+    /// The submitting unit's division; 0: not known.
+    pub submitter_division: u32,
+    /// Mark of the submitting unit, see [`unit_mark`].
+    pub submitter: [u8; 8],
+    /// Mark of the producing unit's name.
+    pub unit_name: [u8; 8],
 }
 
 impl ContentId {
@@ -74,7 +83,7 @@ impl ContentId {
     /// of a business key of its own.
     pub fn of(id: RecordId, object: &Object<'_>) -> Self {
         // One walk over the members: this is done of every record, twice.
-        let (mut known, mut delivery) = ([None; 4], [None; DELIVERY.len()]);
+        let (mut known, mut delivery, mut amends) = ([None; 4], [None; DELIVERY.len()], None);
         for (name, value) in object.members() {
             let Value::Text(text) = value else { continue };
             let found = match name {
@@ -82,6 +91,7 @@ impl ContentId {
                 "producer_uscc" => &mut known[1],
                 "business_key" => &mut known[2],
                 "operation" => &mut known[3],
+                "amends" => &mut amends,
                 _ => match DELIVERY.iter().position(|d| *d == name) {
                     Some(i) => &mut delivery[i],
                     None => continue,
@@ -109,13 +119,14 @@ impl ContentId {
         }
         let content = first16(content.finalize().as_bytes());
         let key = business_key_hash(category, producer, business_key);
-        Self { operation, key, content, substance: first8(substance.as_bytes()) }
+        let amends = amends.and_then(|id| id.parse::<RecordId>().ok()).map(|id| first16(&id.0.0));
+        Self { operation, key, content, substance: first8(substance.as_bytes()), amends }
     }
 
     /// Of a record whose bytes are no object.
     pub fn unreadable(id: RecordId) -> Self {
         let key = first16(blake3::hash(&id.0.0).as_bytes());
-        Self { operation: Operation::Create, key, content: key, substance: first8(&key) }
+        Self { operation: Operation::Create, key, content: key, substance: first8(&key), amends: None }
     }
 }
 
@@ -138,8 +149,27 @@ impl Dimensions {
             division: text("producer_division", 6).parse().unwrap_or(0),
             category: text("category", CATEGORY_BYTES_MAX).to_owned(),
             unit: text("producer_uscc", UNIT_BYTES_MAX).to_owned(),
+            submitter_division: text("submitter_division", 6).parse().unwrap_or(0),
+            submitter: unit_mark(object.text("submitter_uscc").unwrap_or_default()),
+            unit_name: unit_mark(object.text("producer_name").unwrap_or_default()),
         }
     }
+
+    /// The day on which it was produced, if it names one.
+    pub fn day(&self) -> Option<Date> {
+        let (year, month, day) = (self.produced_on / 10_000, self.produced_on / 100 % 100, self.produced_on % 100);
+        Date::new(year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?).ok()
+    }
+}
+
+/// A short mark of a unit's code or name, to see whether two are the same.
+pub fn unit_mark(text: &str) -> [u8; 8] {
+    first8(blake3::hash(text.as_bytes()).as_bytes())
+}
+
+/// The first half of a record's id, as [`ContentId::amends`] names a record.
+pub fn half_id(id: RecordId) -> [u8; 16] {
+    first16(&id.0.0)
 }
 
 fn first8(hash: &[u8]) -> [u8; 8] {

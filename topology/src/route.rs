@@ -2,9 +2,13 @@
 //!
 //! Rules stand in the charter; the first that fits counts, and where none fits, the territorial case does.
 
+mod path;
 pub(crate) mod rule;
+mod standing;
 
+pub use path::{PathClaim, PathStanding};
 pub use rule::{Case, ROUTE_ID_BYTES_MAX, ROUTES_MAX, RouteRule};
+pub use standing::{Door, LogStanding, Submitted};
 
 use crate::charter::{Charter, Level};
 use jiff::civil::Date;

@@ -85,6 +85,7 @@ impl Charter {
             routes: document.route.into(),
             exceptions: Arc::new(document.exceptions),
             calendar,
+            rules: rules_mark(text)?,
         };
         let mut public = BTreeSet::new();
         for entry in document.node {
@@ -214,6 +215,21 @@ impl Charter {
         }
         Ok(())
     }
+}
+
+/// See [`Charter::rules_mark`].
+fn rules_mark(text: &str) -> Result<[u8; 8], CharterError> {
+    let mut table: toml::Table = toml::from_str(text).map_err(|e| CharterError(e.to_string()))?;
+    for name in ["format", "version", "successor"] {
+        table.remove(name);
+    }
+    for node in table.get_mut("node").and_then(toml::Value::as_array_mut).into_iter().flatten() {
+        if let Some(node) = node.as_table_mut() {
+            node.remove("epoch");
+            node.remove("addresses");
+        }
+    }
+    Ok(crate::content::unit_mark(&format!("{table:?}")))
 }
 
 /// `host:port` with a port above 0.

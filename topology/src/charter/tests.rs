@@ -195,6 +195,17 @@ fn the_shipped_parts_make_one_charter() {
 }
 
 #[test]
+fn keys_and_versions_change_no_rules_and_everything_else_does() {
+    let mark = |text: String| Charter::parse(&text).unwrap().rules_mark();
+    let first = mark(document(1, &sample()));
+    assert_eq!(mark(document(2, &sample())), first, "another version");
+    let moved = |from: &str, to: &str| document(1, &[sample().concat().replace(from, to)]);
+    assert_ne!(mark(moved("\"350199\"", "\"350199 until 2026-06-03\"")), first, "a cover has ended");
+    let route = "[[route]]\nid = \"a\"\ncase = \"provincial\"\n";
+    assert_ne!(mark(document(1, &sample()) + route), first, "a route came");
+}
+
+#[test]
 fn addresses_are_host_and_port_and_ipv6_stands_in_brackets() {
     let at = |address: &str| {
         let nodes = sample().concat().replacen("10.0.0.1:7443", address, 1);

@@ -3,7 +3,7 @@
 use super::{RecordJudge, shown, text};
 use crate::{
     catalog::{Category, Severity},
-    route::{Asked, Case, Route},
+    route::{Asked, Case, PathClaim, PathStanding, Route},
     unit::Unit,
 };
 use jiff::civil::Date;
@@ -85,7 +85,7 @@ impl RecordJudge<'_> {
     }
 
     fn route(&self, category: &Category, division: Division) -> Option<Route<'_>> {
-        self.route_on(category, division, self.produced())
+        self.context.charter.route(&self.asked(category, division, self.produced()))
     }
 
     /// The day on which the record was produced; today where it does not say.
@@ -93,15 +93,14 @@ impl RecordJudge<'_> {
         self.text("produced_on").and_then(text::date).unwrap_or(self.context.today)
     }
 
-    fn route_on(&self, category: &Category, division: Division, day: Date) -> Option<Route<'_>> {
-        let asked = Asked {
+    fn asked<'a>(&'a self, category: &'a Category, division: Division, day: Date) -> Asked<'a> {
+        Asked {
             unit: self.text("producer_uscc").unwrap_or_default(),
             unit_name: self.text("producer_name").unwrap_or_default(),
             category: &category.id,
             division,
             day,
-        };
-        self.context.charter.route(&asked)
+        }
     }
 
     /// The record enters where the charter's routes say (V017, R-47).
@@ -109,60 +108,39 @@ impl RecordJudge<'_> {
         // A field that is no division was named before.
         let Some(division) = self.division("producer_division") else { return };
         let charter = self.context.charter;
-        let Some(route) = self.route(category, division) else {
-            let en = format!("{division} is not a division of this federation's charter");
-            return self.say_so(
-                Severity::Reject,
-                "V017",
-                "producer_division",
-                (en, format!("归集路径不符：{division} 不在本体系内")),
-            );
+        let claim = PathClaim {
+            asked: self.asked(category, division, self.produced()),
+            submitter_division: self.division("submitter_division"),
+            changes: self.text("operation") != Some("create"),
+            counts: category.counts,
         };
-        let submitter = self.division("submitter_division");
-        if let Some(s) = submitter
-            && charter.entry_node(s).is_none()
-        {
-            let en = format!("{s} is not a division of this federation's charter");
-            return self.say_so(
-                Severity::Reject,
-                "V017",
-                "submitter_division",
-                (en, format!("归集路径不符：{s} 不在本体系内")),
-            );
+        let origin = self.context.origin;
+        let submitter = self.text("submitter_uscc");
+        match charter.path_standing(origin, &claim, |unit| submitter == Some(unit)) {
+            PathStanding::Right => {}
+            PathStanding::NoDivision => self.no_division("producer_division", division),
+            PathStanding::NoSubmitter(s) => self.no_division("submitter_division", s),
+            PathStanding::DeliveredBy(route, by) => {
+                let name = charter.units().get(by).map_or("", |u| u.name.as_str());
+                let (case, zh) = (route.case.name(), route.case.name_zh());
+                let en = format!("by the route ({case}) {name} {by} delivers this for all: do not deliver it twice");
+                let zh = format!("归集路径不符：{zh}，由 {name} {by} 报送，请勿重复报送");
+                self.say_so(Severity::Reject, "V017", "submitter_uscc", (en, zh));
+            }
+            PathStanding::Lenient(route) => self.wrong_door(Severity::Question, &route),
+            PathStanding::Elsewhere(route) => self.wrong_door(Severity::Reject, &route),
         }
+    }
+
+    fn no_division(&mut self, field: &str, division: Division) {
+        let en = format!("{division} is not a division of this federation's charter");
+        let zh = format!("归集路径不符：{division} 不在本体系内");
+        self.say_so(Severity::Reject, "V017", field, (en, zh));
+    }
+
+    fn wrong_door(&mut self, most: Severity, route: &Route<'_>) {
         let (origin, right) = (self.context.origin, route.entry);
-        // Where nothing is handed in, a task is kept and told by whoever sees to it, at any of the levels.
-        let own = charter.entry_node(division).unwrap_or(right);
-        if !category.counts && route.case == Case::Central && charter.is_within(own, origin) {
-            return;
-        }
-        // What entered before a rule began is amended and withdrawn where it is held.
-        let before = self.route_on(category, division, Date::MIN);
-        if self.text("operation") != Some("create")
-            && before.is_some_and(|r| r.entry == origin && r.rule.map(|(n, _)| n) != route.rule.map(|(n, _)| n))
-        {
-            return;
-        }
-        if let Some((_, rule)) = route.rule
-            && let Some(by) = rule.by.clone()
-            && self.text("submitter_uscc") != Some(by.as_str())
-        {
-            let name = charter.units().get(&by).map_or("", |u| u.name.as_str());
-            let (case, zh) = (route.case.name(), route.case.name_zh());
-            let en = format!("by the route ({case}) {name} {by} delivers this for all: do not deliver it twice");
-            let zh = format!("归集路径不符：{zh}，由 {name} {by} 报送，请勿重复报送");
-            return self.say_so(Severity::Reject, "V017", "submitter_uscc", (en, zh));
-        }
-        if origin == right {
-            return;
-        }
-        // Where no rule of the charter speaks, a unit that submits for another's division may do so at its own node, and
-        // a node above takes what belongs below it; then a record can come by two paths, so it is asked about.
-        let elsewhere = submitter.filter(|s| *s != division).and_then(|s| charter.entry_node(s));
-        let lenient = route.rule.is_none() && !charter.units().strict_paths;
-        let soft = lenient && (elsewhere == Some(origin) || charter.is_within(right, origin));
-        let most = if soft { Severity::Question } else { Severity::Reject };
-        let name = charter.node(right).map_or("", |n| n.name.as_str());
+        let name = self.context.charter.node(right).map_or("", |n| n.name.as_str());
         let case = route.case.name();
         let en = match route.case {
             Case::Central => format!(
