@@ -3,7 +3,7 @@
 use crate::connect;
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
-use hyper::{Request, Response, StatusCode, body::Incoming, client::conn::http1};
+use hyper::{HeaderMap, Request, Response, StatusCode, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use std::path::PathBuf;
 use tally_protocol::note::Note;
@@ -96,17 +96,17 @@ impl Client {
         &self,
         path: &str,
         mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<HeaderMap, ClientError> {
         let request = Request::get(path).header("host", "node").body(Body::empty());
         let response = self.send(request.map_err(|e| ClientError::Broken(e.to_string()))?).await?;
-        let mut body = response.into_body();
+        let (parts, mut body) = response.into_parts();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| ClientError::Broken(chain(&e)))?;
             if let Some(data) = frame.data_ref() {
                 take(data).map_err(|e| ClientError::Broken(e.to_string()))?;
             }
         }
-        Ok(())
+        Ok(parts.headers)
     }
 
     /// The charter in force at the node.

@@ -14,7 +14,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tally_protocol::{ids::LogId, record::RecordId};
 use tally_reconcile::evidence::{Snapshot, gather};
-use tally_store::index::query::attested;
+use tally_store::index::{InForce, query::attested};
 
 /// Most records in one request for receipts.
 pub const IDS_MAX: usize = 1_000;
@@ -48,8 +48,9 @@ pub(super) async fn evidence(
     let id: RecordId = wanted.record.parse().map_err(|e| bad(&format!("record: {e}")))?;
     let log = wanted.log.map(|l| l.parse::<LogId>().map_err(|e| bad(&format!("log: {e}")))).transpose()?;
     index_ready(&api).await?;
-    let engine = api.engine.clone();
-    let found = tokio::task::spawn_blocking(move || attested(&*engine, id)).await.map_err(|_| Problem::stopping())?;
+    let (engine, charter) = (api.engine.clone(), api.charter.charter());
+    let look = move || attested(&InForce::new(&*engine, charter.charter()), id);
+    let found = tokio::task::spawn_blocking(look).await.map_err(|_| Problem::stopping())?;
     let mut found = found.map_err(|e| unreadable(&e))?.into_iter().map(|(log, e)| (log, e.index));
     let Some((log, index)) = found.find(|(l, _)| log.is_none_or(|wanted| wanted == *l)) else {
         let detail = match log {
@@ -88,9 +89,11 @@ pub(super) async fn receipts(
         return Err(bad(&format!("{} records in one request, {IDS_MAX} are answered", ids.len())));
     }
     index_ready(&api).await?;
-    let (engine, staged) = (api.engine.clone(), api.submissions.intake().staged.clone());
+    let (engine, charter) = (api.engine.clone(), api.charter.charter());
+    let staged = api.submissions.intake().staged.clone();
     let places = tokio::task::spawn_blocking(move || {
-        let first = |id| attested(&*engine, id).map(|a| (id, a.first().map(|(log, e)| (*log, e.index))));
+        let in_force = InForce::new(&*engine, charter.charter());
+        let first = |id| attested(&in_force, id).map(|a| (id, a.first().map(|(log, e)| (*log, e.index))));
         ids.into_iter().map(first).collect::<Result<Vec<_>, _>>()
     });
     let places = places.await.map_err(|_| Problem::stopping())?.map_err(|e| unreadable(&e))?;

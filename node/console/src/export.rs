@@ -10,8 +10,8 @@ use axum::{
     Extension,
     body::{Body, Bytes},
     extract::{Query, State},
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{HeaderName, StatusCode, header},
+    response::{AppendHeaders, IntoResponse, Response},
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -19,10 +19,15 @@ use tally_core::View;
 use tally_protocol::ids::LogId;
 use tally_store::{
     batch_map::BatchMap,
-    index::query::{self, Selection, Source},
+    index::query::{self, ExportCursor, Selection, Since, Source},
 };
+use tally_topology::signed::SignedCharter;
 use tokio::sync::mpsc;
 
+/// Where an export ends.
+const CURSOR: HeaderName = HeaderName::from_static("tally-cursor");
+/// Version of the charter by which it was judged what is in force.
+const CHARTER: HeaderName = HeaderName::from_static("tally-charter");
 /// Pieces that may wait for the reader.
 const PIECES: usize = 4;
 /// Size of a piece, about, in bytes.
@@ -44,13 +49,16 @@ pub(super) fn batch_maps(r: &View) -> BatchMaps {
     r.logs().iter().map(|(id, log)| (*id, BatchMap::of(log))).collect()
 }
 
-/// A day (its start in China) or an RFC 3339 time, as POSIX seconds.
-fn since(text: &str) -> Option<u64> {
+/// A day (its start in China), an RFC 3339 time, or the cursor of an earlier export.
+fn since(text: &str) -> Option<Since> {
+    if let Ok(cursor) = text.parse() {
+        return Some(Since::Cursor(cursor));
+    }
     let time = match text.parse::<jiff::Timestamp>() {
         Ok(t) => t,
         Err(_) => format!("{text}T00:00:00+08:00").parse().ok()?,
     };
-    u64::try_from(time.as_second()).ok()
+    u64::try_from(time.as_second()).ok().map(Since::Time)
 }
 
 /// Records that are held: the current version of every business key, or all versions.
@@ -60,11 +68,11 @@ fn since(text: &str) -> Option<u64> {
     params(
         ("division" = Option<String>, Query, description = "Only what counts for this division and those below it"),
         ("category" = Option<String>, Query, description = "Only this category"),
-        ("since" = Option<String>, Query, description = "Only what was sealed since this day or RFC 3339 time"),
+        ("since" = Option<String>, Query, description = "Only what has come to this node since: a day, an RFC 3339 time, or the `Tally-Cursor` of an earlier export. It tells nobody too few: what may have come since is told again"),
         ("history" = Option<bool>, Query, description = "All versions, withdrawals too"),
     ),
     responses(
-        (status = 200, description = "NDJSON; `_tally` in each line says where the record stands. A stream that breaks off is not whole", content_type = "application/x-ndjson"),
+        (status = 200, description = "NDJSON; `_tally` in each line says where the record stands and when it came here. The header `Tally-Cursor` is where this export ends, to be given as `since`; `Tally-Charter` is the version of the charter by which it was judged what is in force. A stream that breaks off is not whole", content_type = "application/x-ndjson"),
         (status = 403, description = "The token is limited"),
         (status = 503, description = "Not now; Retry-After says when"),
     )
@@ -85,24 +93,35 @@ pub(super) async fn export(
         since: wanted
             .since
             .map(|t| {
-                since(&t).ok_or_else(|| bad(&format!("since: {t:?} is no date (2026-11-24) and no RFC 3339 time")))
+                since(&t).ok_or_else(|| {
+                    bad(&format!("since: {t:?} is no date (2026-11-24), no RFC 3339 time and no cursor of an export"))
+                })
             })
             .transpose()?,
         history: wanted.history,
+        me: Some(api.own.division),
     };
+    // Before the index is waited for: what comes later lies behind the cursor, and is told again.
+    let batch_maps = batch_maps(&api.mailbox.view());
     if api.index_caught_up().await.is_none() {
         let detail = "the index is being built; exports are complete only after that";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_behind", detail).retry(10));
     }
     let permit = begin(&api.quotas.exports)?;
-    let batch_maps = batch_maps(&api.mailbox.view());
+    let charter = api.charter.charter();
+    let source = Source { reader: &api.reader, batch_maps: &batch_maps, charter: charter.charter() };
+    let heads = [
+        (header::CONTENT_TYPE, "application/x-ndjson".to_owned()),
+        (CURSOR, ExportCursor::of(&source).to_string()),
+        (CHARTER, charter.charter().version().to_string()),
+    ];
     let (pieces, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(PIECES);
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        run(&api, &selection, &batch_maps, &pieces);
+        run(&api, &charter, &selection, &batch_maps, &pieces);
     });
     let stream = futures_util::stream::unfold(receive, |mut r| async { r.recv().await.map(|p| (p, r)) });
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response())
+    Ok((AppendHeaders(heads), Body::from_stream(stream)).into_response())
 }
 
 /// A permit to export. It is free again when it is dropped, also by a handler whose client goes away.
@@ -116,11 +135,11 @@ fn begin(exports: &Permits) -> Result<Permit, Problem> {
 /// An export that cannot be completed breaks the stream off, so that nobody takes a part for the whole.
 fn run(
     api: &ApiContext,
+    charter: &SignedCharter,
     selection: &Selection,
     batch_maps: &BatchMaps,
     pieces: &mpsc::Sender<Result<Bytes, std::io::Error>>,
 ) {
-    let charter = api.charter.charter();
     let source = Source { reader: &api.reader, batch_maps, charter: charter.charter() };
     let mut piece = Vec::with_capacity(PIECE_BYTES * 2);
     let result = query::export(&*api.engine, &source, selection, |line| {
@@ -164,8 +183,10 @@ mod tests {
 
     #[test]
     fn days_start_in_china() {
-        assert_eq!(since("1970-01-02"), Some(16 * 3_600));
-        assert_eq!(since("1970-01-01T00:00:10Z"), Some(10));
+        assert_eq!(since("1970-01-02"), Some(Since::Time(16 * 3_600)));
+        assert_eq!(since("1970-01-01T00:00:10Z"), Some(Since::Time(10)));
+        let cursor = "rules:0123456789abcdef,350102/e1:5";
+        assert_eq!(since(cursor), cursor.parse().ok().map(Since::Cursor));
         assert_eq!((since("yesterday"), since("2026-02-30")), (None, None));
     }
 }

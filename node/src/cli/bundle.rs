@@ -86,7 +86,7 @@ async fn export(to: Division, since: SinceArg, output: &Path, config: &ConfigFil
         })
         .await;
     let done = match written {
-        Ok(()) => file.sync_all().map_err(|e| named(output)(&e)),
+        Ok(_) => file.sync_all().map_err(|e| named(output)(&e)),
         Err(e) => Err(e.into()),
     };
     if let Err(e) = done {

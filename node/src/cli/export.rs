@@ -1,8 +1,13 @@
 //! `tally export`.
 
 use super::{ConfigFile, Exit, Failure};
+use anyhow::Context as _;
 use clap::Args;
-use std::io::Write as _;
+use std::{
+    fs, io,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 use tally_protocol::ids::Division;
 
 #[derive(Debug, Args)]
@@ -13,9 +18,14 @@ pub(super) struct ExportArgs {
     /// Only this category.
     #[arg(long, value_name = "C")]
     category: Option<String>,
-    /// Only records sealed since then: a date (2026-11-24) or an RFC 3339 time.
-    #[arg(long, value_name = "T")]
+    /// Only records that have come to this node since then: a date (2026-11-24), an RFC 3339 time, or the cursor of an
+    /// earlier export.
+    #[arg(long, value_name = "T|CURSOR")]
     since: Option<String>,
+    /// Go on where the last export with this file ended, and keep in it where this one ends. Without the file everything is
+    /// told, and it is made.
+    #[arg(long, value_name = "FILE", conflicts_with = "since")]
+    cursor: Option<PathBuf>,
     /// All versions, also withdrawn ones, not only the current one of each business key.
     #[arg(long)]
     history: bool,
@@ -29,21 +39,47 @@ fn quoted(text: &str) -> String {
     text.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
+/// Where the last export ended; `None`: there was none yet.
+fn last_cursor(file: &Path) -> anyhow::Result<Option<String>> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("--cursor {}", file.display())),
+    }
+}
+
+/// Whole or not at all: half a cursor would lose records.
+fn keep_cursor(file: &Path, cursor: &str) -> anyhow::Result<()> {
+    let mut new = file.as_os_str().to_owned();
+    new.push(".new");
+    let write = || {
+        let mut out = fs::File::create(&new)?;
+        writeln!(out, "{cursor}")?;
+        out.sync_all()?;
+        fs::rename(&new, file)
+    };
+    write().with_context(|| format!("--cursor {}: where this export ended cannot be kept", file.display()))
+}
+
 pub(super) async fn run(args: ExportArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
     let mut path = format!("/v1/export?history={}", args.history);
     let division = args.division.map(|d| d.to_string());
-    for (name, value) in [("division", &division), ("category", &args.category), ("since", &args.since)] {
+    let since = match &args.cursor {
+        Some(file) => last_cursor(file).map_err(Failure::failed)?,
+        None => args.since.clone(),
+    };
+    for (name, value) in [("division", &division), ("category", &args.category), ("since", &since)] {
         if let Some(value) = value {
             path = format!("{path}&{name}={}", quoted(value));
         }
     }
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = io::BufWriter::new(io::stdout().lock());
     let mut gone = false;
     let result = client
         .get_pieces(&path, |piece| {
             let written = out.write_all(piece);
-            gone = matches!(&written, Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe);
+            gone = matches!(&written, Err(e) if e.kind() == io::ErrorKind::BrokenPipe);
             written
         })
         .await;
@@ -51,9 +87,18 @@ pub(super) async fn run(args: ExportArgs) -> Result<Exit, Failure> {
     if gone {
         return Ok(Exit::Done);
     }
-    result?;
+    let heads = result?;
     match out.flush() {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::failed(e)),
-        _ => Ok(Exit::Done),
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => return Err(Failure::failed(e)),
+        Err(_) => return Ok(Exit::Done),
+        Ok(()) => {}
     }
+    // Only now is everything told.
+    let cursor = heads.get("tally-cursor").and_then(|c| c.to_str().ok());
+    if let Some((file, cursor)) = args.cursor.as_deref().zip(cursor) {
+        keep_cursor(file, cursor).map_err(Failure::failed)?;
+    } else if let Some(cursor) = cursor.filter(|_| args.since.is_some()) {
+        eprintln!("cursor {cursor}");
+    }
+    Ok(Exit::Done)
 }

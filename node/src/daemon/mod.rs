@@ -174,7 +174,13 @@ impl Node {
             IntakeHandle { charter: charter.clone(), batcher, own, staged: staged_book, full, base_is_complete };
         let (submissions, answers) = submissions(config, intake)?;
         let (me, engine_too) = (own.division, engine.clone());
-        let above = FindingsContext { me, charter: charter.clone(), engine: engine_too, mailbox: mailbox.clone() };
+        let above = FindingsContext {
+            me,
+            charter: charter.clone(),
+            engine: engine_too,
+            progress: progress.clone(),
+            mailbox: mailbox.clone(),
+        };
         let api = ApiContext {
             mailbox: mailbox.clone(),
             submissions: submissions.clone(),

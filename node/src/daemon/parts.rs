@@ -6,8 +6,8 @@ use super::{DRIVER, FOLDER, INDEX, INTAKE, StartError, StartOptions, first, star
 use crate::config::Config;
 use anyhow::Context as _;
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 use tally_core::Place;
 use tally_driver::{Driver, HeadQuestion, Mailbox};
@@ -22,7 +22,7 @@ use tally_protocol::{ids::LogId, keys::NodeKeys};
 use tally_reconcile::{KnownDamage, ReconcileContext, task::TaskContext};
 use tally_store::{
     entries::EntryReader,
-    index::{DedupIndex, IndexProgress, follow},
+    index::{DedupIndex, FollowSources, IndexCounts, IndexProgress, follow},
     merkle_store::MerkleStore,
     staged::StagedStore,
 };
@@ -31,6 +31,9 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 /// Questions of the core about heads that may wait: it asks one of a log at a time.
 const HEAD_QUESTIONS: usize = 256;
+
+/// A round's view is published so long after it became durable, at most, unless the machine is very busy.
+const VIEW_AFTER: Duration = Duration::from_secs(1);
 
 /// What every part works with: the node's identity, its recovered journal, and the running driver and index.
 pub(super) struct Base {
@@ -94,8 +97,9 @@ pub(super) fn base(
     let full = Arc::new(AtomicBool::new(false));
     let (ask_heads, heads) = mpsc::channel(HEAD_QUESTIONS);
     let (mailbox, mail) = Mailbox::new(view);
-    let opened = start::open_index(config, &replica, journal.durable())?;
-    let indexing = index(parts, opened, own, &reader, &charter, &durable, runtime)?;
+    let opened = start::open_index(config, &replica, journal.durable());
+    let follows = Follows { own, mailbox: &mailbox, reader: &reader, charter: &charter, durable: &durable };
+    let indexing = index(parts, opened, &follows, runtime)?;
     let driver = Driver {
         replica,
         journal,
@@ -152,34 +156,46 @@ pub(super) fn intake(
     parts.thread(INTAKE, take_in).context("no thread for intake")
 }
 
-/// The index follows the journal on a thread of its own; nothing waits for it but the questions that need it. An engine
-/// may panic: that is a failure of the index, not of the node, and told as its trouble.
-pub(super) fn index(
+/// What the index follows.
+pub(super) struct Follows<'a> {
+    own: LogId,
+    mailbox: &'a Mailbox,
+    reader: &'a EntryReader,
+    charter: &'a CharterHandle,
+    durable: &'a watch::Receiver<Place>,
+}
+
+/// The index follows the journal on a thread of its own; nothing waits for it but the questions that need it. If it fails,
+/// an engine's panic too, the thread brings it back, and the node goes on meanwhile.
+fn index(
     parts: &mut Supervisor,
     opened: tally_store::index::OpenedIndex,
-    own: LogId,
-    reader: &EntryReader,
-    charter: &CharterHandle,
-    durable: &watch::Receiver<Place>,
+    follows: &Follows<'_>,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Indexing, StartError> {
-    let known = Arc::new(DedupIndex::new(opened.engine.clone(), own, opened.is_empty()));
+    let charter = follows.charter.clone();
+    let known = Arc::new(DedupIndex::new(opened.engine.clone(), charter.clone(), follows.own, opened.is_empty()));
     let (close, engine) = (Arc::new(opened.closer()), opened.engine.clone());
-    let (tell, progress) = watch::channel(IndexProgress { cursor: Place(0), distinct: 0, trouble: None });
-    let (follower_knows, reader, charter) = (known.clone(), reader.clone(), charter.clone());
-    let (durable, runtime) = (durable.clone(), runtime.clone());
+    let (tell, progress) = watch::channel(IndexProgress::at(Place(0)));
+    let (mailbox, durable, runtime) = (follows.mailbox.clone(), follows.durable.clone(), runtime.clone());
+    let sources = FollowSources {
+        known: known.clone(),
+        reader: follows.reader.clone(),
+        charter,
+        durable: durable.clone(),
+        progress: tell,
+        own: follows.own,
+    };
     let body = move || {
-        let run = || follow(&opened, follower_knows, reader, &charter, durable.clone(), &tell, &runtime);
-        if catch_unwind(AssertUnwindSafe(run)).is_err() {
-            tracing::error!(
-                event = "index.failed",
-                "the index engine panicked; the index is rebuilt at the next start"
-            );
-            tell.send_modify(|p| p.trouble = Some("the index engine panicked".into()));
-        }
-        // Without an index the node goes on: the thread stays until the journal ends.
-        let mut journal = durable;
-        while runtime.block_on(journal.changed()).is_ok() {}
+        let agrees = |counts: &IndexCounts<'_>| {
+            let now = || start::agrees(&mailbox.view(), *durable.borrow(), counts);
+            // A view comes a moment after what it shows is durable.
+            now() || {
+                std::thread::sleep(VIEW_AFTER);
+                now()
+            }
+        };
+        follow(opened, &sources, agrees, &runtime);
         Ok(())
     };
     parts.thread(INDEX, body).context("no thread for the index")?;

@@ -16,7 +16,7 @@ use tally_journal::{Found, JournalError};
 use tally_protocol::{ids::LogId, keys::NodeKeys, merkle::Tree};
 use tally_store::entries::{self, EntryJournal, EntryReader};
 use tally_store::{
-    index::{self, OpenedIndex},
+    index::{self, IndexCounts, OpenedIndex},
     staged::{StagedLimits, StagedStore},
 };
 use tally_topology::{charter::Charter, signed::SignedCharter};
@@ -199,21 +199,27 @@ pub(super) fn open_staged(config: &Config, replica: &Replica) -> Result<StagedSt
     StagedStore::open(&config.staged(), &owner, limits).map_err(not_opened)
 }
 
-pub(super) fn open_index(config: &Config, replica: &Replica, durable: Place) -> anyhow::Result<OpenedIndex> {
-    let opened = index::open(&config.index_dir(), config.index.engine, |counts| {
-        let cursor = counts.cursor();
-        let known = counts.logs().all(|l| replica.view().logs().contains_key(&l));
-        let of = |id, log: &HeldLog| {
-            let before = log.batches().filter(|(_, h)| h.place < cursor).map(|(end, h)| end - h.start).sum::<u64>();
-            let begun = log.batches().any(|(_, h)| h.place == cursor);
-            before + if begun { counts.done() } else { 0 } == counts.of(id)
-        };
-        cursor <= durable && known && replica.view().logs().iter().all(|(id, log)| of(*id, log))
-    })?;
+pub(super) fn open_index(config: &Config, replica: &Replica, durable: Place) -> OpenedIndex {
+    let agrees = |counts: &IndexCounts<'_>| agrees(replica.view(), durable, counts);
+    let opened = index::open(&config.index_dir(), config.index.engine, agrees);
     if let Some(why) = &opened.rebuilt {
         tracing::warn!(event = "index.rebuild", reason = %why, "the index is rebuilt from the journal");
     }
-    Ok(opened)
+    opened
+}
+
+/// Whether an index holds what the journal has before its cursor. It may hold more: records that were damaged since, of
+/// which it alone still knows what would be a duplicate.
+pub(super) fn agrees(view: &View, durable: Place, counts: &IndexCounts<'_>) -> bool {
+    let cursor = counts.cursor();
+    let known = counts.logs().all(|l| view.logs().contains_key(&l));
+    let of = |id, log: &HeldLog| {
+        let before = log.batches().filter(|(_, h)| h.place < cursor).map(|(end, h)| end - h.start).sum::<u64>();
+        let begun = log.batches().any(|(_, h)| h.place == cursor);
+        let least = before + if begun { counts.done() } else { 0 };
+        (least..=log.size()).contains(&counts.of(id))
+    };
+    cursor <= durable && known && view.logs().iter().all(|(id, log)| of(*id, log))
 }
 
 /// An empty folder for files that are gone after a request; what a stop left in it goes.

@@ -5,7 +5,10 @@ use crate::entries::EntryReader;
 use std::sync::Arc;
 use tally_core::{Place, log::HeldLog};
 use tally_journal::ReadError;
-use tally_protocol::batch::{Batch, Records};
+use tally_protocol::{
+    batch::{Batch, Records},
+    ids::{Division, LogId},
+};
 
 /// One batch of a [`BatchMap`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +53,23 @@ impl BatchMap {
     /// First record of the first batch that starts after `index`.
     pub fn next_start(&self, index: u64) -> Option<u64> {
         self.0.batches_within(index.checked_add(1)?, u64::MAX).map(|(_, h)| h.start).find(|start| *start > index)
+    }
+
+    /// When a record of `log` came to node `me`, by its own clock: for a log of its own when it was sealed, for another's
+    /// when it issued the first receipt over it. POSIX seconds; `None`: not known.
+    pub fn arrived(&self, me: Division, log: LogId, index: u64) -> Option<u64> {
+        if log.division == me {
+            return self.0.batch_of(index).map(|(_, h)| h.sealed_at);
+        }
+        self.0.first_receipt(me, index).map(|r| r.time)
+    }
+
+    /// Records before the first that cannot be read from this disk.
+    pub fn whole_to(&self) -> u64 {
+        if self.0.is_whole() {
+            return self.0.size();
+        }
+        self.0.missing().first().map_or(self.0.size(), |(from, _)| *from)
     }
 
     /// Reads the batch that holds record `index`, checksums checked.

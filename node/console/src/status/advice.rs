@@ -132,7 +132,7 @@ impl Advice<'_> {
                 "index_failed",
                 "counts and exports".into(),
                 why.clone(),
-                "restart the node: the index is rebuilt",
+                "wait: it is brought back by itself; replication is not affected, and rows that are new for certain are taken",
             );
         } else if status.index_behind {
             let why = "the index is being built from the journal".to_owned();

@@ -86,8 +86,12 @@ pub struct Status {
     pub signing: String,
     /// Records (counted per log) not in the index yet, or null when it does not work.
     pub index_behind: bool,
-    /// Version of the charter in force.
+    /// Version of the charter in force, by which it is told what is in force.
     pub charter_version: u64,
+    /// Version of the charter by which all findings are; below that of the charter in force while records are being judged
+    /// again.
+    #[serde(default)]
+    pub judged_by: u64,
     /// Version of the catalog that rows are judged by today.
     pub catalog_version: String,
 }
@@ -292,6 +296,7 @@ impl Status {
             signing: signing(r.gate()).to_owned(),
             index_behind: !indexed,
             charter_version: charter.version(),
+            judged_by: inputs.progress.judged_by,
             catalog_version: charter.catalogs().current(tally_clock::day(now_ms / 1_000)).version.to_string(),
         };
         status.actions = advice::actions(r, now_ms, inputs, &status);
@@ -440,7 +445,7 @@ mod tests {
     #[test]
     fn a_silent_child_stays_on_the_screen() {
         let city = Replica::new(Arc::new(sample::keys("350100")), sample::signed(""), "test".into());
-        let progress = IndexProgress { cursor: Place(16), distinct: 0, trouble: None };
+        let progress = IndexProgress::at(Place(16));
         let staged = StagedCounts::default();
         let inputs = StatusInputs { progress, durable: Place(16), full: false, damaged_places: 0, staged };
         let status = Status::of(city.view(), 1_790_000_000_000, &inputs);
@@ -461,7 +466,7 @@ mod tests {
     #[test]
     fn staged_rows_are_told_apart_from_records() {
         let county = Replica::new(Arc::new(sample::keys("350102")), sample::signed(""), "test".into());
-        let progress = IndexProgress { cursor: Place(16), distinct: 0, trouble: None };
+        let progress = IndexProgress::at(Place(16));
         let damaged = vec!["staged segment 00000001 at 128: the frame is damaged".to_owned()];
         let staged = StagedCounts { records: 7, oldest: Some(1_790_000_000), damaged };
         let inputs = StatusInputs { progress, durable: Place(16), full: false, damaged_places: 0, staged };

@@ -16,7 +16,7 @@ use tally_protocol::{
     record::{Record, RecordId},
 };
 use tally_store::{
-    index::query::attested,
+    index::query::holders,
     staged::{FrameOutcome, StagedFrame},
 };
 use tokio::{
@@ -54,7 +54,19 @@ impl Batcher {
     /// Why nothing may be signed now.
     pub(super) fn shut(&self) -> Option<NotSealed> {
         let refused = || self.refused.as_ref().filter(|(_, until)| Instant::now() < *until).map(|(why, _)| why.clone());
-        (self.own)().closed.or_else(refused)
+        (self.own)().closed.or_else(refused).or_else(|| self.in_hole())
+    }
+
+    /// Records of the own logs that the index does not know because they stand in a hole: what is sealed now might stand there.
+    /// A hole that the index knew before does no harm.
+    pub(super) fn in_hole(&self) -> Option<NotSealed> {
+        let missing = self.sources.progress.borrow().own_missing;
+        let why = || {
+            format!(
+                "{missing} of them, of which nobody can say here what they were; tally reconcile --with parent --repair brings them back"
+            )
+        };
+        (missing > 0).then(|| NotSealed::Damaged(why()))
     }
 
     /// The core refused to seal, though the gate seemed to be open.
@@ -79,8 +91,10 @@ impl Batcher {
             if !self.has_backlog() {
                 return Ok(WorkedOff::All);
             }
-            if let Err(why) = self.caught_up(stop).await {
-                return Ok(WorkedOff::Blocked(why));
+            match self.caught_up(stop).await {
+                Ok(()) => {}
+                Err(ChunkError::NotSealed(why)) => return Ok(WorkedOff::Shut(why)),
+                Err(why) => return Ok(WorkedOff::Blocked(why)),
             }
             let step = if self.carried.is_some() { self.carry_over().await } else { self.seal_staged().await? };
             match step {
@@ -146,6 +160,7 @@ impl Batcher {
         let ids: Vec<_> = batch.iter().map(Record::id).collect();
         match self.seal(batch).await {
             Ok((start, end)) => {
+                self.sealed_to = self.sealed_to.max(end);
                 let (low, high) = result.range.unwrap_or((start, end));
                 result.range = Some((low.min(start), high.max(end)));
                 rows.iter().zip(start..).for_each(|(row, index)| result.set(*row, RowFate::Accepted { index }));
@@ -182,7 +197,8 @@ impl Batcher {
         if !fresh.is_empty() {
             let (places, records): (Vec<_>, Vec<_>) = fresh.into_iter().map(|f| (f.frame, f.record)).unzip();
             match self.seal(records).await {
-                Ok((start, _)) => {
+                Ok((start, end)) => {
+                    self.sealed_to = self.sealed_to.max(end);
                     for (place, index) in places.into_iter().zip(start..) {
                         if let Some(outcome) = outcomes.get_mut(place) {
                             outcome.sealed_at(own, index);
@@ -258,7 +274,7 @@ impl Batcher {
             return Ok(None);
         }
         let own = (self.own)().log.division;
-        let found = attested(&*self.sources.engine, id).map_err(index)?;
+        let found = holders(&*self.sources.engine, id).map_err(index)?;
         Ok(found.into_iter().filter(|(log, _)| log.division == own).map(|(log, e)| (log, e.index)).max())
     }
 }

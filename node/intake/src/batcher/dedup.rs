@@ -11,7 +11,7 @@ use tally_protocol::record::RecordId;
 use tally_store::index::{DedupIndex, EngineError, KeyHistory, Version};
 use tally_topology::{
     catalog::Severity,
-    content::{ContentId, Operation},
+    content::{ContentId, Operation, half_id},
 };
 
 /// What follows from the rules that depend on what is held; `None`: the rule is off.
@@ -76,13 +76,17 @@ impl DedupLookup<'_> {
                     say(HeldFinding::Conflict, policy.conflict);
                 }
             }
+            // Another log's record is changed only by its name: without it this would change nothing.
+            (Operation::Amend | Operation::Withdraw, Some(history)) if !has_original(history, content) => {
+                say(HeldFinding::NoOriginal, policy.no_original);
+            }
             // The row answers a question about a record that was withdrawn since: nothing is left to be amended.
             (Operation::Amend, Some(history)) if checked.replies && history.is_withdrawn() => {
                 say(HeldFinding::NoOriginal, policy.no_original);
             }
             (Operation::Amend, Some(history)) => {
                 // The row answers a question and says what is held: nothing was changed, so nothing is amended.
-                let unchanged = checked.replies && history.latest().is_some_and(|v| is_same(v, content));
+                let unchanged = checked.replies && history.any_standing(|v| is_same(v, content));
                 if let Some(held) = same_in_own(history).filter(|_| unchanged) {
                     return self.duplicate(checked, policy, held, Some(history));
                 }
@@ -140,9 +144,15 @@ fn is_same(version: &Version, content: &ContentId) -> bool {
     version.operation != Operation::Withdraw && version.content == content.content
 }
 
+/// Whether the own log holds what a record amends or withdraws, or the record names it.
+fn has_original(history: &KeyHistory, content: &ContentId) -> bool {
+    let named = |v: &Version| content.amends == Some(half_id(v.id));
+    !history.own.is_empty() || history.versions.iter().any(named)
+}
+
 /// Whether a record that is held is the one of its business key that counts.
 fn is_in_force(history: &KeyHistory, content: &ContentId) -> bool {
-    let same = || history.latest().is_some_and(|v| is_same(v, content));
+    let same = || history.any_standing(|v| is_same(v, content));
     history.cut || if content.operation == Operation::Withdraw { history.is_withdrawn() } else { same() }
 }
 

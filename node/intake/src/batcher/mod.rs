@@ -117,6 +117,7 @@ fn batcher_of(
         staged,
         carried: Some(carried),
         indexed: false,
+        sealed_to: 0,
         says: false,
         patience: None,
         refused: None,
@@ -144,6 +145,8 @@ struct Batcher {
     carried: Option<mpsc::Receiver<RecordChunk>>,
     /// The index has seen everything of the own log that was not sealed by this batcher.
     indexed: bool,
+    /// Size of the own log as this batcher knows it; another says that somebody else wrote it.
+    sealed_to: u64,
     /// While nothing may be signed: the index can be asked what is held.
     says: bool,
     /// And it is waited for until then.
@@ -259,6 +262,7 @@ impl Batcher {
                 (self.patience, self.says) = (None, false);
                 match self.caught_up(stop).await {
                     Ok(()) => self.batch(chunk).await,
+                    Err(ChunkError::NotSealed(why)) => self.stage(chunk, queue, &why).await,
                     Err(why) => {
                         let _ = chunk.reply.send(Err(why));
                         Ok(())
@@ -329,6 +333,10 @@ impl Batcher {
     /// After a start, and after fetching from the parent, the log holds records that neither the index nor the pending
     /// ids know yet. Until the index has them, nobody can say what is a duplicate.
     async fn catch_up(&mut self) -> Result<(), ChunkError> {
+        let size = (self.own)().size;
+        if size > self.sealed_to && self.flying.is_empty() {
+            (self.indexed, self.sealed_to) = (false, size);
+        }
         if !self.indexed {
             let until = *self.sources.durable.borrow();
             let caught_up = self.sources.progress.wait_for(|p| p.cursor >= until || p.trouble.is_some()).await;
@@ -337,6 +345,9 @@ impl Batcher {
                 return Err(ChunkError::Index(why));
             }
             self.indexed = true;
+        }
+        if let Some(why) = self.in_hole() {
+            return Err(why.into());
         }
         // Staged rows wait for no index.
         while self.sources.index.pending() > PENDING_MAX.saturating_add(self.staged.book().counts().records as usize) {
@@ -403,6 +414,7 @@ impl Batcher {
         }
         match result {
             Some(Ok(range)) => {
+                self.sealed_to = self.sealed_to.max(range.1);
                 self.waiting.iter_mut().filter(|w| w.waits_for(number)).for_each(|w| w.sealed(number, range));
             }
             Some(Err(why)) => {

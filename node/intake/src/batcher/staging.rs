@@ -38,10 +38,8 @@ impl Batcher {
         let (mut next, mut done) = (Some(chunk), Vec::new());
         while let Some(RecordChunk { records, policy, reply }) = next.take() {
             let mut result = ChunkResult::default();
-            let staged = match self.look_at(records, indexed.then_some(&policy), &mut result) {
-                Ok(fresh) => self.keep_staged(&fresh, why, &mut result)?,
-                Err(e) => Err(e),
-            };
+            let fresh = self.look_at(records, indexed.then_some(&policy), &mut result);
+            let staged = self.keep_staged(&fresh, why, &mut result)?;
             done.push((reply, staged.map(|()| result)));
             if done.len() < TOGETHER {
                 next = queue.try_recv().ok();
@@ -81,21 +79,21 @@ impl Batcher {
         records: Vec<CheckedRecord>,
         policy: Option<&super::DedupPolicy>,
         result: &mut ChunkResult,
-    ) -> Result<Vec<Record>, ChunkError> {
+    ) -> Vec<Record> {
         let (index, unsealed) = (&self.sources.index, HashMap::new());
         let mut fresh: Vec<Record> = Vec::new();
         for checked in records {
-            let looked = match policy {
-                Some(policy) => DedupLookup { index, unsealed: &unsealed }.look(&checked, policy),
-                None => index.holds(&checked.record.id()).map(|holds| Looked {
-                    held: holds.then(|| HeldRecord { id: checked.record.id(), on_its_way: None, in_force: true }),
-                    findings: Vec::new(),
+            // What the index cannot say now it says before the row is sealed.
+            let by_id = || Looked {
+                held: index.is_found(&checked.record.id()).then(|| HeldRecord {
+                    id: checked.record.id(),
+                    on_its_way: None,
+                    in_force: true,
                 }),
+                findings: Vec::new(),
             };
-            let looked = looked.map_err(|e| {
-                index.forget_pending(fresh.iter().map(Record::id).collect::<Vec<_>>().iter());
-                ChunkError::Index(e.reason())
-            })?;
+            let looked = policy.and_then(|p| DedupLookup { index, unsealed: &unsealed }.look(&checked, p).ok());
+            let looked = looked.unwrap_or_else(by_id);
             let fate = match looked.held {
                 Some(held) if held.in_force => RowFate::Duplicate { held: held.id },
                 Some(held) => RowFate::Superseded { held: held.id },
@@ -108,7 +106,7 @@ impl Batcher {
             };
             result.rows.push(RowOutcome { fate, findings: looked.findings });
         }
-        Ok(fresh)
+        fresh
     }
 
     /// Writes new records, all or none of them; they are durable after the next flush.

@@ -11,7 +11,7 @@ use tally_store::{
     index::{self, DedupIndex, EngineName, IndexProgress},
     staged::{StagedBook, StagedLimits},
 };
-use tally_topology::sample;
+use tally_topology::{in_force::CharterHandle, sample};
 use tokio::task::JoinHandle;
 
 /// A node of which the gate can be shut, and whose driver may refuse or fail.
@@ -33,7 +33,7 @@ struct Running {
     batcher: JoinHandle<Result<(), JournalError>>,
     driver: JoinHandle<()>,
     /// What the index follows, which stays where it is.
-    _followed: (watch::Sender<Place>, watch::Sender<IndexProgress>),
+    followed: (watch::Sender<Place>, watch::Sender<IndexProgress>),
 }
 
 impl Bench {
@@ -50,10 +50,12 @@ impl Bench {
 
     fn run(&self, bytes: u64) -> Running {
         let own: LogId = "350102/e1".parse().unwrap();
-        let opened = index::open(&self.dir.path().join("index"), EngineName::Sled, |_| true).unwrap();
-        let known = Arc::new(DedupIndex::new(opened.engine.clone(), own, true));
+        let opened = index::open(&self.dir.path().join("index"), EngineName::Sled, |_| true);
+        let charter = CharterHandle::new(Arc::new(sample::signed("")));
+        let known = Arc::new(DedupIndex::new(opened.engine.clone(), charter, own, true));
+        known.set_whole(true);
         let (durable_tell, durable) = watch::channel(Place(0));
-        let (progress_tell, progress) = watch::channel(IndexProgress { cursor: Place(0), distinct: 0, trouble: None });
+        let (progress_tell, progress) = watch::channel(IndexProgress::at(Place(0)));
         let sources = DedupSources { index: known, engine: opened.engine.clone(), progress, durable };
         let owner = Owner { federation: "t.example".into(), division: 350_102 };
         let limits = StagedLimits::of_bytes(bytes);
@@ -76,7 +78,7 @@ impl Bench {
             batcher_of(Box::new(look), sources, staged, mailbox, stopping, runtime);
         let batcher = tokio::task::spawn_blocking(run);
         let followed = (durable_tell, progress_tell);
-        Running { handle, carry: Some(carry), book, stop, batcher, driver, _followed: followed }
+        Running { handle, carry: Some(carry), book, stop, batcher, driver, followed }
     }
 
     fn sealed(&self) -> Vec<RecordId> {
@@ -237,5 +239,22 @@ async fn a_failed_disk_is_told_as_a_failed_disk() {
     bench.fails.store(true, Ordering::Relaxed);
     let why = running.hand_in(0..10).await.unwrap_err();
     assert!(why.to_string().contains("disk") && !why.to_string().contains("parent"), "{why}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_staged_while_nobody_knows_what_stood_in_a_hole_of_the_own_log() {
+    let bench = Bench::new();
+    let mut running = bench.run(1 << 30);
+    running.carry = None;
+    running.followed.1.send_modify(|p| p.own_missing = 3);
+    let result = running.hand_in(0..10).await.unwrap();
+    assert_eq!(result.staged(), 10);
+    assert!(matches!(&result.because, Some(NotSealed::Damaged(why)) if why.contains("--repair")), "{result:?}");
+    assert!(bench.sealed().is_empty());
+    // It was repaired, and the index has it.
+    running.followed.1.send_modify(|p| p.own_missing = 0);
+    running.worked_off().await;
+    assert_eq!(bench.sealed(), ids(0..10));
     running.stop().await;
 }

@@ -1,6 +1,9 @@
 //! This node asks its parent what was found wrong with its records, again and again. It keeps only what nodes above said about
 //! records that it holds: behind one that it does not hold yet nothing is marked as known, so that is asked for again. What a
 //! parent tells is bounded and may be wrong; it changes nothing but what is kept of findings.
+//!
+//! What was told changes: by a new charter, and when another version of a record comes late. So from time to time, and after
+//! each new charter, everything is asked for once more from the beginning; what is not told again is over.
 
 use super::FindingsContext;
 use std::{
@@ -13,6 +16,7 @@ use tally_protocol::{
     ids::{Division, LogId},
 };
 use tally_store::index::{EngineError, findings_above};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 /// Pause between two questions.
@@ -21,6 +25,52 @@ const EVERY: Duration = Duration::from_secs(5);
 const ASKS: usize = 60;
 /// A parent that does not know this kind of exchange, or is busy, is asked again after this.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// After a new charter everything is asked for again after these pauses, because the parent judges anew as well, and then
+/// each time after the last of them.
+const ONCE_MORE: [Duration; 4] =
+    [Duration::ZERO, Duration::from_secs(30), Duration::from_secs(600), Duration::from_secs(3_600)];
+/// Reports that are remembered while everything is told once more; of more nothing is concluded.
+const REMEMBERED_MAX: usize = 1_000_000;
+
+/// Everything is being told once more.
+#[derive(Debug, Default)]
+struct OnceMore {
+    /// Where to go on.
+    from: BTreeMap<(Division, LogId), u64>,
+    /// What was told.
+    told: BTreeMap<(Division, LogId), BTreeSet<u64>>,
+    count: usize,
+}
+
+/// When everything is asked for once more.
+#[derive(Debug)]
+struct Timetable {
+    rules: [u8; 8],
+    times: usize,
+    due: Instant,
+}
+
+impl Timetable {
+    fn new() -> Self {
+        // What was told in an earlier life of the node may be over.
+        Self { rules: [0; 8], times: 0, due: Instant::now() }
+    }
+
+    /// Whether it is time, by these rules.
+    fn is_due(&mut self, rules: [u8; 8]) -> bool {
+        if self.rules != rules {
+            (self.rules, self.times, self.due) = (rules, 0, Instant::now());
+        }
+        Instant::now() >= self.due
+    }
+
+    /// It was done.
+    fn done(&mut self) {
+        self.times = (self.times + 1).min(ONCE_MORE.len() - 1);
+        self.due = Instant::now() + ONCE_MORE.get(self.times).copied().unwrap_or_default();
+    }
+}
 
 /// Why a round ended early.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +93,21 @@ fn exchange(parent: Division) -> tracing::Span {
 ///
 /// Cancel-safe: what was told by then is kept or is told again.
 pub async fn follow(findings: FindingsContext, links: LinkRegistry) {
+    let (mut timetable, mut once_more) = (Timetable::new(), None);
     loop {
-        let parent = findings.charter.charter().charter().parent(findings.me);
+        let signed = findings.charter.charter();
+        let (parent, rules) = (signed.charter().parent(findings.me), signed.charter().rules_mark());
+        drop(signed);
+        if timetable.is_due(rules) && once_more.is_none() {
+            once_more = Some(OnceMore::default());
+        }
         let pause = match parent {
             None => AGAIN_AFTER,
-            Some(parent) => match round(&findings, &links, parent).instrument(exchange(parent)).await {
+            Some(parent) => match round(&findings, &links, parent, &mut once_more).instrument(exchange(parent)).await {
                 Ok(new) => {
+                    if once_more.is_none() && timetable.is_due(rules) {
+                        timetable.done();
+                    }
                     if new > 0 {
                         tracing::info!(event = "verdicts.told", %parent, count = new, "findings of the nodes above");
                     }
@@ -65,13 +124,20 @@ pub async fn follow(findings: FindingsContext, links: LinkRegistry) {
     }
 }
 
-/// Asks for everything that is new; answers how much there was.
-async fn round(findings: &FindingsContext, links: &LinkRegistry, parent: Division) -> Result<usize, Ended> {
+/// Asks for everything that is new, or for everything `once_more`, which is gone when that has come to its end; answers how
+/// much there was.
+async fn round(
+    findings: &FindingsContext,
+    links: &LinkRegistry,
+    parent: Division,
+    once_more: &mut Option<OnceMore>,
+) -> Result<usize, Ended> {
     let mut exchange = links.open(parent, Purpose::Findings).await?;
     let asking = findings.clone();
     let known = tokio::task::spawn_blocking(move || cursors(&asking)).await.map_err(|_| Ended::Thread)??;
     // What is asked for next in this round: what is not held yet is asked for again in the next one.
-    let mut from: BTreeMap<(Division, LogId), u64> = known.into_iter().map(|c| ((c.holder, c.log), c.from)).collect();
+    let known = known.into_iter().map(|c| ((c.holder, c.log), c.from)).collect::<BTreeMap<_, _>>();
+    let mut from: BTreeMap<(Division, LogId), u64> = once_more.as_ref().map_or(known, |o| o.from.clone());
     let mut total = 0_usize;
     for _ in 0..ASKS {
         let cursors =
@@ -84,10 +150,22 @@ async fn round(findings: &FindingsContext, links: &LinkRegistry, parent: Divisio
         for v in &answer.reports {
             let next = from.entry((v.holder, v.log)).or_default();
             *next = (*next).max(v.index.saturating_add(1));
+            if let Some(o) = once_more.as_mut().filter(|o| o.count < REMEMBERED_MAX) {
+                o.count += 1;
+                o.told.entry((v.holder, v.log)).or_default().insert(v.index);
+            }
         }
         let (more, keeping) = (answer.more && !answer.reports.is_empty(), findings.clone());
         let kept = tokio::task::spawn_blocking(move || keep(&keeping, answer.reports));
         total = total.saturating_add(kept.await.map_err(|_| Ended::Thread)??);
+        if let Some(o) = once_more.as_mut() {
+            o.from.clone_from(&from);
+        }
+        if let Some(whole) = once_more.take_if(|_| !more) {
+            let ending = findings.clone();
+            let ended = tokio::task::spawn_blocking(move || end(&ending, &whole));
+            total = total.saturating_add(ended.await.map_err(|_| Ended::Thread)??);
+        }
         if !more || from.len() > CURSORS_MAX {
             break;
         }
@@ -113,6 +191,25 @@ fn cursors(findings: &FindingsContext) -> Result<Vec<FindingsCursor>, EngineErro
         }
     }
     Ok(cursors)
+}
+
+/// What nodes above had found and did not tell again is over.
+fn end(findings: &FindingsContext, whole: &OnceMore) -> Result<usize, EngineError> {
+    if whole.count >= REMEMBERED_MAX {
+        return Ok(0);
+    }
+    let signed = findings.charter.charter();
+    let charter = signed.charter();
+    let below = charter.nodes().filter(|n| charter.is_within(n.division, findings.me));
+    let logs = below.flat_map(|n| (1..=n.epochs.len() as u32).map(|epoch| LogId::records(n.division, epoch)));
+    let (none, mut ended) = (BTreeSet::new(), 0);
+    for log in logs {
+        for holder in charter.path(findings.me).skip(1) {
+            let told = whole.told.get(&(holder, log)).unwrap_or(&none);
+            ended += findings_above::end_others(&*findings.engine, holder, log, told)?;
+        }
+    }
+    Ok(ended)
 }
 
 /// Keeps the reports that a node above made about records which this node holds at that place; answers how many.

@@ -12,8 +12,9 @@ pub use serve::serve;
 use std::sync::Arc;
 use tally_driver::Mailbox;
 use tally_protocol::ids::Division;
-use tally_store::index::Engine;
+use tally_store::index::{Engine, IndexProgress};
 use tally_topology::in_force::CharterHandle;
+use tokio::sync::watch;
 
 /// What both sides work with.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct FindingsContext {
     pub charter: CharterHandle,
     /// Where findings are.
     pub engine: Arc<dyn Engine>,
+    /// How far the index is.
+    pub progress: watch::Receiver<IndexProgress>,
     /// The core.
     pub mailbox: Mailbox,
 }

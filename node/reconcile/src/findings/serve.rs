@@ -8,7 +8,7 @@ use tally_protocol::{
     findings_exchange::{FindingsPage, FindingsQuery, FindingsReport, PAGE_BYTES_MAX, REPORTS_MAX},
     ids::{Division, LogId},
 };
-use tally_store::index::{EngineError, findings_above};
+use tally_store::index::{EngineError, IndexProgress, findings_above};
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument as _;
 
@@ -53,6 +53,11 @@ async fn answer(findings: FindingsContext, peer: Division, mut exchange: Exchang
     for _ in 0..ASKS {
         let Ok(Some(frame)) = exchange.receive().await else { return };
         let Ok(ask) = FindingsQuery::decode(&frame) else { return };
+        // What an index does not tell that is being built, or judged again, would be taken for over.
+        let complete = |p: &IndexProgress| p.whole && p.judging.is_none();
+        if !complete(&findings.progress.borrow()) {
+            return;
+        }
         let findings = findings.clone();
         let found = tokio::task::spawn_blocking(move || page(&findings, peer, &ask)).await;
         let Ok(Ok(answer)) = found else { return };

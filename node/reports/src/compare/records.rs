@@ -9,7 +9,7 @@ use tally_protocol::{
     canonical::{Object, Value},
     finding::{AtLine, Finding},
 };
-use tally_store::index::{Engine, query::last_version};
+use tally_store::index::{Engine, InForce};
 use tally_topology::content::Operation;
 
 /// Line of a withdrawal: no row of the file says it.
@@ -27,7 +27,7 @@ pub(super) fn make(
     left: &mut RowErrors,
     mut hand: impl FnMut(u64, Vec<u8>) -> bool,
 ) -> Result<(), CompareError> {
-    let maker = Maker { engine, left };
+    let maker = Maker { in_force: InForce::new(engine, comparison.charter.charter()), left };
     for row in comparison.spool.rows() {
         let (place, row) = row?;
         let operation = match comparison.class(&row.key, place) {
@@ -74,7 +74,7 @@ pub(super) fn make(
 }
 
 struct Maker<'m> {
-    engine: &'m dyn Engine,
+    in_force: InForce<'m>,
     left: &'m mut RowErrors,
 }
 
@@ -88,8 +88,8 @@ impl Maker<'_> {
     /// than an earlier version that said the same.
     fn made(&self, key: &[u8; 16], object: &mut Object<'_>, operation: &'static str) -> Result<Vec<u8>, CompareError> {
         object.set("operation", Value::text(operation));
-        if let Some(before) = last_version(self.engine, key)? {
-            object.set("amends", Value::text(before.id.to_string()));
+        if let Some(before) = self.in_force.standing(key)?.first() {
+            object.set("amends", Value::text(before.version.id.to_string()));
         }
         // A record that is too long now is refused when it is handed in.
         let mut bytes = Vec::with_capacity(1_024);

@@ -2,7 +2,7 @@
 use super::{CompareError, CompareTerms, ROWS_MAX};
 use std::{collections::BTreeMap, ops::ControlFlow};
 use tally_protocol::ids::LogId;
-use tally_store::index::{Engine, IndexEntry, walk};
+use tally_store::index::{Engine, InForce, IndexEntry, walk};
 use tally_topology::charter::Charter;
 use tally_topology::content::Operation;
 
@@ -30,7 +30,6 @@ pub(super) struct HeldVersion {
     pub(super) index: u64,
     /// Where the file's row lies in the spool; only in [`RowState::Other`].
     pub(super) place: u64,
-    sealed_at: u32,
     /// Line of the file's row; 0: none.
     pub(super) line: u32,
     /// Which log: its place in [`HeldTable::log`].
@@ -58,13 +57,20 @@ impl HeldTable {
     pub(super) fn gather(engine: &dyn Engine, charter: &Charter, terms: &CompareTerms) -> Result<Self, CompareError> {
         let mut table = Self::default();
         let (mut numbers, mut scopes) = (BTreeMap::new(), BTreeMap::new());
-        walk(engine, |_, log, e| {
+        let in_force = InForce::new(engine, charter);
+        walk(&in_force, |id, _, e| {
             if e.dimensions.category != terms.category || e.dimensions.unit != terms.unit {
-                return ControlFlow::Continue(());
+                return Ok(ControlFlow::Continue(()));
             }
+            // What counts, as in an export; a withdrawal too.
+            let standing = in_force.standing(&e.content.key)?;
+            let Some(first) = standing.first().filter(|v| v.version.id == id) else {
+                return Ok(ControlFlow::Continue(()));
+            };
             if table.rows.len() > ROWS_MAX {
-                return ControlFlow::Break(());
+                return Ok(ControlFlow::Break(()));
             }
+            let (log, e) = (first.log, &first.entry);
             let number = *numbers.entry(log).or_insert_with(|| {
                 table.logs.push(log);
                 table.logs.len() as u32 - 1
@@ -72,12 +78,12 @@ impl HeldTable {
             let code = e.dimensions.division;
             let in_scope = *scopes.entry(code).or_insert_with(|| terms.covers(charter, code));
             table.add(e, number, in_scope);
-            ControlFlow::Continue(())
+            Ok(ControlFlow::Continue(()))
         })?;
         if table.rows.len() > ROWS_MAX {
             return Err(CompareError::TooManyHeld);
         }
-        table.keep_current();
+        table.rows.sort_unstable_by_key(|h| h.key);
         Ok(table)
     }
 
@@ -91,25 +97,11 @@ impl HeldTable {
             content: e.content.content,
             index: e.index,
             place: 0,
-            sealed_at: u32::try_from(e.sealed_at).unwrap_or(u32::MAX),
             line: 0,
             log,
             state: RowState::Unseen,
             withdrawn: e.content.operation == Operation::Withdraw,
             in_scope,
-        });
-    }
-
-    /// Keeps of every business key the version that came last: it is in force, as in an export.
-    fn keep_current(&mut self) {
-        let logs = &self.logs;
-        self.rows.sort_unstable_by_key(|h| (h.key, h.sealed_at, logs.get(h.log as usize), h.index));
-        self.rows.dedup_by(|later, earlier| {
-            let same = later.key == earlier.key;
-            if same {
-                *earlier = *later;
-            }
-            same
         });
     }
 
@@ -165,8 +157,10 @@ mod tests {
     use super::{super::tests::*, *};
     use tally_protocol::record::RecordId;
 
-    fn entry(key: u8, content: u8, sealed_at: u64, operation: Operation, division: u32) -> IndexEntry {
-        let mut e = IndexEntry { index: u64::from(content), sealed_at, ..IndexEntry::default() };
+    fn entry(key: u8, content: u8, operation: Operation, division: u32) -> IndexEntry {
+        // Of whenever it says to have been sealed.
+        let mut e =
+            IndexEntry { index: u64::from(content), sealed_at: 99 - u64::from(content), ..IndexEntry::default() };
         (e.content.operation, e.content.key, e.content.content) = (operation, [key; 16], [content; 16]);
         (e.dimensions.category, e.dimensions.unit, e.dimensions.division) =
             ("spot_check".into(), UNIT.into(), division);
@@ -179,17 +173,19 @@ mod tests {
     }
 
     #[test]
-    fn the_version_that_came_last_counts_and_a_late_second_path_revives_none() {
+    fn what_is_in_force_counts_and_a_late_second_path_revives_nothing() {
         let memory = Memory::default();
         let county = "350102/e1".parse().unwrap();
         let put = |n: u8, e: &IndexEntry, log: LogId| memory.put(RecordId::of(&[n]), log, e);
-        put(1, &entry(1, 1, 10, Operation::Create, 350_102), county);
-        put(2, &entry(1, 2, 20, Operation::Amend, 350_102), county);
-        put(1, &entry(1, 1, 30, Operation::Create, 350_102), "350100/e1".parse().unwrap());
-        put(3, &entry(2, 3, 10, Operation::Create, 350_103), county);
-        put(4, &entry(3, 4, 10, Operation::Create, 350_102), county);
-        put(5, &entry(3, 5, 10, Operation::Withdraw, 350_102), county);
-        let mut other = entry(4, 6, 10, Operation::Create, 350_102);
+        put(1, &entry(1, 1, Operation::Create, 350_102), county);
+        put(2, &entry(1, 2, Operation::Amend, 350_102), county);
+        put(1, &entry(1, 1, Operation::Create, 350_102), "350100/e1".parse().unwrap());
+        put(3, &entry(2, 3, Operation::Create, 350_103), "350103/e1".parse().unwrap());
+        put(4, &entry(3, 4, Operation::Create, 350_102), county);
+        put(5, &entry(3, 5, Operation::Withdraw, 350_102), county);
+        // A log that may not submit for the county.
+        put(7, &entry(1, 7, Operation::Withdraw, 350_102), "350103/e1".parse().unwrap());
+        let mut other = entry(4, 6, Operation::Create, 350_102);
         other.dimensions.unit = "another".into();
         put(6, &other, county);
         let charter = charter();

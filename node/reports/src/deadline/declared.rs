@@ -3,7 +3,10 @@
 use super::Month;
 use jiff::civil::Date;
 use std::collections::BTreeMap;
-use tally_protocol::{canonical::Object, ids::Division};
+use tally_protocol::{
+    canonical::Object,
+    ids::{Division, LogId},
+};
 
 /// Category of zero reports.
 pub(super) const ZERO_REPORT: &str = "zero_report";
@@ -33,6 +36,9 @@ impl ZeroReport {
     }
 }
 
+/// Epoch and index of a record, then its log: whoever keeps a task goes on in its own logs.
+pub(super) type TaskPlace = (u32, u64, LogId);
+
 /// The newest record of a liaison task.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct DeclaredTask {
@@ -40,7 +46,7 @@ pub(super) struct DeclaredTask {
     pub(super) owner: Option<String>,
     pub(super) due_on: Option<String>,
     pub(super) state: Option<String>,
-    sealed_at: u64,
+    place: Option<TaskPlace>,
 }
 
 /// All of them.
@@ -58,7 +64,7 @@ fn room<V: Default>(map: &mut BTreeMap<Pair, V>, pair: Pair) -> Option<&mut V> {
 
 impl Declared {
     /// Takes a record's bytes. What is not in form says nothing.
-    pub(super) fn take(&mut self, month: Month, sealed_at: u64, bytes: &[u8]) {
+    pub(super) fn take(&mut self, month: Month, place: TaskPlace, bytes: &[u8]) {
         let Ok(object) = Object::parse(bytes) else { return };
         let text = |f: &str| object.text(f).map(|t| t.chars().take(TEXT_MAX).collect::<String>());
         let day = |f: &str| object.text(f)?.parse::<Date>().ok();
@@ -82,10 +88,10 @@ impl Declared {
                     owner: text("owner"),
                     due_on: text("due_on"),
                     state: text("state"),
-                    sealed_at,
+                    place: Some(place),
                 };
                 let Some(held) = room(&mut self.liaison, pair) else { return self.full = true };
-                if *held == DeclaredTask::default() || held.sealed_at <= sealed_at {
+                if held.place.is_none_or(|p| p <= place) {
                     *held = task;
                 }
             }
@@ -102,8 +108,9 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn take(declared: &mut Declared, sealed_at: u64, json: &str) {
-        declared.take("2026-11".parse().unwrap(), sealed_at, json.as_bytes());
+    fn take(declared: &mut Declared, index: u64, json: &str) {
+        let place = (1, index, "350102/e1".parse().unwrap());
+        declared.take("2026-11".parse().unwrap(), place, json.as_bytes());
     }
 
     fn zero(from: &str, until: &str) -> String {

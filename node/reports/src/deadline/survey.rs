@@ -12,8 +12,8 @@ use std::{
 };
 use tally_protocol::{ids::Division, record::RecordId};
 use tally_store::index::{
-    Engine, EngineError,
-    query::{Attested, Source, current_version, each_record, read_each},
+    Engine, EngineError, InForce,
+    query::{Attested, Source, each_record, read_each},
 };
 use tally_topology::content::{Dimensions, Operation};
 use tally_topology::{charter::Charter, deadline::DeadlineState};
@@ -95,16 +95,18 @@ pub(super) fn survey(
     let mut survey = DeadlineSurvey::default();
     let mut judge = DeadlineJudge::new(context.charter, context.today);
     let mut to_read: Vec<(RecordId, Attested)> = Vec::new();
-    each_record(engine, |id, attested| {
+    let in_force = InForce::new(engine, context.charter);
+    each_record(&in_force, |id, attested| {
         let Some((_, first)) = attested.first() else { return Ok(ControlFlow::Continue(())) };
         if [ZERO_REPORT, LIAISON].contains(&first.dimensions.category.as_str()) {
-            if is_declaration(context, engine, id, &attested)? {
+            if is_declaration(context, &in_force, id, &attested)? {
                 to_read.push((id, attested));
             }
             if to_read.len() >= READ_AT_ONCE {
                 survey.read(context, source, &mut to_read);
             }
         } else {
+            let attested = in_force.counting(id, attested)?;
             survey.take(context, &mut judge, arrivals, attested);
         }
         Ok(ControlFlow::Continue(()))
@@ -117,7 +119,7 @@ pub(super) fn survey(
 /// Only the version of a declaration that counts, and no zero report of a time before the month.
 fn is_declaration(
     context: &SurveyContext<'_>,
-    engine: &dyn Engine,
+    in_force: &InForce<'_>,
     id: RecordId,
     attested: &Attested,
 ) -> Result<bool, EngineError> {
@@ -128,13 +130,15 @@ fn is_declaration(
     if old || first.content.operation == Operation::Withdraw {
         return Ok(false);
     }
-    Ok(current_version(engine, &first.content.key)? == Some(id))
+    in_force.is_current(id, attested)
 }
 
 impl DeadlineSurvey {
     fn read(&mut self, context: &SurveyContext<'_>, source: &Source<'_>, to_read: &mut Vec<(RecordId, Attested)>) {
         let declared = &mut self.declared;
-        self.unreadable += read_each(source, to_read, |e, bytes| declared.take(context.month, e.sealed_at, bytes));
+        self.unreadable += read_each(source, to_read, |log, e, bytes| {
+            declared.take(context.month, (log.epoch, e.index, log), bytes);
+        });
         to_read.clear();
     }
 
@@ -147,7 +151,7 @@ impl DeadlineSurvey {
     ) {
         let received = arrivals.received(attested.iter().map(|(log, e)| (*log, e.index, e.sealed_at)));
         let Some((_, first)) = attested.first_mut() else { return };
-        let Dimensions { produced_on, division, category, unit } = std::mem::take(&mut first.dimensions);
+        let Dimensions { produced_on, division, category, unit, .. } = std::mem::take(&mut first.dimensions);
         let division = context.division(division);
         let judgeable = judge::day(produced_on)
             .and_then(|day| Some((day, judge::category(context.charter.catalogs(), &category, day)?)));

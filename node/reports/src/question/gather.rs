@@ -10,9 +10,8 @@ use tally_protocol::{
     record::RecordId,
 };
 use tally_store::index::{
-    Engine, EngineError, IndexEntry, entry_of, findings_above,
+    Effect, Engine, EngineError, InForce, IndexEntry, entry_of, findings_above,
     query::{Source, read_each},
-    versions_by_hash,
 };
 use tally_topology::charter::Charter;
 
@@ -55,6 +54,7 @@ fn list(
     query: &QuestionQuery,
 ) -> Result<(Vec<FoundQuestion>, u64, Option<QuestionPlace>), EngineError> {
     let (mut listed, mut omitted, mut last) = (Vec::new(), 0, None);
+    let in_force = InForce::new(sources.engine, sources.held.charter);
     let after = query.after;
     for log in logs_below(sources.held.charter, query.top).into_iter().filter(|l| after.is_none_or(|a| *l >= a.log)) {
         let mut from = after.filter(|a| a.log == log).map_or(Some(0), |a| a.index.checked_add(1));
@@ -63,7 +63,7 @@ fn list(
             from = next;
             for ((index, id), by) in by_record {
                 let place = QuestionPlace { log, index };
-                let Some((e, question)) = question(sources, query, place, id, by)? else { continue };
+                let Some((e, question)) = question(sources, &in_force, query, (place, id, by))? else { continue };
                 if listed.len() < query.limit {
                     listed.push((log, e, question));
                     last = Some(place);
@@ -110,17 +110,14 @@ fn window(sources: &QuestionSources<'_>, log: LogId, from: u64) -> Result<(ByRec
 /// A record's question, if it is held, may be seen, and is asked for.
 fn question(
     sources: &QuestionSources<'_>,
+    in_force: &InForce<'_>,
     query: &QuestionQuery,
-    place: QuestionPlace,
-    id: RecordId,
-    by: Vec<FindingsReport>,
+    (place, id, by): (QuestionPlace, RecordId, Vec<FindingsReport>),
 ) -> Result<Option<(IndexEntry, RecordQuestion)>, EngineError> {
     let Some(e) = entry_of(sources.engine, id, place.log)?.filter(|e| may_see(&query.rights, e)) else {
         return Ok(None);
     };
-    let versions = versions_by_hash(sources.engine, &e.content.key)?;
-    let later = |at: u64, other: RecordId| at >= e.sealed_at && other != id && is_after(&versions, id, other);
-    let answered = versions.iter().any(|(at, other)| later(*at, *other));
+    let answered = is_answered(in_force, place, id, &e)?;
     if answered && !query.answered_too {
         return Ok(None);
     }
@@ -147,17 +144,26 @@ fn may_see(rights: &Rights, e: &IndexEntry) -> bool {
         && (rights.divisions.is_empty() || division.is_some_and(|d| rights.divisions.contains(&d)))
 }
 
-/// Whether `other` came after `id` among the versions of their key.
-fn is_after(versions: &[(u64, RecordId)], id: RecordId, other: RecordId) -> bool {
-    let place = |r: RecordId| versions.iter().position(|(_, v)| *v == r);
-    place(other) > place(id)
+/// Whether another version took the record's place, or followed it in the logs of its own node.
+fn is_answered(
+    in_force: &InForce<'_>,
+    place: QuestionPlace,
+    id: RecordId,
+    e: &IndexEntry,
+) -> Result<bool, EngineError> {
+    let versions = in_force.versions(&e.content.key)?;
+    let here = versions.iter().find(|v| (v.log, v.index) == (place.log, place.index));
+    let later = |log: LogId, index: u64| (log.epoch, index) > (place.log.epoch, place.index);
+    let followed =
+        versions.iter().any(|v| v.log.division == place.log.division && v.version.id != id && later(v.log, v.index));
+    Ok(here.is_some_and(|v| v.effect == Effect::Replaced) || followed)
 }
 
 /// Puts in what the records say of themselves.
 fn name(source: &Source<'_>, questions: &mut [FoundQuestion]) {
     let places: Vec<_> = questions.iter().map(|(log, e, q)| (q.id, vec![(*log, e.clone())])).collect();
     let mut names = HashMap::new();
-    read_each(source, &places, |_, bytes| {
+    read_each(source, &places, |_, _, bytes| {
         if let Ok(object) = Object::parse(bytes) {
             let text = |f: &str| object.text(f).map(str::to_owned);
             names.insert(RecordId::of(bytes), [text("business_key"), text("subject_name"), text("source_row_id")]);

@@ -3,7 +3,7 @@
 
 use std::{fmt::Debug, io};
 use tally_journal::ReadError;
-use tally_protocol::{batch::BatchError, codec::CodecError};
+use tally_protocol::codec::CodecError;
 
 /// Why the index did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -21,13 +21,58 @@ pub enum EngineError {
     Form(CodecError),
     /// The journal that it follows cannot be read.
     Journal(ReadError),
-    /// A batch of the journal is none.
-    Batch(BatchError),
+    /// It is not open: it is being brought back.
+    Away,
+    /// It is being built, so what it does not hold may be held all the same.
+    Unfinished,
+    /// It does not hold what the journal holds.
+    Differs,
 }
 
 impl EngineError {
-    /// An engine's own words.
-    pub fn of(e: impl std::fmt::Display) -> Self {
+    /// Whether the system, and not what is stored, kept it from working: want of space or descriptors, or a device's error,
+    /// which pass by themselves.
+    pub(super) fn may_pass(&self) -> bool {
+        use io::ErrorKind as Kind;
+        match self {
+            // These say that something else stands there than should.
+            Self::Files(e) => !matches!(
+                e.kind(),
+                Kind::NotFound
+                    | Kind::AlreadyExists
+                    | Kind::IsADirectory
+                    | Kind::NotADirectory
+                    | Kind::DirectoryNotEmpty
+                    | Kind::InvalidData
+                    | Kind::InvalidInput
+                    | Kind::UnexpectedEof
+                    | Kind::Other
+            ),
+            Self::Locked | Self::Journal(ReadError::Io { .. }) => true,
+            Self::Engine(_) | Self::Panicked(_) | Self::Form(_) | Self::Journal(_) => false,
+            Self::Away | Self::Unfinished | Self::Differs => false,
+        }
+    }
+
+    /// Whether what is stored is not what it should be, so that only to begin anew helps.
+    pub(super) fn is_of_content(&self) -> bool {
+        matches!(self, Self::Form(_) | Self::Differs | Self::Panicked(_))
+    }
+
+    /// Whether there is no room on the disk.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Files(e) if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
+    /// An engine's own words; what the system said stays known as such.
+    pub(super) fn of(e: &(dyn std::error::Error + 'static)) -> Self {
+        let mut cause = Some(e);
+        while let Some(now) = cause {
+            if let Some(io) = now.downcast_ref::<io::Error>() {
+                return Self::Files(io::Error::new(io.kind(), e.to_string()));
+            }
+            cause = now.source();
+        }
         Self::Engine(e.to_string())
     }
 
@@ -40,7 +85,9 @@ impl EngineError {
             Self::Files(e) => e.to_string(),
             Self::Form(e) => e.to_string(),
             Self::Journal(e) => e.to_string(),
-            Self::Batch(e) => e.to_string(),
+            Self::Away => "it is being brought back".into(),
+            Self::Unfinished => "it is being built".into(),
+            Self::Differs => "it does not hold what the journal holds".into(),
         }
     }
 }
@@ -60,12 +107,6 @@ impl From<CodecError> for EngineError {
 impl From<ReadError> for EngineError {
     fn from(e: ReadError) -> Self {
         Self::Journal(e)
-    }
-}
-
-impl From<BatchError> for EngineError {
-    fn from(e: BatchError) -> Self {
-        Self::Batch(e)
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! r ‖ record id (32) ‖ log (8)                         -> IndexEntry
-//! k ‖ business key hash (16) ‖ sealed_at ‖ log ‖ index  -> Version
-//! s ‖ subject's credit code                            -> its name, by the newest registration held
+//! k ‖ business key hash (16) ‖ log ‖ index             -> Version
+//! n ‖ mark of a producing unit's name (8)              -> the name
+//! s ‖ subject's credit code                            -> SubjectName, by the newest registration held
 //! f ‖ log (8) ‖ index (8)                              -> what was found wrong with the record, see `findings`
 //! v ‖ holder (4) ‖ log (8) ‖ index (8)                 -> what a node above found wrong with it
 //! w ‖ holder (4) ‖ log (8)                             -> one past the last of these
@@ -49,11 +50,42 @@ pub(super) struct State {
     pub(super) keys: BTreeMap<LogId, u64>,
     /// One past the last record seen of each log: what comes below may be in already.
     pub(super) reached: BTreeMap<LogId, u64>,
+    /// By which rules the findings are.
+    pub(super) judged: Judged,
+}
+
+/// By which charter the records that are in were judged. What is in force does not depend on it: that is judged when asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Judged {
+    /// Mark of the rules by which all are, or were before they are judged again.
+    pub(super) rules: [u8; 8],
+    /// Version of a charter that has these rules.
+    pub(super) charter: u64,
+    /// All are being judged again.
+    pub(super) again: Option<JudgedAgain>,
+}
+
+/// Records that are in are judged again by a new charter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct JudgedAgain {
+    pub(super) rules: [u8; 8],
+    pub(super) charter: u64,
+    /// Everything before this place was.
+    pub(super) place: u64,
+    /// What lies behind this place was judged when it came.
+    pub(super) until: u64,
 }
 
 const STATE_BYTES_MAX: usize = 1 << 20;
 const ENTRY_BYTES_MAX: usize = 512;
 impl State {
+    /// Records that stand before others that are in, and are not in themselves.
+    pub(super) fn missing(&self, of: impl Fn(LogId) -> bool) -> u64 {
+        let held = |log: &LogId| self.logs.get(log).copied().unwrap_or(0);
+        let logs = self.reached.iter().filter(|(log, _)| of(**log));
+        logs.map(|(log, reached)| reached.saturating_sub(held(log))).fold(0, u64::saturating_add)
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }
@@ -91,14 +123,25 @@ pub(super) fn version_prefix(key: &[u8; 16]) -> Vec<u8> {
     [b"k", &key[..]].concat()
 }
 
-pub(super) fn version_key(log: LogId, e: &IndexEntry) -> Vec<u8> {
-    let (time, index) = (e.sealed_at.to_be_bytes(), e.index.to_be_bytes());
-    [&version_prefix(&e.content.key)[..], &time, &log_bytes(log), &index].concat()
+/// Versions that logs of one division hold.
+pub(super) fn version_prefix_of(key: &[u8; 16], division: Division) -> Vec<u8> {
+    let [_, code @ ..] = division.code().to_be_bytes();
+    [&version_prefix(key)[..], &code].concat()
 }
 
-/// The log in a key under `k`.
-pub(super) fn version_log(key: &[u8]) -> Option<LogId> {
-    log_of(key.get(25..25 + LOG_ID_BYTES)?)
+pub(super) fn version_key(log: LogId, e: &IndexEntry) -> Vec<u8> {
+    [&version_prefix(&e.content.key)[..], &log_bytes(log), &e.index.to_be_bytes()].concat()
+}
+
+/// Log and index in a key under `k`.
+pub(super) fn version_place(key: &[u8]) -> Option<(LogId, u64)> {
+    let (log, index) = key.get(17..25 + LOG_ID_BYTES)?.split_at(LOG_ID_BYTES);
+    Some((log_of(log)?, u64::from_be_bytes(index.try_into().ok()?)))
+}
+
+/// Under `n`: names of producing units, which some routes go by.
+pub(super) fn unit_name_key(mark: [u8; 8]) -> Vec<u8> {
+    [b"n", &mark[..]].concat()
 }
 
 /// A version of a business key.
@@ -141,15 +184,30 @@ pub(super) fn subject_key(code: &str) -> Vec<u8> {
     [b"s", code.as_bytes()].concat()
 }
 
-/// Value under `s`: the day of the registration, YYYYMMDD, and the name.
-pub(super) fn subject_value(day: u32, name: &str) -> Vec<u8> {
-    [&day.to_be_bytes()[..], name.as_bytes()].concat()
+/// A registration of a subject that is held.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SubjectName {
+    /// Its day, YYYYMMDD.
+    pub(super) day: u32,
+    /// What it says.
+    pub(super) name: String,
+    /// By which rules it was found right.
+    pub(super) rules: [u8; 8],
 }
 
-/// Reads a value under `s`.
-pub(super) fn read_subject(value: &[u8]) -> Option<(u32, String)> {
-    let (day, name) = value.split_at_checked(4)?;
-    Some((u32::from_be_bytes(day.try_into().ok()?), std::str::from_utf8(name).ok()?.to_owned()))
+impl SubjectName {
+    /// Value under `s`.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        [&self.rules[..], &self.day.to_be_bytes(), self.name.as_bytes()].concat()
+    }
+
+    /// Reads a value under `s`.
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+        let (rules, rest) = value.split_at_checked(8)?;
+        let (day, name) = rest.split_at_checked(4)?;
+        let (rules, day) = (rules.try_into().ok()?, u32::from_be_bytes(day.try_into().ok()?));
+        Some(Self { day, name: std::str::from_utf8(name).ok()?.to_owned(), rules })
+    }
 }
 
 /// Under `f`: what this node found wrong with a record.
@@ -203,7 +261,8 @@ mod tests {
         let [(rk, rv), (vk, vv)] = pairs(id, log, &e);
         assert_eq!(read_record(&rk, &rv), Some((id, log, e)));
         assert!(vk.starts_with(&version_prefix(&content.key)));
-        assert_eq!(version_log(&vk), Some(log));
+        assert_eq!(version_place(&vk), Some((log, 9)));
+        assert!(vk.starts_with(&version_prefix_of(&content.key, log.division)));
         assert_eq!(read_version(&vv), Some(Version::of(id, &content)));
         assert_eq!(read_finding_key(&finding_key(log, 7)), Some((log, 7)));
     }

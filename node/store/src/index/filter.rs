@@ -1,12 +1,16 @@
 //! Ids and business keys that are known: filters in memory keep the common answer, "new", off the disk.
 //!
-//! A filter's "no" is certain; until it holds the whole index, and after each "perhaps", the engine is asked. What is about to be
-//! sealed counts as held until the index has it. What follows from being held is not decided here.
+//! A filter's "no" is certain; until it holds the whole index, and after each "perhaps", the engine is asked. While the index is
+//! built anew the engine's "no" means nothing, and is an error. What is about to be sealed counts as held until the index has
+//! it. What follows from being held is not decided here.
 
-use super::{Engine, EngineError, Version, entry};
+use super::{
+    Effect, Engine, EngineError, InForce, Version,
+    entry::{self, SubjectName},
+};
 use fastbloom::BloomFilter;
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry as Slot},
+    collections::{HashMap, hash_map::Entry as Slot},
     hash::Hash,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -14,7 +18,10 @@ use std::{
     },
 };
 use tally_protocol::{ids::LogId, record::RecordId};
-use tally_topology::content::{ContentId, Operation};
+use tally_topology::{
+    content::{ContentId, Operation},
+    in_force::CharterHandle,
+};
 
 /// First size of the filter, in ids; each further layer is twice the last.
 const FIRST_LAYER: usize = 1 << 20;
@@ -27,11 +34,15 @@ const FALSE_POSITIVE: f64 = 0.005;
 #[derive(Debug)]
 pub struct DedupIndex {
     engine: Arc<dyn Engine>,
+    charter: CharterHandle,
     own: LogId,
     ids: Mutex<Layers>,
     keys: Mutex<Layers>,
     /// The filters hold every id and key of the index.
     complete: AtomicBool,
+    /// The index has been at the end of the journal since it was opened or begun anew.
+    whole: AtomicBool,
+    judged: Mutex<Option<[u8; 8]>>,
     /// What is in the own log, or about to be, and not in the index yet.
     pending: Mutex<Pending>,
 }
@@ -55,28 +66,42 @@ impl Pending {
     }
 }
 
-/// Versions of a business key that are held here, by whatever path they came: at least one.
+/// Versions of a business key that are held here and change something: at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyHistory {
-    /// In the order in which they came, each at its first attestation; the last one counts.
+    /// Those of other nodes' logs, then those of the own ones in their order.
     pub versions: Vec<Version>,
-    /// Those of the own log.
+    /// Those of the own logs, also where they change nothing.
     pub own: Vec<Version>,
     /// Those that are not in the index yet, so perhaps not durable yet either.
     pub pending: Vec<Version>,
-    /// There are more than were read: which is the last is not known.
+    /// What counts, as far as the index knows: normally one; a withdrawal too.
+    pub standing: Vec<Version>,
+    /// There are more than were read: what counts is not known.
     pub cut: bool,
 }
 
 impl KeyHistory {
-    /// The one that counts, as far as is known.
-    pub fn latest(&self) -> Option<&Version> {
-        self.versions.last()
+    fn of(pending: Vec<Version>) -> Self {
+        Self { versions: Vec::new(), own: Vec::new(), pending, standing: Vec::new(), cut: false }
     }
 
-    /// Whether the last of them withdraws.
+    /// The one that counts, as far as is known: what this node is about to seal comes after all that it holds.
+    pub fn latest(&self) -> Option<&Version> {
+        self.pending.last().or(self.standing.first())
+    }
+
+    /// Whether it withdraws.
     pub fn is_withdrawn(&self) -> bool {
         self.latest().is_some_and(|v| v.operation == Operation::Withdraw)
+    }
+
+    /// Whether one that counts is as asked.
+    pub fn any_standing(&self, is: impl Fn(&Version) -> bool) -> bool {
+        match self.pending.last() {
+            Some(last) => is(last),
+            None => self.standing.iter().any(is),
+        }
     }
 }
 
@@ -101,6 +126,10 @@ impl Layers {
     }
 
     fn insert(&mut self, item: &impl Hash) {
+        // What comes again, as after a rebuild, takes no room.
+        if self.contains(item) {
+            return;
+        }
         if self.last_items >= FIRST_LAYER << (self.layers.len() - 1) {
             self.layers.push(Self::layer(FIRST_LAYER << self.layers.len()));
             self.last_items = 0;
@@ -118,13 +147,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl DedupIndex {
     /// Of an index. `empty`: nothing is in it yet, so the filter is complete from the start.
-    pub fn new(engine: Arc<dyn Engine>, own: LogId, empty: bool) -> Self {
+    pub fn new(engine: Arc<dyn Engine>, charter: CharterHandle, own: LogId, empty: bool) -> Self {
         Self {
             engine,
+            charter,
             own,
             ids: Mutex::new(Layers::new()),
             keys: Mutex::new(Layers::new()),
             complete: AtomicBool::new(empty),
+            whole: AtomicBool::new(false),
+            judged: Mutex::default(),
             pending: Mutex::default(),
         }
     }
@@ -135,6 +167,9 @@ impl DedupIndex {
     /// The engine's.
     pub fn fill(&self) -> Result<(), EngineError> {
         const PAGE: usize = 4_096;
+        if self.complete.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let mut from = b"r".to_vec();
         loop {
             let page = self.engine.scan(b"r", &from, PAGE)?;
@@ -157,6 +192,16 @@ impl DedupIndex {
         Ok(())
     }
 
+    /// The index is at the end of the journal (or is begun anew): so what it does not hold is (not) new.
+    pub fn set_whole(&self, whole: bool) {
+        self.whole.store(whole, Ordering::Release);
+    }
+
+    /// What the engine does not hold is not held, unless it is being built.
+    fn no(&self) -> Result<(), EngineError> {
+        if self.whole.load(Ordering::Acquire) { Ok(()) } else { Err(EngineError::Unfinished) }
+    }
+
     /// Whether `id` may be in any log here; `false` is certain.
     pub(super) fn maybe(&self, id: &RecordId) -> bool {
         !self.complete.load(Ordering::Acquire) || lock(&self.ids).contains(id)
@@ -175,7 +220,19 @@ impl DedupIndex {
         }
         let attested = self.engine.scan(&entry::record_prefix(*id), b"", ATTESTED)?;
         let log = |(key, value): &(Vec<u8>, Vec<u8>)| entry::read_record(key, value).map(|(_, log, _)| log);
-        Ok(attested.iter().filter_map(log).any(|log| log.division == self.own.division))
+        if attested.iter().filter_map(log).any(|log| log.division == self.own.division) {
+            return Ok(true);
+        }
+        // It may have come in between.
+        if lock(&self.pending).ids.contains_key(id) {
+            return Ok(true);
+        }
+        self.no().map(|()| false)
+    }
+
+    /// Whether the own log is known to hold `id`. While the index is being built, or does not work, more may be held.
+    pub fn is_found(&self, id: &RecordId) -> bool {
+        self.holds(id).unwrap_or(false)
     }
 
     /// Whether a business key may be held here; `false` is certain.
@@ -189,27 +246,31 @@ impl DedupIndex {
     /// The engine's.
     pub fn versions(&self, key: &[u8; 16]) -> Result<Option<KeyHistory>, EngineError> {
         let pending = lock(&self.pending).keys.get(key).cloned().unwrap_or_default();
-        let (mut versions, mut own, mut ids, mut cut) = (Vec::new(), Vec::new(), HashSet::new(), false);
+        let (mut history, mut own) = (KeyHistory::of(pending), Vec::new());
         if self.maybe_key(key) {
-            let held = self.engine.scan(&entry::version_prefix(key), b"", ATTESTED)?;
-            cut = held.len() == ATTESTED;
-            for (pair_key, value) in held {
-                let Some(v) = entry::read_version(&value) else { continue };
-                // A late second path revives no old version.
-                if ids.insert(v.id) {
-                    versions.push(v);
-                }
-                // What came by another path stays in both logs, as signed.
-                if entry::version_log(&pair_key).is_some_and(|log| log.division == self.own.division) {
-                    own.push(v);
+            self.no()?;
+            let signed = self.charter.charter();
+            let in_force = InForce::new(&*self.engine, signed.charter());
+            let (mut held, cut) = in_force.versions_near(key, self.own.division, ATTESTED)?;
+            history.cut = cut;
+            held.sort_by_key(|v| (v.effect != Effect::InForce, !v.is_current(), v.standing, v.log, v.index));
+            history.standing.extend(held.iter().filter(|v| v.effect == Effect::InForce).map(|v| v.version));
+            held.sort_by_key(|v| (v.log, v.index));
+            for v in held {
+                // One that is indexed just now is in both.
+                history.pending.retain(|p| p.id != v.version.id);
+                if v.log.division == self.own.division {
+                    history.own.push(v.version);
+                    own.extend((!v.effect.is_void()).then_some(v.version));
+                } else if !v.effect.is_void() {
+                    history.versions.push(v.version);
                 }
             }
         }
-        // One that is indexed just now is in both.
-        let pending: Vec<Version> = pending.into_iter().filter(|v| ids.insert(v.id)).collect();
-        versions.extend(&pending);
-        own.extend(&pending);
-        Ok((!versions.is_empty()).then_some(KeyHistory { versions, own, pending, cut }))
+        history.versions.extend(own);
+        history.versions.extend(&history.pending);
+        history.own.extend(&history.pending);
+        Ok((!history.versions.is_empty() || !history.own.is_empty()).then_some(history))
     }
 
     /// Name of a subject by the newest registration held.
@@ -217,8 +278,18 @@ impl DedupIndex {
     /// # Errors
     /// The engine's.
     pub fn subject(&self, code: &str) -> Result<Option<String>, EngineError> {
-        let name = self.engine.get(&entry::subject_key(code))?;
-        Ok(name.and_then(|n| entry::read_subject(&n)).map(|(_, name)| name))
+        let held = self.engine.get(&entry::subject_key(code))?.and_then(|v| SubjectName::decode(&v));
+        if held.is_none() {
+            self.no()?;
+        }
+        // What was right by rules that are no more counts only until all has been judged again.
+        let judged = *lock(&self.judged);
+        Ok(held.filter(|h| judged.is_none_or(|rules| rules == h.rules)).map(|h| h.name))
+    }
+
+    /// By which rules everything was judged; `None`: it is being judged again.
+    pub(super) fn set_judged(&self, rules: Option<[u8; 8]>) {
+        *lock(&self.judged) = rules;
     }
 
     /// A record of the own log is about to be sealed.

@@ -1,7 +1,8 @@
 //! What nodes above found wrong with records, as they told it; and this node's own findings in the same form. They are kept by
 //! holder and log, each with a mark of how far that holder was heard.
 
-use super::{Engine, EngineError, entry, findings};
+use super::{Engine, EngineError, Write, entry, findings};
+use std::collections::BTreeSet;
 use tally_protocol::{
     codec,
     finding::Finding,
@@ -63,8 +64,48 @@ pub fn told(
     limit: usize,
 ) -> Result<Vec<FindingsReport>, EngineError> {
     let prefix = entry::above_prefix(holder, log);
-    let pairs = engine.scan(&prefix, &entry::above_key(holder, log, from), limit)?;
-    Ok(pairs.iter().filter_map(|(_, v)| codec::decode::<FindingsReport, REPORT_BYTES_MAX>(v).ok()).collect())
+    let (mut told, mut from) = (Vec::new(), entry::above_key(holder, log, from));
+    while told.len() < limit {
+        let pairs = engine.scan(&prefix, &from, limit)?;
+        let read = |v: &[u8]| codec::decode::<FindingsReport, REPORT_BYTES_MAX>(v).ok();
+        // What is no longer found wrong leaves an empty report behind.
+        told.extend(pairs.iter().filter_map(|(_, v)| read(v)).filter(|r| !r.findings.is_empty()));
+        match pairs.last() {
+            Some((last, _)) if pairs.len() == limit => from = [last.as_slice(), &[0]].concat(),
+            _ => break,
+        }
+    }
+    told.truncate(limit);
+    Ok(told)
+}
+
+/// Everything that a holder found in a log was told once more: what was not told again is no longer found wrong. Answers how
+/// much that was.
+///
+/// # Errors
+/// The engine's.
+pub fn end_others(
+    engine: &dyn Engine,
+    holder: Division,
+    log: LogId,
+    told_again: &BTreeSet<u64>,
+) -> Result<usize, EngineError> {
+    let (mut from, mut ended) = (0, 0);
+    loop {
+        let page = told(engine, holder, log, from, PAGE)?;
+        let Some(last) = page.last() else { return Ok(ended) };
+        from = last.index.saturating_add(1);
+        let over = page.into_iter().filter(|r| !told_again.contains(&r.index));
+        let pairs: Write = over
+            .map(|r| {
+                (entry::above_key(holder, log, r.index), codec::encode(&FindingsReport { findings: Vec::new(), ..r }))
+            })
+            .collect();
+        ended += pairs.len();
+        if !pairs.is_empty() {
+            engine.write(pairs)?;
+        }
+    }
 }
 
 /// One past the last record whose findings were told.
@@ -124,7 +165,7 @@ mod tests {
     #[test]
     fn what_was_told_is_kept_by_holder_and_log() {
         let dir = tempfile::tempdir().unwrap();
-        let opened = open(&dir.path().join("index"), EngineName::Fjall, |_| true).unwrap();
+        let opened = open(&dir.path().join("index"), EngineName::Fjall, |_| true);
         let engine = &*opened.engine;
         let (a, b): (LogId, LogId) = ("350102/e1".parse().unwrap(), "350103/e1".parse().unwrap());
         let holder = |code: u32| Division::try_from(code).unwrap();
@@ -133,7 +174,7 @@ mod tests {
             log,
             index,
             id: RecordId::of(&index.to_be_bytes()),
-            findings: Vec::new(),
+            findings: vec![Finding::reject("V017", "f", "", "")],
         };
         keep(engine, &[report(350_100, a, 3), report(350_100, a, 9), report(350_000, a, 4)]).unwrap();
         assert_eq!(reached(engine, holder(350_100), a).unwrap(), 10);
@@ -142,5 +183,10 @@ mod tests {
         let from_four = told(engine, holder(350_100), a, 4, 10).unwrap();
         assert_eq!(from_four.iter().map(|v| v.index).collect::<Vec<_>>(), [9]);
         assert!(!is_held(engine, RecordId::of(b"x"), a, 3).unwrap());
+        // All of it was told once more, without the first.
+        assert_eq!(end_others(engine, holder(350_100), a, &BTreeSet::from([9])).unwrap(), 1);
+        let left = told(engine, holder(350_100), a, 0, 1).unwrap();
+        assert_eq!(left.iter().map(|v| v.index).collect::<Vec<_>>(), [9]);
+        assert_eq!(told(engine, holder(350_000), a, 0, 9).unwrap().len(), 1);
     }
 }

@@ -16,6 +16,14 @@ pub(super) struct Fjall {
     pairs: Keyspace,
 }
 
+fn failed(e: fjall::Error) -> EngineError {
+    match e {
+        fjall::Error::Locked => EngineError::Locked,
+        fjall::Error::Io(e) => EngineError::Files(e),
+        e => EngineError::of(&e),
+    }
+}
+
 impl std::fmt::Debug for Fjall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Fjall")
@@ -26,26 +34,23 @@ impl Fjall {
     pub(super) fn open(dir: &Path) -> Result<Self, EngineError> {
         let open =
             Database::builder(dir).cache_size(CACHE_BYTES).max_journaling_size(JOURNAL_BYTES).worker_threads(2).open();
-        let db = open.map_err(|e| match e {
-            fjall::Error::Locked => EngineError::Locked,
-            e => EngineError::of(e),
-        })?;
+        let db = open.map_err(failed)?;
         let pairs = db
             .keyspace("index", || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
-            .map_err(EngineError::of)?;
+            .map_err(failed)?;
         Ok(Self { db, pairs })
     }
 }
 
 impl Engine for Fjall {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        Ok(self.pairs.get(key).map_err(EngineError::of)?.map(|v| v.to_vec()))
+        Ok(self.pairs.get(key).map_err(failed)?.map(|v| v.to_vec()))
     }
 
     fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Write, EngineError> {
         let mut found = Vec::new();
         for guard in self.pairs.range(from.max(prefix)..).take(limit) {
-            let (key, value) = guard.into_inner().map_err(EngineError::of)?;
+            let (key, value) = guard.into_inner().map_err(failed)?;
             if !key.starts_with(prefix) {
                 break;
             }
@@ -59,10 +64,10 @@ impl Engine for Fjall {
         for (key, value) in pairs {
             batch.insert(&self.pairs, key, value);
         }
-        batch.commit().map_err(EngineError::of)
+        batch.commit().map_err(failed)
     }
 
     fn flush(&self) -> Result<(), EngineError> {
-        self.db.persist(PersistMode::SyncAll).map_err(EngineError::of)
+        self.db.persist(PersistMode::SyncAll).map_err(failed)
     }
 }

@@ -1,112 +1,130 @@
 //! The follower: reads the journal behind the driver and keeps the index, at low priority, with bounded memory.
 //!
 //! Entries and cursor are written together, so a stop repeats nothing and loses nothing. Nothing waits for it but questions
-//! that need the index; if the index fails, the node goes on without it. It must not know links or who asks, and whatever it
-//! finds wrong with a record stands beside it and stops nothing.
+//! that need the index; if the index fails, the node goes on without it, and it is brought back with growing pauses. Under a
+//! new charter what is in is judged again, behind what comes. It must not know links or who asks, and whatever it finds wrong
+//! with a record stands beside it and stops nothing.
+
+mod again;
+mod progress;
+mod take;
+
+pub use progress::{IndexProgress, Judging};
 
 use super::{
-    DedupIndex, Engine, EngineError, OpenedIndex, Write,
-    entry::{self, IndexEntry, STATE_KEY, State},
-    findings::{self, Neighbours},
+    DedupIndex, EngineError, IndexCounts, OpenedIndex,
+    entry::{JudgedAgain, STATE_KEY, State},
+    overlay::Overlay,
 };
 use crate::entries::{self, EntryReader};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
-use tally_core::Place;
-use tally_protocol::{batch::Batch, canonical::Object, ids::LogId, record::RecordId};
-use tally_topology::content::{ContentId, Dimensions, Operation};
-use tally_topology::in_force::CharterHandle;
-use tally_topology::{catalog::Severity, charter::Charter};
+use tally_core::{Entry as KeptAs, Place};
+use tally_protocol::{ids::LogId, record::RecordId};
+use tally_topology::{charter::Charter, in_force::CharterHandle};
 use tokio::sync::watch;
 
 /// Records that go into the index in one atomic write. Small, and not a whole
 /// batch: sled keeps memory in proportion to its largest write, which adds up to hundreds of megabytes.
 pub const WRITE_RECORDS: usize = 200;
+/// Pairs of other kinds that one write may have besides.
+const WRITE_PAIRS: usize = 8 * WRITE_RECORDS;
 /// Flushed this often.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
+/// Pauses before the index is brought back: doubled each time up to the longest.
+const PAUSE_FIRST: Duration = Duration::from_millis(500);
+const PAUSE_LONGEST: Duration = Duration::from_secs(60);
+/// So often it is opened as it is; then it begins anew.
+const AS_IT_IS: u32 = 3;
 
-/// How far the index is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IndexProgress {
-    /// Everything before this place is in.
-    pub cursor: Place,
-    /// Distinct records in the index.
-    pub distinct: u64,
-    /// Why the index does not work, if it does not.
-    pub trouble: Option<String>,
+/// What the follower reads and tells.
+#[derive(Debug)]
+pub struct FollowSources {
+    /// Ids and keys, kept up to date.
+    pub known: Arc<DedupIndex>,
+    /// The journal.
+    pub reader: EntryReader,
+    /// The charter in force.
+    pub charter: CharterHandle,
+    /// End of the durable journal; the follower ends when it closes.
+    pub durable: watch::Receiver<Place>,
+    /// How far the index is.
+    pub progress: watch::Sender<IndexProgress>,
+    /// The own log: its division's logs are what must not be sealed twice.
+    pub own: LogId,
 }
 
-struct Follower {
-    engine: Arc<dyn Engine>,
-    known: Arc<DedupIndex>,
-    reader: EntryReader,
+struct Follower<'s> {
+    sources: &'s FollowSources,
+    overlay: Arc<Overlay>,
     state: State,
-    pairs: Write,
     /// Records, with their business keys, that the next write brings in.
     ids: Vec<(LogId, RecordId, [u8; 16])>,
-    fresh: HashSet<RecordId>,
-    /// Versions and subjects that the next write brings in.
-    fresh_keys: HashMap<[u8; 16], Vec<(LogId, entry::Version)>>,
-    fresh_subjects: HashMap<String, (u32, String)>,
+    /// Names of units that were written.
+    names: HashSet<[u8; 8]>,
+    /// Records that were missing when that was last looked into.
+    missing: u64,
+    /// It has been at the end of the journal.
+    whole: bool,
 }
 
-/// Follows the journal until `durable` closes. Runs on a thread of its own.
+/// Follows the journal until `durable` closes. Runs on a thread of its own. `agrees` judges the index's counts by the journal
+/// as it is then.
 pub fn follow(
-    opened: &OpenedIndex,
-    known: Arc<DedupIndex>,
-    reader: EntryReader,
-    charter: &CharterHandle,
-    mut durable: watch::Receiver<Place>,
-    progress: &watch::Sender<IndexProgress>,
+    mut opened: OpenedIndex,
+    sources: &FollowSources,
+    agrees: impl Fn(&IndexCounts<'_>) -> bool,
     runtime: &tokio::runtime::Handle,
 ) {
     // The replication path must not wait for the index: this thread stands back when both want the processor.
     let _ = rustix::process::nice(10);
-    let mut follower = Follower {
-        engine: opened.engine.clone(),
-        known,
-        reader,
-        state: opened.state.clone(),
-        pairs: Vec::new(),
-        ids: Vec::new(),
-        fresh: HashSet::new(),
-        fresh_keys: HashMap::new(),
-        fresh_subjects: HashMap::new(),
-    };
-    if follower.state.place == 0 {
-        follower.state.place = entries::origin().0;
-    }
-    if let Err(e) = follower.known.fill() {
-        tracing::error!(event = "index.failed", reason = %e, "the index cannot be read");
-    }
-    let mut flushed = Instant::now();
+    let mut failed = 0;
+    let mut trouble = opened.trouble.take();
     loop {
-        let until = *durable.borrow_and_update();
-        let in_force = charter.charter();
-        let stopping = || durable.has_changed().is_err();
-        let result = follower.catch_up(in_force.charter(), until, progress, stopping);
-        drop(in_force);
-        let (cursor, distinct) = (follower.cursor(), follower.state.distinct);
-        let trouble = result.err().map(|e| e.reason());
-        if let Some(reason) = &trouble {
-            tracing::error!(event = "index.failed", %reason, "the index does not go on; it is rebuilt at the next start");
+        if trouble.is_none() {
+            let since = Instant::now();
+            let mut follower = Follower::new(sources, &opened);
+            let run = catch_unwind(AssertUnwindSafe(|| follower.run(&agrees, runtime)));
+            if since.elapsed() > PAUSE_LONGEST {
+                failed = 0;
+            }
+            trouble = match run {
+                Ok(Ok(())) => return,
+                Ok(Err(e)) => Some(e),
+                Err(_) => Some(EngineError::Panicked("the engine")),
+            };
         }
-        let stop = trouble.is_some();
-        progress.send_replace(IndexProgress { cursor, distinct, trouble });
-        if stop {
+        let Some(e) = trouble.take() else { continue };
+        let pause = (PAUSE_FIRST * 2_u32.pow(failed.min(10))).min(PAUSE_LONGEST);
+        let reason = format!("{}; it is brought back in {} s", e.reason(), pause.as_secs().max(1));
+        tracing::error!(event = "index.failed", %reason, "the index does not go on");
+        sources.progress.send_modify(|p| (p.trouble, p.whole) = (Some(reason), false));
+        if waited(&sources.durable, pause, runtime) {
             return;
         }
-        if flushed.elapsed() > FLUSH_EVERY {
-            flushed = Instant::now();
-            let _ = follower.engine.flush();
-        }
-        if runtime.block_on(durable.changed()).is_err() {
-            return;
+        failed += 1;
+        sources.known.set_whole(false);
+        let anew = if e.may_pass() { !e.is_full() && failed > AS_IT_IS } else { e.is_of_content() || failed > 1 };
+        let back = catch_unwind(AssertUnwindSafe(|| opened.bring_back(anew, &agrees)));
+        trouble = match back {
+            Ok(done) => done.err(),
+            Err(_) => Some(EngineError::Panicked("the engine")),
+        };
+        if let Some(why) = opened.rebuilt.as_deref().filter(|_| trouble.is_none()) {
+            tracing::warn!(event = "index.rebuild", reason = %why, "the index is rebuilt from the journal");
         }
     }
+}
+
+/// Waits; whether the journal has ended meanwhile.
+fn waited(durable: &watch::Receiver<Place>, pause: Duration, runtime: &tokio::runtime::Handle) -> bool {
+    let mut durable = durable.clone();
+    let ended = async { while durable.changed().await.is_ok() {} };
+    runtime.block_on(async { tokio::time::timeout(pause, ended).await }).is_ok()
 }
 
 /// Whether a batch that ends at `end` counts: not if its epoch was closed before.
@@ -114,7 +132,23 @@ fn counts(charter: &Charter, log: LogId, end: u64) -> bool {
     charter.closed_at(log).is_none_or(|(last, _)| end <= last)
 }
 
-impl Follower {
+impl<'s> Follower<'s> {
+    fn new(sources: &'s FollowSources, opened: &OpenedIndex) -> Self {
+        let mut follower = Self {
+            sources,
+            overlay: Arc::new(Overlay::new(opened.engine.clone())),
+            state: opened.state.clone(),
+            ids: Vec::new(),
+            names: HashSet::new(),
+            missing: 0,
+            whole: false,
+        };
+        if follower.state.place == 0 {
+            follower.state.place = entries::origin().0;
+        }
+        follower
+    }
+
     fn cursor(&self) -> Place {
         Place(self.state.place)
     }
@@ -124,21 +158,91 @@ impl Follower {
         (self.state.place, self.state.done) = (place.0, 0);
     }
 
-    fn catch_up(
+    /// Until the journal ends, or the index fails.
+    fn run(
         &mut self,
-        charter: &Charter,
-        until: Place,
-        progress: &watch::Sender<IndexProgress>,
-        stopping: impl Fn() -> bool,
+        agrees: &impl Fn(&IndexCounts<'_>) -> bool,
+        runtime: &tokio::runtime::Handle,
     ) -> Result<(), EngineError> {
+        self.sources.known.fill()?;
+        let mut durable = self.sources.durable.clone();
+        let mut flushed = Instant::now();
+        loop {
+            let until = *durable.borrow_and_update();
+            let in_force = self.sources.charter.charter();
+            let charter = in_force.charter();
+            self.judge_by(charter);
+            self.catch_up(charter, until, || durable.has_changed().is_err())?;
+            self.look_for_missing(agrees)?;
+            self.whole = true;
+            self.sources.known.set_whole(true);
+            self.tell();
+            if flushed.elapsed() > FLUSH_EVERY {
+                flushed = Instant::now();
+                self.overlay_flush()?;
+            }
+            if self.state.judged.again.is_some() {
+                // What comes goes before what is judged again.
+                self.judge_again(charter, || durable.has_changed().is_ok_and(|c| !c))?;
+                self.tell();
+                if durable.has_changed().is_err() {
+                    return Ok(());
+                }
+                continue;
+            }
+            let charters = self.sources.charter.clone();
+            let rules = charter.rules_mark();
+            let version = charter.version();
+            drop(in_force);
+            let ended = runtime.block_on(async {
+                loop {
+                    match tokio::time::timeout(Duration::from_secs(1), durable.changed()).await {
+                        Ok(changed) => return changed.is_err(),
+                        Err(_) => {
+                            let now = charters.charter();
+                            if (now.charter().rules_mark(), now.charter().version()) != (rules, version) {
+                                return false;
+                            }
+                        }
+                    }
+                }
+            });
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    /// By a charter with other rules all that is in has to be judged again.
+    fn judge_by(&mut self, charter: &Charter) {
+        let (rules, version) = (charter.rules_mark(), charter.version());
+        let judged = &mut self.state.judged;
+        let begun = judged.again.as_ref().map(|a| a.rules);
+        if begun.unwrap_or(judged.rules) == rules {
+            match &mut judged.again {
+                Some(again) => again.charter = version,
+                None => judged.charter = version,
+            }
+        } else if self.state.place == entries::origin().0 && self.state.done == 0 {
+            (judged.rules, judged.charter, judged.again) = (rules, version, None);
+        } else {
+            let (place, until) = (entries::origin().0, self.state.place);
+            // One batch more: of that at the cursor a part may be in.
+            let until = until + u64::from(self.state.done > 0);
+            judged.again = Some(JudgedAgain { rules, charter: version, place, until });
+        }
+        self.sources.known.set_judged(self.state.judged.again.is_none().then_some(rules));
+    }
+
+    fn catch_up(&mut self, charter: &Charter, until: Place, stopping: impl Fn() -> bool) -> Result<(), EngineError> {
         let mut at = self.cursor();
-        while let Some((place, kept, next)) = self.reader.next(at, until)? {
-            if let tally_core::Entry::Batch { log, start, tree, sealed_at, .. } = kept.entry
+        while let Some((place, kept, next)) = self.sources.reader.next(at, until)? {
+            if let KeptAs::Batch { log, start, tree, sealed_at, .. } = kept.entry
                 && counts(charter, log, tree.size())
             {
-                self.take(charter, log, (start, sealed_at), place, &kept.body)?;
-                let (cursor, distinct) = (self.cursor(), self.state.distinct);
-                progress.send_replace(IndexProgress { cursor, distinct, trouble: None });
+                let range = (start, tree.size());
+                self.take(charter, (log, range, sealed_at), place, &kept.body)?;
+                self.tell();
             }
             at = next;
             self.move_to(at);
@@ -151,140 +255,49 @@ impl Follower {
         Ok(())
     }
 
-    fn take(
-        &mut self,
-        charter: &Charter,
-        log: LogId,
-        (start, sealed_at): (u64, u64),
-        place: Place,
-        body: &[u8],
-    ) -> Result<(), EngineError> {
-        let batch = Batch::decode(body)?;
-        let records = batch.records()?;
-        let done = if self.cursor() == place { usize::from(self.state.done) } else { 0 };
-        self.state.place = place.0;
-        for (i, bytes) in records.iter().enumerate().skip(done) {
-            let id = RecordId::of(bytes);
-            let object = Object::parse(bytes).ok();
-            let content = match &object {
-                Some(object) => ContentId::of(id, object),
-                None => ContentId::unreadable(id),
-            };
-            let dimensions = object.as_ref().map(Dimensions::of).unwrap_or_default();
-            let e = IndexEntry { index: start + i as u64, sealed_at, content, dimensions };
-            let again = self.count(log, id, e.index)?;
-            if let Some(object) = object.filter(|_| !again) {
-                self.judge(charter, log, id, &e, &object)?;
-            }
-            self.pairs.extend(entry::pairs(id, log, &e));
-            self.ids.push((log, id, content.key));
-            let version = entry::Version::of(id, &content);
-            self.fresh_keys.entry(content.key).or_default().push((log, version));
-            self.state.done = i as u16 + 1;
-            if self.ids.len() >= WRITE_RECORDS {
-                self.write()?;
-            }
+    /// A read error that passed looks like damage: then records are missing here that the journal has.
+    fn look_for_missing(&mut self, agrees: &impl Fn(&IndexCounts<'_>) -> bool) -> Result<(), EngineError> {
+        let missing = self.state.missing(|_| true);
+        if missing != std::mem::replace(&mut self.missing, missing) && !agrees(&IndexCounts(&self.state)) {
+            return Err(EngineError::Differs);
         }
         Ok(())
     }
 
-    /// Counts a record. Answers whether the index knows already that this log holds it: a batch that was repaired comes a second
-    /// time, or late, and must not count twice.
-    fn count(&mut self, log: LogId, id: RecordId, index: u64) -> Result<bool, EngineError> {
-        let reached = self.state.reached.get(&log).copied().unwrap_or(0);
-        let new = self.is_new(id)?;
-        let among_fresh = || self.ids.iter().any(|(l, i, _)| (*l, *i) == (log, id));
-        let known = !new && (among_fresh() || self.engine.get(&entry::record_key(id, log))?.is_some());
-        if !known {
-            *self.state.keys.entry(log).or_default() += 1;
-        }
-        if new {
-            self.state.distinct += 1;
-        }
-        if !(known && index < reached) {
-            *self.state.logs.entry(log).or_default() += 1;
-        }
-        self.state.reached.insert(log, reached.max(index + 1));
-        Ok(known)
+    fn overlay_flush(&self) -> Result<(), EngineError> {
+        super::Engine::flush(&*self.overlay)
     }
 
-    /// Judges a record and keeps what is wrong with it beside it (I3: reported, and never in the way of replication).
-    fn judge(
-        &mut self,
-        charter: &Charter,
-        log: LogId,
-        id: RecordId,
-        e: &IndexEntry,
-        object: &Object<'_>,
-    ) -> Result<(), EngineError> {
-        let neighbours = self.neighbours(log, id, &e.content)?;
-        let judged = findings::judged(charter, log, e, object, &neighbours);
-        let right = judged.findings.iter().all(|f| f.severity != Severity::Reject);
-        if judged.base
-            && right
-            && e.content.operation != Operation::Withdraw
-            && let Some((code, name)) = object.text("subject_uscc").zip(object.text("subject_name"))
-            && self.is_newer_subject(code, e.dimensions.produced_on)?
-        {
-            self.fresh_subjects.insert(code.to_owned(), (e.dimensions.produced_on, name.to_owned()));
-        }
-        if !judged.findings.is_empty() {
-            self.pairs.push((entry::finding_key(log, e.index), findings::encode(id, &judged.findings)));
-        }
-        Ok(())
-    }
-
-    /// Other versions of a record's business key, and other nodes' logs that hold the same.
-    fn neighbours(&self, log: LogId, id: RecordId, content: &ContentId) -> Result<Neighbours, EngineError> {
-        const VERSIONS_MAX: usize = 256;
-        let mut versions = Vec::new();
-        if self.known.maybe_key(&content.key) {
-            let held = self.engine.scan(&entry::version_prefix(&content.key), b"", VERSIONS_MAX)?;
-            versions.extend(held.iter().filter_map(|(k, v)| Some((entry::version_log(k)?, entry::read_version(v)?))));
-        }
-        versions.extend(self.fresh_keys.get(&content.key).into_iter().flatten());
-        let same = |v: &entry::Version| v.operation == content.operation && v.substance == content.substance;
-        let others = versions.iter().filter(|(l, v)| l.division != log.division && same(v));
-        let other_paths = others.map(|(l, _)| *l).collect();
-        let versions = versions.into_iter().map(|(_, v)| v).filter(|v| v.id != id).collect();
-        Ok(Neighbours { versions, other_paths })
-    }
-
-    fn is_newer_subject(&self, code: &str, day: u32) -> Result<bool, EngineError> {
-        if let Some(fresh) = self.fresh_subjects.get(code) {
-            return Ok(fresh.0 <= day);
-        }
-        let held = self.engine.get(&entry::subject_key(code))?;
-        Ok(held.and_then(|v| entry::read_subject(&v)).is_none_or(|(held, _)| held <= day))
-    }
-
-    /// Whether no log is known to hold the record yet.
-    fn is_new(&mut self, id: RecordId) -> Result<bool, EngineError> {
-        if !self.fresh.insert(id) {
-            return Ok(false);
-        }
-        if !self.known.maybe(&id) {
-            return Ok(true);
-        }
-        Ok(self.engine.scan(&entry::record_prefix(id), b"", 1)?.is_empty())
+    /// Says how far the index is, and that it works.
+    fn tell(&self) {
+        let own = self.sources.own.division;
+        let own_missing = self.state.missing(|log| log.division == own);
+        let judged = &self.state.judged;
+        let judging = judged.again.as_ref().map(|a| Judging {
+            charter: a.charter,
+            cursor: Place(a.place),
+            until: Place(a.until),
+        });
+        self.sources.progress.send_replace(IndexProgress {
+            cursor: self.cursor(),
+            distinct: self.state.distinct,
+            trouble: None,
+            whole: self.whole,
+            own_missing,
+            judged_by: judged.charter,
+            judging,
+        });
     }
 
     /// Entries and cursor go in together, so a stop in between repeats nothing and loses nothing.
     fn write(&mut self) -> Result<(), EngineError> {
-        if self.ids.is_empty() {
-            return Ok(());
-        }
-        let mut pairs = std::mem::take(&mut self.pairs);
-        let subjects = self.fresh_subjects.iter();
-        pairs.extend(subjects.map(|(code, (day, name))| (entry::subject_key(code), entry::subject_value(*day, name))));
-        pairs.sort_unstable();
-        pairs.push((STATE_KEY.to_vec(), self.state.encode()));
-        self.engine.write(pairs)?;
-        self.known.indexed(&self.ids);
+        if self.overlay.waiting() == 0 { Ok(()) } else { self.write_state() }
+    }
+
+    fn write_state(&mut self) -> Result<(), EngineError> {
+        self.overlay.commit((STATE_KEY.to_vec(), self.state.encode()))?;
+        self.sources.known.indexed(&self.ids);
         self.ids.clear();
-        self.fresh.clear();
-        self.fresh_keys.clear();
-        self.fresh_subjects.clear();
         Ok(())
     }
 }

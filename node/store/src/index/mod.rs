@@ -2,6 +2,7 @@
 //! it can be deleted at any time (I8), and nothing on the replication path asks it.
 
 pub mod audit;
+mod effect;
 mod engine;
 mod engine_name;
 mod entry;
@@ -10,16 +11,22 @@ pub mod findings;
 pub mod findings_above;
 mod fjall_engine;
 mod follow;
+mod key_findings;
 mod open;
+mod overlay;
 pub mod query;
+mod shared;
 mod sled_engine;
+mod versions;
 mod walk;
 
+pub use effect::Effect;
 pub use engine::{Engine, EngineError, Write};
 pub use engine_name::EngineName;
 pub use entry::{IndexEntry, Version, pairs};
 pub use filter::{DedupIndex, KeyHistory};
-pub use follow::{IndexProgress, WRITE_RECORDS, follow};
+pub use follow::{FollowSources, IndexProgress, Judging, WRITE_RECORDS, follow};
 pub use open::{IndexCounts, OpenedIndex, open};
-pub use query::{entry_of, versions_by_hash, versions_of_key};
+pub use query::entry_of;
+pub use versions::{HeldKeyVersion, InForce, KeyVersions};
 pub use walk::walk;

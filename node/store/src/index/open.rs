@@ -1,14 +1,17 @@
-//! Opening the index, or removing it so that it is built anew.
+//! Opening the index, or beginning it anew, at the start and whenever it failed.
 //!
 //! An open that succeeds proves nothing: sled has lost flushed entries silently after power cuts. So an index is trusted
 //! only after a clean stop, or when the machine has not rebooted since; its counts must be those of the journal; and
-//! whatever fails or panics is removed and rebuilt. It must not touch the journal, which is what everything is rebuilt from.
+//! whatever is damaged or panics is removed and rebuilt. What the system refuses (room, descriptors, a device's error that
+//! passes) is no damage: it is tried again. It must not touch the journal, which is what everything is rebuilt from, nor
+//! remove what is not an index.
 
 use super::{
     Engine,
     engine::EngineError,
     entry::{STATE_KEY, State},
     fjall_engine::Fjall,
+    shared::SharedEngine,
     sled_engine::Sled,
 };
 use crate::index::EngineName;
@@ -31,18 +34,27 @@ struct Marker {
 }
 
 /// Changes when the entries change their form; an index of another form is rebuilt.
-const FORMAT: u32 = 6;
+const FORMAT: u32 = 7;
 
-/// An open index.
+/// The index of a node.
 #[derive(Debug)]
 pub struct OpenedIndex {
-    /// The engine.
+    /// The engine, or none while it is being brought back.
     pub engine: Arc<dyn Engine>,
     /// Why it starts empty, if something was there that could not be trusted.
     pub rebuilt: Option<String>,
+    /// Why it could not be opened; it will be tried again.
+    pub trouble: Option<EngineError>,
     pub(super) state: State,
+    pub(super) shared: Arc<SharedEngine>,
     dir: PathBuf,
     name: EngineName,
+}
+
+/// What an open found.
+struct Found {
+    state: State,
+    rebuilt: Option<String>,
 }
 
 /// Opens an engine in `dir`, made if missing. May panic inside the engine: the caller catches.
@@ -73,55 +85,53 @@ fn write_marker(dir: &Path, name: EngineName, clean: bool) -> io::Result<()> {
 }
 
 /// Why an index that is there cannot be trusted; `None` if it can be, or nothing is there.
-fn distrust(dir: &Path, name: EngineName) -> Option<String> {
-    if !dir.join(name.name()).exists() && !marker_path(dir).exists() {
-        return fs::read_dir(dir).ok()?.next().map(|_| "it is not this program's".to_owned());
-    }
-    let Ok(text) = fs::read_to_string(marker_path(dir)) else {
-        return Some("its marker is missing".into());
+fn distrust(dir: &Path, name: EngineName) -> io::Result<Option<String>> {
+    let text = match fs::read_to_string(marker_path(dir)) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => return Ok(Some("its marker cannot be read".into())),
+        Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&e.kind()) => {
+            let nothing = match fs::read_dir(dir) {
+                Ok(mut all) => all.next().is_none(),
+                Err(e) => e.kind() == io::ErrorKind::NotFound,
+            };
+            return Ok((!nothing).then(|| "its marker is missing".into()));
+        }
+        Err(e) => return Err(e),
     };
     let Ok(marker) = serde_json::from_str::<Marker>(&text) else {
-        return Some("its marker cannot be read".into());
+        return Ok(Some("its marker cannot be read".into()));
     };
     if marker.format != FORMAT {
-        return Some("it has another form".into());
+        return Ok(Some("it has another form".into()));
     }
     if marker.engine != name.name() {
-        return Some(format!("it was kept by {}", marker.engine));
+        return Ok(Some(format!("it was kept by {}", marker.engine)));
     }
     let same_boot = !marker.boot.is_empty() && marker.boot == boot_id();
-    (!marker.clean && !same_boot).then(|| "the machine stopped while it was in use".into())
+    Ok((!marker.clean && !same_boot).then(|| "the machine stopped while it was in use".into()))
 }
 
-/// Opens the index in `dir`. `agrees` judges its counts by the journal: the records of each log up to its cursor.
-///
-/// # Errors
-/// Only when even an empty index cannot be made.
-pub fn open(
-    dir: &Path,
-    name: EngineName,
-    agrees: impl Fn(&IndexCounts<'_>) -> bool,
-) -> Result<OpenedIndex, EngineError> {
-    let mut rebuilt = distrust(dir, name);
-    if rebuilt.is_none() {
-        match open_with_retry(dir, name) {
-            Ok(opened) if agrees(&IndexCounts(&opened.state)) => return Ok(opened),
-            Ok(_) => rebuilt = Some("its counts are not those of the journal".into()),
-            Err(why) => rebuilt = Some(why.reason()),
-        }
+/// Opens the index in `dir`. `agrees` judges its counts by the journal: the records of each log up to its cursor. If it
+/// cannot be opened now, nor begun anew, it says so in `trouble`.
+pub fn open(dir: &Path, name: EngineName, agrees: impl Fn(&IndexCounts<'_>) -> bool) -> OpenedIndex {
+    let shared = Arc::new(SharedEngine::default());
+    let mut index = OpenedIndex {
+        engine: shared.clone(),
+        rebuilt: None,
+        trouble: None,
+        state: State::default(),
+        shared,
+        dir: dir.to_owned(),
+        name,
+    };
+    if let Err(e) = index.bring_back(false, agrees) {
+        index.trouble = Some(e);
     }
-    clear(dir)?;
-    let opened = try_open(dir, name).or_else(|_| {
-        // After a panic the engine may hold its own lock a moment longer.
-        std::thread::sleep(Duration::from_millis(300));
-        clear(dir)?;
-        try_open(dir, name)
-    })?;
-    Ok(OpenedIndex { rebuilt, ..opened })
+    index
 }
 
 /// After a start in the same process, or a panic, an engine may hold its own lock a moment longer.
-fn open_with_retry(dir: &Path, name: EngineName) -> Result<OpenedIndex, EngineError> {
+fn open_with_retry(dir: &Path, name: EngineName) -> Result<(Arc<dyn Engine>, State), EngineError> {
     let mut left = 10;
     loop {
         match try_open(dir, name) {
@@ -134,14 +144,48 @@ fn open_with_retry(dir: &Path, name: EngineName) -> Result<OpenedIndex, EngineEr
     }
 }
 
-fn clear(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok(()),
+/// Removes an index. What else lies in its place is set aside beside it, and its new place is the answer.
+fn clear(dir: &Path) -> io::Result<Option<PathBuf>> {
+    let ours =
+        |name: &str| [EngineName::Sled.name(), EngineName::Fjall.name(), "marker.json", "marker.new"].contains(&name);
+    let kind = match fs::symlink_metadata(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        found => found?.file_type(),
+    };
+    let mut foreign = !kind.is_dir();
+    if kind.is_dir() {
+        for entry in fs::read_dir(dir)? {
+            let (entry, is_ours) = entry.map(|e| (e.path(), e.file_name().to_str().is_some_and(ours)))?;
+            let done = match is_ours {
+                false => {
+                    foreign = true;
+                    Ok(())
+                }
+                true if fs::symlink_metadata(&entry)?.is_dir() => fs::remove_dir_all(&entry),
+                true => fs::remove_file(&entry),
+            };
+            if let Err(e) = done.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) }) {
+                return Err(e);
+            }
+        }
     }
+    if !foreign {
+        return Ok(None);
+    }
+    let mut place = dir.to_owned();
+    for n in 1_u32.. {
+        let mut name = dir.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".aside-{n}"));
+        place = dir.with_file_name(name);
+        if fs::symlink_metadata(&place).is_err() {
+            break;
+        }
+    }
+    fs::rename(dir, &place)?;
+    Ok(Some(place))
 }
 
-fn try_open(dir: &Path, name: EngineName) -> Result<OpenedIndex, EngineError> {
+fn try_open(dir: &Path, name: EngineName) -> Result<(Arc<dyn Engine>, State), EngineError> {
     fs::create_dir_all(dir)?;
     write_marker(dir, name, false)?;
     let folder = dir.join(name.name());
@@ -155,10 +199,48 @@ fn try_open(dir: &Path, name: EngineName) -> Result<OpenedIndex, EngineError> {
         Some(bytes) => State::decode(&bytes)?,
         None => State::default(),
     };
-    Ok(OpenedIndex { engine, rebuilt: None, state, dir: dir.to_owned(), name })
+    Ok((engine, state))
 }
 
 impl OpenedIndex {
+    /// Opens it, also once more after it failed: as it is, if it can be trusted and `anew` does not say otherwise; else it
+    /// begins anew. Blocking.
+    ///
+    /// # Errors
+    /// The engine's or the system's; then there is no engine, and what was there is as it was if that may pass.
+    pub(super) fn bring_back(
+        &mut self,
+        anew: bool,
+        agrees: impl Fn(&IndexCounts<'_>) -> bool,
+    ) -> Result<(), EngineError> {
+        self.shared.take_away()?;
+        let Found { state, rebuilt } = self.opened(anew, agrees)?;
+        (self.state, self.rebuilt, self.trouble) = (state, rebuilt, None);
+        Ok(())
+    }
+
+    fn opened(&self, anew: bool, agrees: impl Fn(&IndexCounts<'_>) -> bool) -> Result<Found, EngineError> {
+        let mut why = distrust(&self.dir, self.name)?.or_else(|| anew.then(|| "it failed".to_owned()));
+        if why.is_none() {
+            match open_with_retry(&self.dir, self.name) {
+                Ok((engine, state)) if agrees(&IndexCounts(&state)) => {
+                    self.shared.put(engine);
+                    return Ok(Found { state, rebuilt: None });
+                }
+                Ok(_) => why = Some("its counts are not those of the journal".into()),
+                Err(e) if e.may_pass() => return Err(e),
+                Err(e) => why = Some(e.reason()),
+            }
+        }
+        if let Some(place) = clear(&self.dir)? {
+            tracing::warn!(event = "index.aside", place = ?place, "what lay in the index's place is not this program's: it was set aside");
+        }
+        // After a panic the engine may hold its own lock a moment longer.
+        let (engine, state) = open_with_retry(&self.dir, self.name)?;
+        self.shared.put(engine);
+        Ok(Found { state, rebuilt: why })
+    }
+
     /// A way to mark the index as cleanly left, or, if it was not, as one to be rebuilt: at once, so that a stop that comes
     /// late does not forget it.
     pub fn closer(&self) -> impl Fn(bool) + Send + Sync + 'static {
@@ -182,7 +264,7 @@ impl OpenedIndex {
 
 /// What an index says to hold.
 #[derive(Debug)]
-pub struct IndexCounts<'a>(&'a State);
+pub struct IndexCounts<'a>(pub(super) &'a State);
 
 impl IndexCounts<'_> {
     /// End of what is in.
@@ -211,7 +293,9 @@ mod tests {
     use super::*;
 
     fn again(dir: &Path, name: EngineName) -> OpenedIndex {
-        open(dir, name, |_| true).unwrap()
+        let opened = open(dir, name, |_| true);
+        assert!(opened.trouble.is_none(), "{opened:?}");
+        opened
     }
 
     #[test]
@@ -237,7 +321,7 @@ mod tests {
             assert!(rebuilt.rebuilt.is_some() && rebuilt.is_empty(), "{rebuilt:?}");
             drop(rebuilt);
             std::thread::sleep(Duration::from_millis(300));
-            let refused = open(&dir, name, |_| false).unwrap();
+            let refused = open(&dir, name, |_| false);
             assert!(refused.rebuilt.unwrap().contains("counts"));
         }
     }
@@ -260,5 +344,47 @@ mod tests {
         fs::remove_file(dir.join("sled/db")).unwrap();
         fs::create_dir(dir.join("sled/db")).unwrap();
         assert!(again(&dir, EngineName::Sled).rebuilt.is_some());
+    }
+
+    #[test]
+    fn what_is_not_an_index_is_set_aside_and_never_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("index");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("thesis.txt"), "the only copy").unwrap();
+        assert!(again(&dir, EngineName::Fjall).rebuilt.is_some());
+        assert_eq!(fs::read_to_string(parent.path().join("index.aside-1/thesis.txt")).unwrap(), "the only copy");
+        // Also beside an index that cannot be trusted, and in place of the folder.
+        fs::write(dir.join("notes.txt"), "mine").unwrap();
+        fs::write(marker_path(&dir), "no marker").unwrap();
+        assert!(again(&dir, EngineName::Fjall).rebuilt.is_some());
+        assert_eq!(fs::read_to_string(parent.path().join("index.aside-2/notes.txt")).unwrap(), "mine");
+        assert!(!parent.path().join("index.aside-2/fjall").exists());
+        let other = parent.path().join("other");
+        fs::write(&other, "a file").unwrap();
+        assert!(again(&other, EngineName::Fjall).rebuilt.is_some());
+        assert_eq!(fs::read_to_string(parent.path().join("other.aside-1")).unwrap(), "a file");
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_no_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("index");
+        let first = again(&dir, EngineName::Fjall);
+        let state = State { place: 99, distinct: 5, ..State::default() };
+        first.engine.write(vec![(STATE_KEY.to_vec(), state.encode())]).unwrap();
+        first.closer()(true);
+        drop(first);
+        std::thread::sleep(Duration::from_millis(300));
+        // The marker cannot be written, as without room: the system goes round in a circle.
+        std::os::unix::fs::symlink("marker.new", dir.join("marker.new")).unwrap();
+        let mut refused = open(&dir, EngineName::Fjall, |_| true);
+        assert!(refused.trouble.is_some() && matches!(refused.engine.get(b"x"), Err(EngineError::Away)));
+        fs::remove_file(dir.join("marker.new")).unwrap();
+        refused.bring_back(false, |_| true).unwrap();
+        assert_eq!((refused.rebuilt.as_deref(), &refused.state), (None, &state), "it goes on as it was");
+        assert!(refused.engine.get(STATE_KEY).unwrap().is_some());
+        refused.bring_back(true, |_| true).unwrap();
+        assert!(refused.rebuilt.is_some() && refused.engine.get(STATE_KEY).unwrap().is_none());
     }
 }

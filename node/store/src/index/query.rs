@@ -1,10 +1,14 @@
-//! Export: current versions or history, by record id, in bounded memory. The index says which records, the journal has their
-//! bytes; one that cannot be read is counted and passed over. No bytes are given for an id that is not theirs. Nothing is
-//! written here, and who asks, or what they may see, is not known.
+//! Export: what is in force or the history, by record id, in bounded memory. The index says which records, the journal has
+//! their bytes; one that cannot be read is counted and passed over. No bytes are given for an id that is not theirs. Nothing
+//! is written here, and who asks, or what they may see, is not known.
+
+mod cursor;
+
+pub use cursor::{ExportCursor, NotACursor};
 
 use super::{
-    Engine, EngineError, IndexEntry, Version,
-    entry::{read_record, read_version, record_key, record_prefix, version_prefix},
+    Engine, EngineError, InForce, IndexEntry,
+    entry::{read_record, record_key, record_prefix},
 };
 use crate::batch_map::BatchMap;
 use crate::entries::EntryReader;
@@ -19,7 +23,6 @@ use tally_protocol::{
     record::RecordId,
 };
 use tally_topology::charter::Charter;
-use tally_topology::content::{Operation, business_key_hash};
 
 /// Index pairs read at once.
 const PAGE: usize = 4_096;
@@ -35,10 +38,22 @@ pub struct Selection {
     pub division: Option<Division>,
     /// Only this category.
     pub category: Option<String>,
-    /// Only records sealed at or after this, POSIX seconds.
-    pub since: Option<u64>,
+    /// Only what has come since.
+    pub since: Option<Since>,
     /// All versions, not only the current one of each business key.
     pub history: bool,
+    /// This node: by its own receipts and seals it is told when a record came here.
+    pub me: Option<Division>,
+}
+
+/// Since when records are wanted, by their arrival at this node. Whatever may have come since is told, so nobody is lost: of
+/// a business key what is in force, as soon as any version of it has come, whose arrival is not known counts as new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Since {
+    /// POSIX seconds by this node's clock.
+    Time(u64),
+    /// The end of an earlier export.
+    Cursor(ExportCursor),
 }
 
 /// How an export ended.
@@ -50,7 +65,7 @@ pub struct Exported {
     pub unreadable: u64,
 }
 
-/// Every log that holds a record; the first is the one that had it first.
+/// Every log that holds a record; the first is the one that the route names, else the lowest.
 pub type Attested = Vec<(LogId, IndexEntry)>;
 
 /// The entry of a record in a log.
@@ -62,15 +77,22 @@ pub fn entry_of(engine: &dyn Engine, id: RecordId, log: LogId) -> Result<Option<
     Ok(engine.get(&key)?.and_then(|v| read_record(&key, &v)).map(|(_, _, e)| e))
 }
 
-/// Every log that holds a record, the first attestation first; empty if none does.
+/// Every log that holds a record, in the order of the logs.
 ///
 /// # Errors
 /// The engine's.
-pub fn attested(engine: &dyn Engine, id: RecordId) -> Result<Vec<(LogId, IndexEntry)>, EngineError> {
+pub fn holders(engine: &dyn Engine, id: RecordId) -> Result<Vec<(LogId, IndexEntry)>, EngineError> {
     let pairs = engine.scan(&record_prefix(id), b"", PAGE)?;
-    let mut attested: Attested =
-        pairs.iter().filter_map(|(k, v)| read_record(k, v)).map(|(_, log, e)| (log, e)).collect();
-    attested.sort_by_key(|(log, e)| (e.sealed_at, *log));
+    Ok(pairs.iter().filter_map(|(k, v)| read_record(k, v)).map(|(_, log, e)| (log, e)).collect())
+}
+
+/// Every log that holds a record, the one that the route names first; empty if none does.
+///
+/// # Errors
+/// The engine's.
+pub fn attested(in_force: &InForce<'_>, id: RecordId) -> Result<Attested, EngineError> {
+    let mut attested = holders(in_force.engine(), id)?;
+    in_force.sort(&mut attested)?;
     Ok(attested)
 }
 
@@ -98,8 +120,11 @@ pub fn export(
     let mut exported = Exported::default();
     let mut gathered: Vec<(RecordId, Attested)> = Vec::new();
     let mut goes_on = true;
-    each_record(engine, |id, attested| {
-        consider(engine, selection, (id, attested), &mut gathered)?;
+    let in_force = InForce::new(engine, source.charter);
+    each_record(&in_force, |id, attested| {
+        if wants(&in_force, source, selection, (id, &attested))? {
+            gathered.push((id, attested));
+        }
         if gathered.len() >= GATHER_RECORDS {
             goes_on = send(source, selection, &gathered, &mut exported, &mut emit);
             gathered.clear();
@@ -112,23 +137,23 @@ pub fn export(
     Ok(exported)
 }
 
-/// Goes through every record that is held, by record id, with all logs that hold it, the first attestation first. A page
-/// is in memory at a time.
+/// Goes through every record that is held, by record id, with all logs that hold it, the one that the route names first. A
+/// page is in memory at a time.
 ///
 /// # Errors
 /// The engine's, and those of `take`.
 pub fn each_record(
-    engine: &dyn Engine,
+    in_force: &InForce<'_>,
     mut take: impl FnMut(RecordId, Attested) -> Result<ControlFlow<()>, EngineError>,
 ) -> Result<(), EngineError> {
     let mut whole = |(id, mut attested): (RecordId, Attested)| {
-        attested.sort_by_key(|(log, e)| (e.sealed_at, *log));
+        in_force.sort(&mut attested)?;
         take(id, attested)
     };
     let mut current: Option<(RecordId, Attested)> = None;
     let mut from = b"r".to_vec();
     loop {
-        let page = engine.scan(b"r", &from, PAGE)?;
+        let page = in_force.engine().scan(b"r", &from, PAGE)?;
         let done = page.len() < PAGE;
         if let Some((key, _)) = page.last() {
             from = [key.as_slice(), &[0]].concat();
@@ -157,7 +182,7 @@ pub fn each_record(
 pub fn read_each(
     source: &Source<'_>,
     places: &[(RecordId, Attested)],
-    mut take: impl FnMut(&IndexEntry, &[u8]),
+    mut take: impl FnMut(LogId, &IndexEntry, &[u8]),
 ) -> u64 {
     let first = |(i, (_, a)): (usize, &(RecordId, Attested))| {
         let (log, e) = a.first()?;
@@ -174,93 +199,49 @@ pub fn read_each(
         for (_, _, index, i) in same {
             let bytes = index.checked_sub(start).and_then(|n| records.get(usize::try_from(n).ok()?));
             let Some((bytes, (id, attested))) = bytes.zip(places.get(*i)) else { continue };
-            if let Some((_, e)) = attested.first().filter(|_| RecordId::of(bytes) == *id) {
+            if let Some((log, e)) = attested.first().filter(|_| RecordId::of(bytes) == *id) {
                 left.remove(i);
-                take(e, bytes);
+                take(*log, e, bytes);
             }
         }
     }
     let mut unreadable = 0;
     for (id, attested) in left.iter().filter_map(|i| places.get(*i)) {
         match (attested.first(), elsewhere(source, *id, attested)) {
-            (Some((_, e)), Some(bytes)) => take(e, &bytes),
+            (Some((log, e)), Some(bytes)) => take(*log, e, &bytes),
             _ => unreadable += 1,
         }
     }
     unreadable
 }
 
-fn consider(
-    engine: &dyn Engine,
+/// Whether a record is asked for, as far as the index can tell.
+fn wants(
+    in_force: &InForce<'_>,
+    source: &Source<'_>,
     selection: &Selection,
-    (id, attested): (RecordId, Attested),
-    gathered: &mut Vec<(RecordId, Attested)>,
-) -> Result<(), EngineError> {
-    let Some((_, first)) = attested.first() else { return Ok(()) };
-    let old = selection.since.is_some_and(|t| first.sealed_at < t);
-    if !old && (selection.history || current_version(engine, &first.content.key)? == Some(id)) {
-        gathered.push((id, attested));
+    (id, attested): (RecordId, &Attested),
+) -> Result<bool, EngineError> {
+    let Some((_, first)) = attested.first() else { return Ok(false) };
+    let key = &first.content.key;
+    if !selection.history && !in_force.is_current(id, attested)? {
+        return Ok(false);
     }
-    Ok(())
-}
-
-/// Versions of a business key, the oldest first: when each was sealed, and its id.
-///
-/// # Errors
-/// The engine's.
-pub fn versions_of_key(
-    engine: &dyn Engine,
-    category: &str,
-    unit: &str,
-    business_key: &str,
-) -> Result<Vec<(u64, RecordId)>, EngineError> {
-    versions_by_hash(engine, &business_key_hash(category, unit, business_key))
-}
-
-/// The same, by the hash of the business key.
-///
-/// # Errors
-/// The engine's.
-pub fn versions_by_hash(engine: &dyn Engine, key: &[u8; 16]) -> Result<Vec<(u64, RecordId)>, EngineError> {
-    let prefix = version_prefix(key);
-    let pairs = engine.scan(&prefix, b"", PAGE)?;
-    let read = |(key, value): &(Vec<u8>, Vec<u8>)| {
-        let at = key.get(17..25)?.try_into().ok().map(u64::from_be_bytes)?;
-        Some((at, read_version(value)?.id))
+    let Some(since) = &selection.since else { return Ok(true) };
+    let is_new = |log: LogId, index: u64| match since {
+        Since::Time(time) => arrived(source, selection, log, index).is_none_or(|at| at >= *time),
+        Since::Cursor(cursor) => cursor.is_behind(source.charter, log, index),
     };
-    Ok(pairs.iter().filter_map(read).collect())
-}
-
-/// The version of a business key that counts: the one that came last, when each is taken at its first attestation
-/// (a late second path must not revive an old version). `None`: withdrawn.
-///
-/// # Errors
-/// The engine's.
-pub fn current_version(engine: &dyn Engine, key: &[u8; 16]) -> Result<Option<RecordId>, EngineError> {
-    Ok(last_version(engine, key)?.filter(|v| v.operation != Operation::Withdraw).map(|v| v.id))
-}
-
-/// The same, also if it withdraws. `None`: nothing of the key was ever held.
-///
-/// # Errors
-/// The engine's.
-pub fn last_version(engine: &dyn Engine, key: &[u8; 16]) -> Result<Option<Version>, EngineError> {
-    let prefix = version_prefix(key);
-    let (mut seen, mut last, mut from) = (HashSet::new(), None, prefix.clone());
-    loop {
-        let page = engine.scan(&prefix, &from, PAGE)?;
-        for (_, value) in &page {
-            if let Some(v) = read_version(value)
-                && seen.insert(v.id)
-            {
-                last = Some(v);
-            }
-        }
-        match page.last() {
-            Some((key, _)) if page.len() == PAGE => from = [key.as_slice(), &[0]].concat(),
-            _ => return Ok(last),
-        }
+    if attested.iter().any(|(log, e)| is_new(*log, e.index)) {
+        return Ok(true);
     }
+    // What is in force may be so because of another version that came.
+    Ok(!selection.history && in_force.versions(key)?.iter().any(|v| is_new(v.log, v.index)))
+}
+
+/// When a record of a log came here, POSIX seconds.
+fn arrived(source: &Source<'_>, selection: &Selection, log: LogId, index: u64) -> Option<u64> {
+    source.batch_maps.get(&log)?.arrived(selection.me?, log, index)
 }
 
 /// Reads the records of `gathered`, each batch once, and sends them in their order.
@@ -297,7 +278,7 @@ fn send(
             exported.unreadable += 1;
             continue;
         };
-        if let Some(line) = line(source.charter, selection, *id, attested, &bytes) {
+        if let Some(line) = line(source, selection, *id, attested, &bytes) {
             if !emit(line) {
                 return false;
             }
@@ -320,8 +301,16 @@ fn read_batch(source: &Source<'_>, log: LogId, index: u64) -> Option<(u64, Vec<V
     Some((batch.start, records.iter().map(<[u8]>::to_vec).collect()))
 }
 
-/// The record with `_tally` put in: id, log, index, time of sealing, and all attestations if there are several.
-fn line(charter: &Charter, selection: &Selection, id: RecordId, attested: &Attested, bytes: &[u8]) -> Option<Vec<u8>> {
+/// The record with `_tally` put in: id, log, index, time of sealing and of arrival here, and all attestations if there are
+/// several.
+fn line(
+    source: &Source<'_>,
+    selection: &Selection,
+    id: RecordId,
+    attested: &Attested,
+    bytes: &[u8],
+) -> Option<Vec<u8>> {
+    let charter = source.charter;
     let mut object = Object::parse(bytes).ok()?;
     if let Some(category) = &selection.category
         && object.text("category") != Some(category)
@@ -340,6 +329,9 @@ fn line(charter: &Charter, selection: &Selection, id: RecordId, attested: &Attes
         o.set("log", Value::Text(Cow::Owned(charter.federation().origin(*log))));
         o.set("index", Value::Integer(e.index.cast_signed()));
         o.set("sealed_at", Value::Text(Cow::Owned(tally_clock::time(e.sealed_at))));
+        if let Some(at) = arrived(source, selection, *log, e.index) {
+            o.set("arrived_at", Value::Text(Cow::Owned(tally_clock::time(at))));
+        }
         o
     };
     let mut tally = attestation(attested.first()?);

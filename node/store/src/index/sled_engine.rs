@@ -25,8 +25,15 @@ impl Sled {
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(Some(FLUSH_EVERY_MS))
             .mode(sled::Mode::HighThroughput);
-        let failed = |e| if is_locked(dir) { EngineError::Locked } else { EngineError::of(e) };
-        Ok(Self(config.open().map_err(failed)?))
+        let not_opened = |e| if is_locked(dir) { EngineError::Locked } else { failed(e) };
+        Ok(Self(config.open().map_err(not_opened)?))
+    }
+}
+
+fn failed(e: sled::Error) -> EngineError {
+    match e {
+        sled::Error::Io(e) => EngineError::Files(e),
+        e => EngineError::of(&e),
     }
 }
 
@@ -37,7 +44,7 @@ fn is_locked(dir: &Path) -> bool {
 
 impl Engine for Sled {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        Ok(self.0.get(key).map_err(EngineError::of)?.map(|v| v.to_vec()))
+        Ok(self.0.get(key).map_err(failed)?.map(|v| v.to_vec()))
     }
 
     fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Write, EngineError> {
@@ -46,7 +53,7 @@ impl Engine for Sled {
             Ok((k, _)) => k.starts_with(prefix),
             Err(_) => true,
         });
-        pairs.map(|r| r.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(EngineError::of)).collect()
+        pairs.map(|r| r.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(failed)).collect()
     }
 
     fn write(&self, pairs: Write) -> Result<(), EngineError> {
@@ -54,10 +61,10 @@ impl Engine for Sled {
         for (key, value) in pairs {
             batch.insert(key, value);
         }
-        self.0.apply_batch(batch).map_err(EngineError::of)
+        self.0.apply_batch(batch).map_err(failed)
     }
 
     fn flush(&self) -> Result<(), EngineError> {
-        self.0.flush().map(|_| ()).map_err(EngineError::of)
+        self.0.flush().map(|_| ()).map_err(failed)
     }
 }

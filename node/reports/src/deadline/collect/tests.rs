@@ -12,7 +12,7 @@ use tally_protocol::{hash::Hash, ids::LogId, record::RecordId};
 use tally_sheet::{CsvOptions, read_csv, read_xlsx};
 use tally_store::entries::EntryReader;
 use tally_store::index::{EngineError, IndexEntry, Write, pairs};
-use tally_topology::content::{ContentId, Dimensions};
+use tally_topology::content::{ContentId, Dimensions, unit_mark};
 use tally_topology::sample::charter;
 
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ impl Node {
 }
 
 fn of(produced_on: u32, division: u32, category: &str) -> Dimensions {
-    Dimensions { produced_on, division, category: category.to_owned(), unit: UNIT.to_owned() }
+    Dimensions { produced_on, division, category: category.to_owned(), unit: UNIT.to_owned(), ..Dimensions::default() }
 }
 
 fn month(text: &str) -> DeadlineQuestion {
@@ -152,7 +152,15 @@ fn totals_roll_up_and_a_provider_answers_for_the_time() {
          [[unit]]\ncode = \"{CITY_UNIT}\"\nname = \"福州市大数据委\"\ndivision = \"350100\"\nkind = \"city_dept\"\n"
     );
     let charter = charter(&more);
-    let all = province().report(&charter, 350_000, "2026-10-20", &month("2026-10"));
+    // What the county handed in itself does not count: the city delivers for it.
+    let held = || {
+        let mut node = province();
+        let delivered = Dimensions { submitter: unit_mark(CITY_UNIT), ..of(20_260_924, 350_102, "admin_license") };
+        node.entry(6, ("350100/e1", 1), "2026-09-24", delivered);
+        node.receipts("350100/e1", &[(350_000, 2, "2026-10-12")]);
+        node
+    };
+    let all = held().report(&charter, 350_000, "2026-10-20", &month("2026-10"));
     let provider = all.rows.iter().find_map(|r| r.provider.as_ref()).unwrap();
     assert_eq!((provider.division.code(), provider.unit_name.as_deref()), (350_100, Some("福州市大数据委")));
     let totals = all.totals.unwrap();
@@ -167,14 +175,14 @@ fn totals_roll_up_and_a_provider_answers_for_the_time() {
         (GroupBy::Category, &totals.categories),
     ] {
         let question = DeadlineQuestion { by: Some(by), ..month("2026-10") };
-        let r = province().report(&charter, 350_000, "2026-10-20", &question);
+        let r = held().report(&charter, 350_000, "2026-10-20", &question);
         assert!(r.rows == *rows && r.totals.is_none() && r.total == all.total, "{by:?}");
     }
     let question = DeadlineQuestion { division: Some(350_100.try_into().unwrap()), ..month("2026-10") };
-    let city = province().report(&charter, 350_000, "2026-10-20", &question);
+    let city = held().report(&charter, 350_000, "2026-10-20", &question);
     assert_eq!(city.rows.len(), 1, "the province's own is not asked for");
     let question = DeadlineQuestion { categories: vec!["admin_penalty".to_owned()], ..month("2026-10") };
-    let penalties = province().report(&charter, 350_000, "2026-10-20", &question);
+    let penalties = held().report(&charter, 350_000, "2026-10-20", &question);
     assert_eq!(penalties.rows[0].category.as_deref(), Some("admin_penalty"));
 }
 
@@ -191,7 +199,9 @@ fn hostile_entries_have_no_deadline_and_a_calendar_that_ends_is_loud() {
     let mut node = node;
     node.receipts("350102/e1", &[(350_000, 9, "2026-12-30")]);
     let r = node.report(&charter, 350_000, "2026-12-31", &month("2027-01"));
-    assert_eq!((r.without_deadline, r.certain, r.rows.len(), r.rows[0].division), (3, false, 2, None));
+    // What its log may not submit, or counts for no division of the federation, is no delivery at all.
+    let division = r.rows[0].division.map(Division::code);
+    assert_eq!((r.without_deadline, r.certain, r.rows.len(), division), (2, false, 1, Some(350_102)));
     let codes: Vec<_> = r.warnings.iter().map(|w| w.code.as_str()).collect();
     assert_eq!(codes, ["calendar_not_covered", "without_deadline"]);
     assert!(r.warnings[0].message.contains("2027") && r.warnings[0].message.contains("tally charter load"));
