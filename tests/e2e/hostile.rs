@@ -71,7 +71,7 @@ impl ServerCertVerifier for AnyServer {
     }
 }
 
-fn keys_of(federation: &Federation, division: &str) -> NodeKeys {
+pub(crate) fn keys_of(federation: &Federation, division: &str) -> NodeKeys {
     let text = std::fs::read_to_string(federation.file(division, "keys/node.key")).unwrap();
     let secret = BASE64.decode(text.trim().strip_prefix("tally-secret-1 ").unwrap()).unwrap();
     let name = FEDERATION.to_owned().try_into().unwrap();
@@ -95,7 +95,7 @@ fn client(keys: &NodeKeys) -> quinn::ClientConfig {
 }
 
 /// A link to the city, opened with somebody's key.
-struct Peer {
+pub(crate) struct Peer {
     connection: quinn::Connection,
     send: quinn::SendStream,
     receive: quinn::RecvStream,
@@ -151,14 +151,14 @@ impl Peer {
         self.say(&Control::Hello(hello)).await;
     }
 
-    async fn welcomed(port: u16, keys: &NodeKeys) -> Self {
+    pub(crate) async fn welcomed(port: u16, keys: &NodeKeys) -> Self {
         let mut peer = Self::call(port, keys).await.unwrap();
         peer.hello(keys.node).await;
         assert!(peer.hear(|m| matches!(m, Control::Frontier { last: true, .. })).await.is_some());
         peer
     }
 
-    async fn push(&self, log: LogId, frames: &[&[u8]]) {
+    pub(crate) async fn push(&self, log: LogId, frames: &[&[u8]]) {
         let mut stream = self.connection.open_uni().await.unwrap();
         let open = StreamOpen { log }.encode();
         for frame in [&open[..]].iter().chain(frames) {
@@ -184,7 +184,7 @@ impl Peer {
     }
 }
 
-fn port_of(federation: &Federation, division: &str) -> u16 {
+pub(crate) fn port_of(federation: &Federation, division: &str) -> u16 {
     let text = std::fs::read_to_string(federation.config(division)).unwrap();
     let line = text.lines().find(|l| l.starts_with("quic")).unwrap();
     line.trim_end_matches('"').rsplit(':').next().unwrap().parse().unwrap()

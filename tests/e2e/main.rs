@@ -9,6 +9,7 @@ mod evidence;
 mod federation;
 mod fork;
 mod hostile;
+mod in_force;
 mod links;
 mod outage;
 mod repair;

@@ -461,4 +461,40 @@ pub(crate) const LIST: &[Mutation] = &[
         LINK,
         "silence_is_measured",
     ),
+    mutation(
+        "whoever-signs-changes-what-is-in-force",
+        (
+            "node/store/src/index/effect.rs",
+            "own.is_empty() && changes.len() < others.len()",
+            "others.len() > 1_000_000",
+        ),
+        STORE,
+        "a_log_that_may_not_submit_changes_nothing",
+    ),
+    mutation(
+        "a-charter-judges-what-comes-only",
+        (
+            "node/store/src/index/follow.rs",
+            "if begun.unwrap_or(judged.rules) == rules {",
+            "if begun.unwrap_or(rules) == rules {",
+        ),
+        STORE,
+        "an_index_judged_again",
+    ),
+    mutation(
+        "what-an-unfinished-index-lacks-is-new",
+        (
+            "node/store/src/index/filter.rs",
+            "if self.whole.load(Ordering::Acquire) {",
+            "if self.whole.load(Ordering::Acquire) || true {",
+        ),
+        STORE,
+        "what_an_unfinished_index",
+    ),
+    mutation(
+        "what-stood-in-a-hole-is-sealed-again",
+        ("node/intake/src/batcher/backlog.rs", "(missing > 0).then(", "(missing > u64::MAX - 1).then("),
+        INTAKE,
+        "rows_are_staged_while_nobody_knows",
+    ),
 ];
