@@ -86,7 +86,7 @@ fn of_key(in_force: &InForce<'_>, versions: &KeyVersions, at: usize) -> Vec<Find
     let other_content = |o: &HeldKeyVersion| o.version.substance != v.version.substance;
     match v.version.operation {
         Operation::Create => {
-            let in_own = own_before().last().is_some_and(|o| o.version.operation != Operation::Withdraw)
+            let in_own = own_before().next_back().is_some_and(|o| o.version.operation != Operation::Withdraw)
                 && own_before().all(other_content);
             let elsewhere = |o: &HeldKeyVersion| {
                 o.is_current() && other_content(o) && (v.effect == Effect::Contested || o.log < v.log)

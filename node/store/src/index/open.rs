@@ -164,9 +164,7 @@ fn clear(dir: &Path) -> io::Result<Option<PathBuf>> {
                 true if fs::symlink_metadata(&entry)?.is_dir() => fs::remove_dir_all(&entry),
                 true => fs::remove_file(&entry),
             };
-            if let Err(e) = done.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) }) {
-                return Err(e);
-            }
+            done.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })?;
         }
     }
     if !foreign {

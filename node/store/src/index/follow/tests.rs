@@ -119,7 +119,7 @@ fn line(n: u64, operation: &str, result: &str, more: &[(&str, &str)]) -> String 
     );
     let mut object = Object::parse(text.as_bytes()).unwrap();
     for (name, value) in more {
-        object.set(*name, tally_protocol::canonical::Value::text(*value));
+        object.set(name, tally_protocol::canonical::Value::text(*value));
     }
     let mut bytes = Vec::new();
     object.write(&mut bytes);
