@@ -67,8 +67,10 @@ impl Timetable {
 
     /// It was done.
     fn done(&mut self) {
-        self.times = (self.times + 1).min(ONCE_MORE.len() - 1);
-        self.due = Instant::now() + ONCE_MORE.get(self.times).copied().unwrap_or_default();
+        self.times = self.times.saturating_add(1).min(ONCE_MORE.len().saturating_sub(1));
+        let pause = ONCE_MORE.get(self.times).copied().unwrap_or_default();
+        // A pause that no clock can hold is none.
+        self.due = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
     }
 }
 
@@ -151,7 +153,7 @@ async fn round(
             let next = from.entry((v.holder, v.log)).or_default();
             *next = (*next).max(v.index.saturating_add(1));
             if let Some(o) = once_more.as_mut().filter(|o| o.count < REMEMBERED_MAX) {
-                o.count += 1;
+                o.count = o.count.saturating_add(1);
                 o.told.entry((v.holder, v.log)).or_default().insert(v.index);
             }
         }
@@ -202,11 +204,11 @@ fn end(findings: &FindingsContext, whole: &OnceMore) -> Result<usize, EngineErro
     let charter = signed.charter();
     let below = charter.nodes().filter(|n| charter.is_within(n.division, findings.me));
     let logs = below.flat_map(|n| (1..=n.epochs.len() as u32).map(|epoch| LogId::records(n.division, epoch)));
-    let (none, mut ended) = (BTreeSet::new(), 0);
+    let (none, mut ended) = (BTreeSet::new(), 0_usize);
     for log in logs {
         for holder in charter.path(findings.me).skip(1) {
             let told = whole.told.get(&(holder, log)).unwrap_or(&none);
-            ended += findings_above::end_others(&*findings.engine, holder, log, told)?;
+            ended = ended.saturating_add(findings_above::end_others(&*findings.engine, holder, log, told)?);
         }
     }
     Ok(ended)
