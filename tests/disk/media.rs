@@ -144,9 +144,14 @@ impl Stored {
         self.changes.clear();
     }
 
-    /// A flush that fails: all or some of its pages are clean now and were not written.
-    pub fn fail_flush(&mut self, rng: &mut Rng) {
-        let all = rng.one_in(2);
+    /// A flush that fails: all or some of its pages are clean now and were not written. If it `destroys`, what the disk had of
+    /// all of them is gone too.
+    pub fn fail_flush(&mut self, rng: &mut Rng, destroys: bool) {
+        let all = destroys || rng.one_in(2);
+        if destroys {
+            let touched = self.touched();
+            touched.iter().for_each(|number| put_page(&mut self.disk, *number, &[0; PAGE]));
+        }
         let lost: Vec<_> = self.touched().into_iter().filter(|_| all || rng.one_in(2)).collect();
         let mut after = self.written_back();
         if rng.one_in(2) {

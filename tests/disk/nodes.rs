@@ -6,8 +6,8 @@ use std::{
     path::PathBuf,
     sync::{Arc, OnceLock},
 };
-use tally_core::{Append, Disk, Entry, Place, Replica};
-use tally_journal::Found;
+use tally_core::{Append, Disk, Entry, Output, Place, Replica};
+use tally_journal::{Found, JournalError};
 use tally_protocol::{
     ids::{Federation, LogId},
     keys::{Algorithm, NodeKeys, Signer, authority_signer},
@@ -142,11 +142,51 @@ impl City {
         let mut replica = replica(CITY);
         let owner = owner(replica.view().charter().federation(), replica.view().me());
         let dir = journal_dir();
+        volume.begin();
         let opened = EntryJournal::open_on(volume.clone(), &dir, &owner, segment_bytes, |e, at| replica.recover(e, at));
-        let (journal, found) = opened.map_err(|e| said(&e))?;
+        let (journal, found) = match opened {
+            Ok(opened) => opened,
+            // It waits until there is room.
+            Err(e) if e.shortage().is_some() => return Self::open(volume, segment_bytes),
+            Err(e) => return Err(said(&e)),
+        };
         replica.all_read();
         replica.recovered();
         Ok(Self { replica, journal, found })
+    }
+
+    /// One round, as the driver runs it: for want of room it waits and tries again.
+    pub fn round(&mut self, now: u64, out: Vec<Output>) -> Result<Vec<Output>, JournalError> {
+        self.replica.commit(now, out, &mut Patient(&mut self.journal))
+    }
+}
+
+/// Waits for room. Here it comes of itself: every fault ends.
+struct Patient<'j>(&'j mut EntryJournal<RecordingVolume>);
+
+impl Patient<'_> {
+    fn until_there_is_room<T>(
+        &mut self,
+        mut call: impl FnMut(&mut EntryJournal<RecordingVolume>) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        loop {
+            match call(self.0) {
+                Err(e) if e.shortage().is_some() => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+impl Disk for Patient<'_> {
+    type Error = JournalError;
+
+    fn append(&mut self, frames: &[Append]) -> Result<Vec<Place>, JournalError> {
+        self.until_there_is_room(|journal| journal.append(frames))
+    }
+
+    fn flush(&mut self) -> Result<(), JournalError> {
+        self.until_there_is_room(EntryJournal::flush)
     }
 }
 

@@ -33,10 +33,14 @@ pub struct Fault {
     pub times: u64,
     /// The system's number of the error.
     pub error: i32,
+    /// A flush that fails takes along what the disk had of the pages that it was for.
+    pub destroys: bool,
 }
 
 pub const EIO: i32 = 5;
 pub const ENOSPC: i32 = 28;
+pub const EMFILE: i32 = 24;
+pub const EDQUOT: i32 = 122;
 /// The process is killed before the call: nothing is done, and nothing is lost by it.
 pub const KILLED: i32 = 4;
 
@@ -46,6 +50,8 @@ struct State {
     calls: u64,
     off_at: Option<u64>,
     off: bool,
+    /// The process was killed: until the next one begins nothing is done any more.
+    killed: bool,
     fault: Option<Fault>,
     failed: u64,
     rng: Rng,
@@ -74,11 +80,15 @@ impl State {
         if self.off {
             return Err(no_power());
         }
+        if self.killed {
+            return Err(io::Error::from_raw_os_error(KILLED));
+        }
         self.calls += 1;
         if let Some(fault) = self.fault.as_mut().filter(|f| f.doing == doing && f.times > 0) {
             if fault.after == 0 {
                 fault.times -= 1;
                 self.failed += 1;
+                self.killed = fault.error == KILLED;
                 return Err(io::Error::from_raw_os_error(fault.error));
             }
             fault.after -= 1;
@@ -107,7 +117,7 @@ impl State {
 impl RecordingVolume {
     pub fn new(media: Media, seed: u64) -> Self {
         let rng = Rng(seed ^ 0x0da7_a0d1);
-        let state = State { media, calls: 0, off_at: None, off: false, fault: None, failed: 0, rng };
+        let state = State { media, calls: 0, off_at: None, off: false, killed: false, fault: None, failed: 0, rng };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -127,6 +137,11 @@ impl RecordingVolume {
 
     pub fn fail(&self, fault: Option<Fault>) {
         self.state().fault = fault;
+    }
+
+    /// A process begins.
+    pub fn begin(&self) {
+        self.state().killed = false;
     }
 
     /// How many calls were made to fail.
@@ -199,10 +214,10 @@ impl Volume for RecordingVolume {
     fn look(&self, path: &Path) -> io::Result<FileLook> {
         let mut state = self.state();
         match state.name(path)? {
-            Name::Folder => Ok(FileLook { len: 0, identity: (1, 0), regular: false }),
+            Name::Folder => Ok(FileLook { len: 0, identity: (1, 0), regular: false, links: 2 }),
             Name::File(number) => {
                 let len = state.file(number).cache.len() as u64;
-                Ok(FileLook { len, identity: (1, number), regular: true })
+                Ok(FileLook { len, identity: (1, number), regular: true, links: 1 })
             }
         }
     }
@@ -267,8 +282,8 @@ impl RecordedFile {
             }
             Err(e) => {
                 if !state.off && e.raw_os_error() != Some(KILLED) {
-                    let mut rng = state.rng.clone();
-                    state.file(self.number).fail_flush(&mut rng);
+                    let (mut rng, destroys) = (state.rng.clone(), state.fault.is_some_and(|f| f.destroys));
+                    state.file(self.number).fail_flush(&mut rng, destroys);
                     state.rng = rng;
                 }
                 Err(e)
@@ -284,7 +299,8 @@ impl VolumeFile for RecordedFile {
             return Err(no_power());
         }
         let len = state.file(self.number).cache.len() as u64;
-        Ok(FileLook { len, identity: (1, self.number), regular: true })
+        let links = state.media.names.values().filter(|n| **n == Name::File(self.number)).count() as u64;
+        Ok(FileLook { len, identity: (1, self.number), regular: true, links })
     }
 
     fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {

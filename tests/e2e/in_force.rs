@@ -20,7 +20,7 @@ fn forged(operation: &str, members: &[(&str, &str)]) -> Record {
     let line = version(1, COUNTY, operation, "9");
     let mut object = Object::parse(line.as_bytes()).unwrap();
     for (name, value) in members {
-        object.set(*name, tally_protocol::canonical::Value::text(*value));
+        object.set(name, tally_protocol::canonical::Value::text(*value));
     }
     Record::new(&object).unwrap()
 }

@@ -47,6 +47,11 @@ impl Segments {
         frames(last, bytes).iter().map(|f| f.end).max().unwrap_or(FIRST)
     }
 
+    /// Whether the segment behind this one was begun for what stood behind this one's end.
+    pub fn carries_on(&self, segment: u32) -> bool {
+        self.0.get(&(segment + 1)).is_some_and(|next| next.get(10) == Some(&1))
+    }
+
     pub fn frames(&self) -> Vec<Frame> {
         self.0.iter().flat_map(|(segment, bytes)| frames(*segment, bytes)).collect()
     }

@@ -123,6 +123,22 @@ pub(super) fn encode(kind: u8, meta: &[u8], body: &[u8], durable_to: u64, out: &
     out.extend_from_slice(body);
 }
 
+/// Changes what whole frames, one behind the other, tell to be durable: they are written anew, in another segment.
+pub(super) fn retell(frames: &mut [u8], durable_to: u64) {
+    let mut rest = frames;
+    while let Some(head) = Head::parse(rest)
+        && let Ok(bytes) = usize::try_from(head.frame_bytes())
+        && let Some((frame, behind)) = rest.split_at_mut_checked(bytes)
+    {
+        let mut fixed = head.fixed;
+        fixed[16..24].copy_from_slice(&durable_to.to_le_bytes());
+        let Some((start, said)) = frame.split_at_mut_checked(HEAD_BYTES) else { return };
+        let sum = sum(&fixed, said.get(..head.meta_bytes).unwrap_or_default());
+        start.iter_mut().zip(fixed.iter().chain(&sum)).for_each(|(to, from)| *to = *from);
+        rest = behind;
+    }
+}
+
 /// Frames that say nothing, not even what is durable, and take `bytes` together; `None` if that is less than one takes.
 pub(super) fn fillers(bytes: u64) -> Option<Vec<u8>> {
     const LARGEST: u64 = 1 << 20;
@@ -150,6 +166,17 @@ mod tests {
         assert_eq!(&bytes[..24], b"\xffTLY\x01\x02\0\0\x04\0\0\0\x04\0\0\0\x34\x12\0\0\0\0\0\0");
         assert_eq!(&bytes[24..56], blake3::hash(b"body").as_bytes());
         assert_eq!(&bytes[72..], b"metabody");
+    }
+
+    #[test]
+    fn frames_written_anew_tell_what_is_durable_there() {
+        let (mut there, mut here) = (Vec::new(), Vec::new());
+        for (kind, meta, body) in [(2, &b"meta"[..], &b"body"[..]), (FILLER, b"", b""), (3, b"", b"b")] {
+            encode(kind, meta, body, 0x1234, &mut there);
+            encode(kind, meta, body, 128, &mut here);
+        }
+        retell(&mut there, 128);
+        assert_eq!(there, here);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! ```text
 //!   0  "TALLYSEG"                                 8
 //!   8  format, u16 LE                             2
-//!  10  zero                                       6
+//!  10  1: begun for what stood behind the end of the segment before; 0: the segment before was full    1
+//!  11  zero                                       1
+//!  12  of its first bytes, so many also stand in the segment before, u32 LE                            4
 //!  16  segment number, u32 LE                     4
 //!  20  division of the node, u32 LE               4
 //!  24  BLAKE3 of the federation's name           32
@@ -21,6 +23,8 @@ pub(super) const HEADER_BYTES: u64 = 128;
 pub const SEGMENT_FORMAT: u16 = 1;
 const MAGIC: &[u8; 8] = b"TALLYSEG";
 const SUMMED: usize = 96;
+/// At byte 10 of a segment that was begun for what stood behind the end of the one before.
+const CARRIES: u8 = 1;
 
 /// Whose journal it is. A journal of another node is refused before anything is written to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,18 +52,31 @@ pub(super) struct Header {
     pub(super) length_before: u64,
     /// Last root in the segment before.
     pub(super) root_before: [u8; 32],
+    /// Set if this segment was begun because what stood behind the end of the segment before was not certain to be on the
+    /// disk: that stands here again, and what is left of it there does not count. The number says how many bytes from before that
+    /// end stand here too, first of all.
+    pub(super) repeats: Option<u32>,
 }
 
 impl Header {
     pub(super) fn new(owner: &Owner, segment: u32, length_before: u64, root_before: [u8; 32]) -> Self {
         let (division, federation) = (owner.division, owner.federation_sum());
-        Self { format: SEGMENT_FORMAT, segment, division, federation, length_before, root_before }
+        Self { format: SEGMENT_FORMAT, segment, division, federation, length_before, root_before, repeats: None }
+    }
+
+    /// Of a segment that begins with what stood from `repeats` bytes before `length_before` on in the one before.
+    pub(super) fn carrying(owner: &Owner, segment: u32, length_before: u64, repeats: u32) -> Self {
+        Self { repeats: Some(repeats), ..Self::new(owner, segment, length_before, [0; 32]) }
     }
 
     pub(super) fn encode(&self) -> [u8; HEADER_BYTES as usize] {
         let mut out = [0; HEADER_BYTES as usize];
         out[..8].copy_from_slice(MAGIC);
         out[8..10].copy_from_slice(&self.format.to_le_bytes());
+        if let Some(repeats) = self.repeats {
+            out[10] = CARRIES;
+            out[12..16].copy_from_slice(&repeats.to_le_bytes());
+        }
         out[16..20].copy_from_slice(&self.segment.to_le_bytes());
         out[20..24].copy_from_slice(&self.division.to_le_bytes());
         out[24..56].copy_from_slice(&self.federation);
@@ -78,7 +95,9 @@ impl Header {
             return None;
         }
         let at = |from: usize, to: usize| summed.get(from..to);
+        let repeats = u32::from_le_bytes(at(12, 16)?.try_into().ok()?);
         Some(Self {
+            repeats: (at(10, 11)? == [CARRIES]).then_some(repeats),
             format: u16::from_le_bytes(at(8, 10)?.try_into().ok()?),
             segment: u32::from_le_bytes(at(16, 20)?.try_into().ok()?),
             division: u32::from_le_bytes(at(20, 24)?.try_into().ok()?),
@@ -103,6 +122,12 @@ impl Header {
     /// The header of the segment after this one, which says how this one ended.
     pub(super) fn after(volume: &impl Volume, dir: &Path, segment: u32) -> Option<Self> {
         Self::of(volume, dir, segment.checked_add(1)?)
+    }
+
+    /// If this is the header of a segment that carries on what stood behind the end of the one before: the offset there
+    /// from which on its bytes stand here.
+    pub(super) fn carried_from(&self) -> Option<u64> {
+        Some(self.length_before.saturating_sub(self.repeats?.into()))
     }
 
     pub(super) fn is_of(&self, owner: &Owner) -> bool {
@@ -134,5 +159,17 @@ mod tests {
             bad[i / 8] ^= 1 << (i % 8);
             assert_eq!(Header::decode(&bad), None, "bit {i}");
         }
+    }
+
+    #[test]
+    fn frozen_bytes_of_a_segment_that_carries_on() {
+        let owner = Owner { federation: "t.example".into(), division: 350_102 };
+        let header = Header::carrying(&owner, 8, 4_711, 615);
+        let bytes = header.encode();
+        assert_eq!(&bytes[..24], b"TALLYSEG\x01\0\x01\0\x67\x02\0\0\x08\0\0\0\x96\x57\x05\0");
+        assert_eq!(&bytes[56..96], [&b"\x67\x12\0\0\0\0\0\0"[..], &[0; 32]].concat());
+        assert_eq!(Header::decode(&bytes), Some(header.clone()));
+        assert_eq!(header.carried_from(), Some(4_096));
+        assert_eq!(Header::new(&owner, 8, 4_711, [0; 32]).carried_from(), None);
     }
 }

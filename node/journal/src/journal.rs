@@ -1,12 +1,15 @@
 //! The writing end: append, flush, and `roll` to the next segment once one is full.
 //!
-//! A frame's head calls durable only what a flush has returned for, and a segment that was left is read-only. After an error
-//! nothing may be said of what was written. What a frame means is not known here, nor who reads it.
+//! A frame's head calls durable only what a flush has returned for, and a segment that was left is read-only. What was
+//! written since the last flush is kept in memory; if a write or flush fails, all of it goes into a new segment
+//! (`renew.rs`). For want of room nothing is changed, so the same can be tried again. What a frame means is not known here,
+//! nor who reads it.
 
 use super::{
-    Frame, Opening, Owner, Position, System, Volume, VolumeFile, frame,
+    Frame, Opening, Owner, Position, Shortage, System, Volume, VolumeFile, frame,
     header::{HEADER_BYTES, Header, SEGMENT_FORMAT},
-    mark, segment_path,
+    mark, mend, segment_path,
+    tail::Tail,
 };
 use std::{
     io,
@@ -15,9 +18,11 @@ use std::{
 
 /// A segment is sealed once it is this long, in bytes, unless the config says otherwise.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
+/// New segments that are tried one after the other before the disk counts as failed.
+pub(super) const ATTEMPTS: u32 = 3;
 
-/// Why a journal cannot be opened or written. After an error nothing may be said about what was written, and the journal
-/// must not be used any more: what is in memory and what is on disk no longer agree for sure.
+/// Why a journal cannot be opened or written. After an error other than [`JournalError::NoRoom`] nothing may be said about
+/// what was written, and the journal must not be used any more.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The disk failed.
@@ -29,6 +34,27 @@ pub enum JournalError {
         action: &'static str,
         /// The system's word.
         source: io::Error,
+    },
+    /// The system is short of something. What was written and not flushed is neither lost nor durable; the same call can be
+    /// made again.
+    #[error("{path}: {action}, for want of {shortage}")]
+    NoRoom {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What could not be done.
+        action: &'static str,
+        /// What is wanting.
+        shortage: Shortage,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// Somebody removed, replaced or cut what this process was writing to.
+    #[error("{path} {what}")]
+    Gone {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What became of it, and what of its content is where.
+        what: String,
     },
     /// A later program wrote it. Nothing was changed.
     #[error("{path}: this journal has format {found}, this program reads up to {SEGMENT_FORMAT}: update it")]
@@ -48,9 +74,39 @@ pub enum JournalError {
     },
 }
 
+impl JournalError {
+    /// What is wanting, if it is nothing worse: then the same call can be made again.
+    pub fn shortage(&self) -> Option<Shortage> {
+        match self {
+            Self::NoRoom { shortage, .. } => Some(*shortage),
+            _ => None,
+        }
+    }
+}
+
 pub(super) fn at(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> JournalError {
     let path = path.to_owned();
-    move |source| JournalError::Disk { path, action, source }
+    move |source| match Shortage::of(&source) {
+        Some(shortage) => JournalError::NoRoom { path, action, shortage, source },
+        None => JournalError::Disk { path, action, source },
+    }
+}
+
+/// What happened to a journal that goes on all the same: for the log file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JournalNews {
+    /// A write or flush failed; what was not durable by then is in a new segment now, and durable.
+    Renewed {
+        /// The segment that was left.
+        left: Position,
+        /// Bytes that went into the next one.
+        bytes: u64,
+    },
+    /// The open file was removed or replaced; what was in it is in its place again.
+    Rescued {
+        /// Which segment.
+        segment: u32,
+    },
 }
 
 /// The writing end. There is one for a journal.
@@ -64,25 +120,42 @@ pub struct Journal<V: Volume = System> {
     /// End of what was written.
     pub(super) written: u64,
     /// End of what was flushed; `flushed <= written`.
-    flushed: u64,
+    pub(super) flushed: u64,
     /// Up to here the heads in this segment say that it was durable; `told <= flushed`.
-    told: u64,
+    pub(super) told: u64,
     /// End of the last frame in this segment that says something.
-    said: u64,
+    pub(super) said: u64,
+    /// What was written since the flush, and what shares a page with its end. It ends where the next frame starts.
+    pub(super) tail: Tail,
+    /// A write or flush failed: what stands behind `flushed` in the file may be anything.
+    pub(super) doubt: bool,
     /// Last root in this segment, or in one before.
     root: [u8; 32],
-    buffer: Vec<u8>,
     segment_bytes: u64,
     /// The mark of the last clean stop is still there: it goes before the first write.
     marked: bool,
+    /// Which folder the segments are in.
+    pub(super) folder: (u64, u64),
+    pub(super) news: Vec<JournalNews>,
 }
 
 /// Where writing goes on after opening.
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) segment: u32,
-    pub(super) offset: u64,
+    /// End of what is durable.
     pub(super) durable: u64,
+    /// What the file holds from the page of that end on.
+    pub(super) tail: Tail,
+}
+
+/// How segments are written, and whose they are.
+#[derive(Debug, Clone)]
+pub(super) struct Settings<V> {
+    pub(super) volume: V,
+    pub(super) dir: PathBuf,
+    pub(super) owner: Owner,
+    pub(super) segment_bytes: u64,
 }
 
 impl Journal {
@@ -93,81 +166,71 @@ impl Journal {
 }
 
 impl<V: Volume> Journal<V> {
-    /// Goes on behind `end` of the last segment, which is cut there.
-    pub(super) fn go_on(
-        volume: V,
-        dir: &Path,
-        owner: &Owner,
-        segment_bytes: u64,
-        end: &End,
-    ) -> Result<Self, JournalError> {
-        let path = segment_path(dir, end.segment);
+    /// Goes on at `end` of a segment that is there.
+    pub(super) fn go_on(settings: Settings<V>, end: End) -> Result<Self, JournalError> {
+        let path = segment_path(&settings.dir, end.segment);
         // A stop between sealing this segment and starting the next leaves it read-only.
-        volume.set_mode(&path, 0o600).map_err(at(&path, "cannot be made writable"))?;
-        let file = volume.open(&path, Opening::Write).map_err(at(&path, "cannot be opened for writing"))?;
-        file.set_len(end.offset).map_err(at(&path, "a torn tail cannot be cut"))?;
-        file.sync_all().map_err(at(&path, "cannot be flushed"))?;
-        Ok(Self::with(volume, dir, owner, segment_bytes, file, end))
+        settings.volume.set_mode(&path, 0o600).map_err(at(&path, "cannot be made writable"))?;
+        let file = settings.volume.open(&path, Opening::Write).map_err(at(&path, "cannot be opened for writing"))?;
+        Self::with(settings, file, end)
     }
 
-    /// Goes on in a new segment, whose header says how the one before ended.
-    pub(super) fn begin(
-        volume: V,
-        dir: &Path,
-        owner: &Owner,
-        segment_bytes: u64,
-        segment: u32,
-        length_before: u64,
-    ) -> Result<Self, JournalError> {
-        let file = Self::create(&volume, dir, &Header::new(owner, segment, length_before, [0; 32]))?;
-        let end = End { segment, offset: HEADER_BYTES, durable: HEADER_BYTES };
-        Ok(Self::with(volume, dir, owner, segment_bytes, file, &end))
+    /// Goes on in a new segment.
+    pub(super) fn begin(settings: Settings<V>, header: &Header) -> Result<Self, JournalError> {
+        let file = create(&settings.volume, &settings.dir, header)?;
+        Self::with(settings, file, End { segment: header.segment, durable: HEADER_BYTES, tail: Tail::at(HEADER_BYTES) })
     }
 
-    fn with(volume: V, dir: &Path, owner: &Owner, segment_bytes: u64, file: V::File, end: &End) -> Self {
-        Self {
+    fn with(settings: Settings<V>, file: V::File, end: End) -> Result<Self, JournalError> {
+        let Settings { volume, dir, owner, segment_bytes } = settings;
+        let folder = volume.look(&dir).map_err(at(&dir, "cannot be looked at"))?.identity;
+        let written = end.tail.end();
+        Ok(Self {
             volume,
-            dir: dir.to_owned(),
-            owner: owner.clone(),
+            dir,
+            owner,
             file,
             segment: end.segment,
-            written: end.offset,
-            flushed: end.offset,
+            written,
+            flushed: end.durable,
             told: end.durable,
-            said: end.offset,
+            said: written,
+            tail: end.tail,
+            doubt: false,
             root: [0; 32],
-            buffer: Vec::new(),
             segment_bytes,
             marked: true,
-        }
+            folder,
+            news: Vec::new(),
+        })
     }
 
-    fn create(volume: &V, dir: &Path, header: &Header) -> Result<V::File, JournalError> {
-        let path = segment_path(dir, header.segment);
-        let file = volume.open(&path, Opening::New).map_err(at(&path, "cannot be made"))?;
-        file.write_all_at(&header.encode(), 0).map_err(at(&path, "cannot be written"))?;
-        file.sync_all().map_err(at(&path, "cannot be flushed"))?;
-        volume.sync_folder(dir).map_err(at(dir, "cannot be flushed"))?;
-        Ok(file)
-    }
-
-    /// Writes frames in order, and says where each stands. They are durable after the next [`Self::flush`].
+    /// Writes frames in order, and says where each stands. They are durable after the next [`Self::flush`]; until then what
+    /// the file shows of them counts for nothing. All of them stand in one segment.
     ///
     /// # Errors
-    /// [`JournalError::Disk`].
+    /// [`JournalError`]; after want of room none of them was written.
     pub fn append(&mut self, frames: &[Frame<'_>]) -> Result<Vec<Position>, JournalError> {
         self.unmark()?;
+        if self.doubt {
+            self.renew()?;
+        }
+        if self.written >= self.segment_bytes {
+            self.roll()?;
+        }
+        let (before, root, told) = (self.tail.here(), self.root, self.told);
         let mut positions = Vec::with_capacity(frames.len());
         for frame in frames {
-            if self.end() >= self.segment_bytes {
-                self.roll()?;
-            }
-            positions.push(Position { segment: self.segment, offset: self.end() });
-            frame::encode(frame.kind, frame.meta, frame.body, self.flushed, &mut self.buffer);
+            positions.push(Position { segment: self.segment, offset: self.tail.end() });
+            self.tail.push(frame.kind, frame.meta, frame.body, self.flushed);
             self.root = frame.root.unwrap_or(self.root);
             self.told = self.flushed;
         }
-        self.write_buffer()?;
+        if let Err(e) = self.write_tail() {
+            self.tail.back_to(before);
+            (self.root, self.told) = (root, told);
+            return Err(e);
+        }
         self.said = self.written;
         Ok(positions)
     }
@@ -177,31 +240,45 @@ impl<V: Volume> Journal<V> {
         self.root = root;
     }
 
-    /// Makes everything written durable: one `fdatasync` for all.
+    /// Makes everything written durable: one `fdatasync` for all. If it fails, all of it is written anew.
     ///
     /// # Errors
-    /// [`JournalError::Disk`].
+    /// [`JournalError`].
     pub fn flush(&mut self) -> Result<(), JournalError> {
-        if self.flushed < self.written {
-            let path = segment_path(&self.dir, self.segment);
-            self.file.sync_data().map_err(at(&path, "cannot be flushed"))?;
-            self.flushed = self.written;
+        if self.flushed < self.written && !self.doubt {
+            // The system says once that what it wrote back was lost, and never again.
+            self.doubt = self.file.sync_data().is_err();
+            if !self.doubt {
+                self.is_durable();
+            }
         }
-        Ok(())
+        if self.doubt {
+            self.renew()?;
+        }
+        self.is_there()
+    }
+
+    fn is_durable(&mut self) {
+        self.flushed = self.written;
+        self.tail.is_durable();
     }
 
     /// For a moment without frames: flushes, and writes that all of it is durable, unless a later frame says so already.
     /// Without that, a damaged last round would be taken for a torn one.
     ///
     /// # Errors
-    /// [`JournalError::Disk`].
+    /// [`JournalError`].
     pub fn rest(&mut self) -> Result<(), JournalError> {
         self.flush()?;
         if self.told < self.said {
             self.unmark()?;
-            frame::encode(frame::FILLER, &[], &[], self.flushed, &mut self.buffer);
+            let before = self.tail.here();
+            self.tail.push(frame::FILLER, &[], &[], self.flushed);
+            if let Err(e) = self.write_tail() {
+                self.tail.back_to(before);
+                return Err(e);
+            }
             self.told = self.flushed;
-            self.write_buffer()?;
             self.flush()?;
         }
         Ok(())
@@ -210,40 +287,47 @@ impl<V: Volume> Journal<V> {
     /// Ends cleanly: what is there now was durable, and the next start is told so.
     ///
     /// # Errors
-    /// [`JournalError::Disk`]. Without the mark the next start takes this stop for a crash, which loses nothing.
+    /// [`JournalError`]. Without the mark the next start takes this stop for a crash, which loses nothing.
     pub fn stop(mut self) -> Result<(), JournalError> {
         self.rest()?;
         let path = mark_path(&self.dir);
         mark::write(&self.volume, &path, self.durable()).map_err(at(&path, "cannot be written"))
     }
 
-    fn unmark(&mut self) -> Result<(), JournalError> {
-        if std::mem::take(&mut self.marked) {
-            let path = mark_path(&self.dir);
-            mark::remove(&self.volume, &path).map_err(at(&path, "cannot be removed"))?;
+    /// The mark of the last clean stop goes before the first write. One that comes back after a power cut says less than holds,
+    /// and nothing wrong: so an attempt that fails is made again.
+    pub(super) fn unmark(&mut self) -> Result<(), JournalError> {
+        let path = mark_path(&self.dir);
+        let mut left = if self.marked { ATTEMPTS } else { 0 };
+        while left > 0 {
+            left = left.saturating_sub(1);
+            match mark::remove(&self.volume, &path).map_err(at(&path, "cannot be removed")) {
+                Err(e) if e.shortage().is_some() || left == 0 => return Err(e),
+                Err(_) => {}
+                Ok(()) => left = 0,
+            }
         }
+        self.marked = false;
         Ok(())
     }
 
-    /// Where the next frame starts: behind what was written and what is to be.
-    fn end(&self) -> u64 {
-        self.written.saturating_add(self.buffer.len() as u64)
-    }
-
-    fn write_buffer(&mut self) -> Result<(), JournalError> {
-        let path = segment_path(&self.dir, self.segment);
-        self.file.write_all_at(&self.buffer, self.written).map_err(at(&path, "cannot be written"))?;
-        self.written = self.end();
-        self.buffer.clear();
-        if self.buffer.capacity() > 8 << 20 {
-            self.buffer = Vec::new();
+    /// Writes what of the tail is not in the file yet. For want of room the file is as long as before.
+    fn write_tail(&mut self) -> Result<(), JournalError> {
+        if let Err(e) = self.file.write_all_at(self.tail.behind(self.written), self.written) {
+            if Shortage::of(&e).is_some() {
+                // If that fails too, the next attempt writes over what is there.
+                let _ = self.file.set_len(self.written);
+                return Err(at(&segment_path(&self.dir, self.segment), "cannot be written")(e));
+            }
+            // What else fails is the disk's fault: the next flush writes all of it anew.
+            self.doubt = true;
         }
+        self.written = self.tail.end();
         Ok(())
     }
 
     /// Seals the segment, read-only from now on, and starts the next.
     pub(super) fn roll(&mut self) -> Result<(), JournalError> {
-        self.write_buffer()?;
         self.flush()?;
         let path = segment_path(&self.dir, self.segment);
         let len = self.file.look().map_err(at(&path, "cannot be read"))?.len;
@@ -255,11 +339,18 @@ impl<V: Volume> Journal<V> {
         // What was written, or what is left of it if the file was cut meanwhile: that is damage, and known by now.
         let length = len.min(self.written);
         // Behind the last number there is none: its file is there already, and making it again fails.
-        self.segment = self.segment.saturating_add(1);
-        let header = Header::new(&self.owner, self.segment, length, self.root);
-        self.file = Self::create(&self.volume, &self.dir, &header)?;
-        self.written = HEADER_BYTES;
-        (self.flushed, self.told, self.said) = (HEADER_BYTES, HEADER_BYTES, HEADER_BYTES);
+        let header = Header::new(&self.owner, self.segment.saturating_add(1), length, self.root);
+        let mut made = create(&self.volume, &self.dir, &header);
+        for _ in 1..ATTEMPTS {
+            if made.as_ref().is_err_and(|e| e.shortage().is_none()) {
+                made = create(&self.volume, &self.dir, &header);
+            }
+        }
+        self.file = made?;
+        self.segment = header.segment;
+        self.tail = Tail::at(HEADER_BYTES);
+        (self.written, self.flushed) = (HEADER_BYTES, HEADER_BYTES);
+        (self.told, self.said) = (HEADER_BYTES, HEADER_BYTES);
         Ok(())
     }
 
@@ -267,6 +358,30 @@ impl<V: Volume> Journal<V> {
     pub fn durable(&self) -> Position {
         Position { segment: self.segment, offset: self.flushed }
     }
+
+    /// What happened since the last call and was no error.
+    pub fn take_news(&mut self) -> Vec<JournalNews> {
+        std::mem::take(&mut self.news)
+    }
+}
+
+/// Makes a segment's file, with its header and its name durable. If that fails there is none.
+pub(super) fn create<V: Volume>(volume: &V, dir: &Path, header: &Header) -> Result<V::File, JournalError> {
+    let path = segment_path(dir, header.segment);
+    if volume.look(&path).is_ok() {
+        mend::set_aside_file(volume, dir, &path, "it stood where the next segment was to be made")
+            .map_err(at(&path, "cannot be set aside"))?;
+    }
+    let file = volume.open(&path, Opening::New).map_err(at(&path, "cannot be made"))?;
+    let made = file
+        .write_all_at(&header.encode(), 0)
+        .map_err(at(&path, "cannot be written"))
+        .and_then(|()| file.sync_all().map_err(at(&path, "cannot be flushed")))
+        .and_then(|()| volume.sync_folder(dir).map_err(at(dir, "cannot be flushed")));
+    if made.is_err() {
+        let _ = volume.remove(&path);
+    }
+    made.map(|()| file)
 }
 
 pub(super) fn mark_path(dir: &Path) -> PathBuf {

@@ -5,7 +5,8 @@
 //! tests can take a disk that loses what was not flushed.
 //!
 //! Invariants:
-//! * Nothing is called durable before the flush that covers it has returned.
+//! * Nothing is called durable before the flush that covers it has returned. A flush that failed is never tried again on the
+//!   same bytes in the same place: they go into a new segment, and so does at a start what was not told to be durable.
 //! * Damage never hides what stands behind it, and is never taken for a torn write, nor a torn write for damage: each
 //!   frame says what was durable when it was written.
 //! * Bytes that are cut off or written over are kept in the quarantine folder first.
@@ -13,7 +14,9 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod carried;
 mod frame;
+mod guard;
 mod header;
 mod journal;
 mod mark;
@@ -21,16 +24,20 @@ mod mend;
 mod open;
 mod position;
 mod reader;
+mod renew;
 mod scan;
+mod shortage;
+mod tail;
 mod volume;
 
 pub use frame::{BODY_BYTES_MAX, Frame, FrameHead, HEAD_BYTES, META_BYTES_MAX};
 pub use header::{Owner, SEGMENT_FORMAT};
-pub use journal::{Journal, JournalError, SEGMENT_BYTES};
+pub use journal::{Journal, JournalError, JournalNews, SEGMENT_BYTES};
 pub use open::Found;
 pub use position::Position;
 pub use reader::{ReadError, ReadFrame, Reader, Walk};
 pub use scan::{Damage, DamageKind, Step};
+pub use shortage::Shortage;
 pub use volume::{FileLook, Opening, System, Volume, VolumeFile};
 
 use std::{

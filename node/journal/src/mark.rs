@@ -31,12 +31,12 @@ pub(super) fn write(volume: &impl Volume, path: &Path, position: Position) -> io
     sync_parent(volume, path)
 }
 
-/// Removes the mark, so that it never speaks of a journal that was written to since. No mark is no error.
+/// Removes the mark, so that it never speaks of a journal that was written to since. No mark is no error; that there is
+/// none is made durable too, because an attempt before this one may have ended half-way.
 pub(super) fn remove(volume: &impl Volume, path: &Path) -> io::Result<()> {
     match volume.remove(path) {
-        Ok(()) => sync_parent(volume, path),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => sync_parent(volume, path),
     }
 }
 

@@ -46,49 +46,6 @@ impl<V: Volume> Journal<V> {
         self.mend_sealed(&path, damage, why).map_err(at(&path, "cannot be mended"))
     }
 
-    /// The file that is written to was deleted or exchanged under this process: what its descriptor still holds goes
-    /// back to its place. The answer is whether that was needed. One that was cut short is sealed as it is: what is
-    /// written behind its end would leave a hole.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn rescue(&mut self) -> Result<bool, JournalError> {
-        let path = segment_path(&self.dir, self.segment);
-        let rescued = self.rescue_to(&path).map_err(at(&path, "cannot be put back"))?;
-        if self.file.look().map_err(at(&path, "cannot be read"))?.len < self.written {
-            self.roll()?;
-        }
-        Ok(rescued)
-    }
-
-    fn rescue_to(&mut self, path: &Path) -> io::Result<bool> {
-        let mine = self.file.look()?;
-        let there = self.volume.look(path).ok();
-        if there.is_some_and(|t| t.identity == mine.identity) {
-            return Ok(false);
-        }
-        if there.is_some() {
-            set_aside_file(&self.volume, &self.dir, path, "not the file that this node was writing")?;
-        }
-        let new = path.with_extension("new");
-        let file = self.volume.open(&new, Opening::Emptied)?;
-        file.set_mode(0o600)?;
-        let mut piece = vec![0; 1 << 20];
-        let mut from = 0_u64;
-        while let Some(left) = self.written.checked_sub(from).filter(|n| *n > 0) {
-            // Only the last piece is shorter.
-            piece.truncate(left as usize);
-            self.file.read_exact_at(&mut piece, from)?;
-            file.write_all_at(&piece, from)?;
-            from = from.saturating_add(piece.len() as u64);
-        }
-        file.sync_all()?;
-        self.volume.rename(&new, path)?;
-        self.volume.sync_folder(&self.dir)?;
-        self.file = file;
-        Ok(true)
-    }
-
     fn mend_sealed(&self, path: &Path, damage: &Damage, why: &str) -> io::Result<()> {
         let there = self.volume.look(path).ok();
         if !there.is_some_and(|t| t.regular) {
@@ -172,7 +129,7 @@ impl<V: Volume> Journal<V> {
 }
 
 /// The folder for what is kept aside, made if missing. Its name is durable: what is in it is about to go elsewhere.
-fn quarantine(volume: &impl Volume, dir: &Path) -> io::Result<PathBuf> {
+pub(super) fn quarantine(volume: &impl Volume, dir: &Path) -> io::Result<PathBuf> {
     let folder = Journal::quarantine(dir);
     volume.make_folder(&folder)?;
     folder.parent().map_or(Ok(()), |above| volume.sync_folder(above))?;

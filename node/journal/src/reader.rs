@@ -4,7 +4,7 @@
 //! and how far the journal is durable is not known: whoever follows says up to where.
 
 use super::{
-    Opening, Position, System, Volume, VolumeFile,
+    Opening, Position, System, Volume, VolumeFile, carried,
     frame::{FrameHead, HEAD_BYTES, Head},
     header::{HEADER_BYTES, Header},
     scan::{Scan, Step, read_at},
@@ -163,11 +163,44 @@ impl<V: Volume> Reader<V> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// Reads at a place, or where its bytes stand now if they had to be written anew (`renew.rs`). A file that was
+    /// replaced meanwhile is opened again.
+    fn wherever<T>(&self, place: Position, read: impl Fn(Position) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        let mut at = place;
+        loop {
+            let mut done = read(at);
+            if matches!(done, Err(ReadError::Damaged { .. })) {
+                self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(&at.segment);
+                done = read(at);
+            }
+            match done {
+                Err(ReadError::Damaged { .. }) => match carried::moved(&self.volume, &self.dir, at) {
+                    Some(moved) => at = moved,
+                    None => return Err(ReadError::Damaged { segment: place.segment, offset: place.offset }),
+                },
+                done => return done,
+            }
+        }
+    }
+
+    /// Where a place is now: elsewhere, if what was written there had to be written anew.
+    pub fn now_at(&self, place: Position) -> Position {
+        let mut at = place;
+        while let Some(moved) = carried::moved(&self.volume, &self.dir, at) {
+            at = moved;
+        }
+        at
+    }
+
     /// What the frame at `place` says, without its body.
     ///
     /// # Errors
     /// [`ReadError`].
     pub fn head(&self, place: Position) -> Result<FrameHead, ReadError> {
+        self.wherever(place, |place| self.head_at(place))
+    }
+
+    fn head_at(&self, place: Position) -> Result<FrameHead, ReadError> {
         let damaged = || ReadError::Damaged { segment: place.segment, offset: place.offset };
         let at = self.at(place)?;
         let head = Head::parse(&at.take(0, HEAD_BYTES)?).ok_or_else(damaged)?;
@@ -206,12 +239,16 @@ impl<V: Volume> Reader<V> {
             Err(e) => return Err(e),
         };
         let mut len = file.look()?.len;
+        if let Some(end) = carried::end(&self.volume, &self.dir, segment) {
+            len = len.min(end);
+        }
         let mut lacks = 0;
         if segment == until.segment {
             lacks = until.offset.saturating_sub(len);
             len = len.min(until.offset);
         }
-        Ok(Some(Walk { file, segment, at: HEADER_BYTES, len, lacks }))
+        let at = carried::begin(&self.volume, &self.dir, segment);
+        Ok(Some(Walk { file, segment, at, len, lacks }))
     }
 
     /// How long a sealed segment is, by the header of the next; `None` while that does not hold, or is not there.
@@ -224,6 +261,10 @@ impl<V: Volume> Reader<V> {
     /// # Errors
     /// [`ReadError`].
     pub fn read(&self, place: Position) -> Result<ReadFrame, ReadError> {
+        self.wherever(place, |place| self.read_at(place))
+    }
+
+    fn read_at(&self, place: Position) -> Result<ReadFrame, ReadError> {
         let Position { segment, offset } = place;
         let damaged = || ReadError::Damaged { segment, offset };
         let at = self.at(place)?;
@@ -248,9 +289,12 @@ impl<V: Volume> Reader<V> {
         while at < until {
             match self.read(at) {
                 Ok(frame) => return Ok(Some((at, frame))),
-                Err(ReadError::Damaged { .. }) => match self.after(at)? {
-                    Some(next) => at = next,
-                    None => return Ok(None),
+                Err(ReadError::Damaged { .. }) => match carried::copied(&self.volume, &self.dir, at) {
+                    Some(copy) => at = copy,
+                    None => match self.after(at)? {
+                        Some(next) => at = next,
+                        None => return Ok(None),
+                    },
                 },
                 Err(e) => return Err(e),
             }

@@ -36,6 +36,8 @@ pub struct FileLook {
     pub identity: (u64, u64),
     /// A file, no folder and no link.
     pub regular: bool,
+    /// Names that it has: none, once it was removed while it is open.
+    pub links: u64,
 }
 
 /// A file system.
@@ -216,12 +218,18 @@ impl VolumeFile for File {
 }
 
 fn look(metadata: &fs::Metadata) -> FileLook {
-    FileLook { len: metadata.len(), identity: (metadata.dev(), metadata.ino()), regular: metadata.is_file() }
+    let identity = (metadata.dev(), metadata.ino());
+    FileLook { len: metadata.len(), identity, regular: metadata.is_file(), links: metadata.nlink() }
+}
+
+/// The file at `path`, if there is one that can be opened.
+pub(super) fn open_to_read<V: Volume>(volume: &V, path: &Path) -> Option<V::File> {
+    volume.open(path, Opening::Read).ok()
 }
 
 /// Length of the file at `path`, if there is one that can be opened.
 pub(super) fn length<V: Volume>(volume: &V, path: &Path) -> Option<u64> {
-    Some(volume.open(path, Opening::Read).ok()?.look().ok()?.len)
+    Some(open_to_read(volume, path)?.look().ok()?.len)
 }
 
 /// Makes a file of these bytes, whatever stood there before. Nothing of it is flushed.

@@ -188,7 +188,7 @@ fn index(
     };
     let body = move || {
         let agrees = |counts: &IndexCounts<'_>| {
-            let now = || start::agrees(&mailbox.view(), *durable.borrow(), counts);
+            let now = || start::agrees(&mailbox.view(), *durable.borrow(), &sources.reader, counts);
             // A view comes a moment after what it shows is durable.
             now() || {
                 std::thread::sleep(VIEW_AFTER);

@@ -8,6 +8,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tally_client::keyfile;
 use tally_core::{Entry, Place, Replica, View, log::HeldLog};
@@ -20,6 +21,9 @@ use tally_store::{
     staged::{StagedLimits, StagedStore},
 };
 use tally_topology::{charter::Charter, signed::SignedCharter};
+
+/// A start without room tries again this often.
+const ROOM_EVERY: Duration = Duration::from_secs(1);
 
 /// Keys for an epoch from the secrets that lie in the node's folder of keys; `None`: none of them is its.
 pub(super) fn keys_for(config: &Config, charter: &Charter, log: LogId) -> Result<Option<NodeKeys>, StartError> {
@@ -109,12 +113,23 @@ fn retired(view: &View) -> Option<String> {
 }
 
 pub(super) fn lock(data: &Path) -> anyhow::Result<File> {
-    fs::create_dir_all(data).with_context(|| format!("{}", data.display()))?;
+    make_durable_folder(data).with_context(|| format!("{}", data.display()))?;
     let path = data.join("lock");
     let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .with_context(|| format!("{}: another tally runs on this data", path.display()))?;
     Ok(file)
+}
+
+/// Makes a folder with those above it that are missing; each is durable once the one above it was flushed.
+fn make_durable_folder(folder: &Path) -> io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|f| !f.as_os_str().is_empty() && !f.exists()).collect();
+    fs::create_dir_all(folder)?;
+    for above in missing.iter().filter_map(|f| f.parent()) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        File::open(above)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// What the journal says.
@@ -126,17 +141,37 @@ pub(super) struct Recovery {
     pub(super) beyond: Vec<(LogId, Vec<Place>)>,
 }
 
-pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedCharter) -> Result<Recovery, StartError> {
+/// A core that has read nothing yet.
+fn empty(keys: Arc<NodeKeys>, charter: SignedCharter) -> Result<Replica, StartError> {
     let software = format!("tally {}", env!("CARGO_PKG_VERSION"));
     let mut replica = Replica::new(keys, charter, software);
-    let owner = entries::owner(replica.view().charter().federation(), replica.view().me());
     let mut instance = [0; 16];
     getrandom::fill(&mut instance).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
     replica.set_instance(instance);
+    Ok(replica)
+}
+
+pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedCharter) -> Result<Recovery, StartError> {
     let segment_bytes = config.storage.segment_kib << 10;
-    let (journal, found) =
-        EntryJournal::open(&config.journal(), &owner, segment_bytes, |entry, at| replica.recover(entry, at))
-            .map_err(not_opened)?;
+    let mut told = false;
+    let (mut replica, journal, found) = loop {
+        let mut replica = empty(keys.clone(), charter.clone())?;
+        let owner = entries::owner(replica.view().charter().federation(), replica.view().me());
+        let take = |entry, at| replica.recover(entry, at);
+        match EntryJournal::open(&config.journal(), &owner, segment_bytes, take) {
+            Ok((journal, found)) => break (replica, journal, found),
+            // What was not certain to be on the disk is written anew before it counts, and that takes room.
+            Err(e) if e.shortage().is_some() => {
+                if !std::mem::replace(&mut told, true) {
+                    let reason = format!("{:#}", anyhow::Error::from(e));
+                    tracing::error!(event = "storage.full", %reason, "no room to start: the node waits until there is");
+                    eprintln!("waiting for room: {reason}");
+                }
+                std::thread::sleep(ROOM_EVERY);
+            }
+            Err(e) => return Err(not_opened(e)),
+        }
+    };
     replica.all_read();
     let beyond = close_epochs(&mut replica, &EntryReader::new(config.journal()));
     replica.recovered();
@@ -164,7 +199,9 @@ pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedChart
 /// A foreign journal, or one of a later program, is for a person to look at; starting again helps nothing.
 fn not_opened(e: JournalError) -> StartError {
     match e {
-        JournalError::Disk { .. } => StartError::Failed(e.into()),
+        JournalError::Disk { .. } | JournalError::NoRoom { .. } | JournalError::Gone { .. } => {
+            StartError::Failed(e.into())
+        }
         JournalError::LaterFormat { .. } | JournalError::Foreign { .. } => StartError::Config(e.into()),
     }
 }
@@ -200,7 +237,8 @@ pub(super) fn open_staged(config: &Config, replica: &Replica) -> Result<StagedSt
 }
 
 pub(super) fn open_index(config: &Config, replica: &Replica, durable: Place) -> OpenedIndex {
-    let agrees = |counts: &IndexCounts<'_>| agrees(replica.view(), durable, counts);
+    let reader = EntryReader::new(config.journal());
+    let agrees = |counts: &IndexCounts<'_>| agrees(replica.view(), durable, &reader, counts);
     let opened = index::open(&config.index_dir(), config.index.engine, agrees);
     if let Some(why) = &opened.rebuilt {
         tracing::warn!(event = "index.rebuild", reason = %why, "the index is rebuilt from the journal");
@@ -210,8 +248,9 @@ pub(super) fn open_index(config: &Config, replica: &Replica, durable: Place) -> 
 
 /// Whether an index holds what the journal has before its cursor. It may hold more: records that were damaged since, of
 /// which it alone still knows what would be a duplicate.
-pub(super) fn agrees(view: &View, durable: Place, counts: &IndexCounts<'_>) -> bool {
-    let cursor = counts.cursor();
+pub(super) fn agrees(view: &View, durable: Place, reader: &EntryReader, counts: &IndexCounts<'_>) -> bool {
+    // What the index has seen at a place may have been written anew since.
+    let cursor = reader.now_at(counts.cursor());
     let known = counts.logs().all(|l| view.logs().contains_key(&l));
     let of = |id, log: &HeldLog| {
         let before = log.batches().filter(|(_, h)| h.place < cursor).map(|(end, h)| end - h.start).sum::<u64>();

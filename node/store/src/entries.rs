@@ -176,6 +176,11 @@ impl<V: Volume> EntryReader<V> {
         self.reader.dir()
     }
 
+    /// Where a place is now: elsewhere, if what was written there had to be written anew.
+    pub fn now_at(&self, at: Place) -> Place {
+        place(self.reader.now_at(position(at)))
+    }
+
     /// The entry at `place`, checked whole.
     ///
     /// # Errors
