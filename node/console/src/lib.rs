@@ -50,10 +50,7 @@ use axum::{
 };
 use problem::Problem;
 use status::{Status, StatusInputs};
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tally_core::Place;
 use tally_driver::Mailbox;
 use tally_intake::submission::Submissions;
@@ -111,7 +108,7 @@ impl ApiContext {
         StatusInputs {
             progress: self.progress.borrow().clone(),
             durable: *self.durable.borrow(),
-            full: self.submissions.intake().full.load(Ordering::Relaxed),
+            short_of: self.mailbox.shortage(),
             damaged_places: self.known_damage.count(),
             staged: self.submissions.intake().staged.counts(),
         }

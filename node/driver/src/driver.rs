@@ -2,14 +2,18 @@
 //!
 //! A round: wait for mail, let the core handle all that is there, write every frame, flush once, report the frames to
 //! the core, publish the view, and only then dispatch what is to be said. One owner, one flush for all logs, and nothing is
-//! said before it is on disk (I2).
+//! said before it is on disk (I2). Where there is no room the round waits (`patience.rs`). Once a second it looks whether
+//! the journal's folder and file are still there.
 //!
 //! It decides nothing: what mail means is the core's to say, how frames are kept the journal's. It must not wait for
 //! anybody but its mailbox and the disk.
 
-use crate::{Anchor, AnchorError, HeadQuestion, Mail, Mailbox};
+use crate::{
+    Anchor, AnchorError, HeadQuestion, Mail, Mailbox,
+    patience::{Patient, RoundError, Space},
+};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     path::PathBuf,
     sync::{
         Arc,
@@ -19,7 +23,7 @@ use std::{
 use tally_clock::wall_ms;
 use tally_core::Place;
 use tally_core::{Disk as _, Event, Input, LinkId, NotRepaired, NotSealed, Output, Replica, Ticket, View};
-use tally_journal::{Damage, JournalError};
+use tally_journal::{Damage, JournalError, JournalNews};
 use tally_link::{BatchRoom, BatchToken, LinkEvent, LinkNumber, LinkOut, Outbox, Peer};
 use tally_protocol::merkle::Tree;
 use tally_store::entries::EntryJournal;
@@ -30,8 +34,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 const ROUND_MAIL: usize = 64;
 /// Bytes written in one round, about: what one flush has to take.
 const ROUND_BYTES: usize = 8 << 20;
-/// Free space is looked at every so many milliseconds.
-const SPACE_EVERY_MS: u64 = 1_000;
+/// Free space, and the journal's folder and file, are looked at every so many milliseconds.
+const LOOK_EVERY_MS: u64 = 1_000;
 
 /// Everything the driver thread owns.
 #[derive(Debug)]
@@ -93,6 +97,8 @@ struct Waiting {
     mends: Vec<Mending>,
     /// Who waits for the round to end.
     settles: Vec<oneshot::Sender<()>>,
+    /// Messages that came while a round waited for room.
+    held: VecDeque<Mail>,
     tickets: u64,
 }
 
@@ -100,22 +106,54 @@ impl Driver {
     /// Runs until told to stop.
     ///
     /// # Errors
-    /// [`DriverError`]: a disk failed. Nothing that was not durable has been said; the process must end.
+    /// [`DriverError`]: a disk failed, or somebody took the journal away. Nothing that was not durable has been said; the
+    /// process must end.
     pub fn run(mut self) -> Result<(), DriverError> {
+        let Self { full, reserve, data, mailbox, .. } = &self;
+        let space = Space { full: full.clone(), reserve: *reserve, data: data.clone(), mailbox: mailbox.clone() };
+        let ended = self.rounds(&space);
+        log_news(&mut self.journal);
+        match ended {
+            Ok(()) => {}
+            Err(RoundError::Disk(e)) => return Err(e.into()),
+            Err(RoundError::Anchor(e)) => return Err(e.into()),
+            Err(RoundError::Stopped) => {
+                tracing::warn!(
+                    event = "journal.stopped_full",
+                    "stopped while a round waited for room: nothing of it was said"
+                );
+                return Ok(());
+            }
+        }
+        if let Err(e) = self.keep_anchor(true) {
+            tracing::warn!(event = "anchor.not_kept", reason = %e, "no anchor: this matters only if the node carries by file from now on");
+        }
+        match self.journal.into_journal().stop() {
+            Err(e) if e.shortage().is_some() => {
+                let reason = format!("{e}");
+                tracing::warn!(event = "journal.unmarked", %reason, "the next start takes this stop for a crash; nothing is lost");
+                Ok(())
+            }
+            stopped => Ok(stopped?),
+        }
+    }
+
+    fn rounds(&mut self, space: &Space) -> Result<(), RoundError> {
         let mut waiting = Waiting::default();
         let mut out = Vec::new();
-        let mut space_at = 0;
+        let mut looked_at = 0;
         let mut rested = self.journal.durable();
         // Receipts for what reached the disk just before the last stop.
-        self.end_round(&mut waiting, Vec::new())?;
-        while let Some(first) = self.mail.blocking_recv() {
+        self.end_round(&mut waiting, space, Vec::new())?;
+        while let Some(first) = waiting.held.pop_front().or_else(|| self.mail.blocking_recv()) {
             let now = wall_ms();
-            if now.abs_diff(space_at) >= SPACE_EVERY_MS {
-                space_at = now;
-                self.look_at_space();
+            if now.abs_diff(looked_at) >= LOOK_EVERY_MS {
+                looked_at = now;
+                space.look();
+                self.journal.journal().look_after()?;
                 // Nothing was written for a while: what is there is told to be durable, on the disk too.
                 if rested == self.journal.durable() {
-                    self.journal.journal().rest()?;
+                    self.rest(space)?;
                 }
                 rested = self.journal.durable();
             }
@@ -127,31 +165,44 @@ impl Driver {
                 rooms.extend(self.take(now, mail, &mut waiting, &mut out));
                 count += 1;
                 if count < ROUND_MAIL && bytes < ROUND_BYTES && !stop {
-                    next = self.mail.try_recv().ok();
+                    next = waiting.held.pop_front().or_else(|| self.mail.try_recv().ok());
                 }
             }
-            self.end_round(&mut waiting, std::mem::take(&mut out))?;
+            self.end_round(&mut waiting, space, std::mem::take(&mut out))?;
             drop(rooms);
             for mending in std::mem::take(&mut waiting.mends) {
-                self.mend(mending)?;
+                self.mend(mending, &mut waiting, space)?;
             }
+            log_news(&mut self.journal);
+            self.mailbox.beat();
             if stop {
                 break;
             }
         }
-        if let Err(e) = self.keep_anchor(true) {
-            tracing::warn!(event = "anchor.not_kept", reason = %e, "no anchor: this matters only if the node carries by file from now on");
+        Ok(())
+    }
+
+    /// A closing frame can be written another time.
+    fn rest(&mut self, space: &Space) -> Result<(), JournalError> {
+        match self.journal.journal().rest() {
+            Err(e) => {
+                space.wants(e.shortage().ok_or(e)?);
+                Ok(())
+            }
+            rested => rested,
         }
-        Ok(self.journal.into_journal().stop()?)
     }
 
     /// Does one piece of work on the journal. A place that cannot be mended stays damaged, which is no failure; a journal that
     /// cannot go on is one.
-    fn mend(&mut self, mending: Mending) -> Result<(), JournalError> {
+    fn mend(&mut self, mending: Mending, waiting: &mut Waiting, space: &Space) -> Result<(), RoundError> {
         match mending {
             Mending::Place(damage, why, reply) => {
-                self.journal.journal().leave(damage.segment)?;
-                let result = self.journal.journal().mend(&damage, &why);
+                let journal = self.journal.journal();
+                let result = match journal.leave(damage.segment) {
+                    Err(e) if e.shortage().is_none() => return Err(e.into()),
+                    left => left.and_then(|()| journal.mend(&damage, &why)),
+                };
                 let Damage { segment, offset, bytes, kind } = damage;
                 match &result {
                     Ok(()) => {
@@ -169,15 +220,15 @@ impl Driver {
                 let _ = reply.send(result.map_err(|e| e.to_string()));
             }
             Mending::Flush(reply) => {
-                self.journal.flush()?;
+                self.patient(waiting, space).1.flush()?;
                 self.durable.send_replace(self.journal.durable());
                 let _ = reply.send(());
             }
             Mending::Rescue(reply) => {
-                let rescued = self.journal.journal().rescue()?;
-                if rescued {
-                    tracing::error!(event = "journal.rescued", "the journal's open file was gone; it was put back");
-                }
+                let rescued = match self.journal.journal().rescue() {
+                    Err(e) if e.shortage().is_none() => return Err(e.into()),
+                    rescued => rescued.unwrap_or(false),
+                };
                 let _ = reply.send(rescued);
             }
         }
@@ -185,18 +236,10 @@ impl Driver {
         Ok(())
     }
 
-    /// Sets `full` while the disk has less free than the reserve.
-    fn look_at_space(&mut self) {
-        let Ok(stat) = rustix::fs::statvfs(&self.data) else { return };
-        let full = stat.f_bavail.saturating_mul(stat.f_frsize) < self.reserve;
-        if full != self.full.swap(full, Ordering::Relaxed) {
-            if full {
-                let path = self.data.display();
-                tracing::error!(event = "storage.full", %path, "the disk is nearly full: nothing more is taken");
-            } else {
-                tracing::info!(event = "storage.room", "there is room on the disk again");
-            }
-        }
+    /// The core, and the journal as a round writes to it.
+    fn patient<'d>(&'d mut self, waiting: &'d mut Waiting, space: &'d Space) -> (&'d mut Replica, Patient<'d>) {
+        let held = &mut waiting.held;
+        (&mut self.replica, Patient { journal: &mut self.journal, mail: &mut self.mail, held, space })
     }
 
     /// Gives one message to the core; answers the room of a batch, which is free again once the batch is on disk.
@@ -269,8 +312,9 @@ impl Driver {
     }
 
     /// Makes the round durable, publishes the view, and says what is to be said.
-    fn end_round(&mut self, waiting: &mut Waiting, out: Vec<Output>) -> Result<(), DriverError> {
-        let said = self.replica.commit(wall_ms(), out, &mut self.journal)?;
+    fn end_round(&mut self, waiting: &mut Waiting, space: &Space, out: Vec<Output>) -> Result<(), RoundError> {
+        let (replica, mut journal) = self.patient(waiting, space);
+        let said = replica.commit(wall_ms(), out, &mut journal)?;
         self.durable.send_if_modified(|d| std::mem::replace(d, self.journal.durable()) != self.journal.durable());
         self.keep_anchor(false)?;
         let view = self.replica.view();
@@ -362,6 +406,24 @@ fn weight(mail: &Mail) -> usize {
         Mail::Repair { batch, .. } => batch.bytes().len(),
         Mail::Seal { records, .. } => records.iter().map(|r| r.bytes().len()).sum::<usize>() / 4,
         _ => 0,
+    }
+}
+
+/// Writes to the log file what happened to the journal and did not end it.
+fn log_news(journal: &mut EntryJournal) {
+    for news in journal.journal().take_news() {
+        match news {
+            JournalNews::Renewed { left, bytes } => tracing::error!(
+                event = "journal.renewed",
+                segment = left.segment,
+                offset = left.offset,
+                bytes,
+                "writing to the journal failed; what was not durable was written anew into the next segment: check the disk"
+            ),
+            JournalNews::Rescued { segment } => {
+                tracing::error!(event = "journal.rescued", segment, "the journal's open file was gone; it was put back")
+            }
+        }
     }
 }
 

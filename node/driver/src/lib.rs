@@ -12,8 +12,10 @@ mod anchor;
 mod driver;
 mod link_host;
 mod mailbox;
+mod patience;
 
 pub use anchor::{Anchor, AnchorError};
 pub use driver::{Driver, DriverError};
 pub use link_host::NodeLinkHost;
 pub use mailbox::*;
+pub use tally_journal::Shortage;

@@ -6,13 +6,13 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 use tally_clock::wall_ms;
 use tally_core::{Input, NotRepaired, NotSealed, View};
-use tally_journal::Damage;
+use tally_journal::{Damage, Shortage};
 use tally_link::LinkEvent;
 use tally_protocol::{hash::Hash, ids::LogId, record::Record};
 use tally_topology::{admit::AdmittedBatch, signed::SignedError};
@@ -116,14 +116,21 @@ pub struct Stopping;
 pub struct Mailbox {
     mail: mpsc::Sender<Mail>,
     busy_until_ms: Arc<AtomicU64>,
+    /// See [`Mailbox::shortage`]; 0: nothing is wanting.
+    shortage: Arc<AtomicU8>,
+    beats: Arc<AtomicU64>,
     view: watch::Receiver<Arc<View>>,
 }
+
+/// What may be wanting, by its number less 1.
+const SHORTAGES: [Shortage; 3] = [Shortage::Bytes, Shortage::Inodes, Shortage::Descriptors];
 
 impl Mailbox {
     /// A mailbox, and the end that the driver reads. `view` is kept by the driver.
     pub fn new(view: watch::Receiver<Arc<View>>) -> (Self, mpsc::Receiver<Mail>) {
         let (mail, read) = mpsc::channel(MAILBOX);
-        (Self { mail, busy_until_ms: Arc::default(), view }, read)
+        let (busy_until_ms, shortage, beats) = Default::default();
+        (Self { mail, busy_until_ms, shortage, beats, view }, read)
     }
 
     /// The node as it stood at the end of the last round. Never waits.
@@ -164,4 +171,29 @@ impl Mailbox {
     pub fn set_parent_busy(&self, until_ms: u64) {
         self.busy_until_ms.store(until_ms, Ordering::Relaxed);
     }
+
+    /// What the node is short of; while it is, nothing more is taken in. It goes on by itself.
+    pub fn shortage(&self) -> Option<Shortage> {
+        shortage_of(self.shortage.load(Ordering::Relaxed))
+    }
+
+    /// The driver has found that something is wanting, or nothing any more. Answers what was before.
+    pub fn set_shortage(&self, shortage: Option<Shortage>) -> Option<Shortage> {
+        let number = SHORTAGES.iter().zip(1..).find(|(s, _)| Some(**s) == shortage).map_or(0, |(_, n)| n);
+        shortage_of(self.shortage.swap(number, Ordering::Relaxed))
+    }
+
+    /// The driver gets on: it has ended a round, or waits for room and has tried again.
+    pub fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the driver got on so far: more with each tick, as long as it lives.
+    pub fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
+    }
+}
+
+fn shortage_of(number: u8) -> Option<Shortage> {
+    SHORTAGES.get(usize::from(number).checked_sub(1)?).copied()
 }

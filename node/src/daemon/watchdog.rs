@@ -31,13 +31,15 @@ impl Starting {
     }
 }
 
-/// Tells the watchdog that the driver still finishes rounds. If it does not, nothing is told, and the service manager
-/// ends the node.
+/// Tells the watchdog that the driver still gets on: it ends rounds, or waits for room on the disk and knows it. If it does
+/// neither, nothing is told, and the service manager ends the node.
 pub(super) async fn watch(mailbox: Mailbox) {
     let every = sd_notify::watchdog_enabled().map_or(NEVER, |within| within / 3);
+    let mut before = mailbox.beats();
     loop {
         tokio::time::sleep(every).await;
-        if mailbox.settled().await.is_ok() {
+        let beats = mailbox.beats();
+        if std::mem::replace(&mut before, beats) != beats {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         }
     }

@@ -3,6 +3,7 @@
 use super::{Action, ChildStatus, ParentStatus, PeerState, RetiredStatus, Status, StatusInputs, confirmed};
 use jiff::civil::Date;
 use tally_core::{NotSealed, SAME_KEY_MS, View, clock::in_words};
+use tally_driver::Shortage;
 use tally_protocol::ids::{Division, LogId};
 use tally_store::staged::StagedCounts;
 use tally_topology::charter::Charter;
@@ -118,14 +119,9 @@ impl Advice<'_> {
                 "check the disk; tally verify names the places, tally reconcile --with all --repair mends them",
             );
         }
-        if inputs.full {
-            let next = "make room on the disk; the node goes on by itself";
-            self.add(
-                "storage_full",
-                "nothing more is taken in".into(),
-                "less free space than storage.reserve_mib".into(),
-                next,
-            );
+        if let Some(wanting) = inputs.short_of {
+            let (why, next) = shortage(wanting);
+            self.add("storage_full", "nothing more is taken in".into(), why.into(), next);
         }
         if let Some(why) = &inputs.progress.trouble {
             self.add(
@@ -368,6 +364,23 @@ fn calendar_ends(charter: &Charter, today: Date) -> Option<Action> {
              deploy/charter/calendar.toml), sign the next version, tally charter load"
         ),
     })
+}
+
+/// Why nothing more is taken in, and what to do.
+fn shortage(wanting: Shortage) -> (&'static str, &'static str) {
+    match wanting {
+        Shortage::Bytes => {
+            ("less free space than storage.reserve_mib", "make room on the disk; the node goes on by itself")
+        }
+        Shortage::Inodes => (
+            "the file system has hardly any free inodes, for files of whatever size",
+            "remove small files that are not this node's, or enlarge the file system; the node goes on by itself",
+        ),
+        Shortage::Descriptors => (
+            "the process or the machine may not open more files",
+            "raise LimitNOFILE of the service, or fs.file-max; the node goes on by itself once there are descriptors",
+        ),
+    }
 }
 
 #[cfg(test)]

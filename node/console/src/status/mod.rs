@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tally_clock::time;
 use tally_core::{Agreement, Child, STALLED_MS, View};
 use tally_core::{Gate, Place, log::HeldLog};
+use tally_driver::Shortage;
 use tally_journal::Found;
 use tally_protocol::{
     hash::Hash,
@@ -240,8 +241,8 @@ pub struct StatusInputs {
     pub progress: IndexProgress,
     /// End of the durable journal.
     pub durable: Place,
-    /// Whether the disk is nearly full.
-    pub full: bool,
+    /// What the node is short of: while it is, nothing more is taken in.
+    pub short_of: Option<Shortage>,
     /// What opening the journal found: damaged places and bytes.
     pub damaged_places: usize,
     /// Rows that are not signed yet.
@@ -447,7 +448,7 @@ mod tests {
         let city = Replica::new(Arc::new(sample::keys("350100")), sample::signed(""), "test".into());
         let progress = IndexProgress::at(Place(16));
         let staged = StagedCounts::default();
-        let inputs = StatusInputs { progress, durable: Place(16), full: false, damaged_places: 0, staged };
+        let inputs = StatusInputs { progress, durable: Place(16), short_of: None, damaged_places: 0, staged };
         let status = Status::of(city.view(), 1_790_000_000_000, &inputs);
         assert_eq!(status.children.len(), 2);
         for c in &status.children {
@@ -469,7 +470,7 @@ mod tests {
         let progress = IndexProgress::at(Place(16));
         let damaged = vec!["staged segment 00000001 at 128: the frame is damaged".to_owned()];
         let staged = StagedCounts { records: 7, oldest: Some(1_790_000_000), damaged };
-        let inputs = StatusInputs { progress, durable: Place(16), full: false, damaged_places: 0, staged };
+        let inputs = StatusInputs { progress, durable: Place(16), short_of: None, damaged_places: 0, staged };
         let status = Status::of(county.view(), 1_790_000_000_000, &inputs);
         assert_eq!((status.records, status.staged.records), (Some(0), 7));
         assert_eq!(status.staged.because.as_deref(), Some("parent_unknown"));
