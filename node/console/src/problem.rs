@@ -5,6 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use std::io;
+use tally_driver::Shortage;
 use tally_intake::{ChunkError, InputError, SubmissionAnswer, UploadError, chain, submission::SubmissionError};
 
 /// A refusal with a stable code.
@@ -105,17 +106,24 @@ pub(super) fn input_problem(e: &InputError) -> Problem {
         InputError::Refused(why) => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why.code, &format!("{} / {}", why.message, why.message_zh))
         }
+        InputError::Spool(cause) if Shortage::of(cause).is_some() => no_room(&chain(e)),
         InputError::Spool(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "spool", &chain(e)).retry(60),
         InputError::SinkEnded { code, message } => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, message),
     }
+}
+
+/// There is no room: it goes on by itself once there is.
+fn no_room(detail: &str) -> Problem {
+    Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", detail).retry(60)
 }
 
 /// Why the rows of a submission are not taken.
 pub(super) fn upload_problem(e: &UploadError) -> Problem {
     let code = match e {
         UploadError::Full => {
-            return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", &e.to_string()).retry(60);
+            return no_room(&e.to_string());
         }
+        UploadError::Keep(cause) if Shortage::of(cause).is_some() => return no_room(&chain(e)),
         UploadError::Retired(_) => return Problem::new(StatusCode::FORBIDDEN, "retired", &e.to_string()),
         UploadError::Chunk(ChunkError::StagedFull(_)) => {
             return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "staged_full", &e.to_string()).retry(60);

@@ -151,7 +151,7 @@ impl Submissions {
         if let Err(why) = read.and(drained.map_err(InputError::from)) {
             return Err(SubmissionError::Ended { why, so_far: Box::new(answer) });
         }
-        let digest = source.digest();
+        let (digest, so_far) = (source.digest(), Box::new(answer.clone()));
         let kept = writer.run(move |w| {
             answer.answer = w.finish(&answer, digest)?;
             // Where only a part of the rows went is no range of them.
@@ -160,7 +160,11 @@ impl Submissions {
             }
             Ok(answer)
         });
-        Ok(SubmissionOutcome::Answered(Box::new(kept.await?)))
+        match kept.await {
+            Ok(answer) => Ok(SubmissionOutcome::Answered(Box::new(answer))),
+            // What was taken stays taken, so it is told.
+            Err(e) => Err(SubmissionError::Ended { why: UploadError::Keep(e).into(), so_far }),
+        }
     }
 
     /// The answer that was given when this key came before. The input must be the same.

@@ -113,6 +113,29 @@ async fn every_outcome_of_the_batcher_is_counted_and_said() {
     assert_eq!(kept.rows().unwrap().map(|r| r.unwrap().line).collect::<Vec<_>>(), [4, 5]);
 }
 
+/// B02: there is no room for the answer. What was taken is durable, so it is told.
+#[tokio::test]
+async fn an_answer_that_cannot_be_kept_tells_what_was_taken() {
+    let mut desk = desk();
+    let folder = desk._dir.path().join("answers");
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::write(&folder, "").unwrap();
+    #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
+    let batcher = tokio::spawn(async move {
+        let chunk = desk.chunks.recv().await.unwrap();
+        let rows = vec![RowOutcome { fate: RowFate::Accepted { index: 7 }, findings: Vec::new() }];
+        chunk.reply.send(Ok(ChunkResult { rows, range: Some((7, 8)) })).unwrap();
+    });
+    let ended = desk.submissions.hand_in(keyed("a"), source(row(0))).await;
+    batcher.await.unwrap();
+    match ended {
+        Err(SubmissionError::Ended { why: InputError::Upload(UploadError::Keep(_)), so_far }) => {
+            assert_eq!((so_far.read, so_far.accepted, so_far.from, so_far.to), (1, 1, Some(7), Some(8)));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn a_key_answers_the_same_again_and_refuses_another_content() {
     let desk = desk();
