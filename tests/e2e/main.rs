@@ -10,6 +10,7 @@ mod federation;
 mod fork;
 mod hostile;
 mod in_force;
+mod journal;
 mod links;
 mod outage;
 mod repair;

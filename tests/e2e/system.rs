@@ -71,3 +71,76 @@ fn a_node_whose_index_fails_goes_on_replicating() {
     federation.wait_converged(ALL, seconds(60));
     wait_for("the index", seconds(60), || (federation.count(CITY) == 60).then_some(()));
 }
+
+/// A flush that fails once is no reason to end: what it was for is written anew, and only then said.
+#[test]
+fn a_node_whose_flush_fails_once_goes_on() {
+    let Some(shim) = shim() else { return };
+    let federation = Federation::new(LINE);
+    federation.expects(&["journal.renewed"]);
+    let fault = SystemFault { call: "sync", path: "/data/journal/", error: "EIO", times: 1 };
+    federation.will_fail(COUNTY, shim, fault);
+    ALL.iter().for_each(|d| federation.start(d));
+    federation.enter(COUNTY, 0..10);
+    federation.wait_converged(ALL, seconds(60));
+    let before = federation.segments(COUNTY).last();
+
+    federation.arm(COUNTY);
+    federation.enter(COUNTY, 10..15);
+    assert_eq!(federation.segments(COUNTY).last(), before + 1, "in a new segment");
+    federation.enter(COUNTY, 15..20);
+    federation.wait_converged(ALL, seconds(60));
+    federation.assert_verified(COUNTY);
+
+    federation.will_work(COUNTY);
+    federation.kill9(COUNTY);
+    federation.start(COUNTY);
+    federation.wait_converged(ALL, seconds(60));
+    wait_for("the index", seconds(60), || ALL.iter().all(|d| federation.count(d) == 20).then_some(()));
+    federation.assert_verified(COUNTY);
+}
+
+/// B01: want of room, or of descriptors, that passes. The round waits and is not lost; the node says what is wanting, answers,
+/// refuses by name what comes anew, and goes on by itself.
+#[test]
+fn a_node_without_room_waits_and_goes_on() {
+    let Some(shim) = shim() else { return };
+    for (call, error, wanting) in [("write", "ENOSPC", "free space"), ("open", "EMFILE", "open more files")] {
+        let federation = Federation::new(LINE);
+        federation.configure(COUNTY, "\n[storage]\nsegment_kib = 64\n");
+        federation.expects(&["storage.full"]);
+        let fault = SystemFault { call, path: "/data/journal/", error, times: 0 };
+        federation.will_fail(COUNTY, shim, fault);
+        ALL.iter().for_each(|d| federation.start(d));
+        federation.enter(COUNTY, 0..10);
+        federation.wait_converged(ALL, seconds(60));
+
+        federation.arm(COUNTY);
+        std::thread::scope(|scope| {
+            // More than the rest of a segment takes, so that the next one is wanted.
+            let waits = scope.spawn(|| federation.ingest(COUNTY, &records(10..2_000, COUNTY)));
+            wait_for("it says what is wanting", seconds(60), || {
+                let status = federation.status(COUNTY);
+                let action =
+                    tally_tests::list(&status["actions"]).iter().find(|a| a["code"] == "storage_full").cloned();
+                action.filter(|a| a["why"].as_str().unwrap_or_default().contains(wanting))
+            });
+            let (code, answer) = federation.ingest(COUNTY, &records(5_000..5_001, COUNTY));
+            assert!(code != 0, "nothing is taken meanwhile: {answer}");
+            federation.disarm(COUNTY);
+            let (code, answer) = waits.join().unwrap();
+            // What was under way waited; of what came later some may have been refused, which is said.
+            assert!(code == 0 || answer["accepted"].as_u64().unwrap_or(0) > 0, "{code} {answer}");
+        });
+        wait_for("there is room", seconds(60), || {
+            let status = federation.status(COUNTY);
+            tally_tests::list(&status["actions"]).iter().all(|a| a["code"] != "storage_full").then_some(())
+        });
+        let (code, answer) = federation.ingest(COUNTY, &records(0..2_000, COUNTY));
+        let taken = ["accepted", "duplicate"].map(|f| answer[f].as_u64().unwrap_or(0));
+        assert_eq!((code, taken[0] + taken[1]), (0, 2_000), "{answer}");
+        federation.wait_converged(ALL, seconds(60));
+        wait_for("the index", seconds(60), || ALL.iter().all(|d| federation.count(d) == 2_000).then_some(()));
+        federation.assert_verified(COUNTY);
+    }
+}

@@ -22,6 +22,7 @@ const CORE: &[&str] = &["-p", "tally-core", "--lib"];
 const TOPOLOGY: &[&str] = &["-p", "tally-topology", "--lib"];
 const PROTOCOL: &[&str] = &["-p", "tally-protocol", "--lib"];
 const INTAKE: &[&str] = &["-p", "tally-intake", "--lib"];
+const DRIVER: &[&str] = &["-p", "tally-driver", "--lib"];
 const STORE: &[&str] = &["-p", "tally-store", "--lib"];
 const DISK: &[&str] = &["-p", "tally-tests", "--test", "disk"];
 const SIMULATION: &[&str] = &["-p", "tally-tests", "--test", "simulation"];
@@ -45,11 +46,7 @@ const fn sampled(mutation: Mutation) -> Mutation {
 pub(crate) const LIST: &[Mutation] = &[
     mutation(
         "flush-does-nothing",
-        (
-            "node/journal/src/journal.rs",
-            "self.file.sync_data().map_err(at(&path, \"cannot be flushed\"))?;",
-            "let _ = &path;",
-        ),
+        ("node/journal/src/journal.rs", "self.doubt = self.file.sync_data().is_err();", ""),
         DISK,
         "power_cuts",
     ),
@@ -57,8 +54,8 @@ pub(crate) const LIST: &[Mutation] = &[
         "segment-header-not-flushed",
         (
             "node/journal/src/journal.rs",
-            "map_err(at(&path, \"cannot be written\"))?;\n        file.sync_all().map_err(at(&path, \"cannot be flushed\"))?;",
-            "map_err(at(&path, \"cannot be written\"))?;",
+            ".and_then(|()| file.sync_all().map_err(at(&path, \"cannot be flushed\")))",
+            "",
         ),
         DISK,
         "power_cuts",
@@ -67,8 +64,8 @@ pub(crate) const LIST: &[Mutation] = &[
         "segment-name-not-flushed",
         (
             "node/journal/src/journal.rs",
-            "volume.sync_folder(dir).map_err(at(dir, \"cannot be flushed\"))?;\n        Ok(file)",
-            "Ok(file)",
+            ".and_then(|()| volume.sync_folder(dir).map_err(at(dir, \"cannot be flushed\")))",
+            "",
         ),
         DISK,
         "power_cuts",
@@ -85,23 +82,129 @@ pub(crate) const LIST: &[Mutation] = &[
     ),
     mutation(
         "sealed-segment-not-flushed",
-        (
-            "node/journal/src/journal.rs",
-            "self.write_buffer()?;\n        self.flush()?;\n        let path",
-            "self.write_buffer()?;\n        let path",
-        ),
+        ("node/journal/src/journal.rs", "self.flush()?;\n        let path", "let path"),
         DISK,
         "power_cuts",
     ),
     mutation(
         "found-at-a-start-not-flushed",
         (
-            "node/journal/src/journal.rs",
-            "map_err(at(&path, \"a torn tail cannot be cut\"))?;\n        file.sync_all().map_err(at(&path, \"cannot be flushed\"))?;",
-            "map_err(at(&path, \"a torn tail cannot be cut\"))?;",
+            "node/journal/src/renew.rs",
+            "file.write_all_at(bytes, offset)?;\n    file.sync_data()",
+            "file.write_all_at(bytes, offset)",
         ),
         DISK,
         "what_a_start_finds",
+    ),
+    mutation(
+        "failed-flush-is-believed",
+        (
+            "node/journal/src/journal.rs",
+            "self.doubt = self.file.sync_data().is_err();",
+            "let _ = self.file.sync_data();",
+        ),
+        DISK,
+        "flushes_that_fail",
+    ),
+    mutation(
+        "failed-write-is-believed",
+        (
+            "node/journal/src/journal.rs",
+            "self.doubt = true;\n        }\n        self.written = self.tail.end();",
+            "}\n        self.written = self.tail.end();",
+        ),
+        DISK,
+        "calls_that_fail",
+    ),
+    mutation(
+        "a-start-believes-the-cache",
+        (
+            "node/journal/src/renew.rs",
+            "write_flushed(&file, &bytes, HEADER_BYTES).and_then",
+            "file.write_all_at(&bytes, HEADER_BYTES).and_then",
+        ),
+        DISK,
+        "flushes_that_fail",
+    ),
+    mutation(
+        "what-is-left-behind-an-end-counts",
+        (
+            "node/journal/src/open.rs",
+            ".filter(|end| headed && *end < len)",
+            ".filter(|end| headed && *end < len && false)",
+        ),
+        DISK,
+        "power_cuts",
+    ),
+    mutation(
+        "unfinished-segment-counts",
+        ("node/journal/src/carried.rs", "(!finished && before >", "(false && !finished && before >"),
+        DISK,
+        "power_cut",
+    ),
+    mutation(
+        "segment-is-finished-unflushed",
+        (
+            "node/journal/src/carried.rs",
+            "if head.durable_to > HEADER_BYTES &&",
+            "if head.durable_to >= HEADER_BYTES &&",
+        ),
+        DISK,
+        "power_cut",
+    ),
+    mutation(
+        "page-of-the-end-is-not-kept",
+        ("node/journal/src/tail.rs", ".unwrap_or(end) <= page &&", ".unwrap_or(end) <= end &&"),
+        DISK,
+        "what_shares_a_page",
+    ),
+    mutation(
+        "round-without-room-is-written-twice",
+        ("node/journal/src/journal.rs", "self.tail.back_to(before);\n            (self.root", "(self.root"),
+        DISK,
+        "one_call_that_fails",
+    ),
+    mutation(
+        "want-of-room-ends-the-process",
+        ("node/journal/src/shortage.rs", "StorageFull | io::ErrorKind::QuotaExceeded", "InvalidFilename"),
+        DISK,
+        "one_call_that_fails",
+    ),
+    sampled(mutation(
+        "file-without-a-name-is-written-to",
+        ("node/journal/src/guard.rs", "0 => self.look_after(),", "0 => Ok(()),"),
+        JOURNAL,
+        "nothing_is_flushed_into",
+    )),
+    mutation(
+        "another-folder-is-written-to",
+        ("node/journal/src/guard.rs", ".identity != self.folder {", ".identity != self.folder && false {"),
+        JOURNAL,
+        "what_is_taken_away",
+    ),
+    mutation(
+        "places-are-not-followed",
+        ("node/journal/src/carried.rs", "if place.offset < next.length_before {", "if true {"),
+        JOURNAL,
+        "places_outlive",
+    ),
+    mutation(
+        "mended-place-hides-the-second-copy",
+        ("node/journal/src/carried.rs", "Some(copies[0] == copies[1] && are_whole", "Some(are_whole"),
+        JOURNAL,
+        "a_mended_place_does_not_hide",
+    ),
+    mutation(
+        "watchdog-is-not-told-of-a-round-that-waits",
+        ("node/driver/src/patience.rs", "self.space.mailbox.beat();", ""),
+        DRIVER,
+        "a_round_waits_for_room",
+    ),
+    mutation(
+        "inodes-are-not-looked-at",
+        ("node/driver/src/patience.rs", "stat.f_favail < INODES_RESERVE", "stat.f_favail < 0 * INODES_RESERVE"),
+        DRIVER,
+        "few_inodes",
     ),
     mutation(
         "mark-not-flushed",
@@ -129,8 +232,8 @@ pub(crate) const LIST: &[Mutation] = &[
         "durable-to-is-too-far",
         (
             "node/journal/src/journal.rs",
-            "frame::encode(frame.kind, frame.meta, frame.body, self.flushed, &mut self.buffer);",
-            "frame::encode(frame.kind, frame.meta, frame.body, self.written, &mut self.buffer);",
+            "self.tail.push(frame.kind, frame.meta, frame.body, self.flushed);",
+            "self.tail.push(frame.kind, frame.meta, frame.body, self.written);",
         ),
         JOURNAL,
         "a_hole_that_never_was_durable",

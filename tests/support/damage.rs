@@ -196,6 +196,12 @@ impl Damage {
             })
     }
 
+    /// Whether the file that the node writes to is removed, replaced or cut.
+    pub fn takes_the_open_file(&self) -> bool {
+        let last = self.before.last();
+        self.exchanged.contains(&last) || self.after.0.get(&last).is_none_or(|new| new.len() < self.end)
+    }
+
     fn before_len(&self, segment: u32) -> usize {
         if segment == self.before.last() { self.end } else { self.before.0[&segment].len() }
     }

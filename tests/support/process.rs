@@ -121,7 +121,8 @@ impl Federation {
         files.filter(|f| is_segment(&f.path())).map(|f| f.metadata().unwrap().len()).sum()
     }
 
-    pub(crate) fn log(&self, division: &str) -> String {
+    /// What a node has written to its log and to stderr.
+    pub fn log(&self, division: &str) -> String {
         let bytes = fs::read(self.file(division, "node.log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
