@@ -124,7 +124,7 @@ async fn an_answer_that_cannot_be_kept_tells_what_was_taken() {
     let batcher = tokio::spawn(async move {
         let chunk = desk.chunks.recv().await.unwrap();
         let rows = vec![RowOutcome { fate: RowFate::Accepted { index: 7 }, findings: Vec::new() }];
-        chunk.reply.send(Ok(ChunkResult { rows, range: Some((7, 8)) })).unwrap();
+        chunk.reply.send(Ok(ChunkResult { rows, range: Some((7, 8)), ..ChunkResult::default() })).unwrap();
     });
     let ended = desk.submissions.hand_in(keyed("a"), source(row(0))).await;
     batcher.await.unwrap();
