@@ -27,7 +27,7 @@ pub use done::FrameOutcome;
 pub use frames::StagedRun;
 pub use store::{ReadRows, StagedFrame, StagedLimits, StagedStore};
 
-/// Rows that may be staged, whatever their bytes: each takes some 200 bytes of memory.
+/// Rows that may be staged, whatever their bytes: each takes some 250 bytes of memory.
 pub const STAGED_ROWS_MAX: u64 = 400_000;
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl StagedStore {
     /// [`JournalError`], as for the journal.
     pub fn open(dir: &Path, owner: &Owner, limits: StagedLimits) -> Result<Self, JournalError> {
         let disk = |action| move |source| JournalError::Disk { path: dir.to_owned(), action, source };
-        fs::create_dir_all(dir).map_err(disk("cannot be made"))?;
+        make_folder(dir).map_err(disk("cannot be made"))?;
         done::prune(dir, tally_clock::now_ms() / 1_000).map_err(disk("cannot be cleared"))?;
         let done = done::numbers(dir).map_err(disk("cannot be read"))?;
         let there = segments(dir).map_err(disk("cannot be read"))?;
@@ -381,6 +381,15 @@ impl StagedStore {
             entries.damaged.push(place);
         }
     }
+}
+
+/// Makes the folder if it is missing; its name is durable before anything in it is called so.
+fn make_folder(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir)?;
+    dir.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())
 }
 
 fn segment_path(dir: &Path, segment: u32) -> PathBuf {

@@ -203,6 +203,30 @@ fn a_damaged_frame_is_named_counted_and_hides_nothing() {
     assert!(place.open().is_empty());
 }
 
+/// A power cut: of what was not flushed any part may be there.
+#[test]
+fn a_torn_tail_takes_nothing_that_was_flushed() {
+    let place = Place::new();
+    let mut store = place.open();
+    stage(&mut store, &records(0..10));
+    let flushed = fs::metadata(&place.files("seg")[0]).unwrap().len();
+    store.append(&records(10..30)).unwrap();
+    drop(store);
+    let file = place.files("seg")[0].clone();
+    let whole = fs::read(&file).unwrap();
+    assert!(whole.len() as u64 > flushed);
+    for cut in flushed..whole.len() as u64 {
+        fs::write(&file, &whole[..cut as usize]).unwrap();
+        let mut store = place.open();
+        let counts = store.book().counts();
+        assert!(counts.records == 10 && counts.damaged.is_empty(), "{cut}: {counts:?}");
+        // What comes next stands behind what was flushed.
+        stage(&mut store, &records(30..31));
+        drop(store);
+        assert_eq!(place.open().book().counts().records, 11, "{cut}");
+    }
+}
+
 #[test]
 fn a_segment_that_somebody_removed_is_named() {
     let place = Place::new();
