@@ -230,6 +230,24 @@ async fn beyond_the_bound_rows_are_refused_by_name_and_nothing_of_them_stays() {
     running.stop().await;
 }
 
+/// Records of the own log that were fetched are in the index before anything is called new.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_called_new_before_the_index_has_what_was_fetched() {
+    let bench = Bench::new();
+    let mut running = bench.run(1 << 30);
+    running.carry = None;
+    assert_eq!(running.hand_in(0..10).await.unwrap().range, Some((0, 10)));
+    running.followed.0.send_replace(Place(100));
+    assert_eq!(running.hand_in(10..11).await.unwrap().accepted(), 1, "it waits for nothing that it sealed itself");
+    lock(&bench.sealed).extend(ids(500..510));
+    running.followed.0.send_replace(Place(200));
+    let mut waits = Box::pin(running.hand_in(11..12));
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut waits).await.is_err(), "the index is behind");
+    running.followed.1.send_modify(|p| p.cursor = Place(200));
+    assert_eq!(waits.await.unwrap().range, Some((21, 22)));
+    running.stop().await;
+}
+
 /// Whoever waits for a disk that has failed is not told to wait for the parent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_disk_is_told_as_a_failed_disk() {
