@@ -72,7 +72,7 @@ fn since(text: &str) -> Option<Since> {
         ("history" = Option<bool>, Query, description = "All versions, withdrawals too"),
     ),
     responses(
-        (status = 200, description = "NDJSON; `_tally` in each line says where the record stands and when it came here. The header `Tally-Cursor` is where this export ends, to be given as `since`; `Tally-Charter` is the version of the charter by which it was judged what is in force. A stream that breaks off is not whole", content_type = "application/x-ndjson"),
+        (status = 200, description = "NDJSON; `_tally` in each line says where the record stands and, with `since`, when it came here. The header `Tally-Cursor` is where this export ends, to be given as `since`; `Tally-Charter` is the version of the charter by which it was judged what is in force. A stream that breaks off is not whole", content_type = "application/x-ndjson"),
         (status = 403, description = "The token is limited"),
         (status = 503, description = "Not now; Retry-After says when"),
     )

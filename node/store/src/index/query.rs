@@ -301,8 +301,8 @@ fn read_batch(source: &Source<'_>, log: LogId, index: u64) -> Option<(u64, Vec<V
     Some((batch.start, records.iter().map(<[u8]>::to_vec).collect()))
 }
 
-/// The record with `_tally` put in: id, log, index, time of sealing and of arrival here, and all attestations if there are
-/// several.
+/// The record with `_tally` put in: id, log, index, time of sealing, all attestations if there are several, and where it is
+/// asked what has come since, the time of arrival here.
 fn line(
     source: &Source<'_>,
     selection: &Selection,
@@ -329,7 +329,8 @@ fn line(
         o.set("log", Value::Text(Cow::Owned(charter.federation().origin(*log))));
         o.set("index", Value::Integer(e.index.cast_signed()));
         o.set("sealed_at", Value::Text(Cow::Owned(tally_clock::time(e.sealed_at))));
-        if let Some(at) = arrived(source, selection, *log, e.index) {
+        // Without that question nodes that hold the same say the same.
+        if let Some(at) = selection.since.as_ref().and_then(|_| arrived(source, selection, *log, e.index)) {
             o.set("arrived_at", Value::Text(Cow::Owned(tally_clock::time(at))));
         }
         o
