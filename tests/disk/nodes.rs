@@ -4,6 +4,7 @@ use crate::volume::RecordingVolume;
 use std::{
     convert::Infallible,
     path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
     sync::{Arc, OnceLock},
 };
 use tally_core::{Append, Disk, Entry, Output, Place, Replica};
@@ -71,8 +72,12 @@ pub fn charter(version: u64) -> String {
 
 fn replica(who: Who) -> Replica {
     static FIRST: OnceLock<SignedCharter> = OnceLock::new();
+    static RUNS: AtomicU64 = AtomicU64::new(1);
     let first = || SignedCharter::open(&charter(1), authority().public()).unwrap();
-    Replica::new(keys(who), FIRST.get_or_init(first).clone(), "disk".into())
+    let mut replica = Replica::new(keys(who), FIRST.get_or_init(first).clone(), "disk".into());
+    // Each life is a run of its own.
+    replica.set_instance(u128::from(RUNS.fetch_add(1, Ordering::Relaxed)).to_be_bytes());
+    replica
 }
 
 /// A disk that always works.

@@ -440,8 +440,8 @@ pub(crate) const LIST: &[Mutation] = &[
         "stale-index-is-trusted",
         (
             "node/store/src/index/open.rs",
-            "Ok(opened) if agrees(&IndexCounts(&opened.state)) =>",
-            "Ok(opened) if agrees(&IndexCounts(&opened.state)) || true =>",
+            "Ok((engine, state)) if agrees(&IndexCounts(&state)) => {",
+            "Ok((engine, state)) if agrees(&IndexCounts(&state)) || true => {",
         ),
         STORE,
         "what_cannot_be_trusted",

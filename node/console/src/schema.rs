@@ -218,12 +218,20 @@ mod tests {
             message_zh: String::new(),
         };
         same::<Noted>(&noted);
-        let answer =
-            SubmissionAnswer { errors_omitted: 1, answer: text(), format: text(), ..SubmissionAnswer::default() };
+        let answer = SubmissionAnswer {
+            staged_because: text(),
+            staged_lost: 1,
+            errors_omitted: 1,
+            answer: text(),
+            format: text(),
+            ..SubmissionAnswer::default()
+        };
         same::<Answer>(&answer);
         same::<Meta>(&SubmissionMeta {
             folder: text(),
             format: text(),
+            staged_because: text(),
+            staged_lost: 1,
             notes: vec![noted],
             ..SubmissionMeta::default()
         });

@@ -44,7 +44,10 @@ fn made(n: usize) -> Made {
     }
     journal.flush().unwrap();
     let held = ClaimedSizes::from([(keys.node, tree.size())]);
-    Made { until: journal.durable(), dir, charter, places, held }
+    let until = journal.durable();
+    // A clean stop: the next start believes all of it where it stands.
+    journal.into_journal().stop().unwrap();
+    Made { until, dir, charter, places, held }
 }
 
 impl Made {

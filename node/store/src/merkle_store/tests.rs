@@ -52,7 +52,8 @@ fn made(batches: &[usize]) -> Made {
         journal.append(&[Append::admitted(batch)]).unwrap();
     }
     journal.flush().unwrap();
-    drop(journal);
+    // A clean stop: the next start believes all of it where it stands.
+    journal.into_journal().stop().unwrap();
     let log = keys.node;
     let mut replica = Replica::new(Arc::new(keys), signed, "test".into());
     EntryJournal::open(dir.path(), &owner(&f, log.division), SEGMENT_BYTES, |e, at| replica.recover(e, at)).unwrap();
