@@ -474,11 +474,7 @@ pub(crate) const LIST: &[Mutation] = &[
     ),
     mutation(
         "staged-segment-goes-without-its-outcomes",
-        (
-            "node/store/src/staged/store.rs",
-            "done::write(&self.dir, segment, outcomes.iter())?;",
-            "let _ = (outcomes, done::write);",
-        ),
+        ("node/store/src/staged/store.rs", "done::write(&self.dir, &outcomes)?;", "let _ = done::write;"),
         STORE,
         "what_became_of_rows",
     ),

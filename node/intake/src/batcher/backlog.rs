@@ -186,7 +186,7 @@ impl Batcher {
         let OwnLog { log: own, size, .. } = (self.own)();
         self.staged.begin_sealing(own, size)?;
         let frames = self.staged.next(BATCH_RECORDS_MAX, BATCH_CLOSE_BYTES);
-        let mut outcomes: Vec<_> = frames.iter().map(|f| FrameOutcome::of(f.at)).collect();
+        let mut outcomes: Vec<_> = frames.iter().map(|f| FrameOutcome::of(f.number)).collect();
         let (mut fresh, mut ids) = (Vec::new(), Vec::new());
         for (place, (frame, outcome)) in frames.into_iter().zip(&mut outcomes).enumerate() {
             match self.sort_out(frame, outcome, &mut ids) {
@@ -244,7 +244,7 @@ impl Batcher {
             };
             let id = record.id();
             // What an earlier frame has is sealed with that.
-            if !self.staged.is_of(&id, frame.at) {
+            if !self.staged.is_of(&id, frame.number) {
                 outcome.duplicate += 1;
                 continue;
             }
@@ -255,7 +255,9 @@ impl Batcher {
                     self.sources.index.add_pending(id, &content);
                     fresh.push(record);
                 }
-                Ok(Some((log, index))) if self.staged.was_sealed(frame.at, log, index) => outcome.sealed_at(log, index),
+                Ok(Some((log, index))) if self.staged.was_sealed(frame.number, log, index) => {
+                    outcome.sealed_at(log, index)
+                }
                 Ok(Some(_)) => outcome.duplicate += 1,
                 Err(why) => {
                     self.sources.index.add_pending(id, &content);

@@ -7,7 +7,7 @@ use super::{
     frames::RowsMeta,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -25,10 +25,11 @@ pub struct StagedBook {
 /// Frames that wait to be sealed, in their order, and the outcomes that no file has yet.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    pub(super) frames: VecDeque<(u64, RowsMeta)>,
-    /// The frame by which each staged record is to be sealed.
+    pub(super) frames: VecDeque<(Position, RowsMeta)>,
+    /// Number of the frame by which each staged record is to be sealed.
     pub(super) ids: HashMap<RecordId, u64>,
-    pub(super) outcomes: BTreeMap<u64, FrameOutcome>,
+    /// By the frames' numbers, with their segments.
+    pub(super) outcomes: BTreeMap<u64, (u32, FrameOutcome)>,
     pub(super) records: u64,
     pub(super) bytes: u64,
     /// Places that cannot be read, for people.
@@ -81,8 +82,8 @@ impl StagedBook {
     /// Since when a record is staged, POSIX seconds; `None`: it is not.
     pub fn since(&self, id: &RecordId) -> Option<u64> {
         let inner = self.lock();
-        let at = *inner.ids.get(id)?;
-        let place = inner.frames.binary_search_by_key(&at, |(at, _)| *at).ok()?;
+        let number = *inner.ids.get(id)?;
+        let place = inner.frames.binary_search_by_key(&number, |(_, meta)| meta.number).ok()?;
         inner.frames.get(place).map(|(_, meta)| meta.staged_at)
     }
 
@@ -91,20 +92,21 @@ impl StagedBook {
     /// # Errors
     /// The system's.
     pub fn outcome(&self, runs: &[StagedRun]) -> io::Result<StagedOutcome> {
-        let within = |at: u64| runs.iter().any(|r| r.first <= at && at <= r.last);
+        let within = |number: u64| runs.iter().any(|r| r.first <= number && number <= r.last);
         let (mut known, waits) = {
             let inner = self.lock();
-            let first = inner.frames.front().map(|(at, _)| *at);
+            let first = inner.frames.front().map(|(_, meta)| meta.number);
             let waits = first.is_some_and(|first| runs.iter().any(|r| r.last >= first));
-            (inner.outcomes.clone(), waits)
+            let known: BTreeMap<_, _> = inner.outcomes.iter().map(|(number, (_, o))| (*number, o.clone())).collect();
+            (known, waits)
         };
-        let of = |place: u64| Position::unpack(place).segment;
-        let segments: BTreeSet<u32> = runs.iter().flat_map(|r| of(r.first)..=of(r.last)).collect();
-        for segment in segments {
-            done::read(&self.dir, segment, &mut known)?;
+        for (first, last) in done::ranges(&self.dir)? {
+            if runs.iter().any(|r| r.first <= last && first <= r.last) {
+                done::read(&self.dir, (first, last), &mut known)?;
+            }
         }
         let mut sum = StagedOutcome { waits, ..StagedOutcome::default() };
-        for outcome in known.into_values().filter(|o| within(o.at)) {
+        for outcome in known.into_values().filter(|o| within(o.number)) {
             sum.sealed = sum.sealed.saturating_add(outcome.sealed);
             sum.duplicate = sum.duplicate.saturating_add(outcome.duplicate);
             sum.lost = sum.lost.saturating_add(outcome.lost);

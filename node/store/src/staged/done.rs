@@ -1,10 +1,11 @@
-//! Files of outcomes: what became of the rows of a segment that is gone, a line of JSON for each of its frames.
+//! Files of outcomes: what became of the rows of segments that are gone, a line of JSON for each of their frames. A file is named by
+//! the first and last of them.
 //!
-//! A file is there whole or not at all, and before its segment goes. It is kept longer than any answer that asks for it.
+//! A file is there whole or not at all, and before the segments go. It is kept longer than any answer that asks for it.
 
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -18,8 +19,8 @@ const KEPT: Duration = Duration::from_secs(100 * 86_400);
 /// What became of the rows of a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameOutcome {
-    /// The frame's place.
-    pub at: u64,
+    /// The frame's number.
+    pub number: u64,
     /// Rows that were sealed.
     pub sealed: u64,
     /// Rows that turned out to be held.
@@ -32,8 +33,8 @@ pub struct FrameOutcome {
 
 impl FrameOutcome {
     /// Of a frame of which nothing became anything yet.
-    pub fn of(at: u64) -> Self {
-        Self { at, sealed: 0, duplicate: 0, lost: 0, place: None }
+    pub fn of(number: u64) -> Self {
+        Self { number, sealed: 0, duplicate: 0, lost: 0, place: None }
     }
 
     /// A row of it was sealed there.
@@ -52,29 +53,32 @@ pub(super) fn span(known: Option<(LogId, u64, u64)>, new: (LogId, u64, u64)) -> 
     })
 }
 
-fn path(dir: &Path, segment: u32) -> PathBuf {
-    dir.join(format!("{segment:08}.done"))
+fn path(dir: &Path, (first, last): (u64, u64)) -> PathBuf {
+    dir.join(format!("{first:016}-{last:016}.done"))
 }
 
-/// Numbers of the segments that have a file of outcomes.
-pub(super) fn numbers(dir: &Path) -> io::Result<BTreeSet<u32>> {
-    let mut numbers = BTreeSet::new();
+/// Numbers of the first and last frame of each file of outcomes, ascending.
+pub(super) fn ranges(dir: &Path) -> io::Result<Vec<(u64, u64)>> {
+    let mut ranges = Vec::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
-        let number = name.to_str().and_then(|n| n.strip_suffix(".done")).filter(|n| n.len() == 8);
-        numbers.extend(number.and_then(|n| n.parse::<u32>().ok()));
+        let range = name.to_str().and_then(|n| n.strip_suffix(".done")).and_then(|n| n.split_once('-'));
+        ranges.extend(range.and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?))));
     }
-    Ok(numbers)
+    ranges.sort_unstable();
+    Ok(ranges)
 }
 
-/// Writes the file of a segment, durably.
-pub(super) fn write<'o>(dir: &Path, segment: u32, outcomes: impl Iterator<Item = &'o FrameOutcome>) -> io::Result<()> {
+/// Writes a file of outcomes, durably. Of no outcomes there is none.
+pub(super) fn write(dir: &Path, outcomes: &[FrameOutcome]) -> io::Result<()> {
+    let (Some(first), Some(last)) = (outcomes.first(), outcomes.last()) else { return Ok(()) };
     let mut bytes = Vec::new();
     for outcome in outcomes {
         serde_json::to_writer(&mut bytes, outcome)?;
         bytes.push(b'\n');
     }
-    let (path, new) = (path(dir, segment), dir.join(format!("{segment:08}.new")));
+    let path = path(dir, (first.number, last.number));
+    let new = path.with_extension("new");
     let mut file = File::create(&new)?;
     file.write_all(&bytes)?;
     file.sync_all()?;
@@ -82,23 +86,24 @@ pub(super) fn write<'o>(dir: &Path, segment: u32, outcomes: impl Iterator<Item =
     File::open(dir)?.sync_all()
 }
 
-/// Adds the outcomes of a segment's file, by place. No file adds none.
-pub(super) fn read(dir: &Path, segment: u32, into: &mut BTreeMap<u64, FrameOutcome>) -> io::Result<()> {
-    let text = match fs::read_to_string(path(dir, segment)) {
+/// Adds the outcomes of a file, by the frames' numbers. No file adds none.
+pub(super) fn read(dir: &Path, range: (u64, u64), into: &mut BTreeMap<u64, FrameOutcome>) -> io::Result<()> {
+    let text = match fs::read_to_string(path(dir, range)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         text => text?,
     };
     for line in text.lines() {
         let outcome: FrameOutcome = serde_json::from_str(line).map_err(io::Error::other)?;
-        into.insert(outcome.at, outcome);
+        into.insert(outcome.number, outcome);
     }
     Ok(())
 }
 
-/// Removes files that no answer asks for any more.
+/// Removes files that no answer asks for any more. The newest stays: numbers go on behind it.
 pub(super) fn prune(dir: &Path, now_s: u64) -> io::Result<()> {
-    for segment in numbers(dir)? {
-        let path = path(dir, segment);
+    let ranges = ranges(dir)?;
+    for range in ranges.iter().rev().skip(1) {
+        let path = path(dir, *range);
         let written = fs::metadata(&path)?.modified()?.duration_since(std::time::UNIX_EPOCH);
         let age = now_s.saturating_sub(written.map_or(now_s, |w| w.as_secs()));
         if age > KEPT.as_secs() {

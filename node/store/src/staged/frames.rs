@@ -11,18 +11,21 @@ pub(super) const ROWS: u8 = 16;
 /// Kind of a frame that says where sealing began.
 pub(super) const BEGUN: u8 = 17;
 
-/// Frames of one submission that were written together.
+/// Frames of one submission that were written together, by their numbers. A frame's number stays, also where a start after a
+/// kill writes the frame anew in another place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedRun {
-    /// Place of the first.
+    /// Number of the first.
     pub first: u64,
-    /// Place of the last.
+    /// Number of the last.
     pub last: u64,
 }
 
 /// What the head of a frame of rows says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RowsMeta {
+    /// One more than that of the frame before.
+    pub(super) number: u64,
     /// When they were staged, POSIX seconds.
     pub(super) staged_at: u64,
     /// How many.
@@ -31,11 +34,12 @@ pub(super) struct RowsMeta {
     pub(super) bytes: u32,
 }
 
-/// Sealing of what stands before this frame began when the own log had this size.
+/// Sealing of the frames before this number began when the own log had this size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BegunMeta {
     pub(super) log: LogId,
     pub(super) size: u64,
+    pub(super) before: u64,
 }
 
 /// What a frame's head says; `None` if it says nothing that is known here.
@@ -75,14 +79,14 @@ mod tests {
     #[test]
     fn frozen_bytes() {
         let head = |kind, meta| FrameHead { kind, meta, durable_to: 0 };
-        let rows = RowsMeta { staged_at: 9, records: 2, bytes: 300 };
+        let rows = RowsMeta { number: 7, staged_at: 9, records: 2, bytes: 300 };
         let meta = codec::encode(&rows);
-        assert_eq!(meta, b"\x09\x02\xfb\x2c\x01");
+        assert_eq!(meta, b"\x07\x09\x02\xfb\x2c\x01");
         assert!(matches!(decode(&head(ROWS, meta.clone())), Some(Said::Rows(read)) if read == rows));
         assert!(decode(&head(1, meta)).is_none());
-        let begun = BegunMeta { log: "350102/e1".parse().unwrap(), size: 5 };
+        let begun = BegunMeta { log: "350102/e1".parse().unwrap(), size: 5, before: 8 };
         let meta = codec::encode(&begun);
-        assert_eq!(meta, b"\x05\x57\x96\0\0\0\x01\0\0\0\x05");
+        assert_eq!(meta, b"\x05\x57\x96\0\0\0\x01\0\0\0\x05\x08");
         assert!(matches!(decode(&head(BEGUN, meta)), Some(Said::Begun(read)) if read == begun));
         assert_eq!(lines(b"{\"a\":1}\n{}\n").collect::<Vec<_>>(), [&b"{\"a\":1}"[..], b"{}"]);
     }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! data/staged/00000003.seg     frames: rows as they came, and where the own log ended when sealing them began
-//!            /00000002.done    what became of the rows of a segment that is gone
+//!            /0…7-0…9.done    what became of the rows of frames that are gone, by their numbers
 //! data/staged.mark             after a clean stop only, as beside the journal
 //! ```
 //!

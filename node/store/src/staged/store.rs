@@ -8,7 +8,7 @@ use super::{
     frames::{self, BEGUN, BegunMeta, ROWS, RowsMeta, Said},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -46,8 +46,8 @@ impl StagedLimits {
 /// A frame of staged rows that is to be sealed.
 #[derive(Debug)]
 pub struct StagedFrame {
-    /// Its place.
-    pub at: u64,
+    /// Its number.
+    pub number: u64,
     /// Its rows, or why they cannot be read, and how many they were.
     pub rows: Result<ReadRows, (String, u64)>,
 }
@@ -64,9 +64,11 @@ pub struct StagedStore {
     book: StagedBook,
     limits: StagedLimits,
     /// Written and not flushed: frames, and the records of each.
-    unflushed: Vec<(u64, RowsMeta, Vec<RecordId>)>,
-    /// Where sealing began, each time: the place of the frame that says so.
-    begun: Vec<(u64, BegunMeta)>,
+    unflushed: Vec<(Position, RowsMeta, Vec<RecordId>)>,
+    /// Of the next frame.
+    next_number: u64,
+    /// Where sealing began, each time.
+    begun: Vec<BegunMeta>,
     /// Nothing was staged since sealing began.
     sealing: bool,
     /// Segments that hold something that is damaged.
@@ -82,41 +84,59 @@ impl StagedStore {
         let disk = |action| move |source| JournalError::Disk { path: dir.to_owned(), action, source };
         make_folder(dir).map_err(disk("cannot be made"))?;
         done::prune(dir, tally_clock::now_ms() / 1_000).map_err(disk("cannot be cleared"))?;
-        let done = done::numbers(dir).map_err(disk("cannot be read"))?;
-        let there = segments(dir).map_err(disk("cannot be read"))?;
-        let first = there.first().into_iter().chain(&done).min().copied().unwrap_or(1);
+        let done = done::ranges(dir).map_err(disk("cannot be read"))?;
+        let is_done = |number: u64| done.iter().any(|(first, last)| *first <= number && number <= *last);
+        let lowest = segments(dir).map_err(disk("cannot be read"))?.first().copied().unwrap_or(1);
         let (mut heads, mut begun) = (Vec::new(), Vec::new());
-        let (mut journal, found) =
-            Journal::open_with(dir, owner, SEGMENT_BYTES, |head, at| match frames::decode(&head) {
-                Some(Said::Rows(meta)) if !done.contains(&at.segment) => heads.push((at.pack(), meta)),
-                Some(Said::Begun(meta)) => begun.push((at.pack(), meta)),
-                _ => {}
-            })?;
-        // Somebody removed the last file: no number is used twice, because answers name places by it.
-        while done.last().is_some_and(|last| journal.durable().segment <= *last) {
-            journal.leave(journal.durable().segment)?;
-        }
-        // A stop came between outcomes and removal.
-        for segment in segments(dir).map_err(disk("cannot be read"))?.iter().filter(|n| done.contains(n)) {
-            remove(dir, *segment).map_err(disk("a sealed segment cannot be removed"))?;
-        }
-        let book = StagedBook::new(dir.to_owned());
-        let reader = Reader::new(dir.to_owned());
-        let (unflushed, damaged) = (Vec::new(), BTreeSet::new());
-        let mut store =
-            Self { dir: dir.to_owned(), journal, reader, book, limits, unflushed, begun, sealing: false, damaged };
+        let (journal, found) = Journal::open_with(dir, owner, SEGMENT_BYTES, |head, at| match frames::decode(&head) {
+            Some(Said::Rows(meta)) if !is_done(meta.number) => heads.push((at, meta)),
+            Some(Said::Begun(meta)) => begun.push(meta),
+            _ => {}
+        })?;
+        heads.sort_by_key(|(_, meta)| meta.number);
+        let before = done.last().map(|(_, last)| *last);
+        let last = heads.last().map(|(_, meta)| meta.number).max(before);
+        let mut store = Self {
+            dir: dir.to_owned(),
+            journal,
+            reader: Reader::new(dir.to_owned()),
+            book: StagedBook::new(dir.to_owned()),
+            limits,
+            unflushed: Vec::new(),
+            // Behind all that answers may name, also in a folder that somebody has emptied.
+            next_number: last.map_or_else(|| tally_clock::now_ms() << 10, |last| last.saturating_add(1)),
+            begun,
+            sealing: false,
+            damaged: BTreeSet::new(),
+        };
         for damage in &found.damage {
-            let gone = damage.segment < first || done.contains(&damage.segment);
-            if damage.kind != DamageKind::Missing || !gone {
+            // A segment goes when all of it is sealed, and whether one is wanting at the front its frames' numbers tell.
+            if damage.kind != DamageKind::Missing || damage.segment > lowest || done.is_empty() {
                 store.found_damaged(damage);
             }
         }
+        store.missing(before, &heads);
         let mut entries = store.book.lock();
         entries.records = heads.iter().map(|(_, m)| u64::from(m.records)).sum();
         entries.bytes = heads.iter().map(|(_, m)| u64::from(m.bytes)).sum();
         entries.frames = heads.into();
+        let next = entries.frames.front().map(|(at, _)| *at);
         drop(entries);
+        // A stop came between outcomes and removal.
+        store.clear(next)?;
         Ok(store)
+    }
+
+    /// Names frames whose numbers are wanting.
+    fn missing(&self, before: Option<u64>, heads: &[(Position, RowsMeta)]) {
+        let numbers = before.into_iter().chain(heads.iter().map(|(_, meta)| meta.number));
+        let mut last: Option<u64> = None;
+        for number in numbers {
+            if let Some(wanted) = last.map(|last| last.saturating_add(1)).filter(|wanted| *wanted < number) {
+                self.name(format!("staged frames {wanted} to {} are missing", number.saturating_sub(1)));
+            }
+            last = Some(number);
+        }
     }
 
     /// What others may know.
@@ -131,6 +151,7 @@ impl StagedStore {
         for (at, meta) in places {
             match self.read(at, &meta) {
                 Ok(rows) => {
+                    let number = meta.number;
                     let mut ids = Vec::with_capacity(rows.len());
                     for bytes in &rows {
                         let id = RecordId::of(bytes);
@@ -139,7 +160,7 @@ impl StagedStore {
                     }
                     let mut entries = self.book.lock();
                     for id in ids {
-                        entries.ids.entry(id).or_insert(at);
+                        entries.ids.entry(id).or_insert(number);
                     }
                 }
                 Err(why) => self.unreadable(at, &why),
@@ -178,18 +199,20 @@ impl StagedStore {
             let (these, others) = rest.split_at(n);
             rest = others;
             let body = frames::body(these);
-            let rows = RowsMeta { staged_at, records: n as u32, bytes: body.len() as u32 };
+            let number = self.next_number;
+            let rows = RowsMeta { number, staged_at, records: n as u32, bytes: body.len() as u32 };
             let at = self.write(ROWS, &codec::encode(&rows), &body)?;
+            self.next_number = number.saturating_add(1);
             self.unflushed.push((at, rows, these.iter().map(Record::id).collect()));
-            run = Some(StagedRun { first: run.map_or(at, |r| r.first), last: at });
+            run = Some(StagedRun { first: run.map_or(number, |r| r.first), last: number });
         }
         self.sealing = false;
         Ok(run)
     }
 
-    fn write(&mut self, kind: u8, meta: &[u8], body: &[u8]) -> Result<u64, JournalError> {
+    fn write(&mut self, kind: u8, meta: &[u8], body: &[u8]) -> Result<Position, JournalError> {
         let places = self.journal.append(&[Frame { kind, meta, body, root: None }])?;
-        Ok(places.first().copied().unwrap_or_else(|| self.journal.durable()).pack())
+        Ok(places.first().copied().unwrap_or_else(|| self.journal.durable()))
     }
 
     /// Makes what was written durable: from now on it is staged.
@@ -204,7 +227,7 @@ impl StagedStore {
             entries.bytes = entries.bytes.saturating_add(meta.bytes.into());
             entries.frames.push_back((at, meta));
             for id in ids {
-                entries.ids.entry(id).or_insert(at);
+                entries.ids.entry(id).or_insert(meta.number);
             }
         }
         Ok(())
@@ -216,10 +239,10 @@ impl StagedStore {
     /// [`JournalError`].
     pub fn begin_sealing(&mut self, log: LogId, size: u64) -> Result<(), JournalError> {
         if !self.sealing {
-            let begun = BegunMeta { log, size };
-            let at = self.write(BEGUN, &codec::encode(&begun), &[])?;
+            let begun = BegunMeta { log, size, before: self.next_number };
+            self.write(BEGUN, &codec::encode(&begun), &[])?;
             self.flush()?;
-            self.begun.push((at, begun));
+            self.begun.push(begun);
             self.sealing = true;
         }
         Ok(())
@@ -230,14 +253,14 @@ impl StagedStore {
         self.sealing = false;
     }
 
-    /// Whether a row of the frame at `at`, which the own log has there, was sealed from here.
-    pub fn was_sealed(&self, at: u64, log: LogId, index: u64) -> bool {
-        self.begun.iter().any(|(begun_at, b)| *begun_at > at && b.log == log && index >= b.size)
+    /// Whether a row of the frame of this number, which the own log has there, was sealed from here.
+    pub fn was_sealed(&self, number: u64, log: LogId, index: u64) -> bool {
+        self.begun.iter().any(|b| b.before > number && b.log == log && index >= b.size)
     }
 
-    /// Whether the record is to be sealed by the frame at `at`: an earlier frame may have it as well.
-    pub fn is_of(&self, id: &RecordId, at: u64) -> bool {
-        self.book.lock().ids.get(id) == Some(&at)
+    /// Whether the record is to be sealed by the frame of this number: an earlier frame may have it as well.
+    pub fn is_of(&self, id: &RecordId, number: u64) -> bool {
+        self.book.lock().ids.get(id) == Some(&number)
     }
 
     /// The next frames, with at most so many records and bytes together, but at least one frame. They stay until
@@ -253,22 +276,20 @@ impl StagedStore {
             }
             some.push((*at, *meta));
         }
-        let read = |(at, meta): (u64, RowsMeta)| {
-            let rows = self.read(at, &meta).map_err(|why| (why, u64::from(meta.records)));
-            StagedFrame { at, rows }
-        };
-        let frames: Vec<_> = some.into_iter().map(read).collect();
-        for frame in &frames {
-            if let Err((why, _)) = &frame.rows {
-                self.unreadable(frame.at, why);
+        let mut frames = Vec::with_capacity(some.len());
+        for (at, meta) in some {
+            let rows = self.read(at, &meta);
+            if let Err(why) = &rows {
+                self.unreadable(at, why);
             }
+            let rows = rows.map_err(|why| (why, u64::from(meta.records)));
+            frames.push(StagedFrame { number: meta.number, rows });
         }
         frames
     }
 
-    fn read(&self, at: u64, meta: &RowsMeta) -> Result<ReadRows, String> {
-        let position = Position::unpack(at);
-        let frame = self.reader.read(position).map_err(|e| match e {
+    fn read(&self, at: Position, meta: &RowsMeta) -> Result<ReadRows, String> {
+        let frame = self.reader.read(at).map_err(|e| match e {
             ReadError::Io { source, .. } => source.to_string(),
             ReadError::Damaged { .. } => "the frame is damaged".to_owned(),
         })?;
@@ -288,10 +309,10 @@ impl StagedStore {
         let mut entries = self.book.lock();
         for outcome in outcomes {
             let Some((at, meta)) = entries.frames.pop_front() else { break };
-            debug_assert_eq!(at, outcome.at, "frames are put away in their order");
+            debug_assert_eq!(meta.number, outcome.number, "frames are put away in their order");
             entries.records = entries.records.saturating_sub(meta.records.into());
             entries.bytes = entries.bytes.saturating_sub(meta.bytes.into());
-            entries.outcomes.insert(at, outcome);
+            entries.outcomes.insert(meta.number, (at.segment, outcome));
         }
         let next = entries.frames.front().map(|(at, _)| *at);
         if next.is_none() {
@@ -311,39 +332,47 @@ impl StagedStore {
     }
 
     /// Removes segments in which nothing waits; `next` is the first frame that does.
-    fn clear(&mut self, next: Option<u64>) -> Result<(), JournalError> {
+    fn clear(&mut self, next: Option<Position>) -> Result<(), JournalError> {
         let waiting = match next {
-            Some(at) => Position::unpack(at).segment,
+            Some(at) => at.segment,
             None => {
-                self.journal.leave(self.journal.durable().segment)?;
+                // Only after rows were put away is there anything in it.
+                if !self.book.lock().outcomes.is_empty() {
+                    self.journal.leave(self.journal.durable().segment)?;
+                }
                 self.sealing = false;
                 self.journal.durable().segment
             }
         };
-        let mut over: BTreeMap<u32, Vec<FrameOutcome>> = BTreeMap::new();
-        for (at, outcome) in &self.book.lock().outcomes {
-            over.entry(Position::unpack(*at).segment).or_default().push(outcome.clone());
+        if let Err(e) = self.retire(waiting) {
+            tracing::warn!(event = "staged.not_cleared", reason = %e, "segments of sealed rows stay for now");
+            return Ok(());
         }
-        let there = segments(&self.dir).unwrap_or_default();
-        for segment in there.into_iter().filter(|n| *n < waiting) {
-            let outcomes = over.remove(&segment).unwrap_or_default();
-            if let Err(e) = self.retire(segment, &outcomes) {
-                tracing::warn!(event = "staged.not_cleared", segment, reason = %e, "a segment of sealed rows stays for now");
-                return Ok(());
-            }
-            let mut entries = self.book.lock();
-            for outcome in &outcomes {
-                entries.outcomes.remove(&outcome.at);
-            }
-        }
-        self.begun.retain(|(at, _)| Position::unpack(*at).segment >= waiting);
+        let first = self.book.lock().frames.front().map_or(self.next_number, |(_, meta)| meta.number);
+        self.begun.retain(|b| b.before > first);
         Ok(())
     }
 
-    fn retire(&mut self, segment: u32, outcomes: &[FrameOutcome]) -> io::Result<()> {
-        done::write(&self.dir, segment, outcomes.iter())?;
+    /// Segments before this one go, and what became of their rows is on the disk before.
+    fn retire(&mut self, waiting: u32) -> io::Result<()> {
+        let over: Vec<_> = segments(&self.dir)?.into_iter().filter(|n| *n < waiting).collect();
+        if over.is_empty() {
+            return Ok(());
+        }
+        let outcomes: Vec<_> = {
+            let entries = self.book.lock();
+            entries.outcomes.values().filter(|(segment, _)| *segment < waiting).map(|(_, o)| o.clone()).collect()
+        };
+        done::write(&self.dir, &outcomes)?;
         self.reader.forget_files();
-        if self.damaged.remove(&segment) { quarantine(&self.dir, segment) } else { remove(&self.dir, segment) }
+        for segment in over {
+            if self.damaged.remove(&segment) { quarantine(&self.dir, segment) } else { remove(&self.dir, segment) }?;
+        }
+        let mut entries = self.book.lock();
+        for outcome in &outcomes {
+            entries.outcomes.remove(&outcome.number);
+        }
+        Ok(())
     }
 
     /// For a moment without rows: what is there is told to be durable.
@@ -368,8 +397,8 @@ impl StagedStore {
         self.name(format!("staged segment {segment:08}, bytes {offset} and {bytes} more: {kind:?}"));
     }
 
-    fn unreadable(&mut self, at: u64, why: &str) {
-        let Position { segment, offset } = Position::unpack(at);
+    fn unreadable(&mut self, at: Position, why: &str) {
+        let Position { segment, offset } = at;
         self.damaged.insert(segment);
         self.name(format!("staged segment {segment:08} at {offset}: {why}"));
     }

@@ -65,7 +65,7 @@ fn own() -> LogId {
 fn seal(store: &mut StagedStore, from: u64) -> Vec<Vec<u8>> {
     let (mut outcomes, mut all) = (Vec::new(), Vec::new());
     for frame in store.next(1_000, 1 << 20) {
-        let mut outcome = FrameOutcome::of(frame.at);
+        let mut outcome = FrameOutcome::of(frame.number);
         match frame.rows {
             Ok(rows) => {
                 for bytes in rows {
@@ -89,8 +89,7 @@ fn bytes(records: &[Record]) -> Vec<Vec<u8>> {
 fn rows_outlive_the_process_and_come_back_in_order() {
     let place = Place::new();
     let mut store = place.open();
-    stage(&mut store, &records(0..1_500));
-    stage(&mut store, &records(1_500..1_501));
+    let runs = [stage(&mut store, &records(0..1_500)), stage(&mut store, &records(1_500..1_501))];
     // Neither a clean stop nor a closing frame: a kill.
     drop(store);
     let mut store = place.open();
@@ -104,6 +103,9 @@ fn rows_outlive_the_process_and_come_back_in_order() {
     assert_eq!(sealed, bytes(&records(0..1_501)));
     assert_eq!(store.book().counts(), StagedCounts::default());
     assert!(store.book().since(&record(7).id()).is_none());
+    // A start after a kill may keep a frame in another place: answers find its rows all the same.
+    let outcome = store.book().outcome(&runs).unwrap();
+    assert_eq!((outcome.sealed, outcome.waits, outcome.place), (1_501, false, Some((own(), 0, 1_501))));
     store.stop().unwrap();
     assert!(place.open().is_empty(), "nothing comes twice");
 }
@@ -216,6 +218,8 @@ fn a_torn_tail_takes_nothing_that_was_flushed() {
     let whole = fs::read(&file).unwrap();
     assert!(whole.len() as u64 > flushed);
     for cut in flushed..whole.len() as u64 {
+        fs::remove_dir_all(&place.staged).unwrap();
+        fs::create_dir(&place.staged).unwrap();
         fs::write(&file, &whole[..cut as usize]).unwrap();
         let mut store = place.open();
         let counts = store.book().counts();
@@ -244,7 +248,7 @@ fn a_segment_that_somebody_removed_is_named() {
     fs::remove_file(&files[0]).unwrap();
     let store = place.open();
     let counts = store.book().counts();
-    assert!(counts.damaged.len() == 1 && counts.damaged[0].contains("Missing"), "{counts:?}");
+    assert!(counts.damaged.len() == 1 && counts.damaged[0].contains("missing"), "{counts:?}");
     assert!(counts.records > 0 && counts.records < 900, "{counts:?}");
 }
 
