@@ -105,6 +105,8 @@ fn a_missing_secret_is_named_and_taken_up() {
     let mut federation = Federation::running(LINE);
     federation.enter(COUNTY, 0..50);
     federation.wait_converged(&ALL, seconds(60));
+    // Its old key opens no link any more.
+    federation.expects(&["link.unreached"]);
     let (size, root) = head(&federation.status(COUNTY), &origin(COUNTY));
     let block = federation.epoch_secret(COUNTY, 2, "next.key");
     let (hidden, place) = (federation.at("hidden.key"), federation.file(COUNTY, "keys/next.key"));
