@@ -234,7 +234,7 @@ fn receipts_tell_what_is_held_and_what_is_not() {
     fs::write(&empty, "\n").unwrap();
     assert_eq!(
         receipts(&federation, COUNTY, &[&empty]),
-        (0, serde_json::json!({"records":[],"read":0,"held":0,"missing":0}))
+        (0, serde_json::json!({"records":[],"read":0,"held":0,"staged":0,"missing":0}))
     );
     assert_eq!(federation.ask(COUNTY, &["receipt"]).code, 2);
     // A restart reads the receipts back from the journal.

@@ -19,7 +19,7 @@ use tally_core::View;
 use tally_protocol::ids::LogId;
 use tally_store::{
     batch_map::BatchMap,
-    index::query::{self, ExportCursor, Selection, Since, Source},
+    index::query::{self, ArrivedSince, ExportCursor, Selection, Source},
 };
 use tally_topology::signed::SignedCharter;
 use tokio::sync::mpsc;
@@ -50,15 +50,15 @@ pub(super) fn batch_maps(r: &View) -> BatchMaps {
 }
 
 /// A day (its start in China), an RFC 3339 time, or the cursor of an earlier export.
-fn since(text: &str) -> Option<Since> {
+fn since(text: &str) -> Option<ArrivedSince> {
     if let Ok(cursor) = text.parse() {
-        return Some(Since::Cursor(cursor));
+        return Some(ArrivedSince::Cursor(cursor));
     }
     let time = match text.parse::<jiff::Timestamp>() {
         Ok(t) => t,
         Err(_) => format!("{text}T00:00:00+08:00").parse().ok()?,
     };
-    u64::try_from(time.as_second()).ok().map(Since::Time)
+    u64::try_from(time.as_second()).ok().map(ArrivedSince::Time)
 }
 
 /// Records that are held: the current version of every business key, or all versions.
@@ -183,10 +183,10 @@ mod tests {
 
     #[test]
     fn days_start_in_china() {
-        assert_eq!(since("1970-01-02"), Some(Since::Time(16 * 3_600)));
-        assert_eq!(since("1970-01-01T00:00:10Z"), Some(Since::Time(10)));
+        assert_eq!(since("1970-01-02"), Some(ArrivedSince::Time(16 * 3_600)));
+        assert_eq!(since("1970-01-01T00:00:10Z"), Some(ArrivedSince::Time(10)));
         let cursor = "rules:0123456789abcdef,350102/e1:5";
-        assert_eq!(since(cursor), cursor.parse().ok().map(Since::Cursor));
+        assert_eq!(since(cursor), cursor.parse().ok().map(ArrivedSince::Cursor));
         assert_eq!((since("yesterday"), since("2026-02-30")), (None, None));
     }
 }

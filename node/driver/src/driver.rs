@@ -150,7 +150,7 @@ impl Driver {
             if now.abs_diff(looked_at) >= LOOK_EVERY_MS {
                 looked_at = now;
                 space.look();
-                self.journal.journal().look_after()?;
+                self.look_after(space)?;
                 // Nothing was written for a while: what is there is told to be durable, on the disk too.
                 if rested == self.journal.durable() {
                     self.rest(space)?;
@@ -180,6 +180,17 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// What is there no room for now can be put back another time; nothing is confirmed before (`Journal::flush`).
+    fn look_after(&mut self, space: &Space) -> Result<(), JournalError> {
+        match self.journal.journal().look_after() {
+            Err(e) => {
+                space.wants(e.shortage().ok_or(e)?);
+                Ok(())
+            }
+            looked => looked,
+        }
     }
 
     /// A closing frame can be written another time.

@@ -16,17 +16,20 @@ use std::path::Path;
 /// Where a place stands now that was written behind what then became the end of its segment.
 pub(super) fn moved<V: Volume>(volume: &V, dir: &Path, place: Position) -> Option<Position> {
     let next = Header::after(volume, dir, place.segment)?;
-    if place.offset < next.length_before { None } else { in_next(&next, place) }
+    if place.offset < next.length_before { None } else { in_next(volume, dir, &next, place) }
 }
 
 /// The same, and also where the second copy stands of what stands before that end, on its page.
 pub(super) fn copied<V: Volume>(volume: &V, dir: &Path, place: Position) -> Option<Position> {
-    in_next(&Header::after(volume, dir, place.segment)?, place)
+    in_next(volume, dir, &Header::after(volume, dir, place.segment)?, place)
 }
 
-fn in_next(next: &Header, place: Position) -> Option<Position> {
+/// All that a finished segment carries was durable before anything else was written there. What it does not count itself it does
+/// not carry: then the place is nowhere.
+fn in_next<V: Volume>(volume: &V, dir: &Path, next: &Header, place: Position) -> Option<Position> {
     let offset = HEADER_BYTES.checked_add(place.offset.checked_sub(next.carried_from()?)?)?;
-    Some(Position { segment: next.segment, offset })
+    let counts = Header::after(volume, dir, next.segment).is_none_or(|after| offset < after.length_before);
+    counts.then_some(Position { segment: next.segment, offset })
 }
 
 /// Where what counts of a segment begins. Its first frames may stand in the segment before as well: they are passed over as

@@ -69,6 +69,11 @@ impl Header {
         Self { repeats: Some(repeats), ..Self::new(owner, segment, length_before, [0; 32]) }
     }
 
+    /// The same of a segment that only follows the one before.
+    pub(super) fn carrying_nothing(self) -> Self {
+        Self { repeats: None, ..self }
+    }
+
     pub(super) fn encode(&self) -> [u8; HEADER_BYTES as usize] {
         let mut out = [0; HEADER_BYTES as usize];
         out[..8].copy_from_slice(MAGIC);

@@ -205,14 +205,17 @@ impl Found {
         if len <= HEADER_BYTES && marked == 0 {
             // Whether the disk has that header is not certain: a file that is made anew does not depend on it.
             volume.remove(&path).map_err(at(&path, "cannot be removed"))?;
-            return Ok(Last::Bare(header));
+            // It carries nothing on: nothing is left for that in the segment before.
+            return Ok(Last::Bare(header.map(Header::carrying_nothing)));
         }
         if header.is_none() {
             self.damaged(segment, 0, HEADER_BYTES, DamageKind::Header);
         }
         let durable = durable_by_heads(&file, segment, len).max(marked).max(HEADER_BYTES);
-        let mut read = LastRead { end: HEADER_BYTES.min(len), ..LastRead::default() };
-        let scan = Scan::within(&file, segment, carried::begin(volume, dir, segment), len);
+        // What stands in the segment before too is passed over, if it is certain here.
+        let begin = Some(carried::begin(volume, dir, segment)).filter(|n| *n <= durable).unwrap_or(HEADER_BYTES);
+        let mut read = LastRead { end: begin.min(len), ..LastRead::default() };
+        let scan = Scan::within(&file, segment, begin, len);
         self.read_by(durable, scan, &mut read, take);
         let end = read.hole.unwrap_or(read.end);
         if len < durable {

@@ -6,7 +6,7 @@
 use super::{
     Opening, Position, System, Volume, VolumeFile, carried,
     frame::{FrameHead, HEAD_BYTES, Head},
-    header::{HEADER_BYTES, Header},
+    header::Header,
     scan::{Scan, Step, read_at},
     segment_path, segments_on,
 };
@@ -166,30 +166,26 @@ impl<V: Volume> Reader<V> {
     /// Reads at a place, or where its bytes stand now if they had to be written anew (`renew.rs`). A file that was
     /// replaced meanwhile is opened again.
     fn wherever<T>(&self, place: Position, read: impl Fn(Position) -> Result<T, ReadError>) -> Result<T, ReadError> {
-        let mut at = place;
-        loop {
-            let mut done = read(at);
-            if matches!(done, Err(ReadError::Damaged { .. })) {
+        let again = |at: Position| match read(at) {
+            Err(ReadError::Damaged { .. }) => {
                 self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(&at.segment);
-                done = read(at);
+                read(at)
             }
-            match done {
-                Err(ReadError::Damaged { .. }) => match carried::moved(&self.volume, &self.dir, at) {
-                    Some(moved) => at = moved,
-                    None => return Err(ReadError::Damaged { segment: place.segment, offset: place.offset }),
-                },
-                done => return done,
-            }
+            done => done,
+        };
+        let damaged = ReadError::Damaged { segment: place.segment, offset: place.offset };
+        match again(place) {
+            Err(ReadError::Damaged { .. }) => match carried::moved(&self.volume, &self.dir, place).map(again) {
+                None | Some(Err(ReadError::Damaged { .. })) => Err(damaged),
+                Some(done) => done,
+            },
+            done => done,
         }
     }
 
     /// Where a place is now: elsewhere, if what was written there had to be written anew.
     pub fn now_at(&self, place: Position) -> Position {
-        let mut at = place;
-        while let Some(moved) = carried::moved(&self.volume, &self.dir, at) {
-            at = moved;
-        }
-        at
+        carried::moved(&self.volume, &self.dir, place).unwrap_or(place)
     }
 
     /// What the frame at `place` says, without its body.
@@ -289,17 +285,26 @@ impl<V: Volume> Reader<V> {
         while at < until {
             match self.read(at) {
                 Ok(frame) => return Ok(Some((at, frame))),
-                Err(ReadError::Damaged { .. }) => match carried::copied(&self.volume, &self.dir, at) {
-                    Some(copy) => at = copy,
-                    None => match self.after(at)? {
+                Err(ReadError::Damaged { .. }) => {
+                    match self.second_copy(at)?.map_or_else(|| self.after(at), |c| Ok(Some(c)))? {
                         Some(next) => at = next,
                         None => return Ok(None),
-                    },
-                },
+                    }
+                }
                 Err(e) => return Err(e),
             }
         }
         Ok(None)
+    }
+
+    /// Where a second copy stands of what cannot be read at a place, if it can be read there.
+    fn second_copy(&self, at: Position) -> Result<Option<Position>, ReadError> {
+        let Some(copy) = carried::copied(&self.volume, &self.dir, at) else { return Ok(None) };
+        match self.read(copy) {
+            Ok(_) => Ok(Some(copy)),
+            Err(ReadError::Damaged { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// Where to look after a place at which no frame could be read: the next frame of the segment, or the next segment.
@@ -320,6 +325,6 @@ impl<V: Volume> Reader<V> {
         }
         let numbers = segments_on(&self.volume, &self.dir).map_err(io_error)?;
         let next = numbers.into_iter().find(|n| *n > segment);
-        Ok(next.map(|segment| Position { segment, offset: HEADER_BYTES }))
+        Ok(next.map(|segment| Position { segment, offset: carried::begin(&self.volume, &self.dir, segment) }))
     }
 }

@@ -39,7 +39,7 @@ pub struct Selection {
     /// Only this category.
     pub category: Option<String>,
     /// Only what has come since.
-    pub since: Option<Since>,
+    pub since: Option<ArrivedSince>,
     /// All versions, not only the current one of each business key.
     pub history: bool,
     /// This node: by its own receipts and seals it is told when a record came here.
@@ -49,7 +49,7 @@ pub struct Selection {
 /// Since when records are wanted, by their arrival at this node. Whatever may have come since is told, so nobody is lost: of
 /// a business key what is in force, as soon as any version of it has come, whose arrival is not known counts as new.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Since {
+pub enum ArrivedSince {
     /// POSIX seconds by this node's clock.
     Time(u64),
     /// The end of an earlier export.
@@ -229,8 +229,8 @@ fn wants(
     }
     let Some(since) = &selection.since else { return Ok(true) };
     let is_new = |log: LogId, index: u64| match since {
-        Since::Time(time) => arrived(source, selection, log, index).is_none_or(|at| at >= *time),
-        Since::Cursor(cursor) => cursor.is_behind(source.charter, log, index),
+        ArrivedSince::Time(time) => arrived(source, selection, log, index).is_none_or(|at| at >= *time),
+        ArrivedSince::Cursor(cursor) => cursor.is_behind(source.charter, log, index),
     };
     if attested.iter().any(|(log, e)| is_new(*log, e.index)) {
         return Ok(true);

@@ -1,0 +1,308 @@
+//! What is said, believed, signed and counted.
+
+use super::*;
+
+pub(super) const LIST: &[Mutation] = &[
+    mutation(
+        "acknowledged-before-the-flush",
+        ("node/core/src/replica/round.rs", "disk.flush()?;", "let _ = &disk;"),
+        DISK,
+        "power_cuts",
+    ),
+    mutation(
+        "receipt-before-the-flush",
+        (
+            "node/core/src/entry.rs",
+            "!matches!(self.entry, Entry::Receipt { .. } | Entry::Seen { .. })",
+            "!matches!(self.entry, Entry::Receipt { .. }) && self.waiter != Waiter::Nobody",
+        ),
+        DISK,
+        "power_cuts",
+    ),
+    mutation(
+        "charter-before-the-flush",
+        (
+            "node/core/src/entry.rs",
+            "!matches!(self.entry, Entry::Receipt { .. } | Entry::Seen { .. })",
+            "!matches!(self.entry, Entry::Receipt { .. } | Entry::Charter { .. })",
+        ),
+        DISK,
+        "power_cuts",
+    ),
+    mutation(
+        "freeze-is-not-kept",
+        (
+            "node/core/src/replica/conflict.rs",
+            "out.push(Output::Append(Append::freeze(id, frozen)));",
+            "let _ = frozen;",
+        ),
+        DISK,
+        "power_cuts",
+    ),
+    sampled(mutation(
+        "gate-is-open-at-a-start",
+        (
+            "node/core/src/gate.rs",
+            "() if self.is_open() || facts.confirmed || word.is_some() => Self::Open,",
+            "() if !facts.frozen => Self::Open,",
+        ),
+        CORE,
+        "signs_only_after",
+    )),
+    mutation(
+        "gate-opens-while-the-parent-is-ahead",
+        (
+            "node/core/src/gate.rs",
+            "() if over_there => Self::Fetching(facts.known),",
+            "() if over_there && facts.frozen => Self::Fetching(facts.known),",
+        ),
+        CORE,
+        "signs_only_after",
+    ),
+    mutation(
+        "gate-opens-without-a-sure-head",
+        (
+            "node/core/src/replica/opening.rs",
+            "return self.answers.sure.is_some_and(has);",
+            "return self.answers.sure.is_none_or(has);",
+        ),
+        SIMULATION,
+        "mended_faults",
+    ),
+    mutation(
+        "sure-before-the-own-parent-is",
+        (
+            "node/core/src/replica/sure.rs",
+            "self.assured.get(&id).is_some_and(has);",
+            "self.assured.get(&id).is_none_or(has);",
+        ),
+        SIMULATION,
+        "mended_faults",
+    ),
+    mutation(
+        "known-batch-is-not-judged",
+        (
+            "node/core/src/replica/downlink.rs",
+            "Err(AdmitError::Known { note, .. }) => {\n                self.judge_note(id, &note, out);",
+            "Err(AdmitError::Known { note: _, .. }) => {",
+        ),
+        SIMULATION,
+        "a_second_history",
+    ),
+    mutation(
+        "head-between-batches-is-taken-for-damage",
+        (
+            "node/core/src/replica/heads.rs",
+            "HeadStanding::Unproved | HeadStanding::Hole => {",
+            "HeadStanding::Hole => {",
+        ),
+        SIMULATION,
+        "mended_faults",
+    ),
+    mutation(
+        "frontier-before-the-round-ends",
+        (
+            "node/core/src/replica/downlink.rs",
+            "self.frontiers_due.push((link, peer));",
+            "self.frontiers_due.push((link, peer));\n        self.send_frontiers_due(out);",
+        ),
+        SIMULATION,
+        "mended_faults",
+    ),
+    mutation(
+        "receipt-over-a-gap",
+        (
+            "node/core/src/replica/receipts.rs",
+            ".map(Arc::make_mut).filter(|l| l.is_whole()) else",
+            ".map(Arc::make_mut) else",
+        ),
+        CORE,
+        "no_receipt_is_given",
+    ),
+    mutation(
+        "two-histories-from-the-journal",
+        ("node/core/src/log.rs", "if !self.fits(start, end, &root) {", "if false && !self.fits(start, end, &root) {"),
+        CORE,
+        "two_histories_in_the_journal",
+    ),
+    sampled(mutation(
+        "leaves-not-checked",
+        ("topology/src/admit.rs", "if computed != checkpoint.root {", "if false && computed != checkpoint.root {"),
+        TOPOLOGY,
+        "a_second_history",
+    )),
+    mutation(
+        "batches-in-any-order",
+        (
+            "topology/src/admit.rs",
+            "Continuity::Gap => return Err(AdmitError::Gap { size: tree.size(), start, note: batch.note }),",
+            "Continuity::Gap => {}",
+        ),
+        TOPOLOGY,
+        "in_order_only",
+    ),
+    mutation(
+        "signature-of-a-checkpoint-not-checked",
+        ("protocol/src/checkpoint.rs", "note.verify(log_key)?;", "let _ = note.verify(log_key);"),
+        PROTOCOL,
+        "opens_with_its_key_only",
+    ),
+    mutation(
+        "origin-of-a-checkpoint-not-checked",
+        (
+            "protocol/src/checkpoint.rs",
+            "if checkpoint.origin != log_key.name() {",
+            "if false && checkpoint.origin != log_key.name() {",
+        ),
+        PROTOCOL,
+        "another_origin",
+    ),
+    mutation(
+        "stale-index-is-trusted",
+        (
+            "node/store/src/index/open.rs",
+            "Ok((engine, state)) if agrees(&IndexCounts(&state)) => {",
+            "Ok((engine, state)) if agrees(&IndexCounts(&state)) || true => {",
+        ),
+        STORE,
+        "what_cannot_be_trusted",
+    ),
+    mutation(
+        "index-of-another-boot-is-trusted",
+        (
+            "node/store/src/index/open.rs",
+            "(!marker.clean && !same_boot).then(",
+            "(!marker.clean && !same_boot && false).then(",
+        ),
+        STORE,
+        "what_cannot_be_trusted",
+    ),
+    mutation(
+        "new-rows-overtake-staged-ones",
+        (
+            "node/intake/src/batcher/mod.rs",
+            "None if self.has_backlog() => self.work_off(stop).await?,",
+            "None if self.has_backlog() && false => self.work_off(stop).await?,",
+        ),
+        INTAKE,
+        "rows_are_staged_at_once",
+    ),
+    mutation(
+        "every-id-is-new",
+        (
+            "node/store/src/index/filter.rs",
+            "if !self.maybe(id) {\n            return Ok(false);",
+            "if self.maybe(id) || true {\n            return Ok(false);",
+        ),
+        E2E,
+        "a_lost_disk_comes_back_in_a_bundle",
+    ),
+    mutation(
+        "a-restart-is-not-noticed",
+        ("node/link/src/endpoint.rs", "config.cid_generator(make).min_reset_interval(RESET_EVERY);", "let _ = make;"),
+        LINK,
+        "resets_its_old_links",
+    ),
+    mutation(
+        "a-nat-may-not-change-its-port",
+        ("node/link/src/endpoint.rs", ".migration(true)", ".migration(false)"),
+        LINK,
+        "a_nat_that_gives_another_port",
+    ),
+    mutation(
+        "the-first-address-only",
+        ("node/link/src/call.rs", "targets.truncate(ADDRESSES_MAX);", "targets.truncate(1);"),
+        LINK,
+        "dead_addresses_do_not_hide",
+    ),
+    mutation(
+        "one-socket-for-all-families",
+        ("node/link/src/endpoint.rs", "if here.is_ipv4() == target.is_ipv4() ||", "if true ||"),
+        LINK,
+        "it_reaches_both_families",
+    ),
+    mutation(
+        "no-reserve-for-a-neighbour",
+        (
+            "node/link/src/room.rs",
+            "reserve: Arc::new(Semaphore::new(RESERVE_BYTES)),",
+            "reserve: Arc::new(Semaphore::new(0)),",
+        ),
+        LINK,
+        "neighbours_that_announce",
+    ),
+    mutation(
+        "a-deadline-on-the-whole-frame",
+        ("node/link/src/frame.rs", "let least = rest.len().min(Patience::LEAST);", "let least = rest.len();"),
+        LINK,
+        "a_batch_may_take_many_times",
+    ),
+    mutation(
+        "what-was-begun-may-never-come",
+        (
+            "node/link/src/frame.rs",
+            "tokio::time::timeout(self.stall, self.part",
+            "tokio::time::timeout(self.stall * 1_000, self.part",
+        ),
+        LINK,
+        "what_was_begun_and_does_not_come",
+    ),
+    mutation(
+        "a-slow-log-holds-up-the-link",
+        (
+            "node/link/src/push.rs",
+            "if let Err(mpsc::error::TrySendError::Full(_)) = stream.try_send(token) {",
+            "if stream.reserve_many(LOG_QUEUE - 8).await.map(|mut places| places.next().map(|p| p.send(token))).is_err() {",
+        ),
+        LINK,
+        "a_log_that_stands_still",
+    ),
+    mutation(
+        "a-stream-that-ended-is-not-noticed",
+        ("node/link/src/push.rs", "return Some(if panicked", "let _ = Some(if panicked"),
+        LINK,
+        "a_link_ends_when_the_peer_takes_no_more",
+    ),
+    mutation(
+        "silence-is-not-measured",
+        ("node/link/src/run.rs", "() = pace.heard.silent(silence) =>", "() = pace.heard.silent(silence * 1_000) =>"),
+        LINK,
+        "silence_is_measured",
+    ),
+    mutation(
+        "whoever-signs-changes-what-is-in-force",
+        (
+            "node/store/src/index/effect.rs",
+            "own.is_empty() && changes.len() < others.len()",
+            "others.len() > 1_000_000",
+        ),
+        STORE,
+        "a_log_that_may_not_submit_changes_nothing",
+    ),
+    mutation(
+        "a-charter-judges-what-comes-only",
+        (
+            "node/store/src/index/follow.rs",
+            "if begun.unwrap_or(judged.rules) == rules {",
+            "if begun.unwrap_or(rules) == rules {",
+        ),
+        STORE,
+        "an_index_judged_again",
+    ),
+    mutation(
+        "what-an-unfinished-index-lacks-is-new",
+        (
+            "node/store/src/index/filter.rs",
+            "if self.whole.load(Ordering::Acquire) {",
+            "if self.whole.load(Ordering::Acquire) || true {",
+        ),
+        STORE,
+        "what_an_unfinished_index",
+    ),
+    mutation(
+        "what-stood-in-a-hole-is-sealed-again",
+        ("node/intake/src/batcher/backlog.rs", "(missing > 0).then(", "(missing > u64::MAX - 1).then("),
+        INTAKE,
+        "rows_are_staged_while_nobody_knows",
+    ),
+];
