@@ -46,7 +46,7 @@ pub(super) async fn run(args: VerifyArgs) -> Result<Exit, Failure> {
 }
 
 fn print(report: &VerifyReport) {
-    let VerifyReport { frames, records, bytes, damaged, index } = report;
+    let VerifyReport { frames, records, bytes, damaged, closed_branch, index } = report;
     outln!("{frames} frames and {records} records hold, {bytes} bytes read, {} damaged places", damaged.len());
     for d in damaged {
         let records = match (&d.log, d.from, d.to) {
@@ -54,6 +54,17 @@ fn print(report: &VerifyReport) {
             _ => "no record is lost by it".to_owned(),
         };
         outln!("  segment {:08} at {}  {}  {records}", d.segment, d.offset, d.kind.name());
+    }
+    for b in closed_branch {
+        let state = if b.readable { "does not count" } else { "does not count, and cannot be read" };
+        outln!(
+            "  segment {:08} at {}  closed_branch  {} records {}..{}: beyond the end of its epoch, {state}",
+            b.segment,
+            b.offset,
+            b.log,
+            b.from,
+            b.to
+        );
     }
     match index {
         Some(IndexState::Differs) => {

@@ -377,7 +377,7 @@ impl Tasks {
 
 /// Lists in a result that is kept are cut, and say so: what was found stands in the log file, whole.
 fn shortened(mut result: serde_json::Value) -> serde_json::Value {
-    for name in ["damaged", "differences"] {
+    for name in ["damaged", "closed_branch", "differences"] {
         if let Some(list) = result.get_mut(name).and_then(|l| l.as_array_mut())
             && list.len() > LISTED
         {

@@ -11,7 +11,7 @@ mod report;
 mod tests;
 mod walk;
 
-pub use report::{Damaged, DefectKind, IndexState, Lack, Survey, VerifyReport};
+pub use report::{ClosedBranch, Damaged, DefectKind, IndexState, Lack, Survey, VerifyReport};
 
 use coverage::Coverage;
 use serde::{Deserialize, Serialize};

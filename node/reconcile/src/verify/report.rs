@@ -70,6 +70,23 @@ pub struct Damaged {
     pub kind: DefectKind,
 }
 
+/// A batch beyond the end of a closed epoch. Nothing is wrong: it does not count any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedBranch {
+    /// Origin of the log.
+    pub log: String,
+    /// First record.
+    pub from: u64,
+    /// One past the last.
+    pub to: u64,
+    /// Segment number.
+    pub segment: u32,
+    /// Byte offset in it.
+    pub offset: u64,
+    /// It could be carried over into the next epoch.
+    pub readable: bool,
+}
+
 /// The result; its JSON is the contract of `tally verify --json`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct VerifyReport {
@@ -81,6 +98,9 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Places that do not hold.
     pub damaged: Vec<Damaged>,
+    /// Batches that do not count, because the charter closed their log before them.
+    #[serde(default)]
+    pub closed_branch: Vec<ClosedBranch>,
     /// Whether the index holds what the journal holds; null if only one log was verified.
     #[serde(default)]
     pub index: Option<IndexState>,

@@ -197,3 +197,30 @@ fn what_the_charter_does_not_know_is_named_and_left_alone() {
     assert!(survey.report.damaged.iter().all(|d| d.kind == DefectKind::NotInCharter && d.log.is_none()));
     assert_eq!((survey.report.damaged.len(), survey.places.len(), survey.lacks.len()), (3, 0, 0));
 }
+
+/// What lies beyond the end of a closed epoch does not count: it is called that, whether it can be read or not, and is no damage.
+#[test]
+fn a_closed_branch_is_no_damage() {
+    let made = made(4);
+    let head = EntryReader::new(made.journal()).head(made.places[1]).unwrap();
+    let tally_core::Entry::Batch { log, tree, .. } = head else { panic!("{head:?}") };
+    let f = made.charter.federation().clone();
+    let keys = |epoch: u32| NodeKeys::derive(&f, LogId::records(log.division, epoch), &[6 + epoch as u8; 32]);
+    let authority = tally_protocol::keys::authority_signer(&f, &[2; 32]);
+    let text = tally_topology::charter::heading(&f, 1, authority.public())
+        + "[[node]]\ndivision = \"350102\"\nname = \"n\"\nlevel = \"county\"\n"
+        + &tally_topology::charter::epoch_entry(&keys(1));
+    let ends = [(log, tree.size(), tree.root())];
+    let next = tally_protocol::request::ProposedKeys::of(&keys(2));
+    let text = tally_topology::charter::with_next_epoch(&text, &ends, &next).unwrap();
+    let held = ClaimedSizes::from([(log, tree.size())]);
+    let made = Made { charter: Charter::parse(&text).unwrap(), held, ..made };
+    // The last byte of the third batch.
+    let at = position(made.places[3]).offset - 1;
+    made.overwrite(at, &[!made.byte(at)]);
+    let report = made.report();
+    assert!(report.damaged.is_empty(), "{report:?}");
+    let beyond: Vec<_> = report.closed_branch.iter().map(|b| (b.from, b.to, b.readable)).collect();
+    assert_eq!(beyond, [(2 * BATCH, 3 * BATCH, false), (3 * BATCH, 4 * BATCH, true)]);
+    assert_eq!((report.frames, report.records), (3, 2 * BATCH));
+}

@@ -3,9 +3,11 @@
 //! Heads say where each batch belongs; whether its content holds is checked in `check`. It must not rely on caches or on the
 //! index.
 
-use super::{BeforeFrame, DefectKind, LateReceipt, Stopped, Verifier, VerifyError, nothing_lost, numbers};
+use super::{
+    BeforeFrame, ClosedBranch, DefectKind, LateReceipt, Stopped, Verifier, VerifyError, nothing_lost, numbers,
+};
 use tally_core::{Entry, Place};
-use tally_journal::{Damage, DamageKind, HEAD_BYTES, Position, Step, Walk};
+use tally_journal::{Damage, DamageKind, HEAD_BYTES, Position, ReadError, Step, Walk};
 use tally_protocol::{checkpoint::Checkpoint, ids::LogId, merkle::Tree};
 use tally_store::entries::{self, position};
 
@@ -96,12 +98,21 @@ impl Verifier<'_> {
             self.apart.push(nothing_lost(place, DefectKind::NotInCharter));
             return;
         };
-        // Records beyond the end of a closed epoch do not count, and are not missed; but they may still be carried over.
+        // Records beyond the end of a closed epoch do not count, and are not missed: what could be read of them was carried
+        // over, and what could not is listed as lost.
         if charter.closed_at(log).is_some_and(|(last, _)| end > last) {
-            match self.reader.read(place) {
-                Ok(_) => self.report.frames += 1,
-                Err(_) => self.apart.push(nothing_lost(place, DefectKind::Altered)),
-            }
+            let readable = match self.reader.read(place) {
+                Ok(_) => true,
+                Err(ReadError::Damaged { .. }) => false,
+                Err(ReadError::Io { source, .. }) => {
+                    self.trouble.get_or_insert(source);
+                    return;
+                }
+            };
+            self.report.frames += u64::from(readable);
+            let (segment, offset) = numbers(place);
+            let log = charter.federation().origin(log);
+            self.report.closed_branch.push(ClosedBranch { log, from: start, to: end, segment, offset, readable });
             return;
         }
         let signed = Checkpoint::open(note, &key).ok();
