@@ -12,6 +12,7 @@ mod hostile;
 mod in_force;
 mod journal;
 mod links;
+mod only_copy;
 mod outage;
 mod repair;
 mod staged;

@@ -4,7 +4,7 @@ use super::{
     ApiContext,
     problem::{Problem, bad},
 };
-use crate::receipts::RecordReceipts;
+use crate::receipts::{LostPlace, RecordReceipts};
 use axum::{
     Json,
     extract::{Query, State},
@@ -14,7 +14,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tally_protocol::{ids::LogId, record::RecordId};
 use tally_reconcile::evidence::{Snapshot, gather};
-use tally_store::index::{InForce, query::attested};
+use tally_store::index::{EngineError, InForce, IndexEntry, query::attested};
 
 /// Most records in one request for receipts.
 pub const IDS_MAX: usize = 1_000;
@@ -89,19 +89,27 @@ pub(super) async fn receipts(
         return Err(bad(&format!("{} records in one request, {IDS_MAX} are answered", ids.len())));
     }
     index_ready(&api).await?;
-    let (engine, charter) = (api.engine.clone(), api.charter.charter());
+    let (engine, charter, gone) = (api.engine.clone(), api.charter.charter(), api.lost.ranges());
     let staged = api.submissions.intake().staged.clone();
+    let gone: Vec<_> = gone.into_iter().filter(|r| r.certain).collect();
     let places = tokio::task::spawn_blocking(move || {
         let in_force = InForce::new(&*engine, charter.charter());
-        let first = |id| attested(&in_force, id).map(|a| (id, a.first().map(|(log, e)| (*log, e.index))));
+        let is_lost =
+            |(log, e): &(LogId, IndexEntry)| gone.iter().any(|g| g.log == *log && (g.from..g.to).contains(&e.index));
+        let first = |id| {
+            let held = attested(&in_force, id)?.into_iter().find(|a| !is_lost(a));
+            Ok::<_, EngineError>((id, held.map(|(log, e)| (log, e.index))))
+        };
         ids.into_iter().map(first).collect::<Result<Vec<_>, _>>()
     });
     let places = places.await.map_err(|_| Problem::stopping())?.map_err(|e| unreadable(&e))?;
     let view = api.mailbox.view();
+    let origin = |log| view.charter().federation().origin(log);
+    let lost = |id: &RecordId| api.lost.find(id).map(|(log, index)| LostPlace { log: origin(log), index });
     let of = |(id, place): (RecordId, Option<(LogId, u64)>)| match (place, staged.since(&id)) {
         (Some((log, index)), _) => RecordReceipts::of(&view, id, log, index),
         (None, Some(since)) => RecordReceipts::staged(id, since),
-        (None, None) => RecordReceipts::missing(id),
+        (None, None) => RecordReceipts { lost: lost(&id), ..RecordReceipts::missing(id) },
     };
     Ok(Json(places.into_iter().map(of).collect()))
 }

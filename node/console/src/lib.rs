@@ -28,6 +28,7 @@ mod questions;
 mod quota;
 pub mod receipts;
 mod records;
+mod requests;
 mod schema;
 pub mod screen;
 pub mod status;
@@ -37,6 +38,7 @@ mod tlog;
 pub use auth::Token;
 pub use evidence::{IDS_MAX, Ids};
 pub use quota::Quotas;
+pub use requests::{AskedEpoch, EpochAsk, EpochDesk, HeldWhole, RequestListed, WithReason};
 pub use tasks::{NewTask, Steer};
 
 use auth::Caller;
@@ -60,6 +62,7 @@ use tally_reports::compare::Comparisons;
 use tally_store::entries::EntryReader;
 use tally_store::{
     index::{Engine, IndexProgress},
+    lost::LostRecords,
     merkle_store::MerkleStore,
 };
 use tally_topology::in_force::CharterHandle;
@@ -101,6 +104,10 @@ pub struct ApiContext {
     pub quotas: Quotas,
     /// Hashes of the logs' trees.
     pub trees: MerkleStore,
+    /// Where the next epoch is asked for.
+    pub epochs: EpochDesk,
+    /// Records that are on no disk any more.
+    pub lost: LostRecords,
 }
 
 impl ApiContext {
@@ -111,6 +118,8 @@ impl ApiContext {
             short_of: self.mailbox.shortage(),
             damaged_places: self.known_damage.count(),
             staged: self.submissions.intake().staged.counts(),
+            lost: self.lost.open_ranges(),
+            asked: self.epochs.asked.borrow().clone(),
         }
     }
 
@@ -136,6 +145,13 @@ impl ApiContext {
 pub fn admin(api: ApiContext) -> Router {
     let operator = Router::new()
         .route("/v1/charter", post(charter::load).layer(DefaultBodyLimit::max(CHARTER_BYTES_MAX)))
+        .route("/v1/epoch", post(requests::ask))
+        .route("/v1/lost", get(requests::lost).post(requests::acknowledge))
+        .route(
+            "/v1/requests",
+            get(requests::list).post(requests::bring).layer(DefaultBodyLimit::max(requests::REQUEST_BYTES_MAX)),
+        )
+        .route("/v1/requests/{division}", post(requests::reject))
         .route("/v1/evidence", get(evidence::evidence))
         .route("/v1/gate/open", post(gate::open))
         .route("/v1/receipts", post(evidence::receipts).layer(DefaultBodyLimit::max(evidence::IDS_BYTES_MAX)))

@@ -38,12 +38,24 @@ pub struct RecordReceipts {
     pub staged_since: Option<String>,
     /// The origin, then those above as far as their receipts are known here, lower levels first.
     pub held_by: Vec<HeldBy>,
+    /// Where it stood, if it was acknowledged here and is on no disk any more: it has to be handed in again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<LostPlace>,
+}
+
+/// Where a record stood that is on no disk any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostPlace {
+    /// Origin of the log.
+    pub log: String,
+    /// Its index there.
+    pub index: u64,
 }
 
 impl RecordReceipts {
     /// A record that no log held here has.
     pub fn missing(id: RecordId) -> Self {
-        Self { id, log: None, index: None, sealed_at: None, staged_since: None, held_by: Vec::new() }
+        Self { id, log: None, index: None, sealed_at: None, staged_since: None, held_by: Vec::new(), lost: None }
     }
 
     /// A record that is staged here since then, POSIX seconds.

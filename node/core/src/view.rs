@@ -6,7 +6,7 @@
 use crate::{
     ClockTrouble, Gate, NotSealed, Place,
     log::HeldLog,
-    replica::{Child, Parent, Requests},
+    replica::{Child, Parent, ParentLink, Requests},
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tally_protocol::{
@@ -200,7 +200,12 @@ impl View {
             Some(_) => self.parent.own_head.map(|(size, _)| size),
         };
         let link = self.parent.link.as_ref().filter(|l| l.frontier_known);
-        let sent = link.map(|l| l.pushes.get(&self.own).map_or(0, crate::Push::next));
+        let push = |l: &ParentLink| l.pushes.get(&self.own).map(|p| (p.next(), p.stopped()));
+        // A push that was stopped had not sent all that it was handed: what the parent said and confirmed counts then.
+        let sent = match link.map(push) {
+            None | Some(Some((_, true))) => None,
+            Some(sent) => Some(sent.map_or(0, |(next, _)| next)),
+        };
         // Of a head at which no batch ends here the link has no push: the frontier alone tells.
         let stands = match (sent, link.and_then(|l| l.ahead.get(&self.own))) {
             (Some(_), Some(_)) => told,

@@ -6,11 +6,13 @@ mod catalog;
 mod charter;
 mod compare;
 mod deadline;
+mod epoch;
 mod evidence;
 mod export;
 mod gate;
 mod ingest;
 mod keygen;
+mod node;
 mod question;
 mod receipt;
 mod reconcile;
@@ -88,6 +90,12 @@ enum Command {
     Task(task::TaskCommand),
     /// Make a node's secret, the authority's, or a token.
     Keygen(keygen::KeygenArgs),
+    /// Ask for the next epoch of this node's log, and see what was lost with the last one.
+    #[command(subcommand)]
+    Epoch(epoch::EpochCommand),
+    /// What nodes ask of the authority: list, approve, reject.
+    #[command(subcommand)]
+    Node(node::NodeCommand),
     /// Write, check, sign, show or load a charter.
     #[command(subcommand)]
     Charter(charter::CharterCommand),
@@ -178,6 +186,8 @@ pub fn main() -> ExitCode {
         Command::Bundle(command) => block_on(bundle::run(command)),
         Command::Task(command) => block_on(task::run(command)),
         Command::Keygen(args) => keygen::run(&args),
+        Command::Epoch(command) => block_on(epoch::run(command)),
+        Command::Node(command) => block_on(node::run(command)),
         Command::Charter(command) => charter::run(command),
     };
     match result {

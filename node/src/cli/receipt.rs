@@ -155,6 +155,9 @@ fn print(line: &Line, receipts: &RecordReceipts) {
         Ok(id) => id.to_string(),
         Err(why) => return outln!("{start}NOT A RECORD  {why}"),
     };
+    if let Some(lost) = &receipts.lost {
+        return outln!("{start}{id}  LOST: it was {} {}, on no disk any more; hand it in again", lost.log, lost.index);
+    }
     let (Some(log), Some(index)) = (&receipts.log, receipts.index) else {
         return match &receipts.staged_since {
             Some(since) => outln!("{start}{id}  staged here since {since}, nobody else has it"),

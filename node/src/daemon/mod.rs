@@ -1,6 +1,8 @@
 //! The daemon: all wiring. It reads as the plan of a node's life: keys, journal, core, index, links, surfaces, and the
 //! way down in the opposite order.
 
+mod damage;
+mod desk;
 mod epoch;
 mod first;
 mod logging;
@@ -12,10 +14,12 @@ mod watchdog;
 
 use crate::config::Config;
 use anyhow::Context as _;
+use damage::OwnDamage;
+use desk::Desk;
 use parts::{Base, Indexing, base, folders, reconcile_context, submissions};
 use std::{sync::Arc, time::Duration};
 use supervisor::Supervisor;
-use tally_console::{self, ApiContext, Quotas};
+use tally_console::{self, ApiContext, EpochDesk, Quotas};
 use tally_core::Input;
 use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
 use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle};
@@ -150,10 +154,10 @@ impl Node {
         let mut parts = Supervisor::new();
         let base = base(config, options, &mut parts, &runtime)?;
         let Base { keys, found, beyond, overruns, lock, charter, reader, mailbox, durable, .. } = base;
-        let Base { heads, full, stop, indexing, staged, .. } = base;
+        let Base { heads, full, stop, indexing, staged, lost, .. } = base;
         let (own, stopping) = (keys.node, stop.subscribe());
         let Indexing { known, engine, progress, close } = indexing;
-        let (progressed, searched) = (progress.clone(), engine.clone());
+        let (progressed, searched, dedup) = (progress.clone(), engine.clone(), known.clone());
         let sources = DedupSources { index: known, engine: searched, progress: progressed, durable: durable.clone() };
         let staged_book = staged.book().clone();
         let BatcherParts { handle: batcher, carry, run: take_in } =
@@ -181,6 +185,8 @@ impl Node {
             progress: progress.clone(),
             mailbox: mailbox.clone(),
         };
+        let own_damage = OwnDamage::of(&reconcile, &list, &engine, dedup, &lost);
+        parts.task("own damage", own_damage.watch());
         let api = ApiContext {
             mailbox: mailbox.clone(),
             submissions: submissions.clone(),
@@ -197,6 +203,8 @@ impl Node {
             own,
             tokens: Arc::new(config.token.clone()),
             quotas: Quotas::default(),
+            epochs: epoch_desk(config, &mailbox, &mut parts),
+            lost,
         };
 
         let (again_tell, again) = watch::channel(None);
@@ -335,6 +343,14 @@ async fn rebuilt(asked: Arc<Notify>, again: watch::Sender<Option<RestartReason>>
     asked.notified().await;
     again.send_replace(Some(RestartReason::RebuildIndex));
     Ok(())
+}
+
+/// Where the next epoch is asked for.
+fn epoch_desk(config: &Config, mailbox: &Mailbox, parts: &mut Supervisor) -> EpochDesk {
+    let ((asks, asked_for), (tell, asked)) = (mpsc::channel(4), watch::channel(None));
+    let desk = Desk { config: config.clone(), mailbox: mailbox.clone(), asks: asked_for, tell };
+    parts.job("epoch desk", well(desk.serve()));
+    EpochDesk { asks, asked }
 }
 
 /// A part that ends well whenever it ends.

@@ -23,6 +23,7 @@ use tally_reconcile::{KnownDamage, ReconcileContext, task::TaskContext};
 use tally_store::{
     entries::EntryReader,
     index::{DedupIndex, FollowSources, IndexCounts, IndexProgress, follow},
+    lost::LostRecords,
     merkle_store::MerkleStore,
     staged::StagedStore,
 };
@@ -44,6 +45,8 @@ pub(super) struct Base {
     pub(super) beyond: Vec<(LogId, Vec<Place>)>,
     /// Logs that hold more than their closed epoch had, which are cut already: see [`tally_core::View::overruns`].
     pub(super) overruns: Vec<(LogId, u64, Option<Place>)>,
+    /// Records that are on no disk any more.
+    pub(super) lost: LostRecords,
     pub(super) lock: std::fs::File,
     pub(super) charter: CharterHandle,
     pub(super) reader: EntryReader,
@@ -80,7 +83,9 @@ pub(super) fn base(
     let data = config.data();
     let first_start = first::is_first(config, options)?;
     let lock = start::lock(&data)?;
-    let start::Recovery { mut replica, journal, found, beyond } = start::recover(config, keys, charter)?;
+    let start::Recovery { mut replica, journal, found, beyond, lacking } = start::recover(config, keys, charter)?;
+    let lost =
+        LostRecords::open(data.join("lost.json")).context("data/lost.json cannot be read: mend it, or set it aside")?;
     first::use_up(config);
     if first_start {
         replica.first_start();
@@ -97,7 +102,7 @@ pub(super) fn base(
     let full = Arc::new(AtomicBool::new(false));
     let (ask_heads, heads) = mpsc::channel(HEAD_QUESTIONS);
     let (mailbox, mail) = Mailbox::new(view);
-    let opened = start::open_index(config, &replica, journal.durable());
+    let opened = start::open_index(config, &replica, journal.durable(), &lacking, &lost)?;
     let follows = Follows { own, mailbox: &mailbox, reader: &reader, charter: &charter, durable: &durable };
     let indexing = index(parts, opened, &follows, runtime)?;
     let driver = Driver {
@@ -128,6 +133,7 @@ pub(super) fn base(
         found,
         beyond,
         overruns,
+        lost,
         lock,
         charter,
         reader,

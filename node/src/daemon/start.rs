@@ -4,6 +4,7 @@ use super::StartError;
 use crate::config::Config;
 use anyhow::Context as _;
 use std::{
+    cell::RefCell,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -13,11 +14,12 @@ use std::{
 use tally_client::keyfile;
 use tally_core::{Entry, Place, Replica, View, log::HeldLog};
 use tally_driver::Anchor;
-use tally_journal::{Found, JournalError};
+use tally_journal::{Found, JournalError, ReadError};
 use tally_protocol::{ids::LogId, keys::NodeKeys, merkle::Tree};
 use tally_store::entries::{self, EntryJournal, EntryReader};
 use tally_store::{
     index::{self, IndexCounts, OpenedIndex},
+    lost::{LostRecords, Ranges, ids_of},
     staged::{StagedLimits, StagedStore},
 };
 use tally_topology::{charter::Charter, signed::SignedCharter};
@@ -139,6 +141,17 @@ pub(super) struct Recovery {
     pub(super) found: Found,
     /// Batches of closed epochs beyond the size that the charter names, by log: they do not count any more.
     pub(super) beyond: Vec<(LogId, Vec<Place>)>,
+    /// What this disk lacks of the node's own logs; of closed epochs, what nobody can bring back.
+    pub(super) lacking: Lacking,
+}
+
+/// What this disk lacks of the node's own logs.
+#[derive(Debug, Default)]
+pub(super) struct Lacking {
+    /// Of the current epoch: somebody above may have it.
+    pub(super) current: Ranges,
+    /// Of closed epochs, beyond their end: nobody takes it any more.
+    pub(super) closed: Ranges,
 }
 
 /// A core that has read nothing yet.
@@ -173,7 +186,7 @@ pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedChart
         }
     };
     replica.all_read();
-    let beyond = close_epochs(&mut replica, &EntryReader::new(config.journal()));
+    let (beyond, lacking) = close_epochs(&mut replica, &EntryReader::new(config.journal()));
     replica.recovered();
     if replica.view().unproved() > 0 {
         tracing::error!(
@@ -193,7 +206,7 @@ pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedChart
             "a torn tail was cut: it had never been confirmed"
         );
     }
-    Ok(Recovery { replica, journal, found, beyond })
+    Ok(Recovery { replica, journal, found, beyond, lacking })
 }
 
 /// A foreign journal, or one of a later program, is for a person to look at; starting again helps nothing.
@@ -206,9 +219,9 @@ fn not_opened(e: JournalError) -> StartError {
     }
 }
 
-/// Cuts logs back to where the charter closed their epoch.
-fn close_epochs(replica: &mut Replica, reader: &EntryReader) -> Vec<(LogId, Vec<Place>)> {
-    let mut beyond = Vec::new();
+/// Cuts logs back to where the charter closed their epoch; also answers what this disk lacks of the node's own logs.
+fn close_epochs(replica: &mut Replica, reader: &EntryReader) -> (Vec<(LogId, Vec<Place>)>, Lacking) {
+    let (mut beyond, mut lacking) = (Vec::new(), Lacking::default());
     for (log, size, place) in replica.view().overruns() {
         let edge = match place.map(|p| reader.head(p)) {
             None => Some((Tree::default(), String::new())),
@@ -217,6 +230,9 @@ fn close_epochs(replica: &mut Replica, reader: &EntryReader) -> Vec<(LogId, Vec<
         };
         match edge {
             Some((tree, note)) => {
+                if log.division == replica.view().me() {
+                    lacking.closed.insert(log, unreadable(replica, reader, log, size));
+                }
                 let places = replica.cut(log, tree, note);
                 tracing::warn!(event = "log.cut", %log, size, batches = places.len(), "the charter closed this log before what is held of it");
                 beyond.push((log, places));
@@ -226,7 +242,10 @@ fn close_epochs(replica: &mut Replica, reader: &EntryReader) -> Vec<(LogId, Vec<
             }
         }
     }
-    beyond
+    let (me, view) = (replica.view().me(), replica.view());
+    let own = view.logs().iter().filter(|(id, log)| id.division == me && !log.is_whole());
+    lacking.current = own.map(|(id, log)| (*id, log.missing())).collect();
+    (beyond, lacking)
 }
 
 /// Rows that earlier lives took and did not sign.
@@ -236,14 +255,48 @@ pub(super) fn open_staged(config: &Config, replica: &Replica) -> Result<StagedSt
     StagedStore::open(&config.staged(), &owner, limits).map_err(not_opened)
 }
 
-pub(super) fn open_index(config: &Config, replica: &Replica, durable: Place) -> OpenedIndex {
-    let reader = EntryReader::new(config.journal());
-    let agrees = |counts: &IndexCounts<'_>| agrees(replica.view(), durable, &reader, counts);
+/// Records of a log from `size` on that cannot be read from this disk: between its batches, and batches that are damaged.
+fn unreadable(replica: &Replica, reader: &EntryReader, log: LogId, size: u64) -> Vec<(u64, u64)> {
+    let Some(held) = replica.view().log(log) else { return Vec::new() };
+    let (mut lacks, mut at) = (Vec::new(), size);
+    for (end, batch) in held.batches_within(size, u64::MAX) {
+        if at < batch.start {
+            lacks.push((at, batch.start));
+        }
+        if matches!(reader.read(batch.place), Err(ReadError::Damaged { .. })) {
+            lacks.push((batch.start, end));
+        }
+        at = end;
+    }
+    lacks
+}
+
+/// Opens the index. What it knows of records that this disk lacks is taken down in `lost` first: without those records its
+/// counts are not the journal's, and it is built anew.
+pub(super) fn open_index(
+    config: &Config,
+    replica: &Replica,
+    durable: Place,
+    lacking: &Lacking,
+    lost: &LostRecords,
+) -> anyhow::Result<OpenedIndex> {
+    let (reader, ids) = (EntryReader::new(config.journal()), RefCell::new(Vec::new()));
+    let agrees = |counts: &IndexCounts<'_>| {
+        for ranges in [&lacking.current, &lacking.closed].into_iter().filter(|r| !r.is_empty()) {
+            // An index that cannot be read names nothing; the ranges are known all the same.
+            ids.borrow_mut().extend(ids_of(counts.engine(), ranges).unwrap_or_default());
+        }
+        agrees(replica.view(), durable, &reader, counts)
+    };
     let opened = index::open(&config.index_dir(), config.index.engine, agrees);
+    let now = tally_clock::now_ms() / 1_000;
+    for (ranges, certain) in [(&lacking.current, false), (&lacking.closed, true)] {
+        lost.note(ranges, &ids.borrow(), certain, now).context("data/lost.json cannot be written")?;
+    }
     if let Some(why) = &opened.rebuilt {
         tracing::warn!(event = "index.rebuild", reason = %why, "the index is rebuilt from the journal");
     }
-    opened
+    Ok(opened)
 }
 
 /// Whether an index holds what the journal has before its cursor. It may hold more: records that were damaged since, of

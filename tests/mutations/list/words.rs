@@ -305,4 +305,16 @@ pub(super) const LIST: &[Mutation] = &[
         INTAKE,
         "rows_are_staged_while_nobody_knows",
     ),
+    mutation(
+        "signs-behind-a-hole",
+        ("node/core/src/view.rs", "Gate::Open => damaged()", "Gate::Open => None"),
+        CORE,
+        "a_hole_that_nobody_above_can_fill",
+    ),
+    mutation(
+        "anybody-asks-for-a-node",
+        ("topology/src/request.rs", "EpochRequest::signed_by(note, &key)?;", "let _ = key;"),
+        TOPOLOGY,
+        "only_a_node_of_the_charter_asks",
+    ),
 ];

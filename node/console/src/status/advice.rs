@@ -21,7 +21,9 @@ pub(super) fn actions(r: &View, now_ms: u64, inputs: &StatusInputs, status: &Sta
     advice.logs();
     advice.charters();
     advice.disk(inputs, status);
-    advice.signing();
+    advice.lost(inputs);
+    advice.requests(inputs);
+    advice.signing(inputs);
     advice.staged(&inputs.staged);
     advice.link_to_parent(status.parent.as_ref());
     advice.confirmations(status.parent.as_ref());
@@ -50,10 +52,20 @@ impl Advice<'_> {
         let r = self.r;
         for (id, log) in r.logs() {
             if let Some(f) = &log.frozen {
-                let next = "find out which copy is right; the province then admits a new epoch for this division";
+                // The authority has decided which history counts.
+                if r.charter().closed_at(*id).is_some() {
+                    continue;
+                }
+                let next =
+                    "find out which copy is right; then, at that node: tally epoch next --reason R (a new epoch)";
                 self.add("log_frozen", self.origin(*id), f.reason.clone(), next);
             }
+            let lost = if *id == r.own() { r.lost() } else { Vec::new() };
             for (from, to) in log.missing() {
+                // No repair brings these back: `lost_records` tells of them.
+                if lost.iter().any(|(f, t)| *f <= from && to <= *t) {
+                    continue;
+                }
                 let what = format!("{} records {from}..{to}", self.origin(*id));
                 self.add(
                     "log_damaged",
@@ -77,7 +89,8 @@ impl Advice<'_> {
             let next = "ask that node's operator for `tally status`; the province decides which copy is right";
             self.add("conflict_reported", self.origin(*id), why.clone(), next);
         }
-        for (id, why) in &r.parent().damaged {
+        let nowhere = |id: &LogId| *id == r.own() && !r.lost().is_empty();
+        for (id, why) in r.parent().damaged.iter().filter(|(id, _)| !nowhere(id)) {
             self.add("log_damaged", self.origin(*id), why.clone(), "tally reconcile --with all --repair");
         }
     }
@@ -136,7 +149,60 @@ impl Advice<'_> {
         }
     }
 
-    fn signing(&mut self) {
+    /// Records that are on no disk any more, and what is left to do about them.
+    fn lost(&mut self, inputs: &StatusInputs) {
+        let r = self.r;
+        // Until the list is written the core knows it alone.
+        let own = r.lost();
+        let listed =
+            |range: &(u64, u64)| inputs.lost.iter().any(|l| l.log == r.own() && l.from <= range.0 && range.1 <= l.to);
+        let unlisted = own.iter().filter(|range| !listed(range)).map(|(from, to)| (r.own(), *from, *to, 0));
+        let all = inputs.lost.iter().map(|l| (l.log, l.from, l.to, l.ids.len()));
+        for (log, from, to, named) in all.chain(unlisted).collect::<Vec<_>>() {
+            let what = format!("{} records {from}..{to}: {} records", self.origin(log), to - from);
+            let why = format!(
+                "the only copy was damaged before anybody else had them; {named} of them are known by id (tally epoch lost)"
+            );
+            let next = if log == r.own() {
+                "tally epoch next --reason R: what is whole behind them goes into the next epoch; then hand these in again"
+            } else {
+                "hand these rows in again (tally receipt FILE names them), then: tally epoch acknowledge --reason R"
+            };
+            self.add("lost_records", what, why, next);
+        }
+    }
+
+    /// What is asked of the authority, here and by those below.
+    fn requests(&mut self, inputs: &StatusInputs) {
+        let r = self.r;
+        if let Some(asked) = &inputs.asked {
+            let what = format!("{}: its next epoch is asked for since {}", self.origin(asked.log), asked.since);
+            match &asked.rejected {
+                None => {
+                    let next = format!(
+                        "where the authority's key is: tally node approve {} --code {} --authority KEYFILE",
+                        asked.log.division, asked.code
+                    );
+                    self.add("epoch_requested", what, asked.reason.clone(), &next);
+                }
+                Some(why) => {
+                    let next = "ask who rejected it; then, if it is still needed: tally epoch next --reason R";
+                    self.add("epoch_rejected", what, why.clone(), next);
+                }
+            }
+        }
+        for (division, pending) in r.requests().pending.iter().filter(|(d, _)| **d != r.me()) {
+            let name = r.charter().node(*division).map_or("", |n| n.name.as_str());
+            let what = format!("{division} {name} asks for its next epoch");
+            let next = format!(
+                "compare the code with its operator's (tally node pending); where the authority's key is: tally node \
+                 approve {division} --code CODE --authority KEYFILE, or tally node reject {division} --reason R"
+            );
+            self.add("request_pending", what, pending.request.reason.clone(), &next);
+        }
+    }
+
+    fn signing(&mut self, inputs: &StatusInputs) {
         let r = self.r;
         if let Some(why) = r.closed() {
             let top = r.charter().parent(r.me()).is_none();
@@ -166,11 +232,13 @@ impl Advice<'_> {
                     "same_key_twice",
                     "stop one of the two machines that run with this node's key; the other one goes on after 60 s",
                 ),
-                NotSealed::Frozen(_) => ("not_signing", "the province has to admit a new epoch for this division"),
-                NotSealed::Damaged(_) => (
-                    "not_signing",
-                    "tally reconcile --with all --repair; if nobody has them, tally epoch next --reason R",
-                ),
+                NotSealed::Frozen(_) => {
+                    ("not_signing", "tally epoch next --reason R: the authority has to admit the next epoch")
+                }
+                NotSealed::Damaged(_) if inputs.asked.is_some() => {
+                    ("not_signing", "wait for the next epoch (see above)")
+                }
+                NotSealed::Damaged(_) => ("not_signing", "tally epoch next --reason R"),
             };
             self.add(code, "rows are taken and staged, nothing is signed".into(), why.to_string(), next);
         }

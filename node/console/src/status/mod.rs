@@ -2,9 +2,10 @@
 
 mod advice;
 
+use crate::AskedEpoch;
 use serde::{Deserialize, Serialize};
 use tally_clock::time;
-use tally_core::{Agreement, Child, STALLED_MS, View};
+use tally_core::{Agreement, Child, NotSealed, STALLED_MS, View};
 use tally_core::{Gate, Place, log::HeldLog};
 use tally_driver::Shortage;
 use tally_journal::Found;
@@ -12,7 +13,7 @@ use tally_protocol::{
     hash::Hash,
     ids::{Division, LogId},
 };
-use tally_store::{index::IndexProgress, staged::StagedCounts};
+use tally_store::{index::IndexProgress, lost::LostRange, staged::StagedCounts};
 use tally_topology::charter::{Level, RowsOfNode};
 
 /// State of a log.
@@ -83,7 +84,7 @@ pub struct Status {
     pub divisions: Vec<DivisionStatus>,
     /// What needs somebody's attention.
     pub actions: Vec<Action>,
-    /// `open`, `asking`, `fetching` or `frozen`: whether the own log is signed.
+    /// `open`, `asking`, `fetching`, `frozen` or `damaged`: whether the own log is signed.
     pub signing: String,
     /// Records (counted per log) not in the index yet, or null when it does not work.
     pub index_behind: bool,
@@ -247,6 +248,10 @@ pub struct StatusInputs {
     pub damaged_places: usize,
     /// Rows that are not signed yet.
     pub staged: StagedCounts,
+    /// Records that are on no disk any more, as far as the operator has not acknowledged them.
+    pub lost: Vec<LostRange>,
+    /// The next epoch, if this node has asked for it and nobody has answered.
+    pub asked: Option<AskedEpoch>,
 }
 
 impl StatusInputs {
@@ -294,7 +299,7 @@ impl Status {
                 .map(|d| DivisionStatus { division: *d, digest: r.digest(*d), log_records: r.records_of(*d) })
                 .collect(),
             actions: Vec::new(),
-            signing: signing(r.gate()).to_owned(),
+            signing: signing(r).to_owned(),
             index_behind: !indexed,
             charter_version: charter.version(),
             judged_by: inputs.progress.judged_by,
@@ -305,8 +310,9 @@ impl Status {
     }
 }
 
-fn signing(gate: &Gate) -> &'static str {
-    match gate {
+fn signing(r: &View) -> &'static str {
+    match r.gate() {
+        _ if matches!(r.closed(), Some(NotSealed::Damaged(_))) => "damaged",
         Gate::Asking => "asking",
         Gate::Fetching(_) => "fetching",
         Gate::Open => "open",
@@ -448,7 +454,15 @@ mod tests {
         let city = Replica::new(Arc::new(sample::keys("350100")), sample::signed(""), "test".into());
         let progress = IndexProgress::at(Place(16));
         let staged = StagedCounts::default();
-        let inputs = StatusInputs { progress, durable: Place(16), short_of: None, damaged_places: 0, staged };
+        let inputs = StatusInputs {
+            progress,
+            durable: Place(16),
+            short_of: None,
+            damaged_places: 0,
+            staged,
+            lost: Vec::new(),
+            asked: None,
+        };
         let status = Status::of(city.view(), 1_790_000_000_000, &inputs);
         assert_eq!(status.children.len(), 2);
         for c in &status.children {
@@ -470,7 +484,9 @@ mod tests {
         let progress = IndexProgress::at(Place(16));
         let damaged = vec!["staged segment 00000001 at 128: the frame is damaged".to_owned()];
         let staged = StagedCounts { records: 7, oldest: Some(1_790_000_000), damaged };
-        let inputs = StatusInputs { progress, durable: Place(16), short_of: None, damaged_places: 0, staged };
+        let (lost, asked) = (Vec::new(), None);
+        let inputs =
+            StatusInputs { progress, durable: Place(16), short_of: None, damaged_places: 0, staged, lost, asked };
         let status = Status::of(county.view(), 1_790_000_000_000, &inputs);
         assert_eq!((status.records, status.staged.records), (Some(0), 7));
         assert_eq!(status.staged.because.as_deref(), Some("parent_unknown"));

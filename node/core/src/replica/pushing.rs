@@ -135,8 +135,10 @@ impl Replica {
 fn pump(link: LinkId, log: LogId, push: &mut Push, held: Option<&HeldLog>, out: &mut Vec<Output>) {
     let Some(held) = held else { return };
     while let Some(start) = push.wants(held.size()) {
-        // A gap (frames lost to damage here) stops this log; status shows it as damaged.
-        let Some((end, batch)) = held.batch_at(start) else { return };
+        // A gap (frames lost to damage here) stops this log, and so does a batch that is known to be damaged; status shows
+        // it. What is not handed over was not sent: see `View::lost`.
+        let whole = held.batch_at(start).filter(|(end, _)| !held.misses(start, *end));
+        let Some((end, batch)) = whole else { return };
         push.sent(end);
         out.push(Output::Push { link, log, place: batch.place });
     }

@@ -8,6 +8,7 @@ use super::{
     Effect, Engine, EngineError, InForce, Version,
     entry::{self, SubjectName},
 };
+use crate::lost::Ranges;
 use fastbloom::BloomFilter;
 use std::{
     collections::{HashMap, hash_map::Entry as Slot},
@@ -45,6 +46,8 @@ pub struct DedupIndex {
     judged: Mutex<Option<[u8; 8]>>,
     /// What is in the own log, or about to be, and not in the index yet.
     pending: Mutex<Pending>,
+    /// What the index knows of the node's logs, and no disk has any more.
+    lost: Mutex<Ranges>,
 }
 
 #[derive(Debug, Default)]
@@ -158,7 +161,17 @@ impl DedupIndex {
             whole: AtomicBool::new(false),
             judged: Mutex::default(),
             pending: Mutex::default(),
+            lost: Mutex::default(),
         }
+    }
+
+    /// These are lost: who hands them in again hands in what is new.
+    pub fn set_lost(&self, lost: Ranges) {
+        *lock(&self.lost) = lost;
+    }
+
+    fn is_lost(&self, log: LogId, index: u64) -> bool {
+        lock(&self.lost).get(&log).is_some_and(|all| all.iter().any(|(from, to)| (*from..*to).contains(&index)))
     }
 
     /// Fills the filters from the index; until this is done the engine is asked.
@@ -219,8 +232,10 @@ impl DedupIndex {
             return Ok(false);
         }
         let attested = self.engine.scan(&entry::record_prefix(*id), b"", ATTESTED)?;
-        let log = |(key, value): &(Vec<u8>, Vec<u8>)| entry::read_record(key, value).map(|(_, log, _)| log);
-        if attested.iter().filter_map(log).any(|log| log.division == self.own.division) {
+        let place =
+            |(key, value): &(Vec<u8>, Vec<u8>)| entry::read_record(key, value).map(|(_, log, e)| (log, e.index));
+        let own = |(log, index): (LogId, u64)| log.division == self.own.division && !self.is_lost(log, index);
+        if attested.iter().filter_map(place).any(own) {
             return Ok(true);
         }
         // It may have come in between.
@@ -253,6 +268,7 @@ impl DedupIndex {
             let in_force = InForce::new(&*self.engine, signed.charter());
             let (mut held, cut) = in_force.versions_near(key, self.own.division, ATTESTED)?;
             history.cut = cut;
+            held.retain(|v| !self.is_lost(v.log, v.index));
             held.sort_by_key(|v| (v.effect != Effect::InForce, !v.is_current(), v.standing, v.log, v.index));
             history.standing.extend(held.iter().filter(|v| v.effect == Effect::InForce).map(|v| v.version));
             held.sort_by_key(|v| (v.log, v.index));

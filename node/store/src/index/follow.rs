@@ -258,7 +258,9 @@ impl<'s> Follower<'s> {
     /// A read error that passed looks like damage: then records are missing here that the journal has.
     fn look_for_missing(&mut self, agrees: &impl Fn(&IndexCounts<'_>) -> bool) -> Result<(), EngineError> {
         let missing = self.state.missing(|_| true);
-        if missing != std::mem::replace(&mut self.missing, missing) && !agrees(&IndexCounts(&self.state)) {
+        if missing != std::mem::replace(&mut self.missing, missing)
+            && !agrees(&IndexCounts { state: &self.state, engine: &*self.overlay })
+        {
             return Err(EngineError::Differs);
         }
         Ok(())

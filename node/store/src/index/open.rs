@@ -221,7 +221,7 @@ impl OpenedIndex {
         let mut why = distrust(&self.dir, self.name)?.or_else(|| anew.then(|| "it failed".to_owned()));
         if why.is_none() {
             match open_with_retry(&self.dir, self.name) {
-                Ok((engine, state)) if agrees(&IndexCounts(&state)) => {
+                Ok((engine, state)) if agrees(&IndexCounts { state: &state, engine: &*engine }) => {
                     self.shared.put(engine);
                     return Ok(Found { state, rebuilt: None });
                 }
@@ -262,27 +262,35 @@ impl OpenedIndex {
 
 /// What an index says to hold.
 #[derive(Debug)]
-pub struct IndexCounts<'a>(pub(super) &'a State);
+pub struct IndexCounts<'a> {
+    pub(super) state: &'a State,
+    pub(super) engine: &'a dyn Engine,
+}
 
 impl IndexCounts<'_> {
     /// End of what is in.
     pub fn cursor(&self) -> tally_core::Place {
-        tally_core::Place(self.0.place)
+        tally_core::Place(self.state.place)
     }
 
     /// Records of the batch at the cursor that are in, too.
     pub fn done(&self) -> u64 {
-        self.0.done.into()
+        self.state.done.into()
+    }
+
+    /// What it holds, for whoever needs to know before it is removed.
+    pub fn engine(&self) -> &dyn Engine {
+        self.engine
     }
 
     /// Records of a log.
     pub fn of(&self, log: tally_protocol::ids::LogId) -> u64 {
-        self.0.logs.get(&log).copied().unwrap_or(0)
+        self.state.logs.get(&log).copied().unwrap_or(0)
     }
 
     /// Logs that it knows.
     pub fn logs(&self) -> impl Iterator<Item = tally_protocol::ids::LogId> {
-        self.0.logs.keys().copied()
+        self.state.logs.keys().copied()
     }
 }
 

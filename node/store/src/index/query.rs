@@ -146,14 +146,25 @@ pub fn each_record(
     in_force: &InForce<'_>,
     mut take: impl FnMut(RecordId, Attested) -> Result<ControlFlow<()>, EngineError>,
 ) -> Result<(), EngineError> {
-    let mut whole = |(id, mut attested): (RecordId, Attested)| {
+    each_attested(in_force.engine(), |id, mut attested| {
         in_force.sort(&mut attested)?;
         take(id, attested)
-    };
+    })
+}
+
+/// The same; the logs that hold a record come in the order of their ids.
+///
+/// # Errors
+/// The engine's, and those of `take`.
+pub fn each_attested(
+    engine: &dyn Engine,
+    mut take: impl FnMut(RecordId, Attested) -> Result<ControlFlow<()>, EngineError>,
+) -> Result<(), EngineError> {
+    let mut whole = |(id, attested): (RecordId, Attested)| take(id, attested);
     let mut current: Option<(RecordId, Attested)> = None;
     let mut from = b"r".to_vec();
     loop {
-        let page = in_force.engine().scan(b"r", &from, PAGE)?;
+        let page = engine.scan(b"r", &from, PAGE)?;
         let done = page.len() < PAGE;
         if let Some((key, _)) = page.last() {
             from = [key.as_slice(), &[0]].concat();

@@ -1,0 +1,283 @@
+//! `tally node`: what nodes ask of the authority, and the answers. An approval is the next version of the charter: it is made
+//! here, where the authority's key is, and loaded like any other.
+
+use super::{Client, ConfigFile, Exit, Failure, epoch::with_reason};
+use clap::{Args, Subcommand};
+use std::{
+    fs,
+    io::{self, BufRead as _, IsTerminal as _},
+    path::{Path, PathBuf},
+};
+use tally_client::keyfile;
+use tally_console::{HeldWhole, RequestListed};
+use tally_protocol::{
+    checkpoint::Checkpoint,
+    ids::Division,
+    keys::{Signer, authority_signer},
+    merkle::Tree,
+    note::Note,
+    request::EpochRequest,
+};
+use tally_topology::{
+    charter::with_next_epoch,
+    request::open_request,
+    signed::{self, SignedCharter},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NodeCommand {
+    /// List what nodes ask for, with the code that each of them shows too.
+    Pending {
+        /// Only this division's.
+        division: Option<Division>,
+        /// Write the request, what is held here, and the charter to a file, for an authority without a network.
+        #[arg(long, value_name = "FILE", requires = "division")]
+        save: Option<PathBuf>,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Give what a node asks for: signs the next charter and loads it.
+    Approve(ApproveArgs),
+    /// Refuse what a node asks for; its operator is told why.
+    Reject {
+        /// Who asks.
+        division: Division,
+        /// Why: one line.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApproveArgs {
+    /// Who asks.
+    division: Division,
+    /// The twelve digits that the node's operator reads out.
+    #[arg(long, value_name = "CODE")]
+    code: String,
+    /// The authority's secret.
+    #[arg(long, value_name = "KEYFILE")]
+    authority: PathBuf,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    /// Close the log at what is held here, although the node vouches for more: what lies beyond counts only as far as the node
+    /// itself can still read it.
+    #[arg(long)]
+    accept_less: bool,
+    /// A request that was carried: what `tally epoch next -o` wrote, or, without a network, `tally node pending --save`.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Without a network: where the next charter is written, to be loaded with `tally charter load`.
+    #[arg(short, long, value_name = "FILE", requires = "file")]
+    output: Option<PathBuf>,
+    /// The node's tally.toml; not needed with --output.
+    #[arg(long, value_name = "FILE", required_unless_present = "output")]
+    config: Option<PathBuf>,
+}
+
+/// What is decided about: the request, the charter in force, and how far the log is held.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Matter {
+    request: String,
+    charter: String,
+    held: HeldWhole,
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> Failure {
+    move |e| Failure::failed(format!("{}: {e}", path.display()))
+}
+
+pub(super) async fn run(command: NodeCommand) -> Result<Exit, Failure> {
+    match command {
+        NodeCommand::Pending { division, save, json, config } => {
+            let client = config.client()?;
+            let mut all = pending(&client).await?;
+            all.retain(|r| division.is_none_or(|d| d == r.division));
+            if let (Some(path), Some(division)) = (save, division) {
+                let asked = all.into_iter().next().ok_or_else(|| nothing(division))?;
+                let matter = Matter { request: asked.note, charter: charter(&client).await?, held: asked.held };
+                let text = serde_json::to_string_pretty(&matter).map_err(Failure::failed)?;
+                fs::write(&path, text).map_err(failed(&path))?;
+                return Ok(Exit::Done);
+            }
+            list(&all, json)?;
+        }
+        NodeCommand::Approve(args) => approve(args).await?,
+        NodeCommand::Reject { division, reason, config } => {
+            let path = format!("/v1/requests/{division}");
+            config.client()?.post_json(&path, with_reason(reason)?).await?;
+            eprintln!("{division} is told that what it asks for is not given");
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn nothing(division: Division) -> Failure {
+    Failure::new(Exit::Usage, format!("{division} has not asked for anything here; `tally node pending` lists what is"))
+}
+
+async fn pending(client: &Client) -> Result<Vec<RequestListed>, Failure> {
+    serde_json::from_slice(&client.get("/v1/requests").await?).map_err(Failure::failed)
+}
+
+async fn charter(client: &Client) -> Result<String, Failure> {
+    String::from_utf8(client.get("/v1/charter").await?.to_vec()).map_err(Failure::failed)
+}
+
+fn opened(note: &str) -> Result<EpochRequest, Failure> {
+    EpochRequest::open(note).map_err(|e| Failure::new(Exit::Proof, e.to_string()))
+}
+
+fn list(all: &[RequestListed], json: bool) -> Result<(), Failure> {
+    let mut shown = Vec::new();
+    for r in all {
+        let request = opened(&r.note)?;
+        let code = request.code();
+        if json {
+            let mut element = serde_json::to_value(r).map_err(Failure::failed)?;
+            element["kind"] = "next_epoch".into();
+            element["code"] = code.into();
+            element["whole"] = request.size.into();
+            shown.push(element);
+        } else {
+            outln!("{} {}   next epoch of {}   since {}   code {code}", r.division, r.name, r.log, r.since);
+            outln!("  why:  {}", r.reason);
+            outln!("  it reads {} records from its disk without a hole; {} are held here", request.size, r.held.size);
+        }
+    }
+    if json {
+        outln!("{}", serde_json::Value::from(shown));
+    } else if all.is_empty() {
+        outln!("nothing is asked for");
+    }
+    Ok(())
+}
+
+async fn approve(args: ApproveArgs) -> Result<(), Failure> {
+    let client = match &args.config {
+        Some(config) => Some(ConfigFile { config: config.clone() }.client()?),
+        None => None,
+    };
+    let matter = matter(&args, client.as_ref()).await?;
+    let request = opened(&matter.request)?;
+    if request.log.division != args.division {
+        return Err(Failure::new(Exit::Usage, format!("the request is of {}, not of {}", request.log, args.division)));
+    }
+    let code = request.code();
+    if digits(&args.code) != digits(&code) {
+        let why = format!(
+            "the code of this request is another one than {}: ask its operator what `tally status` shows there. If it is \
+             not {code}, somebody else has asked in its name: tally node reject {}",
+            args.code, args.division
+        );
+        return Err(Failure::new(Exit::Proof, why));
+    }
+    let (note, version) = next_charter(&args, &matter, &request)?;
+    show(&matter, &request, version);
+    if !args.yes && !confirmed()? {
+        return Err(Failure::failed("not approved"));
+    }
+    if let Some(path) = &args.output {
+        fs::write(path, note).map_err(failed(path))?;
+        eprintln!("charter version {version} is in {}; next, at a node: tally charter load {0}", path.display());
+        return Ok(());
+    }
+    let Some(client) = client else { return Ok(()) };
+    client.post("/v1/charter", note.into()).await.map_err(|e| {
+        let mut failure = Failure::from(e);
+        failure.message += "; if another charter came into force meanwhile, approve again";
+        failure
+    })?;
+    outln!("charter version {version} is in force: {} begins {}", args.division, request.next());
+    Ok(())
+}
+
+async fn matter(args: &ApproveArgs, client: Option<&Client>) -> Result<Matter, Failure> {
+    let carried = args.file.as_ref().map(|path| fs::read_to_string(path).map_err(failed(path))).transpose()?;
+    let Some(client) = client else {
+        let text = carried.unwrap_or_default();
+        let form = "--file is not what `tally node pending --save` writes; with --config a request alone is enough";
+        return serde_json::from_str(&text).map_err(|e| Failure::new(Exit::Usage, format!("{form}: {e}")));
+    };
+    if let Some(text) = carried {
+        let note = serde_json::from_str::<Matter>(&text).map_or(text, |m| m.request);
+        client.post("/v1/requests", note.into()).await?;
+    }
+    let asked = pending(client).await?.into_iter().find(|r| r.division == args.division);
+    let asked = asked.ok_or_else(|| nothing(args.division))?;
+    Ok(Matter { request: asked.note, charter: charter(client).await?, held: asked.held })
+}
+
+fn digits(code: &str) -> String {
+    code.chars().filter(char::is_ascii_digit).collect()
+}
+
+/// The signed charter that follows, and its version. Everything is checked anew: what came by a file is nobody's word.
+fn next_charter(args: &ApproveArgs, matter: &Matter, request: &EpochRequest) -> Result<(String, u64), Failure> {
+    let refused = |e: &dyn std::fmt::Display| Failure::new(Exit::Proof, e.to_string());
+    let secret = keyfile::read(&args.authority).map_err(Failure::failed)?;
+    let authority = authority_signer(&request.federation, &secret);
+    let current = in_force(&matter.charter, &authority)?;
+    open_request(&matter.request, current.charter()).map_err(|e| refused(&e))?;
+    let HeldWhole { size, root, note, frozen } = &matter.held;
+    let key = current.charter().log_key(request.log).ok_or_else(|| nothing(args.division))?;
+    let proved = match note {
+        _ if *size == 0 => *root == Tree::default().root(),
+        Some(note) => Checkpoint::open(note, &key).is_ok_and(|c| (c.size, c.root) == (*size, *root)),
+        // The node itself says so, over its own socket.
+        None => args.output.is_none(),
+    };
+    if !proved {
+        return Err(refused(&"what is held of the log is not signed by its key: repair it first (tally reconcile)"));
+    }
+    if *size < request.size && !frozen && !args.accept_less {
+        let why = format!(
+            "{} vouches for {} records of {}, and {size} are held here: wait until the rest has come. If it cannot come: \
+             --accept-less",
+            args.division, request.size, request.log
+        );
+        return Err(Failure::failed(why));
+    }
+    let text = Note::parse(current.note()).map_err(|e| refused(&e))?.text().to_owned();
+    let text = with_next_epoch(&text, &[(request.log, *size, *root)], &request.keys).map_err(Failure::failed)?;
+    let signed = signed::sign(&text, &authority).map_err(|e| refused(&e))?;
+    let next = SignedCharter::open_next(&signed, &current).map_err(|e| refused(&e))?;
+    Ok((signed, next.charter().version()))
+}
+
+/// The charter in force: signed by this authority's key, or naming it as the successor.
+fn in_force(note: &str, authority: &Signer) -> Result<SignedCharter, Failure> {
+    let own = SignedCharter::open(note, authority.public());
+    own.map_err(|e| {
+        let why = format!(
+            "{e}: --authority has to be the secret that signed the charter in force. A successor's first charter is made \
+             by hand: tally charter sign"
+        );
+        Failure::new(Exit::Usage, why)
+    })
+}
+
+fn show(matter: &Matter, request: &EpochRequest, version: u64) {
+    eprintln!("{} asks for its next epoch: {}", request.log, request.reason);
+    eprintln!("  {} ends with {} records, root {}", request.log, matter.held.size, matter.held.root);
+    eprintln!("  {} begins, with the keys of the request", request.next());
+    eprintln!("  what the node can read of its log beyond that goes into the next epoch first");
+    eprintln!("  charter version {version}; nothing else in it changes");
+}
+
+fn confirmed() -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::new(Exit::Usage, "there is no terminal to ask on: look at the above, then add --yes"));
+    }
+    eprint!("approve? [y/N] ");
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(Failure::failed)?;
+    Ok(answer.trim().eq_ignore_ascii_case("y"))
+}
