@@ -65,7 +65,7 @@ impl OwnDamage {
         let holes = missing(view);
         match asked {
             Some((before, looks)) if before == holes && looks < ASK_EVERY => return Some((before, looks + 1)),
-            _ if view.parent().link.as_ref().is_none_or(|l| !l.frontier_known) => return None,
+            before if view.parent().link.as_ref().is_none_or(|l| !l.frontier_known) => return before,
             _ => {}
         }
         let kind = TaskKind::Reconcile { with: With::Parent, log: Some(own), repair: true, quick: false };
