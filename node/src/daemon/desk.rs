@@ -17,6 +17,7 @@ use tally_console::{AskedEpoch, EpochAsk};
 use tally_core::{Input, View};
 use tally_driver::{Mail, Mailbox};
 use tally_protocol::{
+    ids::LogId,
     keys::NodeKeys,
     request::{EpochRequest, ProposedKeys},
 };
@@ -42,6 +43,8 @@ impl Desk {
     pub(super) async fn serve(mut self) {
         let path = self.file();
         match blocking(move || load(&path)).await {
+            // A charter has answered it, perhaps by this very start.
+            Ok(Some(asked)) if self.current() != Some(asked.log) => self.forget().await,
             Ok(Some(asked)) => {
                 if asked.rejected.is_none() {
                     let _ = self.mailbox.send(Mail::Core(Input::Request { note: asked.note.clone() })).await;
@@ -67,15 +70,11 @@ impl Desk {
     /// Forgets a request that a charter has answered; keeps that it was rejected.
     async fn look(&self) {
         let Some(asked) = self.tell.borrow().clone() else { return };
-        let view = self.mailbox.view();
-        let path = self.file();
-        if view.charter().current_log(view.me()) != Some(asked.log) {
-            let gone = blocking(move || Ok(fs::remove_file(path).or_else(not_there)?)).await;
-            if gone.is_ok() {
-                self.tell.send_replace(None);
-            }
+        if self.current() != Some(asked.log) {
+            self.forget().await;
             return;
         }
+        let (view, path) = (self.mailbox.view(), self.file());
         let rejected = view.requests().rejected.get(&view.me()).filter(|_| asked.rejected.is_none());
         if let Some(rejected) = rejected {
             let why = format!("{} rejects it: {}", rejected.by, rejected.reason);
@@ -87,11 +86,22 @@ impl Desk {
         }
     }
 
+    fn current(&self) -> Option<LogId> {
+        let view = self.mailbox.view();
+        view.charter().current_log(view.me())
+    }
+
+    async fn forget(&self) {
+        let path = self.file();
+        if blocking(move || Ok(fs::remove_file(path).or_else(not_there)?)).await.is_ok() {
+            self.tell.send_replace(None);
+        }
+    }
+
     async fn ask(&self, reason: String) -> anyhow::Result<AskedEpoch> {
         let view = self.mailbox.view();
         let standing = self.tell.borrow().clone();
-        let current = view.charter().current_log(view.me());
-        if let Some(asked) = standing.filter(|a| a.rejected.is_none() && Some(a.log) == current) {
+        if let Some(asked) = standing.filter(|a| a.rejected.is_none() && Some(a.log) == self.current()) {
             return Ok(asked);
         }
         let (config, path, seen) = (self.config.clone(), self.file(), view.clone());
@@ -149,7 +159,7 @@ fn make(config: &Config, view: &View, reason: String) -> anyhow::Result<AskedEpo
     let log = charter.current_log(me).context("this division is not a node of the charter in force")?;
     let now = keys_for(config, charter, log).map_err(|e| anyhow::anyhow!("{e}"))?;
     let now = now.with_context(|| format!("the secret of {log} is not among the keys: nobody else can ask for it"))?;
-    let next = tally_protocol::ids::LogId::records(me, log.epoch.checked_add(1).context("no more epochs")?);
+    let next = LogId::records(me, log.epoch.checked_add(1).context("no more epochs")?);
     let path = config.key().with_file_name(format!("epoch-{}.key", next.epoch));
     let secret = if path.exists() { keyfile::read(&path) } else { keyfile::create(&path) };
     let secret = secret.context("the next epoch's secret")?;
