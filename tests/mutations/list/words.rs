@@ -161,8 +161,8 @@ pub(super) const LIST: &[Mutation] = &[
         "stale-index-is-trusted",
         (
             "node/store/src/index/open.rs",
-            "Ok((engine, state)) if agrees(&IndexCounts(&state)) => {",
-            "Ok((engine, state)) if agrees(&IndexCounts(&state)) || true => {",
+            "Ok((engine, state)) if agrees(&IndexCounts { state: &state, engine: &*engine }) => {",
+            "Ok((engine, state)) if agrees(&IndexCounts { state: &state, engine: &*engine }) || true => {",
         ),
         STORE,
         "what_cannot_be_trusted",
