@@ -104,6 +104,8 @@ fn a_node_whose_flush_fails_once_goes_on() {
 /// refuses by name what comes anew, and goes on by itself.
 #[test]
 fn a_node_without_room_waits_and_goes_on() {
+    /// More than one segment of 64 KiB takes.
+    const ROWS: u64 = 12_000;
     let Some(shim) = shim() else { return };
     for (call, error, wanting) in [("write", "ENOSPC", "free space"), ("open", "EMFILE", "open more files")] {
         let federation = Federation::new(LINE);
@@ -118,29 +120,29 @@ fn a_node_without_room_waits_and_goes_on() {
         federation.arm(COUNTY);
         std::thread::scope(|scope| {
             // More than the rest of a segment takes, so that the next one is wanted.
-            let waits = scope.spawn(|| federation.ingest(COUNTY, &records(10..2_000, COUNTY)));
+            let waits = scope.spawn(|| federation.ingest(COUNTY, &records(10..ROWS, COUNTY)));
             wait_for("it says what is wanting", seconds(60), || {
                 let status = federation.status(COUNTY);
                 let action =
                     tally_tests::list(&status["actions"]).iter().find(|a| a["code"] == "storage_full").cloned();
                 action.filter(|a| a["why"].as_str().unwrap_or_default().contains(wanting))
             });
-            let (code, answer) = federation.ingest(COUNTY, &records(5_000..5_001, COUNTY));
+            let (code, answer) = federation.ingest(COUNTY, &records(ROWS..ROWS + 1, COUNTY));
             assert!(code != 0, "nothing is taken meanwhile: {answer}");
             federation.disarm(COUNTY);
             let (code, answer) = waits.join().unwrap();
-            // What was under way waited; of what came later some may have been refused, which is said.
-            assert!(code == 0 || answer["accepted"].as_u64().unwrap_or(0) > 0, "{code} {answer}");
+            // What was under way waited; if something that came later was refused, that is said.
+            assert!([0, 1].contains(&code), "{code} {answer}");
         });
         wait_for("there is room", seconds(60), || {
             let status = federation.status(COUNTY);
             tally_tests::list(&status["actions"]).iter().all(|a| a["code"] != "storage_full").then_some(())
         });
-        let (code, answer) = federation.ingest(COUNTY, &records(0..2_000, COUNTY));
+        let (code, answer) = federation.ingest(COUNTY, &records(0..ROWS, COUNTY));
         let taken = ["accepted", "duplicate"].map(|f| answer[f].as_u64().unwrap_or(0));
-        assert_eq!((code, taken[0] + taken[1]), (0, 2_000), "{answer}");
+        assert_eq!((code, taken[0] + taken[1]), (0, ROWS), "{answer}");
         federation.wait_converged(ALL, seconds(60));
-        wait_for("the index", seconds(60), || ALL.iter().all(|d| federation.count(d) == 2_000).then_some(()));
+        wait_for("the index", seconds(60), || ALL.iter().all(|d| federation.count(d) == ROWS).then_some(()));
         federation.assert_verified(COUNTY);
     }
 }

@@ -84,6 +84,15 @@ impl Federation {
 
     /// Every node of the list that has its parent there too is confirmed by it, both hold the same, and nothing is staged.
     pub fn converged(&self, divisions: &[&str]) -> bool {
+        self.agree(divisions, true)
+    }
+
+    /// The same, confirmed or not.
+    pub fn hold_the_same(&self, divisions: &[&str]) -> bool {
+        self.agree(divisions, false)
+    }
+
+    fn agree(&self, divisions: &[&str], and_confirmed: bool) -> bool {
         let all: Option<BTreeMap<_, _>> = divisions.iter().map(|d| Some((*d, self.try_status(d)?))).collect();
         let Some(all) = all else { return false };
         all.values().all(|mine| {
@@ -91,7 +100,7 @@ impl Federation {
             let above = mine["parent"]["division"].as_str().and_then(|p| all.get(p));
             let agrees = above.is_none_or(|above| {
                 let held = list(&above["divisions"]).iter().find(|d| d["division"] == *own);
-                let confirmed = mine["parent"]["unacked_records"] == 0;
+                let confirmed = !and_confirmed || mine["parent"]["unacked_records"] == 0;
                 confirmed && held.is_some_and(|held| held["digest"] == mine["digest"])
             });
             agrees && mine["records"].is_u64() && mine["staged"]["records"] == 0

@@ -90,12 +90,17 @@ pub(super) async fn receipts(
     }
     index_ready(&api).await?;
     let (engine, charter, gone) = (api.engine.clone(), api.charter.charter(), api.lost.ranges());
+    // What nobody has any more is not held, though the index may know it still.
+    let before = api.mailbox.view();
+    let (own, lost_now) = (before.own(), before.lost());
     let staged = api.submissions.intake().staged.clone();
     let gone: Vec<_> = gone.into_iter().filter(|r| r.certain).collect();
     let places = tokio::task::spawn_blocking(move || {
         let in_force = InForce::new(&*engine, charter.charter());
-        let is_lost =
-            |(log, e): &(LogId, IndexEntry)| gone.iter().any(|g| g.log == *log && (g.from..g.to).contains(&e.index));
+        let is_lost = |(log, e): &(LogId, IndexEntry)| {
+            let now = *log == own && lost_now.iter().any(|(from, to)| (*from..*to).contains(&e.index));
+            now || gone.iter().any(|g| g.log == *log && (g.from..g.to).contains(&e.index))
+        };
         let first = |id| {
             let held = attested(&in_force, id)?.into_iter().find(|a| !is_lost(a));
             Ok::<_, EngineError>((id, held.map(|(log, e)| (log, e.index))))

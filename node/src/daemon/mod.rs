@@ -178,13 +178,7 @@ impl Node {
             IntakeHandle { charter: charter.clone(), batcher, own, staged: staged_book, full, base_is_complete };
         let (submissions, answers) = submissions(config, intake)?;
         let (me, engine_too) = (own.division, engine.clone());
-        let above = FindingsContext {
-            me,
-            charter: charter.clone(),
-            engine: engine_too,
-            progress: progress.clone(),
-            mailbox: mailbox.clone(),
-        };
+        let above = parts::findings_context(me, &charter, engine_too, &progress, &mailbox);
         let own_damage = OwnDamage::of(&reconcile, &list, &engine, dedup, &lost);
         parts.task("own damage", own_damage.watch());
         let api = ApiContext {

@@ -18,8 +18,11 @@ use tally_intake::{
 };
 use tally_journal::{Damage, Found, JournalError};
 use tally_link::LinkContext;
-use tally_protocol::{ids::LogId, keys::NodeKeys};
-use tally_reconcile::{KnownDamage, ReconcileContext, task::TaskContext};
+use tally_protocol::{
+    ids::{Division, LogId},
+    keys::NodeKeys,
+};
+use tally_reconcile::{KnownDamage, ReconcileContext, findings::FindingsContext, task::TaskContext};
 use tally_store::{
     entries::EntryReader,
     index::{DedupIndex, FollowSources, IndexCounts, IndexProgress, follow},
@@ -206,6 +209,16 @@ fn index(
     };
     parts.thread(INDEX, body).context("no thread for the index")?;
     Ok(Indexing { known, engine, progress, close })
+}
+
+pub(super) fn findings_context(
+    me: Division,
+    charter: &CharterHandle,
+    engine: Arc<dyn tally_store::index::Engine>,
+    progress: &watch::Receiver<IndexProgress>,
+    mailbox: &Mailbox,
+) -> FindingsContext {
+    FindingsContext { me, charter: charter.clone(), engine, progress: progress.clone(), mailbox: mailbox.clone() }
 }
 
 pub(super) fn task_context(

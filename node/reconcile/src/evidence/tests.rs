@@ -89,6 +89,7 @@ fn made() -> Made {
     journal.into_journal().stop().unwrap();
     let mut county = Replica::new(Arc::new(keys), charter, "test".into());
     EntryJournal::open(dir.path(), &own, SEGMENT_BYTES, |e, at| county.recover(e, at)).unwrap();
+    county.all_read();
     Made { dir, county, batches, receipts }
 }
 

@@ -70,6 +70,8 @@ struct Follower<'s> {
     missing: u64,
     /// It has been at the end of the journal.
     whole: bool,
+    /// The index was begun anew: what it could not read is damaged in the journal, and building it once more helps nothing.
+    anew: bool,
 }
 
 /// Follows the journal until `durable` closes. Runs on a thread of its own. `agrees` judges the index's counts by the journal
@@ -142,6 +144,7 @@ impl<'s> Follower<'s> {
             names: HashSet::new(),
             missing: 0,
             whole: false,
+            anew: opened.rebuilt.is_some(),
         };
         if follower.state.place == 0 {
             follower.state.place = entries::origin().0;
@@ -255,10 +258,12 @@ impl<'s> Follower<'s> {
         Ok(())
     }
 
-    /// A read error that passed looks like damage: then records are missing here that the journal has.
+    /// A read error that passed looks like damage: then records are missing here that the journal has. Where they are
+    /// missing after everything was read again, they are damaged.
     fn look_for_missing(&mut self, agrees: &impl Fn(&IndexCounts<'_>) -> bool) -> Result<(), EngineError> {
         let missing = self.state.missing(|_| true);
         if missing != std::mem::replace(&mut self.missing, missing)
+            && !self.anew
             && !agrees(&IndexCounts { state: &self.state, engine: &*self.overlay })
         {
             return Err(EngineError::Differs);
