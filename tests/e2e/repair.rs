@@ -171,6 +171,23 @@ fn heal_with_all(federation: &Federation) {
 }
 
 #[test]
+fn repairs_from_both_ends_at_once_both_say_that_it_is_whole() {
+    const ROUNDS: usize = 16;
+    let mut random = Random(12);
+    let federation = federation();
+    federation.expects(&["verify.damaged", "journal.mended"]);
+    for _ in 0..ROUNDS {
+        flip(&federation, CITY, &mut random, |(log, ..)| *log == origin(CITY));
+        // Whichever is faster, nothing is left for the other to give or to fetch.
+        std::thread::scope(|s| {
+            s.spawn(|| federation.repair(CITY, PROVINCE));
+            s.spawn(|| federation.repair(PROVINCE, CITY));
+        });
+        federation.assert_verified(CITY);
+    }
+}
+
+#[test]
 fn damage_and_repair_while_records_come_in_lose_nothing() {
     const ROUNDS: usize = 8;
     let mut random = Random(8);

@@ -90,6 +90,8 @@ struct ComparisonResult {
     repaired: u64,
     /// Some blocks did not make up their batch: it is to be asked for whole.
     again: bool,
+    /// Pieces came or went. If they were no news where they arrived, another repair was faster.
+    passed: bool,
 }
 
 impl ReconcileContext {
@@ -137,13 +139,16 @@ impl Comparison<'_> {
     /// Compares until nothing more comes back and nothing is on its way.
     async fn until_all_is_said(&mut self) -> Result<(), ReconcileError> {
         let (mut first, mut left): (Option<ComparisonResult>, _) = (None, TRIES);
+        // What another repair brought at the same time is seen by looking once more; a piece that is refused stays open.
+        let mut looked_again = false;
         let open = loop {
             let now = self.compare(self.options.deep && first.is_none()).await?;
             let open: Vec<Difference> = match &first {
                 None => now.differences.clone(),
                 Some(was) => now.differences.iter().filter(|d| !now.has_caught_up(d, was)).copied().collect(),
             };
-            let (moved, again) = (now.repaired > 0, now.again);
+            let no_news = now.passed && now.repaired == 0 && !std::mem::replace(&mut looked_again, true);
+            let (moved, again) = (now.repaired > 0, now.again || no_news);
             if first.is_none() {
                 self.done.found = open.iter().map(|d| FoundDifference { difference: *d, mended: false }).collect();
                 first = Some(now);
@@ -180,7 +185,8 @@ impl Comparison<'_> {
         let here: BTreeMap<_, _> = mine.heads.iter().map(|(l, h)| (*l, h.size)).collect();
         let session = Reconcile::new(self.scope, digest, mine, deep, self.options.repair);
         let (settle, waiting) = (deep && self.options.repair, self.waiting);
-        let mut asking = Session { context, peer, exchange, session, received: 0, sent: 0, waiting, settle };
+        let (received, sent, passed) = (0, 0, false);
+        let mut asking = Session { context, peer, exchange, session, received, sent, passed, waiting, settle };
         let mut writer = RepairWriter::new(context, division);
         let given = asking.run(&mut writer).await?;
         let charter = context.charter.charter();
@@ -191,6 +197,7 @@ impl Comparison<'_> {
             there: asking.session.theirs().heads.iter().map(|(l, h)| (*l, h.size)).collect(),
             repaired: writer.repaired.saturating_add(given),
             again: !writer.whole.is_empty(),
+            passed: asking.passed,
         };
         self.no_blocks.append(&mut writer.whole);
         self.done.repaired = self.done.repaired.saturating_add(compared.repaired);
@@ -227,6 +234,8 @@ struct Session<'t> {
     /// Bytes that came in and went out.
     received: u64,
     sent: u64,
+    /// Pieces came or went.
+    passed: bool,
     waiting: OnWorking<'t>,
     /// The neighbour's damaged places are to be put right, also if no record has to go there.
     settle: bool,
@@ -245,6 +254,7 @@ impl Session<'_> {
                         let answer = self.answer().await?;
                         let (piece, more) = self.taken(answer)?;
                         if let Some(piece) = piece {
+                            self.passed = true;
                             writer.take(piece).await?;
                         }
                         if !more {
@@ -257,7 +267,8 @@ impl Session<'_> {
                     self.session.own_roots(wanted.into_iter().map(|(log, _)| log).zip(roots).collect());
                 }
                 ReconcileStep::Give { log, lacking } => {
-                    gave |= self.give(log, lacking).await?;
+                    let given = self.give(log, lacking).await?;
+                    (gave, self.passed) = (gave || given, self.passed || given);
                 }
                 ReconcileStep::Descend { log, size } => {
                     let ranges = self.descend(log, size).await?;
