@@ -229,7 +229,7 @@ fn damage_and_repair_while_records_come_in_lose_nothing() {
 fn a_damaged_index_is_no_fault_and_changes_no_answer() {
     let mut random = Random(10);
     let federation = federation();
-    federation.expects(&["index.rebuild", "panic"]);
+    federation.expects(&["index.failed", "index.rebuild", "panic"]);
     let before = exports(&federation);
     for division in [COUNTY, CITY] {
         let index = federation.file(division, "data/index");

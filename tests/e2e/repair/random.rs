@@ -15,9 +15,10 @@ use tally_tests::{
 };
 
 /// What nodes say of damage, at a start, in a comparison and when it is put right.
-const PROVOKED: [&str; 12] = [
+const PROVOKED: [&str; 13] = [
     "batch.refused",
     "disk.old_copy",
+    "index.failed",
     "index.rebuild",
     "journal.cut",
     "journal.damaged",
@@ -104,12 +105,16 @@ impl<'f> Case<'f> {
         let spoil = |name: &str, random: &mut Random| spoil(Path::new(&self.federation.file(division, name)), random);
         for name in ["data/journal.mark", "data/tasks.json"] {
             if random.below(4) == 0 {
+                println!("    {name} is spoilt");
                 spoil(name, random);
             }
         }
         match random.below(6) {
             0 => fs::remove_dir_all(self.federation.file(division, "data/index")).unwrap(),
-            1 => spoil("data/index", random),
+            1 => {
+                println!("    the index is spoilt");
+                spoil("data/index", random);
+            }
             _ => {}
         }
         self.federation.start(division);
