@@ -131,6 +131,7 @@ pub(super) fn upload_problem(e: &UploadError) -> Problem {
         UploadError::Chunk(ChunkError::NotSealed(_)) => "not_signing",
         UploadError::Chunk(ChunkError::DiskFailed) => "disk_failed",
         UploadError::Chunk(ChunkError::Index(_)) => "index",
+        UploadError::Chunk(ChunkError::Staged(_)) => "staged_unread",
         UploadError::Chunk(ChunkError::Stopping) => "stopping",
         UploadError::Keep(_) => "answers",
         UploadError::Internal => return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", &e.to_string()),

@@ -5,7 +5,7 @@
 
 use super::{Batcher, ChunkError, ChunkResult, OwnLog, RecordChunk, RowFate, RowOutcome};
 use crate::CheckedRecord;
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 use tally_core::NotSealed;
 use tally_driver::Mail;
 use tally_journal::JournalError;
@@ -185,11 +185,14 @@ impl Batcher {
     async fn seal_staged(&mut self) -> Result<Result<(), ChunkError>, JournalError> {
         let OwnLog { log: own, size, .. } = (self.own)();
         self.staged.begin_sealing(own, size)?;
-        let frames = self.staged.next(BATCH_RECORDS_MAX, BATCH_CLOSE_BYTES);
+        let frames = match self.staged.next(BATCH_RECORDS_MAX, BATCH_CLOSE_BYTES) {
+            Ok(frames) => frames,
+            Err(e) => return Ok(Err(ChunkError::Staged(e.to_string()))),
+        };
         let mut outcomes: Vec<_> = frames.iter().map(|f| FrameOutcome::of(f.number)).collect();
-        let (mut fresh, mut ids) = (Vec::new(), Vec::new());
+        let (mut fresh, mut ids, mut taken) = (Vec::new(), Vec::new(), HashSet::new());
         for (place, (frame, outcome)) in frames.into_iter().zip(&mut outcomes).enumerate() {
-            match self.sort_out(frame, outcome, &mut ids) {
+            match self.sort_out(frame, outcome, &mut ids, &mut taken) {
                 Ok(records) => fresh.extend(records.into_iter().map(|record| FreshRow { frame: place, record })),
                 Err(why) => return Ok(Err(why)),
             }
@@ -227,11 +230,13 @@ impl Batcher {
         frame: StagedFrame,
         outcome: &mut FrameOutcome,
         ids: &mut Vec<RecordId>,
+        taken: &mut HashSet<RecordId>,
     ) -> Result<Vec<Record>, ChunkError> {
         let rows = match frame.rows {
             Ok(rows) => rows,
-            Err((_, lost)) => {
-                outcome.lost = lost;
+            Err(lost) => {
+                outcome.lost = lost.records;
+                self.are_lost(&lost.ids);
                 return Ok(Vec::new());
             }
         };
@@ -240,11 +245,12 @@ impl Batcher {
             // It was one when it was staged.
             let Some(CheckedRecord { record, content, .. }) = CheckedRecord::acknowledged(&bytes) else {
                 outcome.lost += 1;
+                self.are_lost(&[RecordId::of(&bytes)]);
                 continue;
             };
             let id = record.id();
-            // What an earlier frame has is sealed with that.
-            if !self.staged.is_of(&id, frame.number) {
+            // What an earlier frame has is sealed with that; a frame itself may stand on the disk twice.
+            if !self.staged.is_of(&id, frame.number) || !taken.insert(id) {
                 outcome.duplicate += 1;
                 continue;
             }
@@ -267,6 +273,12 @@ impl Batcher {
             ids.push(id);
         }
         Ok(fresh)
+    }
+
+    /// Nobody has these rows any more: they are no duplicates when they come again.
+    fn are_lost(&self, ids: &[RecordId]) {
+        self.sources.index.forget_pending(ids.iter());
+        self.staged.forget(ids.iter());
     }
 
     /// Where this node's own logs have a record.

@@ -104,6 +104,9 @@ pub enum ChunkError {
     /// The index cannot say whether a record is new.
     #[error("the index does not answer: {0}")]
     Index(String),
+    /// Rows that were staged before these cannot be read now.
+    #[error("rows that were staged cannot be read now, and are tried again: {0}")]
+    Staged(String),
     /// The journal's thread has ended.
     #[error(
         "this node's disk could not be written (its log tells why), and the node starts again: nothing of this is confirmed"

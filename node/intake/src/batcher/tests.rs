@@ -214,6 +214,31 @@ async fn rows_on_their_way_when_signing_ends_are_staged_and_not_refused() {
     running.stop().await;
 }
 
+/// What is told as lost is held by nobody: it is not a duplicate when it comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn staged_rows_that_are_lost_are_taken_when_they_are_handed_in_again() {
+    let bench = Bench::new().shut(true);
+    let mut running = bench.run(1 << 30);
+    running.carry = None;
+    let first = running.hand_in(0..10).await.unwrap();
+    let second = running.hand_in(10..20).await.unwrap();
+    let mut files = std::fs::read_dir(bench.dir.path().join("staged")).unwrap().map(|f| f.unwrap().path());
+    let path = files.find(|p| p.extension().is_some_and(|e| e == "seg")).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(12).position(|w| w == br#""producer_us"#).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let bench = bench.shut(false);
+    running.worked_off().await;
+    assert_eq!(bench.sealed(), ids(10..20));
+    assert_eq!(running.book.outcome(&first.staged).unwrap().lost, 10);
+    assert_eq!(running.book.outcome(&second.staged).unwrap().sealed, 10);
+    let again = running.hand_in(0..20).await.unwrap();
+    assert_eq!((again.accepted(), again.duplicates(), again.range), (10, 10, Some((10, 20))));
+    assert_eq!(bench.sealed(), [ids(10..20), ids(0..10)].concat());
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_the_bound_rows_are_refused_by_name_and_nothing_of_them_stays() {
     let bench = Bench::new().shut(true);

@@ -25,7 +25,7 @@ mod store;
 pub use book::{StagedBook, StagedCounts, StagedOutcome};
 pub use done::FrameOutcome;
 pub use frames::StagedRun;
-pub use store::{ReadRows, StagedFrame, StagedLimits, StagedStore};
+pub use store::{LostRows, ReadRows, StagedFrame, StagedLimits, StagedStore};
 
 /// Rows that may be staged, whatever their bytes: each takes some 250 bytes of memory.
 pub const STAGED_ROWS_MAX: u64 = 400_000;

@@ -48,12 +48,21 @@ impl StagedLimits {
 pub struct StagedFrame {
     /// Its number.
     pub number: u64,
-    /// Its rows, or why they cannot be read, and how many they were.
-    pub rows: Result<ReadRows, (String, u64)>,
+    /// Its rows, or what is lost of them.
+    pub rows: Result<ReadRows, LostRows>,
 }
 
 /// The rows of a frame: each the bytes of a record.
 pub type ReadRows = Vec<Vec<u8>>;
+
+/// Rows of a staged frame that is damaged.
+#[derive(Debug)]
+pub struct LostRows {
+    /// How many.
+    pub records: u64,
+    /// Their ids, if they could be read once: nobody has these any more.
+    pub ids: Vec<RecordId>,
+}
 
 /// The staged rows of a node.
 #[derive(Debug)]
@@ -150,7 +159,9 @@ impl StagedStore {
         let places: Vec<_> = self.book.lock().frames.iter().copied().collect();
         for (at, meta) in places {
             match self.read(at, &meta) {
-                Ok(rows) => {
+                // It is read again when its turn comes.
+                Err(e) => tracing::warn!(event = "staged.not_read", reason = %e, "staged rows cannot be read now"),
+                Ok(Ok(rows)) => {
                     let number = meta.number;
                     let mut ids = Vec::with_capacity(rows.len());
                     for bytes in &rows {
@@ -163,7 +174,7 @@ impl StagedStore {
                         entries.ids.entry(id).or_insert(number);
                     }
                 }
-                Err(why) => self.unreadable(at, &why),
+                Ok(Err(why)) => self.unreadable(at, &why),
             }
         }
     }
@@ -258,14 +269,17 @@ impl StagedStore {
         self.begun.iter().any(|b| b.before > number && b.log == log && index >= b.size)
     }
 
-    /// Whether the record is to be sealed by the frame of this number: an earlier frame may have it as well.
+    /// Whether the record is to be sealed by the frame of this number: another frame may be known to have it as well.
     pub fn is_of(&self, id: &RecordId, number: u64) -> bool {
-        self.book.lock().ids.get(id) == Some(&number)
+        self.book.lock().ids.get(id).is_none_or(|of| *of == number)
     }
 
     /// The next frames, with at most so many records and bytes together, but at least one frame. They stay until
     /// [`Self::put_away`].
-    pub fn next(&mut self, records: usize, bytes: usize) -> Vec<StagedFrame> {
+    ///
+    /// # Errors
+    /// [`ReadError::Io`]: they cannot be read now, as when no descriptor is free, and may be later. What is damaged is no error.
+    pub fn next(&mut self, records: usize, bytes: usize) -> Result<Vec<StagedFrame>, ReadError> {
         let (mut some, mut all_records, mut all_bytes) = (Vec::new(), 0_u64, 0_u64);
         for (at, meta) in &self.book.lock().frames {
             // In a batch each record takes two bytes of length, here one of its line end.
@@ -278,27 +292,27 @@ impl StagedStore {
         }
         let mut frames = Vec::with_capacity(some.len());
         for (at, meta) in some {
-            let rows = self.read(at, &meta);
-            if let Err(why) = &rows {
-                self.unreadable(at, why);
-            }
-            let rows = rows.map_err(|why| (why, u64::from(meta.records)));
+            let rows = self.read(at, &meta)?.map_err(|why| {
+                self.unreadable(at, &why);
+                let of = |(id, number): (&RecordId, &u64)| (*number == meta.number).then_some(*id);
+                let ids = self.book.lock().ids.iter().filter_map(of).collect();
+                LostRows { records: meta.records.into(), ids }
+            });
             frames.push(StagedFrame { number: meta.number, rows });
         }
-        frames
+        Ok(frames)
     }
 
-    fn read(&self, at: Position, meta: &RowsMeta) -> Result<ReadRows, String> {
-        let frame = self.reader.read(at).map_err(|e| match e {
-            ReadError::Io { source, .. } => source.to_string(),
-            ReadError::Damaged { .. } => "the frame is damaged".to_owned(),
-        })?;
+    /// The rows of a frame, or what is damaged of it; an error if that cannot be said now.
+    fn read(&self, at: Position, meta: &RowsMeta) -> Result<Result<ReadRows, String>, ReadError> {
+        let frame = match self.reader.read(at) {
+            Ok(frame) => frame,
+            Err(ReadError::Damaged { .. }) => return Ok(Err("the frame is damaged".to_owned())),
+            Err(e) => return Err(e),
+        };
         let rows: ReadRows = frames::lines(&frame.body).map(<[u8]>::to_vec).collect();
-        if rows.len() as u64 == u64::from(meta.records) {
-            Ok(rows)
-        } else {
-            Err("it has other rows than it says".into())
-        }
+        let whole = rows.len() as u64 == u64::from(meta.records);
+        Ok(if whole { Ok(rows) } else { Err("it has other rows than it says".into()) })
     }
 
     /// The first frames have become this: they wait no more.
@@ -323,7 +337,7 @@ impl StagedStore {
         self.clear(next)
     }
 
-    /// These records of frames that are put away next are staged no more.
+    /// These records are staged no more: their frames are put away next, or are lost.
     pub fn forget<'i>(&self, ids: impl Iterator<Item = &'i RecordId>) {
         let mut entries = self.book.lock();
         for id in ids {

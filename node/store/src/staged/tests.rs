@@ -64,7 +64,7 @@ fn own() -> LogId {
 /// Seals the next frames behind `from`, as a log without duplicates does; answers the rows.
 fn seal(store: &mut StagedStore, from: u64) -> Vec<Vec<u8>> {
     let (mut outcomes, mut all) = (Vec::new(), Vec::new());
-    for frame in store.next(1_000, 1 << 20) {
+    for frame in store.next(1_000, 1 << 20).unwrap() {
         let mut outcome = FrameOutcome::of(frame.number);
         match frame.rows {
             Ok(rows) => {
@@ -73,7 +73,7 @@ fn seal(store: &mut StagedStore, from: u64) -> Vec<Vec<u8>> {
                     all.push(bytes);
                 }
             }
-            Err((_, lost)) => outcome.lost = lost,
+            Err(lost) => outcome.lost = lost.records,
         }
         outcomes.push(outcome);
     }
@@ -108,6 +108,21 @@ fn rows_outlive_the_process_and_come_back_in_order() {
     assert_eq!((outcome.sealed, outcome.waits, outcome.place), (1_501, false, Some((own(), 0, 1_501))));
     store.stop().unwrap();
     assert!(place.open().is_empty(), "nothing comes twice");
+}
+
+/// A frame that could not be read at the start, and can be now, is not taken for one whose rows another frame has.
+#[test]
+fn a_record_is_of_the_first_frame_that_is_known_to_have_it() {
+    let place = Place::new();
+    let mut store = place.open();
+    let runs = [stage(&mut store, &records(0..1)), stage(&mut store, &records(0..2))];
+    drop(store);
+    let owner = Owner { federation: "t.example".into(), division: 350_102 };
+    let mut store = StagedStore::open(&place.staged, &owner, StagedLimits { bytes: 1 << 20, records: 10_000 }).unwrap();
+    assert!(store.is_of(&record(0).id(), runs[0].first), "nothing was read yet");
+    store.read_all(|_, _| {});
+    assert!(store.is_of(&record(0).id(), runs[0].first) && !store.is_of(&record(0).id(), runs[1].first));
+    assert!(store.is_of(&record(1).id(), runs[1].first));
 }
 
 #[test]
