@@ -140,10 +140,15 @@ impl Damage {
         self.what.push(format!("segment {segment}: {what}"));
     }
 
-    /// What a reader sees of a segment: of the last one, which is written to, no more than there was.
+    /// What a reader sees of a segment: of the last one, which is written to, no more than there was; of one that another carries
+    /// on, no more than that one says.
     fn seen(&self, segment: u32) -> Option<&[u8]> {
         let bytes = self.after.0.get(&segment)?.as_slice();
-        Some(if segment == self.before.last() { &bytes[..bytes.len().min(self.end)] } else { bytes })
+        let next = |segments: &Segments| Some(segments.0.get(&(segment + 1))?.get(..FIRST)?.to_vec());
+        let told = next(&self.after) == next(&self.before);
+        let carried = self.before.carried_on_from(segment).filter(|_| told);
+        let end = if segment == self.before.last() { Some(self.end) } else { carried };
+        Some(end.map_or(bytes, |end| &bytes[..bytes.len().min(end)]))
     }
 
     fn seen_all(&self) -> Segments {
@@ -162,6 +167,15 @@ impl Damage {
             seen.0.insert(last, self.before.0[&last].clone());
         }
         union([self.lost(), self.lost_in(&seen)].concat())
+    }
+
+    /// Records that stand twice, of which one copy is damaged: verify may name them though the other copy is whole.
+    pub fn lost_once(&self) -> Vec<Range> {
+        let count = |segments: &Segments, range: &Range| {
+            segments.frames().iter().filter(|f| f.whole && f.records.as_ref() == Some(range)).count()
+        };
+        let (seen, before) = (self.seen_all(), self.before.batches());
+        union(before.into_keys().filter(|range| count(&seen, range) < count(&self.before, range)))
     }
 
     fn lost_in(&self, seen: &Segments) -> Vec<Range> {
@@ -203,7 +217,8 @@ impl Damage {
     }
 
     fn before_len(&self, segment: u32) -> usize {
-        if segment == self.before.last() { self.end } else { self.before.0[&segment].len() }
+        let (len, carried) = (self.before.0[&segment].len(), self.before.carried_on_from(segment));
+        if segment == self.before.last() { self.end } else { carried.map_or(len, |end| len.min(end)) }
     }
 
     /// Segments whose bytes change.

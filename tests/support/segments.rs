@@ -49,7 +49,13 @@ impl Segments {
 
     /// Whether the segment behind this one was begun for what stood behind this one's end.
     pub fn carries_on(&self, segment: u32) -> bool {
-        self.0.get(&(segment + 1)).is_some_and(|next| next.get(10) == Some(&1))
+        self.carried_on_from(segment).is_some()
+    }
+
+    /// From where on of a segment the one behind it carries on: what is left behind that does not count.
+    pub fn carried_on_from(&self, segment: u32) -> Option<usize> {
+        let next = self.0.get(&(segment + 1)).filter(|next| next.get(10) == Some(&1))?;
+        Some(u64::from_le_bytes(next.get(56..64)?.try_into().ok()?) as usize)
     }
 
     pub fn frames(&self) -> Vec<Frame> {
