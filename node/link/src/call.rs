@@ -148,7 +148,10 @@ async fn attempt(
         let config = tls::client(&context).map_err(|e| CallFailure::Handshake(e.to_string()))?;
         let connecting = endpoint
             .connect_with(config, target, &tls::server_name(parent))
-            .map_err(|e| CallFailure::Handshake(e.to_string()))?;
+            .map_err(|e| match e {
+                quinn::ConnectError::EndpointStopping => CallFailure::ClosedHere,
+                e => CallFailure::Handshake(e.to_string()),
+            })?;
         let failure = |e| CallFailure::of(e, setup.as_secs(), target);
         let connection = connecting.await.map_err(failure)?;
         let control = connection.open_bi().await.map_err(failure)?;

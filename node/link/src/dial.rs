@@ -33,7 +33,7 @@ pub struct Dial {
     pub context: LinkContext,
 }
 
-/// Keeps a link to the parent until the node ends.
+/// Keeps a link to the parent until the node closes its sockets.
 ///
 /// Not cancel-safe while a link is up: the host would not hear that it is down.
 pub async fn dial(dial: Dial) {
@@ -54,6 +54,7 @@ pub async fn dial(dial: Dial) {
                 said = Said::default();
                 linked(&dial, parent, called).await
             }
+            Err(in_vain) if in_vain.0.iter().any(|(_, why)| *why == CallFailure::ClosedHere) => return,
             Err(in_vain) => {
                 said.log(parent, &in_vain);
                 let passes = in_vain.0.iter().any(|(_, why)| why.passes());

@@ -46,6 +46,9 @@ pub(crate) enum CallFailure {
     Busy,
     #[error("the handshake failed: {0}")]
     Handshake(String),
+    /// Nothing is said about the parent: the caller itself has closed its sockets.
+    #[error("this node is ending")]
+    ClosedHere,
 }
 
 impl CallFailure {
@@ -62,6 +65,7 @@ impl CallFailure {
             Self::Version => "version",
             Self::Busy => "busy",
             Self::Handshake(_) => "handshake",
+            Self::ClosedHere => "closed_here",
         }
     }
 
@@ -74,6 +78,7 @@ impl CallFailure {
     pub(crate) fn of(error: quinn::ConnectionError, setup_s: u64, target: SocketAddr) -> Self {
         use quinn::ConnectionError as E;
         match error {
+            E::LocallyClosed => Self::ClosedHere,
             E::VersionMismatch => Self::Version,
             E::TimedOut => Self::NoAnswer(setup_s, path_min(target)),
             E::ConnectionClosed(c) => match u64::from(c.error_code) {

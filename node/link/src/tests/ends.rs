@@ -125,6 +125,37 @@ async fn a_node_that_is_not_the_parent_and_a_key_that_is_not_admitted_are_told_a
 }
 
 #[tokio::test]
+async fn a_node_that_closes_its_sockets_calls_no_more_and_says_nothing_of_its_parent() {
+    // Once before the call, and once amid the handshake: nobody answers at this address.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for amid in [false, true] {
+        let county = Node::county(COUNTY);
+        let at = vec![silent.local_addr().unwrap().to_string()];
+        if !amid {
+            county.endpoints.close(b"stopping");
+        }
+        let to = county.dial();
+        let (called, ()) = tokio::join!(soon(call(&to, division(CITY), &at, 0)), async {
+            if amid {
+                let first = tokio::task::spawn_blocking({
+                    let silent = silent.try_clone().unwrap();
+                    move || silent.recv(&mut [0; 2_048])
+                });
+                first.await.unwrap().unwrap();
+                county.endpoints.close(b"stopping");
+            }
+        });
+        let Err(in_vain) = called else { panic!("nobody answers there") };
+        assert!(matches!(in_vain.0[..], [(_, CallFailure::ClosedHere)]), "{in_vain}");
+    }
+    // With a charter that names the parent's address the loop ends, and the host hears nothing.
+    let county = Node::county(COUNTY);
+    county.endpoints.close(b"stopping");
+    soon(crate::dial(county.dial())).await;
+    assert!(county.events.lock().await.try_recv().is_err(), "the host was told of something");
+}
+
+#[tokio::test]
 async fn a_goodbye_arrives_with_its_reason() {
     let city = Node::city("127.0.0.1:0", Patience::default());
     let (_county, ends, _up, down) = linked(&city, COUNTY, city.address()).await;
