@@ -169,15 +169,6 @@ impl Damage {
         union([self.lost(), self.lost_in(&seen)].concat())
     }
 
-    /// Records that stand twice, of which one copy is damaged: verify may name them though the other copy is whole.
-    pub fn lost_once(&self) -> Vec<Range> {
-        let count = |segments: &Segments, range: &Range| {
-            segments.frames().iter().filter(|f| f.whole && f.records.as_ref() == Some(range)).count()
-        };
-        let (seen, before) = (self.seen_all(), self.before.batches());
-        union(before.into_keys().filter(|range| count(&seen, range) < count(&self.before, range)))
-    }
-
     fn lost_in(&self, seen: &Segments) -> Vec<Range> {
         let (left, before) = (seen.batches(), self.before.batches());
         union(before.into_keys().filter(|range| !left.contains_key(range)))

@@ -47,11 +47,6 @@ impl Segments {
         frames(last, bytes).iter().map(|f| f.end).max().unwrap_or(FIRST)
     }
 
-    /// Whether the segment behind this one was begun for what stood behind this one's end.
-    pub fn carries_on(&self, segment: u32) -> bool {
-        self.carried_on_from(segment).is_some()
-    }
-
     /// From where on of a segment the one behind it carries on: what is left behind that does not count.
     pub fn carried_on_from(&self, segment: u32) -> Option<usize> {
         let next = self.0.get(&(segment + 1)).filter(|next| next.get(10) == Some(&1))?;

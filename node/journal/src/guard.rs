@@ -5,10 +5,8 @@
 //! segments. Who looks, and how often, is not decided here.
 
 use super::{
-    Journal, JournalError, JournalNews, Opening, Volume, VolumeFile,
-    header::Header,
-    journal::{at, create},
-    mend, segment_path,
+    Journal, JournalError, JournalNews, Opening, Volume, VolumeFile, header::Header, journal::create, mend,
+    segment_path,
 };
 use std::{io, path::Path};
 
@@ -24,14 +22,14 @@ impl<V: Volume> Journal<V> {
         if folder.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
             return Err(self.folder_is_removed());
         }
-        if folder.map_err(at(&self.dir, "cannot be looked at"))?.identity != self.folder {
+        if folder.map_err(JournalError::at(&self.dir, "cannot be looked at"))?.identity != self.folder {
             return Err(self.folder_is_another());
         }
         if self.rescue_name()? {
             self.news.push(JournalNews::Rescued { segment: self.segment });
         }
         let path = segment_path(&self.dir, self.segment);
-        let len = self.file.look().map_err(at(&path, "cannot be looked at"))?.len;
+        let len = self.file.look().map_err(JournalError::at(&path, "cannot be looked at"))?.len;
         if len >= self.written || self.doubt {
             return Ok(());
         }
@@ -56,7 +54,7 @@ impl<V: Volume> Journal<V> {
     pub fn rescue(&mut self) -> Result<bool, JournalError> {
         let rescued = self.rescue_name()?;
         let path = segment_path(&self.dir, self.segment);
-        let len = self.file.look().map_err(at(&path, "cannot be looked at"))?.len;
+        let len = self.file.look().map_err(JournalError::at(&path, "cannot be looked at"))?.len;
         if len < self.written && !self.doubt && !self.restore_cut(len)? {
             self.roll()?;
         }
@@ -66,18 +64,20 @@ impl<V: Volume> Journal<V> {
     fn rescue_name(&mut self) -> Result<bool, JournalError> {
         let path = segment_path(&self.dir, self.segment);
         let there = match self.volume.look(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(at(&path, "cannot be looked at")(e)),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(JournalError::at(&path, "cannot be looked at")(e));
+            }
             there => there.ok(),
         };
-        let mine = self.file.look().map_err(at(&path, "cannot be looked at"))?;
+        let mine = self.file.look().map_err(JournalError::at(&path, "cannot be looked at"))?;
         if there.is_some_and(|t| t.identity == mine.identity) {
             return Ok(false);
         }
         if there.is_some() {
             mend::set_aside_file(&self.volume, &self.dir, &path, "not the file that this node was writing")
-                .map_err(at(&path, "cannot be set aside"))?;
+                .map_err(JournalError::at(&path, "cannot be set aside"))?;
         }
-        self.file = self.copy_to(&path, &self.dir).map_err(at(&path, "cannot be put back"))?;
+        self.file = self.copy_to(&path, &self.dir).map_err(JournalError::at(&path, "cannot be put back"))?;
         Ok(true)
     }
 
@@ -96,7 +96,7 @@ impl<V: Volume> Journal<V> {
     /// After a flush: a file without a name keeps nothing.
     pub(super) fn is_there(&mut self) -> Result<(), JournalError> {
         let path = segment_path(&self.dir, self.segment);
-        match self.file.look().map_err(at(&path, "cannot be looked at"))?.links {
+        match self.file.look().map_err(JournalError::at(&path, "cannot be looked at"))?.links {
             0 => self.look_after(),
             _ => Ok(()),
         }

@@ -14,8 +14,8 @@
 //!  96  BLAKE3 of bytes 0..96                     32
 //! ```
 
-use super::{Opening, Volume, VolumeFile, segment_path};
-use std::path::Path;
+use super::{Volume, VolumeFile, segment_path, volume::open_to_read};
+use std::{io, path::Path};
 
 /// Bytes of a header; the first frame follows.
 pub(super) const HEADER_BYTES: u64 = 128;
@@ -120,13 +120,14 @@ impl Header {
     }
 
     /// The header of a segment in `dir`; `None` if it does not hold, is another's, or is not there.
-    pub(super) fn of(volume: &impl Volume, dir: &Path, segment: u32) -> Option<Self> {
-        Self::read(&volume.open(&segment_path(dir, segment), Opening::Read).ok()?).filter(|h| h.segment == segment)
+    pub(super) fn of(volume: &impl Volume, dir: &Path, segment: u32) -> io::Result<Option<Self>> {
+        let file = open_to_read(volume, &segment_path(dir, segment))?;
+        Ok(file.and_then(|file| Self::read(&file)).filter(|h| h.segment == segment))
     }
 
     /// The header of the segment after this one, which says how this one ended.
-    pub(super) fn after(volume: &impl Volume, dir: &Path, segment: u32) -> Option<Self> {
-        Self::of(volume, dir, segment.checked_add(1)?)
+    pub(super) fn after(volume: &impl Volume, dir: &Path, segment: u32) -> io::Result<Option<Self>> {
+        segment.checked_add(1).map_or(Ok(None), |next| Self::of(volume, dir, next))
     }
 
     /// If this is the header of a segment that carries on what stood behind the end of the one before: the offset there

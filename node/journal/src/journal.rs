@@ -75,20 +75,21 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// What the system said to an action on a file or folder: want of something, or a failure of the disk.
+    pub fn at(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match Shortage::of(&source) {
+            Some(shortage) => Self::NoRoom { path, action, shortage, source },
+            None => Self::Disk { path, action, source },
+        }
+    }
+
     /// What is wanting, if it is nothing worse: then the same call can be made again.
     pub fn shortage(&self) -> Option<Shortage> {
         match self {
             Self::NoRoom { shortage, .. } => Some(*shortage),
             _ => None,
         }
-    }
-}
-
-pub(super) fn at(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> JournalError {
-    let path = path.to_owned();
-    move |source| match Shortage::of(&source) {
-        Some(shortage) => JournalError::NoRoom { path, action, shortage, source },
-        None => JournalError::Disk { path, action, source },
     }
 }
 
@@ -170,8 +171,11 @@ impl<V: Volume> Journal<V> {
     pub(super) fn go_on(settings: Settings<V>, end: End) -> Result<Self, JournalError> {
         let path = segment_path(&settings.dir, end.segment);
         // A stop between sealing this segment and starting the next leaves it read-only.
-        settings.volume.set_mode(&path, 0o600).map_err(at(&path, "cannot be made writable"))?;
-        let file = settings.volume.open(&path, Opening::Write).map_err(at(&path, "cannot be opened for writing"))?;
+        settings.volume.set_mode(&path, 0o600).map_err(JournalError::at(&path, "cannot be made writable"))?;
+        let file = settings
+            .volume
+            .open(&path, Opening::Write)
+            .map_err(JournalError::at(&path, "cannot be opened for writing"))?;
         Self::with(settings, file, end)
     }
 
@@ -183,7 +187,7 @@ impl<V: Volume> Journal<V> {
 
     fn with(settings: Settings<V>, file: V::File, end: End) -> Result<Self, JournalError> {
         let Settings { volume, dir, owner, segment_bytes } = settings;
-        let folder = volume.look(&dir).map_err(at(&dir, "cannot be looked at"))?.identity;
+        let folder = volume.look(&dir).map_err(JournalError::at(&dir, "cannot be looked at"))?.identity;
         let written = end.tail.end();
         Ok(Self {
             volume,
@@ -291,7 +295,7 @@ impl<V: Volume> Journal<V> {
     pub fn stop(mut self) -> Result<(), JournalError> {
         self.rest()?;
         let path = mark_path(&self.dir);
-        mark::write(&self.volume, &path, self.durable()).map_err(at(&path, "cannot be written"))
+        mark::write(&self.volume, &path, self.durable()).map_err(JournalError::at(&path, "cannot be written"))
     }
 
     /// The mark of the last clean stop goes before the first write. One that comes back after a power cut says less than holds,
@@ -301,7 +305,7 @@ impl<V: Volume> Journal<V> {
         let mut left = if self.marked { ATTEMPTS } else { 0 };
         while left > 0 {
             left = left.saturating_sub(1);
-            match mark::remove(&self.volume, &path).map_err(at(&path, "cannot be removed")) {
+            match mark::remove(&self.volume, &path).map_err(JournalError::at(&path, "cannot be removed")) {
                 Err(e) if e.shortage().is_some() || left == 0 => return Err(e),
                 Err(_) => {}
                 Ok(()) => left = 0,
@@ -317,7 +321,7 @@ impl<V: Volume> Journal<V> {
             if Shortage::of(&e).is_some() {
                 // If that fails too, the next attempt writes over what is there.
                 let _ = self.file.set_len(self.written);
-                return Err(at(&segment_path(&self.dir, self.segment), "cannot be written")(e));
+                return Err(JournalError::at(&segment_path(&self.dir, self.segment), "cannot be written")(e));
             }
             // What else fails is the disk's fault: the next flush writes all of it anew.
             self.doubt = true;
@@ -330,12 +334,12 @@ impl<V: Volume> Journal<V> {
     pub(super) fn roll(&mut self) -> Result<(), JournalError> {
         self.flush()?;
         let path = segment_path(&self.dir, self.segment);
-        let len = self.file.look().map_err(at(&path, "cannot be read"))?.len;
+        let len = self.file.look().map_err(JournalError::at(&path, "cannot be read"))?.len;
         if len > self.written {
             // Somebody else's bytes, which every reader would take for damage from now on.
-            self.file.set_len(self.written).map_err(at(&path, "cannot be cut to what was written"))?;
+            self.file.set_len(self.written).map_err(JournalError::at(&path, "cannot be cut to what was written"))?;
         }
-        self.file.set_mode(0o400).map_err(at(&path, "cannot be made read-only"))?;
+        self.file.set_mode(0o400).map_err(JournalError::at(&path, "cannot be made read-only"))?;
         // What was written, or what is left of it if the file was cut meanwhile: that is damage, and known by now.
         let length = len.min(self.written);
         // Behind the last number there is none: its file is there already, and making it again fails.
@@ -370,14 +374,14 @@ pub(super) fn create<V: Volume>(volume: &V, dir: &Path, header: &Header) -> Resu
     let path = segment_path(dir, header.segment);
     if volume.look(&path).is_ok() {
         mend::set_aside_file(volume, dir, &path, "it stood where the next segment was to be made")
-            .map_err(at(&path, "cannot be set aside"))?;
+            .map_err(JournalError::at(&path, "cannot be set aside"))?;
     }
-    let file = volume.open(&path, Opening::New).map_err(at(&path, "cannot be made"))?;
+    let file = volume.open(&path, Opening::New).map_err(JournalError::at(&path, "cannot be made"))?;
     let made = file
         .write_all_at(&header.encode(), 0)
-        .map_err(at(&path, "cannot be written"))
-        .and_then(|()| file.sync_all().map_err(at(&path, "cannot be flushed")))
-        .and_then(|()| volume.sync_folder(dir).map_err(at(dir, "cannot be flushed")));
+        .map_err(JournalError::at(&path, "cannot be written"))
+        .and_then(|()| file.sync_all().map_err(JournalError::at(&path, "cannot be flushed")))
+        .and_then(|()| volume.sync_folder(dir).map_err(JournalError::at(dir, "cannot be flushed")));
     if made.is_err() {
         let _ = volume.remove(&path);
     }

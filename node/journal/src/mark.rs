@@ -1,15 +1,21 @@
 //! Where the journal ended at a clean stop, kept beside it. It is written at a clean stop only, and removed before the
 //! first write after it: so a journal that is shorter than its mark lost bytes that were durable.
 
-use super::{Opening, Position, Volume, VolumeFile, volume::write_new};
+use super::{
+    Position, Volume, VolumeFile,
+    volume::{open_to_read, write_new},
+};
 use std::{io, path::Path};
 
 /// A mark is shorter, in bytes.
 const BYTES_MAX: u64 = 1 << 10;
 
 /// Reads the mark; `None` if there is none that holds.
-pub(super) fn read(volume: &impl Volume, path: &Path) -> Option<Position> {
-    let file = volume.open(path, Opening::Read).ok()?;
+pub(super) fn read(volume: &impl Volume, path: &Path) -> io::Result<Option<Position>> {
+    Ok(open_to_read(volume, path)?.and_then(|file| parse(&file)))
+}
+
+fn parse(file: &impl VolumeFile) -> Option<Position> {
     let mut text = vec![0; usize::try_from(file.look().ok()?.len.min(BYTES_MAX)).ok()?];
     file.read_exact_at(&mut text, 0).ok()?;
     let text = String::from_utf8(text).ok()?;
@@ -58,12 +64,12 @@ mod tests {
     fn only_a_whole_mark_counts() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.mark");
-        assert_eq!(read(&System, &path), None);
+        assert_eq!(read(&System, &path).unwrap(), None);
         let position = Position { segment: 7, offset: 4_711 };
         write(&System, &path, position).unwrap();
-        assert_eq!(read(&System, &path), Some(position));
+        assert_eq!(read(&System, &path).unwrap(), Some(position));
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace(" 7 ", " 9 ")).unwrap();
-        assert_eq!(read(&System, &path), None);
+        assert_eq!(read(&System, &path).unwrap(), None);
     }
 }

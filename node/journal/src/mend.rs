@@ -4,7 +4,6 @@
 use super::{
     Damage, DamageKind, Journal, JournalError, Opening, Volume, VolumeFile, frame,
     header::{HEADER_BYTES, Header},
-    journal::at,
     segment_path,
     volume::{length, write_new},
 };
@@ -43,7 +42,7 @@ impl<V: Volume> Journal<V> {
     pub fn mend(&self, damage: &Damage, why: &str) -> Result<(), JournalError> {
         debug_assert!(damage.segment < self.segment, "see leave()");
         let path = segment_path(&self.dir, damage.segment);
-        self.mend_sealed(&path, damage, why).map_err(at(&path, "cannot be mended"))
+        self.mend_sealed(&path, damage, why).map_err(JournalError::at(&path, "cannot be mended"))
     }
 
     fn mend_sealed(&self, path: &Path, damage: &Damage, why: &str) -> io::Result<()> {
@@ -53,8 +52,8 @@ impl<V: Volume> Journal<V> {
                 set_aside_file(&self.volume, &self.dir, path, why)?;
             }
             let file = self.volume.open(path, Opening::New)?;
-            file.write_all_at(&self.header_of(damage.segment).encode(), 0)?;
-            let told = Header::after(&self.volume, &self.dir, damage.segment).map_or(0, |h| h.length_before);
+            file.write_all_at(&self.header_of(damage.segment)?.encode(), 0)?;
+            let told = Header::after(&self.volume, &self.dir, damage.segment)?.map_or(0, |h| h.length_before);
             if let Some(fillers) = frame::fillers(told.saturating_sub(HEADER_BYTES)) {
                 file.write_all_at(&fillers, HEADER_BYTES)?;
             }
@@ -75,19 +74,19 @@ impl<V: Volume> Journal<V> {
     }
 
     /// A header for a segment whose own is lost. The last root of the segment before is not known any more.
-    fn header_of(&self, segment: u32) -> Header {
+    fn header_of(&self, segment: u32) -> io::Result<Header> {
         let before = segment.checked_sub(1).map(|n| segment_path(&self.dir, n));
-        let length = before.and_then(|p| length(&self.volume, &p)).unwrap_or(0);
-        Header::new(&self.owner, segment, length, [0; 32])
+        let length = before.map_or(Ok(None), |p| length(&self.volume, &p))?.unwrap_or(0);
+        Ok(Header::new(&self.owner, segment, length, [0; 32]))
     }
 
     fn fill(&self, file: &V::File, damage: &Damage, why: &str) -> io::Result<()> {
         let len = file.look()?.len;
         if damage.kind == DamageKind::Header {
             self.set_aside(file, damage, 0, len.min(HEADER_BYTES), why)?;
-            file.write_all_at(&self.header_of(damage.segment).encode(), 0)?;
+            file.write_all_at(&self.header_of(damage.segment)?.encode(), 0)?;
             // The next segment says how long this one was; another file may stand here now.
-            let told = Header::after(&self.volume, &self.dir, damage.segment).map_or(0, |h| h.length_before);
+            let told = Header::after(&self.volume, &self.dir, damage.segment)?.map_or(0, |h| h.length_before);
             let len = len.max(HEADER_BYTES);
             return match frame::fillers(told.saturating_sub(len)) {
                 Some(fillers) => file.write_all_at(&fillers, len),
@@ -101,10 +100,10 @@ impl<V: Volume> Journal<V> {
             return Ok(());
         }
         if len < HEADER_BYTES {
-            file.write_all_at(&self.header_of(damage.segment).encode(), 0)?;
+            file.write_all_at(&self.header_of(damage.segment)?.encode(), 0)?;
         }
         self.set_aside(file, damage, start, end.min(len), why)?;
-        let told = Header::after(&self.volume, &self.dir, damage.segment).map(|h| h.length_before);
+        let told = Header::after(&self.volume, &self.dir, damage.segment)?.map(|h| h.length_before);
         if end == len && told.is_none_or(|t| t <= start) {
             // Somebody's bytes behind the end.
             return file.set_len(start);

@@ -9,12 +9,12 @@ use super::{
     Damage, DamageKind, FrameHead, HEAD_BYTES, Journal, JournalError, Opening, Owner, Position, SEGMENT_BYTES, Step,
     System, Volume, VolumeFile, carried,
     header::{HEADER_BYTES, Header, SEGMENT_FORMAT},
-    journal::{End, Settings, at, mark_path},
+    journal::{End, Settings, mark_path},
     mark, mend,
     scan::Scan,
     segment_path, segments_on,
     tail::{PAGE_BYTES, Tail},
-    volume::length,
+    volume::{length, open_to_read},
 };
 use std::{collections::VecDeque, io, path::Path};
 
@@ -72,9 +72,10 @@ impl<V: Volume> Journal<V> {
         mut take: impl FnMut(FrameHead, Position),
     ) -> Result<(Self, Found), JournalError> {
         make_durable_folder(&volume, dir)?;
-        let numbers = segments_on(&volume, dir).map_err(at(dir, "cannot be read"))?;
+        let numbers = segments_on(&volume, dir).map_err(JournalError::at(dir, "cannot be read"))?;
         refuse_foreign(&volume, dir, &numbers, owner)?;
-        let mark = mark::read(&volume, &mark_path(dir));
+        let mark =
+            mark::read(&volume, &mark_path(dir)).map_err(JournalError::at(&mark_path(dir), "cannot be opened"))?;
         let last = last_segment(&volume, dir, &numbers)?.max(mark.map_or(0, |m| m.segment));
         let marked = mark.filter(|m| m.segment == last).map_or(0, |m| m.offset);
         let (last, marked) = if marked == 0 { last_begun(&volume, dir, last)? } else { (last, marked) };
@@ -132,25 +133,27 @@ impl Found {
         segment: u32,
         take: TakeFrame<'_>,
     ) -> Result<(), JournalError> {
-        let next = Header::after(volume, dir, segment);
-        let told = next.as_ref().map(|h| h.length_before);
         let path = segment_path(dir, segment);
-        let Some(file) = open_if_there(volume, &path)? else {
+        let cannot = || JournalError::at(&path, "cannot be opened, or one beside it");
+        let told = Header::after(volume, dir, segment).map_err(cannot())?.map(|h| h.length_before);
+        let Some(file) = open_to_read(volume, &path).map_err(cannot())? else {
             self.damaged(segment, 0, told.unwrap_or(0), DamageKind::Missing);
             return Ok(());
         };
-        let mut len = file.look().map_err(at(&path, "cannot be read"))?.len;
+        let mut len = file.look().map_err(JournalError::at(&path, "cannot be read"))?.len;
         let headed = Header::read(&file).is_some_and(|h| h.segment == segment);
         if !headed {
             self.damaged(segment, 0, HEADER_BYTES, DamageKind::Header);
         }
         // What the next segment carries on does not count here any more.
-        if let Some(end) = carried::end(volume, dir, segment).filter(|end| headed && *end < len) {
+        let end = carried::end(volume, dir, segment).map_err(cannot())?;
+        if let Some(end) = end.filter(|end| headed && *end < len) {
             let _ = keep_aside(volume, dir, &file, segment, (end, len), CARRIED);
-            cut(volume, &path, end).map_err(at(&path, "cannot be cut"))?;
+            cut(volume, &path, end).map_err(JournalError::at(&path, "cannot be cut"))?;
             len = end;
         }
-        let mut scan = Scan::within(&file, segment, carried::begin(volume, dir, segment), len);
+        let begin = carried::begin(volume, dir, segment).map_err(cannot())?;
+        let mut scan = Scan::within(&file, segment, begin, len);
         while let Some(step) = scan.step(false) {
             self.step(step, take);
         }
@@ -193,18 +196,19 @@ impl Found {
     ) -> Result<Last, JournalError> {
         let Settings { volume, dir, .. } = settings;
         let path = segment_path(dir, segment);
-        let Some(file) = open_if_there(volume, &path)? else {
+        let cannot = || JournalError::at(&path, "cannot be opened, or one beside it");
+        let Some(file) = open_to_read(volume, &path).map_err(cannot())? else {
             if marked == 0 {
                 return Ok(Last::Bare(None));
             }
             self.damaged(segment, 0, marked, DamageKind::Missing);
             return Ok(Last::Lacking { length: marked });
         };
-        let len = file.look().map_err(at(&path, "cannot be read"))?.len;
+        let len = file.look().map_err(JournalError::at(&path, "cannot be read"))?.len;
         let header = Header::read(&file).filter(|h| h.segment == segment);
         if len <= HEADER_BYTES && marked == 0 {
             // Whether the disk has that header is not certain: a file that is made anew does not depend on it.
-            volume.remove(&path).map_err(at(&path, "cannot be removed"))?;
+            volume.remove(&path).map_err(JournalError::at(&path, "cannot be removed"))?;
             // It carries nothing on: nothing is left for that in the segment before.
             return Ok(Last::Bare(header.map(Header::carrying_nothing)));
         }
@@ -213,14 +217,15 @@ impl Found {
         }
         let durable = durable_by_heads(&file, segment, len).max(marked).max(HEADER_BYTES);
         // What stands in the segment before too is passed over, if it is certain here.
-        let begin = Some(carried::begin(volume, dir, segment)).filter(|n| *n <= durable).unwrap_or(HEADER_BYTES);
+        let begin = carried::begin(volume, dir, segment).map_err(cannot())?;
+        let begin = Some(begin).filter(|n| *n <= durable).unwrap_or(HEADER_BYTES);
         let mut read = LastRead { end: begin.min(len), ..LastRead::default() };
         let scan = Scan::within(&file, segment, begin, len);
         self.read_by(durable, scan, &mut read, take);
         let end = read.hole.unwrap_or(read.end);
         if len < durable {
             // It is sealed as it was found: the next start must find the same, and what is told of it must be on the disk.
-            cut(volume, &path, end.min(len)).map_err(at(&path, "cannot be cut"))?;
+            cut(volume, &path, end.min(len)).map_err(JournalError::at(&path, "cannot be cut"))?;
             self.cut_short(segment, len, durable);
             return Ok(Last::Lacking { length: durable });
         }
@@ -229,7 +234,7 @@ impl Found {
         let page = read.on_page(durable).filter(|from| carried::are_whole(&file, segment, *from, durable));
         let from = page.unwrap_or(durable);
         let mut bytes = vec![0; usize::try_from(end.saturating_sub(from)).unwrap_or(0)];
-        file.read_exact_at(&mut bytes, from).map_err(at(&path, "cannot be read"))?;
+        file.read_exact_at(&mut bytes, from).map_err(JournalError::at(&path, "cannot be read"))?;
         let tail = End { segment, durable, tail: Tail::of(from, bytes) };
         if marked == end && len == end && header.is_some() {
             return Ok(Last::Marked(tail));
@@ -287,11 +292,11 @@ impl Found {
         if let Some(len) = hole_to {
             self.cut_bytes = len.saturating_sub(whole_to);
             // Best effort: a full disk must not keep the node from starting.
-            if let Some(file) = open_if_there(&journal.volume, &path)? {
+            if let Ok(Some(file)) = open_to_read(&journal.volume, &path) {
                 let _ = keep_aside(&journal.volume, &journal.dir, &file, segment, (whole_to, len), TORN);
             }
         }
-        left.cut().map_err(at(&path, "cannot be cut"))?;
+        left.cut().map_err(JournalError::at(&path, "cannot be cut"))?;
         for (head, there) in frames {
             let offset = there.offset.saturating_sub(from).saturating_add(HEADER_BYTES);
             self.frames = self.frames.saturating_add(1);
@@ -358,19 +363,12 @@ fn durable_by_heads(file: &impl VolumeFile, segment: u32, len: u64) -> u64 {
     durable
 }
 
-fn open_if_there<V: Volume>(volume: &V, path: &Path) -> Result<Option<V::File>, JournalError> {
-    match volume.open(path, Opening::Read) {
-        Ok(file) => Ok(Some(file)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(at(path, "cannot be opened")(e)),
-    }
-}
-
 /// Looks at every header before anything is written.
 fn refuse_foreign(volume: &impl Volume, dir: &Path, numbers: &[u32], owner: &Owner) -> Result<(), JournalError> {
     for segment in numbers {
         let path = segment_path(dir, *segment);
-        let Some(header) = Header::of(volume, dir, *segment) else { continue };
+        let header = Header::of(volume, dir, *segment).map_err(JournalError::at(&path, "cannot be opened"))?;
+        let Some(header) = header else { continue };
         if header.format > SEGMENT_FORMAT {
             return Err(JournalError::LaterFormat { path, found: header.format });
         }
@@ -385,10 +383,10 @@ fn refuse_foreign(volume: &impl Volume, dir: &Path, numbers: &[u32], owner: &Own
 fn make_durable_folder(volume: &impl Volume, dir: &Path) -> Result<(), JournalError> {
     let missing: Vec<_> = dir.ancestors().take_while(|folder| volume.look(folder).is_err()).collect();
     if !missing.is_empty() {
-        volume.make_folder(dir).map_err(at(dir, "cannot be made"))?;
+        volume.make_folder(dir).map_err(JournalError::at(dir, "cannot be made"))?;
     }
     for above in missing.iter().filter_map(|folder| folder.parent()) {
-        volume.sync_folder(above).map_err(at(above, "cannot be flushed"))?;
+        volume.sync_folder(above).map_err(JournalError::at(above, "cannot be flushed"))?;
     }
     Ok(())
 }
@@ -399,11 +397,13 @@ fn last_segment(volume: &impl Volume, dir: &Path, numbers: &[u32]) -> Result<u32
     for segment in numbers.iter().rev() {
         let path = segment_path(dir, *segment);
         let before = segment.checked_sub(1).is_some_and(|b| b == 0 || numbers.binary_search(&b).is_ok());
-        if before || Header::of(volume, dir, *segment).is_some() || has_frame(volume, &path, *segment) {
+        let cannot = || JournalError::at(&path, "cannot be opened");
+        let begun = || Ok(Header::of(volume, dir, *segment)?.is_some() || has_frame(volume, &path, *segment)?);
+        if before || begun().map_err(cannot())? {
             return Ok(*segment);
         }
         mend::set_aside_file(volume, dir, &path, "not a segment: no header and no frame")
-            .map_err(at(&path, "cannot be set aside"))?;
+            .map_err(JournalError::at(&path, "cannot be set aside"))?;
     }
     Ok(0)
 }
@@ -412,21 +412,22 @@ fn last_segment(volume: &impl Volume, dir: &Path, numbers: &[u32]) -> Result<u32
 /// header that holds, or that was to carry on another and was not finished, is removed: what is before it counts.
 fn last_begun(volume: &impl Volume, dir: &Path, last: u32) -> Result<(u32, u64), JournalError> {
     let path = segment_path(dir, last);
-    let bare = length(volume, &path).is_some_and(|n| n <= HEADER_BYTES) && Header::of(volume, dir, last).is_none();
-    let durable = carried::unfinished(volume, dir, last);
+    let cannot = || JournalError::at(&path, "cannot be opened, or the one before");
+    let short = length(volume, &path).map_err(cannot())?.is_some_and(|n| n <= HEADER_BYTES);
+    let bare = short && Header::of(volume, dir, last).map_err(cannot())?.is_none();
+    let durable = carried::unfinished(volume, dir, last).map_err(cannot())?;
     if last < 2 || !(bare || durable.is_some()) {
         return Ok((last, 0));
     }
-    volume.remove(&path).map_err(at(&path, "cannot be removed"))?;
-    volume.sync_folder(dir).map_err(at(dir, "cannot be flushed"))?;
+    volume.remove(&path).map_err(JournalError::at(&path, "cannot be removed"))?;
+    volume.sync_folder(dir).map_err(JournalError::at(dir, "cannot be flushed"))?;
     Ok((last.saturating_sub(1), durable.unwrap_or(0)))
 }
 
-fn has_frame(volume: &impl Volume, path: &Path, segment: u32) -> bool {
-    let Ok(file) = volume.open(path, Opening::Read) else { return false };
-    let len = file.look().map_or(0, |f| f.len);
-    let mut scan = Scan::within(&file, segment, HEADER_BYTES, len);
-    std::iter::from_fn(|| scan.step(false)).any(|s| matches!(s, Step::Frame { .. }))
+fn has_frame(volume: &impl Volume, path: &Path, segment: u32) -> io::Result<bool> {
+    let Some(file) = open_to_read(volume, path)? else { return Ok(false) };
+    let mut scan = Scan::within(&file, segment, HEADER_BYTES, file.look()?.len);
+    Ok(std::iter::from_fn(|| scan.step(false)).any(|s| matches!(s, Step::Frame { .. })))
 }
 
 /// Why what is cut off was never confirmed, unless the disk lied.

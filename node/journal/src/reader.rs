@@ -163,29 +163,38 @@ impl<V: Volume> Reader<V> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Reads at a place, or where its bytes stand now if they had to be written anew (`renew.rs`). A file that was
-    /// replaced meanwhile is opened again.
-    fn wherever<T>(&self, place: Position, read: impl Fn(Position) -> Result<T, ReadError>) -> Result<T, ReadError> {
-        let again = |at: Position| match read(at) {
+    /// Reads at a place itself. A file that was replaced meanwhile is opened again.
+    fn here<T>(&self, at: Position, read: impl Fn(Position) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        match read(at) {
             Err(ReadError::Damaged { .. }) => {
                 self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(&at.segment);
                 read(at)
             }
             done => done,
-        };
-        let damaged = ReadError::Damaged { segment: place.segment, offset: place.offset };
-        match again(place) {
-            Err(ReadError::Damaged { .. }) => match carried::moved(&self.volume, &self.dir, place).map(again) {
-                None | Some(Err(ReadError::Damaged { .. })) => Err(damaged),
-                Some(done) => done,
-            },
+        }
+    }
+
+    /// Reads at a place, or where its bytes stand now, or stand as well, because they had to be written anew (`renew.rs`).
+    fn wherever<T>(&self, place: Position, read: impl Fn(Position) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        match self.here(place, &read) {
+            Err(damaged @ ReadError::Damaged { .. }) => {
+                let copy = carried::copied(&self.volume, &self.dir, place).map_err(cannot_be_read(place))?;
+                match copy.map(|at| self.here(at, &read)) {
+                    None | Some(Err(ReadError::Damaged { .. })) => Err(damaged),
+                    Some(done) => done,
+                }
+            }
             done => done,
         }
     }
 
     /// Where a place is now: elsewhere, if what was written there had to be written anew.
-    pub fn now_at(&self, place: Position) -> Position {
-        carried::moved(&self.volume, &self.dir, place).unwrap_or(place)
+    ///
+    /// # Errors
+    /// [`ReadError::Io`].
+    pub fn now_at(&self, place: Position) -> Result<Position, ReadError> {
+        let moved = carried::moved(&self.volume, &self.dir, place).map_err(cannot_be_read(place))?;
+        Ok(moved.unwrap_or(place))
     }
 
     /// What the frame at `place` says, without its body.
@@ -235,7 +244,7 @@ impl<V: Volume> Reader<V> {
             Err(e) => return Err(e),
         };
         let mut len = file.look()?.len;
-        if let Some(end) = carried::end(&self.volume, &self.dir, segment) {
+        if let Some(end) = carried::end(&self.volume, &self.dir, segment)? {
             len = len.min(end);
         }
         let mut lacks = 0;
@@ -243,21 +252,32 @@ impl<V: Volume> Reader<V> {
             lacks = until.offset.saturating_sub(len);
             len = len.min(until.offset);
         }
-        let at = carried::begin(&self.volume, &self.dir, segment);
+        let at = carried::begin(&self.volume, &self.dir, segment)?;
         Ok(Some(Walk { file, segment, at, len, lacks }))
     }
 
     /// How long a sealed segment is, by the header of the next; `None` while that does not hold, or is not there.
-    pub fn sealed_length(&self, segment: u32) -> Option<u64> {
-        Header::after(&self.volume, &self.dir, segment).map(|h| h.length_before)
+    ///
+    /// # Errors
+    /// When the next segment's file cannot be opened.
+    pub fn sealed_length(&self, segment: u32) -> io::Result<Option<u64>> {
+        Ok(Header::after(&self.volume, &self.dir, segment)?.map(|h| h.length_before))
     }
 
-    /// The frame at `place`, checked whole.
+    /// The frame at `place`, checked whole, or a second copy of it.
     ///
     /// # Errors
     /// [`ReadError`].
     pub fn read(&self, place: Position) -> Result<ReadFrame, ReadError> {
         self.wherever(place, |place| self.read_at(place))
+    }
+
+    /// The frame at `place` itself, checked whole, whether there is a second copy or not.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read_here(&self, place: Position) -> Result<ReadFrame, ReadError> {
+        self.here(place, |place| self.read_at(place))
     }
 
     fn read_at(&self, place: Position) -> Result<ReadFrame, ReadError> {
@@ -283,10 +303,10 @@ impl<V: Volume> Reader<V> {
     pub fn next(&self, from: Position, until: Position) -> Result<Option<(Position, ReadFrame)>, ReadError> {
         let mut at = from;
         while at < until {
-            match self.read(at) {
+            match self.read_here(at) {
                 Ok(frame) => return Ok(Some((at, frame))),
                 Err(ReadError::Damaged { .. }) => {
-                    match self.second_copy(at)?.map_or_else(|| self.after(at), |c| Ok(Some(c)))? {
+                    match self.elsewhere(at)?.map_or_else(|| self.after(at), |c| Ok(Some(c)))? {
                         Some(next) => at = next,
                         None => return Ok(None),
                     }
@@ -297,11 +317,19 @@ impl<V: Volume> Reader<V> {
         Ok(None)
     }
 
-    /// Where a second copy stands of what cannot be read at a place, if it can be read there.
-    fn second_copy(&self, at: Position) -> Result<Option<Position>, ReadError> {
-        let Some(copy) = carried::copied(&self.volume, &self.dir, at) else { return Ok(None) };
-        match self.read(copy) {
+    /// Where to go on from a place at which nothing can be read, if the next segment carries on what stood there: its begin, from
+    /// the end of what counts here, or the second copy of what is damaged.
+    fn elsewhere(&self, at: Position) -> Result<Option<Position>, ReadError> {
+        let onward = carried::onward(&self.volume, &self.dir, at).map_err(cannot_be_read(at))?;
+        if onward.is_some() {
+            return Ok(onward);
+        }
+        let Some(copy) = carried::copied(&self.volume, &self.dir, at).map_err(cannot_be_read(at))? else {
+            return Ok(None);
+        };
+        match self.read_here(copy) {
             Ok(_) => Ok(Some(copy)),
+            // What does not count here any more stands nowhere else.
             Err(ReadError::Damaged { .. }) => Ok(None),
             Err(e) => Err(e),
         }
@@ -310,9 +338,13 @@ impl<V: Volume> Reader<V> {
     /// Where to look after a place at which no frame could be read: the next frame of the segment, or the next segment.
     fn after(&self, at: Position) -> Result<Option<Position>, ReadError> {
         let Position { segment, offset } = at;
-        let io_error = |source| ReadError::Io { segment, offset, source };
-        if let Ok(file) = self.open(segment, offset) {
-            let len = file.look().map_err(io_error)?.len;
+        let io_error = cannot_be_read(at);
+        let file = match self.open(segment, offset) {
+            Err(ReadError::Damaged { .. }) => None,
+            file => Some(file?),
+        };
+        if let Some(file) = file {
+            let len = file.look().map_err(&io_error)?.len;
             let mut scan = Scan::within(&*file, segment, offset, len);
             // The first step passes what is bad at `at`; a frame with a bad body passes as one frame.
             while let Some(step) = scan.step(false) {
@@ -323,8 +355,15 @@ impl<V: Volume> Reader<V> {
                 }
             }
         }
-        let numbers = segments_on(&self.volume, &self.dir).map_err(io_error)?;
-        let next = numbers.into_iter().find(|n| *n > segment);
-        Ok(next.map(|segment| Position { segment, offset: carried::begin(&self.volume, &self.dir, segment) }))
+        let numbers = segments_on(&self.volume, &self.dir).map_err(&io_error)?;
+        let Some(segment) = numbers.into_iter().find(|n| *n > segment) else { return Ok(None) };
+        let offset = carried::begin(&self.volume, &self.dir, segment).map_err(&io_error)?;
+        Ok(Some(Position { segment, offset }))
     }
+}
+
+/// What the system said when something was to be read there.
+fn cannot_be_read(at: Position) -> impl Fn(io::Error) -> ReadError {
+    let Position { segment, offset } = at;
+    move |source| ReadError::Io { segment, offset, source }
 }

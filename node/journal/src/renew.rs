@@ -10,7 +10,7 @@ use super::{
     Journal, JournalError, JournalNews, Position, Volume, VolumeFile,
     frame::{self, FILLER},
     header::{HEADER_BYTES, Header},
-    journal::{ATTEMPTS, at, create},
+    journal::{ATTEMPTS, create},
     segment_path,
     tail::Tail,
 };
@@ -74,7 +74,7 @@ impl<V: Volume> Journal<V> {
         if let Err(e) = written {
             // It never counts; the next attempt needs its name.
             let _ = self.volume.remove(&path);
-            return Err(at(&path, "cannot be written or flushed")(e));
+            return Err(JournalError::at(&path, "cannot be written or flushed")(e));
         }
         let left = Position { segment: self.segment, offset: self.flushed };
         let left = Left { file: std::mem::replace(&mut self.file, file), end: left };

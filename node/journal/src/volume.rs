@@ -222,14 +222,18 @@ fn look(metadata: &fs::Metadata) -> FileLook {
     FileLook { len: metadata.len(), identity, regular: metadata.is_file(), links: metadata.nlink() }
 }
 
-/// The file at `path`, if there is one that can be opened.
-pub(super) fn open_to_read<V: Volume>(volume: &V, path: &Path) -> Option<V::File> {
-    volume.open(path, Opening::Read).ok()
+/// The file at `path`, if there is one. One that cannot be opened is an error: it says nothing of what is there.
+pub(super) fn open_to_read<V: Volume>(volume: &V, path: &Path) -> io::Result<Option<V::File>> {
+    match volume.open(path, Opening::Read) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
-/// Length of the file at `path`, if there is one that can be opened.
-pub(super) fn length<V: Volume>(volume: &V, path: &Path) -> Option<u64> {
-    Some(open_to_read(volume, path)?.look().ok()?.len)
+/// Length of the file at `path`, if there is one.
+pub(super) fn length<V: Volume>(volume: &V, path: &Path) -> io::Result<Option<u64>> {
+    open_to_read(volume, path)?.map(|file| Ok(file.look()?.len)).transpose()
 }
 
 /// Makes a file of these bytes, whatever stood there before. Nothing of it is flushed.

@@ -10,7 +10,7 @@ use std::{
 use tally_core::{Append, Disk, Entry, Place};
 use tally_journal::{
     BODY_BYTES_MAX, Damage, Found, Frame, FrameHead, Journal, JournalError, META_BYTES_MAX, Owner, Position, ReadError,
-    Reader, Step, System, Volume, Walk,
+    ReadFrame, Reader, Step, System, Volume, Walk,
 };
 use tally_protocol::{
     codec,
@@ -177,16 +177,30 @@ impl<V: Volume> EntryReader<V> {
     }
 
     /// Where a place is now: elsewhere, if what was written there had to be written anew.
-    pub fn now_at(&self, at: Place) -> Place {
-        place(self.reader.now_at(position(at)))
+    ///
+    /// # Errors
+    /// [`ReadError::Io`].
+    pub fn now_at(&self, at: Place) -> Result<Place, ReadError> {
+        Ok(place(self.reader.now_at(position(at))?))
     }
 
-    /// The entry at `place`, checked whole.
+    /// The entry at `place`, checked whole, or a second copy of it.
     ///
     /// # Errors
     /// [`ReadError`]; a frame that is no entry is damaged.
     pub fn read(&self, place: Place) -> Result<KeptEntry, ReadError> {
-        let frame = self.reader.read(position(place))?;
+        Self::entry(place, self.reader.read(position(place))?)
+    }
+
+    /// The entry at `place` itself, checked whole, whether there is a second copy or not.
+    ///
+    /// # Errors
+    /// [`ReadError`]; a frame that is no entry is damaged.
+    pub fn read_here(&self, place: Place) -> Result<KeptEntry, ReadError> {
+        Self::entry(place, self.reader.read_here(position(place))?)
+    }
+
+    fn entry(place: Place, frame: ReadFrame) -> Result<KeptEntry, ReadError> {
         let entry = decode(&frame.head).ok_or_else(|| no_entry(place))?;
         Ok(KeptEntry { entry, body: frame.body })
     }
@@ -229,7 +243,10 @@ impl<V: Volume> EntryReader<V> {
     }
 
     /// How long a sealed segment is; `None` while the next one does not tell.
-    pub fn sealed_length(&self, segment: u32) -> Option<u64> {
+    ///
+    /// # Errors
+    /// When the next one's file cannot be opened.
+    pub fn sealed_length(&self, segment: u32) -> io::Result<Option<u64>> {
         self.reader.sealed_length(segment)
     }
 

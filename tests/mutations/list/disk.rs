@@ -223,8 +223,8 @@ pub(super) const LIST: &[Mutation] = &[
         "mark-is-not-read",
         (
             "node/journal/src/open.rs",
-            "let mark = mark::read(&volume, &mark_path(dir));",
-            "let mark = mark::read(&volume, dir);",
+            "let mark = mark::read(&volume, &mark_path(dir))",
+            "let mark = mark::read(&volume, dir)",
         ),
         DISK,
         "a_clean_stop_is_told",

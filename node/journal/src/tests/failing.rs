@@ -1,6 +1,13 @@
 //! A journal whose disk or whose folder fails it: what is taken away while it runs, and what is written anew.
 
 use super::*;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 /// The file that is written to is deleted or replaced under the process: its descriptor still has everything.
 #[test]
@@ -212,4 +219,192 @@ fn a_mended_place_does_not_hide_the_second_copy() {
     drop(journal);
     let (_, seen, found) = open(&dir, SEGMENT_BYTES);
     assert!(seen.contains(&28) && found.damage.is_empty(), "{seen:?} {:?}", found.damage);
+}
+
+/// The same for damage to any byte of the first copy, for whoever reads a place, walks, or follows; and nothing of it is hidden
+/// from whoever asks for the place itself.
+#[test]
+fn a_second_copy_counts_whatever_byte_of_the_first_is_damaged() {
+    let holder = tempfile::tempdir().unwrap();
+    let whole = holder.path().join("whole");
+    let (mut journal, ..) = open(&whole, SEGMENT_BYTES);
+    let places: Vec<_> = (0..30).map(|n| append(&mut journal, n)).collect();
+    journal.flush().unwrap();
+    journal.rest().unwrap();
+    drop(journal);
+    let (journal, ..) = open(&whole, SEGMENT_BYTES);
+    let durable = journal.durable();
+    assert_eq!(durable.segment, 2);
+    journal.stop().unwrap();
+    let followed = |reader: &Reader, until| {
+        let (mut at, mut met) = (Journal::origin(), Vec::new());
+        while let Some((_, frame)) = reader.next(at, until).unwrap() {
+            at = frame.next;
+            met.extend(number(&frame.head));
+        }
+        met
+    };
+    let (from, to) = (places[28].offset, places[29].offset);
+    for offset in from..to {
+        let dir = holder.path().join(format!("{offset}"));
+        copy(&whole, &dir);
+        flip(&segment_path(&dir, 1), offset);
+        let reader = Reader::new(dir.clone());
+        assert_eq!(number(&reader.read(places[28]).unwrap().head), Some(28), "byte {}", offset - from);
+        assert!(matches!(reader.read_here(places[28]), Err(ReadError::Damaged { .. })), "byte {}", offset - from);
+        assert!(followed(&reader, durable).contains(&28), "byte {}", offset - from);
+        let (mut journal, seen, found) = open(&dir, SEGMENT_BYTES);
+        assert!(seen.contains(&28), "byte {}: {seen:?}", offset - from);
+        // A record once mended is no copy of what it held, and hides none.
+        for damage in &found.damage {
+            assert_eq!((damage.segment, damage.offset), (1, from), "byte {}", offset - from);
+            journal.leave(1).unwrap();
+            journal.mend(damage, "test").unwrap();
+        }
+        journal.flush().unwrap();
+        assert!(followed(&Reader::new(dir), journal.durable()).contains(&28), "byte {}", offset - from);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+    let mark = from.with_extension("mark");
+    if mark.exists() {
+        fs::copy(mark, to.with_extension("mark")).unwrap();
+    }
+}
+
+fn flip(path: &Path, offset: u64) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], offset).unwrap();
+}
+
+/// A machine whose descriptors are used up: after some calls nothing can be opened any more.
+#[derive(Debug, Clone)]
+struct Scarce(Arc<AtomicI64>);
+
+impl Volume for Scarce {
+    type File = fs::File;
+
+    fn open(&self, path: &Path, how: Opening) -> io::Result<fs::File> {
+        if self.0.fetch_sub(1, Ordering::Relaxed) <= 0 {
+            return Err(io::Error::from_raw_os_error(24));
+        }
+        Volume::open(&System, path, how)
+    }
+
+    fn look(&self, path: &Path) -> io::Result<FileLook> {
+        Volume::look(&System, path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+        System.list(folder)
+    }
+
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        System.make_folder(folder)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        System.sync_folder(folder)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        System.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        System.remove(path)
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        System.set_mode(path, mode)
+    }
+}
+
+/// What cannot be opened for want of descriptors says nothing of what is there: a start decides nothing by it, sets nothing
+/// aside, cuts nothing, and can be tried again. A reader steps over nothing.
+#[test]
+fn a_start_without_descriptors_changes_nothing() {
+    let holder = tempfile::tempdir().unwrap();
+    let killed_at = |name: &str, bytes| {
+        let dir = holder.path().join(name);
+        killed(&dir, 60, bytes);
+        dir
+    };
+    let stopped = holder.path().join("stopped");
+    written(&stopped, 60, 4_000);
+    // What is left when all segments but the last have been removed, as of staged rows.
+    let late = holder.path().join("late");
+    written(&late, 60, 4_000);
+    let numbers = segments(&late).unwrap();
+    numbers.iter().rev().skip(1).for_each(|n| fs::remove_file(segment_path(&late, *n)).unwrap());
+    // Killed again while it carried on what a kill had left.
+    let twice = killed_at("twice", SEGMENT_BYTES);
+    drop(open(&twice, SEGMENT_BYTES));
+    for (dir, bytes) in [
+        (killed_at("one", SEGMENT_BYTES), SEGMENT_BYTES),
+        (killed_at("many", 4_000), 4_000),
+        (twice, SEGMENT_BYTES),
+        (stopped, 4_000),
+        (late, 4_000),
+    ] {
+        let all = {
+            let again = dir.with_extension("again");
+            copy(&dir, &again);
+            open(&again, bytes).1
+        };
+        assert!(!all.is_empty());
+        for calls in 0.. {
+            let some = dir.with_extension(format!("{calls}"));
+            copy(&dir, &some);
+            let left = Arc::new(AtomicI64::new(calls));
+            let opened = Journal::open_on(Scarce(left.clone()), &some, &owner(), bytes, |_, _| {});
+            let enough = left.load(Ordering::Relaxed) >= 0;
+            match opened {
+                Err(e) => assert!(e.shortage().is_some() && !enough, "{dir:?} after {calls}: {e}"),
+                Ok((journal, _)) => {
+                    let until = journal.durable();
+                    drop(journal);
+                    follow_scarcely(&some, until, &left);
+                }
+            }
+            assert_eq!(open(&some, bytes).1, all, "{dir:?} after {calls} files");
+            if enough {
+                break;
+            }
+        }
+    }
+}
+
+fn follow_scarcely(dir: &Path, until: Position, left: &Arc<AtomicI64>) {
+    let follow = |reader: &Reader<Scarce>| {
+        let (mut at, mut met) = (Journal::origin(), Vec::new());
+        while let Some((_, frame)) = reader.next(at, until)? {
+            at = frame.next;
+            met.extend(number(&frame.head));
+        }
+        Ok::<_, ReadError>(met)
+    };
+    left.store(i64::MAX, Ordering::Relaxed);
+    let all = follow(&Reader::on(Scarce(left.clone()), dir.to_owned())).unwrap();
+    for calls in 0.. {
+        left.store(calls, Ordering::Relaxed);
+        match follow(&Reader::on(Scarce(left.clone()), dir.to_owned())) {
+            Err(ReadError::Io { .. }) => {}
+            met => {
+                assert_eq!(met.unwrap(), all, "{dir:?} after {calls} files");
+                if left.load(Ordering::Relaxed) >= 0 {
+                    return;
+                }
+            }
+        }
+    }
 }

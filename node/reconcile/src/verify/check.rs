@@ -14,7 +14,7 @@ impl Verifier<'_> {
     pub(super) fn batch(&mut self, log: LogId, before: &Tree, start: u64, end: u64, place: Place, bytes: u64) {
         // A copy that stands elsewhere continues from the same edge.
         self.logs.entry(log).or_default().edges.insert(start, before.clone());
-        let frame = match self.reader.read(place) {
+        let frame = match self.reader.read_here(place) {
             Ok(frame) => frame,
             Err(ReadError::Io { source, .. }) => {
                 self.trouble.get_or_insert(source);

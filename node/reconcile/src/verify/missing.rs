@@ -20,7 +20,7 @@ impl Verifier<'_> {
                     Some(before) => self.batch(log, &before, start, end, place, bytes),
                     // The frames before it are lost, and with them the tree that its leaves would have to continue. Its
                     // checksum and its signature are what can be checked.
-                    None => match self.reader.read(place) {
+                    None => match self.reader.read_here(place) {
                         Ok(_) => {
                             self.report.frames += 1;
                             self.logs.entry(log).or_default().good(start, end, place);

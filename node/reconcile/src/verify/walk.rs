@@ -56,7 +56,13 @@ impl Verifier<'_> {
     pub(super) fn cut_segments(&mut self) {
         let last = position(self.input.until).segment;
         for (segment, end) in std::mem::take(&mut self.lengths) {
-            let told = self.reader.sealed_length(segment).filter(|told| end < *told && segment < last);
+            let told = match self.reader.sealed_length(segment) {
+                Ok(told) => told.filter(|told| end < *told && segment < last),
+                Err(e) => {
+                    self.trouble.get_or_insert(e);
+                    return;
+                }
+            };
             let Some(told) = told else { continue };
             let touches = |d: &&mut Damage| d.segment == segment && d.offset <= end && d.offset + d.bytes >= end;
             match self.places.iter_mut().find(touches) {
@@ -101,7 +107,7 @@ impl Verifier<'_> {
         // Records beyond the end of a closed epoch do not count, and are not missed: what could be read of them was carried
         // over, and what could not is listed as lost.
         if charter.closed_at(log).is_some_and(|(last, _)| end > last) {
-            let readable = match self.reader.read(place) {
+            let readable = match self.reader.read_here(place) {
                 Ok(_) => true,
                 Err(ReadError::Damaged { .. }) => false,
                 Err(ReadError::Io { source, .. }) => {
