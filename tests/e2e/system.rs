@@ -146,3 +146,73 @@ fn a_node_without_room_waits_and_goes_on() {
         federation.assert_verified(COUNTY);
     }
 }
+
+/// The same where rows are staged: taking them, working them off, and a start.
+#[test]
+fn staged_rows_wait_for_room_and_go_on() {
+    let Some(shim) = shim() else { return };
+    for (call, error) in [("write", "ENOSPC"), ("open", "EMFILE")] {
+        let federation = Federation::new(LINE);
+        federation.expects(&["storage.full", "staged.not_cleared", "staged.not_read"]);
+        let fault = SystemFault { call, path: "/data/staged/", error, times: 0 };
+        federation.will_fail(COUNTY, shim, fault);
+        ALL.iter().for_each(|d| federation.start(d));
+        federation.enter(COUNTY, 0..10);
+        federation.wait_converged(ALL, seconds(60));
+        federation.stop(CITY);
+        federation.kill9(COUNTY);
+        federation.start(COUNTY);
+        let waits =
+            || (federation.log(COUNTY).matches("storage.full").count(), federation.status(COUNTY)["division"].clone());
+        let mut told = waits().0;
+        let mut says_so = || {
+            wait_for("it says that it waits", seconds(60), || (waits().0 > told).then_some(()));
+            told = waits().0;
+        };
+
+        if call == "write" {
+            federation.arm(COUNTY);
+            std::thread::scope(|scope| {
+                let taken = scope.spawn(|| federation.ingest(COUNTY, &records(10..2_500, COUNTY)));
+                says_so();
+                federation.disarm(COUNTY);
+                let (code, answer) = taken.join().unwrap();
+                assert_eq!((code, answer["staged"].as_u64()), (0, Some(2_490)), "{answer}");
+            });
+        } else {
+            let (code, answer) = federation.ingest(COUNTY, &records(10..2_500, COUNTY));
+            assert_eq!((code, answer["staged"].as_u64()), (0, Some(2_490)), "{answer}");
+        }
+
+        // Working off: the gate opens, and not even where sealing began can be written down.
+        federation.arm(COUNTY);
+        federation.start(CITY);
+        wait_for("it may sign", seconds(60), || {
+            let (code, answer) = federation.ingest(COUNTY, "");
+            let status = federation.status(COUNTY);
+            assert!(federation.staged(COUNTY) > 0, "{code} {answer}");
+            (status["signing"] == "open").then_some(())
+        });
+        federation.disarm(COUNTY);
+        wait_for("what was staged is signed", seconds(60), || (federation.staged(COUNTY) == 0).then_some(()));
+
+        // A start.
+        federation.stop(CITY);
+        federation.kill9(COUNTY);
+        federation.start(COUNTY);
+        let (code, answer) = federation.ingest(COUNTY, &records(2_500..2_600, COUNTY));
+        assert_eq!((code, answer["staged"].as_u64()), (0, Some(100)), "{answer}");
+        federation.kill9(COUNTY);
+        federation.arm(COUNTY);
+        federation.spawn(COUNTY);
+        wait_for("it waits to start", seconds(60), || {
+            federation.log(COUNTY).contains("waiting for room").then_some(())
+        });
+        federation.disarm(COUNTY);
+        federation.ready(COUNTY);
+        federation.start(CITY);
+        federation.wait_converged(ALL, seconds(60));
+        wait_for("the index", seconds(60), || ALL.iter().all(|d| federation.count(d) == 2_600).then_some(()));
+        assert_eq!(federation.staged(COUNTY), 0);
+    }
+}

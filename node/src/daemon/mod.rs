@@ -215,7 +215,7 @@ impl Node {
         }
         parts.task("tick", tick(mailbox.clone()));
         for_neighbours(&mut parts, (above, asked), (reconcile, incoming), heads);
-        parts.task("prune answers", prune::run(answers, mailbox.clone()));
+        parts.task("prune answers", prune::run(answers, config.staged(), mailbox.clone()));
         parts.task("tasks", task::work(tasks_context, list, config.schedule.clone(), stopping.clone()));
         parts.task("watchdog", watchdog::watch(mailbox.clone()));
 

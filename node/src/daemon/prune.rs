@@ -1,12 +1,13 @@
-//! Old answers go: by the day on which this node and its neighbours agree.
+//! Old answers go, and what became of rows that were staged: by the day on which this node and its neighbours agree.
 //!
 //! A clock that is ahead would remove everything that is kept, so a node whose clock stands apart from its neighbours'
 //! removes nothing, nor one that can ask nobody although it has neighbours. How long answers are kept is intake's to say.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 use tally_core::View;
 use tally_driver::Mailbox;
 use tally_intake::submission::SubmissionStore;
+use tally_store::staged::StagedStore;
 
 /// First after so long, when links have come up.
 const FIRST: Duration = Duration::from_secs(120);
@@ -18,7 +19,7 @@ const APART_MS: u64 = 24 * 3_600_000;
 /// Removes old answers until the node stops.
 ///
 /// Cancel-safe: what a removal that was dropped leaves is removed by the next one.
-pub(super) async fn run(answers: SubmissionStore, mailbox: Mailbox) {
+pub(super) async fn run(answers: SubmissionStore, staged: PathBuf, mailbox: Mailbox) {
     let mut after = FIRST;
     loop {
         tokio::time::sleep(after).await;
@@ -27,9 +28,12 @@ pub(super) async fn run(answers: SubmissionStore, mailbox: Mailbox) {
             tracing::info!(event = "answers.not_pruned", "no neighbour confirms this node's clock: old answers stay");
             continue;
         }
-        let store = answers.clone();
-        let pruned = tokio::task::spawn_blocking(move || store.prune_old(tally_clock::today())).await;
-        if let Ok(Err(e)) = pruned {
+        let (store, staged) = (answers.clone(), staged.clone());
+        let prune = move || {
+            let outcomes = StagedStore::prune(&staged, tally_clock::now_ms() / 1_000);
+            store.prune_old(tally_clock::today()).and(outcomes)
+        };
+        if let Ok(Err(e)) = tokio::task::spawn_blocking(prune).await {
             tracing::warn!(event = "answers.prune", reason = %e, "old answers could not be removed");
         }
     }

@@ -20,7 +20,7 @@ use tally_store::{
     staged::{FrameOutcome, StagedFrame},
 };
 use tokio::{
-    sync::{oneshot, watch},
+    sync::oneshot,
     time::{Instant, timeout},
 };
 
@@ -76,10 +76,10 @@ impl Batcher {
     }
 
     /// Seals what comes before anything new, as far as that may be done now.
-    pub(super) async fn work_off(&mut self, stop: &watch::Receiver<bool>) -> Result<WorkedOff, JournalError> {
+    pub(super) async fn work_off(&mut self) -> Result<WorkedOff, JournalError> {
         self.land().await?;
         loop {
-            if *stop.borrow() {
+            if *self.stop.borrow() {
                 return Ok(WorkedOff::Blocked(ChunkError::Stopping));
             }
             if let Some(why) = self.shut() {
@@ -91,7 +91,7 @@ impl Batcher {
             if !self.has_backlog() {
                 return Ok(WorkedOff::All);
             }
-            match self.caught_up(stop).await {
+            match self.caught_up().await {
                 Ok(()) => {}
                 Err(ChunkError::NotSealed(why)) => return Ok(WorkedOff::Shut(why)),
                 Err(why) => return Ok(WorkedOff::Blocked(why)),
@@ -184,7 +184,10 @@ impl Batcher {
     /// Seals the next staged rows, at most a batch of them, and puts them away.
     async fn seal_staged(&mut self) -> Result<Result<(), ChunkError>, JournalError> {
         let OwnLog { log: own, size, .. } = (self.own)();
-        self.staged.begin_sealing(own, size)?;
+        match self.staged.begin_sealing(own, size) {
+            Err(e) if e.shortage().is_some() => return Ok(Err(ChunkError::Staged(e.to_string()))),
+            begun => begun?,
+        }
         let frames = match self.staged.next(BATCH_RECORDS_MAX, BATCH_CLOSE_BYTES) {
             Ok(frames) => frames,
             Err(e) => return Ok(Err(ChunkError::Staged(e.to_string()))),

@@ -115,6 +115,7 @@ fn batcher_of(
         own,
         sources,
         staged,
+        stop,
         carried: Some(carried),
         indexed: false,
         sealed_to: 0,
@@ -133,7 +134,7 @@ fn batcher_of(
         flying: VecDeque::new(),
         waiting: VecDeque::new(),
     };
-    let run = move || runtime.block_on(batcher.run(queue, stop));
+    let run = move || runtime.block_on(batcher.run(queue));
     BatcherParts { handle: BatcherHandle { chunks, totals }, carry: CarryHandle { chunks: carry }, run }
 }
 
@@ -141,6 +142,8 @@ struct Batcher {
     own: LookAtLog,
     sources: DedupSources,
     staged: StagedStore,
+    /// Becomes true when the node is to stop.
+    stop: watch::Receiver<bool>,
     /// Records that are carried over; `None`: there are no more.
     carried: Option<mpsc::Receiver<RecordChunk>>,
     /// The index has seen everything of the own log that was not sealed by this batcher.
@@ -171,20 +174,29 @@ struct Batcher {
 }
 
 impl Batcher {
-    async fn run(
-        mut self,
-        mut queue: mpsc::Receiver<RecordChunk>,
-        mut stop: watch::Receiver<bool>,
-    ) -> Result<(), JournalError> {
+    async fn run(mut self, mut queue: mpsc::Receiver<RecordChunk>) -> Result<(), JournalError> {
+        let ended = self.take_all(&mut queue).await;
+        match ended.and_then(|()| self.staged.stop()) {
+            // Nothing of it was said, and the next start finds what was.
+            Err(e) if e.shortage().is_some() && *self.stop.borrow() => {
+                tracing::warn!(event = "staged.not_closed", reason = %e, "staged rows are left as they are");
+                Ok(())
+            }
+            ended => ended,
+        }
+    }
+
+    /// Until the node is told to stop.
+    async fn take_all(&mut self, queue: &mut mpsc::Receiver<RecordChunk>) -> Result<(), JournalError> {
         self.remember_staged();
         let mut open = true;
         let mut stopping = false;
-        let mut stopped = stop.clone();
+        let mut stop = self.stop.clone();
         while open || !self.open.is_empty() || !self.flying.is_empty() {
             let (deadline, look_at) = (self.deadline, self.look_at);
             tokio::select! {
                 biased;
-                result = next_result(&mut self.flying), if !self.flying.is_empty() => self.finished(result)?,
+                result = next_result(&mut self.flying), if !self.flying.is_empty() => self.finished(result).await?,
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.close().await?,
                 _ = stop.wait_for(|s| *s), if !stopping => {
                     // Nothing new comes in; an upload that is still open is told that the node stops.
@@ -192,10 +204,10 @@ impl Batcher {
                     queue.close();
                 }
                 () = sleep_until(look_at), if !stopping && (self.has_backlog() || self.written_at.is_some()) => {
-                    self.look(&stopped).await?;
+                    self.look().await?;
                 }
                 chunk = queue.recv(), if open => match chunk {
-                    Some(chunk) => self.take(chunk, &mut queue, &mut stopped).await?,
+                    Some(chunk) => self.take(chunk, queue).await?,
                     None => {
                         open = false;
                         self.close().await?;
@@ -203,7 +215,7 @@ impl Batcher {
                 },
             }
         }
-        self.staged.stop()
+        Ok(())
     }
 
     /// What is staged counts as about to be held.
@@ -221,14 +233,19 @@ impl Batcher {
     }
 
     /// Works off the backlog as far as that may be done.
-    async fn look(&mut self, stop: &watch::Receiver<bool>) -> Result<(), JournalError> {
+    async fn look(&mut self) -> Result<(), JournalError> {
         if self.written_at.is_some_and(|at| at.elapsed() > REST) {
-            self.staged.rest()?;
-            self.written_at = None;
+            match self.staged.rest() {
+                Err(e) if e.shortage().is_some() => {}
+                told => {
+                    told?;
+                    self.written_at = None;
+                }
+            }
         }
         let pause = match self.has_backlog() {
             false => LOOK,
-            true => match self.work_off(stop).await? {
+            true => match self.work_off().await? {
                 WorkedOff::All | WorkedOff::Shut(_) => LOOK,
                 WorkedOff::Blocked(_) => BLOCKED,
             },
@@ -238,15 +255,10 @@ impl Batcher {
     }
 
     /// Takes a chunk: into batches, or, while nothing may be signed, among what is staged.
-    async fn take(
-        &mut self,
-        chunk: RecordChunk,
-        queue: &mut mpsc::Receiver<RecordChunk>,
-        stop: &mut watch::Receiver<bool>,
-    ) -> Result<(), JournalError> {
+    async fn take(&mut self, chunk: RecordChunk, queue: &mut mpsc::Receiver<RecordChunk>) -> Result<(), JournalError> {
         let ended = match self.shut() {
             Some(why) => WorkedOff::Shut(why),
-            None if self.has_backlog() => self.work_off(stop).await?,
+            None if self.has_backlog() => self.work_off().await?,
             None => WorkedOff::All,
         };
         match ended {
@@ -260,7 +272,7 @@ impl Batcher {
             }
             WorkedOff::All => {
                 (self.patience, self.says) = (None, false);
-                match self.caught_up(stop).await {
+                match self.caught_up().await {
                     Ok(()) => self.batch(chunk).await,
                     Err(ChunkError::NotSealed(why)) => self.stage(chunk, queue, &why).await,
                     Err(why) => {
@@ -322,8 +334,8 @@ impl Batcher {
     }
 
     /// Waits for the index: after a start and after fetching, until it has the own log, and when too much waits for it.
-    async fn caught_up(&mut self, stop: &watch::Receiver<bool>) -> Result<(), ChunkError> {
-        let mut stop = stop.clone();
+    async fn caught_up(&mut self) -> Result<(), ChunkError> {
+        let mut stop = self.stop.clone();
         tokio::select! {
             caught_up = self.catch_up() => caught_up,
             _ = stop.wait_for(|s| *s) => Err(ChunkError::Stopping),
@@ -382,7 +394,7 @@ impl Batcher {
         }
         while self.flying.len() >= FLYING {
             let result = next_result(&mut self.flying).await;
-            self.finished(result)?;
+            self.finished(result).await?;
         }
         let records = std::mem::take(&mut self.open);
         self.open_bytes = 0;
@@ -400,12 +412,12 @@ impl Batcher {
         self.close().await?;
         while !self.flying.is_empty() {
             let result = next_result(&mut self.flying).await;
-            self.finished(result)?;
+            self.finished(result).await?;
         }
         Ok(())
     }
 
-    fn finished(&mut self, result: Option<Sealed>) -> Result<(), JournalError> {
+    async fn finished(&mut self, result: Option<Sealed>) -> Result<(), JournalError> {
         let Some(flying) = self.flying.pop_front() else { return Ok(()) };
         let number = self.number - 1 - self.flying.len() as u64;
         let ids: Vec<_> = flying.records.iter().map(Record::id).collect();
@@ -418,7 +430,7 @@ impl Batcher {
                 self.waiting.iter_mut().filter(|w| w.waits_for(number)).for_each(|w| w.sealed(number, range));
             }
             Some(Err(why)) => {
-                self.stage_batch(number, &flying.records, &why)?;
+                self.stage_batch(number, &flying.records, &why).await?;
                 self.was_refused(why);
             }
             None => {

@@ -104,8 +104,8 @@ pub enum ChunkError {
     /// The index cannot say whether a record is new.
     #[error("the index does not answer: {0}")]
     Index(String),
-    /// Rows that were staged before these cannot be read now.
-    #[error("rows that were staged cannot be read now, and are tried again: {0}")]
+    /// Rows that were staged before these cannot be signed now, as their files cannot be read or written.
+    #[error("rows that were staged before cannot be worked off now, and are tried again: {0}")]
     Staged(String),
     /// The journal's thread has ended.
     #[error(

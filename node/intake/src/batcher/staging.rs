@@ -4,7 +4,7 @@
 //! record's id is looked for, nothing is said of what is held, and what turns out to be held is found when it is sealed.
 
 use super::{
-    Batcher, ChunkError, ChunkResult, RecordChunk, RowFate, RowOutcome,
+    BLOCKED, Batcher, ChunkError, ChunkResult, RecordChunk, RowFate, RowOutcome,
     dedup::{DedupLookup, HeldRecord, Looked},
     waiting::WaitingChunk,
 };
@@ -13,10 +13,11 @@ use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 use tally_core::NotSealed;
 use tally_journal::JournalError;
 use tally_protocol::record::Record;
+use tally_store::staged::StagedStore;
 use tally_topology::catalog::Severity;
 use tokio::{
     sync::mpsc,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 /// Chunks that are staged with one flush.
@@ -39,13 +40,13 @@ impl Batcher {
         while let Some(RecordChunk { records, policy, reply }) = next.take() {
             let mut result = ChunkResult::default();
             let fresh = self.look_at(records, indexed.then_some(&policy), &mut result);
-            let staged = self.keep_staged(&fresh, why, &mut result)?;
+            let staged = self.keep_staged(&fresh, why, &mut result).await?;
             done.push((reply, staged.map(|()| result)));
             if done.len() < TOGETHER {
                 next = queue.try_recv().ok();
             }
         }
-        self.staged.flush()?;
+        self.with_room(StagedStore::flush).await?;
         self.written_at = Some(Instant::now());
         for (reply, result) in done {
             if let Ok(result) = &result {
@@ -54,6 +55,26 @@ impl Batcher {
             let _ = reply.send(result);
         }
         Ok(())
+    }
+
+    /// Calls the store of staged rows until it has room for what it does, or the node is told to stop. Nothing of it was said.
+    async fn with_room<T>(
+        &mut self,
+        mut call: impl FnMut(&mut StagedStore) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        let mut told = false;
+        loop {
+            match call(&mut self.staged) {
+                Err(e) if e.shortage().is_some() && !*self.stop.borrow() => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::error!(event = "storage.full", reason = %e, "no room: staged rows wait until there is");
+                    }
+                }
+                done => return done,
+            }
+            let stopped = self.stop.wait_for(|s| *s);
+            let _ = timeout(BLOCKED, stopped).await;
+        }
     }
 
     pub(super) fn count(&self, result: &ChunkResult) {
@@ -110,7 +131,7 @@ impl Batcher {
     }
 
     /// Writes new records, all or none of them; they are durable after the next flush.
-    fn keep_staged(
+    async fn keep_staged(
         &mut self,
         fresh: &[Record],
         why: &NotSealed,
@@ -121,7 +142,7 @@ impl Batcher {
             self.sources.index.forget_pending(fresh.iter().map(Record::id).collect::<Vec<_>>().iter());
             return Ok(Err(ChunkError::StagedFull(why.clone())));
         }
-        if let Some(run) = self.staged.append(fresh)? {
+        if let Some(run) = self.with_room(|staged| staged.append(fresh)).await? {
             result.staged.push(run);
             result.because = Some(why.clone());
         }
@@ -129,14 +150,19 @@ impl Batcher {
     }
 
     /// A batch that was on its way may not be signed: its records are staged in its place, each chunk's by itself.
-    pub(super) fn stage_batch(&mut self, number: u64, records: &[Record], why: &NotSealed) -> Result<(), JournalError> {
+    pub(super) async fn stage_batch(
+        &mut self,
+        number: u64,
+        records: &[Record],
+        why: &NotSealed,
+    ) -> Result<(), JournalError> {
         let mut left: Vec<Option<&Record>> = records.iter().map(Some).collect();
         let mut waiting = std::mem::take(&mut self.waiting);
         for w in waiting.iter_mut().filter(|w| w.waits_for(number)) {
             let rows = w.taken_from(number);
             let fresh: Vec<_> = rows.iter().filter_map(|(_, at)| left.get_mut(*at)?.take().cloned()).collect();
             let mut result = std::mem::take(&mut w.result);
-            match self.keep_staged(&fresh, why, &mut result)? {
+            match self.keep_staged(&fresh, why, &mut result).await? {
                 Ok(()) => rows.iter().for_each(|(row, _)| result.set(*row, RowFate::Staged)),
                 Err(full) => w.failed = Some(full),
             }
@@ -144,8 +170,8 @@ impl Batcher {
         }
         // Of chunks that were refused meanwhile: another may be told that it hands in the same.
         let rest: Vec<_> = left.into_iter().flatten().cloned().collect();
-        let refused = self.keep_staged(&rest, why, &mut ChunkResult::default())?.is_err();
-        self.staged.flush()?;
+        let refused = self.keep_staged(&rest, why, &mut ChunkResult::default()).await?.is_err();
+        self.with_room(StagedStore::flush).await?;
         self.written_at = Some(Instant::now());
         // Whoever waits for this batch may wait for a record of it that was not kept.
         let concerned = |w: &&mut WaitingChunk| w.waits_for(number);

@@ -90,9 +90,8 @@ impl StagedStore {
     /// # Errors
     /// [`JournalError`], as for the journal.
     pub fn open(dir: &Path, owner: &Owner, limits: StagedLimits) -> Result<Self, JournalError> {
-        let disk = |action| move |source| JournalError::Disk { path: dir.to_owned(), action, source };
+        let disk = |action| JournalError::at(dir, action);
         make_folder(dir).map_err(disk("cannot be made"))?;
-        done::prune(dir, tally_clock::now_ms() / 1_000).map_err(disk("cannot be cleared"))?;
         let done = done::ranges(dir).map_err(disk("cannot be read"))?;
         let is_done = |number: u64| done.iter().any(|(first, last)| *first <= number && number <= *last);
         let lowest = segments(dir).map_err(disk("cannot be read"))?.first().copied().unwrap_or(1);
@@ -196,10 +195,11 @@ impl StagedStore {
     /// Writes rows of one submission, at least one; `None`: there are none. They count as staged after [`Self::flush`].
     ///
     /// # Errors
-    /// [`JournalError`].
+    /// [`JournalError`]. For want of something none of them is written, and the same call can be made again.
     pub fn append(&mut self, records: &[Record]) -> Result<Option<StagedRun>, JournalError> {
         let staged_at = tally_clock::now_ms() / 1_000;
-        let mut run: Option<StagedRun> = None;
+        let mut frames = Vec::new();
+        let mut next_number = self.next_number;
         let mut rest = records;
         while !rest.is_empty() {
             let (mut n, mut bytes) = (0, 0);
@@ -210,20 +210,21 @@ impl StagedStore {
             let (these, others) = rest.split_at(n);
             rest = others;
             let body = frames::body(these);
-            let number = self.next_number;
+            let number = next_number;
             let rows = RowsMeta { number, staged_at, records: n as u32, bytes: body.len() as u32 };
-            let at = self.write(ROWS, &codec::encode(&rows), &body)?;
-            self.next_number = number.saturating_add(1);
-            self.unflushed.push((at, rows, these.iter().map(Record::id).collect()));
-            run = Some(StagedRun { first: run.map_or(number, |r| r.first), last: number });
+            next_number = number.saturating_add(1);
+            frames.push((rows, codec::encode(&rows), body));
+        }
+        let as_written = frames.iter().map(|(_, meta, body)| Frame { kind: ROWS, meta, body, root: None });
+        let places = self.journal.append(&as_written.collect::<Vec<_>>())?;
+        self.next_number = next_number;
+        let run = frames.first().zip(frames.last()).map(|(f, l)| StagedRun { first: f.0.number, last: l.0.number });
+        let mut ids = records.iter().map(Record::id);
+        for (at, (rows, ..)) in places.into_iter().zip(frames) {
+            self.unflushed.push((at, rows, ids.by_ref().take(rows.records as usize).collect()));
         }
         self.sealing = false;
         Ok(run)
-    }
-
-    fn write(&mut self, kind: u8, meta: &[u8], body: &[u8]) -> Result<Position, JournalError> {
-        let places = self.journal.append(&[Frame { kind, meta, body, root: None }])?;
-        Ok(places.first().copied().unwrap_or_else(|| self.journal.durable()))
     }
 
     /// Makes what was written durable: from now on it is staged.
@@ -251,7 +252,7 @@ impl StagedStore {
     pub fn begin_sealing(&mut self, log: LogId, size: u64) -> Result<(), JournalError> {
         if !self.sealing {
             let begun = BegunMeta { log, size, before: self.next_number };
-            self.write(BEGUN, &codec::encode(&begun), &[])?;
+            self.journal.append(&[Frame { kind: BEGUN, meta: &codec::encode(&begun), body: &[], root: None }])?;
             self.flush()?;
             self.begun.push(begun);
             self.sealing = true;
@@ -318,7 +319,7 @@ impl StagedStore {
     /// The first frames have become this: they wait no more.
     ///
     /// # Errors
-    /// [`JournalError`]. Files that could not be written or removed are none: the next time does it.
+    /// [`JournalError`]. What could not be cleared away is none: the next time does it.
     pub fn put_away(&mut self, outcomes: Vec<FrameOutcome>) -> Result<(), JournalError> {
         let mut entries = self.book.lock();
         for outcome in outcomes {
@@ -352,7 +353,13 @@ impl StagedStore {
             None => {
                 // Only after rows were put away is there anything in it.
                 if !self.book.lock().outcomes.is_empty() {
-                    self.journal.leave(self.journal.durable().segment)?;
+                    match self.journal.leave(self.journal.durable().segment) {
+                        Err(e) if e.shortage().is_some() => {
+                            tracing::warn!(event = "staged.not_cleared", reason = %e, "sealed rows stay for now");
+                            return Ok(());
+                        }
+                        left => left?,
+                    }
                 }
                 self.sealing = false;
                 self.journal.durable().segment
@@ -387,6 +394,14 @@ impl StagedStore {
             entries.outcomes.remove(&outcome.number);
         }
         Ok(())
+    }
+
+    /// Removes what became of rows long ago, by a time on which others agree. The numbers of frames go on all the same.
+    ///
+    /// # Errors
+    /// The system's. What was not removed is removed the next time.
+    pub fn prune(dir: &Path, now_s: u64) -> io::Result<()> {
+        done::prune(dir, now_s)
     }
 
     /// For a moment without rows: what is there is told to be durable.
