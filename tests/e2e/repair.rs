@@ -247,6 +247,28 @@ fn a_damaged_index_is_no_fault_and_changes_no_answer() {
     }
 }
 
+/// An index that is built over damage lacks what nobody can read. That is no fault of it, now or at the next start.
+#[test]
+fn an_index_built_over_damage_is_no_fault() {
+    let mut random = Random(12);
+    let federation = federation();
+    let before = exports(&federation);
+    federation.stop(CITY);
+    flip(&federation, CITY, &mut random, |(log, ..)| *log == origin(COUNTY));
+    fs::remove_dir_all(federation.file(CITY, "data/index")).unwrap();
+    for _ in 0..2 {
+        federation.start(CITY);
+        wait_for("the index has followed", seconds(60), || federation.status(CITY)["records"].as_u64());
+        federation.stop(CITY);
+    }
+    federation.start(CITY);
+    wait_linked(&federation);
+    federation.expects(&["verify.damaged", "journal.mended"]);
+    heal_with_all(&federation);
+    ALL.iter().for_each(|d| federation.assert_verified(d));
+    assert!(exports(&federation) == before, "an export has changed");
+}
+
 #[test]
 fn without_repair_nothing_on_the_disk_is_changed() {
     let mut random = Random(11);

@@ -166,25 +166,13 @@ fn empty(keys: Arc<NodeKeys>, charter: SignedCharter) -> Result<Replica, StartEr
 
 pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedCharter) -> Result<Recovery, StartError> {
     let segment_bytes = config.storage.segment_kib << 10;
-    let mut told = false;
-    let (mut replica, journal, found) = loop {
+    let (mut replica, journal, found) = until_there_is_room(|| {
         let mut replica = empty(keys.clone(), charter.clone())?;
         let owner = entries::owner(replica.view().charter().federation(), replica.view().me());
         let take = |entry, at| replica.recover(entry, at);
-        match EntryJournal::open(&config.journal(), &owner, segment_bytes, take) {
-            Ok((journal, found)) => break (replica, journal, found),
-            // What was not certain to be on the disk is written anew before it counts, and that takes room.
-            Err(e) if e.shortage().is_some() => {
-                if !std::mem::replace(&mut told, true) {
-                    let reason = format!("{:#}", anyhow::Error::from(e));
-                    tracing::error!(event = "storage.full", %reason, "no room to start: the node waits until there is");
-                    eprintln!("waiting for room: {reason}");
-                }
-                std::thread::sleep(ROOM_EVERY);
-            }
-            Err(e) => return Err(not_opened(e)),
-        }
-    };
+        let opened = EntryJournal::open(&config.journal(), &owner, segment_bytes, take);
+        Ok(opened.map(|(journal, found)| (replica, journal, found)))
+    })?;
     replica.all_read();
     let (beyond, lacking) = close_epochs(&mut replica, &EntryReader::new(config.journal()));
     replica.recovered();
@@ -207,6 +195,27 @@ pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedChart
         );
     }
     Ok(Recovery { replica, journal, found, beyond, lacking })
+}
+
+/// Opens files; for want of something again and again. What was not certain to be on the disk is written anew before it counts,
+/// and that takes room.
+fn until_there_is_room<T>(
+    mut open: impl FnMut() -> Result<Result<T, JournalError>, StartError>,
+) -> Result<T, StartError> {
+    let mut told = false;
+    loop {
+        match open()? {
+            Err(e) if e.shortage().is_some() => {
+                if !std::mem::replace(&mut told, true) {
+                    let reason = format!("{:#}", anyhow::Error::from(e));
+                    tracing::error!(event = "storage.full", %reason, "no room to start: the node waits until there is");
+                    eprintln!("waiting for room: {reason}");
+                }
+                std::thread::sleep(ROOM_EVERY);
+            }
+            opened => return opened.map_err(not_opened),
+        }
+    }
 }
 
 /// A foreign journal, or one of a later program, is for a person to look at; starting again helps nothing.
@@ -252,7 +261,7 @@ fn close_epochs(replica: &mut Replica, reader: &EntryReader) -> (Vec<(LogId, Vec
 pub(super) fn open_staged(config: &Config, replica: &Replica) -> Result<StagedStore, StartError> {
     let owner = entries::owner(replica.view().charter().federation(), replica.view().me());
     let limits = StagedLimits::of_bytes(config.storage.staged_mib << 20);
-    StagedStore::open(&config.staged(), &owner, limits).map_err(not_opened)
+    until_there_is_room(|| Ok(StagedStore::open(&config.staged(), &owner, limits)))
 }
 
 /// Records of a log from `size` on that cannot be read from this disk: between its batches, and batches that are damaged.
@@ -303,13 +312,22 @@ pub(super) fn open_index(
 /// which it alone still knows what would be a duplicate.
 pub(super) fn agrees(view: &View, durable: Place, reader: &EntryReader, counts: &IndexCounts<'_>) -> bool {
     // What the index has seen at a place may have been written anew since.
-    let cursor = reader.now_at(counts.cursor());
+    let Ok(cursor) = reader.now_at(counts.cursor()) else { return false };
     let known = counts.logs().all(|l| view.logs().contains_key(&l));
     let of = |id, log: &HeldLog| {
         let before = log.batches().filter(|(_, h)| h.place < cursor).map(|(end, h)| end - h.start).sum::<u64>();
         let begun = log.batches().any(|(_, h)| h.place == cursor);
-        let least = before + if begun { counts.done() } else { 0 };
-        (least..=log.size()).contains(&counts.of(id))
+        let (mut least, has) = (before + if begun { counts.done() } else { 0 }, counts.of(id));
+        // The core has read heads only. What is damaged behind its head nobody can index.
+        for (end, batch) in log.batches().filter(|(_, h)| h.place < cursor) {
+            if has >= least {
+                break;
+            }
+            if matches!(reader.read(batch.place), Err(ReadError::Damaged { .. })) {
+                least = least.saturating_sub(end - batch.start);
+            }
+        }
+        (least..=log.size()).contains(&has)
     };
     cursor <= durable && known && view.logs().iter().all(|(id, log)| of(*id, log))
 }
