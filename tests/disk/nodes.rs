@@ -162,7 +162,7 @@ impl City {
 
     /// One round, as the driver runs it: for want of room it waits and tries again.
     pub fn round(&mut self, now: u64, out: Vec<Output>) -> Result<Vec<Output>, JournalError> {
-        self.replica.commit(now, out, &mut Patient(&mut self.journal))
+        self.replica.commit(|| now, out, &mut Patient(&mut self.journal))
     }
 }
 

@@ -170,7 +170,7 @@ impl World {
         } else {
             let other = self.others.get_mut(&who).expect("a neighbour");
             inputs.into_iter().for_each(|i| other.replica.handle(now, i, &mut out));
-            Ok(other.replica.commit(now, out, &mut other.memory).unwrap_or_else(|never| match never {}))
+            Ok(other.replica.commit(|| now, out, &mut other.memory).unwrap_or_else(|never| match never {}))
         };
         match spoken {
             Ok(spoken) => spoken.into_iter().try_for_each(|o| self.let_out(who, o)),

@@ -17,6 +17,13 @@ pub fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
 
+/// Milliseconds since some moment, by a clock that nobody sets and that also runs while the machine sleeps.
+pub fn steady_ms() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000)
+}
+
 /// The machine's clock has to be put forward by so many milliseconds to be right; the whole process reckons with it.
 /// `doubted`: even so, the day is not known for sure.
 pub fn correct(by_ms: i64, doubted: bool) {

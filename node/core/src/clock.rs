@@ -32,7 +32,13 @@ pub struct NodeClock {
 }
 
 impl NodeClock {
-    /// Takes the clock's reading. Between two inputs a running node's clock moves by less than a second.
+    /// So many milliseconds went by since the clock was read last, by one that nobody sets: the reading is to be expected so
+    /// much later. Without this less than a second is expected between two inputs.
+    pub fn ran(&mut self, elapsed_ms: u64) {
+        self.latest_ms = self.latest_ms.map(|latest| latest.saturating_add(elapsed_ms));
+    }
+
+    /// Takes the clock's reading: if it is not about what was to be expected, the clock was set.
     pub fn read(&mut self, now_ms: u64) {
         if let Some(latest) = self.latest_ms.replace(now_ms) {
             let step = difference(now_ms, latest);
@@ -246,6 +252,20 @@ mod tests {
         let echo = ClockEcho { clock_ms: NOW + 365 * DAY as u64, held_ms: 0 };
         clock.parent_beat(NOW + 365 * DAY as u64, NOW + 365 * DAY as u64, Some(echo), None);
         assert_eq!(ahead(&clock), None);
+    }
+
+    #[test]
+    fn a_round_that_took_long_is_no_jump() {
+        let mut clock = NodeClock::default();
+        clock.read(NOW);
+        let hours = 5 * 3_600_000;
+        clock.ran(hours);
+        clock.read(NOW + hours + 40);
+        assert_eq!((ahead(&clock), clock.correction_ms()), (None, 0));
+        // A clock that was set back amid such a round.
+        clock.ran(hours);
+        clock.read(NOW + hours);
+        assert_eq!(ahead(&clock), Some(-(hours as i64) - 40));
     }
 
     #[test]

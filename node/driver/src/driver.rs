@@ -20,7 +20,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use tally_clock::wall_ms;
+use tally_clock::{steady_ms, wall_ms};
 use tally_core::Place;
 use tally_core::{Disk as _, Event, Input, LinkId, NotRepaired, NotSealed, Output, Replica, Ticket, View};
 use tally_journal::{Damage, JournalError, JournalNews};
@@ -99,6 +99,8 @@ struct Waiting {
     settles: Vec<oneshot::Sender<()>>,
     /// Messages that came while a round waited for room.
     held: VecDeque<Mail>,
+    /// When the clock was read last, by one that nobody sets.
+    read_at: Option<u64>,
     tickets: u64,
 }
 
@@ -146,7 +148,7 @@ impl Driver {
         // Receipts for what reached the disk just before the last stop.
         self.end_round(&mut waiting, space, Vec::new())?;
         while let Some(first) = waiting.held.pop_front().or_else(|| self.mail.blocking_recv()) {
-            let now = wall_ms();
+            let now = self.read_clock(&mut waiting);
             if now.abs_diff(looked_at) >= LOOK_EVERY_MS {
                 looked_at = now;
                 space.look();
@@ -180,6 +182,14 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// The wall clock, for the core's next input; and how long ago that was read last, which the wall clock cannot say.
+    fn read_clock(&mut self, waiting: &mut Waiting) -> u64 {
+        let steady = steady_ms();
+        let before = waiting.read_at.replace(steady).unwrap_or(steady);
+        self.replica.ran(steady.saturating_sub(before));
+        wall_ms()
     }
 
     /// What is there no room for now can be put back another time; nothing is confirmed before (`Journal::flush`).
@@ -325,7 +335,7 @@ impl Driver {
     /// Makes the round durable, publishes the view, and says what is to be said.
     fn end_round(&mut self, waiting: &mut Waiting, space: &Space, out: Vec<Output>) -> Result<(), RoundError> {
         let (replica, mut journal) = self.patient(waiting, space);
-        let said = replica.commit(wall_ms(), out, &mut journal)?;
+        let said = replica.commit(wall_ms, out, &mut journal)?;
         self.durable.send_if_modified(|d| std::mem::replace(d, self.journal.durable()) != self.journal.durable());
         self.keep_anchor(false)?;
         let view = self.replica.view();
@@ -393,7 +403,8 @@ impl Driver {
                 let asked = self.heads.try_send(HeadQuestion { log, size, against, root });
                 if asked.is_err() {
                     // It is asked again when the head is told again.
-                    self.replica.handle(wall_ms(), Input::HeadCompared { log, size, shown: None }, &mut Vec::new());
+                    let now = self.read_clock(waiting);
+                    self.replica.handle(now, Input::HeadCompared { log, size, shown: None }, &mut Vec::new());
                 }
             }
             Output::CharterChanged => self.charter.set(self.replica.view().signed_charter().clone()),

@@ -146,12 +146,10 @@ async fn attempt(
     let connect = async {
         let endpoint = endpoints.towards(target).map_err(|e| CallFailure::NoSocket(family, e.to_string()))?;
         let config = tls::client(&context).map_err(|e| CallFailure::Handshake(e.to_string()))?;
-        let connecting = endpoint
-            .connect_with(config, target, &tls::server_name(parent))
-            .map_err(|e| match e {
-                quinn::ConnectError::EndpointStopping => CallFailure::ClosedHere,
-                e => CallFailure::Handshake(e.to_string()),
-            })?;
+        let connecting = endpoint.connect_with(config, target, &tls::server_name(parent)).map_err(|e| match e {
+            quinn::ConnectError::EndpointStopping => CallFailure::ClosedHere,
+            e => CallFailure::Handshake(e.to_string()),
+        })?;
         let failure = |e| CallFailure::of(e, setup.as_secs(), target);
         let connection = connecting.await.map_err(failure)?;
         let control = connection.open_bi().await.map_err(failure)?;

@@ -28,7 +28,7 @@ impl World {
             replica.handle(now, input, &mut out);
         }
         node.disk.fuse = crash.map(|(at, _)| at);
-        let finished = replica.commit(now, out, &mut node.disk);
+        let finished = replica.commit(|| now, out, &mut node.disk);
         node.disk.fuse = None;
         self.sum.rounds += 1;
         self.sum.inputs += mails as u64;

@@ -252,6 +252,11 @@ impl Replica {
         }
     }
 
+    /// So many milliseconds went by since the last input, by a clock that nobody sets. To be told before the next input.
+    pub fn ran(&mut self, elapsed_ms: u64) {
+        self.clock.ran(elapsed_ms);
+    }
+
     /// Takes the clock's reading, and whether it and the key can be trusted for signing.
     fn read_clock(&mut self, now_ms: u64) {
         self.now_ms = now_ms;

@@ -23,14 +23,19 @@ pub trait Disk {
 
 impl Replica {
     /// Writes the frames among `out`, flushes, reports them to the core, writes what follows from that, and returns
-    /// what may now be let out.
+    /// what may now be let out. The disk may take hours to find room, so `now_ms` is asked after the first flush.
     ///
     /// # Errors
     /// The disk's; then nothing of `out` may be let out.
-    pub fn commit<D: Disk>(&mut self, now_ms: u64, out: Vec<Output>, disk: &mut D) -> Result<Vec<Output>, D::Error> {
+    pub fn commit<D: Disk>(
+        &mut self,
+        now_ms: impl FnOnce() -> u64,
+        out: Vec<Output>,
+        disk: &mut D,
+    ) -> Result<Vec<Output>, D::Error> {
         let mut said = self.write(out, disk)?;
         let mut after = Vec::new();
-        self.settle(now_ms, &mut after);
+        self.settle(now_ms(), &mut after);
         said.extend(self.write(after, disk)?);
         Ok(said)
     }

@@ -76,7 +76,7 @@ impl Disk for Memory {
 fn round(replica: &mut Replica, now: u64, input: Input) -> Vec<Output> {
     let mut out = Vec::new();
     replica.handle(now, input, &mut out);
-    replica.commit(now, out, &mut Memory(now)).unwrap()
+    replica.commit(|| now, out, &mut Memory(now)).unwrap()
 }
 
 fn call(city: &mut Replica, now: u64, code: u32) -> Vec<Control> {
@@ -256,7 +256,7 @@ fn two_batches_for_one_place_are_never_both_written() {
     city.handle(NOW, put(5, &other), &mut out);
     city.handle(NOW, put(6, &one), &mut out);
     assert_eq!(written(&out), 1, "{out:?}");
-    city.commit(NOW, out, &mut Memory(9)).unwrap();
+    city.commit(|| NOW, out, &mut Memory(9)).unwrap();
     assert!(city.view().logs()[&county.node].is_whole());
 }
 

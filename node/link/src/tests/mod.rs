@@ -55,8 +55,9 @@ fn charter() -> CharterHandle {
     let authority = authority_signer(&federation, &[1; 32]);
     let mut text = heading(&federation, 1, authority_signer(&federation, &[2; 32]).public());
     let mut node = |of: &str, level: &str, more: &str| {
-        text +=
-            &format!("[[node]]\ndivision = \"{of}\"\nname = \"n\"\nlevel = \"{level}\"\naddresses = [\"127.0.0.1:1\"]\n{more}");
+        text += &format!(
+            "[[node]]\ndivision = \"{of}\"\nname = \"n\"\nlevel = \"{level}\"\naddresses = [\"127.0.0.1:1\"]\n{more}"
+        );
         text += &epoch_entry(&sample::keys(of));
     };
     node(CITY, "prefecture", "");

@@ -38,7 +38,7 @@ fn node(division: &str) -> Replica {
 fn round(replica: &mut Replica, now: u64, input: Input, disk: &mut Kept) -> Vec<Output> {
     let mut out = Vec::new();
     replica.handle(now, input, &mut out);
-    replica.commit(now, out, disk).unwrap()
+    replica.commit(|| now, out, disk).unwrap()
 }
 
 fn tell(replica: &mut Replica, now: u64, link: LinkId, message: Control) -> Vec<Output> {
