@@ -116,9 +116,17 @@ impl NodeClock {
         now_ms.saturating_add_signed(self.correction_ms())
     }
 
-    /// The parent's clock minus this node's, as far as measured, in milliseconds.
-    pub fn parent_ms(&self) -> Option<i64> {
-        self.parent_ms
+    /// What a child is told: another clock minus this node's, in milliseconds. Of a node with a parent that is the parent's;
+    /// where no parent can be asked, what most of those below say, lest a wrong clock at the top be the right one of its
+    /// children. `None` while nobody was asked.
+    pub fn above_ms(&self) -> Option<i64> {
+        self.parent_ms.or_else(|| self.by_those_below())
+    }
+
+    /// A person says that this node's clock is right: neither what it was before it jumped nor what was signed here before says
+    /// otherwise any more. Its neighbours may.
+    pub fn is_right(&mut self) {
+        (self.kept_ms, self.floor_ms) = (0, 0);
     }
 
     /// Why the time cannot be trusted, and by how many milliseconds this clock seems to be ahead; `None` if it can.
@@ -279,6 +287,23 @@ mod tests {
     }
 
     #[test]
+    fn a_person_can_say_that_a_clock_is_right() {
+        let mut clock = NodeClock::default();
+        clock.was_at(NOW + 400 * DAY as u64);
+        clock.read(NOW);
+        assert!(ahead(&clock).is_some(), "it has signed in the future");
+        clock.is_right();
+        assert_eq!(ahead(&clock), None);
+        clock.read(NOW + 365 * DAY as u64);
+        assert!(ahead(&clock).is_some(), "it has jumped");
+        clock.is_right();
+        assert_eq!((ahead(&clock), clock.correction_ms()), (None, 0));
+        beat(&mut clock, 20 * DAY, None);
+        clock.is_right();
+        assert_eq!(ahead(&clock), Some(-20 * DAY), "its parent says otherwise");
+    }
+
+    #[test]
     fn the_top_asks_those_below() {
         let division = |n: u32| Division::try_from(350_000 + n).unwrap();
         let mut clock = NodeClock::default();
@@ -295,6 +320,7 @@ mod tests {
         assert_eq!(ahead(&clock), None, "one child alone does not stop its parent");
         beat(&mut clock, 200, 400 * DAY + 7);
         assert_eq!((ahead(&clock), clock.correction_ms()), (Some(-400 * DAY - 7), 400 * DAY + 7));
+        assert_eq!(clock.above_ms(), Some(400 * DAY + 7), "its children are told, and go by the right clock");
         clock.child_gone(division(200));
         assert_eq!((ahead(&clock), clock.correction_ms()), (None, 0));
     }

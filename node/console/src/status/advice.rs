@@ -227,7 +227,11 @@ impl Advice<'_> {
                     "not_signing",
                     "bring back the disk that has the rest, or import a bundle with it; if it is gone, tally epoch next --reason R",
                 ),
-                NotSealed::Clock(_) => ("clock_off", "set the clock: chronyc makestep; the node goes on by itself"),
+                NotSealed::Clock(_) => (
+                    "clock_off",
+                    "set the clock: chronyc makestep; the node goes on by itself; if no neighbour can be asked and it is right as it is: \
+                     tally gate open --reason R",
+                ),
                 NotSealed::SameKey => (
                     "same_key_twice",
                     "stop one of the two machines that run with this node's key; the other one goes on after 60 s",

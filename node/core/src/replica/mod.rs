@@ -261,9 +261,13 @@ impl Replica {
     fn read_clock(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         self.clock.read(now_ms);
+        self.show_clock();
+        self.view.same_key = self.same_key_ms.is_some_and(|at| now_ms.abs_diff(at) < SAME_KEY_MS);
+    }
+
+    fn show_clock(&mut self) {
         self.view.clock = self.clock.trouble();
         self.view.correction_ms = self.clock.correction_ms();
-        self.view.same_key = self.same_key_ms.is_some_and(|at| now_ms.abs_diff(at) < SAME_KEY_MS);
     }
 
     /// A batch that continues its log is on disk.
@@ -358,7 +362,7 @@ impl Replica {
         let beat = |division, heard: Option<(u64, u64)>| {
             let (records, digest) = (self.view.records_of(division), self.view.digest(division));
             let echo = heard.map(|(clock_ms, at)| ClockEcho { clock_ms, held_ms: now_ms.saturating_sub(at) });
-            let above_ms = self.clock.parent_ms();
+            let above_ms = self.clock.above_ms();
             Control::Heartbeat(Heartbeat { clock_ms: now_ms, records, digest, echo, above_ms })
         };
         if let Some(link) = self.view.parent.link.as_ref().filter(|l| l.welcomed) {

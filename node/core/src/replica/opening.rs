@@ -42,6 +42,9 @@ impl Replica {
             return Err(self.view.closed().map_or_else(String::new, |why| why.to_string()));
         }
         let known = self.known_of_own();
+        // Whoever opens it answers for the clock too, where nobody else can.
+        self.clock.is_right();
+        self.show_clock();
         self.answers.word = Some(known);
         self.view.opened_by_word = Some(reason.clone());
         out.push(Output::Note(Event::GateOpened { reason, held: self.held_of_own(), known }));
