@@ -79,10 +79,11 @@ impl Replica {
         }
     }
 
-    /// Keeps a receipt of records that are not here yet, or are missing here.
+    /// Keeps a receipt of records that are not here yet, or are missing here: the one that was told last. Its signature cannot be
+    /// checked yet, so a larger size is no reason to stay.
     pub(super) fn keep_pending_receipt(&mut self, id: LogId, holder: LogId, size: u64, line: String) {
-        let kept = self.pending_receipts.get(&(id, holder)).is_some_and(|(kept, _)| *kept >= size);
-        if !kept && self.pending_receipts.len() < PENDING_MAX && line.len() <= PENDING_LINE_BYTES_MAX {
+        let room = self.pending_receipts.len() < PENDING_MAX || self.pending_receipts.contains_key(&(id, holder));
+        if room && line.len() <= PENDING_LINE_BYTES_MAX {
             self.pending_receipts.insert((id, holder), (size, line));
         }
     }
