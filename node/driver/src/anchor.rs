@@ -74,9 +74,12 @@ impl Anchor {
     /// [`AnchorError`].
     pub fn while_linked(self) -> Result<Self, AnchorError> {
         match fs::remove_file(&self.path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.failed("cannot be removed", e)),
-            _ => Ok(Self { kept: None, linked: true, ..self }),
+            Ok(()) => self.sync_folder()?,
+            // Where its folder is not there, neither is the file, now or after a power cut.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(self.failed("cannot be removed", e)),
         }
+        Ok(Self { kept: None, linked: true, ..self })
     }
 
     /// Whether it is written at the stop only.
@@ -100,10 +103,14 @@ impl Anchor {
         });
         written.map_err(|e| self.failed("cannot be written", e))?;
         fs::rename(&new, &self.path).map_err(|e| self.failed("cannot be put in place", e))?;
-        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| self.failed("its folder cannot be synced", e))?;
+        self.sync_folder()?;
         self.kept = Some(size);
         Ok(())
+    }
+
+    fn sync_folder(&self) -> Result<(), AnchorError> {
+        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder).and_then(|f| f.sync_all()).map_err(|e| self.failed("its folder cannot be synced", e))
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> AnchorError {

@@ -89,11 +89,12 @@ pub(super) fn base(
     let start::Recovery { mut replica, journal, found, beyond, lacking } = start::recover(config, keys, charter)?;
     let lost =
         LostRecords::open(data.join("lost.json")).context("data/lost.json cannot be read: mend it, or set it aside")?;
-    first::use_up(config);
     if first_start {
         replica.first_start();
     }
     let (keys, anchor) = start::admitted(config, &mut replica)?;
+    // A node that is not admitted has not started, and is started for the first time again.
+    first::use_up(config);
     let own = keys.node;
     let staged = start::open_staged(config, &replica)?;
     let overruns = replica.view().overruns();

@@ -170,10 +170,13 @@ impl<'f> Case<'f> {
         for (segment, old) in before.0.iter().filter(|(s, _)| !touched.contains(s)) {
             let new = after.0.get(segment).unwrap_or_else(|| panic!("{division}: segment {segment} is gone"));
             let written = &old[..before.end().min(old.len())];
-            // What is not known to be durable at a start is written anew, into the next segment; what is left behind goes, and
-            // what somebody has added there.
-            let end = after.carried_on_from(*segment);
-            let moved = || end.is_some_and(|end| new.len() >= end) && old.starts_with(new);
+            // What is not known to be durable at a start is written anew, into the next segment; what is left behind does not
+            // count, nor what somebody has added there, and may go.
+            let left = |segments: &Segments| segments.carried_on_from(*segment);
+            let moved = || {
+                left(after).is_some_and(|end| new.len() >= end) && old.starts_with(new)
+                    || left(before).is_some_and(|end| old.get(..end).is_some_and(|counts| new.starts_with(counts)))
+            };
             let same = if *segment == before.last() { new.starts_with(written) } else { new == old } || moved();
             assert!(same, "{division}: segment {segment} was not damaged and is not what it was");
         }

@@ -102,6 +102,8 @@ impl StagedStore {
             _ => {}
         })?;
         heads.sort_by_key(|(_, meta)| meta.number);
+        // A frame that stands in two segments, of which one copy is damaged, is read from whichever is whole.
+        heads.dedup_by_key(|(_, meta)| meta.number);
         let before = done.last().map(|(_, last)| *last);
         let last = heads.last().map(|(_, meta)| meta.number).max(before);
         let mut store = Self {

@@ -256,7 +256,7 @@ fn a_segment_that_somebody_removed_is_named() {
         .map(|n| format!("{{\"n\":\"{n}\",\"text\":\"{}\"}}", "x".repeat(8_000)))
         .map(|json| Record::new(&Object::parse(json.as_bytes()).unwrap()).unwrap())
         .collect();
-    stage(&mut store, &large);
+    large.chunks(300).for_each(|some| _ = stage(&mut store, some));
     drop(store);
     let files = place.files("seg");
     assert!(files.len() >= 2);
