@@ -263,7 +263,10 @@ fn an_index_built_over_damage_is_no_fault() {
     }
     federation.start(CITY);
     wait_linked(&federation);
-    federation.expects(&["verify.damaged", "journal.mended"]);
+    federation.expects(&["verify.damaged", "journal.mended", "export.failed"]);
+    // What nobody can read is not left out in silence.
+    let ran = federation.ask(CITY, &["export"]);
+    assert!(ran.code != 0 && ran.err.contains("broke off"), "{} {}", ran.code, ran.err);
     heal_with_all(&federation);
     ALL.iter().for_each(|d| federation.assert_verified(d));
     assert!(exports(&federation) == before, "an export has changed");

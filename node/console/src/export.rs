@@ -110,9 +110,11 @@ pub(super) async fn export(
     let permit = begin(&api.quotas.exports)?;
     let charter = api.charter.charter();
     let source = Source { reader: &api.reader, batch_maps: &batch_maps, charter: charter.charter() };
+    let not_indexed = query::not_indexed(&*api.engine, &source)
+        .map_err(|e| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_failed", &e.to_string()).retry(10))?;
     let heads = [
         (header::CONTENT_TYPE, "application/x-ndjson".to_owned()),
-        (CURSOR, ExportCursor::of(&source).to_string()),
+        (CURSOR, ExportCursor::of(&source, &not_indexed).to_string()),
         (CHARTER, charter.charter().version().to_string()),
     ];
     let (pieces, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(PIECES);

@@ -64,6 +64,11 @@ impl BatchMap {
         self.0.first_receipt(me, index).map(|r| r.time)
     }
 
+    /// Records of all batches.
+    pub fn records(&self) -> u64 {
+        self.0.batches().map(|(end, held)| end.saturating_sub(held.start)).fold(0, u64::saturating_add)
+    }
+
     /// Records before the first that cannot be read from this disk.
     pub fn whole_to(&self) -> u64 {
         if self.0.is_whole() {

@@ -8,7 +8,7 @@ pub use cursor::{ExportCursor, NotACursor};
 
 use super::{
     Engine, EngineError, InForce, IndexEntry,
-    entry::{read_record, record_key, record_prefix},
+    entry::{STATE_KEY, State, read_record, record_key, record_prefix},
 };
 use crate::batch_map::BatchMap;
 use crate::entries::EntryReader;
@@ -61,7 +61,7 @@ pub enum ArrivedSince {
 pub struct Exported {
     /// Lines written.
     pub lines: u64,
-    /// Records whose batch cannot be read from this disk.
+    /// Records whose batch cannot be read from this disk, now or when the index was built.
     pub unreadable: u64,
 }
 
@@ -134,7 +134,22 @@ pub fn export(
     if goes_on {
         send(source, selection, &gathered, &mut exported, &mut emit);
     }
+    // Which of them the selection would have had nobody can say.
+    let not_indexed = not_indexed(engine, source)?.into_values().fold(0, u64::saturating_add);
+    exported.unreadable = exported.unreadable.saturating_add(not_indexed);
     Ok(exported)
+}
+
+/// Records that are held and that the index lacks, by log: their batches could not be read when it was built. To be asked once
+/// the index has come behind what the source names.
+///
+/// # Errors
+/// The engine's.
+pub fn not_indexed(engine: &dyn Engine, source: &Source<'_>) -> Result<BTreeMap<LogId, u64>, EngineError> {
+    let state = engine.get(STATE_KEY)?.and_then(|bytes| State::decode(&bytes).ok()).unwrap_or_default();
+    let indexed = |log: &LogId| state.logs.get(log).copied().unwrap_or(0);
+    let lacks = source.batch_maps.iter().map(|(log, map)| (*log, map.records().saturating_sub(indexed(log))));
+    Ok(lacks.filter(|(_, lacks)| *lacks > 0).collect())
 }
 
 /// Goes through every record that is held, by record id, with all logs that hold it, the one that the route names first. A

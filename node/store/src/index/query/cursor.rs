@@ -21,9 +21,11 @@ pub struct ExportCursor {
 }
 
 impl ExportCursor {
-    /// Behind everything that an export with this source can tell.
-    pub fn of(source: &Source<'_>) -> Self {
-        let logs = source.batch_maps.iter().map(|(log, map)| (*log, map.whole_to())).filter(|(_, to)| *to > 0);
+    /// Behind everything that an export with this source can tell. Of the logs in `not_indexed` that is not known: they stay
+    /// out, and are told again as a whole.
+    pub fn of(source: &Source<'_>, not_indexed: &BTreeMap<LogId, u64>) -> Self {
+        let known = source.batch_maps.iter().filter(|(log, _)| !not_indexed.contains_key(log));
+        let logs = known.map(|(log, map)| (*log, map.whole_to())).filter(|(_, to)| *to > 0);
         Self { rules: source.charter.rules_mark(), logs: logs.collect() }
     }
 
