@@ -102,13 +102,15 @@ impl<'a> Note<'a> {
     ///
     /// # Errors
     /// [`NoteError::Unsigned`] without a line of this key; [`NoteError::BadSignature`] when such a line is wrong
-    /// (the whole note is then to be refused).
+    /// (the whole note is then to be refused); [`NoteError::Form`] when there is more than one of it.
     pub fn verify(&self, key: &VerifierKey) -> Result<u64, NoteError> {
-        let mut found = None;
-        for s in self.signatures.iter().filter(|s| s.name == key.name() && s.id == key.id()) {
-            found = Some(s.verify(key, self.text)?);
+        let mut of_key = self.signatures.iter().filter(|s| s.name == key.name() && s.id == key.id());
+        match (of_key.next(), of_key.next()) {
+            (None, _) => Err(NoteError::Unsigned(key.name().to_owned())),
+            (Some(one), None) => one.verify(key, self.text),
+            // One says all; each more would only have to be checked.
+            (Some(_), Some(_)) => Err(NoteError::Form("two signatures of one key")),
         }
-        found.ok_or_else(|| NoteError::Unsigned(key.name().to_owned()))
     }
 }
 
@@ -192,6 +194,22 @@ mod tests {
     fn keys() -> NodeKeys {
         let f = Federation::try_from("t.example".to_owned()).unwrap();
         NodeKeys::derive(&f, "350102/e1".parse().unwrap(), &[7; 32])
+    }
+
+    /// S4: a note with many lines of one key has its reader check each of them.
+    #[test]
+    fn one_key_signs_a_note_once() {
+        let (keys, text) = (keys(), "a text\n");
+        let (log, mirror) = (sign_line(text, &keys.log), cosign_line(text, 1_790_000_000, &keys.mirror));
+        let verified = |lines: &[&str]| {
+            let note = format!("{text}\n{}", lines.concat());
+            let note = Note::parse(&note).unwrap();
+            [keys.log.public(), keys.mirror.public()].map(|key| note.verify(key))
+        };
+        assert_eq!(verified(&[&log, &mirror]), [Ok(0), Ok(1_790_000_000)]);
+        let twice = Err(NoteError::Form("two signatures of one key"));
+        assert_eq!(verified(&[&log, &mirror, &log]), [twice.clone(), Ok(1_790_000_000)]);
+        assert_eq!(verified(&[&mirror, &log, &cosign_line(text, 1_790_000_001, &keys.mirror)]), [Ok(0), twice]);
     }
 
     #[test]
