@@ -59,6 +59,14 @@ impl Replica {
             return;
         }
         child.seen_ms = Some(now_ms);
+        if !self.meters.entry(peer).or_default().spend(now_ms, checks(&message)) {
+            let reason = "it makes this node check more signatures than any child needs".to_owned();
+            if let Some(child) = self.view.children.get_mut(&peer) {
+                child.refused = Some((Refusal::Protocol, reason.clone()));
+            }
+            self.close(now_ms, link, Refusal::Protocol, reason, out);
+            return;
+        }
         match message {
             Control::Frontier { heads, .. } => {
                 if let Some(log) = self.on_child_frontier(peer, &heads, out) {
@@ -83,8 +91,10 @@ impl Replica {
             // Nothing follows from these yet.
             Control::Health(_) | Control::Stands { head: None, .. } | Control::Above(_) => {}
             Control::Receipt { log, size, holder, line } => {
-                if self.charter().is_within(holder.division, peer) {
-                    self.take_receipt(now_ms, log, size, holder, &line, out);
+                let news = self.charter().is_within(holder.division, peer)
+                    && self.take_receipt(now_ms, log, size, holder, &line, out);
+                if !news {
+                    self.meters.entry(peer).or_default().spend(now_ms, 1);
                 }
             }
             // It only ever puts a newer one into force.
@@ -302,6 +312,18 @@ impl Replica {
         child.rejected.insert(log, (code, reason.clone()));
         out.push(Output::Note(Event::Rejected { peer, log, code, reason: reason.clone() }));
         out.push(Output::Send { link, message: Control::Reject { log, start, code, reason } });
+    }
+}
+
+/// Signatures that may have to be checked for a child's message; what brings news is counted where that is known.
+fn checks(message: &Control) -> u64 {
+    match message {
+        Control::Frontier { heads, .. } => heads.len() as u64,
+        // Two notes for the proof, and again as heads.
+        Control::Conflict { .. } => 4,
+        Control::Stands { head: Some(_), .. } => 1,
+        Control::Request { .. } => 2,
+        _ => 0,
     }
 }
 

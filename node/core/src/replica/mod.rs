@@ -23,6 +23,7 @@ mod conflict;
 mod downlink;
 mod heads;
 mod messages;
+mod meter;
 mod opening;
 mod pushing;
 mod receipts;
@@ -96,6 +97,8 @@ pub struct Replica {
     ancestors: BTreeMap<LogId, ancestors::SeenHead>,
     /// Children that were welcomed in this round.
     frontiers_due: Vec<(LinkId, Division)>,
+    /// What children have this node check, over all their links.
+    meters: BTreeMap<Division, meter::Meter>,
     /// What is known of the time.
     clock: NodeClock,
     /// The clock at the latest input, POSIX milliseconds.
@@ -136,6 +139,7 @@ impl Replica {
             answers: opening::Answers::default(),
             ancestors: BTreeMap::new(),
             frontiers_due: Vec::new(),
+            meters: BTreeMap::new(),
             clock: NodeClock::default(),
             now_ms: 0,
             dialled_ms: 0,

@@ -104,9 +104,9 @@ impl Replica {
         holder: LogId,
         line: &str,
         out: &mut Vec<Output>,
-    ) {
+    ) -> bool {
         if line.len() > NOTE_BYTES_MAX {
-            return;
+            return false;
         }
         let charter = self.view.charter.charter();
         // Ancestors hold what is here; so do nodes on the way from the log's origin to here.
@@ -114,7 +114,7 @@ impl Replica {
         let between = charter.is_within(holder.division, self.me()) && charter.is_within(id.division, holder.division);
         let counts = holder.division != self.me() && (above || between);
         if !counts || charter.epoch(holder).is_none() {
-            return;
+            return false;
         }
         let ours = charter.is_within(id.division, self.me()) && charter.log_key(id).is_some();
         // Not known here yet: after this disk was set back, the receipt comes before the records.
@@ -122,9 +122,9 @@ impl Replica {
             if ours && self.view.logs.get(&id).is_none_or(|l| l.size() < size || !l.is_whole()) {
                 self.keep_pending_receipt(id, holder, size, line.to_owned());
             }
-            return;
+            return false;
         };
-        let Some(time) = self.receipt_time(id, holder, (size, root), line) else { return };
+        let Some(time) = self.receipt_time(id, holder, (size, root), line) else { return false };
         if Some(holder.division) == self.charter().parent(self.me()) {
             self.view.parent.last_ack_ms = Some(now_ms);
             self.view.parent.rejected.remove(&id);
@@ -139,7 +139,8 @@ impl Replica {
             }
         }
         let receipt = Receipt { size, time, epoch: holder.epoch, line: line.to_owned() };
-        if self.view.logs.contains_key(&id) && self.log_mut(id).receipt(holder.division, receipt) {
+        let news = self.view.logs.contains_key(&id) && self.log_mut(id).receipt(holder.division, receipt);
+        if news {
             let line = line.to_owned();
             out.push(Output::Append(Append::receipt(id, holder, size, time, line.clone())));
             if above {
@@ -148,5 +149,6 @@ impl Replica {
                 self.send_receipt_up(id, holder, size, line, out);
             }
         }
+        news
     }
 }

@@ -10,7 +10,7 @@ use tally_protocol::{
     ids::Federation,
     keys::{Algorithm, Signer},
     record::Record,
-    wire::Hello,
+    wire::{Head, Hello},
 };
 use tally_topology::signed::sign;
 
@@ -326,4 +326,40 @@ fn a_clock_that_jumps_closes_no_link() {
         assert!(!out.iter().any(|o| matches!(o, Output::Close { .. })), "{out:?}");
         assert!(!sent(out).is_empty(), "heartbeats go on");
     }
+}
+
+/// S4: a child's frontier has its parent check up to 512 signatures, and it may tell one after another.
+#[test]
+fn a_child_that_has_signatures_checked_without_end_is_closed_and_named() {
+    let mut city = replica(350_100, 2);
+    for code in [350_101, 350_102] {
+        assert!(welcomed(&call(&mut city, NOW, code)));
+    }
+    let log = keys(350_101).node;
+    let link = |city: &Replica, node: LogId| city.view().children()[&node.division].link.as_ref().map(|l| l.id);
+    let bytes = tally_protocol::batch::seal(&keys(350_101), &Tree::default(), &rows(0, 5, "a"), 1);
+    let at = link(&city, log).unwrap();
+    round(&mut city, NOW, Input::Batch { link: at, log, bytes });
+    let held = &city.view().logs()[&log];
+    let head = Head { log, size: 5, root: held.tree().root(), note: held.note.clone() };
+    let told = Control::Frontier { heads: vec![head; 512], last: false };
+    let mut times = 0;
+    while let Some(link) = link(&city, log) {
+        times += 1;
+        assert!(times < 100, "it is not closed");
+        round(&mut city, NOW, Input::Control { link, message: told.clone() });
+    }
+    assert!(times > 10, "a child with many logs tells as many");
+    let refused = city.view().children()[&log.division].refused.as_ref();
+    assert!(refused.is_some_and(|(_, why)| why.contains("signatures")), "{refused:?}");
+    assert!(link(&city, keys(350_102).node).is_some(), "nobody else is");
+    // A link that is opened anew brings nothing back; time does.
+    call(&mut city, NOW, 350_101);
+    let again = link(&city, log).unwrap();
+    round(&mut city, NOW, Input::Control { link: again, message: told.clone() });
+    assert_eq!(link(&city, log), None);
+    call(&mut city, NOW + 60_000, 350_101);
+    let later = link(&city, log).unwrap();
+    round(&mut city, NOW + 60_000, Input::Control { link: later, message: told });
+    assert!(link(&city, log).is_some());
 }
