@@ -13,7 +13,7 @@ pub(super) const LIST: &[Mutation] = &[
         "segment-header-not-flushed",
         (
             "node/journal/src/journal.rs",
-            ".and_then(|()| file.sync_all().map_err(at(&path, \"cannot be flushed\")))",
+            ".and_then(|()| file.sync_all().map_err(JournalError::at(&path, \"cannot be flushed\")))",
             "",
         ),
         DISK,
@@ -23,7 +23,7 @@ pub(super) const LIST: &[Mutation] = &[
         "segment-name-not-flushed",
         (
             "node/journal/src/journal.rs",
-            ".and_then(|()| volume.sync_folder(dir).map_err(at(dir, \"cannot be flushed\")))",
+            ".and_then(|()| volume.sync_folder(dir).map_err(JournalError::at(dir, \"cannot be flushed\")))",
             "",
         ),
         DISK,
@@ -33,7 +33,7 @@ pub(super) const LIST: &[Mutation] = &[
         "journal-folder-not-flushed",
         (
             "node/journal/src/open.rs",
-            "volume.sync_folder(above).map_err(at(above, \"cannot be flushed\"))?;",
+            "volume.sync_folder(above).map_err(JournalError::at(above, \"cannot be flushed\"))?;",
             "let _ = above;",
         ),
         DISK,
@@ -143,15 +143,37 @@ pub(super) const LIST: &[Mutation] = &[
     ),
     mutation(
         "places-are-not-followed",
-        ("node/journal/src/carried.rs", "if place.offset < next.length_before {", "if true {"),
+        ("node/journal/src/carried.rs", "Ok(counts.then_some(Position { segment: next.segment, offset }))", "Ok(None)"),
         JOURNAL,
         "places_outlive",
     ),
     mutation(
         "mended-place-hides-the-second-copy",
-        ("node/journal/src/carried.rs", "Some(copies[0] == copies[1] && are_whole", "Some(are_whole"),
+        ("node/journal/src/carried.rs", "let twice = copies[0] == copies[1]", "let twice = true"),
         JOURNAL,
         "a_mended_place_does_not_hide",
+    ),
+    mutation(
+        "second-copy-hides-damage-of-the-first",
+        ("node/journal/src/carried.rs", "&& are_whole(&there, segment.saturating_sub(1), from, upto)", ""),
+        JOURNAL,
+        "a_second_copy_counts_whatever_byte",
+    ),
+    mutation(
+        "the-end-of-a-segment-is-in-the-next",
+        ("node/journal/src/reader.rs", "if onward.is_some() {", "if false && onward.is_some() {"),
+        JOURNAL,
+        "a_second_copy_counts_whatever_byte",
+    ),
+    mutation(
+        "what-cannot-be-opened-is-not-there",
+        (
+            "node/journal/src/volume.rs",
+            "Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),",
+            "Err(e) if e.kind() != io::ErrorKind::OutOfMemory => Ok(None),",
+        ),
+        JOURNAL,
+        "a_start_without_descriptors",
     ),
     mutation(
         "watchdog-is-not-told-of-a-round-that-waits",
@@ -221,11 +243,7 @@ pub(super) const LIST: &[Mutation] = &[
     ),
     mutation(
         "mark-is-not-read",
-        (
-            "node/journal/src/open.rs",
-            "let mark = mark::read(&volume, &mark_path(dir))",
-            "let mark = mark::read(&volume, dir)",
-        ),
+        ("node/journal/src/open.rs", "mark::read(&volume, &mark_path(dir))", "mark::read(&volume, dir)"),
         DISK,
         "a_clean_stop_is_told",
     ),

@@ -181,8 +181,8 @@ pub(super) const LIST: &[Mutation] = &[
         "new-rows-overtake-staged-ones",
         (
             "node/intake/src/batcher/mod.rs",
-            "None if self.has_backlog() => self.work_off(stop).await?,",
-            "None if self.has_backlog() && false => self.work_off(stop).await?,",
+            "None if self.has_backlog() => self.work_off().await?,",
+            "None if self.has_backlog() && false => self.work_off().await?,",
         ),
         INTAKE,
         "rows_are_staged_at_once",
