@@ -24,7 +24,7 @@ use tally_clock::{steady_ms, wall_ms};
 use tally_core::Place;
 use tally_core::{Disk as _, Event, Input, LinkId, NotRepaired, NotSealed, Output, Replica, Ticket, View};
 use tally_journal::{Damage, JournalError, JournalNews};
-use tally_link::{BatchRoom, BatchToken, LinkEvent, LinkNumber, LinkOut, Outbox, Peer};
+use tally_link::{BatchToken, FrameRoom, LinkEvent, LinkNumber, LinkOut, Outbox, Peer};
 use tally_protocol::merkle::Tree;
 use tally_store::entries::EntryJournal;
 use tally_topology::{in_force::CharterHandle, signed::SignedError};
@@ -264,7 +264,7 @@ impl Driver {
     }
 
     /// Gives one message to the core; answers the room of a batch, which is free again once the batch is on disk.
-    fn take(&mut self, now: u64, mail: Mail, waiting: &mut Waiting, out: &mut Vec<Output>) -> Option<BatchRoom> {
+    fn take(&mut self, now: u64, mail: Mail, waiting: &mut Waiting, out: &mut Vec<Output>) -> Option<FrameRoom> {
         match mail {
             Mail::Core(input) => self.replica.handle(now, input, out),
             Mail::Link(event) => {
@@ -305,7 +305,7 @@ impl Driver {
     }
 
     /// What a link tells, in the core's terms; and the room that a batch takes until it is on disk.
-    fn link_event(&mut self, event: LinkEvent, waiting: &mut Waiting) -> (Input, Option<BatchRoom>) {
+    fn link_event(&mut self, event: LinkEvent, waiting: &mut Waiting) -> (Input, Option<FrameRoom>) {
         let id = |link: LinkNumber| LinkId(link.0);
         let input = match event {
             LinkEvent::Up { link, peer, outbox } => {
@@ -319,7 +319,9 @@ impl Driver {
             LinkEvent::Batch { link, log, bytes, room } => {
                 return (Input::Batch { link: id(link), log, bytes }, Some(room));
             }
-            LinkEvent::Control { link, message } => Input::Control { link: id(link), message },
+            LinkEvent::Control { link, message, room } => {
+                return (Input::Control { link: id(link), message: *message }, Some(room));
+            }
             LinkEvent::Pushed { link, log } => Input::Pushed { link: id(link), log },
             LinkEvent::PushFailed { link, log, reason } => Input::PushFailed { link: id(link), log, reason },
             LinkEvent::Garbage { link, reason } => Input::Garbage { link: id(link), reason },

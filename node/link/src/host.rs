@@ -1,6 +1,6 @@
 //! What a link needs of the node it belongs to, and what it tells it. The link knows neither core nor journal.
 
-use super::{BatchRoom, Outbox};
+use super::{FrameRoom, Outbox};
 use std::{fmt, pin::Pin, time::Duration};
 use tally_protocol::{
     ids::{Division, LogId},
@@ -51,7 +51,9 @@ pub enum LinkEvent {
         /// On which link.
         link: LinkNumber,
         /// The message.
-        message: Control,
+        message: Box<Control>,
+        /// The memory that it takes: kept until it was dealt with.
+        room: FrameRoom,
     },
     /// A batch, not verified in any way.
     Batch {
@@ -62,7 +64,7 @@ pub enum LinkEvent {
         /// As it arrived.
         bytes: Vec<u8>,
         /// The memory that it takes: kept until it is on disk or refused.
-        room: BatchRoom,
+        room: FrameRoom,
     },
     /// A batch has gone out.
     Pushed {

@@ -7,6 +7,7 @@
 
 mod arrive;
 mod call;
+mod callers;
 mod dial;
 mod endpoint;
 mod exchange;
@@ -30,7 +31,7 @@ pub use exchange::{Answerers, Exchange, ExchangeError, Incoming, LinkRegistry, P
 pub use host::{BatchToken, LinkEvent, LinkHost, LinkNumber, NodeGone, Peer, Told};
 pub use listen::listen;
 pub use outbox::{LinkOut, Outbox};
-pub use room::BatchRoom;
+pub use room::FrameRoom;
 
 use limits::Patience;
 use room::Room;

@@ -2,7 +2,7 @@
 //! not compile.
 
 use std::time::Duration;
-use tally_protocol::limits::BATCH_BYTES_MAX;
+use tally_protocol::limits::{BATCH_BYTES_MAX, CONTROL_BYTES_MAX};
 
 /// Bytes of batches that may be in memory on their way to disk, shared by all neighbours.
 pub(crate) const ROOM_BYTES: usize = 16 << 20;
@@ -10,27 +10,52 @@ pub(crate) const ROOM_BYTES: usize = 16 << 20;
 pub(crate) const NEIGHBOUR_ROOM_BYTES: usize = 4 << 20;
 /// Beside the shared room, each neighbour's own, which nobody else can take: one batch of any size always finds room.
 pub(crate) const RESERVE_BYTES: usize = BATCH_BYTES_MAX;
-/// Neighbours that the stated memory is for: a province's direct children and more.
-const NEIGHBOURS: usize = 128;
-/// What batches on their way to disk may take over all links, as deploy/OPERATING.md states it.
-const BATCHES_STATED_BYTES: usize = 180 << 20;
+/// Bytes of one neighbour's messages that may be in memory until the node has dealt with them: one of any size always finds room.
+pub(crate) const CONTROL_ROOM_BYTES: usize = CONTROL_BYTES_MAX;
+/// A message counts as so many bytes at least.
+pub(crate) const CONTROL_LEAST_BYTES: usize = 1 << 10;
+/// Neighbours that the stated memory is for: a parent and the counties of the largest city, or a province's cities and more.
+const NEIGHBOURS: usize = 16;
+/// What all links together may take while all neighbours do what they can, as deploy/OPERATING.md states it. Each neighbour more
+/// takes [`NEIGHBOUR_BYTES`].
+const STATED_BYTES: usize = 160 << 20;
+/// What one neighbour may take beside the shared room: unread and unconfirmed bytes of its link, its batch and its messages, and
+/// unread bytes of calls that are no link yet.
+const NEIGHBOUR_BYTES: usize = CONNECTION_WINDOW as usize + SEND_WINDOW as usize + RESERVE_BYTES + CONTROL_ROOM_BYTES;
 
 const _: () = assert!(NEIGHBOUR_ROOM_BYTES >= BATCH_BYTES_MAX && ROOM_BYTES >= 4 * NEIGHBOUR_ROOM_BYTES);
-const _: () = assert!(ROOM_BYTES + NEIGHBOURS * RESERVE_BYTES <= BATCHES_STATED_BYTES);
+const _: () = assert!(ROOM_BYTES + NEIGHBOURS * NEIGHBOUR_BYTES <= STATED_BYTES);
+// Streams that wait for room leave some of the connection's window to the control stream.
+const _: () = assert!((PUSHING + 1) * STREAM_WINDOW as usize <= CONNECTION_WINDOW as usize);
 // Permits of a semaphore are taken as u32.
 const _: () = assert!(BATCH_BYTES_MAX <= u32::MAX as usize);
 
 /// Unread bytes of one stream. Small against the connection's, so that streams that wait for room do not starve the
 /// control stream.
-pub(crate) const STREAM_WINDOW: u32 = 256 << 10;
+pub(crate) const STREAM_WINDOW: u32 = 128 << 10;
 /// Unread bytes of one connection.
-pub(crate) const CONNECTION_WINDOW: u32 = 32 << 20;
+pub(crate) const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Bytes that were sent on one connection and not confirmed.
-pub(crate) const SEND_WINDOW: u64 = 8 << 20;
+pub(crate) const SEND_WINDOW: u64 = 2 << 20;
+/// Logs of which a batch goes out on one link at the same time.
+pub(crate) const PUSHING: usize = 16;
 /// Streams of batches that a peer may have open at once: one for each log that it pushes.
 pub(crate) const PUSH_STREAMS: u16 = 4_096;
-/// Calls that wait for their handshake to begin.
-pub(crate) const INCOMING_MAX: usize = 256;
+/// Calls whose handshake goes on at the same time.
+pub(crate) const CALLERS_AT_ONCE: usize = 256;
+/// Of them, from one place: its children may all stand behind one address.
+pub(crate) const PLACE_AT_ONCE: usize = 160;
+/// Calls that wait for their handshake to begin; quinn keeps a packet of each.
+pub(crate) const CALLERS_WAIT: usize = 256;
+/// Of them, from one place.
+pub(crate) const PLACE_WAIT: usize = 128;
+/// Calls that wait or go on.
+pub(crate) const INCOMING_MAX: usize = CALLERS_WAIT + CALLERS_AT_ONCE;
+/// A handshake that has taken longer gives way if another call waits for its place. On a bad line it takes three round trips and
+/// a packet more.
+pub(crate) const CALL_TIME: Duration = Duration::from_secs(2);
+/// Calls of one child that have shown its key and not said hello: as many as it may try addresses at once.
+pub(crate) const SETUPS: usize = ADDRESSES_MAX;
 /// Bytes that the system may keep for the socket, each way.
 pub(crate) const SOCKET_BUFFER: usize = 4 << 20;
 /// Messages that may wait for a link.

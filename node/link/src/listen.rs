@@ -1,70 +1,127 @@
-//! Calls from children. Who may link, TLS has judged by the charter; it is looked at once more after the handshake.
+//! Calls from children. Who may link, TLS has judged by the charter; it is looked at once more after the handshake. What a call may
+//! take before its key is known is bounded by the place that it comes from (`callers.rs`), and from then on by the child.
 
 use super::{
     Endpoints, LinkContext, Peer,
+    callers::{CallNumber, Callers},
     frame::{FrameError, Heard, Pace},
+    limits::{CALL_TIME, CALLERS_AT_ONCE},
     panicked,
     run::{Start, run},
     tls,
 };
-use std::sync::Arc;
-use tally_protocol::limits::CONTROL_BYTES_MAX;
-use tokio::{sync::Semaphore, task::JoinSet};
-
-/// Handshakes at the same time; more wait in the endpoint's queue.
-const HANDSHAKES: usize = 32;
+use std::{collections::BTreeMap, time::Instant};
+use tally_protocol::{ids::LogId, limits::CONTROL_BYTES_MAX};
+use tokio::{
+    sync::mpsc,
+    task::{AbortHandle, JoinSet},
+};
 
 /// Accepts links until the endpoint closes.
 ///
 /// Not cancel-safe: links that it runs end with it, untold.
 pub async fn listen(endpoints: Endpoints, context: LinkContext) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let mut callers = Callers::new();
+    let mut handshakes: BTreeMap<CallNumber, AbortHandle> = BTreeMap::new();
+    let (over, mut ended) = mpsc::channel(2 * CALLERS_AT_ONCE);
     let mut links = JoinSet::new();
     loop {
         tokio::select! {
             incoming = endpoints.listening().accept() => match incoming {
                 Some(incoming) => {
                     // Under pressure a caller has to show first that it can be reached at its address.
-                    let pressed = handshakes.available_permits() < HANDSHAKES / 2;
-                    if pressed && !incoming.remote_address_validated() && incoming.may_retry() {
+                    if callers.is_pressed() && !incoming.remote_address_validated() && incoming.may_retry() {
                         let _ = incoming.retry();
                         continue;
                     }
-                    links.spawn(accept(incoming, context.clone(), handshakes.clone()));
+                    if let Some(dropped) = callers.wait(incoming.remote_address().ip().into(), incoming) {
+                        dropped.refuse();
+                    }
                 }
                 None => return,
             },
+            Some(number) = ended.recv() => {
+                callers.done(number);
+                handshakes.remove(&number);
+            }
+            () = tokio::time::sleep(CALL_TIME / 8), if callers.is_pressed() => {}
             Some(done) = links.join_next() => {
                 panicked("link", &done);
+            }
+        }
+        let now = Instant::now();
+        loop {
+            while let Some((number, incoming)) = callers.begin(now) {
+                let call = links.spawn(accept(incoming, context.clone(), Handshake { number, over: over.clone() }));
+                handshakes.insert(number, call);
+            }
+            let Some(number) = callers.gives_way(now, CALL_TIME) else { break };
+            callers.done(number);
+            if let Some(call) = handshakes.remove(&number) {
+                tracing::debug!(event = "link.gave_way", "a handshake that took long gave way to another caller");
+                call.abort();
             }
         }
     }
 }
 
+/// A handshake that goes on; dropped when its key is known, or it has ended.
+struct Handshake {
+    number: CallNumber,
+    over: mpsc::Sender<CallNumber>,
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        // There are twice as many places as handshakes at once. One that were not told of would end by giving way.
+        let _ = self.over.try_send(self.number);
+    }
+}
+
 /// Lets one caller in, or not, and runs its link.
-async fn accept(incoming: quinn::Incoming, context: LinkContext, handshakes: Arc<Semaphore>) {
+async fn accept(incoming: quinn::Incoming, context: LinkContext, handshake: Handshake) {
     let from = incoming.remote_address();
-    let Ok(permit) = handshakes.acquire_owned().await else { return };
-    let setup = async {
+    let key = async {
         let connection = incoming.await?;
         // The charter may have changed since the verifier looked.
         let Some(peer) = tls::peer(&connection, &context.charter) else {
             connection.close(1_u8.into(), b"not in the charter");
             return Err(quinn::ConnectionError::LocallyClosed);
         };
+        Ok((connection, peer))
+    };
+    let (connection, peer) = match tokio::time::timeout(context.patience.setup, key).await {
+        Ok(Ok(known)) => known,
+        Ok(Err(e)) => return tracing::warn!(event = "link.refused", %from, reason = %e, "a call was refused"),
+        Err(_) => {
+            return tracing::warn!(event = "link.refused", %from, "a caller did not come to its key in time");
+        }
+    };
+    // From here on it is a child's.
+    drop(handshake);
+    set_up(connection, peer, context, from).await;
+}
+
+/// Waits for a child's first message, and runs its link.
+async fn set_up(connection: quinn::Connection, peer: LogId, context: LinkContext, from: std::net::SocketAddr) {
+    let Some(setup) = context.room.of(peer.division).set_up() else {
+        connection.close(1_u8.into(), b"too many calls of this node at once");
+        return tracing::warn!(event = "link.refused", %from, child = %peer, "too many calls of one child at once");
+    };
+    let hello = async {
         let mut control = connection.accept_bi().await?;
-        // Whoever came so far has a child's key: others need not wait for what it says.
-        drop(permit);
         // The deadline of the whole setup comes before this one, so a first message in part makes no link.
         let pace = Pace { heard: Heard::now(), stall: 2 * context.patience.setup };
         let first = pace.frame(&mut control.1, CONTROL_BYTES_MAX).await;
         if let Err(FrameError::Link) = first {
             return Err(connection.closed().await);
         }
-        Ok((Start { connection, control, first: Some(first), heard: pace.heard }, peer))
+        Ok((control, first, pace.heard))
     };
-    match tokio::time::timeout(context.patience.setup, setup).await {
-        Ok(Ok((start, peer))) => {
+    match tokio::time::timeout(context.patience.setup, hello).await {
+        Ok(Ok((control, first, heard))) => {
+            let start = Start { connection, control, first: Some(first), heard };
+            drop(setup);
             run(context.clone(), context.name(), start, Peer::Child(peer)).await;
         }
         // It tried several addresses at once, and another one was quicker; or it was stopped.

@@ -2,11 +2,19 @@
 //! turn has come. It must not wait for one log's stream while another log or a message could go.
 
 use super::{
-    BatchToken, LinkEvent, LinkOut, frame::write_frame, limits::LOG_QUEUE, panicked, run::Part, trouble::LinkEnd,
+    BatchToken, LinkEvent, LinkOut,
+    frame::write_frame,
+    limits::{LOG_QUEUE, PUSHING},
+    panicked,
+    run::Part,
+    trouble::LinkEnd,
 };
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tally_protocol::{ids::LogId, wire::StreamOpen};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
 use tracing::Instrument as _;
 
 /// Control before batches, whatever is queued.
@@ -24,6 +32,7 @@ pub(crate) async fn write_out(
 ) -> Option<LinkEnd> {
     let _ = control.set_priority(CONTROL_PRIORITY);
     let mut streams: HashMap<LogId, mpsc::Sender<BatchToken>> = HashMap::new();
+    let turns = Arc::new(Semaphore::new(PUSHING));
     let mut pushers = JoinSet::new();
     loop {
         let out = tokio::select! {
@@ -38,7 +47,7 @@ pub(crate) async fn write_out(
             LinkOut::Push(log, token) => {
                 let stream = streams.entry(log).or_insert_with(|| {
                     let (to, from) = mpsc::channel(LOG_QUEUE);
-                    pushers.spawn(push_log(part.clone(), log, from).in_current_span());
+                    pushers.spawn(push_log(part.clone(), log, turns.clone(), from).in_current_span());
                     to
                 });
                 // Never waits: what is closed is a pusher that has ended, which is seen above.
@@ -57,13 +66,15 @@ pub(crate) async fn write_out(
 }
 
 /// Sends the batches of one log, each as the bytes it arrived as.
-async fn push_log(part: Part, log: LogId, mut tokens: mpsc::Receiver<BatchToken>) {
+async fn push_log(part: Part, log: LogId, turns: Arc<Semaphore>, mut tokens: mpsc::Receiver<BatchToken>) {
     let Part { context, link, connection, .. } = part;
     let Ok(mut stream) = connection.open_uni().await else { return };
     if write_frame(&mut stream, &StreamOpen { log }.encode()).await.is_err() {
         return;
     }
     while let Some(token) = tokens.recv().await {
+        // Bytes that the peer does not read take its window: of few logs at once, lest messages find none.
+        let Ok(_turn) = turns.acquire().await else { return };
         let node = context.node.clone();
         let read = tokio::task::spawn_blocking(move || node.read_batch(token)).await;
         let event = match read {

@@ -1,10 +1,10 @@
-//! Memory for batches between the socket and the disk.
+//! Memory for batches between the socket and the disk, and for messages until the node has dealt with them.
 //!
 //! What does not fit waits in the peer, by QUIC's flow control. A neighbour that announces batches and does not send them holds
-//! its own reserve and a bounded part of what is shared; whatever the others do, each neighbour has room for one batch. It must
-//! not know what a batch is, only how long.
+//! its own reserve and a bounded part of what is shared; whatever the others do, each neighbour has room for one batch and one
+//! message. It must not know what they are, only how long.
 
-use super::limits::{NEIGHBOUR_ROOM_BYTES, RESERVE_BYTES, ROOM_BYTES};
+use super::limits::{CONTROL_LEAST_BYTES, CONTROL_ROOM_BYTES, NEIGHBOUR_ROOM_BYTES, RESERVE_BYTES, ROOM_BYTES, SETUPS};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -27,11 +27,13 @@ pub(crate) struct NeighbourRoom {
     shared: Arc<Semaphore>,
     part: Arc<Semaphore>,
     reserve: Arc<Semaphore>,
+    control: Arc<Semaphore>,
+    setups: Arc<Semaphore>,
 }
 
-/// The memory of one batch: taken until it is on disk or refused.
+/// The memory of one batch, until it is on disk or refused, or of one message, until it was dealt with.
 #[derive(Debug)]
-pub struct BatchRoom {
+pub struct FrameRoom {
     _taken: Vec<OwnedSemaphorePermit>,
 }
 
@@ -46,6 +48,8 @@ impl Room {
             shared: self.shared.clone(),
             part: Arc::new(Semaphore::new(NEIGHBOUR_ROOM_BYTES)),
             reserve: Arc::new(Semaphore::new(RESERVE_BYTES)),
+            control: Arc::new(Semaphore::new(CONTROL_ROOM_BYTES)),
+            setups: Arc::new(Semaphore::new(SETUPS)),
         };
         neighbours.entry(division).or_insert_with(new).clone()
     }
@@ -55,7 +59,7 @@ impl NeighbourRoom {
     /// Waits for room for a batch of so many bytes, at most `BATCH_BYTES_MAX`. `None` is never the answer while the node runs.
     ///
     /// Cancel-safe: it takes nothing before it returns.
-    pub(crate) async fn take(&self, bytes: usize) -> Option<BatchRoom> {
+    pub(crate) async fn take(&self, bytes: usize) -> Option<FrameRoom> {
         let bytes = u32::try_from(bytes).ok()?;
         let shared = async {
             let part = self.part.clone().acquire_many_owned(bytes).await.ok()?;
@@ -67,7 +71,20 @@ impl NeighbourRoom {
             own = self.reserve.clone().acquire_many_owned(bytes) => vec![own.ok()?],
             shared = shared => shared?,
         };
-        Some(BatchRoom { _taken: taken })
+        Some(FrameRoom { _taken: taken })
+    }
+
+    /// Waits for room for a message of so many bytes, at most `CONTROL_BYTES_MAX`.
+    ///
+    /// Cancel-safe: it takes nothing before it returns.
+    pub(crate) async fn take_control(&self, bytes: usize) -> Option<FrameRoom> {
+        let bytes = u32::try_from(bytes.clamp(CONTROL_LEAST_BYTES, CONTROL_ROOM_BYTES)).ok()?;
+        Some(FrameRoom { _taken: vec![self.control.clone().acquire_many_owned(bytes).await.ok()?] })
+    }
+
+    /// A place for a call of this neighbour that has not said hello; `None`: it has as many as it may.
+    pub(crate) fn set_up(&self) -> Option<OwnedSemaphorePermit> {
+        self.setups.clone().try_acquire_owned().ok()
     }
 
     /// Bytes that are free of the reserve and of the neighbour's part.
@@ -84,7 +101,21 @@ mod tests {
     use std::task::{Context, Poll, Waker};
     use tally_protocol::limits::BATCH_BYTES_MAX;
 
-    fn now(taking: impl Future<Output = Option<BatchRoom>>) -> Option<BatchRoom> {
+    #[test]
+    fn messages_of_one_neighbour_wait_for_each_other_and_for_nobody_else() {
+        let room = Room::new();
+        let (greedy, honest) = (room.of("350102".parse().unwrap()), room.of("350103".parse().unwrap()));
+        let mut held = Vec::new();
+        while let Some(taken) = now(greedy.take_control(1)) {
+            held.push(taken);
+        }
+        assert_eq!(held.len(), CONTROL_ROOM_BYTES / CONTROL_LEAST_BYTES, "small ones are counted too");
+        assert!(now(honest.take_control(CONTROL_ROOM_BYTES)).is_some());
+        drop(held);
+        assert!(now(greedy.take_control(CONTROL_ROOM_BYTES)).is_some(), "one of any size finds room");
+    }
+
+    fn now(taking: impl Future<Output = Option<FrameRoom>>) -> Option<FrameRoom> {
         match pin!(taking).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(room) => room,
             Poll::Pending => None,

@@ -156,20 +156,34 @@ async fn read_control(
     mut stream: quinn::RecvStream,
     first: Option<Result<Option<Vec<u8>>, FrameError>>,
 ) -> Option<LinkEnd> {
-    let Part { context, link, pace, connection, .. } = &part;
+    let Part { context, link, pace, connection, peer, .. } = &part;
     let (link, silence) = (*link, context.patience.silence);
+    let rooms = context.room.of(peer.division());
     let mut first = first;
     loop {
         let frame = match first.take() {
-            Some(first) => first,
-            None => tokio::select! {
-                frame = pace.frame(&mut stream, CONTROL_BYTES_MAX) => frame,
-                () = pace.heard.silent(silence) => return Some(LinkEnd::Silent(silence.as_secs())),
-            },
+            Some(Ok(Some(bytes))) => Ok(Some((rooms.take_control(bytes.len()).await?, bytes))),
+            Some(Ok(None)) => Ok(None),
+            Some(Err(e)) => Err(e),
+            None => {
+                let length = tokio::select! {
+                    length = pace.length(&mut stream, CONTROL_BYTES_MAX) => length,
+                    () = pace.heard.silent(silence) => return Some(LinkEnd::Silent(silence.as_secs())),
+                };
+                match length {
+                    Ok(Some(len)) => {
+                        // While the node does not get on, the peer waits: that is no silence.
+                        let room = rooms.take_control(len).await?;
+                        pace.body(&mut stream, len).await.map(|bytes| Some((room, bytes)))
+                    }
+                    Ok(None) => Ok(None),
+                    Err(e) => Err(e),
+                }
+            }
         };
         let event = match frame {
-            Ok(Some(bytes)) => match Control::decode(&bytes) {
-                Ok(message) => LinkEvent::Control { link, message },
+            Ok(Some((room, bytes))) => match Control::decode(&bytes) {
+                Ok(message) => LinkEvent::Control { link, message: Box::new(message), room },
                 Err(e) => LinkEvent::Garbage { link, reason: format!("control message: {e}") },
             },
             Ok(None) => {

@@ -4,12 +4,13 @@
 mod addresses;
 mod ends;
 mod pace;
+mod strangers;
 
 use crate::{
     Answerers, BatchToken, Dial, Endpoints, LinkContext, LinkEvent, LinkHost, LinkOut, NodeGone, Outbox, Peer, Told,
     call::{Called, call},
     frame::{Heard, write_frame},
-    limits::Patience,
+    limits::{PLACE_AT_ONCE, Patience, SETUPS},
     run::{Start, run},
     trouble::LinkEnd,
 };
@@ -168,7 +169,9 @@ impl Node {
     /// Waits for a message with this mark.
     async fn hears_beat(&self, mark: u64) {
         self.hears(|e| match e {
-            LinkEvent::Control { message: Control::Heartbeat(beat), .. } => (beat.clock_ms == mark).then_some(()),
+            LinkEvent::Control { message, .. } => {
+                matches!(&*message, Control::Heartbeat(beat) if beat.clock_ms == mark).then_some(())
+            }
             _ => None,
         })
         .await;

@@ -20,7 +20,7 @@ async fn stream(called: &Called, of: LogId) -> quinn::SendStream {
 }
 
 /// The next batch of a log: its bytes, and the room that it keeps.
-async fn batch(city: &Node, of: LogId) -> (Vec<u8>, crate::BatchRoom) {
+async fn batch(city: &Node, of: LogId) -> (Vec<u8>, crate::FrameRoom) {
     city.hears(|e| match e {
         LinkEvent::Batch { log, bytes, room, .. } => (log == of).then_some((bytes, room)),
         _ => None,
