@@ -27,6 +27,8 @@ pub enum HealthState {
     Frozen,
     /// It brings its data into the form of a new release.
     Migrating,
+    /// Its parent does not admit it, or does not take what it pushes.
+    Refused,
 }
 
 /// The health of one node, as it was last heard of. Times are ages in milliseconds: each hop adds its own. `None`: not

@@ -1,6 +1,7 @@
 //! Federations of real processes: what they promise through outages, kills, lost disks, forks, hostile peers and damage.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod below;
 mod bundle;
 mod charters;
 mod crash;

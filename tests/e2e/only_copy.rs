@@ -11,14 +11,14 @@
 //! log_damaged                           repair.rs neighbours_heal_from_each_other_and_over_one_in_between
 //! key_missing                           epochs.rs a_missing_secret_is_named_and_taken_up
 //! not_signing (fetching)                epochs.rs an_old_copy_of_a_disk_catches_up_and_signs_no_second_history
-//! parent_not_live, child_not_live       outage.rs city_and_county_go_on_without_the_province
+//! parent_not_live, node_lost            outage.rs city_and_county_go_on_without_the_province
 //! bundle_due                            bundle.rs records_go_up_and_receipts_come_back_as_files
 //! index_failed, index_behind            system.rs a_node_whose_index_fails_goes_on_replicating
 //! calendar_ends                         door/deadline.rs, as far as it is shown
 //! ```
 //!
 //! Not followed to the end yet: log_frozen and conflict_reported (fork.rs ends at the advice), storage_full, log_rejected,
-//! batch_refused, child_refused, unconfirmed, clock_skew.
+//! batch_refused, node_refused, unconfirmed, clock_skew.
 
 use serde_json::Value;
 use std::{fs, os::unix::fs::FileExt as _, time::Instant};

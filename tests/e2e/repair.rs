@@ -115,7 +115,12 @@ fn exports(federation: &Federation) -> Vec<String> {
 }
 
 /// Damages one batch of a log on a node's disk, and tells which.
-fn flip(federation: &Federation, division: &str, random: &mut Random, which: impl Fn(&Range) -> bool) -> Range {
+pub(crate) fn flip(
+    federation: &Federation,
+    division: &str,
+    random: &mut Random,
+    which: impl Fn(&Range) -> bool,
+) -> Range {
     let mut damage = Damage::none(federation.segments(division));
     damage.flip_in_a_batch(random, which);
     damage.apply(federation, division);

@@ -1,9 +1,12 @@
 //! The status screen for people: what is wrong, why, what to do next. No borders: box characters are of ambiguous
 //! width in Chinese terminals.
 
-use super::status::{LogState, Status};
+use super::status::{LogState, NodeBelowStatus, PeerState, Status};
 use std::fmt::Write as _;
 use tally_sheet::text::{count, table};
+
+/// Nodes below that are shown one by one.
+const BELOW_SHOWN: usize = 20;
 
 fn short(hash: Option<tally_protocol::hash::Hash>) -> String {
     hash.map_or("-".into(), |h| h.to_string()[..12].to_owned())
@@ -55,6 +58,7 @@ pub fn render(s: &Status) -> String {
     }
     render_logs(&mut out, s);
     render_children(&mut out, s);
+    render_below(&mut out, s);
     out.push('\n');
     if s.actions.is_empty() {
         out.push_str("NEEDS ATTENTION  none\n");
@@ -93,6 +97,54 @@ fn render_logs(out: &mut String, s: &Status) {
         })
         .collect();
     table(out, &["LOG", "RECORDS", "STATE", "ON DISK AT"], &[1], &rows);
+}
+
+/// How all nodes below are, counted; and those that are not as they should be, the worst first.
+fn render_below(out: &mut String, s: &Status) {
+    if s.nodes.is_empty() {
+        return;
+    }
+    let name = |state: Option<PeerState>| state.map_or("unknown", PeerState::name);
+    let mut counts = std::collections::BTreeMap::<_, usize>::new();
+    for node in &s.nodes {
+        *counts.entry(name(node.state)).or_default() += 1;
+    }
+    let told: Vec<_> = counts.iter().map(|(state, n)| format!("{n} {state}")).collect();
+    let _ = writeln!(out, "\nBELOW    {} nodes: {}", s.nodes.len(), told.join(", "));
+    let rank = |n: &NodeBelowStatus| match n.state {
+        Some(PeerState::Lost | PeerState::Stalled | PeerState::Refused) => 0,
+        Some(PeerState::NeverSeen) => 1,
+        None => 3,
+        Some(PeerState::Live) if n.agrees == Some(false) || n.damaged_records.is_some_and(|d| d > 0) => 1,
+        Some(PeerState::Live) if n.staged.is_some_and(|rows| rows > 0) => 2,
+        Some(PeerState::Live) => 9,
+    };
+    let mut odd: Vec<_> = s.nodes.iter().filter(|n| rank(n) < 9).collect();
+    odd.sort_by_key(|n| (rank(n), n.division));
+    if odd.is_empty() {
+        return;
+    }
+    let rows: Vec<Vec<String>> = odd
+        .iter()
+        .take(BELOW_SHOWN)
+        .map(|n| {
+            vec![
+                n.division.to_string(),
+                n.name.clone(),
+                name(n.state).to_owned(),
+                n.via.to_string(),
+                n.last_heard.clone().unwrap_or("never".into()),
+                count(n.waiting_records),
+                count(n.staged),
+                count(n.damaged_records),
+            ]
+        })
+        .collect();
+    let heads = ["NODE", "NAME", "STATE", "KNOWN BY", "LAST HEARD", "WAITING", "STAGED", "DAMAGED"];
+    table(out, &heads, &[5, 6, 7], &rows);
+    if odd.len() > BELOW_SHOWN {
+        let _ = writeln!(out, "         and {} more: tally status --json names them all", odd.len() - BELOW_SHOWN);
+    }
 }
 
 fn render_children(out: &mut String, s: &Status) {

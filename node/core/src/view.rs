@@ -4,7 +4,7 @@
 //! one. It decides nothing.
 
 use crate::{
-    ClockTrouble, Gate, NotSealed, Place,
+    ClockTrouble, Gate, NotSealed, Place, ToldHealth,
     log::HeldLog,
     replica::{Child, Parent, ParentLink, Requests},
 };
@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tally_protocol::{
     digest::{LogPart, fold},
     hash::Hash,
+    health::AboveWord,
     ids::{Division, LogId, LogKind},
     merkle::Tree,
     wire::CharterMark,
@@ -47,6 +48,31 @@ pub struct View {
     /// Another machine runs with this node's key.
     pub(crate) same_key: bool,
     pub(crate) requests: Arc<Requests>,
+    /// What was told of the nodes below.
+    pub(crate) health: Arc<BTreeMap<Division, ToldHealth>>,
+    /// What the levels above say of logs of this node and those below it.
+    pub(crate) above: Vec<ToldAbove>,
+}
+
+/// A word of a level above.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldAbove {
+    /// What it says.
+    pub word: AboveWord,
+    /// Since when, by this node's clock, POSIX milliseconds.
+    pub since_ms: u64,
+}
+
+impl ToldAbove {
+    /// Whether another word says the same.
+    pub(crate) fn is_of(&self, word: &AboveWord) -> bool {
+        (self.word.log, self.word.by, self.word.fault) == (word.log, word.by, word.fault)
+    }
+
+    /// The word with its age as of now.
+    pub(crate) fn now(&self, now_ms: u64) -> AboveWord {
+        AboveWord { since_ms: now_ms.saturating_sub(self.since_ms), ..self.word.clone() }
+    }
 }
 
 impl View {
@@ -67,11 +93,22 @@ impl View {
             correction_ms: 0,
             same_key: false,
             requests: Arc::default(),
+            health: Arc::default(),
+            above: Vec::new(),
         }
     }
 
     pub(crate) fn log_mut(&mut self, id: LogId) -> &mut HeldLog {
         Arc::make_mut(self.logs.entry(id).or_default())
+    }
+
+    pub(crate) fn health_mut(&mut self) -> &mut BTreeMap<Division, ToldHealth> {
+        Arc::make_mut(&mut self.health)
+    }
+
+    /// What the levels above say of logs of this node and those below it, as of the last word of the parent.
+    pub fn above(&self) -> &[ToldAbove] {
+        &self.above
     }
 
     /// The node's own log.

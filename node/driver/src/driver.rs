@@ -26,7 +26,7 @@ use tally_core::{Disk as _, Event, Input, LinkId, NotRepaired, NotSealed, Output
 use tally_journal::{Damage, JournalError, JournalNews};
 use tally_link::{BatchToken, FrameRoom, LinkEvent, LinkNumber, LinkOut, Outbox, Peer};
 use tally_protocol::merkle::Tree;
-use tally_store::entries::EntryJournal;
+use tally_store::{entries::EntryJournal, staged::StagedBook};
 use tally_topology::{in_force::CharterHandle, signed::SignedError};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -62,6 +62,8 @@ pub struct Driver {
     pub data: PathBuf,
     /// Who computes roots for the core; one question of a log at a time.
     pub heads: mpsc::Sender<HeadQuestion>,
+    /// Rows that are staged, which the core tells the parent of.
+    pub staged: StagedBook,
     /// How far the own log has got, kept elsewhere for when bundles are carried.
     pub anchor: Anchor,
 }
@@ -152,6 +154,7 @@ impl Driver {
             if now.abs_diff(looked_at) >= LOOK_EVERY_MS {
                 looked_at = now;
                 space.look();
+                self.replica.set_staged(self.staged.counts().records);
                 self.look_after(space)?;
                 // Nothing was written for a while: what is there is told to be durable, on the disk too.
                 if rested == self.journal.durable() {

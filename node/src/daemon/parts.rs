@@ -121,6 +121,7 @@ pub(super) fn base(
         reserve: config.storage.reserve_mib << 20,
         data,
         heads: ask_heads,
+        staged: staged.book().clone(),
         anchor,
     };
     let drive = move || {

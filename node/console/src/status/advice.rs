@@ -1,6 +1,6 @@
 //! What needs attention: what it is, why, and what to do next. It follows from the snapshot alone; nothing is changed.
 
-use super::{Action, ChildStatus, ParentStatus, PeerState, RetiredStatus, Status, StatusInputs, confirmed};
+use super::{Action, ChildStatus, ParentStatus, PeerState, RetiredStatus, Status, StatusInputs, below, confirmed};
 use jiff::civil::Date;
 use tally_core::{NotSealed, SAME_KEY_MS, View, clock::in_words};
 use tally_driver::Shortage;
@@ -11,7 +11,7 @@ use tally_topology::charter::Charter;
 /// Clocks further apart than this are reported, in milliseconds.
 const SKEW_MS: u64 = 5_000;
 /// Unconfirmed for longer than this is reported, in milliseconds.
-const UNCONFIRMED_MS: u64 = 120_000;
+pub(super) const UNCONFIRMED_MS: u64 = 120_000;
 /// The longest limit of the plan, in working days.
 const PUBLISH_DAYS: u32 = 20;
 
@@ -27,6 +27,8 @@ pub(super) fn actions(r: &View, now_ms: u64, inputs: &StatusInputs, status: &Sta
     advice.staged(&inputs.staged);
     advice.link_to_parent(status.parent.as_ref());
     advice.confirmations(status.parent.as_ref());
+    advice.found.extend(below::above(r));
+    advice.found.extend(below::actions(r, &status.nodes));
     status.children.iter().filter(|c| !c.retired).for_each(|c| advice.child(c));
     advice.retired(&status.retired);
     advice.found.extend(calendar_ends(r.charter(), tally_clock::day(now_ms / 1_000)));
@@ -377,19 +379,6 @@ impl Advice<'_> {
     fn child(&mut self, c: &ChildStatus) {
         let r = self.r;
         let entry = r.children().get(&c.division);
-        let who = format!("{} {} is {}", c.division, c.name, c.state.name());
-        match c.state {
-            PeerState::Live => {}
-            PeerState::Refused => {
-                let why = entry.and_then(|e| e.refused.as_ref()).map_or(String::new(), |(k, w)| format!("{k}: {w}"));
-                self.add("child_refused", who, why, "compare the charters of both nodes");
-            }
-            _ => {
-                let why =
-                    c.last_seen.as_ref().map_or("never heard of since the start".into(), |t| format!("last heard {t}"));
-                self.add("child_not_live", who, why, "ask that node's operator for `tally status`");
-            }
-        }
         for (id, (code, reason)) in entry.iter().flat_map(|e| &e.rejected) {
             let what = format!("{} from {}", self.origin(*id), c.division);
             self.add("batch_refused", what, format!("{code}: {reason}"), "ask that node's operator for `tally status`");

@@ -1,6 +1,9 @@
 //! The snapshot behind `tally status`, `/v1/status`, `/readyz` and `/metrics`.
 
 mod advice;
+mod below;
+
+pub use below::NodeBelowStatus;
 
 use crate::AskedEpoch;
 use serde::{Deserialize, Serialize};
@@ -78,6 +81,9 @@ pub struct Status {
     pub parent: Option<ParentStatus>,
     /// Every enrolled child, linked or not; a retired one until its records are accounted for.
     pub children: Vec<ChildStatus>,
+    /// Every enrolled node below, at any depth, linked or not.
+    #[serde(default)]
+    pub nodes: Vec<NodeBelowStatus>,
     /// Retired nodes below, at any depth, whose records are not all accounted for.
     pub retired: Vec<RetiredStatus>,
     /// Digests of this division and all below, as held here.
@@ -293,6 +299,7 @@ impl Status {
                 .filter(|n| !n.retired || missed.iter().any(|m| m.division == n.division))
                 .map(|n| child(r, now_ms, n.division))
                 .collect(),
+            nodes: below::nodes(r, now_ms),
             retired: missed,
             divisions: divisions
                 .iter()
@@ -375,13 +382,7 @@ fn parent(r: &View, now_ms: u64) -> Option<ParentStatus> {
         _ => PeerState::NeverSeen,
     };
     let (agrees, since) = agreement(p.agreement);
-    let (mut unacked, mut oldest) = (0, None::<u64>);
-    for (id, log) in r.logs() {
-        let from = confirmed(r, *id, log).unwrap_or(0);
-        unacked += log.size().saturating_sub(from);
-        let first = log.batch_of(from).map(|(_, held)| held.sealed_at);
-        oldest = oldest.into_iter().chain(first).min();
-    }
+    let (unacked, oldest) = r.waiting();
     Some(ParentStatus {
         division,
         state,
@@ -467,7 +468,7 @@ mod tests {
         assert_eq!(status.children.len(), 2);
         for c in &status.children {
             assert_eq!((c.state, c.behind_records, c.agrees), (PeerState::NeverSeen, None, None));
-            let told = |a: &Action| a.code == "child_not_live" && a.what.contains(&c.division.to_string());
+            let told = |a: &Action| a.code == "node_never_seen" && a.what.contains(&c.division.to_string());
             assert!(status.actions.iter().any(told));
         }
         let log = |d: &str| status.logs.iter().find(|l| l.log.contains(d)).unwrap();

@@ -144,6 +144,7 @@ impl Replica {
             self.close(self.now_ms, link, Refusal::NotAChild, "the charter names another parent".into(), out);
         }
         self.view.parent = Parent::default();
+        self.view.above.clear();
         self.assured.clear();
         self.answers.sure = None;
         self.same_key_ms = None;

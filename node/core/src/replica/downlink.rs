@@ -36,6 +36,7 @@ impl Replica {
             told: BTreeSet::new(),
             told_above: BTreeMap::new(),
             clock_heard: None,
+            told_faults: false,
         });
     }
 
@@ -89,7 +90,8 @@ impl Replica {
             Control::Stands { head: Some(head), .. } => self.on_ancestor_head(&head, true, out),
             Control::Request { note } => self.take_request(now_ms, Some(peer), &note, out),
             // Nothing follows from these yet.
-            Control::Health(_) | Control::Stands { head: None, .. } | Control::Above(_) => {}
+            Control::Stands { head: None, .. } | Control::Above(_) => {}
+            Control::Health(summary) => self.on_health(now_ms, peer, summary),
             Control::Receipt { log, size, holder, line } => {
                 let news = self.charter().is_within(holder.division, peer)
                     && self.take_receipt(now_ms, log, size, holder, &line, out);

@@ -35,6 +35,7 @@ mod sealing;
 mod standing;
 mod state;
 mod sure;
+mod telling;
 mod uplink;
 
 pub use messages::{Event, Input, LinkId, NotRepaired, NotSealed, Output, Ticket};
@@ -51,7 +52,6 @@ use crate::{
 use std::{collections::BTreeMap, sync::Arc};
 use tally_protocol::{
     hash::Hash,
-    health::{AboveFault, AboveWord},
     ids::{Division, LogId},
     keys::NodeKeys,
     merkle::Tree,
@@ -115,6 +115,10 @@ pub struct Replica {
     /// Entries read from the journal whose log no charter read so far names.
     unknown_log_entries: Vec<(Entry, Place)>,
     requests_told: requests::RequestsTold,
+    /// What the parent was told of this node and those below.
+    told_upward: telling::ToldUpward,
+    /// Rows that are staged, as the driver says.
+    staged: u64,
     software: String,
     /// See [`Replica::set_instance`].
     instance: [u8; 16],
@@ -149,6 +153,8 @@ impl Replica {
             last_heartbeat_ms: 0,
             unknown_log_entries: Vec::new(),
             requests_told: requests::RequestsTold::default(),
+            told_upward: telling::ToldUpward::default(),
+            staged: 0,
             software,
             instance: [0; 16],
             links_opened: 0,
@@ -353,6 +359,8 @@ impl Replica {
         if now_ms.abs_diff(self.last_heartbeat_ms) >= HEARTBEAT_MS {
             self.last_heartbeat_ms = now_ms;
             self.send_heartbeats(now_ms, out);
+            self.tell_health(now_ms, out);
+            self.tell_faults(now_ms, out);
             self.tell_ancestors(out);
             self.keep_ancestors(now_ms, out);
         }
@@ -375,13 +383,6 @@ impl Replica {
         for (division, child) in &self.view.children {
             let Some(link) = child.link.as_ref().filter(|l| l.welcomed) else { continue };
             out.push(Output::Send { link: link.id, message: beat(*division, link.clock_heard) });
-            // Until one of the two was alone for long enough.
-            if let Some(since_ms) = child.same_key_ms.map(|at| now_ms.abs_diff(at)).filter(|age| *age < SAME_KEY_MS) {
-                let reason = "two machines run with this key".to_owned();
-                let fault = AboveFault::SameKeyTwice;
-                let word = AboveWord { log: link.peer, by: self.me(), fault, since_ms, reason };
-                out.push(Output::Send { link: link.id, message: Control::Above(vec![word]) });
-            }
         }
     }
 

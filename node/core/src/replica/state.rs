@@ -180,6 +180,8 @@ pub struct ChildLink {
     pub told: BTreeSet<LogId>,
     /// Sizes of this node's log and its ancestors' that it was told.
     pub told_above: BTreeMap<LogId, u64>,
+    /// It was told last that something is wrong with a log of its branch.
+    pub told_faults: bool,
     /// The child's clock when it last spoke of it, and this node's then: the next heartbeat sends it back.
     pub clock_heard: Option<(u64, u64)>,
 }

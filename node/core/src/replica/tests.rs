@@ -1,6 +1,7 @@
 //! Rules of the core, with a disk of memory: rounds, links, conflicts, repair.
 
 mod charters;
+mod health;
 
 use super::*;
 use crate::Gate;

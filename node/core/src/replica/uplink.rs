@@ -7,7 +7,6 @@ use super::{Event, LinkId, Output, ParentLink, RejectedRequest, Replica, downlin
 use crate::entry::Waiter;
 use std::collections::BTreeMap;
 use tally_protocol::{
-    health::{AboveFault, AboveWord},
     ids::{Division, LogId},
     wire::{ClockEcho, Control, Hello, Refusal, VERSION, VERSION_MIN},
 };
@@ -70,6 +69,8 @@ impl Replica {
                     return;
                 }
                 up.welcomed = true;
+                // What is still wrong is told again.
+                self.view.above.clear();
                 up.version = w.version;
                 up.skew_ms = skew(w.clock_ms, now_ms);
                 up.clock_heard = Some((w.clock_ms, now_ms));
@@ -122,7 +123,7 @@ impl Replica {
             }
             Control::Conflict { log, evidence, reason } => self.on_conflict(peer, log, evidence, &reason, out),
             Control::Stands { log, head, sure } => self.on_parent_stands(now_ms, link, (log, head, sure), out),
-            Control::Above(words) => self.on_above(now_ms, &words),
+            Control::Above(words) => self.on_above(now_ms, words),
             // A parent has no reason to send its health, and none to be cut off for it.
             Control::Health(_) => {}
             Control::RequestRejected { node, request, by, reason } => {
@@ -170,15 +171,6 @@ impl Replica {
             }
             // Altered on the way, or not what its head says. Nothing is proved by it: the link ends, and is tried again.
             Err(why) => self.close(now_ms, link, refusal(&why), why.to_string(), out),
-        }
-    }
-
-    /// Takes what the levels above say of this node's logs.
-    fn on_above(&mut self, now_ms: u64, words: &[AboveWord]) {
-        let own = self.own();
-        let mine = words.iter().filter(|w| w.log == own && w.fault == AboveFault::SameKeyTwice);
-        if let Some(age) = mine.map(|w| w.since_ms).min() {
-            self.same_key_ms = Some(now_ms.saturating_sub(age));
         }
     }
 }
