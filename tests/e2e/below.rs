@@ -25,7 +25,7 @@ fn node(status: &Value, division: &str) -> Value {
 /// Codes of actions that name nodes below, with what they name.
 fn named(federation: &Federation, at: &str) -> Vec<(String, String)> {
     let status = federation.status(at);
-    let told = list(&status["actions"]).into_iter().map(|a| {
+    let told = list(&status["actions"]).iter().map(|a| {
         let text = |m: &str| a[m].as_str().unwrap().to_owned();
         (text("code"), text("what"))
     });

@@ -8,7 +8,7 @@ use crate::entry::Waiter;
 use std::collections::BTreeMap;
 use tally_protocol::{
     ids::{Division, LogId},
-    wire::{ClockEcho, Control, Hello, Refusal, VERSION, VERSION_MIN},
+    wire::{ClockEcho, Control, Hello, Refusal, VERSION, VERSION_MIN, Welcome},
 };
 use tally_topology::admit::{AdmitError, admit};
 
@@ -62,29 +62,7 @@ impl Replica {
         up.heard_ms = now_ms;
         let (peer, welcomed) = (up.peer, up.welcomed);
         match message {
-            Control::Welcome(w) if !welcomed => {
-                if w.version < VERSION_MIN || w.version > VERSION || w.node.division != peer {
-                    let reason = format!("the welcome is of {} in version {}", w.node, w.version);
-                    self.close(now_ms, link, Refusal::Version, reason, out);
-                    return;
-                }
-                up.welcomed = true;
-                // What is still wrong is told again.
-                self.view.above.clear();
-                up.version = w.version;
-                up.skew_ms = skew(w.clock_ms, now_ms);
-                up.clock_heard = Some((w.clock_ms, now_ms));
-                let echo = ClockEcho { clock_ms: self.dialled_ms, held_ms: 0 };
-                self.clock.parent_beat(now_ms, w.clock_ms, Some(echo), None);
-                self.view.parent.charter_behind = w.charter.version > self.view.charter.charter().version();
-                self.view.parent.refused = None;
-                self.view.parent.trouble = None;
-                self.view.parent.busy_until_ms = None;
-                out.push(Output::Note(Event::Up { peer }));
-                self.charter_at_parent(w.charter, out);
-                self.send_frontier(link, self.me(), out);
-                self.send_receipts_up(out);
-            }
+            Control::Welcome(w) if !welcomed => self.on_welcome(now_ms, link, w, out),
             Control::Busy { retry_after_ms } => {
                 self.view.parent.busy_until_ms = Some(now_ms.saturating_add(retry_after_ms));
             }
@@ -138,6 +116,33 @@ impl Replica {
                 self.close(now_ms, link, Refusal::Protocol, "a message that only a child sends".into(), out);
             }
         }
+    }
+
+    /// The parent takes the link: this node says where it stands.
+    fn on_welcome(&mut self, now_ms: u64, link: LinkId, w: Welcome, out: &mut Vec<Output>) {
+        let Some(up) = self.view.parent.link.as_mut() else { return };
+        let peer = up.peer;
+        if w.version < VERSION_MIN || w.version > VERSION || w.node.division != peer {
+            let reason = format!("the welcome is of {} in version {}", w.node, w.version);
+            self.close(now_ms, link, Refusal::Version, reason, out);
+            return;
+        }
+        up.welcomed = true;
+        // What is still wrong is told again.
+        self.view.above.clear();
+        up.version = w.version;
+        up.skew_ms = skew(w.clock_ms, now_ms);
+        up.clock_heard = Some((w.clock_ms, now_ms));
+        let echo = ClockEcho { clock_ms: self.dialled_ms, held_ms: 0 };
+        self.clock.parent_beat(now_ms, w.clock_ms, Some(echo), None);
+        self.view.parent.charter_behind = w.charter.version > self.view.charter.charter().version();
+        self.view.parent.refused = None;
+        self.view.parent.trouble = None;
+        self.view.parent.busy_until_ms = None;
+        out.push(Output::Note(Event::Up { peer }));
+        self.charter_at_parent(w.charter, out);
+        self.send_frontier(link, self.me(), out);
+        self.send_receipts_up(out);
     }
 
     /// Takes a batch that this node has asked for: of its own log, of its earlier epochs, or of a log below that the parent
