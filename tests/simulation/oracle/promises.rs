@@ -18,8 +18,11 @@ pub struct Oracle {
     history: BTreeMap<LogId, Leaves>,
     /// Records acknowledged to submitters, by node.
     pub acknowledged: BTreeMap<Division, BTreeSet<Hash>>,
-    /// Logs whose key is also in an enemy's hands and has signed a second history.
+    /// Logs of which a second history may be signed: their key is also in an enemy's hands, or a signed head of what a disk has
+    /// lost had been told to somebody who does not hold the records.
     pub forged: BTreeSet<LogId>,
+    /// The largest signed head of each log that was told.
+    told: BTreeMap<LogId, u64>,
     /// Receipts that were good when they were given; said again, they are the same.
     receipts: HashSet<String>,
 }
@@ -46,6 +49,8 @@ impl Oracle {
             return Ok(());
         }
         let (log, size) = (head.log, head.size);
+        let told = self.told.entry(log).or_default();
+        *told = size.max(*told);
         let signed = self.read.note(log, &head.note);
         promise(signed == Some((size, head.root)), || format!("I3: a head of {log} at {size} is not signed"))?;
         let history = self.history.entry(log).or_default();
@@ -53,8 +58,12 @@ impl Oracle {
         promise(history.root(size) == head.root, || format!("I4: two histories of {log} at size {size}"))
     }
 
-    /// What only the lost part of a disk had is gone with it: nobody can hold it against the log.
+    /// What only the lost part of a disk had is gone with it: nobody can hold it against the log, unless somebody was told of a
+    /// head of it. Those above answer for the gate; a child that comes back later finds both histories.
     pub fn forget_beyond(&mut self, log: LogId, size: u64) {
+        if self.told.get(&log).is_some_and(|told| *told > size) {
+            self.forged.insert(log);
+        }
         self.history.entry(log).or_default().truncate(size);
     }
 
