@@ -318,6 +318,17 @@ mod tests {
     }
 
     #[test]
+    fn a_token_reads_logs_only_where_it_says_so() {
+        let token = |more: &str| {
+            let blake3 = "0".repeat(64);
+            let c = load(&format!("[listen]\n[[token]]\nname = \"a\"\nblake3 = \"{blake3}\"\n{more}"))?;
+            Ok::<_, String>(c.token[0].logs)
+        };
+        assert_eq!((token(""), token("logs = true"), token("logs = false")), (Ok(false), Ok(true), Ok(false)));
+        assert!(token("logs = \"some\"").is_err() && token("log = true").is_err());
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (more, expected) in [
             ("[listen]\nhttps = \"1\"", "https"),

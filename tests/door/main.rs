@@ -7,3 +7,4 @@ mod deadline;
 mod dropped;
 mod intake;
 mod questions;
+mod rights;

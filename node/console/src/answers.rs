@@ -101,7 +101,7 @@ pub(super) async fn show(
     };
     let (store, spool) = (api.submissions.kept().clone(), api.submissions.spool().to_owned());
     let staged = api.submissions.intake().staged.clone();
-    let corrected = super::corrections::CorrectionLookup::new(&api);
+    let corrected = super::corrections::CorrectionLookup::new(&api, &caller);
     let permit = permit(&api, &caller).await?;
     let open = tokio::task::spawn_blocking(move || {
         let kept = store.open_kept(&id).map_err(|e| answers_unusable(&e))?;

@@ -1,10 +1,18 @@
-//! Bearer tokens from the config. The config holds their BLAKE3, so reading it gives nothing away.
+//! Bearer tokens from the config, and what each of them may. The config holds their BLAKE3, so reading it gives nothing
+//! away.
 
 use super::problem::Problem;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::{
+    Extension,
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
 use serde::Deserialize;
 use tally_intake::Rights;
 use tally_protocol::{hash::Hash, ids::Division};
+use tally_topology::charter::Charter;
 
 /// `[[token]]`: a secret that a department's program sends as `Authorization: Bearer ...`.
 #[derive(Clone, Deserialize)]
@@ -23,6 +31,10 @@ pub struct Token {
     /// Categories; none named: any.
     #[serde(default)]
     pub categories: Vec<String>,
+    /// Auditors: it may read the logs that this node holds, with the records of all units in them; of `divisions` and those
+    /// below them, if some are named. With no limit beside it, it reads logs and does nothing else.
+    #[serde(default)]
+    pub logs: bool,
 }
 
 impl std::fmt::Debug for Token {
@@ -38,6 +50,19 @@ pub(super) struct Caller {
     pub(super) token: Option<String>,
     /// Limits of the token; none: everything.
     pub(super) rights: Option<Rights>,
+    /// The token says that it may read logs.
+    pub(super) logs: bool,
+}
+
+/// What a path asks of whoever calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Nothing more: the handler shows each what is theirs.
+    OwnRows,
+    /// To see what all units hand in.
+    AllRows,
+    /// To read logs.
+    Logs,
 }
 
 impl Caller {
@@ -47,7 +72,54 @@ impl Caller {
             divisions: token.divisions.clone(),
             categories: token.categories.clone(),
         };
-        Self { token: Some(token.name.clone()), rights: (rights != Rights::default()).then_some(rights) }
+        let rights = (rights != Rights::default()).then_some(rights);
+        Self { token: Some(token.name.clone()), rights, logs: token.logs }
+    }
+
+    /// Whether it is an auditor's: it reads logs, and nothing else.
+    fn only_reads_logs(&self) -> bool {
+        self.logs && self.rights.is_none()
+    }
+
+    /// Why the path is not for the caller.
+    fn lacks(&self, need: Need) -> Option<&'static str> {
+        match need {
+            Need::OwnRows | Need::AllRows if self.only_reads_logs() => Some(
+                "this token reads logs (/tlog/) and does nothing else / 该令牌仅可读取日志（/tlog/），不能用于其他操作",
+            ),
+            Need::AllRows if self.rights.is_some() => Some(
+                "this token is limited to its own rows, and here is told what others handed in / 该令牌仅限本单位（区划、类别）数据，不能查询全部数据",
+            ),
+            Need::Logs if self.rights.is_some() && !self.logs => Some(
+                "this token is limited to its own rows, and logs hold those of all units: auditors' tokens say `logs = true` / 该令牌仅限本单位（区划、类别）数据，日志含各单位数据；审计用令牌须设 logs = true",
+            ),
+            _ => None,
+        }
+    }
+
+    /// Whether logs of this division are among those that the caller may read.
+    pub(super) fn may_read_logs_of(&self, division: Division, charter: &Charter) -> bool {
+        let Some(rights) = &self.rights else { return true };
+        let within = |top: &Division| division == *top || charter.is_within(division, *top);
+        rights.divisions.is_empty() || rights.divisions.iter().any(within)
+    }
+}
+
+/// A refusal of who may not.
+pub(super) fn not_allowed(detail: &str) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "not_allowed", detail)
+}
+
+/// Lets through who may.
+pub(super) async fn require(
+    State(need): State<Need>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match caller.lacks(need) {
+        Some(why) => not_allowed(why).into_response(),
+        None => next.run(request).await,
     }
 }
 
@@ -57,8 +129,11 @@ pub(super) fn check<'t>(tokens: &'t [Token], headers: &HeaderMap) -> Result<&'t 
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return refuse("send the token as `Authorization: Bearer ...`; the node's operator has it");
     };
-    let secret = value.to_str().ok().and_then(|v| v.strip_prefix("Bearer "));
-    let Some(secret) = secret else { return refuse("the Authorization header is not `Bearer ...`") };
+    // Names of schemes have no case (RFC 9110, 11.1; RFC 7235, 2.1).
+    let sent = value.to_str().ok().and_then(|v| v.trim().split_once(' '));
+    let Some((_, secret)) = sent.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
+        return refuse("the Authorization header is not `Bearer ...`");
+    };
     // Equality of blake3 values is compared in constant time, and the secret itself never is.
     let hash = blake3::hash(secret.trim().as_bytes());
     let known = |t: &&Token| t.blake3.parse::<Hash>().is_ok_and(|h| hash == blake3::Hash::from_bytes(h.0));
@@ -72,19 +147,48 @@ pub(super) fn check<'t>(tokens: &'t [Token], headers: &HeaderMap) -> Result<&'t 
 mod tests {
     use super::*;
 
+    fn token(blake3: String) -> Token {
+        Token { name: "health".into(), blake3, unit: None, divisions: vec![], categories: vec![], logs: false }
+    }
+
     #[test]
     fn only_the_whole_secret_opens() {
-        let blake3 = blake3::hash(b"open sesame").to_hex().to_string();
-        let tokens = [Token { name: "health".into(), blake3, unit: None, divisions: vec![], categories: vec![] }];
+        let tokens = [token(blake3::hash(b"open sesame").to_hex().to_string())];
         let with = |v: &str| {
             let mut h = HeaderMap::new();
             h.insert(header::AUTHORIZATION, v.parse().unwrap());
             check(&tokens, &h).map(|t| t.name.clone()).ok()
         };
-        assert_eq!(with("Bearer open sesame"), Some("health".into()));
-        for bad in ["Bearer open", "Bearer ", "Basic open sesame", "open sesame"] {
+        for good in ["Bearer open sesame", "bearer open sesame", "BEARER open sesame", "bEaReR   open sesame "] {
+            assert_eq!(with(good), Some("health".into()), "{good}");
+        }
+        for bad in ["Bearer open", "Bearer ", "Bearer", "Basic open sesame", "open sesame", "Beareropen sesame"] {
             assert_eq!(with(bad), None, "{bad}");
         }
         assert!(check(&tokens, &HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn a_token_may_what_its_words_say() {
+        let may = |t: &Token| {
+            let caller = Caller::of(t);
+            [Need::OwnRows, Need::AllRows, Need::Logs].map(|need| caller.lacks(need).is_none())
+        };
+        let none = token(String::new());
+        let unit = Token { unit: Some("113501020036012589".into()), ..none.clone() };
+        let auditor = Token { logs: true, ..none.clone() };
+        let both = Token { logs: true, ..unit.clone() };
+        assert_eq!(may(&none), [true, true, true]);
+        assert_eq!(may(&unit), [true, false, false]);
+        assert_eq!(may(&auditor), [false, false, true]);
+        assert_eq!(may(&both), [true, false, true]);
+        let charter = tally_topology::sample::charter("");
+        let of = |divisions: &[&str], log: &str| {
+            let divisions = divisions.iter().map(|d| d.parse().unwrap()).collect();
+            let caller = Caller::of(&Token { divisions, logs: true, ..none.clone() });
+            caller.may_read_logs_of(log.parse().unwrap(), &charter)
+        };
+        assert!(of(&[], "350102") && of(&["350102"], "350102") && of(&["350100"], "350102"));
+        assert!(!of(&["350102"], "350100") && !of(&["350102"], "350103"));
     }
 }

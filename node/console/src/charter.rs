@@ -1,4 +1,4 @@
-//! `POST /v1/charter`: the operator loads a charter. What may follow which is judged by the core; here it is asked whether the
+//! `GET /v1/charter`: the charter in force; `POST`: the operator loads a charter. What may follow which is judged by the core; here it is asked whether the
 //! operator knows what the charter does to nodes that it retires, and that this is not the node where charters are loaded.
 
 use super::{ApiContext, problem::Problem};
@@ -16,6 +16,19 @@ use tally_topology::{
     signed::SignedCharter,
 };
 use tokio::sync::oneshot;
+
+/// The charter in force, as its signed note.
+#[utoipa::path(
+    get,
+    path = "/v1/charter",
+    responses(
+        (status = 200, description = "A signed note: who is in the federation, with keys, units and catalog", content_type = "text/plain"),
+        (status = 403, description = "The token is limited"),
+    )
+)]
+pub(super) async fn show(State(api): State<ApiContext>) -> String {
+    api.charter.charter().note().to_owned()
+}
 
 /// What the operator says with it.
 #[derive(Debug, Default, Deserialize)]

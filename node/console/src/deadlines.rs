@@ -126,10 +126,7 @@ pub(super) async fn report(
         let detail = "the index is being built; the report is complete only after that";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_behind", detail).retry(10));
     }
-    let Some(permit) = api.quotas.exports.take() else {
-        let detail = format!("{} exports or reports are running already", api.quotas.exports.most());
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", &detail).retry(5));
-    };
+    let permit = api.quotas.exports.take(&caller)?;
     let core = core(&api.mailbox.view());
     let work = tokio::task::spawn_blocking(move || {
         let _permit = permit;
@@ -193,7 +190,10 @@ mod tests {
     use tally_topology::sample;
 
     fn question(wanted: &DeadlinesQuery, rights: Option<Rights>) -> Result<DeadlineQuestion, Problem> {
-        wanted.question(&sample::charter(""), &Caller { token: rights.as_ref().map(|_| "t".to_owned()), rights })
+        wanted.question(
+            &sample::charter(""),
+            &Caller { token: rights.as_ref().map(|_| "t".to_owned()), rights, logs: false },
+        )
     }
 
     fn text(t: &str) -> Option<String> {

@@ -59,7 +59,7 @@ pub(super) async fn evidence(
         };
         return Err(Problem::new(StatusCode::NOT_FOUND, "not_held", &detail));
     };
-    let permit = api.quotas.tree_reads.wait().await?;
+    let permit = api.quotas.evidence.wait().await?;
     let snapshot = Snapshot::of(&api.mailbox.view(), log, index);
     let snapshot = snapshot.ok_or_else(|| unreadable(&"the index names a log that is not held here"))?;
     let gathered = tokio::task::spawn_blocking(move || {

@@ -4,7 +4,6 @@ use super::{
     ApiContext,
     auth::Caller,
     problem::{Problem, bad},
-    quota::{Permit, Permits},
 };
 use axum::{
     Extension,
@@ -83,10 +82,6 @@ pub(super) async fn export(
     wanted: Result<Query<ExportQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(wanted) = wanted.map_err(|e| bad(&e.to_string()))?;
-    if caller.rights.is_some() {
-        let detail = "this token is limited to its unit's own rows: it may not export what others handed in";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "not_allowed", detail));
-    }
     let selection = Selection {
         division: wanted.division.map(|d| d.parse().map_err(|e| bad(&format!("division: {e}")))).transpose()?,
         category: wanted.category,
@@ -107,7 +102,7 @@ pub(super) async fn export(
         let detail = "the index is being built; exports are complete only after that";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_behind", detail).retry(10));
     }
-    let permit = begin(&api.quotas.exports)?;
+    let permit = api.quotas.exports.take(&caller)?;
     let charter = api.charter.charter();
     let source = Source { reader: &api.reader, batch_maps: &batch_maps, charter: charter.charter() };
     let not_indexed = query::not_indexed(&*api.engine, &source)
@@ -124,14 +119,6 @@ pub(super) async fn export(
     });
     let stream = futures_util::stream::unfold(receive, |mut r| async { r.recv().await.map(|p| (p, r)) });
     Ok((AppendHeaders(heads), Body::from_stream(stream)).into_response())
-}
-
-/// A permit to export. It is free again when it is dropped, also by a handler whose client goes away.
-fn begin(exports: &Permits) -> Result<Permit, Problem> {
-    exports.take().ok_or_else(|| {
-        let detail = format!("{} exports are running already", exports.most());
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", &detail).retry(5)
-    })
 }
 
 /// An export that cannot be completed breaks the stream off, so that nobody takes a part for the whole.
@@ -170,17 +157,17 @@ mod tests {
     #[test]
     fn an_export_whose_client_goes_away_gives_its_permit_back() {
         use futures_util::FutureExt as _;
-        let exports = Quotas::default().exports;
+        let (exports, caller) = (Quotas::default().exports, Caller::default());
+        let most = std::iter::from_fn(|| exports.take(&caller).ok()).collect::<Vec<_>>().len();
         // More often than there are permits: each is dropped where a handler waits.
-        for _ in 0..2 * exports.most() {
+        for _ in 0..2 * most {
             let handler = async {
-                let _permit = begin(&exports).map_err(|_| ())?;
+                let _permit = exports.take(&caller).map_err(|_| ())?;
                 std::future::pending::<Result<(), ()>>().await
             };
             assert!(handler.now_or_never().is_none(), "it has its permit, and waits");
         }
-        let running: Vec<_> = std::iter::from_fn(|| begin(&exports).ok()).collect();
-        assert_eq!(running.len(), exports.most());
+        assert_eq!(std::iter::from_fn(|| exports.take(&caller).ok()).collect::<Vec<_>>().len(), most);
     }
 
     #[test]

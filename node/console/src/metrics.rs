@@ -37,6 +37,13 @@ fn clamp(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
+/// For monitoring: counters and gauges of the node as a whole, by log and by neighbour.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    security(()),
+    responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text"))
+)]
 pub(super) async fn metrics(State(api): State<ApiContext>) -> Result<Response, Problem> {
     let status = api.status(None);
     let mut registry = Registry::with_prefix("tally");

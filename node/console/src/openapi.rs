@@ -1,8 +1,9 @@
 //! `GET /v1/openapi.json`: the API as departments' programs see it, described by the handlers themselves.
 
 use super::{
-    answers, deadlines, export, questions, records,
+    answers, charter, deadlines, export, health, metrics, questions, records,
     schema::{Answer, Finding, KeptRow, Meta, Noted, Said},
+    tlog,
 };
 use axum::Json;
 use utoipa::{
@@ -16,7 +17,22 @@ use utoipa::{
         title = "Tally",
         description = "Hand in enterprise records, and see what became of them. Every refusal is application/problem+json (RFC 9457) with a stable `code`. Sending the same again never doubles anything."
     ),
-    paths(records::post, answers::list, answers::show, questions::list, deadlines::report, export::export),
+    paths(
+        records::post,
+        answers::list,
+        answers::show,
+        questions::list,
+        deadlines::report,
+        export::export,
+        health::status,
+        charter::show,
+        tlog::serve,
+        health::healthz,
+        health::readyz,
+        health::version,
+        metrics::metrics,
+        document
+    ),
     components(schemas(Answer, Finding, Noted, Meta, KeptRow, Said)),
     modifiers(&TokenScheme),
     security(("token" = []))
@@ -36,8 +52,16 @@ impl Modify for TokenScheme {
     }
 }
 
+/// This document.
+#[utoipa::path(get, path = "/v1/openapi.json", security(()), responses((status = 200, description = "OpenAPI 3")))]
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
     Json(Api::openapi())
+}
+
+/// The paths that are described.
+#[cfg(test)]
+pub(super) fn paths() -> Vec<String> {
+    Api::openapi().paths.paths.into_keys().collect()
 }
 
 #[cfg(test)]

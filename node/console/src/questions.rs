@@ -56,12 +56,9 @@ pub(super) async fn list(
         after: after.transpose()?,
         limit: query.limit.unwrap_or(LISTED).clamp(1, LISTED_MAX),
         answered_too: query.all,
-        rights: caller.rights.unwrap_or_default(),
+        rights: caller.rights.clone().unwrap_or_default(),
     };
-    let Some(permit) = api.quotas.tree_reads.take() else {
-        let detail = "others read the index already; ask again in a moment";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry(2));
-    };
+    let permit = api.quotas.tree_reads.take(&caller)?;
     let batch_maps = batch_maps(&api.mailbox.view());
     let page = tokio::task::spawn_blocking(move || {
         let _permit = permit;

@@ -12,18 +12,26 @@ use std::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Exports and reports at the same time; each reads the disk.
-const EXPORTS: usize = 2;
-/// Tiles and evidence files read from the journal at the same time; each takes a few megabytes.
-const TREE_READS: usize = 4;
-
+/// Exports and reports at the same time; each reads the disk. Those of the operator are apart, so that no reader of a
+/// token's export keeps the operator waiting.
+const EXPORTS: QuotaLimits = QuotaLimits { all_tokens: 3, one_token: 2, operator: 2 };
+/// Tiles and questions read at the same time; each takes a few megabytes.
+const TREE_READS: QuotaLimits = QuotaLimits { all_tokens: 4, one_token: 3, operator: 2 };
+/// Evidence files made at the same time, for the operator.
+const EVIDENCE: usize = 2;
+/// Uploads; each holds a few megabytes. A token that only holds its permits does not keep out the others.
+const UPLOADS: QuotaLimits = QuotaLimits { all_tokens: 16, one_token: 4, operator: 4 };
+/// Kept answers that are read; each takes some megabytes, a workbook some tens, and holds a thread.
+const ANSWER_READS: QuotaLimits = QuotaLimits { all_tokens: 4, one_token: 2, operator: 2 };
 /// All quotas of a node; clones share them.
 #[derive(Debug, Clone)]
 pub struct Quotas {
     /// Exports and reports.
-    pub(super) exports: Permits,
+    pub(super) exports: CallerQuota,
     /// Reads of trees and of the index.
-    pub(super) tree_reads: Permits,
+    pub(super) tree_reads: CallerQuota,
+    /// Evidence that is put together.
+    pub(super) evidence: Permits,
     /// Uploads.
     pub(super) uploads: CallerQuota,
     /// Reads of kept answers.
@@ -33,22 +41,18 @@ pub struct Quotas {
 impl Default for Quotas {
     fn default() -> Self {
         Self {
-            exports: Permits::new(EXPORTS),
-            tree_reads: Permits::new(TREE_READS),
-            // Each holds a few megabytes. A token that only holds its permits does not keep out the others.
-            uploads: CallerQuota::new(QuotaLimits { all_tokens: 16, one_token: 4, operator: 4 }),
-            // Each takes some megabytes, a workbook some tens, and holds a thread.
-            answer_reads: CallerQuota::new(QuotaLimits { all_tokens: 4, one_token: 2, operator: 2 }),
+            exports: CallerQuota::new(EXPORTS),
+            tree_reads: CallerQuota::new(TREE_READS),
+            evidence: Permits::new(EVIDENCE),
+            uploads: CallerQuota::new(UPLOADS),
+            answer_reads: CallerQuota::new(ANSWER_READS),
         }
     }
 }
 
 /// So many at a time, whoever asks.
 #[derive(Debug, Clone)]
-pub(super) struct Permits {
-    room: Arc<Semaphore>,
-    most: usize,
-}
+pub(super) struct Permits(Arc<Semaphore>);
 
 /// Leave to go on, until it is dropped.
 #[derive(Debug)]
@@ -57,17 +61,7 @@ pub(super) struct Permit(#[expect(dead_code, reason = "held")] OwnedSemaphorePer
 
 impl Permits {
     fn new(most: usize) -> Self {
-        Self { room: Arc::new(Semaphore::new(most)), most }
-    }
-
-    /// How many there are.
-    pub(super) fn most(&self) -> usize {
-        self.most
-    }
-
-    /// A permit, if one is free.
-    pub(super) fn take(&self) -> Option<Permit> {
-        self.room.clone().try_acquire_owned().ok().map(Permit)
+        Self(Arc::new(Semaphore::new(most)))
     }
 
     /// A permit, as soon as one is free.
@@ -75,7 +69,7 @@ impl Permits {
     /// # Errors
     /// [`Problem::stopping`].
     pub(super) async fn wait(&self) -> Result<Permit, Problem> {
-        self.room.clone().acquire_owned().await.map(Permit).map_err(|_| Problem::stopping())
+        self.0.clone().acquire_owned().await.map(Permit).map_err(|_| Problem::stopping())
     }
 }
 
@@ -120,7 +114,7 @@ impl CallerQuota {
             Some(_) => (all >= all_tokens, all_tokens),
         };
         if full {
-            let detail = format!("{most} are running already; send it again in a moment");
+            let detail = format!("{most} of these are running already; send it again in a moment");
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", &detail).retry(2));
         }
         *taken.entry(caller.token.clone()).or_default() += 1;
@@ -161,12 +155,28 @@ mod tests {
         assert!(uploads.taken.lock().unwrap().is_empty());
     }
 
+    /// S14: exports that tokens hold keep neither the operator nor another token out.
+    #[test]
+    fn exports_of_tokens_leave_the_operator_and_each_other_room() {
+        let exports = Quotas::default().exports;
+        let of = |token: Option<&str>| Caller { token: token.map(str::to_owned), ..Caller::default() };
+        let greedy: Vec<_> = std::iter::from_fn(|| exports.take(&of(Some("a"))).ok()).collect();
+        let other = exports.take(&of(Some("b")));
+        assert!(greedy.len() == EXPORTS.one_token && other.is_ok());
+        assert!(exports.take(&of(Some("c"))).is_err(), "each reads the disk");
+        assert!(exports.take(&of(None)).is_ok());
+        drop((greedy, other));
+        assert!(exports.taken.lock().unwrap().is_empty());
+    }
+
     #[test]
     fn permits_come_back() {
-        let exports = Quotas::default().exports;
-        let permits: Vec<_> = std::iter::from_fn(|| exports.take()).collect();
-        assert_eq!(permits.len(), EXPORTS);
+        use futures_util::FutureExt as _;
+        let evidence = Quotas::default().evidence;
+        let take = || evidence.wait().now_or_never().and_then(Result::ok);
+        let permits: Vec<_> = std::iter::from_fn(take).collect();
+        assert_eq!(permits.len(), EVIDENCE);
         drop(permits);
-        assert!(exports.take().is_some());
+        assert!(take().is_some());
     }
 }

@@ -1,7 +1,13 @@
 //! `GET /tlog/<division>/e<epoch>/...`: every log held here in the form of c2sp.org/tlog-tiles, read-only.
 
-use super::{ApiContext, problem::Problem};
+use super::{
+    ApiContext,
+    auth::{Caller, not_allowed},
+    problem::Problem,
+    quota::CallerPermit,
+};
 use axum::{
+    Extension,
     extract::{Path, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -39,13 +45,35 @@ fn not_here() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 
-pub(super) async fn serve(State(api): State<ApiContext>, Path(path): Path<String>) -> Result<Response, Problem> {
+/// A log that is held, with all its records, in files: `350102/e1/checkpoint`, `350102/e1/tile/0/000`,
+/// `350102/e1/tile/entries/000`.
+#[utoipa::path(
+    get,
+    path = "/tlog/{path}",
+    params(("path" = String, Path, description = "<division>/e<epoch>/ and checkpoint, tile/... or tile/entries/... as c2sp.org/tlog-tiles says")),
+    responses(
+        (status = 200, description = "A signed note, hashes, or records with their lengths", content_type = "application/octet-stream"),
+        (status = 403, description = "The token is limited and does not say `logs = true`, or is for other divisions"),
+        (status = 404, description = "Nothing of a log held here has this path"),
+        (status = 503, description = "Not now; Retry-After says when"),
+    )
+)]
+pub(super) async fn serve(
+    State(api): State<ApiContext>,
+    Extension(caller): Extension<Caller>,
+    Path(path): Path<String>,
+) -> Result<Response, Problem> {
     let (log, wanted) = parse(&path).ok_or_else(not_here)?;
-    match wanted {
-        TlogItem::Checkpoint => checkpoint(&api, log),
-        TlogItem::Hashes(tile) => content(api, log, tile, false).await,
-        TlogItem::Entries(tile) => content(api, log, tile, true).await,
+    if !caller.may_read_logs_of(log.division, api.charter.charter().charter()) {
+        return Err(not_allowed("this token is for logs of other divisions / 该令牌不含该区划的日志"));
     }
+    let (tile, entries) = match wanted {
+        TlogItem::Checkpoint => return checkpoint(&api, log),
+        TlogItem::Hashes(tile) => (tile, false),
+        TlogItem::Entries(tile) => (tile, true),
+    };
+    let permit = api.quotas.tree_reads.take(&caller)?;
+    content(api, permit, log, tile, entries).await
 }
 
 /// The latest signed note, with the cosignatures of those who hold exactly that much.
@@ -79,12 +107,13 @@ impl TileSource {
     }
 }
 
-async fn content(api: ApiContext, log: LogId, tile: Tile, entries: bool) -> Result<Response, Problem> {
-    let Some(permit) = api.quotas.tree_reads.take() else {
-        let most = api.quotas.tree_reads.most();
-        let detail = format!("{most} tiles are being read already; ask again in a moment");
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", &detail).retry(1));
-    };
+async fn content(
+    api: ApiContext,
+    permit: CallerPermit,
+    log: LogId,
+    tile: Tile,
+    entries: bool,
+) -> Result<Response, Problem> {
     let source =
         api.mailbox.view().logs().get(&log).and_then(|held| TileSource::of(held, tile)).ok_or_else(not_here)?;
     let bytes = tokio::task::spawn_blocking(move || {

@@ -30,6 +30,9 @@ pub(super) struct KeygenArgs {
     /// Make a token for a department's program; prints it and its part of tally.toml.
     #[arg(long, value_name = "NAME")]
     token: Option<String>,
+    /// With --token: the token is an auditor's, who reads logs and does nothing else.
+    #[arg(long, requires = "token")]
+    logs: bool,
     /// Where the secret is written (never over an existing file).
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -40,7 +43,7 @@ pub(super) struct KeygenArgs {
 
 pub(super) fn run(args: &KeygenArgs) -> Result<Exit, Failure> {
     if let Some(name) = &args.token {
-        return token(name);
+        return token(name, args.logs);
     }
     let federation = args.federation.clone().unwrap_or_default();
     let federation = Federation::try_from(federation).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
@@ -68,13 +71,16 @@ fn secret(path: &Path, show: bool) -> Result<Secret, Failure> {
     secret.map_err(Failure::failed)
 }
 
-fn token(name: &str) -> Result<Exit, Failure> {
+fn token(name: &str, logs: bool) -> Result<Exit, Failure> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(Failure::failed)?;
     let secret = URL_SAFE_NO_PAD.encode(secret);
     // A JSON string is a TOML string too.
     let name = serde_json::Value::from(name);
     outln!("[[token]]\nname = {name}\nblake3 = \"{}\"", blake3::hash(secret.as_bytes()));
+    if logs {
+        outln!("logs = true");
+    }
     eprintln!("Token for the department (shown only now): {secret}");
     Ok(Exit::Done)
 }

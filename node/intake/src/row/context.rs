@@ -33,3 +33,13 @@ pub struct Rights {
     /// Only these categories; none named: any.
     pub categories: Vec<String>,
 }
+
+impl Rights {
+    /// Whether what counts for this division, in this category, is among what the one who has these limits may see, if this
+    /// unit produced it. A division that cannot be told is nobody's who is limited to some.
+    pub fn cover(&self, category: &str, unit: &str, division: Option<Division>) -> bool {
+        self.unit.as_deref().is_none_or(|u| u == unit)
+            && (self.categories.is_empty() || self.categories.iter().any(|c| c == category))
+            && (self.divisions.is_empty() || division.is_some_and(|d| self.divisions.contains(&d)))
+    }
+}

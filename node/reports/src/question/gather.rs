@@ -138,10 +138,7 @@ fn question(
 }
 
 fn may_see(rights: &Rights, e: &IndexEntry) -> bool {
-    let division = e.dimensions.division.try_into().ok();
-    rights.unit.as_ref().is_none_or(|u| *u == e.dimensions.unit)
-        && (rights.categories.is_empty() || rights.categories.contains(&e.dimensions.category))
-        && (rights.divisions.is_empty() || division.is_some_and(|d| rights.divisions.contains(&d)))
+    rights.cover(&e.dimensions.category, &e.dimensions.unit, e.dimensions.division.try_into().ok())
 }
 
 /// Whether another version took the record's place, or followed it in the logs of its own node.

@@ -1,0 +1,133 @@
+//! Which paths there are, and who may call which.
+//!
+//! Over TCP each path stands in one of four lists, and the list says who may: whoever adds a path has to decide. On the admin
+//! socket are all of them and the operator's own: whoever may open the socket is the operator.
+
+use super::{
+    ApiContext, answers,
+    auth::{self, Caller, Need, require},
+    bundle, charter, compare, deadlines, drain, evidence, export, gate, health, metrics, openapi,
+    problem::Problem,
+    questions, records, requests, tasks, tlog,
+};
+use axum::{
+    Extension, Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{Method, StatusCode},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get, post},
+};
+use tally_protocol::limits::CHARTER_BYTES_MAX;
+
+/// Paths, and what they do.
+type Paths = Vec<(&'static str, MethodRouter<ApiContext>)>;
+
+/// For whoever reaches the port. Nothing here says anything of a record.
+fn for_all() -> Paths {
+    vec![
+        ("/healthz", get(health::healthz)),
+        ("/readyz", get(health::readyz)),
+        ("/version", get(health::version)),
+        ("/v1/openapi.json", get(openapi::document)),
+        ("/metrics", get(metrics::metrics)),
+    ]
+}
+
+/// For every token that may hand in: its handler shows each caller what is theirs.
+fn of_own_rows() -> Paths {
+    vec![
+        ("/v1/records", post(records::post).layer(DefaultBodyLimit::disable())),
+        ("/v1/answers", get(answers::list)),
+        ("/v1/answers/{name}", get(answers::show)),
+        ("/v1/questions", get(questions::list)),
+        ("/v1/deadlines", get(deadlines::report)),
+    ]
+}
+
+/// For tokens without limits: here is told what all units hand in.
+fn of_all_rows() -> Paths {
+    vec![("/v1/status", get(health::status)), ("/v1/export", get(export::export)), ("/v1/charter", get(charter::show))]
+}
+
+/// For tokens that may read logs.
+fn of_logs() -> Paths {
+    vec![("/tlog/{*path}", get(tlog::serve))]
+}
+
+fn router(paths: Paths) -> Router<ApiContext> {
+    paths.into_iter().fold(Router::new(), |router, (path, method)| router.route(path, method))
+}
+
+/// Routes of the admin socket.
+pub fn admin(api: ApiContext) -> Router {
+    let operator = Router::new()
+        .route("/v1/charter", post(charter::load).layer(DefaultBodyLimit::max(CHARTER_BYTES_MAX)))
+        .route("/v1/epoch", post(requests::ask))
+        .route("/v1/lost", get(requests::lost).post(requests::acknowledge))
+        .route(
+            "/v1/requests",
+            get(requests::list).post(requests::bring).layer(DefaultBodyLimit::max(requests::REQUEST_BYTES_MAX)),
+        )
+        .route("/v1/requests/{division}", post(requests::reject))
+        .route("/v1/evidence", get(evidence::evidence))
+        .route("/v1/gate/open", post(gate::open))
+        .route("/v1/receipts", post(evidence::receipts).layer(DefaultBodyLimit::max(evidence::IDS_BYTES_MAX)))
+        .route("/v1/bundle", get(bundle::export).post(bundle::import).layer(DefaultBodyLimit::disable()))
+        .route("/v1/compare", get(compare::last).post(compare::post).layer(DefaultBodyLimit::disable()))
+        .route("/v1/tasks", get(tasks::list).post(tasks::add))
+        .route("/v1/tasks/{id}", get(tasks::show).post(tasks::steer));
+    let shared = [of_own_rows(), of_all_rows(), of_logs()].into_iter().map(router);
+    let all = shared.fold(operator, Router::merge).layer(Extension(Caller::default()));
+    finished(all, api)
+}
+
+/// Routes over TCP. Health is open to all; everything else needs a token.
+pub fn public(api: ApiContext) -> Router {
+    let with = |paths, need| router(paths).layer(middleware::from_fn_with_state(need, require));
+    let protected = with(of_own_rows(), Need::OwnRows)
+        .merge(with(of_all_rows(), Need::AllRows))
+        .merge(with(of_logs(), Need::Logs))
+        .layer(middleware::from_fn_with_state(api.clone(), require_token));
+    finished(protected, api)
+}
+
+fn finished(routes: Router<ApiContext>, api: ApiContext) -> Router {
+    let all = routes.merge(router(for_all())).fallback(not_found).method_not_allowed_fallback(wrong_method);
+    all.layer(middleware::from_fn(drain::drain_body)).with_state(api)
+}
+
+async fn require_token(State(api): State<ApiContext>, mut request: Request, next: middleware::Next) -> Response {
+    match auth::check(&api.tokens, request.headers()).map(Caller::of) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn not_found() -> Problem {
+    let paths = "/v1/records, /v1/answers, /v1/questions, /v1/deadlines, /v1/status, /v1/export, /v1/charter, \
+                 /v1/openapi.json, /tlog/, /metrics, /healthz, /readyz, /version";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", &format!("no such path here; there are: {paths}"))
+}
+
+async fn wrong_method(method: Method) -> Problem {
+    let detail = format!("{method} is not what this path is for: see /v1/openapi.json");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", &detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_path_over_tcp_is_described() {
+        let all = [for_all(), of_own_rows(), of_all_rows(), of_logs()].into_iter().flatten();
+        let served: BTreeSet<String> = all.map(|(path, _)| path.replace("{*", "{")).collect();
+        let described: BTreeSet<String> = openapi::paths().into_iter().collect();
+        assert_eq!(served, described);
+    }
+}

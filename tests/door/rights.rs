@@ -1,0 +1,236 @@
+//! What a limited token sees: every path of the API is asked with it, at nodes that hold what others handed in too.
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use tally_tests::{
+    CITY, COUNTY, Federation, NEIGHBOUR, Plan, free_port,
+    http::{Body, Response, request},
+    list, run,
+    sample::{key, record, records, version},
+    seconds, wait_for,
+};
+
+const PLAN: &[Plan<'static>] =
+    &[(CITY, "prefecture", None), (COUNTY, "county", Some(CITY)), (NEIGHBOUR, "county", Some(CITY))];
+const UNIT: &str = "113501020036012589";
+const OTHER_UNIT: &str = "113501020036116248";
+const SUBJECT: &str = "福州榕盛餐饮管理有限公司";
+const OTHER_SUBJECT: &str = "福州建宁建筑工程有限公司";
+const ELSEWHERE_SUBJECT: &str = "福州长乐水产养殖有限公司";
+/// What a limit of a token says, and whether a record is theirs.
+type Limit = (&'static str, fn(&Value) -> bool);
+const LIMITS: [Limit; 3] = [
+    ("unit = \"113501020036012589\"", |r| r["producer_uscc"] == UNIT),
+    ("divisions = [\"350102\"]", |r| r["producer_division"] == COUNTY),
+    ("categories = [\"admin_penalty\"]", |r| r["category"] == "admin_penalty"),
+];
+/// Fields of a record that tell which it is.
+const TELLING: [&str; 5] = ["business_key", "task_no", "subject_name", "source_row_id", "producer_uscc"];
+
+fn of_other_unit(line: &str) -> String {
+    line.replace(UNIT, OTHER_UNIT).replace(SUBJECT, OTHER_SUBJECT)
+}
+
+fn elsewhere(line: &str) -> String {
+    line.replace(UNIT, OTHER_UNIT).replace(SUBJECT, ELSEWHERE_SUBJECT)
+}
+
+/// A row that at this node is another unit's, and at the city another county's too.
+fn of_others(division: &str, n: u64) -> String {
+    if division == CITY { elsewhere(&record(n, NEIGHBOUR)) } else { of_other_unit(&record(n, division)) }
+}
+
+struct Doors {
+    federation: Federation,
+    /// Port and division of the county and of the city above it.
+    nodes: [(u16, &'static str); 2],
+    /// One for each of the limits, one without, an auditor's, and one that is limited and reads logs.
+    tokens: Vec<String>,
+}
+
+/// County and city hold rows of two units, with questions about some of each; the city a third county's too.
+fn doors() -> Doors {
+    let federation = Federation::new(PLAN);
+    let nodes = [(free_port(), COUNTY), (free_port(), CITY)];
+    let mut tokens = Vec::new();
+    let mut blocks = String::new();
+    let more = ["", "logs", "divisions = [\"350102\"]\nlogs = true"];
+    for (i, limit) in LIMITS.iter().map(|(limit, _)| *limit).chain(more).enumerate() {
+        let name = format!("token{i}");
+        let mut args = vec!["keygen", "--token", &name];
+        args.extend((limit == "logs").then_some("--logs"));
+        let made = run(&args);
+        blocks += &format!("{}{}\n", made.out, if limit == "logs" { "" } else { limit });
+        tokens.push(made.err.split_whitespace().last().unwrap().to_owned());
+    }
+    for (port, division) in nodes {
+        federation.configure(division, &format!("http = \"127.0.0.1:{port}\"\n{blocks}"));
+    }
+    [CITY, COUNTY, NEIGHBOUR].iter().for_each(|d| federation.start(d));
+    for division in [CITY, COUNTY, NEIGHBOUR] {
+        wait_for("a node may sign", seconds(60), || {
+            federation.status(division)["staged"]["because"].is_null().then_some(())
+        });
+    }
+    // The second version of one number is asked about.
+    let lines = records(0..4, COUNTY) + &version(3, COUNTY, "create", "5") + "\n";
+    let (code, answer) = federation.ingest(COUNTY, &(lines.clone() + &of_other_unit(&lines)));
+    assert_eq!((code, &answer["accepted"], &answer["questions"]), (0, &10.into(), &2.into()), "{answer}");
+    let third = elsewhere(&(records(0..3, NEIGHBOUR) + &version(2, NEIGHBOUR, "create", "5") + "\n"));
+    assert_eq!(federation.ingest(NEIGHBOUR, &third).1["accepted"], 4);
+    wait_for("the city has all", seconds(60), || (federation.count(CITY) == 14).then_some(()));
+    Doors { federation, nodes, tokens }
+}
+
+fn get(port: u16, path: &str, token: &str) -> Response {
+    request(port, "GET", path, Some(token), &Body::None)
+}
+
+impl Doors {
+    /// What tells of records that are not a token's, and of none that are.
+    fn foreign(&self, division: &str, theirs: fn(&Value) -> bool) -> BTreeSet<String> {
+        let tells = |record: &Value| -> Vec<String> {
+            let fields = TELLING.iter().filter_map(|f| record[*f].as_str().map(str::to_owned));
+            fields.chain([record["_tally"]["id"].as_str().unwrap().to_owned()]).collect()
+        };
+        let (own, foreign): (Vec<_>, Vec<_>) =
+            self.federation.export(division, &["--history"]).into_iter().partition(theirs);
+        let own: BTreeSet<_> = own.iter().flat_map(tells).collect();
+        foreign.iter().flat_map(tells).filter(|t| !own.contains(t)).collect()
+    }
+
+    /// Hands in a row that is another's, which by each of the limits it may not, and then has the other hand it in: the kept
+    /// answer must not tell. Answers what the token was shown.
+    fn intrude(&self, (port, division): (u16, &str), n: u64, token: &str) -> Vec<Response> {
+        let line = of_others(division, n);
+        let posted = request(port, "POST", "/v1/records", Some(token), &Body::Sized(&line));
+        assert!(posted.status == 200 && posted.json()["rejected"] == 1, "{posted:?}");
+        let before = self.federation.count(division);
+        let owner = if division == CITY { NEIGHBOUR } else { division };
+        assert_eq!(self.federation.ingest(owner, &line).1["accepted"], 1);
+        wait_for("it is here", seconds(60), || (self.federation.count(division) > before).then_some(()));
+        let id = posted.json()["answer"].as_str().unwrap().to_owned();
+        let shown = self.federation.ask(division, &["answer", "show", &id, "--json"]).out;
+        assert!(shown.contains("\"corrected\""), "the operator sees what became of the row: {shown}");
+        let kept = ["", ".csv", ".xlsx"].map(|end| get(port, &format!("/v1/answers/{id}{end}"), token));
+        assert!(kept.iter().all(|r| r.status == 200), "{kept:?}");
+        assert!(!kept[0].body.contains("corrected"), "another's record corrects the row: {kept:?}");
+        [posted].into_iter().chain(kept).collect()
+    }
+
+    /// Everything that a path of the document answers to this token. A path that is not named here is asked as it is, and
+    /// has to refuse: whoever adds one decides what a limited token sees there.
+    fn ask(&self, (port, division): (u16, &str), path: &str, n: u64, token: &str) -> Vec<Response> {
+        let ok = |paths: &[&str]| {
+            let all: Vec<_> = paths.iter().map(|p| get(port, p, token)).collect();
+            assert!(all.iter().all(|r| r.status == 200), "{path}: {all:?}");
+            all
+        };
+        let refused = |paths: &[&str]| {
+            for p in paths {
+                let response = get(port, p, token);
+                let code = (response.status, &response.json()["code"]);
+                assert_eq!(code, (403, &"not_allowed".into()), "{p}: {response:?}");
+            }
+            Vec::new()
+        };
+        match path {
+            "/v1/records" => self.intrude((port, division), n, token),
+            "/v1/answers" => ok(&["/v1/answers"]),
+            "/v1/answers/{name}" => {
+                let operators = self.federation.ask(division, &["answer", "ls", "--json"]).json();
+                for answer in list(&operators).iter().filter(|a| a["token"].is_null()) {
+                    let path = format!("/v1/answers/{}", answer["id"].as_str().unwrap());
+                    assert_eq!(get(port, &path, token).status, 404, "{path}");
+                }
+                Vec::new()
+            }
+            "/v1/questions" => ok(&["/v1/questions", "/v1/questions?all=true&limit=1"]),
+            // A report of one division, for those who may see it.
+            "/v1/deadlines" => {
+                let mut all = Vec::new();
+                for more in ["", "&by=unit", "&by=division", "&format=csv"] {
+                    all.push(get(port, &format!("/v1/deadlines?division={COUNTY}{more}"), token));
+                }
+                all
+            }
+            "/healthz" | "/readyz" | "/version" | "/metrics" | "/v1/openapi.json" => vec![get(port, path, token)],
+            "/tlog/{path}" => {
+                let tiles = ["checkpoint", "tile/entries/000.p/10", "tile/0/000.p/10"];
+                let paths = tiles.map(|t| format!("/tlog/{COUNTY}/e1/{t}"));
+                refused(&paths.each_ref().map(String::as_str))
+            }
+            "/v1/export" => refused(&["/v1/export", "/v1/export?history=true", "/v1/export?category=admin_penalty"]),
+            _ => refused(&[path]),
+        }
+    }
+}
+
+/// S7.
+#[test]
+fn a_limited_token_sees_nothing_of_others_on_any_path() {
+    let doors = doors();
+    let document = get(doors.nodes[0].0, "/v1/openapi.json", "").json();
+    let paths: Vec<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
+    assert!(paths.len() >= 14, "{paths:?}");
+    let mut asked = 0;
+    for node in doors.nodes {
+        for ((limit, theirs), token) in LIMITS.iter().zip(&doors.tokens) {
+            let foreign = doors.foreign(node.1, *theirs);
+            // The county has nothing of other counties.
+            if foreign.is_empty() {
+                continue;
+            }
+            asked += 1;
+            let n = 100 + asked;
+            // What a row says that the token itself sends comes back with its answer.
+            let said = of_others(node.1, n);
+            let foreign: Vec<_> = foreign.iter().filter(|f| !said.contains(*f)).collect();
+            assert!(foreign.len() > 5, "{foreign:?}");
+            for path in &paths {
+                for response in doors.ask(node, path, n, token) {
+                    for tells in &foreign {
+                        assert!(
+                            !response.body.contains(*tells),
+                            "{limit} at {}: {path} says {tells}:\n{response:?}",
+                            node.1
+                        );
+                    }
+                }
+            }
+        }
+        // It is not that nothing is shown at all.
+        let own = get(node.0, "/v1/questions", &doors.tokens[0]).json();
+        assert!(list(&own["questions"]).iter().all(|q| q["unit"] == UNIT), "{own}");
+        assert!(own.to_string().contains(&key(3, COUNTY)), "{own}");
+        let all = get(node.0, "/v1/questions", &doors.tokens[3]).json();
+        assert!(all.to_string().contains(OTHER_UNIT), "{all}");
+    }
+    assert_eq!(asked, 2 * LIMITS.len() as u64 - 1);
+}
+
+/// S7: logs are for tokens without limits, and for those that say so.
+#[test]
+fn logs_are_read_by_tokens_that_say_so_and_auditors_do_nothing_else() {
+    let doors = doors();
+    let (port, _) = doors.nodes[1];
+    let [.., open, auditor, limited] = doors.tokens.as_slice() else { panic!("tokens") };
+    let entries = |division: &str, token: &str| get(port, &format!("/tlog/{division}/e1/tile/entries/000.p/4"), token);
+    for (token, statuses) in [(open, [200, 200]), (auditor, [200, 200]), (limited, [200, 403])] {
+        assert_eq!([COUNTY, NEIGHBOUR].map(|d| entries(d, token).status), statuses);
+    }
+    assert!(entries(COUNTY, auditor).body.contains(&key(0, COUNTY)));
+    for path in ["/v1/answers", "/v1/questions", "/v1/deadlines", "/v1/export", "/v1/status", "/v1/charter"] {
+        let response = get(port, path, auditor);
+        assert_eq!((response.status, &response.json()["code"]), (403, &"not_allowed".into()), "{path}");
+    }
+    let line = record(90, COUNTY);
+    let refused = request(port, "POST", "/v1/records", Some(auditor), &Body::Sized(&line));
+    assert_eq!((refused.status, doors.federation.count(CITY)), (403, 14), "{refused:?}");
+    for path in ["/v1/export", "/v1/status", "/v1/charter"] {
+        assert_eq!((get(port, path, limited).status, get(port, path, open).status), (403, 200), "{path}");
+    }
+    let head = format!("bearer {open}");
+    let lower = request(port, "GET", "/v1/status", None, &Body::Bytes(b"", &[("authorization", &head)]));
+    assert_eq!(lower.status, 200, "names of schemes have no case");
+}
