@@ -8,3 +8,4 @@ mod dropped;
 mod intake;
 mod questions;
 mod rights;
+mod strangers;

@@ -112,7 +112,7 @@ pub(super) async fn post(
         engine: api.engine.clone(),
         runs: api.comparisons.clone(),
     };
-    job.run(request, body_pieces(body)).await.map(Json).map_err(|e| problem(&e))
+    job.run(request, body_pieces(body, false)).await.map(Json).map_err(|e| problem(&e))
 }
 
 fn problem(e: &CompareFailure) -> Problem {

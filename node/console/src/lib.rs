@@ -2,7 +2,8 @@
 //!
 //! A handler reads the request, looks whether the caller may, takes a permit, asks, and encodes what comes back. What is
 //! asked for is done elsewhere: submissions in `tally-intake`, readings of what is held in `tally-reports`. Whatever takes memory
-//! or a thread needs a permit first. Neighbours' sockets and the files of the disk are not known here.
+//! or a thread needs a permit first. Neighbours' sockets and the files of the disk are not known here; the connections of
+//! HTTP are ([`serve`]), and how many there may be.
 
 #![cfg_attr(
     test,
@@ -33,6 +34,7 @@ mod requests;
 mod routes;
 mod schema;
 pub mod screen;
+mod serve;
 pub mod status;
 mod tasks;
 mod tlog;
@@ -42,6 +44,7 @@ pub use evidence::{IDS_MAX, Ids};
 pub use quota::Quotas;
 pub use requests::{AskedEpoch, EpochAsk, EpochDesk, HeldWhole, RequestListed, WithReason};
 pub use routes::{admin, public};
+pub use serve::{ServeBounds, serve};
 pub use tasks::{NewTask, Steer};
 
 use status::{Status, StatusInputs};

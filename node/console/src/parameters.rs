@@ -6,12 +6,16 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use futures_util::StreamExt as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tally_intake::{InputFormat, InputPieces};
 use tally_protocol::ids::Division;
 
 /// A body must not pause for longer.
 const IDLE: Duration = Duration::from_secs(60);
+/// And in so much time a token's has to bring at least [`PACE_BYTES`], or it ends.
+const PACE_WINDOW: Duration = Duration::from_secs(300);
+/// Some rows, in bytes.
+const PACE_BYTES: usize = 4 << 10;
 
 /// As what a body is read: `format` says, else the content type.
 pub(super) fn input_format(format: Option<&str>, headers: &HeaderMap) -> Result<InputFormat, Problem> {
@@ -41,12 +45,58 @@ pub(super) fn division(text: Option<&String>) -> Result<Option<Division>, Proble
     text.map(|d| d.parse().map_err(|e| bad(&format!("division: {e}")))).transpose()
 }
 
-/// A body as pieces. A sender that stops sending holds a place that others wait for, so it may not pause for long.
-pub(super) fn body_pieces(body: Body) -> InputPieces {
-    Box::pin(futures_util::stream::unfold(body.into_data_stream(), |mut body| async {
-        match tokio::time::timeout(IDLE, body.next()).await {
-            Ok(piece) => piece.map(|p| (p.map_err(|e| e.to_string()), body)),
-            Err(_) => Some((Err(format!("nothing came for {} s", IDLE.as_secs())), body)),
-        }
+/// A body as pieces. A sender that stops sending holds a place that others wait for, so it may not pause for long, and a
+/// token's must bring something meanwhile (`paced`).
+pub(super) fn body_pieces(body: Body, paced: bool) -> InputPieces {
+    let pace = paced.then(|| Pace::at(Instant::now()));
+    Box::pin(futures_util::stream::unfold((body.into_data_stream(), pace), |(mut body, mut pace)| async {
+        let piece = match tokio::time::timeout(IDLE, body.next()).await {
+            Ok(piece) => piece?.map_err(|e| e.to_string()),
+            Err(_) => Err(format!("nothing came for {} s", IDLE.as_secs())),
+        };
+        let kept = |p: &mut Pace| piece.as_ref().is_ok_and(|bytes| p.keeps(bytes.len(), Instant::now()));
+        let slow = piece.is_ok() && pace.as_mut().is_some_and(|p| !kept(p));
+        let why = format!("less than {PACE_BYTES} bytes came in {} s", PACE_WINDOW.as_secs());
+        Some((if slow { Err(why) } else { piece }, (body, pace)))
     }))
+}
+
+/// How much has come in the present window.
+#[derive(Debug)]
+struct Pace {
+    since: Instant,
+    bytes: usize,
+}
+
+impl Pace {
+    fn at(now: Instant) -> Self {
+        Self { since: now, bytes: 0 }
+    }
+
+    /// Whether a sender of whom so many bytes come now is fast enough.
+    fn keeps(&mut self, bytes: usize, now: Instant) -> bool {
+        self.bytes += bytes;
+        let over = now.duration_since(self.since) > PACE_WINDOW;
+        let enough = self.bytes >= PACE_BYTES;
+        if enough {
+            *self = Self::at(now);
+        }
+        enough || !over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// M12: a body that drips ends, one that is only slow does not.
+    #[test]
+    fn a_body_keeps_a_pace() {
+        let begun = Instant::now();
+        let at = |s: u64| begun + Duration::from_secs(s);
+        let (mut drips, mut slow) = (Pace::at(begun), Pace::at(begun));
+        assert!((1..=6).all(|n| drips.keeps(1, at(50 * n))));
+        assert!(!drips.keeps(1, at(350)));
+        assert!((1..1_000).all(|n| slow.keeps(1_024, at(50 * n))));
+    }
 }

@@ -23,6 +23,10 @@ const EVIDENCE: usize = 2;
 const UPLOADS: QuotaLimits = QuotaLimits { all_tokens: 16, one_token: 4, operator: 4 };
 /// Kept answers that are read; each takes some megabytes, a workbook some tens, and holds a thread.
 const ANSWER_READS: QuotaLimits = QuotaLimits { all_tokens: 4, one_token: 2, operator: 2 };
+/// Requests over TCP that keep their connection while others want it (see [`crate::serve`]). Those of all tokens leave a
+/// quarter of the connections to whoever comes next.
+const ENGAGED: QuotaLimits = QuotaLimits { all_tokens: 192, one_token: 64, operator: 0 };
+
 /// All quotas of a node; clones share them.
 #[derive(Debug, Clone)]
 pub struct Quotas {
@@ -36,6 +40,8 @@ pub struct Quotas {
     pub(super) uploads: CallerQuota,
     /// Reads of kept answers.
     pub(super) answer_reads: CallerQuota,
+    /// Requests whose connections do not make room.
+    pub(super) engaged: CallerQuota,
 }
 
 impl Default for Quotas {
@@ -46,6 +52,7 @@ impl Default for Quotas {
             evidence: Permits::new(EVIDENCE),
             uploads: CallerQuota::new(UPLOADS),
             answer_reads: CallerQuota::new(ANSWER_READS),
+            engaged: CallerQuota::new(ENGAGED),
         }
     }
 }

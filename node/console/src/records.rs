@@ -114,7 +114,7 @@ pub(super) async fn post(
         return Err(upload_problem(&UploadError::Full));
     }
     let _permit = api.quotas.uploads.take(&caller)?;
-    let (pieces, digest) = digested(body_pieces(body));
+    let (pieces, digest) = digested(body_pieces(body, caller.token.is_some()));
     let source = InputSource::new(pieces, format, api.submissions.spool().to_owned(), Some(digest));
     let outcome = api.submissions.hand_in(submission, source).await.map_err(|e| submission_problem(&e))?;
     let (answer, repeated) = match outcome {

@@ -8,7 +8,9 @@ use super::{
     auth::{self, Caller, Need, require},
     bundle, charter, compare, deadlines, drain, evidence, export, gate, health, metrics, openapi,
     problem::Problem,
-    questions, records, requests, tasks, tlog,
+    questions, records, requests,
+    serve::engage,
+    tasks, tlog,
 };
 use axum::{
     Extension, Router,
@@ -79,6 +81,8 @@ pub fn admin(api: ApiContext) -> Router {
         .route("/v1/tasks/{id}", get(tasks::show).post(tasks::steer));
     let shared = [of_own_rows(), of_all_rows(), of_logs()].into_iter().map(router);
     let all = shared.fold(operator, Router::merge).layer(Extension(Caller::default()));
+    // Whoever opens the socket is the operator, whose requests are all served to their end.
+    let all = all.layer(middleware::from_fn(|request, next| engage(request, next, ())));
     finished(all, api)
 }
 
@@ -100,8 +104,13 @@ fn finished(routes: Router<ApiContext>, api: ApiContext) -> Router {
 async fn require_token(State(api): State<ApiContext>, mut request: Request, next: middleware::Next) -> Response {
     match auth::check(&api.tokens, request.headers()).map(Caller::of) {
         Ok(caller) => {
+            // More than its share of connections may make room for others.
+            let share = api.quotas.engaged.take(&caller).ok();
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            match share {
+                Some(share) => engage(request, next, share).await,
+                None => next.run(request).await,
+            }
         }
         Err(problem) => problem.into_response(),
     }

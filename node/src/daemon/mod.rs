@@ -10,6 +10,7 @@ mod parts;
 mod prune;
 mod start;
 mod supervisor;
+mod surfaces;
 mod watchdog;
 
 use crate::config::Config;
@@ -19,7 +20,8 @@ use desk::Desk;
 use parts::{Base, Indexing, base, folders, reconcile_context, submissions};
 use std::{sync::Arc, time::Duration};
 use supervisor::Supervisor;
-use tally_console::{self, ApiContext, EpochDesk, Quotas};
+use surfaces::surfaces;
+use tally_console::{ApiContext, EpochDesk, Quotas};
 use tally_core::Input;
 use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
 use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle};
@@ -375,27 +377,4 @@ async fn tick(mailbox: Mailbox) {
             return;
         }
     }
-}
-
-async fn surfaces(
-    config: &Config,
-    api: ApiContext,
-    stopping: &watch::Receiver<bool>,
-    parts: &mut Supervisor,
-) -> Result<(), StartError> {
-    let stopped = |mut s: watch::Receiver<bool>| async move {
-        let _ = s.wait_for(|s| *s).await;
-    };
-    let path = config.admin();
-    let socket = tally_client::bind(&path).with_context(|| format!("listen.admin {}", path.display()))?;
-    let serve =
-        axum::serve(socket, tally_console::admin(api.clone())).with_graceful_shutdown(stopped(stopping.clone()));
-    parts.job(SOCKET, async { serve.await.map_err(|e| e.to_string()) });
-    if let Some(address) = config.listen.http {
-        let listener =
-            tokio::net::TcpListener::bind(address).await.with_context(|| format!("listen.http {address}"))?;
-        let serve = axum::serve(listener, tally_console::public(api)).with_graceful_shutdown(stopped(stopping.clone()));
-        parts.job(HTTP, async { serve.await.map_err(|e| e.to_string()) });
-    }
-    Ok(())
 }
