@@ -234,3 +234,42 @@ fn logs_are_read_by_tokens_that_say_so_and_auditors_do_nothing_else() {
     let lower = request(port, "GET", "/v1/status", None, &Body::Bytes(b"", &[("authorization", &head)]));
     assert_eq!(lower.status, 200, "names of schemes have no case");
 }
+
+/// Nothing is held of what nobody knows, and saying so would look like an answer.
+#[test]
+fn what_is_not_known_is_an_error_on_every_path() {
+    let doors = doors();
+    let (port, token) = (doors.nodes[1].0, &doors.tokens[3]);
+    for (path, named) in [
+        ("/v1/export?category=weather", "category"),
+        ("/v1/export?division=110101", "division"),
+        ("/v1/export?division=", "division"),
+        ("/v1/export?unit=113501020036012589", "unit"),
+        ("/v1/questions?division=110101", "division"),
+        ("/v1/questions?after=110101/e1:0", "after"),
+        ("/v1/questions?category=spot_check", "category"),
+        ("/v1/deadlines?division=110101", "division"),
+        ("/v1/deadlines?by=colour", "by"),
+        ("/v1/deadlines?category=weather", "category"),
+        ("/v1/answers?unit=113501020036012589", "unit"),
+        ("/v1/status?wait=perhaps", "wait"),
+        ("/v1/status?division=350102", "division"),
+        ("/v1/charter?version=1", "version"),
+        ("/tlog/350102/e1/checkpoint?size=1", "size"),
+    ] {
+        let response = get(port, path, token);
+        assert!(response.status == 400 && response.is("application/problem+json"), "{path}: {response:?}");
+        let problem = response.json();
+        assert_eq!(problem["code"], "bad_parameter", "{path}");
+        assert!(problem["detail"].as_str().unwrap().contains(named), "{path}: {problem}");
+    }
+    for query in ["category=weather", "division=110101", "colour=red"] {
+        let path = format!("/v1/records?{query}");
+        let response = request(port, "POST", &path, Some(token), &Body::Sized(&record(1, COUNTY)));
+        assert_eq!((response.status, &response.json()["code"]), (400, &"bad_parameter".into()), "{response:?}");
+    }
+    for path in ["/v1/answers/350100-20200101-0001", "/tlog/110101/e1/checkpoint", "/v1/nowhere"] {
+        let response = get(port, path, token);
+        assert!(response.status == 404 && response.is("application/problem+json"), "{path}: {response:?}");
+    }
+}

@@ -57,7 +57,7 @@ impl CompareQuery {
             let list: Vec<_> = catalog.categories().map(|c| &*c.id).collect();
             return Err(bad(&format!("category: {category:?} is not in the catalog; there are: {}", list.join(", "))));
         }
-        let terms = CompareTerms { unit, category, division: division(self.division.as_ref())? };
+        let terms = CompareTerms { unit, category, division: division(charter.charter(), self.division.as_ref())? };
         let format = input_format(self.format.as_deref(), headers)?;
         Ok(CompareRequest { terms, format, file: self.file, apply: self.apply })
     }

@@ -3,6 +3,7 @@
 use super::{
     ApiContext,
     auth::Caller,
+    parameters::division,
     problem::{Problem, bad},
 };
 use axum::{
@@ -49,11 +50,7 @@ impl DeadlinesQuery {
     }
 
     fn question(&self, charter: &Charter, caller: &Caller) -> Result<DeadlineQuestion, Problem> {
-        let division: Option<Division> =
-            self.division.as_ref().map(|d| d.parse().map_err(|e| bad(&format!("division: {e}")))).transpose()?;
-        if let Some(d) = division.filter(|d| charter.entry_node(*d).is_none()) {
-            return Err(bad(&format!("division: {d} is not of this federation / 区划 {d} 不在本联盟内")));
-        }
+        let division = division(charter, self.division.as_ref())?;
         let by = match self.by.as_deref() {
             None => None,
             Some("division") => Some(GroupBy::Division),

@@ -3,6 +3,7 @@
 use super::{
     ApiContext,
     auth::Caller,
+    parameters::{category, division},
     problem::{Problem, bad},
 };
 use axum::{
@@ -82,9 +83,10 @@ pub(super) async fn export(
     wanted: Result<Query<ExportQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(wanted) = wanted.map_err(|e| bad(&e.to_string()))?;
+    let charter = api.charter.charter();
     let selection = Selection {
-        division: wanted.division.map(|d| d.parse().map_err(|e| bad(&format!("division: {e}")))).transpose()?,
-        category: wanted.category,
+        division: division(charter.charter(), wanted.division.as_ref())?,
+        category: category(charter.charter(), wanted.category)?,
         since: wanted
             .since
             .map(|t| {

@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use std::time::{Duration, Instant};
 use tally_intake::{InputFormat, InputPieces};
 use tally_protocol::ids::Division;
+use tally_topology::charter::Charter;
 
 /// A body must not pause for longer.
 const IDLE: Duration = Duration::from_secs(60);
@@ -40,9 +41,27 @@ pub(super) fn input_format(format: Option<&str>, headers: &HeaderMap) -> Result<
     }
 }
 
-/// A division, if one is named.
-pub(super) fn division(text: Option<&String>) -> Result<Option<Division>, Problem> {
-    text.map(|d| d.parse().map_err(|e| bad(&format!("division: {e}")))).transpose()
+/// A division of this federation, if one is named. Of one that nobody knows nothing is held, and saying that would look like
+/// an answer.
+pub(super) fn division(charter: &Charter, text: Option<&String>) -> Result<Option<Division>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let division: Division = text.parse().map_err(|e| bad(&format!("division: {e}")))?;
+    if charter.entry_node(division).is_none() {
+        return Err(bad(&format!("division: {division} is not of this federation / 区划 {division} 不在本联盟内")));
+    }
+    Ok(Some(division))
+}
+
+/// A category that some version of the catalog has, if one is named.
+pub(super) fn category(charter: &Charter, id: Option<String>) -> Result<Option<String>, Problem> {
+    let Some(id) = id else { return Ok(None) };
+    let catalogs = charter.catalogs();
+    if catalogs.versions().iter().any(|c| c.category(&id).is_some()) {
+        return Ok(Some(id));
+    }
+    let list: Vec<_> = catalogs.current(tally_clock::today()).categories().map(|c| &*c.id).collect();
+    let list = list.join(", ");
+    Err(bad(&format!("category: {id:?} is not in the catalog; there are: {list} / 目录中没有该信息类别")))
 }
 
 /// A body as pieces. A sender that stops sending holds a place that others wait for, so it may not pause for long, and a
@@ -88,6 +107,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tally_topology::sample;
 
     /// M12: a body that drips ends, one that is only slow does not.
     #[test]
@@ -98,5 +118,18 @@ mod tests {
         assert!((1..=6).all(|n| drips.keeps(1, at(50 * n))));
         assert!(!drips.keeps(1, at(350)));
         assert!((1..1_000).all(|n| slow.keeps(1_024, at(50 * n))));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_no_filter() {
+        let charter = sample::charter("");
+        let of = |d: &str| division(&charter, Some(&d.to_owned())).map_err(|_| ());
+        assert_eq!(of("350102"), Ok("350102".parse().ok()));
+        assert_eq!((of("110101"), of("Fuzhou"), of("")), (Err(()), Err(()), Err(())));
+        let of = |c: &str| category(&charter, Some(c.to_owned())).map_err(|_| ());
+        assert_eq!(of("admin_license"), Ok(Some("admin_license".to_owned())));
+        assert_eq!((of("weather"), of(""), of("Admin_License")), (Err(()), Err(()), Err(())));
+        assert!(division(&charter, None).is_ok_and(|d| d.is_none()));
+        assert!(category(&charter, None).is_ok_and(|c| c.is_none()));
     }
 }

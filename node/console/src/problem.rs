@@ -1,7 +1,10 @@
 //! Errors over HTTP: `application/problem+json` (RFC 9457).
 
 use axum::{
+    body::to_bytes,
+    extract::Request,
     http::{StatusCode, header},
+    middleware::Next,
     response::{IntoResponse, Response},
 };
 use std::io;
@@ -53,11 +56,41 @@ impl IntoResponse for Problem {
         }
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(PROBLEM));
         if let Some(s) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, s.into());
         }
         response
+    }
+}
+
+/// The media type of a problem.
+const PROBLEM: &str = "application/problem+json";
+/// Longest text of a refusal that is put into a problem, in bytes.
+const REFUSAL_BYTES_MAX: usize = 16 << 10;
+
+/// Makes a problem of a refusal that is none: those that are made before a handler is reached are plain text.
+pub(super) async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let refused = status.is_client_error() || status.is_server_error();
+    if !refused || response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t == PROBLEM) {
+        return response;
+    }
+    let code = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "media_type",
+        s if s.is_server_error() => "internal",
+        _ => "bad_parameter",
+    };
+    let text = to_bytes(response.into_body(), REFUSAL_BYTES_MAX).await.unwrap_or_default();
+    Problem::new(status, code, &String::from_utf8_lossy(&text)).into_response()
+}
+
+/// Refuses parameters where there are none: a filter that is not known must not be taken for one that found nothing.
+pub(super) async fn without_parameters(request: Request, next: Next) -> Response {
+    match request.uri().query().filter(|q| !q.is_empty()) {
+        Some(query) => bad(&format!("{query:?}: this path has no parameters")).into_response(),
+        None => next.run(request).await,
     }
 }
 

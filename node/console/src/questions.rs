@@ -51,9 +51,22 @@ pub(super) async fn list(
 ) -> Result<Json<QuestionPage>, Problem> {
     let Query(query) = query.map_err(|e| bad(&e.to_string()))?;
     let after = query.after.map(|t| t.parse::<QuestionPlace>().map_err(|_| bad("after: give what `next` said")));
+    let after = after.transpose()?;
+    let signed = api.charter.charter();
+    let charter = signed.charter();
+    let top = division(charter, query.division.as_ref())?.unwrap_or(api.own.division);
+    if charter.node(top).is_none() {
+        let node = charter.entry_node(top).map_or(String::new(), |n| format!(": its records enter at {n}"));
+        return Err(bad(&format!("division: {top} has no node of its own{node}, and questions are told by node")));
+    }
+    if let Some(place) = &after
+        && charter.epoch(place.log).is_none()
+    {
+        return Err(bad(&format!("after: {} is no log of this federation", place.log)));
+    }
     let query = QuestionQuery {
-        top: division(query.division.as_ref())?.unwrap_or(api.own.division),
-        after: after.transpose()?,
+        top,
+        after,
         limit: query.limit.unwrap_or(LISTED).clamp(1, LISTED_MAX),
         answered_too: query.all,
         rights: caller.rights.clone().unwrap_or_default(),
@@ -62,7 +75,6 @@ pub(super) async fn list(
     let batch_maps = batch_maps(&api.mailbox.view());
     let page = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        let signed = api.charter.charter();
         let held = Source { reader: &api.reader, batch_maps: &batch_maps, charter: signed.charter() };
         gather(&QuestionSources { engine: &*api.engine, held: &held, me: api.own.division }, &query)
     });

@@ -6,7 +6,7 @@
 use super::{
     ApiContext,
     auth::Caller,
-    parameters::{body_pieces, division, input_format},
+    parameters::{body_pieces, category, division, input_format},
     problem::{Problem, bad, submission_problem, upload_problem},
 };
 use axum::{
@@ -18,9 +18,10 @@ use axum::{
 use serde::Deserialize;
 use std::sync::atomic::Ordering;
 use tally_intake::{
-    UploadError, digested,
+    InputFormat, UploadError, digested,
     submission::{InputSource, Submission, SubmissionMeta, SubmissionOutcome, SubmissionTerms},
 };
+use tally_topology::charter::Charter;
 
 /// Longest key of a client's own, in bytes.
 const KEY_BYTES_MAX: usize = 200;
@@ -44,12 +45,12 @@ pub(super) struct RecordsQuery {
 }
 
 impl RecordsQuery {
-    fn submission(self, caller: &Caller, key: Option<String>) -> Result<Submission, Problem> {
+    fn submission(self, charter: &Charter, caller: &Caller, key: Option<String>) -> Result<Submission, Problem> {
         let rights = caller.rights.clone();
         let terms = SubmissionTerms {
             category: self.category.clone(),
             unit: self.unit.or_else(|| rights.as_ref()?.unit.clone()),
-            division: division(self.division.as_ref())?,
+            division: division(charter, self.division.as_ref())?,
             rights,
         };
         let by_operator = || self.source.unwrap_or_else(|| "cli".to_owned());
@@ -109,7 +110,12 @@ pub(super) async fn post(
 ) -> Result<Json<serde_json::Value>, Problem> {
     let Query(query) = query.map_err(|e| bad(&e.to_string()))?;
     let format = input_format(query.format.as_deref(), &headers)?;
-    let submission = query.submission(&caller, idempotency_key(&headers)?)?;
+    let charter = api.charter.charter();
+    if format == InputFormat::Ndjson {
+        // Tables are held against the catalog by their heads.
+        category(charter.charter(), query.category.clone())?;
+    }
+    let submission = query.submission(charter.charter(), &caller, idempotency_key(&headers)?)?;
     if api.submissions.intake().full.load(Ordering::Relaxed) {
         return Err(upload_problem(&UploadError::Full));
     }

@@ -7,7 +7,7 @@ use super::{
     ApiContext, answers,
     auth::{self, Caller, Need, require},
     bundle, charter, compare, deadlines, drain, evidence, export, gate, health, metrics, openapi,
-    problem::Problem,
+    problem::{Problem, as_problem, without_parameters},
     questions, records, requests,
     serve::engage,
     tasks, tlog,
@@ -40,7 +40,7 @@ fn for_all() -> Paths {
 fn of_own_rows() -> Paths {
     vec![
         ("/v1/records", post(records::post).layer(DefaultBodyLimit::disable())),
-        ("/v1/answers", get(answers::list)),
+        ("/v1/answers", get(answers::list).layer(middleware::from_fn(without_parameters))),
         ("/v1/answers/{name}", get(answers::show)),
         ("/v1/questions", get(questions::list)),
         ("/v1/deadlines", get(deadlines::report)),
@@ -49,12 +49,16 @@ fn of_own_rows() -> Paths {
 
 /// For tokens without limits: here is told what all units hand in.
 fn of_all_rows() -> Paths {
-    vec![("/v1/status", get(health::status)), ("/v1/export", get(export::export)), ("/v1/charter", get(charter::show))]
+    vec![
+        ("/v1/status", get(health::status)),
+        ("/v1/export", get(export::export)),
+        ("/v1/charter", get(charter::show).layer(middleware::from_fn(without_parameters))),
+    ]
 }
 
 /// For tokens that may read logs.
 fn of_logs() -> Paths {
-    vec![("/tlog/{*path}", get(tlog::serve))]
+    vec![("/tlog/{*path}", get(tlog::serve).layer(middleware::from_fn(without_parameters)))]
 }
 
 fn router(paths: Paths) -> Router<ApiContext> {
@@ -83,7 +87,7 @@ pub fn admin(api: ApiContext) -> Router {
     let all = shared.fold(operator, Router::merge).layer(Extension(Caller::default()));
     // Whoever opens the socket is the operator, whose requests are all served to their end.
     let all = all.layer(middleware::from_fn(|request, next| engage(request, next, ())));
-    finished(all, api)
+    finished(all.layer(middleware::map_response(as_problem)), api)
 }
 
 /// Routes over TCP. Health is open to all; everything else needs a token.
@@ -92,7 +96,8 @@ pub fn public(api: ApiContext) -> Router {
     let protected = with(of_own_rows(), Need::OwnRows)
         .merge(with(of_all_rows(), Need::AllRows))
         .merge(with(of_logs(), Need::Logs))
-        .layer(middleware::from_fn_with_state(api.clone(), require_token));
+        .layer(middleware::from_fn_with_state(api.clone(), require_token))
+        .layer(middleware::map_response(as_problem));
     finished(protected, api)
 }
 
