@@ -1,7 +1,7 @@
 //! What a node says of its own state: alive, ready, which version, and the whole snapshot.
 
 use super::{
-    ApiContext, INDEX_PATIENCE,
+    ApiContext, INDEX_PATIENCE, metrics,
     problem::{Problem, bad},
     status::Status,
 };
@@ -11,6 +11,12 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tally_core::View;
+use tokio::sync::Mutex;
 
 /// Alive means: the driver answers.
 #[utoipa::path(
@@ -34,7 +40,14 @@ pub(super) async fn healthz(State(api): State<ApiContext>) -> Response {
     responses((status = 200, description = "Ready", content_type = "text/plain"), (status = 503, description = "Which check fails"))
 )]
 pub(super) async fn readyz(State(api): State<ApiContext>) -> Response {
-    let status = api.status(None);
+    match api.shown_to_all.now(&api).await {
+        Some(shown) => (shown.ready.0, shown.ready.1.clone()).into_response(),
+        None => Problem::stopping().into_response(),
+    }
+}
+
+/// See [`readyz`].
+fn ready(status: &Status) -> (StatusCode, String) {
     let failing = |codes: &[&str]| status.actions.iter().any(|a| codes.contains(&a.code.as_str()));
     let checks = [
         ("signing", !failing(&["not_signing"])),
@@ -44,7 +57,55 @@ pub(super) async fn readyz(State(api): State<ApiContext>) -> Response {
     ];
     let text: String = checks.iter().map(|(n, ok)| format!("[{}]{n}\n", if *ok { '+' } else { '-' })).collect();
     let code = if checks.iter().all(|(_, ok)| *ok) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, text).into_response()
+    (code, text)
+}
+
+/// What is shown without a token: worked out for one, and shown to all who ask then.
+#[derive(Debug)]
+pub(super) struct Shown {
+    ready: (StatusCode, String),
+    pub(super) metrics: String,
+}
+
+/// What whoever reaches the port may ask as often as they like. It goes through all divisions and logs, so it is worked out
+/// again only if a second has passed, or if the node has changed and a tenth of a second has passed.
+#[derive(Debug, Clone, Default)]
+pub struct ShownToAll(Arc<Mutex<Option<ShownLast>>>);
+
+/// What was shown last, and of which view.
+#[derive(Debug)]
+struct ShownLast {
+    at: Instant,
+    view: Arc<View>,
+    shown: Arc<Shown>,
+}
+
+/// What is shown is no older, in any case.
+const SHOWN_FOR: Duration = Duration::from_secs(1);
+/// Even if the node changes all the time it is not worked out more often.
+const SHOWN_AT_LEAST: Duration = Duration::from_millis(100);
+
+impl ShownToAll {
+    /// As it is now; `None`: the node is stopping.
+    pub(super) async fn now(&self, api: &ApiContext) -> Option<Arc<Shown>> {
+        // Whoever comes meanwhile waits, and takes what comes of it.
+        let mut last = self.0.lock().await;
+        let (now, view) = (Instant::now(), api.mailbox.view());
+        if let Some(last) = &*last
+            && is_fresh(now.duration_since(last.at), Arc::ptr_eq(&last.view, &view))
+        {
+            return Some(last.shown.clone());
+        }
+        let status = api.status(None);
+        let shown = Arc::new(Shown { ready: ready(&status), metrics: metrics::text(api, &status)? });
+        *last = Some(ShownLast { at: now, view, shown: shown.clone() });
+        Some(shown)
+    }
+}
+
+/// Whether what is so old may be shown once more.
+fn is_fresh(age: Duration, same_view: bool) -> bool {
+    age < if same_view { SHOWN_FOR } else { SHOWN_AT_LEAST }
 }
 
 /// Version of the software, and of the protocol between nodes.
@@ -82,4 +143,16 @@ pub(super) async fn status(
     let Query(wanted) = query.map_err(|e| bad(&e.to_string()))?;
     let as_of = if wanted.wait { api.index_caught_up().await } else { None };
     Ok(Json(api.status(as_of)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_strangers_ask_is_worked_out_ten_times_a_second_at_most() {
+        let ms = Duration::from_millis;
+        assert!(is_fresh(ms(0), false) && is_fresh(ms(99), false) && !is_fresh(ms(100), false));
+        assert!(is_fresh(ms(999), true) && !is_fresh(ms(1_000), true));
+    }
 }

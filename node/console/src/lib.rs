@@ -41,6 +41,7 @@ mod tlog;
 
 pub use auth::Token;
 pub use evidence::{IDS_MAX, Ids};
+pub use health::ShownToAll;
 pub use quota::Quotas;
 pub use requests::{AskedEpoch, EpochAsk, EpochDesk, HeldWhole, RequestListed, WithReason};
 pub use routes::{admin, public};
@@ -104,6 +105,8 @@ pub struct ApiContext {
     pub epochs: EpochDesk,
     /// Records that are on no disk any more.
     pub lost: LostRecords,
+    /// What is shown without a token.
+    pub shown_to_all: ShownToAll,
 }
 
 impl ApiContext {

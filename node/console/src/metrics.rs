@@ -1,4 +1,4 @@
-//! `GET /metrics`: Prometheus text, computed from the status snapshot when it is asked for.
+//! `GET /metrics`: Prometheus text, of the status snapshot, worked out now and then.
 
 use super::{ApiContext, problem::Problem};
 use crate::status::{LogState, PeerState, Status};
@@ -45,7 +45,13 @@ fn clamp(n: u64) -> i64 {
     responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text"))
 )]
 pub(super) async fn metrics(State(api): State<ApiContext>) -> Result<Response, Problem> {
-    let status = api.status(None);
+    let shown = api.shown_to_all.now(&api).await.ok_or_else(Problem::stopping)?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], shown.metrics.clone()).into_response())
+}
+
+/// The text, of this status.
+pub(super) fn text(api: &ApiContext, status: &Status) -> Option<String> {
     let mut registry = Registry::with_prefix("tally");
     let build = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     registry.register("build", "Version of the software", Info::new(build));
@@ -78,12 +84,11 @@ pub(super) async fn metrics(State(api): State<ApiContext>) -> Result<Response, P
         clamp(api.known_damage.count() as u64),
     );
     tasks(&mut registry, &api.tasks);
-    logs(&mut registry, &status);
-    peers(&mut registry, &status);
+    logs(&mut registry, status);
+    peers(&mut registry, status);
     let mut text = String::new();
-    encode(&mut text, &registry).map_err(|_| Problem::stopping())?;
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+    encode(&mut text, &registry).ok()?;
+    Some(text)
 }
 
 /// A time that is not known has no series, which is not the same as 0.

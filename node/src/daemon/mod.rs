@@ -21,7 +21,7 @@ use parts::{Base, Indexing, base, folders, reconcile_context, submissions};
 use std::{sync::Arc, time::Duration};
 use supervisor::Supervisor;
 use surfaces::surfaces;
-use tally_console::{ApiContext, EpochDesk, Quotas};
+use tally_console::{ApiContext, EpochDesk, Quotas, ShownToAll};
 use tally_core::Input;
 use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
 use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle};
@@ -201,6 +201,7 @@ impl Node {
             quotas: Quotas::default(),
             epochs: epoch_desk(config, &mailbox, &mut parts),
             lost,
+            shown_to_all: ShownToAll::default(),
         };
 
         let (again_tell, again) = watch::channel(None);
