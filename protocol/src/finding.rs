@@ -3,6 +3,7 @@
 //! A [`Finding`] says what is wrong and what follows. It does not say where: whoever knows a line or a record puts that
 //! beside it, in a type of its own.
 
+use crate::findings_exchange::{MESSAGE_BYTES_MAX, cut};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
 /// What follows from a broken rule, as the catalog says for each. The worse is the greater. The order is that of the encoding.
@@ -29,7 +30,10 @@ impl Severity {
 }
 
 /// One thing that is wrong with a record or a row.
+///
+/// Made by [`Finding::of`] alone, which bounds every text of it: whatever stands in a row, what is said of it is short.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
 pub struct Finding {
     /// Field; empty when the whole record is meant.
     pub field: String,
@@ -65,17 +69,46 @@ impl Serialize for Finding {
     }
 }
 
+/// Most bytes that a finding takes in memory, its five texts included: [`MESSAGE_BYTES_MAX`] is the longest of each.
+pub const FINDING_BYTES_MAX: usize = size_of::<Finding>() + 5 * MESSAGE_BYTES_MAX;
+
 impl Finding {
+    /// The one way to make a finding. Each text is cut to [`MESSAGE_BYTES_MAX`] bytes; values of a row that a message
+    /// repeats are shortened and tamed by whoever looked.
+    pub fn of(
+        severity: Severity,
+        code: &str,
+        field: &str,
+        message: impl Into<String>,
+        message_zh: impl Into<String>,
+    ) -> Self {
+        let bounded = |text: String| if text.len() > MESSAGE_BYTES_MAX { cut(&text) } else { text };
+        Self {
+            field: cut(field),
+            code: cut(code),
+            name: None,
+            severity,
+            message: bounded(message.into()),
+            message_zh: bounded(message_zh.into()),
+        }
+    }
+
     /// Of a row that is not taken.
     pub fn reject(code: &str, field: &str, message: impl Into<String>, message_zh: impl Into<String>) -> Self {
-        Self {
-            field: field.to_owned(),
-            code: code.to_owned(),
-            name: None,
-            severity: Severity::Reject,
-            message: message.into(),
-            message_zh: message_zh.into(),
-        }
+        Self::of(Severity::Reject, code, field, message, message_zh)
+    }
+
+    /// The same with a stable name besides its code.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: Some(cut(name)), ..self }
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.field, &self.code, &self.message, &self.message_zh];
+        let texts: usize = texts.into_iter().chain(&self.name).map(String::len).sum();
+        size_of::<Self>().saturating_add(texts)
     }
 
     /// The same with another severity.
@@ -106,6 +139,18 @@ impl Finding {
 mod tests {
     use super::*;
     use crate::codec;
+
+    #[test]
+    fn no_text_of_a_finding_is_longer_than_a_message_may_be() {
+        let long = "名".repeat(60_000);
+        let found = Finding::reject(&long, &long, long.clone(), long.clone()).named(&long);
+        for text in [&found.code, &found.field, &found.message, &found.message_zh, found.name.as_ref().unwrap()] {
+            assert!(text.len() <= MESSAGE_BYTES_MAX && long.starts_with(text.as_str()), "{}", text.len());
+        }
+        assert!(found.bytes() <= FINDING_BYTES_MAX);
+        let short = Finding::of(Severity::Note, "V001", "f", "en", "zh");
+        assert_eq!((short.message.as_str(), short.name.as_deref()), ("en", None));
+    }
 
     #[test]
     fn json_names_the_line_first_and_leaves_out_what_is_not_there() {

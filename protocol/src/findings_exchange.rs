@@ -126,7 +126,8 @@ mod tests {
         let ask = FindingsQuery { cursors: vec![FindingsCursor { holder, log, from: 7 }] };
         assert_eq!(FindingsQuery::decode(&ask.encode()), Ok(ask.clone()));
         let text = |n: usize| "名".repeat(n);
-        let finding = |message: String| Finding::reject("V017", "f", message, "");
+        // Longer than one that is made here can be: so a peer may send it.
+        let finding = |message: String| Finding { message, ..Finding::reject("V017", "f", "", "") };
         let id = RecordId(Hash([1; 32]));
         let verdict = |message: String| FindingsReport { holder, log, index: 1, id, findings: vec![finding(message)] };
         let answer = FindingsPage { reports: vec![verdict(cut(&text(1_000)))], more: true };

@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn what_is_described_is_what_is_sent() {
         let text = || Some("x".to_owned());
-        let reject = finding::Finding { name: text(), ..finding::Finding::reject("V001", "f", "en", "zh") };
+        let reject = finding::Finding::reject("V001", "f", "en", "zh").named("N");
         same::<Said>(&reject);
         same::<Finding>(&reject.clone().at_line(3));
         let noted = submission::InputNote {

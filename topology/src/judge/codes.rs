@@ -76,7 +76,7 @@ impl RecordJudge<'_> {
                 None => !nobody && CLASSES.iter().all(|(_, c)| *c != class),
             };
             if !fits {
-                let value = format!("{kind}, {code}");
+                let value = format!("{}, {}", text::shown(kind), text::shown(code));
                 return self.say("V009", "subject_type", "主体类型", &value);
             }
         }
@@ -88,7 +88,7 @@ impl RecordJudge<'_> {
                 _ => true,
             };
             if !fits {
-                let value = format!("{kind}, {code}");
+                let value = format!("{}, {}", text::shown(kind), text::shown(code));
                 self.say("V009", "party_kind", "行政相对人类别", &value);
             }
         }

@@ -92,7 +92,7 @@ impl RecordJudge<'_> {
         {
             let mut named = category.produced_on.iter().filter_map(|f| self.text(f)).peekable();
             if named.peek().is_some() && named.all(|d| d != day) {
-                let named: Vec<&str> = category.produced_on.iter().filter_map(|f| self.text(f)).collect();
+                let named: Vec<_> = category.produced_on.iter().filter_map(|f| self.text(f)).map(text::shown).collect();
                 let value = format!("{} / {} {}", text::shown(day), category.produced_on.join(", "), named.join(", "));
                 self.say("V026", "produced_on", "信息产生日期", &value);
             }

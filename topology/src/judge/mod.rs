@@ -112,14 +112,7 @@ impl RecordJudge<'_> {
         let Some(r) = self.catalog.rule(rule) else { return };
         let Some(severity) = r.severity else { return };
         let fill = |text: &str, field: &str| filled(text, field, value);
-        self.findings.push(Finding {
-            field: field.to_owned(),
-            code: rule.to_owned(),
-            name: None,
-            severity: severity.min(most),
-            message: fill(&r.en, field),
-            message_zh: fill(&r.zh, zh),
-        });
+        self.findings.push(Finding::of(severity.min(most), rule, field, fill(&r.en, field), fill(&r.zh, zh)));
     }
 
     /// A rule is broken, said in words of its own.
@@ -128,9 +121,7 @@ impl RecordJudge<'_> {
             return;
         }
         let Some(severity) = self.catalog.rule(rule).and_then(|r| r.severity) else { return };
-        let severity = severity.min(most);
-        let (field, code) = (field.to_owned(), rule.to_owned());
-        self.findings.push(Finding { field, code, name: None, severity, message: en, message_zh: zh });
+        self.findings.push(Finding::of(severity.min(most), rule, field, en, zh));
     }
 
     fn say_of(&mut self, rule: &str, field: &Field, value: &str) {

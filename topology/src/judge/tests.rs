@@ -144,3 +144,46 @@ fn blanks_are_filled_and_nothing_else() {
     assert_eq!(filled("{field}={value}（{other}）{", "名称", "{field}"), "名称={field}（{other}）{");
     assert_eq!(filled("无", "a", "b"), "无");
 }
+
+/// S6: whatever stands in a field that a rule names, what is said of it is short, and harmless on a terminal.
+#[test]
+fn a_value_of_any_length_makes_short_and_tame_messages() {
+    use tally_protocol::finding::FINDING_BYTES_MAX;
+    let charter = Charter::parse(&(document(1, &sample()) + UNITS)).unwrap();
+    let context =
+        JudgeContext { charter: &charter, today: "2026-06-08".parse().unwrap(), origin: "350102".parse().unwrap() };
+    let catalog = charter.catalogs().current(context.today);
+    let wild = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || c == '\u{2066}' || c == '\u{200f}';
+    let values = ["名".repeat(20_000), "\u{202e}\u{1b}[2J\u{2066}\u{200f}、".repeat(4_000), "9".repeat(60_000)];
+    let mut most = 0;
+    for category in catalog.categories() {
+        for field in category.fields().iter().map(|f| &*f.id).chain(["not_listed"]) {
+            for value in &values {
+                // Alone, and beside a day of production and a key: what is derived is compared with them.
+                let mut object = Object::parse(b"{}").unwrap();
+                for (name, value) in [
+                    ("category", &*category.id),
+                    ("operation", "create"),
+                    ("produced_on", "2026-06-03"),
+                    ("business_key", "k"),
+                    ("producer_division", "350102"),
+                    ("submitter_uscc", HEALTH),
+                    ("subject_type", "enterprise"),
+                    ("subject_uscc", "91350102MA2TE5T1X0"),
+                    (field, value.as_str()),
+                ] {
+                    object.set(name, Value::text(value));
+                }
+                let found = judge(&context, &object).findings;
+                assert!(!found.is_empty() && found.len() <= FINDINGS_MAX, "{field}");
+                for f in found {
+                    let said = format!("{}{}{}", f.field, f.message, f.message_zh);
+                    assert!(!said.contains(wild), "{}: {field}: {said:?}", category.id);
+                    assert!(said.len() < 2_000 && f.bytes() <= FINDING_BYTES_MAX, "{field}: {said}");
+                    most = most.max(said.len());
+                }
+            }
+        }
+    }
+    assert!(most > 200, "values are repeated at all: {most}");
+}

@@ -5,7 +5,8 @@ use jiff::civil::Date;
 /// Longest part of a value that a message repeats, in characters.
 const SHOWN: usize = 40;
 
-/// As much of a value as is worth repeating. Control characters are left out: messages are printed on terminals.
+/// As much of a value as is worth repeating. Control characters and marks of direction are left out: messages are printed on
+/// terminals, and show what stands there.
 pub fn shown(value: &str) -> String {
     match value.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}...", tame(&value[..end])),
@@ -14,7 +15,12 @@ pub fn shown(value: &str) -> String {
 }
 
 fn tame(value: &str) -> String {
-    value.replace(char::is_control, " ")
+    value.replace(|c: char| c.is_control() || is_direction(c), " ")
+}
+
+/// Marks that turn the direction of what follows (Unicode Bidi_Control).
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A personal value with its middle hidden.

@@ -11,6 +11,7 @@ use tally_protocol::{
     canonical::{Object, Value},
     finding::Finding,
 };
+use tally_topology::judge::shown;
 
 /// One row as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,9 +89,31 @@ impl RowChunk {
 
     /// Reads and judges every row, in order.
     pub fn judged(&self, context: &RowContext<'_>) -> Vec<JudgedRow> {
+        self.judged_within(context, usize::MAX)
+    }
+
+    /// Reads and judges rows in order until what is said of them takes so many bytes; one row at least. So whatever stands in
+    /// them, what is held of it is bounded: by `bytes`, and by what is said of one row.
+    pub fn judged_within(&self, context: &RowContext<'_>, bytes: usize) -> Vec<JudgedRow> {
+        let (mut judged, mut said) = (Vec::new(), 0);
+        let mut take = |row: JudgedRow| {
+            said += row.said_bytes();
+            judged.push(row);
+            said < bytes
+        };
         match self {
-            Self::Lines(lines) => lines.iter().map(|(n, line)| read_line(context, *n, line)).collect(),
-            Self::Table(columns, rows) => rows.iter().map(|r| cells(context, columns, r)).collect(),
+            Self::Lines(lines) => _ = lines.iter().all(|(n, line)| take(read_line(context, *n, line))),
+            Self::Table(columns, rows) => _ = rows.iter().all(|r| take(cells(context, columns, r))),
+        }
+        judged
+    }
+
+    /// Takes off the rows from a place on.
+    #[must_use]
+    pub fn split_off(&mut self, at: usize) -> Self {
+        match self {
+            Self::Lines(lines) => Self::Lines(lines.split_off(at.min(lines.len()))),
+            Self::Table(columns, rows) => Self::Table(columns.clone(), rows.split_off(at.min(rows.len()))),
         }
     }
 }
@@ -114,7 +137,7 @@ fn cells(context: &RowContext<'_>, columns: &TableColumns, row: &tally_sheet::Ro
     let reply = columns.reply.and_then(|i| Reply::read(row.cells.get(i)?));
     let mut judged = read_object(context, row.line, object, reply);
     for (i, field) in spoiled {
-        let head = columns.heads.get(i).map_or("", |h| h.trim());
+        let head = columns.heads.get(i).map_or(String::new(), |h| shown(h.trim()));
         let finding = if row.lost.contains(&i) {
             Finding::reject(
                 "F001",

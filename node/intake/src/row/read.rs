@@ -86,6 +86,12 @@ impl JudgedRow {
         (self.record, self.id) = (None, None);
     }
 
+    /// Bytes that what is said of it takes, about: findings, and what was brought into form.
+    pub(super) fn said_bytes(&self) -> usize {
+        let findings: usize = self.findings.iter().map(Finding::bytes).sum();
+        findings + self.changes.iter().map(|c| size_of::<FieldChange>() + c.field.len()).sum::<usize>()
+    }
+
     /// Whether the row is asked about.
     pub fn is_questioned(&self) -> bool {
         self.findings.iter().any(|f| f.severity == Severity::Question)
@@ -225,8 +231,7 @@ fn not_allowed(rights: &Rights, object: &Object<'_>) -> Option<Finding> {
 fn stays() -> Finding {
     let message = "with another business key this is another record; the one that was asked about stays in force: withdraw it if it is wrong";
     let zh = "业务主键已变，按新记录入库；原记录仍然有效，如有误请另行撤销";
-    let finding = Finding::reject("other_record", "business_key", message, zh);
-    Finding { severity: Severity::Note, ..finding }
+    Finding::of(Severity::Note, "other_record", "business_key", message, zh)
 }
 
 fn too_long(bytes: usize) -> Finding {
@@ -243,7 +248,14 @@ fn not_json(e: &JsonError) -> Finding {
         JsonError::TooBig(_) => ("S006", "整数过大，请写成文本"),
         JsonError::TooDeep => ("S008", "嵌套层数过多"),
     };
-    Finding::reject(code, "", e.to_string(), zh)
+    // What stands in the row is repeated as every message does it.
+    let message = match e {
+        JsonError::Twice(name) => JsonError::Twice(shown(name)).to_string(),
+        JsonError::Float(number) => JsonError::Float(shown(number)).to_string(),
+        JsonError::TooBig(number) => JsonError::TooBig(shown(number)).to_string(),
+        JsonError::Syntax(_) | JsonError::NotAnObject | JsonError::TooDeep => e.to_string(),
+    };
+    Finding::reject(code, "", message, zh)
 }
 
 #[cfg(test)]

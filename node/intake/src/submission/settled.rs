@@ -3,6 +3,7 @@
 use super::kept::Correction;
 use crate::{HeldFinding, JudgedRow, RowFate};
 use tally_protocol::finding::{Finding, Severity};
+use tally_topology::judge::shown;
 
 /// That a row of an answer given before has been corrected, if this row did so.
 pub(super) fn correction(row: &JudgedRow, fate: &RowFate) -> Option<Correction> {
@@ -24,12 +25,15 @@ pub(super) fn correction(row: &JudgedRow, fate: &RowFate) -> Option<Correction> 
 /// What a finding by what is held says to people. Its severity is the catalog's.
 pub(super) fn finding_of(found: &HeldFinding) -> Finding {
     match found {
-        HeldFinding::OtherName(name) => Finding::reject(
-            "V010",
-            "subject_name",
-            format!("the subject is registered as {name}: compare the name with the certificate"),
-            format!("名称与登记信息不一致：登记名称为 {name}"),
-        ),
+        HeldFinding::OtherName(name) => {
+            let name = shown(name);
+            Finding::reject(
+                "V010",
+                "subject_name",
+                format!("the subject is registered as {name}: compare the name with the certificate"),
+                format!("名称与登记信息不一致：登记名称为 {name}"),
+            )
+        }
         HeldFinding::NoSubject => Finding::reject(
             "V011",
             "subject_uscc",

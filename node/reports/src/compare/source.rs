@@ -17,8 +17,11 @@ use tally_protocol::{
     ids::Division,
 };
 use tally_store::index::Engine;
-use tally_topology::content::{Dimensions, Operation};
-use tally_topology::signed::SignedCharter;
+use tally_topology::{
+    content::{Dimensions, Operation},
+    judge::shown,
+    signed::SignedCharter,
+};
 use tokio::task::JoinHandle;
 
 /// [`NewKey::place`] of a row that withdraws what is not held.
@@ -160,8 +163,8 @@ impl Comparison {
             return None;
         }
         let counts = Object::parse(checked.record.bytes()).map(|o| Dimensions::of(&o)).unwrap_or_default();
-        let (unit, found) = (&self.terms.unit, &counts.unit);
-        if found != unit {
+        let (unit, found) = (&self.terms.unit, shown(&counts.unit));
+        if counts.unit != *unit {
             let en = format!("the row was produced by {found}, {unit} is compared: it is left out");
             let zh = format!("该行产生单位为 {found}，本次比对 {unit}，未纳入");
             return Some(Finding::reject("C001", "producer_uscc", en, zh));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tally_protocol::{
     codec,
     finding::Finding,
-    findings_exchange::{FINDINGS_MAX, FindingsReport, cut},
+    findings_exchange::{FINDINGS_MAX, FindingsReport},
     ids::{Division, LogId},
     record::RecordId,
 };
@@ -42,13 +42,10 @@ pub fn own(
 
 /// The same within the bounds of the wire: long texts are cut.
 fn bounded(f: Finding) -> Finding {
-    Finding {
-        field: cut(&f.field),
-        code: cut(&f.code),
-        name: f.name.map(|n| cut(&n)),
-        severity: f.severity,
-        message: cut(&f.message),
-        message_zh: cut(&f.message_zh),
+    let same = Finding::of(f.severity, &f.code, &f.field, f.message, f.message_zh);
+    match f.name {
+        Some(name) => same.named(&name),
+        None => same,
     }
 }
 

@@ -123,13 +123,10 @@ impl Said<'_> {
         let newest = self.in_force.charter().catalogs().versions().last();
         let severity = newest.and_then(|c| c.rule(rule)?.severity).map(|s| s.min(most));
         let Some(severity) = severity.filter(|s| *s > Severity::Note) else { return };
-        self.findings.push(Finding {
-            field: "business_key".to_owned(),
-            code: rule.to_owned(),
-            name: name.map(str::to_owned),
-            severity,
-            message: en,
-            message_zh: zh,
+        let finding = Finding::of(severity, rule, "business_key", en, zh);
+        self.findings.push(match name {
+            Some(name) => finding.named(name),
+            None => finding,
         });
     }
 }
