@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
     io::{self, Write as _},
@@ -23,8 +23,9 @@ use std::{
 };
 use tally_intake::submission::{
     KeptRow, KeptSubmission, SubmissionMeta,
-    kept::{TableForm, write_table},
+    kept::{AnswerOwner, TableForm, write_table},
 };
+use tally_protocol::finding::Finding;
 use tokio::{runtime::Handle, sync::mpsc};
 
 /// Answers that a list shows.
@@ -53,14 +54,17 @@ pub(super) async fn list(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Vec<SubmissionMeta>>, Problem> {
     let (store, staged) = (api.submissions.kept().clone(), api.submissions.intake().staged.clone());
+    let permit = permit(&api, &caller).await?;
     let list = tokio::task::spawn_blocking(move || {
-        let mut list = store.list(LISTED, |m| may_see(&caller, m))?;
+        let _permit = permit;
+        let of = caller.token.clone().map(AnswerOwner::Token);
+        let mut list = store.list(LISTED, of.as_ref())?;
         list.iter_mut().try_for_each(|m| m.as_of_now(&staged))?;
         Ok::<_, io::Error>(list)
     });
     let mut list = list.await.map_err(|_| Problem::stopping())?.map_err(|e| answers_unusable(&e))?;
-    // Each answer by itself has its notes.
-    list.iter_mut().for_each(|m| m.notes.clear());
+    // Each answer by itself has its notes, and the heads of its table.
+    list.iter_mut().for_each(|m| (m.notes, m.heads) = (Vec::new(), Vec::new()));
     Ok(Json(list))
 }
 
@@ -108,7 +112,7 @@ pub(super) async fn show(
         let mut kept = kept.filter(|k| may_see(&caller, &k.meta)).ok_or_else(|| no_answer(&name))?;
         kept.meta.as_of_now(&staged).map_err(|e| answers_unusable(&e))?;
         match form {
-            None => document(&kept, from, &corrected).map(|d| Json(d).into_response()),
+            None => document(&kept, from, &corrected),
             Some(form) => file(kept, form, spool, permit),
         }
     });
@@ -126,12 +130,30 @@ async fn permit(api: &ApiContext, caller: &Caller) -> Result<CallerPermit, Probl
     }
 }
 
+/// An answer with some of its rows.
+#[derive(Serialize)]
+struct AnswerPage<'a> {
+    #[serde(flatten)]
+    meta: &'a SubmissionMeta,
+    rows: Vec<ShownRow>,
+    /// Where the rows go on.
+    next: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ShownRow {
+    #[serde(flatten)]
+    row: KeptRow,
+    /// The record by which it was corrected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corrected: Option<Value>,
+}
+
 fn document(
     kept: &KeptSubmission,
     from: u64,
     corrected: &super::corrections::CorrectionLookup,
-) -> Result<Value, Problem> {
-    let mut document = serde_json::to_value(&kept.meta).unwrap_or_default();
+) -> Result<Response, Problem> {
     let (mut rows, mut next, mut bytes) = (Vec::new(), None, 0);
     let all = kept.rows_from(from).map_err(|e| match e.kind() {
         io::ErrorKind::InvalidInput => bad("from: give what `next` said"),
@@ -145,26 +167,34 @@ fn document(
         }
         let (row, behind) = row.map_err(|e| answers_unusable(&e))?;
         place = behind;
-        bytes += row.text.len() + row.cells.iter().map(String::len).sum::<usize>() + 512 * row.findings.len();
+        bytes += row.text.len() + row.cells.iter().map(String::len).sum::<usize>();
+        bytes += row.findings.iter().map(Finding::bytes).sum::<usize>();
         rows.push(row);
     }
     let lines = rows.iter().map(|r| r.line).collect();
     let replied = kept.corrections(&lines).map_err(|e| answers_unusable(&e))?;
     let shown = |row: KeptRow| {
-        let mut value = serde_json::to_value(&row).unwrap_or_default();
-        let by = match replied.get(&row.line) {
+        let corrected = match replied.get(&row.line) {
             Some((id, at)) => Some(json!({ "id": id, "sealed_at": tally_clock::time(*at) })),
             None => corrected.find(kept.meta.category.as_deref(), &row),
         };
-        if let Some(by) = by {
-            value["corrected"] = by;
-        }
-        value
+        ShownRow { row, corrected }
     };
-    let rows: Vec<Value> = rows.into_iter().map(shown).collect();
-    document["rows"] = json!(rows);
-    document["next"] = json!(next);
-    Ok(document)
+    let rows = rows.into_iter().map(shown).collect();
+    Ok(Json(AnswerPage { meta: &kept.meta, rows, next }).into_response())
+}
+
+/// Removes an answer with its rows, so that there is room for others. The operator's alone.
+pub(super) async fn remove(State(api): State<ApiContext>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    let (store, id) = (api.submissions.kept().clone(), name.clone());
+    let removed = tokio::task::spawn_blocking(move || store.remove(&id));
+    match removed.await.map_err(|_| Problem::stopping())?.map_err(|e| answers_unusable(&e))? {
+        true => {
+            tracing::info!(event = "answer.removed", answer = ?name, "an answer was removed by the operator");
+            Ok(StatusCode::NO_CONTENT)
+        }
+        false => Err(no_answer(&name)),
+    }
 }
 
 /// Hands over what is written in pieces.

@@ -2,7 +2,7 @@
 
 use super::{
     answers, charter, deadlines, export, health, metrics, questions, records,
-    schema::{Answer, Finding, KeptRow, Meta, Noted, Said},
+    schema::{Answer, Ended, Finding, KeptRow, Meta, NotKept, Noted, Said},
     tlog,
 };
 use axum::Json;
@@ -33,7 +33,7 @@ use utoipa::{
         metrics::metrics,
         document
     ),
-    components(schemas(Answer, Finding, Noted, Meta, KeptRow, Said)),
+    components(schemas(Answer, Finding, Noted, Meta, KeptRow, Said, NotKept, Ended)),
     modifiers(&TokenScheme),
     security(("token" = []))
 )]

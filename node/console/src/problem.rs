@@ -123,6 +123,9 @@ pub(super) fn submission_problem(e: &SubmissionError) -> Problem {
         SubmissionError::KeyInUse => Problem::new(StatusCode::CONFLICT, "in_progress", &e.to_string()).retry(5),
         SubmissionError::KeyReused => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", &e.to_string()),
         SubmissionError::AnswerGone(id) => no_answer(id),
+        SubmissionError::AnswersFull(_) => {
+            Problem::new(StatusCode::INSUFFICIENT_STORAGE, "answers_full", &e.to_string()).retry(3_600)
+        }
         SubmissionError::Changed => Problem::new(StatusCode::CONFLICT, "changed", &e.to_string()),
         SubmissionError::Ended { why, so_far } if so_far.read == 0 => input_problem(why),
         SubmissionError::Ended { why, so_far } => input_problem(why).with(done(so_far)),
@@ -170,4 +173,27 @@ pub(super) fn upload_problem(e: &UploadError) -> Problem {
         UploadError::Internal => return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", &e.to_string()),
     };
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, &chain(e)).retry(10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tally_intake::submission::{
+        SubmissionStore,
+        kept::{AnswerOwner, KeptLimits},
+    };
+
+    /// S5: whoever has as many answers as may be kept is told so, by name, and what to do.
+    #[test]
+    fn answers_that_are_full_are_refused_with_a_code_and_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = KeptLimits { owner_answers: 0, ..KeptLimits::default() };
+        let division = 350_102.try_into().unwrap();
+        let store = SubmissionStore::open_within(dir.path().join("answers"), division, limits).unwrap();
+        let full = store.room(&AnswerOwner::Token("市监局".to_owned())).unwrap_err();
+        let problem = submission_problem(&SubmissionError::AnswersFull(full));
+        assert_eq!((problem.status, problem.code), (StatusCode::INSUFFICIENT_STORAGE, "answers_full"));
+        assert!(problem.detail.contains("市监局") && problem.detail.contains("tally answer rm"), "{}", problem.detail);
+        assert_eq!(problem.retry_after_s, Some(3_600));
+    }
 }

@@ -15,10 +15,10 @@ use axum::{
     extract::{Query, State, rejection::QueryRejection},
     http::HeaderMap,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering;
 use tally_intake::{
-    InputFormat, UploadError, digested,
+    InputFormat, SubmissionAnswer, UploadError, digested,
     submission::{InputSource, Submission, SubmissionMeta, SubmissionOutcome, SubmissionTerms},
 };
 use tally_topology::charter::Charter;
@@ -66,6 +66,15 @@ impl RecordsQuery {
     }
 }
 
+/// An answer, and whether it was given before.
+#[derive(Serialize)]
+pub(super) struct GivenAnswer {
+    #[serde(flatten)]
+    answer: Box<SubmissionAnswer>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    repeated: bool,
+}
+
 /// The client's own key for the submission: a repetition gets the answer of the first.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
@@ -98,7 +107,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         (status = 415, description = "A content type that is not read here"),
         (status = 422, description = "The file is no table or list of records, or the key came with another content"),
         (status = 503, description = "Not now; Retry-After says when"),
-        (status = 507, description = "The disk is nearly full, or as many rows are staged as may be"),
+        (status = 507, description = "The disk is nearly full, as many rows are staged as may be, or as many answers are kept as may be (`answers_full`)"),
     )
 )]
 pub(super) async fn post(
@@ -107,7 +116,7 @@ pub(super) async fn post(
     query: Result<Query<RecordsQuery>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<serde_json::Value>, Problem> {
+) -> Result<Json<GivenAnswer>, Problem> {
     let Query(query) = query.map_err(|e| bad(&e.to_string()))?;
     let format = input_format(query.format.as_deref(), &headers)?;
     let charter = api.charter.charter();
@@ -127,9 +136,5 @@ pub(super) async fn post(
         SubmissionOutcome::Answered(answer) => (answer, false),
         SubmissionOutcome::Repeated(answer) => (answer, true),
     };
-    let mut answer = serde_json::to_value(answer).map_err(|e| bad(&e.to_string()))?;
-    if repeated {
-        answer["repeated"] = true.into();
-    }
-    Ok(Json(answer))
+    Ok(Json(GivenAnswer { answer, repeated }))
 }

@@ -32,15 +32,47 @@ pub(super) struct Answer {
     to: Option<u64>,
     /// What is wrong with rejected and questioned rows, in line order.
     errors: Vec<Finding>,
-    /// Findings that `errors` does not list; the kept answer has them.
+    /// Findings that `errors` does not list; the kept answer has those of rows that it keeps.
     #[schema(required = false)]
     errors_omitted: u64,
+    /// Rows to look at that the kept answer has no room for.
+    not_kept: Option<NotKept>,
+    /// Why not every row was looked at; `read` counts those that were.
+    ended: Option<Ended>,
     /// What was changed or is to be known, by field, without a row being wrong.
     notes: Vec<Noted>,
     /// Under this name the answer is kept, with every rejected and questioned row.
     answer: Option<String>,
     /// What the input was taken for.
     format: Option<String>,
+}
+
+/// Rows to look at that are counted, and not kept.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct NotKept {
+    /// How many.
+    rows: u64,
+    /// Line of the first.
+    first: u64,
+    /// Line of the last.
+    last: u64,
+}
+
+/// Why the rows were not looked at to their end: of the first 10,000 none was taken.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct Ended {
+    /// `all_rejected`.
+    code: String,
+    /// Line of the first row that was not looked at.
+    line: u64,
+    /// How many were not.
+    rows: u64,
+    /// Why, and what to do.
+    message: String,
+    /// The same in Chinese.
+    message_zh: String,
 }
 
 /// One thing said about one row.
@@ -141,6 +173,10 @@ pub(super) struct Meta {
     notes: Vec<Noted>,
     /// See `Answer`.
     format: Option<String>,
+    /// See `Answer`.
+    not_kept: Option<NotKept>,
+    /// See `Answer`.
+    ended: Option<Ended>,
 }
 
 /// A row that is kept.
@@ -218,7 +254,16 @@ mod tests {
             message_zh: String::new(),
         };
         same::<Noted>(&noted);
+        let not_kept = Some(submission::RowsNotKept { rows: 1, first: 1, last: 1 });
+        let ended = || {
+            let (code, message, message_zh) = (String::new(), String::new(), String::new());
+            Some(submission::EarlyEnd { code, line: 1, rows: 1, message, message_zh })
+        };
+        same::<NotKept>(&not_kept);
+        same::<Ended>(&ended());
         let answer = SubmissionAnswer {
+            not_kept,
+            ended: ended(),
             staged_because: text(),
             staged_lost: 1,
             errors_omitted: 1,
@@ -229,6 +274,8 @@ mod tests {
         same::<Answer>(&answer);
         same::<Meta>(&SubmissionMeta {
             folder: text(),
+            not_kept,
+            ended: ended(),
             format: text(),
             staged_because: text(),
             staged_lost: 1,

@@ -29,4 +29,6 @@ pub use row::{
     ADDED_HEADS, Change, CheckedRecord, FieldChange, JudgedRow, RawRow, Reply, Rights, RowChunk, RowContext, RowKey,
     TableColumns, identify, read_line, read_object,
 };
-pub use submission::{ERRORS_MAX, InputNote, IntakeHandle, SubmissionAnswer, SubmissionTerms, Upload, UploadError};
+pub use submission::{
+    ERRORS_MAX, InputNote, IntakeHandle, ListedErrors, SubmissionAnswer, SubmissionTerms, Upload, UploadError,
+};

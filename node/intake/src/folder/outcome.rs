@@ -144,6 +144,15 @@ fn text(name: &str, a: &SubmissionAnswer) -> String {
         };
         line(format!("答复编号 Answer: {id}{more}"));
     }
+    if let Some(not_kept) = &a.not_kept {
+        let (rows, first, last) = (not_kept.rows, not_kept.first, not_kept.last);
+        line(format!("另有 {rows} 行需更正（第 {first} 行至第 {last} 行），超出答复容量，仅计数：请先更正已列出的行"));
+        line(format!("{rows} more rows (lines {first} to {last}) are counted and not kept: correct the others first"));
+    }
+    if let Some(ended) = &a.ended {
+        line(format!("未审核 {} 行：{}", ended.rows, ended.message_zh));
+        line(format!("{} rows were not looked at: {}", ended.rows, ended.message));
+    }
     for n in &a.notes {
         let place = if n.line > 0 { format!("（第 {} 行起 {} 行）", n.line, n.count) } else { String::new() };
         line(format!("提示 {}{place}：{}", n.field, n.message_zh));

@@ -1,13 +1,11 @@
 //! The answer to a submission; its JSON is the contract of `tally ingest --json`.
 
+use super::{EarlyEnd, RowsNotKept};
 use crate::Change;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tally_protocol::finding::{AtLine, Finding};
 use tally_store::staged::StagedRun;
-
-/// Findings that an answer lists; all of them are in the kept answer.
-pub const ERRORS_MAX: usize = 10_000;
 
 /// What became of a submission: `read` = `accepted` + `duplicate` + `rejected`.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -41,9 +39,15 @@ pub struct SubmissionAnswer {
     pub to: Option<u64>,
     /// What is wrong with rejected and questioned rows, in line order.
     pub errors: Vec<AtLine>,
-    /// Findings that `errors` does not list; the kept answer has them.
+    /// Findings that `errors` does not list; the kept answer has those of rows that it keeps.
     #[serde(skip_serializing_if = "is_zero")]
     pub errors_omitted: u64,
+    /// Rows to look at that the kept answer has no room for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_kept: Option<RowsNotKept>,
+    /// Why not every row was looked at; `read` counts those that were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<EarlyEnd>,
     /// What was changed or is to be known, by field, without a row being wrong.
     pub notes: Vec<InputNote>,
     /// Under this name the answer is kept, with every rejected and questioned row.
@@ -52,6 +56,25 @@ pub struct SubmissionAnswer {
     /// What the input was taken for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
+}
+
+impl SubmissionAnswer {
+    /// Its counts, without what is listed.
+    pub(super) fn counts(&self) -> Self {
+        Self {
+            read: self.read,
+            accepted: self.accepted,
+            staged: self.staged,
+            staged_because: self.staged_because.clone(),
+            duplicate: self.duplicate,
+            rejected: self.rejected,
+            questions: self.questions,
+            log: self.log.clone(),
+            from: self.from,
+            to: self.to,
+            ..Self::default()
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

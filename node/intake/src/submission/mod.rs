@@ -10,12 +10,13 @@
 //! * The same handed in twice doubles nothing: what was accepted is a duplicate the second time. So whatever breaks off may
 //!   be sent again.
 //! * Of two submissions with the same idempotency key one runs; the other is refused, or gets the first one's answer.
-//! * An answer is kept whole or not at all. What became since of rows that were staged is not written into it, but added when
+//! * An answer is kept whole or not at all; a row for which it has no room is counted in it. What became since of rows that were staged is not written into it, but added when
 //!   it is shown.
 //!
 //! Not known here: who may hand in, how many may at the same time, and how an outcome is shown.
 
 mod answer;
+mod errors;
 pub mod kept;
 mod keys;
 mod settled;
@@ -24,14 +25,15 @@ mod source;
 mod terms;
 mod upload;
 
-pub use answer::{ERRORS_MAX, InputNote, SubmissionAnswer};
+pub use answer::{InputNote, SubmissionAnswer};
+pub use errors::{ERRORS_BYTES_MAX, ERRORS_MAX, EarlyEnd, HOPELESS_ROWS, ListedErrors, RowsNotKept};
 pub use kept::{KeptRow, KeptSubmission, SubmissionMeta, SubmissionStore};
 pub use source::{InputSource, RowSource};
 pub use terms::{IntakeHandle, SubmissionTerms};
-pub use upload::{Upload, UploadError};
+pub use upload::{SAID_BYTES_MAX, Upload, UploadError};
 
 use crate::InputError;
-use kept::SharedWriter;
+use kept::{AnswerOwner, AnswersFull, SharedWriter};
 use keys::KeysInUse;
 use std::{
     io,
@@ -77,6 +79,9 @@ pub enum SubmissionError {
     /// The answer that was given under this key is gone.
     #[error("there is no answer {0}; answers are kept {days} days", days = kept::KEPT_DAYS)]
     AnswerGone(String),
+    /// No more can be kept of what is said of rows, so none are taken in.
+    #[error(transparent)]
+    AnswersFull(#[from] AnswersFull),
     /// The source changed while it was read.
     #[error("the file changed while it was read")]
     Changed,
@@ -135,12 +140,13 @@ impl Submissions {
             None => None,
             Some(key) => {
                 let claim = self.keys.claim(meta.token.as_deref(), key).ok_or(SubmissionError::KeyInUse)?;
-                if let Some(answer) = self.repeated(meta.token.clone(), key.clone(), &mut source).await? {
+                if let Some(answer) = self.repeated(meta.owner(), key.clone(), &mut source).await? {
                     return Ok(SubmissionOutcome::Repeated(Box::new(answer)));
                 }
                 Some(claim)
             }
         };
+        self.kept.room(&meta.owner())?;
         let writer = SharedWriter::new(self.kept.writer(meta));
         let mut upload = Upload::new(self.intake.clone(), terms, writer.clone());
         let read = source.read_into(&mut upload).await;
@@ -151,9 +157,9 @@ impl Submissions {
         if let Err(why) = read.and(drained.map_err(InputError::from)) {
             return Err(SubmissionError::Ended { why, so_far: Box::new(answer) });
         }
-        let (digest, so_far) = (source.digest(), Box::new(answer.clone()));
+        let (digest, so_far) = (source.digest(), Box::new(answer.counts()));
         let kept = writer.run(move |w| {
-            answer.answer = w.finish(&answer, digest)?;
+            w.finish(&mut answer, digest)?;
             // Where only a part of the rows went is no range of them.
             if answer.staged > 0 {
                 (answer.log, answer.from, answer.to) = (None, None, None);
@@ -170,12 +176,12 @@ impl Submissions {
     /// The answer that was given when this key came before. The input must be the same.
     async fn repeated(
         &self,
-        token: Option<String>,
+        owner: AnswerOwner,
         key: String,
         source: &mut impl RowSource,
     ) -> Result<Option<SubmissionAnswer>, SubmissionError> {
         let store = self.kept.clone();
-        let find = tokio::task::spawn_blocking(move || store.by_key(token.as_deref(), &key));
+        let find = tokio::task::spawn_blocking(move || store.by_key(&owner, &key));
         let Some(found) = find.await.map_err(|_| SubmissionError::Stopping)?? else { return Ok(None) };
         let broken_off = |why| SubmissionError::Ended { why, so_far: Box::default() };
         source.read_through().await.map_err(broken_off)?;

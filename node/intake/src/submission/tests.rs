@@ -1,6 +1,6 @@
 //! Submissions against a batcher that answers what a test wants.
 
-use super::*;
+use super::{kept::KeptLimits, *};
 use crate::{
     BatcherHandle, ChunkResult, DedupPolicy, HeldFinding, InputFormat, RecordChunk, RowFate, RowOutcome, digested,
 };
@@ -43,13 +43,17 @@ struct Desk {
 }
 
 fn desk() -> Desk {
+    desk_within(KeptLimits::default())
+}
+
+fn desk_within(limits: KeptLimits) -> Desk {
     let dir = tempfile::tempdir().unwrap();
     let own: LogId = "350102/e1".parse().unwrap();
     let (batcher, chunks) = BatcherHandle::of_test();
     let full = Arc::new(AtomicBool::new(false));
     let staged = StagedBook::new(dir.path().join("staged"));
     let intake = IntakeHandle { charter: charter(own), batcher, own, staged, full, base_is_complete: false };
-    let kept = SubmissionStore::open(dir.path().join("answers"), own.division).unwrap();
+    let kept = SubmissionStore::open_within(dir.path().join("answers"), own.division, limits).unwrap();
     Desk { submissions: Submissions::new(intake, kept, dir.path().join("spool")), chunks, _dir: dir }
 }
 
@@ -144,7 +148,7 @@ async fn a_key_answers_the_same_again_and_refuses_another_content() {
     let SubmissionOutcome::Repeated(again) = hand_in("no json").await.unwrap() else { panic!("it is the second") };
     assert_eq!((again.rejected, &again.errors, &again.answer), (1, &first.errors, &first.answer));
     assert!(matches!(hand_in("other").await, Err(SubmissionError::KeyReused)));
-    assert_eq!(desk.submissions.kept().list(10, |_| true).unwrap().len(), 1);
+    assert_eq!(desk.submissions.kept().list(10, None).unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -168,8 +172,137 @@ async fn a_submission_that_is_given_up_frees_its_key_and_has_no_answer() {
     let second = desk.submissions.hand_in(keyed("a"), source("no json".to_owned())).await;
     assert!(matches!(second, Err(SubmissionError::KeyInUse)), "{second:?}");
     drop(given_up);
-    assert_eq!(desk.submissions.kept().list(10, |_| true).unwrap().len(), 0);
+    assert_eq!(desk.submissions.kept().list(10, None).unwrap().len(), 0);
     let answer = answered(desk.submissions.hand_in(keyed("a"), source("no json".to_owned())).await.unwrap());
     assert_eq!((answer.read, answer.rejected), (1, 1));
-    assert_eq!(desk.submissions.kept().list(10, |_| true).unwrap().len(), 1);
+    assert_eq!(desk.submissions.kept().list(10, None).unwrap().len(), 1);
+}
+
+/// Bytes of all files below a folder.
+fn bytes_on_disk(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
+    entries
+        .map(|e| match e.metadata().unwrap() {
+            m if m.is_dir() => bytes_on_disk(&e.path()),
+            m => m.len(),
+        })
+        .sum()
+}
+
+/// S6: rows with 60,000 bytes in every field that a rule can name, one field a row: the answer stays within its bound.
+#[tokio::test]
+async fn no_value_makes_an_answer_long() {
+    let desk = desk();
+    let charter = desk.submissions.intake().charter.charter();
+    let catalog = charter.charter().catalogs().current(tally_clock::judging_day()).clone();
+    let (mut rows, mut lines, long) = (0, String::new(), "9".repeat(60_000));
+    for category in catalog.categories() {
+        for field in category.fields().iter().map(|f| &*f.id).chain(["not_listed"]) {
+            for value in [long.clone(), "\u{202e}\u{1b}名".repeat(8_000), "、x".repeat(15_000)] {
+                let mut row = serde_json::json!({ "category": &*category.id, "operation": "create", "produced_on": "2026-06-03" });
+                row[field] = value.into();
+                _ = writeln!(lines, "{row}");
+                rows += 1;
+            }
+        }
+    }
+    let sent = lines.len();
+    let answer = answered(desk.submissions.hand_in(keyed("a"), source(lines)).await.unwrap());
+    assert_eq!((answer.read, answer.rejected), (rows, rows), "{:?}", answer.ended);
+    let held: usize = answer.errors.iter().map(|at| at.finding.bytes()).sum();
+    let json = serde_json::to_vec(&answer).unwrap();
+    assert!(held <= ERRORS_BYTES_MAX && json.len() <= 2 * ERRORS_BYTES_MAX, "{held} {}", json.len());
+    assert!(answer.errors.iter().all(|at| at.finding.message.len() + at.finding.message_zh.len() <= 2_048));
+    println!(
+        "{rows} rows, {sent} bytes: {} findings of {held} bytes listed, {} not, answer of {} bytes; bound of an upload {SAID_BYTES_MAX}",
+        answer.errors.len(),
+        answer.errors_omitted,
+        json.len()
+    );
+}
+
+/// S6: of short rows that break every rule, what waits is judged some at a time; none is lost and their order stays.
+#[tokio::test]
+async fn rows_of_which_much_is_said_keep_their_order() {
+    let desk = desk();
+    let text = "{\"category\":\"spot_check\"}\n".repeat(7_000) + "no json\n" + &"{\"category\":\"x\"}\n".repeat(2_500);
+    let answer = answered(desk.submissions.hand_in(keyed("a"), source(text)).await.unwrap());
+    assert_eq!((answer.read, answer.rejected, answer.ended), (9_501, 9_501, None));
+    assert!(answer.errors.is_sorted_by_key(|at| at.line) && answer.errors_omitted > 0);
+    let kept = desk.submissions.kept().open_kept(&answer.answer.unwrap()).unwrap().unwrap();
+    let lines: Vec<u64> = kept.rows().unwrap().map(|r| r.unwrap().line).collect();
+    assert!(lines.iter().copied().eq(1..=9_501), "each once, in order");
+}
+
+/// S5: junk takes little of the disk, and is not looked at to its end: 1.5 million rows made 4.6 GB.
+#[tokio::test]
+async fn a_submission_that_is_all_junk_ends_and_says_so() {
+    let desk = desk();
+    let rows = 100_000;
+    let began = std::time::Instant::now();
+    let text = "{\"category\":\"x.y\"}\n".repeat(rows);
+    let answer = answered(desk.submissions.hand_in(keyed("a"), source(text.clone())).await.unwrap());
+    let (took, ended) = (began.elapsed(), answer.ended.clone().expect("it ends early"));
+    assert_eq!((ended.code.as_str(), answer.read + ended.rows), ("all_rejected", rows as u64));
+    assert!(answer.read >= HOPELESS_ROWS && answer.read < HOPELESS_ROWS + 20_000, "{}", answer.read);
+    assert_eq!((answer.rejected, ended.line), (answer.read, answer.read + 1));
+    let bytes = bytes_on_disk(desk.submissions.kept().dir());
+    assert!(bytes < answer.read * 250, "{bytes}");
+    println!(
+        "{rows} rows of {} bytes: {bytes} bytes on disk, {took:?}, {} rows looked at",
+        text.len() / rows,
+        answer.read
+    );
+    // The client finds the same answer again, by the whole of its content.
+    match desk.submissions.hand_in(keyed("a"), source(text)).await.unwrap() {
+        SubmissionOutcome::Repeated(again) => assert_eq!((again.ended, again.read), (Some(ended), answer.read)),
+        SubmissionOutcome::Answered(_) => panic!("it is the second"),
+    }
+    // As long as something was taken before, the rest is looked at.
+    let mut desk = desk_within(KeptLimits { answer_rows: 1_000, ..KeptLimits::default() });
+    #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
+    tokio::spawn(async move {
+        let chunk = desk.chunks.recv().await.unwrap();
+        let rows = vec![RowOutcome { fate: RowFate::Accepted { index: 0 }, findings: Vec::new() }];
+        chunk.reply.send(Ok(ChunkResult { rows, range: Some((0, 1)), ..ChunkResult::default() })).unwrap();
+    });
+    let text = row(0) + "\n" + &"no json\n".repeat(30_000);
+    let answer = answered(desk.submissions.hand_in(keyed("b"), source(text)).await.unwrap());
+    let not_kept = answer.not_kept.unwrap();
+    assert_eq!((answer.read, answer.accepted, answer.ended), (30_001, 1, None));
+    assert_eq!((not_kept.rows, not_kept.first, not_kept.last), (29_000, 1_002, 30_001));
+}
+
+/// S5: where as much is kept as may be, nothing is taken in; what was answered before is still answered.
+#[tokio::test]
+async fn nothing_is_taken_in_where_no_answer_can_be_kept() {
+    let desk = desk_within(KeptLimits { operator_answers: 2, ..KeptLimits::default() });
+    let hand_in = |key: &str, text: &str| desk.submissions.hand_in(keyed(key), source(text.to_owned()));
+    for key in ["a", "b"] {
+        assert_eq!(answered(hand_in(key, "no json").await.unwrap()).rejected, 1);
+    }
+    assert!(matches!(hand_in("c", "no json").await, Err(SubmissionError::AnswersFull(_))));
+    assert!(matches!(hand_in("a", "no json").await, Ok(SubmissionOutcome::Repeated(_))));
+}
+
+/// S6: of rows of which much is said, no more are judged at once than fit; the rest follows.
+#[test]
+fn what_is_said_of_a_chunk_at_once_is_bounded_in_bytes() {
+    const BYTES: usize = 256 << 10;
+    let handle = charter("350102/e1".parse().unwrap());
+    let charter = handle.charter();
+    let terms = SubmissionTerms { category: Some("admin_license".to_owned()), ..SubmissionTerms::default() };
+    let context = terms.row_context(charter.charter(), "350102".parse().unwrap());
+    let line = |n| (n, br#"{"remark":"x1234"}"#.to_vec());
+    let (mut chunk, mut judged, mut pieces) = (crate::RowChunk::Lines((1..=2_000).map(line).collect()), 0, 0);
+    while !chunk.is_empty() {
+        let piece = chunk.judged_within(&context, BYTES);
+        let said = |row: &crate::JudgedRow| row.findings.iter().map(|f| f.bytes()).sum::<usize>();
+        let (bytes, last) = (piece.iter().map(said).sum::<usize>(), piece.last().map_or(0, said));
+        assert!(bytes <= BYTES + last && last > 2_000, "{bytes} {last}");
+        assert_eq!(piece[0].line, judged + 1);
+        (judged, pieces) = (judged + piece.len() as u64, pieces + 1);
+        chunk = chunk.split_off(piece.len());
+    }
+    assert!(judged == 2_000 && pieces > 10, "{judged} {pieces}");
 }

@@ -1,11 +1,12 @@
 //! The rows of one submission on their way: judged some at a time, handed to the batcher, settled by its outcomes.
 //!
-//! Memory is bounded, however long the submission is: chunks wait for one another in queues of fixed length, and whoever
-//! hands in waits with them. What the answer counts as accepted is durable. A chunk is settled in the order of the input,
+//! Memory is bounded, however long the submission is and whatever its rows contain: chunks wait for one another in queues of
+//! fixed length, what is said of their rows is bounded in bytes ([`SAID_BYTES_MAX`]), and whoever hands in waits with them. What the answer counts as accepted is durable. A chunk is settled in the order of the input,
 //! so findings are listed and kept in the order of the lines.
 
 use super::{
-    ERRORS_MAX, InputNote, IntakeHandle, KeptRow, SubmissionAnswer, SubmissionTerms,
+    ERRORS_BYTES_MAX, EarlyEnd, HOPELESS_ROWS, InputNote, IntakeHandle, KeptRow, ListedErrors, SubmissionAnswer,
+    SubmissionTerms,
     answer::NotesByField,
     kept::{Correction, SharedWriter},
     settled::{correction, finding_of, superseded},
@@ -21,16 +22,24 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 use tally_protocol::{
-    finding::{AtLine, Severity},
+    finding::{AtLine, FINDING_BYTES_MAX, Finding, Severity},
     ids::Division,
 };
-use tally_topology::signed::SignedCharter;
+use tally_topology::{judge::FINDINGS_MAX, signed::SignedCharter};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// Chunks being judged at the same time, for one submission.
 const JUDGING: usize = 2;
-/// Findings that may wait with their chunks: some 10 MB.
-const FINDINGS_WAITING: usize = 20_000;
+/// Bytes of what is said of the rows of one chunk: the rest of a chunk of which more is said is judged after it.
+const JUDGED_BYTES: usize = 2 << 20;
+/// Bytes of findings that may wait with their chunks to be durable.
+const WAITING_BYTES: usize = 8 << 20;
+/// What is said of one row takes at most so many bytes: what the rules say, and what the reader, the token and what is held add.
+const ROW_SAID_BYTES: usize = (FINDINGS_MAX + 32) * FINDING_BYTES_MAX;
+/// Bytes of memory that all that is said of one submission's rows takes, at most: of chunks being judged and the one being
+/// settled, of those that wait, of what is listed.
+pub const SAID_BYTES_MAX: usize =
+    (JUDGING + 2) * (JUDGED_BYTES + ROW_SAID_BYTES) + WAITING_BYTES + JUDGED_BYTES + ERRORS_BYTES_MAX;
 /// Chunks waiting to be durable, for one submission.
 const WAITING: usize = 16;
 
@@ -67,6 +76,9 @@ pub struct Upload {
     /// So far.
     answer: SubmissionAnswer,
     notes: NotesByField,
+    errors: ListedErrors,
+    /// Bytes of findings that wait with their chunks.
+    waiting_bytes: usize,
     writer: SharedWriter,
     judging: VecDeque<JoinHandle<JudgedChunk>>,
     waiting: VecDeque<SubmittedChunk>,
@@ -81,6 +93,8 @@ impl std::fmt::Debug for Upload {
 struct JudgedChunk {
     rows: RowChunk,
     judged: Vec<JudgedRow>,
+    /// Rows that are to be judged after these: more was said of the chunk than may wait at once.
+    rest: RowChunk,
     policy: DedupPolicy,
 }
 
@@ -88,8 +102,8 @@ struct JudgedChunk {
 struct SubmittedChunk {
     rows: RowChunk,
     judged: Vec<JudgedRow>,
-    /// Things said of its rows.
-    findings: usize,
+    /// Bytes of what is said of its rows.
+    bytes: usize,
     /// Outcomes of the rows that have a record, in their order.
     result: Option<oneshot::Receiver<Result<ChunkResult, ChunkError>>>,
 }
@@ -107,7 +121,8 @@ impl Upload {
         let log = intake.charter.charter().charter().federation().origin(intake.own);
         let answer = SubmissionAnswer { log: Some(log), ..SubmissionAnswer::default() };
         let (judging, waiting) = (VecDeque::new(), VecDeque::new());
-        Self { intake, terms: Arc::new(terms), answer, notes: NotesByField::default(), writer, judging, waiting }
+        let (notes, errors, terms) = (NotesByField::default(), ListedErrors::default(), Arc::new(terms));
+        Self { intake, terms, answer, notes, errors, waiting_bytes: 0, writer, judging, waiting }
     }
 
     /// Takes some rows; waits when many are under way.
@@ -127,36 +142,65 @@ impl Upload {
         if self.intake.charter.charter().charter().node(me).is_some_and(|n| n.retired) {
             return Err(UploadError::Retired(me));
         }
+        if self.is_over(rows.line(0), rows.len()) {
+            return Ok(());
+        }
         self.answer.read += rows.len() as u64;
-        let (in_force, terms) = (self.intake.charter.clone(), self.terms.clone());
-        let base_is_complete = self.intake.base_is_complete;
-        self.judging.push_back(tokio::task::spawn_blocking(move || {
-            let charter = in_force.charter();
-            let charter = charter.charter();
-            let judged = rows.judged(&terms.row_context(charter, me));
-            JudgedChunk { rows, judged, policy: policy(charter, base_is_complete) }
-        }));
+        let judging = self.judge(rows);
+        self.judging.push_back(judging);
         while self.judging.len() > JUDGING {
             self.submit().await?;
         }
         Ok(())
     }
 
+    /// Judges rows on a thread, as many as may wait at once.
+    fn judge(&self, mut rows: RowChunk) -> JoinHandle<JudgedChunk> {
+        let (in_force, terms, me) = (self.intake.charter.clone(), self.terms.clone(), self.intake.own.division);
+        let base_is_complete = self.intake.base_is_complete;
+        tokio::task::spawn_blocking(move || {
+            let charter = in_force.charter();
+            let charter = charter.charter();
+            let judged = rows.judged_within(&terms.row_context(charter, me), JUDGED_BYTES);
+            let rest = rows.split_off(judged.len());
+            JudgedChunk { rows, judged, rest, policy: policy(charter, base_is_complete) }
+        })
+    }
+
+    /// Whether rows are not looked at any more, because all before them were rejected: then they are counted. They are still
+    /// read, so that the client gets its answer and a repetition is known by its digest.
+    fn is_over(&mut self, line: u64, rows: usize) -> bool {
+        let a = &mut self.answer;
+        if a.ended.is_none() && a.rejected >= HOPELESS_ROWS && a.accepted + a.duplicate == 0 {
+            a.ended = Some(EarlyEnd::all_rejected(a.rejected, line));
+        }
+        match &mut a.ended {
+            Some(ended) => {
+                ended.rows += rows as u64;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// A row that could not even be cut out of the input.
     async fn take_broken(&mut self, at: AtLine) -> Result<(), UploadError> {
         self.drain().await?;
+        if self.is_over(at.line, 1) {
+            return Ok(());
+        }
         self.answer.read += 1;
         self.answer.rejected += 1;
-        let row = KeptRow::new(at.line, &RawRow::Line(b""), vec![at.finding.clone()], None, None);
-        self.keep(ToKeep { rows: vec![row], corrections: Vec::new() }).await?;
-        self.list(at);
-        Ok(())
+        self.errors.say(at.line, &at.finding);
+        let row = KeptRow::new(at.line, &RawRow::Line(b""), vec![at.finding], None, None);
+        self.keep(ToKeep { rows: vec![row], corrections: Vec::new() }).await
     }
 
     /// The answer, when everything has its verdict and all that was accepted is durable; and why there is not all of it.
     pub(super) async fn finish(mut self) -> (SubmissionAnswer, Result<(), UploadError>) {
         let drained = self.drain().await;
         self.answer.notes = self.notes.into_list();
+        (self.answer.errors, self.answer.errors_omitted) = self.errors.into_parts();
         (self.answer, drained)
     }
 
@@ -176,32 +220,35 @@ impl Upload {
     /// The oldest judged chunk goes to the batcher.
     async fn submit(&mut self) -> Result<(), UploadError> {
         let Some(judging) = self.judging.pop_front() else { return Ok(()) };
-        let JudgedChunk { rows, mut judged, policy } = judging.await.map_err(|e| match e.is_panic() {
+        let JudgedChunk { rows, mut judged, rest, policy } = judging.await.map_err(|e| match e.is_panic() {
             true => UploadError::Internal,
             false => ChunkError::Stopping.into(),
         })?;
+        if !rest.is_empty() {
+            // Before whatever came after them.
+            let judging = self.judge(rest);
+            self.judging.push_front(judging);
+        }
         let records: Vec<CheckedRecord> = judged.iter_mut().filter_map(|row| row.record.take()).collect();
         let result = match records.is_empty() {
             true => None,
             false => Some(self.intake.batcher.submit(RecordChunk::of(records, policy)).await?),
         };
-        let findings = judged.iter().map(|r| r.findings.len()).sum();
-        self.waiting.push_back(SubmittedChunk { rows, judged, findings, result });
+        let bytes = judged.iter().flat_map(|r| &r.findings).map(Finding::bytes).sum();
+        self.waiting_bytes += bytes;
+        self.waiting.push_back(SubmittedChunk { rows, judged, bytes, result });
         // Chunks of which nothing could be taken hold many findings: they do not wait for others.
         let settled = |w: &VecDeque<SubmittedChunk>| w.front().is_some_and(|w| w.result.is_none());
-        while self.waiting.len() > WAITING || settled(&self.waiting) || self.findings_waiting() > FINDINGS_WAITING {
+        while self.waiting.len() > WAITING || settled(&self.waiting) || self.waiting_bytes > WAITING_BYTES {
             self.settle().await?;
         }
         Ok(())
     }
 
-    fn findings_waiting(&self) -> usize {
-        self.waiting.iter().map(|w| w.findings).sum()
-    }
-
     /// The oldest chunk at the batcher becomes durable: every row of it has its verdict now.
     async fn settle(&mut self) -> Result<(), UploadError> {
-        let Some(SubmittedChunk { rows, judged, result, .. }) = self.waiting.pop_front() else { return Ok(()) };
+        let Some(SubmittedChunk { rows, judged, bytes, result }) = self.waiting.pop_front() else { return Ok(()) };
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
         let result = match result {
             Some(answer) => answer.await.map_err(|_| ChunkError::Stopping)??,
             None => ChunkResult::default(),
@@ -270,18 +317,9 @@ impl Upload {
         }
         // The worst first: it decides.
         findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
+        findings.iter().for_each(|f| self.errors.say(row.line, f));
         if let Some(raw) = rows.raw(place) {
-            let kept = KeptRow::new(row.line, &raw, findings.clone(), row.key.as_ref(), row.reply.as_ref());
-            keep.rows.push(kept);
-        }
-        findings.into_iter().for_each(|f| self.list(f.at_line(row.line)));
-    }
-
-    fn list(&mut self, at: AtLine) {
-        if self.answer.errors.len() < ERRORS_MAX {
-            self.answer.errors.push(at);
-        } else {
-            self.answer.errors_omitted += 1;
+            keep.rows.push(KeptRow::new(row.line, &raw, findings, row.key.as_ref(), row.reply.as_ref()));
         }
     }
 
@@ -289,7 +327,7 @@ impl Upload {
         if rows.is_empty() && corrections.is_empty() {
             return Ok(());
         }
-        self.writer.run(move |w| w.write(&rows, &corrections)).await.map_err(UploadError::Keep)
+        self.writer.run(move |w| w.write(rows, &corrections)).await.map_err(UploadError::Keep)
     }
 }
 

@@ -147,8 +147,8 @@ impl Comparison {
             same: self.same(),
             repeated: self.counts.repeated,
             rejected: self.counts.rejected,
-            errors: self.errors.list.clone(),
-            errors_omitted: self.errors.omitted,
+            errors: self.errors.listed.list().to_vec(),
+            errors_omitted: self.errors.listed.omitted(),
             notes: self.notes.clone(),
             format: self.format.clone(),
             ..CompareReport::default()

@@ -10,7 +10,7 @@ use std::{
     path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
-use tally_intake::{CheckedRecord, ERRORS_MAX, InputError, InputNote, SubmissionTerms};
+use tally_intake::{CheckedRecord, InputError, InputNote, ListedErrors, SubmissionTerms};
 use tally_protocol::{
     canonical::Object,
     finding::{AtLine, Finding, Severity},
@@ -52,8 +52,7 @@ pub(super) struct NewKey {
 /// What is said about rows; bounded.
 #[derive(Debug, Default)]
 pub(super) struct RowErrors {
-    pub(super) list: Vec<AtLine>,
-    pub(super) omitted: u64,
+    pub(super) listed: ListedErrors,
     /// What is meant by them, in rows or records.
     pub(super) meant: u64,
 }
@@ -66,11 +65,7 @@ impl RowErrors {
     /// Says the same of several at once.
     pub(super) fn say_of(&mut self, meant: u64, finding: AtLine) {
         self.meant += meant;
-        if self.list.len() < ERRORS_MAX {
-            self.list.push(finding);
-        } else {
-            self.omitted += 1;
-        }
+        self.listed.say(finding.line, &finding.finding);
     }
 }
 

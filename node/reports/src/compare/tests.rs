@@ -135,7 +135,7 @@ fn counts(c: &Comparison) -> [u64; 6] {
 }
 
 fn codes(c: &Comparison) -> Vec<(u64, String)> {
-    c.errors.list.iter().map(|f| (f.line, f.finding.code.clone())).collect()
+    c.errors.listed.list().iter().map(|f| (f.line, f.finding.code.clone())).collect()
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn of_two_rows_with_one_key_the_later_counts() {
     );
     assert_eq!(counts(&c), [1, 1, 0, 0, 2, 0]);
     assert_eq!(codes(&c), [(1, "C003".to_owned()), (2, "C003".to_owned())]);
-    assert!(c.errors.list.iter().all(|f| f.finding.severity == Severity::Question));
+    assert!(c.errors.listed.list().iter().all(|f| f.finding.severity == Severity::Question));
     let rows: Vec<_> = c.spool.rows().map(Result::unwrap).map(|(place, r)| (r.line, c.class(&r.key, place))).collect();
     assert_eq!(rows, [(1, RowClass::Superseded), (2, RowClass::Superseded), (4, RowClass::Missing)]);
     // A later one that is not in order leaves nothing to go by.
@@ -261,7 +261,7 @@ fn records_of_a_difference() {
     let expected =
         [(1, "create", true), (3, "amend", true), (4, "amend", true), (5, "withdraw", true), (6, "create", false)];
     assert_eq!(made, expected.map(|(l, o, amends)| (l, o.to_owned(), amends)));
-    let codes: Vec<_> = left.list.iter().map(|f| (f.line, &*f.finding.code)).collect();
+    let codes: Vec<_> = left.listed.list().iter().map(|f| (f.line, &*f.finding.code)).collect();
     assert_eq!(codes, [(0, "C006")], "a record that is not on the disk");
     assert_eq!(left.meant, 1);
 }

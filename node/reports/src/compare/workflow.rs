@@ -141,7 +141,8 @@ impl CompareReport {
     fn left_out(&mut self, left: RowErrors) {
         self.not_applied = left.meant;
         let room = ERRORS_MAX.saturating_sub(self.errors.len());
-        self.errors_omitted += left.omitted + left.list.len().saturating_sub(room) as u64;
-        self.errors.extend(left.list.into_iter().take(room));
+        let (list, omitted) = left.listed.into_parts();
+        self.errors_omitted += omitted + list.len().saturating_sub(room) as u64;
+        self.errors.extend(list.into_iter().take(room));
     }
 }

@@ -13,8 +13,8 @@ use tally_protocol::record::RecordId;
 
 /// Name of the file, beside the answer's rows.
 pub(super) const FILE: &str = "corrected.ndjson";
-/// Largest file of what was corrected, in bytes: some 500,000 rows.
-const BYTES_MAX: u64 = 64 << 20;
+/// Largest file of what was corrected, in bytes: some 120,000 rows, more than an answer keeps.
+const BYTES_MAX: u64 = 16 << 20;
 /// Bytes of it that are gathered before they are written.
 const BUFFER: usize = 64 << 10;
 
@@ -64,8 +64,8 @@ impl CorrectionFile {
         Ok(Self { file, room: BYTES_MAX.saturating_sub(length), lines: BTreeSet::new(), buffer })
     }
 
-    /// The first correction of a line counts for the submission.
-    pub(super) fn add(&mut self, correction: &Correction) -> io::Result<()> {
+    /// The first correction of a line counts for the submission. `has_room`: takes room on the disk for so many bytes.
+    pub(super) fn add(&mut self, correction: &Correction, has_room: impl Fn(u64) -> bool) -> io::Result<()> {
         let line = CorrectionLine { line: correction.reply.line, id: correction.by, at: correction.at };
         let before = self.buffer.len();
         if self.room == 0 || !self.lines.insert(line.line) {
@@ -74,12 +74,17 @@ impl CorrectionFile {
         serde_json::to_writer(&mut self.buffer, &line)?;
         self.buffer.push(b'\n');
         self.room = self.room.saturating_sub((self.buffer.len() - before) as u64);
-        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
+        if self.buffer.len() >= BUFFER { self.flush(has_room) } else { Ok(()) }
     }
 
-    /// In one piece, so that two submissions do not write into each other's lines.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all(&std::mem::take(&mut self.buffer))
+    /// In one piece, so that two submissions do not write into each other's lines. Where there is no room, what was corrected
+    /// is not kept; the row's business key still tells it.
+    pub(super) fn flush(&mut self, has_room: impl Fn(u64) -> bool) -> io::Result<()> {
+        let lines = std::mem::take(&mut self.buffer);
+        if lines.is_empty() || !has_room(lines.len() as u64) {
+            return Ok(());
+        }
+        self.file.write_all(&lines)
     }
 }
 
@@ -113,15 +118,15 @@ mod tests {
         let all = || read(&path, &(0..100).collect()).unwrap();
         assert!(all().is_empty());
         let mut first = CorrectionFile::open(&path).unwrap();
-        first.add(&line(3, b"a")).unwrap();
-        first.add(&line(3, b"b")).unwrap();
-        first.flush().unwrap();
+        first.add(&line(3, b"a"), |_| true).unwrap();
+        first.add(&line(3, b"b"), |_| true).unwrap();
+        first.flush(|_| true).unwrap();
         assert_eq!(all(), [(3, (RecordId::of(b"a"), 5))].into());
         File::options().append(true).open(&path).unwrap().write_all(b"{\"line\":4").unwrap();
         let mut second = CorrectionFile::open(&path).unwrap();
-        second.add(&line(3, b"c")).unwrap();
-        second.add(&line(200, b"d")).unwrap();
-        second.flush().unwrap();
+        second.add(&line(3, b"c"), |_| true).unwrap();
+        second.add(&line(200, b"d"), |_| true).unwrap();
+        second.flush(|_| true).unwrap();
         assert_eq!(all(), [(3, (RecordId::of(b"c"), 5))].into(), "the last submission counts");
     }
 }

@@ -3,22 +3,32 @@
 //!
 //! ```text
 //! data/answers/350102-20261125-0007/answer.json    counts, terms, heads of the table
-//!                                  /rows.ndjson    one row and its findings a line
+//!                                  /rows.ndjson    one row, and its findings by their phrases, a line
+//!                                  /phrases.json    what is said of the rows, once
 //!                                  /corrected.ndjson    a row and the record by which it was corrected, a line
+//!             /plain/9f86d081884c7d65-00000003.ndjson    answers without rows: one a line
+//!             /index.ndjson    what a start needs to know of each folder
 //! ```
+//!
+//! How much may be kept is bounded, for each answer, for each that hands in, and for all: [`KeptLimits`].
 //!
 //! An answer is there as a whole or not at all: its folder gets its name when everything in it is on the disk. A kept
 //! answer is not changed any more; later submissions only add to what was corrected of it. Everything here blocks. It
 //! knows neither how rows are judged nor who asks for an answer.
 
+mod book;
 mod corrections;
+mod index;
 mod model;
 mod opened;
+mod phrases;
+mod plain;
 mod shared;
 mod store;
 mod table;
 mod writer;
 
+pub use book::{AnswerOwner, AnswersFull, KeptLimits};
 pub use corrections::Correction;
 pub use model::{KeptRow, SubmissionMeta};
 pub use opened::KeptSubmission;

@@ -1,7 +1,12 @@
 //! What is kept of an answer and of its rows, as it stands on the disk and in the API.
 
-use crate::{InputNote, RawRow, Reply, RowKey, submission::SubmissionAnswer};
+use super::phrases::{PhraseBook, Phrases, Said};
+use crate::{
+    InputNote, RawRow, Reply, RowKey,
+    submission::{EarlyEnd, RowsNotKept, SubmissionAnswer},
+};
 use serde::{Deserialize, Serialize};
+use std::io;
 use tally_protocol::finding::Finding;
 use tally_store::staged::StagedRun;
 
@@ -77,6 +82,12 @@ pub struct SubmissionMeta {
     /// See [`SubmissionAnswer`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
+    /// See [`SubmissionAnswer`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_kept: Option<RowsNotKept>,
+    /// See [`SubmissionAnswer`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<EarlyEnd>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -97,6 +108,7 @@ impl SubmissionMeta {
         (self.staged, self.staged_because) = (answer.staged, answer.staged_because.clone());
         self.staged_runs.clone_from(&answer.staged_runs);
         (self.notes, self.format) = (answer.notes.clone(), answer.format.clone());
+        (self.not_kept, self.ended) = (answer.not_kept, answer.ended.clone());
     }
 
     /// Whether the submitter of this one may correct rows of another: a token its own, a folder its own, and the operator
@@ -173,5 +185,37 @@ impl KeptRow {
             reply: reply.map(ToString::to_string),
             findings,
         }
+    }
+}
+
+/// A row as it stands on the disk: what was said of it by its phrases. A program before this kept it word for word, as is
+/// done still with what has no phrase.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredRow {
+    #[serde(flatten)]
+    row: KeptRow,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    said: Vec<Said>,
+}
+
+impl StoredRow {
+    pub(super) fn new(mut row: KeptRow, phrases: &mut PhraseBook) -> Self {
+        let said: Option<Vec<Said>> = row.findings.iter().map(|f| phrases.say(f)).collect();
+        match said {
+            Some(said) => {
+                row.findings = Vec::new();
+                Self { row, said }
+            }
+            None => Self { row, said: Vec::new() },
+        }
+    }
+
+    /// The row, with what was said of it in words.
+    pub(super) fn worded(self, phrases: &Phrases) -> io::Result<KeptRow> {
+        let Self { mut row, said } = self;
+        for said in &said {
+            row.findings.push(phrases.word(said).ok_or_else(|| io::Error::other("a phrase of the answer is missing"))?);
+        }
+        Ok(row)
     }
 }

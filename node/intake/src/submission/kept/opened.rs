@@ -1,7 +1,7 @@
 //! A kept submission, read back.
 
-use super::{KeptRow, SubmissionMeta, corrections};
-use crate::submission::{ERRORS_MAX, SubmissionAnswer};
+use super::{KeptRow, SubmissionMeta, corrections, model::StoredRow, phrases::Phrases};
+use crate::submission::{ListedErrors, SubmissionAnswer};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
@@ -18,7 +18,9 @@ const ROW_BYTES_MAX: u64 = 4 << 20;
 pub struct KeptSubmission {
     /// Without its rows.
     pub meta: SubmissionMeta,
-    pub(super) rows: PathBuf,
+    /// None: it has none.
+    pub(super) rows: Option<PathBuf>,
+    pub(super) phrases: Phrases,
 }
 
 impl KeptSubmission {
@@ -27,7 +29,8 @@ impl KeptSubmission {
     /// # Errors
     /// The system's.
     pub fn corrections(&self, wanted: &BTreeSet<u64>) -> io::Result<BTreeMap<u64, (RecordId, u64)>> {
-        corrections::read(&self.rows.with_file_name(corrections::FILE), wanted)
+        let file = self.rows.as_ref().map(|rows| rows.with_file_name(corrections::FILE));
+        file.map_or_else(|| Ok(BTreeMap::new()), |file| corrections::read(&file, wanted))
     }
 
     /// Its rows, in order.
@@ -43,22 +46,24 @@ impl KeptSubmission {
     /// # Errors
     /// The system's; [`io::ErrorKind::InvalidInput`] if no row begins there.
     pub fn rows_from(&self, place: u64) -> io::Result<impl Iterator<Item = io::Result<(KeptRow, u64)>> + use<>> {
-        let mut file = File::open(&self.rows)?;
+        let mut file = self.rows.as_ref().map(File::open).transpose()?;
         if let Some(before) = place.checked_sub(1) {
             let mut end = [0];
+            let file = file.as_mut().ok_or(io::ErrorKind::InvalidInput)?;
             file.seek(io::SeekFrom::Start(before))?;
             if file.read(&mut end)? != 1 || end != *b"\n" {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
         }
-        let (mut file, mut place) = (BufReader::new(file), place);
+        let (mut file, mut place, phrases) = (file.map(BufReader::new), place, self.phrases.clone());
         Ok(std::iter::from_fn(move || {
             let mut line = Vec::new();
-            match io::Read::take(&mut file, ROW_BYTES_MAX).read_until(b'\n', &mut line) {
+            match io::Read::take(file.as_mut()?, ROW_BYTES_MAX).read_until(b'\n', &mut line) {
                 Ok(0) => None,
                 Ok(n) => {
                     place += n as u64;
-                    Some(serde_json::from_slice(&line).map(|row| (row, place)).map_err(io::Error::other))
+                    let stored = serde_json::from_slice::<StoredRow>(&line).map_err(io::Error::other);
+                    Some(stored.and_then(|row| Ok((row.worded(&phrases)?, place))))
                 }
                 Err(e) => Some(Err(e)),
             }
@@ -86,20 +91,18 @@ impl KeptSubmission {
             to: m.to,
             errors: Vec::new(),
             errors_omitted: 0,
+            not_kept: m.not_kept,
+            ended: m.ended.clone(),
             notes: m.notes.clone(),
             answer: Some(m.id.clone()),
             format: m.format.clone(),
         };
+        let mut errors = ListedErrors::default();
         for row in self.rows()? {
             let row = row?;
-            for finding in row.findings {
-                if answer.errors.len() < ERRORS_MAX {
-                    answer.errors.push(finding.at_line(row.line));
-                } else {
-                    answer.errors_omitted += 1;
-                }
-            }
+            row.findings.iter().for_each(|f| errors.say(row.line, f));
         }
+        (answer.errors, answer.errors_omitted) = errors.into_parts();
         Ok(answer)
     }
 }

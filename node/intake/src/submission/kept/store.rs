@@ -1,36 +1,45 @@
-//! The folder of kept submissions: their names, their numbers, and by which keys clients find them again.
+//! The folder of kept submissions: what is in it, and by which names and keys it is found again.
 //!
-//! The folder is the truth: numbers and keys are in memory and read from it at a start, and what a stop left half written is
-//! cleared away then. No name of a kept answer is given twice. What a row says and who may see an answer is not known here.
+//! The folder is the truth: what is in memory is read from it at a start, and what a stop left half written is cleared away
+//! then. A start reads a short line for each answer, and an answer itself only if it has none. No name of a kept answer is
+//! given twice. What a row says and who may see an answer is not known here.
 
-use super::{AnswerWriter, KeptSubmission, SubmissionMeta};
+use super::{
+    AnswerOwner, AnswerWriter, AnswersFull, KeptLimits, KeptSubmission, SubmissionMeta,
+    book::{AnswerBook, AnswerName, AnswerPlace, KeyHash, key_hash},
+    corrections,
+    index::{self, IndexLine},
+    phrases::{self, Phrases},
+    plain::PlainFiles,
+};
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tally_protocol::ids::Division;
 
 /// Days that an answer is kept.
 pub const KEPT_DAYS: i32 = 90;
-/// Name of the token, and the client's own key.
-type ClientKey = (Option<String>, String);
+/// Files of an answer with rows.
+pub(super) const META_FILE: &str = "answer.json";
+/// See [`META_FILE`].
+pub(super) const ROWS_FILE: &str = "rows.ndjson";
 
 /// The store. One per node; clones share it.
 #[derive(Debug, Clone)]
 pub struct SubmissionStore {
     dir: PathBuf,
     division: Division,
-    /// Highest number of each day.
-    numbers: Arc<Mutex<BTreeMap<String, u32>>>,
-    /// Answers by name of the token and the client's own key.
-    keys: Arc<Mutex<BTreeMap<ClientKey, String>>>,
+    book: Arc<Mutex<AnswerBook>>,
+    plain: PlainFiles,
+    /// Held while the index is written.
+    index: Arc<Mutex<()>>,
 }
 
-fn valid(id: &str) -> bool {
-    id.len() <= 64 && !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit() || b == b'-')
+fn day_of(day: jiff::civil::Date) -> u32 {
+    day.strftime("%Y%m%d").to_string().parse().unwrap_or(0)
 }
 
 impl SubmissionStore {
@@ -39,60 +48,118 @@ impl SubmissionStore {
     /// # Errors
     /// The system's.
     pub fn open(dir: PathBuf, division: Division) -> io::Result<Self> {
-        fs::create_dir_all(&dir)?;
-        let store = Self { dir, division, numbers: Arc::default(), keys: Arc::default() };
-        store.prune()?;
-        for name in store.names()? {
-            if let Some((day, number)) = name.rsplit_once('-')
-                && let Ok(number) = number.parse::<u32>()
-            {
-                let mut numbers = store.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-                let highest = numbers.entry(day.to_owned()).or_default();
-                *highest = number.max(*highest);
-            }
-            if let Ok(Some(SubmissionMeta { id, token, idempotency_key: Some(key), .. })) = store.load(&name) {
-                store.keys.lock().unwrap_or_else(PoisonError::into_inner).insert((token, key), id);
-            }
-        }
-        Ok(store)
+        Self::open_within(dir, division, KeptLimits::default())
     }
 
-    fn names(&self) -> io::Result<Vec<String>> {
-        let names = fs::read_dir(&self.dir)?.filter_map(|e| e.ok()?.file_name().into_string().ok());
-        let mut names: Vec<String> = names.filter(|n| valid(n)).collect();
-        // A day may have more than 9,999.
-        let place = |(day, n): (&str, &str)| (day.to_owned(), n.parse::<u32>().unwrap_or(0));
-        names.sort_by_cached_key(|n| n.rsplit_once('-').map(place));
-        Ok(names)
-    }
-
-    /// Clears away what a stop left half written.
+    /// The same with other limits.
     ///
     /// # Errors
     /// The system's.
-    fn prune(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.dir)? {
+    pub fn open_within(dir: PathBuf, division: Division, limits: KeptLimits) -> io::Result<Self> {
+        fs::create_dir_all(&dir)?;
+        let mut book = AnswerBook::new(limits);
+        let mut indexed = index::read(&dir, division)?;
+        let mut unindexed = false;
+        for entry in fs::read_dir(&dir)? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().ends_with(".part") {
+            let name = entry.file_name();
+            let Some(id) = name.to_str() else { continue };
+            if id.ends_with(".part") {
                 fs::remove_dir_all(entry.path())?;
+                continue;
             }
+            let Some(name) = AnswerName::read(id, division) else { continue };
+            book.seen(name);
+            let line = indexed.remove(&name);
+            unindexed |= line.is_none();
+            // An answer that cannot be read costs itself.
+            let Some(line) = line.or_else(|| line_of(&entry.path(), id)) else { continue };
+            let corrected = fs::metadata(entry.path().join(corrections::FILE)).map_or(0, |m| m.len());
+            let place = (AnswerPlace::Folder(line.bytes + corrected), line.rows);
+            let (key, owner) = (line.key(), line.into_owner());
+            // Too many without rows go when old ones are cleared away, not at the start.
+            book.add_all(owner, name, place, key);
         }
-        Ok(())
+        let plain = PlainFiles::open(dir.join("plain"), limits.plain_answers, |head, place| {
+            if let Some(name) = AnswerName::read(&head.id, division) {
+                book.add_all(head.owner(), name, (place, false), head.key());
+            }
+        })?;
+        if unindexed || !indexed.is_empty() {
+            index::write(&dir, &book, division)?;
+        }
+        Ok(Self { dir, division, book: Arc::new(Mutex::new(book)), plain, index: Arc::default() })
     }
 
-    /// Clears away answers older than [`KEPT_DAYS`] on the day that is told. A day that is wrong removes what should stay, so
-    /// whoever asks answers for it.
+    fn book(&self) -> MutexGuard<'_, AnswerBook> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How much may be kept.
+    pub fn limits(&self) -> KeptLimits {
+        *self.book().limits()
+    }
+
+    /// Whether rows may be handed in, as far as answers to them can be kept.
+    ///
+    /// # Errors
+    /// [`AnswersFull`].
+    pub fn room(&self, owner: &AnswerOwner) -> Result<(), AnswersFull> {
+        self.book().room(owner, super::writer::LEAST_BYTES)
+    }
+
+    /// Clears away answers older than [`KEPT_DAYS`] on the day that is told, and what is in memory of them. A day that is
+    /// wrong removes what should stay, so whoever asks answers for it.
     ///
     /// # Errors
     /// The system's.
     pub fn prune_old(&self, today: jiff::civil::Date) -> io::Result<()> {
-        for name in self.names()? {
-            let day = name.split('-').nth(1).and_then(|d| jiff::civil::Date::strptime("%Y%m%d", d).ok());
-            if day.is_some_and(|d| (today - d).get_days() > KEPT_DAYS) {
-                fs::remove_dir_all(self.dir.join(name))?;
+        let first = day_of(today.saturating_sub(jiff::Span::new().days(KEPT_DAYS)));
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_str().and_then(|id| AnswerName::read(id, self.division));
+            if name.is_some_and(|n| n.day < first) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        let (gone, owners) = {
+            let mut book = self.book();
+            book.forget_before(first);
+            (book.forget_beyond(), book.owners())
+        };
+        self.clear(&gone)?;
+        self.plain.remove_unwanted(&owners, |owner, file| self.book().has_lines(owner, file))?;
+        self.write_index()
+    }
+
+    /// Removes the folders of answers that were forgotten.
+    fn clear(&self, gone: &[(AnswerName, AnswerPlace)]) -> io::Result<()> {
+        for (name, place) in gone {
+            if let AnswerPlace::Folder(_) = place {
+                remove_folder(&self.dir.join(name.id(self.division)))?;
             }
         }
         Ok(())
+    }
+
+    fn write_index(&self) -> io::Result<()> {
+        let _one = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        // Lines that are added meanwhile come after it.
+        index::write(&self.dir, &self.book(), self.division)
+    }
+
+    /// Removes an answer with rows; whether there was one of this name.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn remove(&self, id: &str) -> io::Result<bool> {
+        let Some(name) = self.name(id) else { return Ok(false) };
+        if !matches!(self.place(name), Some((_, AnswerPlace::Folder(_)))) {
+            return Ok(false);
+        }
+        remove_folder(&self.dir.join(id))?;
+        self.book().remove(name);
+        Ok(true)
     }
 
     /// Starts to keep an answer; nothing is written before its first row.
@@ -100,38 +167,80 @@ impl SubmissionStore {
         AnswerWriter::new(self.clone(), meta)
     }
 
-    pub(super) fn dir(&self) -> &Path {
+    pub(in crate::submission) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The folder of an answer.
-    pub(super) fn folder(&self, id: &str) -> PathBuf {
-        self.dir.join(id)
+    fn name(&self, id: &str) -> Option<AnswerName> {
+        AnswerName::read(id, self.division)
     }
 
-    /// An answer is on the disk now: the client finds it by its key.
-    pub(super) fn is_kept(&self, meta: &SubmissionMeta) {
-        if let Some(key) = &meta.idempotency_key {
-            let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-            keys.insert((meta.token.clone(), key.clone()), meta.id.clone());
+    fn place(&self, name: AnswerName) -> Option<(AnswerOwner, AnswerPlace)> {
+        self.book().find(name).map(|(owner, place)| (owner.clone(), place))
+    }
+
+    /// Takes room for bytes of an answer that is being written; `begins`: these are its first.
+    pub(super) fn reserve(&self, owner: &AnswerOwner, bytes: u64, begins: bool) -> bool {
+        self.book().reserve(owner, bytes, begins)
+    }
+
+    /// An answer that was being written is given up.
+    pub(super) fn release(&self, owner: &AnswerOwner, bytes: u64) {
+        self.book().release(owner, bytes);
+    }
+
+    /// Takes room for what is corrected of an answer.
+    pub(super) fn grow(&self, id: &str, bytes: u64) -> bool {
+        self.name(id).is_some_and(|name| self.book().grow(name, bytes))
+    }
+
+    /// An answer's folder is on the disk now, with rows or without: the client finds it by its name and its key.
+    pub(super) fn is_kept(&self, meta: &SubmissionMeta, (reserved, bytes): (u64, u64), rows: bool) -> io::Result<()> {
+        let (owner, key) = (meta.owner(), meta.idempotency_key.as_deref().map(key_hash));
+        let _one = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = {
+            let mut book = self.book();
+            book.release(&owner, reserved);
+            let name = self.name(&meta.id).ok_or_else(|| io::Error::other("no name of an answer"))?;
+            book.add(owner.clone(), name, (AnswerPlace::Folder(bytes), rows), key)
+        };
+        // Without its line the next start reads the answer itself.
+        let _ = index::add(&self.dir, &IndexLine::new(meta.id.clone(), owner, (bytes, rows), key));
+        self.clear(&gone)
+    }
+
+    /// Keeps an answer without rows, durable when it returns. None: it is too long for a line.
+    pub(super) fn put_plain(&self, meta: &SubmissionMeta) -> io::Result<Option<()>> {
+        let line = serde_json::to_vec(meta).map_err(io::Error::other)?;
+        if line.len() >= super::plain::LINE_BYTES_MAX {
+            return Ok(None);
         }
+        let owner = meta.owner();
+        let (place, old_file) = self.plain.put(&owner, &line)?;
+        let name = self.name(&meta.id).ok_or_else(|| io::Error::other("no name of an answer"))?;
+        let key = meta.idempotency_key.as_deref().map(key_hash);
+        let gone = {
+            let mut book = self.book();
+            if let Some(file) = old_file {
+                book.remove_file(&owner, file);
+            }
+            book.add(owner, name, (place, false), key)
+        };
+        self.clear(&gone)?;
+        Ok(Some(()))
     }
 
     pub(super) fn next_id(&self) -> String {
-        let day = format!("{}-{}", self.division, tally_clock::today().strftime("%Y%m%d"));
-        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = numbers.entry(day.clone()).or_default();
-        *number += 1;
-        format!("{day}-{number:04}")
+        self.book().next(day_of(tally_clock::today())).id(self.division)
     }
 
-    /// The newest answers that are wanted first, at most `limit`.
+    /// The newest answers first, of one owner or of all, at most `limit`. Of others nothing is read.
     ///
     /// # Errors
     /// The system's.
-    pub fn list(&self, limit: usize, wanted: impl Fn(&SubmissionMeta) -> bool) -> io::Result<Vec<SubmissionMeta>> {
-        let names = self.names()?;
-        Ok(names.iter().rev().filter_map(|n| self.load(n).ok().flatten()).filter(wanted).take(limit).collect())
+    pub fn list(&self, limit: usize, of: Option<&AnswerOwner>) -> io::Result<Vec<SubmissionMeta>> {
+        let names = self.book().newest(of, limit);
+        Ok(names.into_iter().filter_map(|n| self.read(n).ok().flatten()).collect())
     }
 
     /// An answer; `None`: there is none of this name.
@@ -139,24 +248,36 @@ impl SubmissionStore {
     /// # Errors
     /// The system's.
     pub fn load(&self, id: &str) -> io::Result<Option<SubmissionMeta>> {
-        if !valid(id) {
-            return Ok(None);
-        }
-        match fs::read(self.folder(id).join("answer.json")) {
-            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).map_err(io::Error::other)?)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
+        self.name(id).map_or(Ok(None), |name| self.read(name))
+    }
+
+    fn read(&self, name: AnswerName) -> io::Result<Option<SubmissionMeta>> {
+        let bytes = match self.place(name) {
+            None => None,
+            Some((owner, AnswerPlace::Line { file, at, bytes })) => self.plain.get(&owner, file, at, bytes)?,
+            Some((_, AnswerPlace::Folder(_))) => {
+                match fs::read(self.dir.join(name.id(self.division)).join(META_FILE)) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+                    read => Some(read?),
+                }
+            }
+        };
+        bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::other)).transpose()
     }
 
     /// The newest answer to a submission for which the client named this key.
     ///
     /// # Errors
     /// The system's.
-    pub fn by_key(&self, token: Option<&str>, key: &str) -> io::Result<Option<SubmissionMeta>> {
-        let key = (token.map(str::to_owned), key.to_owned());
-        let id = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        id.map_or(Ok(None), |id| self.load(&id))
+    pub fn by_key(&self, owner: &AnswerOwner, key: &str) -> io::Result<Option<SubmissionMeta>> {
+        let name = self.book().by_key(owner, key);
+        name.map_or(Ok(None), |name| self.read(name))
+    }
+
+    /// The folder of an answer that is in one.
+    pub(super) fn folder(&self, id: &str) -> Option<PathBuf> {
+        let in_folder = matches!(self.place(self.name(id)?)?, (_, AnswerPlace::Folder(_)));
+        in_folder.then(|| self.dir.join(id))
     }
 
     /// An answer with its rows.
@@ -165,7 +286,43 @@ impl SubmissionStore {
     /// The system's.
     pub fn open_kept(&self, id: &str) -> io::Result<Option<KeptSubmission>> {
         let Some(meta) = self.load(id)? else { return Ok(None) };
-        Ok(Some(KeptSubmission { meta, rows: self.folder(id).join("rows.ndjson") }))
+        let folder = self.folder(id);
+        let phrases = folder.as_deref().map(read_phrases).transpose()?.unwrap_or_default();
+        Ok(Some(KeptSubmission { meta, rows: folder.map(|f| f.join(ROWS_FILE)), phrases }))
+    }
+
+    /// Answers, keys and days that are in memory.
+    #[cfg(test)]
+    pub(in crate::submission) fn sizes(&self) -> (usize, usize, usize) {
+        self.book().sizes()
+    }
+}
+
+/// The phrases of an answer; one of a program before this has none.
+fn read_phrases(folder: &Path) -> io::Result<Phrases> {
+    let file = match File::open(folder.join(phrases::FILE)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Phrases::default()),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    file.take(phrases::FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    serde_json::from_slice(&bytes).map_err(io::Error::other)
+}
+
+/// The line of an answer that has none yet: one that a program before this kept, or that a stop came after.
+fn line_of(folder: &Path, id: &str) -> Option<IndexLine> {
+    let meta: SubmissionMeta = serde_json::from_slice(&fs::read(folder.join(META_FILE)).ok()?).ok()?;
+    let size = |file: &str| fs::metadata(folder.join(file)).map_or(0, |m| m.len());
+    let rows = size(ROWS_FILE);
+    let bytes = rows + size(META_FILE) + size(phrases::FILE);
+    let key: Option<KeyHash> = meta.idempotency_key.as_deref().map(key_hash);
+    Some(IndexLine::new(id.to_owned(), meta.owner(), (bytes.max(super::writer::LEAST_BYTES), rows > 0), key))
+}
+
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
@@ -174,54 +331,4 @@ pub(super) fn sync(dir: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        RawRow, RowKey,
-        submission::{KeptRow, SubmissionAnswer},
-    };
-    use tally_protocol::finding::Finding;
-
-    #[test]
-    fn answers_are_kept_whole_or_not_at_all() {
-        let dir = tempfile::tempdir().unwrap();
-        let division = Division::try_from(350_102).unwrap();
-        let open = || SubmissionStore::open(dir.path().join("answers"), division).unwrap();
-        let store = open();
-        let mut nothing = store.writer(SubmissionMeta::default());
-        assert_eq!(nothing.finish(&SubmissionAnswer::default(), None).unwrap(), None);
-        let mut writer = store.writer(SubmissionMeta { source: "cli".into(), ..SubmissionMeta::default() });
-        let finding = || vec![Finding::reject("V001", "subject_name", "empty", "空")];
-        let cells = vec!["福州\n\"甲\"".to_owned(), "001".to_owned()];
-        let row = KeptRow::new(3, &RawRow::Cells(&cells), finding(), Some(&RowKey::default()), None);
-        writer.write(&[row], &[]).unwrap();
-        let answer = SubmissionAnswer { read: 5, rejected: 1, ..SubmissionAnswer::default() };
-        let id = writer.finish(&answer, None).unwrap().unwrap();
-        drop(writer);
-        let broken = KeptRow::new(1, &RawRow::Line(b"{"), finding(), None, None);
-        let mut dropped = store.writer(SubmissionMeta::default());
-        dropped.write(std::slice::from_ref(&broken), &[]).unwrap();
-        drop(dropped);
-        assert_eq!(fs::read_dir(dir.path().join("answers")).unwrap().count(), 1, "nothing stays of it");
-        let mut half = store.writer(SubmissionMeta::default());
-        half.write(&[broken], &[]).unwrap();
-        assert_eq!(store.list(10, |_| true).unwrap().len(), 1, "one is under way");
-        std::mem::forget(half);
-        let store = open();
-        let list = store.list(10, |_| true).unwrap();
-        assert_eq!((list.len(), list[0].id.as_str(), list[0].read), (1, id.as_str(), 5));
-        let kept = store.open_kept(&id).unwrap().unwrap();
-        let rows: Vec<_> = kept.rows().unwrap().map(Result::unwrap).collect();
-        assert_eq!((rows[0].line, &rows[0].cells, rows[0].findings[0].code.as_str()), (3, &cells, "V001"));
-        let again = kept.answer().unwrap();
-        assert_eq!((again.read, again.rejected, again.errors[0].line), (5, 1, 3));
-        assert!(store.load("../x").unwrap().is_none() && store.load("350102-20990101-0001").unwrap().is_none());
-        let day = tally_clock::today();
-        let later = |days: i32| day.checked_add(jiff::Span::new().days(days)).unwrap();
-        store.prune_old(later(KEPT_DAYS)).unwrap();
-        assert!(store.load(&id).unwrap().is_some());
-        assert!(id.ends_with("-0001") && store.next_id().ends_with("-0002"), "numbers go on after a start");
-        store.prune_old(later(KEPT_DAYS + 1)).unwrap();
-        assert!(store.load(&id).unwrap().is_none(), "too old");
-    }
-}
+mod tests;
