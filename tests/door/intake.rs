@@ -4,6 +4,7 @@
 mod bulk;
 mod csv;
 mod http;
+mod junk;
 mod refused;
 mod rules;
 mod sheet;

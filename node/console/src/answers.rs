@@ -185,13 +185,13 @@ fn document(
 }
 
 /// Removes an answer with its rows, so that there is room for others. The operator's alone.
-pub(super) async fn remove(State(api): State<ApiContext>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+pub(super) async fn remove(State(api): State<ApiContext>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
     let (store, id) = (api.submissions.kept().clone(), name.clone());
     let removed = tokio::task::spawn_blocking(move || store.remove(&id));
     match removed.await.map_err(|_| Problem::stopping())?.map_err(|e| answers_unusable(&e))? {
         true => {
             tracing::info!(event = "answer.removed", answer = ?name, "an answer was removed by the operator");
-            Ok(StatusCode::NO_CONTENT)
+            Ok(Json(json!({ "removed": name })))
         }
         false => Err(no_answer(&name)),
     }

@@ -1,6 +1,7 @@
 //! `tally answer`: what was said of rows that were rejected or asked about.
 
 use super::{ConfigFile, Exit, Failure};
+use axum::body::Body;
 use clap::Subcommand;
 use serde_json::Value;
 use std::{
@@ -8,6 +9,7 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
+use tally_client::ClientError;
 use tally_sheet::text::pad;
 
 #[derive(Debug, Subcommand)]
@@ -30,6 +32,14 @@ pub(super) enum AnswerCommand {
         #[command(flatten)]
         config: ConfigFile,
     },
+    /// Remove answers that are done with, each with its rows, so that there is room for others.
+    Rm {
+        /// Their names.
+        #[arg(required = true)]
+        ids: Vec<String>,
+        #[command(flatten)]
+        config: ConfigFile,
+    },
     /// Write the rows to look at as the submitter's own table, with two columns added: correct it and hand it in again.
     File {
         /// Its name.
@@ -49,6 +59,14 @@ fn text<'v>(value: &'v Value, key: &str) -> &'v str {
 fn id_in_path(id: &str) -> Result<&str, Failure> {
     let valid = !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     valid.then_some(id).ok_or_else(|| Failure::new(Exit::Usage, format!("{id:?} is not the name of an answer")))
+}
+
+/// An answer that is not there is like any name of nothing: exit 2.
+fn refused(e: ClientError) -> Failure {
+    match &e {
+        ClientError::Refused { code, .. } if code == "no_answer" => Failure::new(Exit::Usage, e.to_string()),
+        _ => e.into(),
+    }
 }
 
 pub(super) async fn run(command: AnswerCommand) -> Result<Exit, Failure> {
@@ -77,7 +95,7 @@ pub(super) async fn run(command: AnswerCommand) -> Result<Exit, Failure> {
             let (client, id) = (config.client()?, id_in_path(&id)?);
             let (mut from, mut whole, mut rows) = (Some(0), Value::Null, Vec::new());
             while let Some(n) = from {
-                let page = client.get(&format!("/v1/answers/{id}?from={n}")).await?;
+                let page = client.get(&format!("/v1/answers/{id}?from={n}")).await.map_err(refused)?;
                 let mut page: Value = serde_json::from_slice(&page).map_err(Failure::failed)?;
                 from = page["next"].as_u64();
                 let Value::Array(found) = page["rows"].take() else { break };
@@ -94,6 +112,14 @@ pub(super) async fn run(command: AnswerCommand) -> Result<Exit, Failure> {
             if json {
                 whole["rows"] = rows.into();
                 outln!("{whole}");
+            }
+        }
+        AnswerCommand::Rm { ids, config } => {
+            let client = config.client()?;
+            for id in &ids {
+                let path = format!("/v1/answers/{}/remove", id_in_path(id)?);
+                client.post(&path, Body::empty()).await.map_err(refused)?;
+                outln!("{id}: removed");
             }
         }
         AnswerCommand::File { id, output, config } => {
@@ -113,7 +139,7 @@ pub(super) async fn run(command: AnswerCommand) -> Result<Exit, Failure> {
             });
             if let Err(e) = got.await {
                 let _ = std::fs::remove_file(new);
-                return Err(e.into());
+                return Err(refused(e));
             }
             file.into_inner().map_err(|e| fail(e.into_error()))?.sync_all().map_err(fail)?;
             std::fs::rename(&new, &output).map_err(fail)?;
@@ -138,8 +164,28 @@ fn head(answer: &Value) {
     {
         outln!("durable in {log} {from}..{to}");
     }
+    beyond(answer, "");
     if n("staged_lost") > 0 {
         outln!("{} of the accepted were staged and cannot be read any more: hand them in again", n("staged_lost"));
+    }
+}
+
+/// Says which rows the answer does not keep, and why some were not looked at.
+pub(super) fn beyond(answer: &Value, indent: &str) {
+    if let Some(rows) = answer["not_kept"]["rows"].as_u64() {
+        let (first, last) = (&answer["not_kept"]["first"], &answer["not_kept"]["last"]);
+        outln!(
+            "{indent}{rows} more rows to look at are counted and not kept, those of lines {first} to {last}: correct the others first"
+        );
+    }
+    let ended = &answer["ended"];
+    if ended.is_object() {
+        outln!(
+            "{indent}{} rows were not looked at: {}  {}",
+            ended["rows"],
+            text(ended, "message"),
+            text(ended, "message_zh")
+        );
     }
 }
 

@@ -156,12 +156,12 @@ async fn hand_in(client: &Client, path: &str, file: &Path, progress: bool) -> Re
 }
 
 /// Adds one file's answer to the sums.
-fn add(total: &mut Value, answer: Value, file: Option<&String>) {
+fn add(total: &mut Value, mut answer: Value, file: Option<&String>) {
     for sum in ["read", "accepted", "staged", "duplicate", "rejected", "questions"] {
         total[sum] = json!(total[sum].as_u64().unwrap_or(0) + answer[sum].as_u64().unwrap_or(0));
     }
-    for last in ["log", "staged_because"] {
-        if answer[last].is_string() {
+    for last in ["log", "staged_because", "not_kept", "ended"] {
+        if !answer[last].is_null() {
             total[last] = answer[last].clone();
         }
     }
@@ -172,7 +172,7 @@ fn add(total: &mut Value, answer: Value, file: Option<&String>) {
         total["to"] = json!(total["to"].as_u64().map_or(to, |t| t.max(to)));
     }
     for list in ["errors", "notes"] {
-        if let (Some(all), Value::Array(mut found)) = (total[list].as_array_mut(), answer[list].clone()) {
+        if let (Some(all), Value::Array(mut found)) = (total[list].as_array_mut(), answer[list].take()) {
             for e in &mut found {
                 if let Some(file) = file {
                     e["file"] = json!(file);
@@ -228,6 +228,7 @@ fn print(name: &str, answer: &Value) {
     if omitted > 0 {
         outln!("  ... and {omitted} more");
     }
+    super::answer::beyond(answer, "  ");
     if let Some(id) = answer["answer"].as_str().filter(|_| n("rejected") + n("questions") > 0) {
         outln!("  the rows to look at, with the reasons: tally answer file {id} -o {id}.xlsx --config ...");
     }
