@@ -83,16 +83,16 @@ pub const HOPELESS_ROWS: u64 = 10_000;
 
 impl EarlyEnd {
     /// Every row until now was rejected; the next one stands on this line.
-    pub(super) fn all_rejected(rejected: u64, line: u64) -> Self {
+    pub(super) fn all_rejected(line: u64) -> Self {
         Self {
             code: "all_rejected".to_owned(),
             line,
             rows: 0,
             message: format!(
-                "the first {rejected} rows are all rejected, so the rows from line {line} on were not looked at: correct what the errors name (often one column, or the category, is wrong in all of them), and hand the whole file in again"
+                "the first {HOPELESS_ROWS} rows and more are all rejected, so the rows from line {line} on were not looked at: correct what the errors name (often one column, or the category, is wrong in all of them), and hand the whole file in again"
             ),
             message_zh: format!(
-                "前 {rejected} 行全部退回，自第 {line} 行起未再审核：请按错误说明更正（多为整列或信息类别有误）后重新报送整个文件"
+                "前 {HOPELESS_ROWS} 行以上全部退回，自第 {line} 行起未再审核：请按错误说明更正（多为整列或信息类别有误）后重新报送整个文件"
             ),
         }
     }

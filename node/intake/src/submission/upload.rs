@@ -172,7 +172,7 @@ impl Upload {
     fn is_over(&mut self, line: u64, rows: usize) -> bool {
         let a = &mut self.answer;
         if a.ended.is_none() && a.rejected >= HOPELESS_ROWS && a.accepted + a.duplicate == 0 {
-            a.ended = Some(EarlyEnd::all_rejected(a.rejected, line));
+            a.ended = Some(EarlyEnd::all_rejected(line));
         }
         match &mut a.ended {
             Some(ended) => {

@@ -12,6 +12,7 @@ use super::{
     book::{AnswerPlace, KeyHash, key_hash},
     store::sync,
 };
+use crate::InputNote;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -22,8 +23,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Longest line, in bytes; a longer answer has a folder.
-pub(super) const LINE_BYTES_MAX: usize = 64 << 10;
+/// Longest line, in bytes: as many runs of staged rows as there may be, and [`NOTES_BYTES`]. A longer answer has a folder.
+pub(super) const LINE_BYTES_MAX: usize = 256 << 10;
+/// Bytes of notes that a line has, about; beyond them, notes are left out.
+const NOTES_BYTES: usize = 32 << 10;
 /// Bytes of a file beyond which the next one begins.
 const FILE_BYTES: u64 = 8 << 20;
 
@@ -68,6 +71,19 @@ impl PlainHead {
     pub(super) fn key(&self) -> Option<KeyHash> {
         self.idempotency_key.as_deref().map(key_hash)
     }
+}
+
+/// An answer as a line, without its end. Without rows to give back, nobody needs the heads of its table.
+pub(super) fn line(meta: &SubmissionMeta) -> io::Result<Vec<u8>> {
+    let mut room = NOTES_BYTES;
+    let bytes = |n: &InputNote| n.field.len() + n.code.len() + n.message.len() + n.message_zh.len() + 64;
+    let has_room = |n: &&InputNote| {
+        room = room.saturating_sub(bytes(n));
+        room > 0
+    };
+    let notes = meta.notes.iter().take_while(has_room).cloned().collect();
+    let meta = SubmissionMeta { notes, heads: Vec::new(), ..meta.clone() };
+    serde_json::to_vec(&meta).map_err(io::Error::other)
 }
 
 /// What the files of an owner are named by.

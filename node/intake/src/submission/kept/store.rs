@@ -194,24 +194,24 @@ impl SubmissionStore {
         self.name(id).is_some_and(|name| self.book().grow(name, bytes))
     }
 
-    /// An answer's folder is on the disk now, with rows or without: the client finds it by its name and its key.
-    pub(super) fn is_kept(&self, meta: &SubmissionMeta, (reserved, bytes): (u64, u64), rows: bool) -> io::Result<()> {
+    /// An answer's folder is on the disk now: the client finds it by its name and its key, and it counts.
+    pub(super) fn is_kept(&self, meta: &SubmissionMeta, (reserved, bytes): (u64, u64)) -> io::Result<()> {
         let (owner, key) = (meta.owner(), meta.idempotency_key.as_deref().map(key_hash));
         let _one = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = {
             let mut book = self.book();
             book.release(&owner, reserved);
             let name = self.name(&meta.id).ok_or_else(|| io::Error::other("no name of an answer"))?;
-            book.add(owner.clone(), name, (AnswerPlace::Folder(bytes), rows), key)
+            book.add(owner.clone(), name, (AnswerPlace::Folder(bytes), true), key)
         };
         // Without its line the next start reads the answer itself.
-        let _ = index::add(&self.dir, &IndexLine::new(meta.id.clone(), owner, (bytes, rows), key));
+        let _ = index::add(&self.dir, &IndexLine::new(meta.id.clone(), owner, (bytes, true), key));
         self.clear(&gone)
     }
 
     /// Keeps an answer without rows, durable when it returns. None: it is too long for a line.
     pub(super) fn put_plain(&self, meta: &SubmissionMeta) -> io::Result<Option<()>> {
-        let line = serde_json::to_vec(meta).map_err(io::Error::other)?;
+        let line = super::plain::line(meta)?;
         if line.len() >= super::plain::LINE_BYTES_MAX {
             return Ok(None);
         }

@@ -182,7 +182,7 @@ impl AnswerWriter {
         fs::rename(&part, self.store.dir().join(&self.meta.id))?;
         store::sync(self.store.dir())?;
         let bytes = (self.bytes + meta.len() as u64).max(LEAST_BYTES);
-        self.store.is_kept(&self.meta, (std::mem::take(&mut self.reserved), bytes), self.rows_kept > 0)
+        self.store.is_kept(&self.meta, (std::mem::take(&mut self.reserved), bytes))
     }
 
     fn part(&self) -> PathBuf {

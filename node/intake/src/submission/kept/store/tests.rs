@@ -272,3 +272,27 @@ fn answers_of_the_format_before_are_read_and_counted() {
     store.prune_old("2026-11-29".parse().unwrap()).unwrap();
     assert!(!answers.join("350102-20261120-0002").exists() && answers.join("350102-20261120-0001").exists());
 }
+
+/// S11: whatever is noted of a submission in which all was well, its answer is a short line.
+#[test]
+fn many_notes_and_heads_make_no_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), KeptLimits::default());
+    let mut meta = of_token("a", Some("k"));
+    meta.heads = vec!["列".repeat(60); 10_000];
+    let noted = |n: usize| crate::InputNote {
+        field: format!("field{n}"),
+        code: "V026".to_owned(),
+        count: 1,
+        line: 1,
+        message: "m".repeat(1_000),
+        message_zh: "信".repeat(300),
+    };
+    let mut answer = SubmissionAnswer { read: 1, accepted: 1, ..SubmissionAnswer::default() };
+    answer.notes = (0..500).map(noted).collect();
+    store.writer(meta).finish(&mut answer, None).unwrap();
+    let (bytes, files) = on_disk(&dir.path().join("answers"));
+    assert!(files == 1 && bytes < 64 << 10, "{files} {bytes}");
+    let kept = store.open_kept(&answer.answer.unwrap()).unwrap().unwrap().answer().unwrap();
+    assert!(kept.accepted == 1 && kept.notes.len() > 10 && answer.notes.starts_with(&kept.notes));
+}
