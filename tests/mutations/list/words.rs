@@ -317,4 +317,36 @@ pub(super) const LIST: &[Mutation] = &[
         TOPOLOGY,
         "only_a_node_of_the_charter_asks",
     ),
+    mutation(
+        "findings-as-long-as-the-row",
+        (
+            "protocol/src/finding.rs",
+            "let bounded = |text: String| if text.len() > MESSAGE_BYTES_MAX { cut(&text) } else { text };",
+            "let bounded = |text: String| text;",
+        ),
+        PROTOCOL,
+        "no_text_of_a_finding",
+    ),
+    mutation(
+        "junk-is-looked-at-to-its-end",
+        ("node/intake/src/submission/upload.rs", "a.rejected >= HOPELESS_ROWS", "a.rejected >= u64::MAX"),
+        INTAKE,
+        "all_junk",
+    ),
+    mutation(
+        "answers-have-no-sum",
+        ("node/intake/src/submission/kept/book.rs", "own_bytes + bytes <= l.owner_bytes", "own_bytes <= l.owner_bytes"),
+        INTAKE,
+        "each_has_room_of_its_own",
+    ),
+    mutation(
+        "answers-of-all-are-listed",
+        (
+            "node/intake/src/submission/kept/store.rs",
+            "self.book().newest(of, limit)",
+            "self.book().newest(of.filter(|_| false), limit)",
+        ),
+        INTAKE,
+        "keys_without_rows",
+    ),
 ];

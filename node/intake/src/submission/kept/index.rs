@@ -79,12 +79,19 @@ pub(super) fn add(dir: &Path, line: &IndexLine) -> io::Result<()> {
     File::options().append(true).create(true).open(dir.join(FILE))?.write_all(&text)
 }
 
+/// The lines of all answers in folders.
+pub(super) fn lines(book: &AnswerBook, division: Division) -> Vec<IndexLine> {
+    let line = |(owner, name, bytes, rows, key): (&AnswerOwner, AnswerName, u64, bool, Option<KeyHash>)| {
+        IndexLine::new(name.id(division), owner.clone(), (bytes, rows), key)
+    };
+    book.folders().map(line).collect()
+}
+
 /// Writes all of it anew.
-pub(super) fn write(dir: &Path, book: &AnswerBook, division: Division) -> io::Result<()> {
+pub(super) fn write(dir: &Path, lines: Vec<IndexLine>) -> io::Result<()> {
     let new = dir.join("index.new");
     let mut out = BufWriter::new(File::create(&new)?);
-    for (owner, name, bytes, rows, key) in book.folders() {
-        let line = IndexLine::new(name.id(division), owner.clone(), (bytes, rows), key);
+    for line in lines {
         serde_json::to_writer(&mut out, &line)?;
         out.write_all(b"\n")?;
     }

@@ -86,7 +86,7 @@ impl SubmissionStore {
             }
         })?;
         if unindexed || !indexed.is_empty() {
-            index::write(&dir, &book, division)?;
+            index::write(&dir, index::lines(&book, division))?;
         }
         Ok(Self { dir, division, book: Arc::new(Mutex::new(book)), plain, index: Arc::default() })
     }
@@ -144,8 +144,9 @@ impl SubmissionStore {
 
     fn write_index(&self) -> io::Result<()> {
         let _one = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        // Lines that are added meanwhile come after it.
-        index::write(&self.dir, &self.book(), self.division)
+        // The book is free while the disk is written to.
+        let lines = index::lines(&self.book(), self.division);
+        index::write(&self.dir, lines)
     }
 
     /// Removes an answer with rows; whether there was one of this name.
