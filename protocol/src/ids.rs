@@ -6,6 +6,9 @@ use crate::limits::FEDERATION_BYTES_MAX;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
+/// The HTTP header of the admin socket that says which node is meant, and in answers which node answers: its division.
+pub const NODE_HEADER: &str = "tally-node";
+
 /// A division code of GB/T 2260: six digits, the first not zero. Who a division's parent is, only the charter says.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Division(u32);

@@ -104,6 +104,11 @@ impl Federation {
         assert!(good, "{division} on SIGTERM: {ended:?} within {STOP_WITHIN:?}:\n{}", self.tail(division));
     }
 
+    /// From its next start on the node's process begins with this mask of modes, in octal digits.
+    pub fn starts_with_umask(&self, division: &str, mask: &str) {
+        fs::write(self.file(division, UMASK), mask).unwrap();
+    }
+
     /// Highest and present resident memory of a node, in KiB.
     pub fn memory_kib(&self, division: &str) -> (u64, u64) {
         let pid = self.processes()[division].id();
@@ -134,10 +139,20 @@ impl Federation {
     }
 }
 
+/// Beside a node's config: the mask of modes that its process starts with.
+const UMASK: &str = "umask";
+
 fn launch(config: &str, log: &str) -> Child {
     let mut log = File::options().create(true).append(true).open(log).unwrap();
     writeln!(log, "{START}").unwrap();
-    let mut command = Command::new(tally());
+    let mut command = match fs::read_to_string(Path::new(config).with_file_name(UMASK)) {
+        Err(_) => Command::new(tally()),
+        Ok(mask) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "umask \"$0\" && exec \"$@\"", &mask]).arg(tally());
+            shell
+        }
+    };
     command.args(["run", "--config", config]);
     command.envs(environment(config));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()

@@ -3,16 +3,20 @@
 use crate::connect;
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
-use hyper::{HeaderMap, Request, Response, StatusCode, body::Incoming, client::conn::http1};
+use hyper::{HeaderMap, Request, Response, StatusCode, body::Incoming, client::conn::http1, header::HeaderValue};
 use hyper_util::rt::TokioIo;
 use std::path::PathBuf;
-use tally_protocol::note::Note;
+use tally_protocol::{
+    ids::{Division, NODE_HEADER},
+    note::Note,
+};
 use tally_topology::charter::Charter;
 
-/// A node's admin socket.
+/// A node's admin socket. What another node says there is taken for no answer.
 #[derive(Debug, Clone)]
 pub struct Client {
     socket: PathBuf,
+    node: Division,
 }
 
 /// Why there is no answer.
@@ -25,6 +29,17 @@ pub enum ClientError {
         socket: PathBuf,
         /// The system's word.
         why: String,
+    },
+    /// It is not the node that the configuration names.
+    #[error("{}: {answered} answers there, and node.division is {wanted}: correct listen.admin, or stop the other node and \
+             start this one", socket.display())]
+    OtherNode {
+        /// Where.
+        socket: PathBuf,
+        /// Who is asked.
+        wanted: Division,
+        /// Who answers, in its own words.
+        answered: String,
     },
     /// The node said no.
     #[error("{detail}")]
@@ -42,12 +57,27 @@ pub enum ClientError {
 }
 
 impl Client {
-    /// Of the socket at this path.
-    pub fn new(socket: PathBuf) -> Self {
-        Self { socket }
+    /// Of the socket at this path, where this node is to answer.
+    pub fn new(socket: PathBuf, node: Division) -> Self {
+        Self { socket, node }
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, ClientError> {
+    /// Refuses an answer that is not this node's. A node that is told whom it is asked for refuses by itself, and does nothing.
+    fn is_its(&self, heads: &HeaderMap) -> Result<(), ClientError> {
+        let who = heads.get(NODE_HEADER).map(|d| String::from_utf8_lossy(d.as_bytes()).into_owned());
+        if who.as_deref() == Some(&*self.node.to_string()) {
+            return Ok(());
+        }
+        Err(ClientError::OtherNode {
+            socket: self.socket.clone(),
+            wanted: self.node,
+            answered: who.unwrap_or_else(|| "somebody who does not say which node it is".to_owned()),
+        })
+    }
+
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, ClientError> {
+        request.headers_mut().insert("host", HeaderValue::from_static("node"));
+        request.headers_mut().insert(NODE_HEADER, self.node.code().into());
         let unreachable = |why: String| ClientError::Unreachable { socket: self.socket.clone(), why };
         let stream = connect(&self.socket).await.map_err(|e| match e.kind() {
             std::io::ErrorKind::PermissionDenied => {
@@ -61,6 +91,7 @@ impl Client {
         #[expect(clippy::disallowed_methods, reason = "it ends with the connection, which this request alone uses")]
         tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(|e| ClientError::Broken(chain(&e)))?;
+        self.is_its(response.headers())?;
         if response.status() == StatusCode::OK {
             return Ok(response);
         }
@@ -83,7 +114,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn get(&self, path: &str) -> Result<Bytes, ClientError> {
-        let request = Request::get(path).header("host", "node").body(Body::empty());
+        let request = Request::get(path).body(Body::empty());
         let response = self.send(request.map_err(|e| ClientError::Broken(e.to_string()))?).await?;
         whole(response).await
     }
@@ -97,7 +128,7 @@ impl Client {
         path: &str,
         mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<HeaderMap, ClientError> {
-        let request = Request::get(path).header("host", "node").body(Body::empty());
+        let request = Request::get(path).body(Body::empty());
         let response = self.send(request.map_err(|e| ClientError::Broken(e.to_string()))?).await?;
         let (parts, mut body) = response.into_parts();
         while let Some(frame) = body.frame().await {
@@ -137,7 +168,7 @@ impl Client {
     }
 
     async fn post_as(&self, kind: &str, path: &str, body: Body) -> Result<Bytes, ClientError> {
-        let request = Request::post(path).header("host", "node").header("content-type", kind).body(body);
+        let request = Request::post(path).header("content-type", kind).body(body);
         let response = self.send(request.map_err(|e| ClientError::Broken(e.to_string()))?).await?;
         whole(response).await
     }

@@ -55,6 +55,7 @@ impl From<ClientError> for Failure {
     fn from(e: ClientError) -> Self {
         let exit = match &e {
             ClientError::Unreachable { .. } => Exit::Unreachable,
+            ClientError::OtherNode { .. } => Exit::NotAdmitted,
             ClientError::Refused { status, .. } if [401, 403].contains(status) => Exit::NotAdmitted,
             ClientError::Refused { status: 400, code, .. } if code == "bad_parameter" => Exit::Usage,
             ClientError::Refused { .. } | ClientError::Broken(_) => Exit::Failed,

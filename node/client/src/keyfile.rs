@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 use tally_protocol::keys::{Secret, Zeroizing};
@@ -20,6 +20,11 @@ pub enum KeyFileError {
     /// The file system's word.
     #[error("{0}: {1}")]
     Io(String, io::Error),
+    /// A secret is never overwritten.
+    #[error(
+        "{0}: this file exists, and is left as it is; `tally keygen --show -o {0}` prints the public part of a secret"
+    )]
+    Exists(String),
     /// Others may read it.
     #[error("{0}: others can read this secret: run `chmod 600 {0}`")]
     Mode(String),
@@ -31,21 +36,28 @@ pub enum KeyFileError {
 /// Makes a new secret from the system's randomness and writes it to `path`, which must not exist.
 ///
 /// # Errors
-/// [`KeyFileError::Io`], also when the file exists: a secret is never overwritten.
+/// [`KeyFileError::Io`]; [`KeyFileError::Exists`]: a secret is never overwritten.
 pub fn create(path: &Path) -> Result<Secret, KeyFileError> {
     let io_error = |e| KeyFileError::Io(path.display().to_string(), e);
     let mut secret = Secret::default();
     getrandom::fill(secret.as_mut_slice()).map_err(|e| io_error(io::Error::other(e.to_string())))?;
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(io_error)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error)?;
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io_error)?;
     let mut text = Zeroizing::new(String::with_capacity(80));
     text.push_str(PREFIX);
     BASE64.encode_string(*secret, &mut text);
     text.push('\n');
-    file.write_all(text.as_bytes()).map_err(io_error)?;
-    file.sync_all().map_err(io_error)?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.display().to_string()),
+            _ => io_error(e),
+        })?;
+    if let Err(e) = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()) {
+        // Half a secret would only keep the next try from making a whole one.
+        let _ = fs::remove_file(path);
+        return Err(io_error(e));
+    }
     Ok(secret)
 }
 

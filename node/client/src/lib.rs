@@ -19,4 +19,4 @@ mod socket;
 
 pub use client::*;
 pub use exit::*;
-pub use socket::{bind, connect};
+pub use socket::{BindError, LeftSocket, bind, connect, look};

@@ -10,6 +10,7 @@
     allow(clippy::disallowed_methods, reason = "tests may block: what is built for the program is checked")
 )]
 
+mod addressed;
 mod answers;
 mod auth;
 mod bundle;

@@ -4,7 +4,7 @@
 //! socket are all of them and the operator's own: whoever may open the socket is the operator.
 
 use super::{
-    ApiContext, answers,
+    ApiContext, addressed, answers,
     auth::{self, Caller, Need, require},
     bundle, charter, compare, deadlines, drain, evidence, export, gate, health, metrics, openapi,
     problem::{Problem, as_problem, without_parameters},
@@ -88,7 +88,8 @@ pub fn admin(api: ApiContext) -> Router {
     let all = shared.fold(operator, Router::merge).layer(Extension(Caller::default()));
     // Whoever opens the socket is the operator, whose requests are all served to their end.
     let all = all.layer(middleware::from_fn(|request, next| engage(request, next, ())));
-    finished(all.layer(middleware::map_response(as_problem)), api)
+    let all = finished(all.layer(middleware::map_response(as_problem)), api.clone());
+    all.layer(middleware::from_fn_with_state(api, addressed::addressed))
 }
 
 /// Routes over TCP. Health is open to all; everything else needs a token.

@@ -122,7 +122,7 @@ impl Fleet {
     }
 
     pub(super) fn client(&self, member: &Member) -> Client {
-        Client::new(self.folder(member).join("admin.sock"))
+        Client::new(self.folder(member).join("admin.sock"), member.division)
     }
 
     pub(super) fn place(&self, member: &Member) -> Place {

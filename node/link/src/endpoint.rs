@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tally_protocol::keys::NodeKeys;
+use tally_protocol::keys::{NodeKeys, Zeroizing};
 
 /// One reset goes out in so long, at most.
 const RESET_EVERY: Duration = Duration::from_millis(5);
@@ -119,8 +119,8 @@ fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
 
 fn config(keys: &NodeKeys) -> anyhow::Result<quinn::EndpointConfig> {
     // The same key in each life of the node: peers of the old process learn at once that their link is gone.
-    let seed = blake3::derive_key("tally v1 quic reset key", keys.link_seed());
-    let mut config = quinn::EndpointConfig::new(Arc::new(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &seed)));
+    let seed = Zeroizing::new(blake3::derive_key("tally v1 quic reset key", keys.link_seed()));
+    let mut config = quinn::EndpointConfig::new(Arc::new(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &*seed)));
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
     let make = move || -> Box<dyn quinn::ConnectionIdGenerator> { Box::new(ConnectionIds { key: random, given: 0 }) };

@@ -21,6 +21,7 @@ use rustls::{
 use std::sync::Arc;
 use tally_protocol::{
     ids::{Division, LogId},
+    keys::Zeroizing,
     wire::ALPN,
 };
 use tally_topology::in_force::CharterHandle;
@@ -162,8 +163,8 @@ impl ClientCertVerifier for VerifyChild {
 }
 
 fn certified(context: &LinkContext) -> Result<Arc<CertifiedKey>, Error> {
-    let der = [&PKCS8[..], context.keys.link_seed()].concat();
-    let key = rustls::crypto::ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(der))?;
+    let der = Zeroizing::new([&PKCS8[..], context.keys.link_seed()].concat());
+    let key = rustls::crypto::ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(&der[..]))?;
     let public = [&SPKI[..], &context.keys.link.public().public()].concat();
     Ok(Arc::new(CertifiedKey::new(vec![CertificateDer::from(public)], key)))
 }

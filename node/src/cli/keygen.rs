@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tally_client::keyfile;
 use tally_protocol::{
     ids::{Division, Federation, LogId},
-    keys::{NodeKeys, Secret, authority_signer},
+    keys::{NodeKeys, Secret, Zeroizing, authority_signer},
 };
 use tally_topology::charter::epoch_entry;
 
@@ -72,15 +72,15 @@ fn secret(path: &Path, show: bool) -> Result<Secret, Failure> {
 }
 
 fn token(name: &str, logs: bool) -> Result<Exit, Failure> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(Failure::failed)?;
-    let secret = URL_SAFE_NO_PAD.encode(secret);
+    let mut secret = Secret::default();
+    getrandom::fill(secret.as_mut_slice()).map_err(Failure::failed)?;
+    let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(*secret));
     // A JSON string is a TOML string too.
     let name = serde_json::Value::from(name);
     outln!("[[token]]\nname = {name}\nblake3 = \"{}\"", blake3::hash(secret.as_bytes()));
     if logs {
         outln!("logs = true");
     }
-    eprintln!("Token for the department (shown only now): {secret}");
+    eprintln!("Token for the department (shown only now): {}", *secret);
     Ok(Exit::Done)
 }

@@ -136,7 +136,8 @@ impl ConfigFile {
     }
 
     fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::new(self.load()?.admin()))
+        let config = self.load()?;
+        Ok(Client::new(config.admin(), config.node.division))
     }
 }
 

@@ -18,9 +18,11 @@ use anyhow::Context as _;
 use damage::OwnDamage;
 use desk::Desk;
 use parts::{Base, Indexing, base, folders, reconcile_context, submissions};
-use std::{sync::Arc, time::Duration};
+use rustix::fs::Mode;
+use std::{path::Path, sync::Arc, time::Duration};
 use supervisor::Supervisor;
 use surfaces::surfaces;
+use tally_client::BindError;
 use tally_console::{ApiContext, EpochDesk, Quotas, ShownToAll};
 use tally_core::Input;
 use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
@@ -83,6 +85,8 @@ pub struct StartOptions {
 /// # Errors
 /// [`StartError`].
 pub fn run(config: &Config, options: StartOptions) -> Result<(), StartError> {
+    // What this process makes is its user's only. Whatever others are to read gets its mode by name.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     logging::start(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -124,6 +128,11 @@ pub enum RestartReason {
     /// The index is to be built anew.
     #[error("the index is to be built anew")]
     RebuildIndex,
+    /// Another process has the admin socket.
+    #[error(
+        "another process answers at listen.admin: a node whose configuration names the same path, or an earlier start"
+    )]
+    SocketInUse,
     /// The data directory is not there.
     #[error(
         "the data directory (node.data) is not there, perhaps not mounted yet; for a first start say `tally run --new`"
@@ -377,5 +386,17 @@ async fn tick(mailbox: Mailbox) {
         if mailbox.send(Mail::Core(Input::Tick)).await.is_err() {
             return;
         }
+    }
+}
+
+/// Why the admin socket cannot be this node's, and what whoever starts it does then.
+fn no_socket(path: &Path, e: BindError) -> StartError {
+    match e {
+        BindError::InUse(_) => {
+            tracing::error!(event = "admin.in_use", ?path, "another process answers at listen.admin");
+            StartError::Restart(RestartReason::SocketInUse)
+        }
+        BindError::NoSocket(_) => StartError::Config(anyhow::Error::from(e).context("listen.admin")),
+        BindError::Io(..) => StartError::Failed(anyhow::Error::from(e).context("listen.admin")),
     }
 }

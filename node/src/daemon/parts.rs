@@ -2,7 +2,7 @@
 //!
 //! It knows how each part is made and which thread it gets; in what order they come and go, the node itself says.
 
-use super::{DRIVER, FOLDER, INDEX, INTAKE, StartError, StartOptions, first, start, supervisor::Supervisor};
+use super::{DRIVER, FOLDER, INDEX, INTAKE, StartError, StartOptions, first, no_socket, start, supervisor::Supervisor};
 use crate::config::Config;
 use anyhow::Context as _;
 use std::{
@@ -86,6 +86,9 @@ pub(super) fn base(
     let data = config.data();
     let first_start = first::is_first(config, options)?;
     let lock = start::lock(&data)?;
+    // Before anything runs that would have to be ended again.
+    let socket = config.admin();
+    tally_client::look(&socket).map_err(|e| no_socket(&socket, e))?;
     let start::Recovery { mut replica, journal, found, beyond, lacking } = start::recover(config, keys, charter)?;
     let lost =
         LostRecords::open(data.join("lost.json")).context("data/lost.json cannot be read: mend it, or set it aside")?;

@@ -7,6 +7,7 @@ use std::{
     cell::RefCell,
     fs::{self, File},
     io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -116,6 +117,13 @@ fn retired(view: &View) -> Option<String> {
 
 pub(super) fn lock(data: &Path) -> anyhow::Result<File> {
     make_durable_folder(data).with_context(|| format!("{}", data.display()))?;
+    // One that was made before, or by hand, may be open to others.
+    let close = |mode: u32| fs::set_permissions(data, fs::Permissions::from_mode(mode & 0o700));
+    let closed =
+        fs::metadata(data).map(|m| m.permissions().mode()).and_then(|m| if m & 0o077 == 0 { Ok(()) } else { close(m) });
+    if let Err(e) = closed {
+        tracing::warn!(event = "data.open", path = ?data, reason = %e, "others may look into the data directory: chmod 700");
+    }
     let path = data.join("lock");
     let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)

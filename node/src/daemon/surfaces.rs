@@ -38,7 +38,7 @@ pub(super) async fn surfaces(
     };
     let descriptors = descriptors();
     let path = config.admin();
-    let socket = tally_client::bind(&path).with_context(|| format!("listen.admin {}", path.display()))?;
+    let socket = tally_client::bind(&path).map_err(|e| super::no_socket(&path, e))?;
     let (routes, bounds) = (tally_console::admin(api.clone()), ServeBounds::admin(descriptors));
     let serve = tally_console::serve(socket, routes, bounds, stopped(stopping.clone()));
     parts.job(SOCKET, super::well(serve));
