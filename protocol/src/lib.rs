@@ -44,5 +44,6 @@ pub mod note;
 pub mod record;
 pub mod request;
 pub mod session;
+pub mod tame;
 pub mod tlog_proof;
 pub mod wire;

@@ -1,7 +1,11 @@
 //! Drop folders: a file that is put there is taken, gets its receipt, and loses and doubles no row.
 
 use serde_json::Value;
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, symlink},
+    path::{Path, PathBuf},
+};
 use tally_tests::{CITY, COUNTY, Federation, LINE, PROVINCE, seconds, wait_for};
 
 const ALL: [&str; 3] = [PROVINCE, CITY, COUNTY];
@@ -21,14 +25,14 @@ fn folder(federation: &Federation) -> PathBuf {
     path
 }
 
-fn dropped(path: &std::path::Path, name: &str, bytes: &[u8]) {
+fn dropped(path: &Path, name: &str, bytes: &[u8]) {
     // As a careful program does: written under another name, then renamed.
     fs::write(path.join(format!("inbox/{name}.part")), bytes).unwrap();
     fs::rename(path.join(format!("inbox/{name}.part")), path.join(format!("inbox/{name}"))).unwrap();
 }
 
 /// The receipt beside a file, wherever it was put.
-fn receipt(path: &std::path::Path, name: &str) -> Option<(bool, Value)> {
+fn receipt(path: &Path, name: &str) -> Option<(bool, Value)> {
     for (place, done) in [("done", true), ("rejected", false)] {
         for day in fs::read_dir(path.join(place)).ok()?.filter_map(Result::ok) {
             // The file itself comes last.
@@ -41,7 +45,7 @@ fn receipt(path: &std::path::Path, name: &str) -> Option<(bool, Value)> {
     None
 }
 
-fn beside(path: &std::path::Path, place: &str, name: &str) -> PathBuf {
+fn beside(path: &Path, place: &str, name: &str) -> PathBuf {
     let day = fs::read_dir(path.join(place)).unwrap().next().unwrap().unwrap();
     day.path().join(name)
 }
@@ -90,6 +94,109 @@ fn a_file_that_grows_after_it_was_taken_is_read_to_its_end() {
     let (done, answer) = wait_for("the second receipt", seconds(30), || receipt(&path, "慢-2.csv"));
     assert!(done && answer["read"] == 3 && answer["duplicate"] == 1 && answer["accepted"] == 2, "{answer}");
     assert_eq!(federation.count(COUNTY), 3);
+}
+
+/// What the node has logged under this event since it was started, as JSON lines.
+fn told(federation: &Federation, event: &str) -> Vec<Value> {
+    let log = federation.log(COUNTY);
+    let lines = log.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+    lines.filter(|l| l["fields"]["event"] == event).collect()
+}
+
+/// S13: wherever a link is put, nothing is moved, read or quoted through it, and the folder goes on once it is put right.
+#[test]
+fn a_link_in_the_place_of_a_folder_is_refused_until_it_is_put_right() {
+    let federation = Federation::new(&[(COUNTY, "county", None)]);
+    federation.expects(&["folder.refused"]);
+    let path = folder(&federation);
+    let keys = PathBuf::from(federation.file(COUNTY, "copy-of-keys"));
+    fs::create_dir(&keys).unwrap();
+    let secret = fs::read(federation.file(COUNTY, "keys/node.key")).unwrap();
+    fs::write(keys.join("node.key"), &secret).unwrap();
+    federation.start(COUNTY);
+    dropped(&path, "0.csv", format!("{HEADS}\n{}\n", row(0, "甲公司")).as_bytes());
+    wait_for("the folder works", seconds(30), || receipt(&path, "0.csv"));
+    for (n, place) in ["inbox", "work", "done", "rejected"].iter().enumerate() {
+        let name = format!("{}.csv", n + 1);
+        // What is there already lies elsewhere while the link is there.
+        fs::rename(path.join(place), path.join("aside")).unwrap();
+        symlink(&keys, path.join(place)).unwrap();
+        wait_for("the refusal", seconds(30), || {
+            let refused = told(&federation, "folder.refused");
+            refused.iter().any(|l| l["fields"]["reason"].as_str().unwrap().contains(&format!("/{place}"))).then_some(())
+        });
+        if *place != "inbox" {
+            dropped(&path, &name, format!("{HEADS}\n{}\n", row(n + 1, "甲公司")).as_bytes());
+            std::thread::sleep(seconds(1));
+            assert!(path.join("inbox").join(&name).exists(), "{place}: nothing is moved meanwhile");
+        }
+        let left: Vec<_> = fs::read_dir(&keys).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(
+            (left, fs::read(keys.join("node.key")).unwrap()),
+            (vec!["node.key".into()], secret.clone()),
+            "{place}"
+        );
+        fs::remove_file(path.join(place)).unwrap();
+        fs::rename(path.join("aside"), path.join(place)).unwrap();
+        if *place == "inbox" {
+            dropped(&path, &name, format!("{HEADS}\n{}\n", row(n + 1, "甲公司")).as_bytes());
+        }
+        let (done, _) = wait_for("it goes on by itself", seconds(30), || receipt(&path, &name));
+        assert!(done, "{place}");
+    }
+    assert_eq!(federation.count(COUNTY), 5);
+}
+
+/// S13: the folder itself, and links and other names of files in the inbox.
+#[test]
+fn what_is_no_file_of_its_own_is_never_read() {
+    let federation = Federation::new(&[(COUNTY, "county", None)]);
+    federation.expects(&["folder.refused", "folder.linked"]);
+    let path = folder(&federation);
+    let key = federation.file(COUNTY, "keys/node.key");
+    symlink(&key, path.join("inbox/link.csv")).unwrap();
+    fs::hard_link(&key, path.join("inbox/hard.csv")).unwrap();
+    symlink(&key, path.join("inbox/whole.csv.ok")).unwrap();
+    dropped(&path, "plain.csv", format!("{HEADS}\n{}\n", row(1, "甲公司")).as_bytes());
+    // The folder's own name leads there only by a link at first.
+    let elsewhere = path.with_file_name("elsewhere");
+    fs::rename(&path, &elsewhere).unwrap();
+    symlink(&elsewhere, &path).unwrap();
+    federation.start(COUNTY);
+    wait_for("the refusal", seconds(30), || (!told(&federation, "folder.refused").is_empty()).then_some(()));
+    assert!(elsewhere.join("inbox/plain.csv").exists());
+    fs::remove_file(&path).unwrap();
+    fs::rename(&elsewhere, &path).unwrap();
+    assert!(wait_for("the receipt", seconds(30), || receipt(&path, "plain.csv")).0);
+    for name in ["link.csv", "hard.csv", "whole.csv.ok"] {
+        assert!(fs::symlink_metadata(path.join("inbox").join(name)).is_ok(), "{name} lies where it lay");
+    }
+    assert!(!told(&federation, "folder.linked").is_empty());
+}
+
+/// S13: the modes of what a department drops into and reads do not follow the umask.
+#[test]
+fn a_department_drops_and_reads_whatever_the_umask() {
+    for mask in ["0077", "0000"] {
+        let federation = Federation::new(&[(COUNTY, "county", None)]);
+        federation.expects(&["folder.later"]);
+        let path = PathBuf::from(federation.file(COUNTY, "exchange"));
+        federation.configure(COUNTY, "\n[[folder]]\npath = \"exchange\"\npoll_ms = 50\nsettle_ms = 200\n");
+        federation.starts_with_umask(COUNTY, mask);
+        federation.start(COUNTY);
+        wait_for("the inbox is made", seconds(30), || path.join("rejected").exists().then_some(()));
+        let table = [HEADS.to_owned(), row(1, "甲公司"), row(2, "")].join("\n");
+        dropped(&path, "抽查.csv", table.as_bytes());
+        wait_for("the receipt", seconds(30), || receipt(&path, "抽查.csv"));
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        let folders = ["", "inbox", "work", "done", "rejected"].map(|f| format!("{:o}", mode(&path.join(f))));
+        assert_eq!(folders, ["2750", "2770", "2700", "2750", "2750"], "{mask}");
+        for end in [".receipt.txt", ".receipt.json", "_需更正.xlsx"] {
+            let file = beside(&path, "done", &format!("抽查.csv{end}"));
+            assert_eq!(mode(&file), 0o640, "{mask}: {file:?}");
+            assert_eq!(mode(file.parent().unwrap()), 0o2750, "{mask}");
+        }
+    }
 }
 
 #[test]

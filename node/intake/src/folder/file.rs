@@ -1,6 +1,9 @@
 //! A file of a drop folder as a submission. Everything here runs on the folder's thread.
 
-use super::{FileEnd, FileState, Folder, state};
+use super::{
+    FileEnd, Folder,
+    held::{FileState, Found, HeldFolder},
+};
 use crate::{
     InputError, InputFormat, Upload, UploadError, chain, file_pieces,
     submission::{
@@ -8,17 +11,16 @@ use crate::{
     },
 };
 use std::{
-    fs::File,
+    ffi::{OsStr, OsString},
     io,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
 };
 
 /// A file, and its state before it was read. A file that changed meanwhile is still being written, so it was not read to
 /// its end.
 struct FileSource {
     input: InputSource,
-    path: PathBuf,
+    work: HeldFolder,
+    name: OsString,
     before: Option<FileState>,
 }
 
@@ -36,16 +38,16 @@ impl RowSource for FileSource {
     }
 
     async fn is_unchanged(&mut self) -> bool {
-        self.before.is_some() && state(&self.path) == self.before
+        self.before.is_some() && self.work.state(&self.name) == self.before
     }
 }
 
-/// Hands in a file.
-pub(super) async fn hand_in(folder: &Folder, file: &Path) -> FileEnd {
-    let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let opened = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(file);
-    let opened = match opened {
-        Ok(opened) => opened,
+/// Hands in a file of the folder `work`.
+pub(super) async fn hand_in(folder: &Folder, work: &HeldFolder, file: &OsStr) -> FileEnd {
+    let name = file.to_string_lossy().into_owned();
+    let (opened, before) = match work.open_file(file) {
+        Ok((opened, Found::File(state))) => (opened, Some(state)),
+        Ok((_, Found::Linked | Found::Other)) => return FileEnd::Later("it is not a file of its own".into()),
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             let message = "the node may not read this file: give its user the right to".to_owned();
             return FileEnd::Refused {
@@ -54,14 +56,13 @@ pub(super) async fn hand_in(folder: &Folder, file: &Path) -> FileEnd {
         }
         Err(e) => return FileEnd::Later(e.to_string()),
     };
-    let before = state(file);
     let format = match name.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase()).as_deref() {
         Some("ndjson" | "jsonl" | "json") => InputFormat::Ndjson,
         _ => InputFormat::Csv,
     };
     let spool = folder.submissions.spool().to_owned();
     let input = InputSource::new(file_pieces(opened), format, spool, None);
-    let source = FileSource { input, path: file.to_owned(), before };
+    let source = FileSource { input, work: work.clone(), name: file.to_owned(), before };
     match folder.submissions.hand_in(submission(folder, name), source).await {
         Ok(SubmissionOutcome::Answered(answer) | SubmissionOutcome::Repeated(answer)) => FileEnd::Answered(answer),
         Err(SubmissionError::Ended { why: InputError::Refused(e), .. }) => {

@@ -1,11 +1,15 @@
 //! Which files of an inbox are ready: whole, and not still being copied.
 
+use super::{
+    held::{FileState, Found},
+    outcome,
+    places::Places,
+};
 use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    fs, io,
-    path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    collections::{BTreeMap, BTreeSet},
+    ffi::{OsStr, OsString},
+    io,
+    time::{Duration, Instant},
 };
 
 /// Ends of names that programs use while they write.
@@ -13,55 +17,41 @@ const UNFINISHED: [&str; 5] = [".tmp", ".part", ".crdownload", ".filepart", ".sw
 
 #[derive(Debug)]
 pub(super) struct Inbox {
-    path: PathBuf,
-    work: PathBuf,
     settle: Duration,
     /// Since when each file has not changed.
-    seen: BTreeMap<OsString, (u64, Option<SystemTime>, Instant)>,
+    seen: BTreeMap<OsString, (FileState, Instant)>,
+    /// Files with other names that were told of.
+    linked: BTreeSet<OsString>,
 }
 
 impl Inbox {
-    pub(super) fn new(folder: &Path, settle: Duration) -> Self {
-        Self { path: folder.join("inbox"), work: folder.join("work"), settle, seen: BTreeMap::new() }
+    pub(super) fn new(settle: Duration) -> Self {
+        Self { settle, seen: BTreeMap::new(), linked: BTreeSet::new() }
     }
 
     /// Moves every file that is ready to `work`.
-    pub(super) fn take_ready(&mut self) -> io::Result<()> {
-        let mut here = BTreeMap::new();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            // A link might lead anywhere.
-            let meta = fs::symlink_metadata(entry.path());
-            if is_passed_over(&name.to_string_lossy()) || !meta.as_ref().is_ok_and(fs::Metadata::is_file) {
-                continue;
-            }
-            if let Ok(meta) = meta {
-                here.insert(name, (meta.len(), meta.modified().ok()));
-            }
-        }
+    pub(super) fn take_ready(&mut self, places: &Places) -> io::Result<()> {
+        let here = self.look(places)?;
         let now = Instant::now();
         self.seen.retain(|name, _| here.contains_key(name));
-        for (name, (size, time)) in here {
-            let known = self.seen.entry(name.clone()).or_insert((size, time, now));
-            if (known.0, known.1) != (size, time) {
-                *known = (size, time, now);
+        for (name, state) in here {
+            let known = self.seen.entry(name.clone()).or_insert((state, now));
+            if known.0 != state {
+                *known = (state, now);
             }
-            let mark = self.path.join({
-                let mut mark = name.clone();
-                mark.push(".ok");
-                mark
-            });
-            let marked = mark.is_file();
-            if marked || now.duration_since(known.2) >= self.settle {
+            let mut mark = name.clone();
+            mark.push(".ok");
+            let marked = places.inbox.look(&mark)?.is_some_and(|m| m != Found::Other);
+            if marked || now.duration_since(known.1) >= self.settle {
                 // A mark that stayed behind would call the next file of this name whole.
                 if marked {
-                    fs::remove_file(mark)?;
+                    places.inbox.remove(&mark)?;
                 }
-                let target = super::outcome::free_name(&self.work, Path::new(&name));
-                if let Err(e) = fs::rename(self.path.join(&name), target) {
-                    let file = self.path.join(&name);
-                    tracing::warn!(event = "folder.later", file = %file.display(), reason = %e, "not taken");
+                let moved = outcome::free_name(&places.work, &name)
+                    .and_then(|target| places.inbox.rename(&name, &places.work, &target));
+                if let Err(e) = moved {
+                    let file = places.inbox.shown(&name);
+                    tracing::warn!(event = "folder.later", ?file, reason = %e, "not taken");
                     continue;
                 }
                 self.seen.remove(&name);
@@ -69,9 +59,33 @@ impl Inbox {
         }
         Ok(())
     }
+
+    /// The files that may be taken once they have settled: a link might lead anywhere, and a file with other names may be
+    /// somebody else's.
+    fn look(&mut self, places: &Places) -> io::Result<BTreeMap<OsString, FileState>> {
+        let (mut here, mut linked) = (BTreeMap::new(), BTreeSet::new());
+        for name in places.inbox.names()?.into_iter().filter(|name| !is_passed_over(name)) {
+            match places.inbox.look(&name)? {
+                Some(Found::File(state)) => drop(here.insert(name, state)),
+                Some(Found::Linked) => drop(linked.insert(name)),
+                Some(Found::Other) | None => {}
+            }
+        }
+        for name in linked.difference(&self.linked) {
+            let file = places.inbox.shown(name);
+            tracing::warn!(
+                event = "folder.linked",
+                ?file,
+                "not taken: the file has other names (hard links): drop a copy"
+            );
+        }
+        self.linked = linked;
+        Ok(here)
+    }
 }
 
-fn is_passed_over(name: &str) -> bool {
+fn is_passed_over(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
     let lower = name.to_ascii_lowercase();
     name.starts_with('.')
         || name.starts_with("~$")
@@ -82,6 +96,7 @@ fn is_passed_over(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{fs, path::Path};
 
     fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<_> =
@@ -93,28 +108,35 @@ mod tests {
     #[test]
     fn only_what_has_settled_is_taken() {
         let dir = tempfile::tempdir().unwrap();
+        let places = Places::open(dir.path()).unwrap();
         let (inbox, work) = (dir.path().join("inbox"), dir.path().join("work"));
-        fs::create_dir_all(&inbox).unwrap();
-        fs::create_dir_all(&work).unwrap();
         let write = |name: &str, text: &str| fs::write(inbox.join(name), text).unwrap();
         for name in ["a.csv", "b.csv.part", "~$c.xlsx", ".d.csv", "e.tmp"] {
             write(name, "1");
         }
-        std::os::unix::fs::symlink("/etc/passwd", inbox.join("link.csv")).unwrap();
+        let secret = dir.path().join("secret");
+        fs::write(&secret, "the secret").unwrap();
+        std::os::unix::fs::symlink(&secret, inbox.join("link.csv")).unwrap();
+        fs::hard_link(&secret, inbox.join("hard.csv")).unwrap();
         fs::create_dir(inbox.join("folder.csv")).unwrap();
-        let mut patient = Inbox::new(dir.path(), Duration::from_secs(3_600));
-        patient.take_ready().unwrap();
+        let mut patient = Inbox::new(Duration::from_secs(3_600));
+        patient.take_ready(&places).unwrap();
         assert_eq!(names(&work), [""; 0], "it may still be written");
         write("a.csv", "12");
-        patient.take_ready().unwrap();
+        patient.take_ready(&places).unwrap();
+        std::os::unix::fs::symlink(&secret, inbox.join("a.csv.ok")).unwrap();
+        patient.take_ready(&places).unwrap();
+        assert_eq!(names(&work), [""; 0], "a link is no mark");
+        fs::remove_file(inbox.join("a.csv.ok")).unwrap();
         write("a.csv.ok", "");
-        patient.take_ready().unwrap();
+        patient.take_ready(&places).unwrap();
         assert_eq!(names(&work), ["a.csv"]);
         assert!(!inbox.join("a.csv.ok").exists());
         write("a.csv", "another of the same name");
-        let mut hasty = Inbox::new(dir.path(), Duration::ZERO);
-        hasty.take_ready().unwrap();
+        let mut hasty = Inbox::new(Duration::ZERO);
+        hasty.take_ready(&places).unwrap();
         assert_eq!(names(&work), ["a-2.csv", "a.csv"]);
-        assert_eq!(names(&inbox), [".d.csv", "b.csv.part", "e.tmp", "folder.csv", "link.csv", "~$c.xlsx"]);
+        let left = [".d.csv", "b.csv.part", "e.tmp", "folder.csv", "hard.csv", "link.csv", "~$c.xlsx"];
+        assert_eq!(names(&inbox), left);
     }
 }

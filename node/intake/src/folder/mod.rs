@@ -11,27 +11,35 @@
 //! for a while, or at once when `NAME.ok` lies beside it. What a stop left in `work/` is handed in again: rows that were
 //! taken before are then duplicates. So is a file that goes on growing after it was put away.
 //!
+//! None of the folders is ever reached through a link: they are held open, and what lies in them is worked on through that
+//! (`held`). Their modes do not follow the umask: the group of the drop folder writes to `inbox` and reads in `done` and
+//! `rejected` (`places`).
+//!
 //! Each folder has a thread of its own, which alone touches it: a share that hangs holds that thread and nothing else. Only
 //! handing in is asynchronous, and the thread waits for it.
 
 mod away;
 mod file;
+mod held;
 mod inbox;
 mod outcome;
+mod places;
 
 use crate::{
     Rights,
     submission::{SubmissionAnswer, Submissions},
 };
 use away::PutAway;
+use held::{Found, HeldFolder, PlaceError};
 use inbox::Inbox;
+use places::Places;
 use serde::Deserialize;
 use std::{
-    fs::{self, File},
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
     io,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    path::PathBuf,
+    time::Duration,
 };
 use tally_protocol::ids::Division;
 use tokio::{runtime::Handle, sync::watch};
@@ -100,18 +108,10 @@ enum FileEnd {
     Later(String),
 }
 
-/// Number, size and time of a file, by which it is seen to change.
-type FileState = (u64, u64, SystemTime);
-
-fn state(file: &Path) -> Option<FileState> {
-    let meta = fs::symlink_metadata(file).ok()?;
-    Some((meta.ino(), meta.len(), meta.modified().ok()?))
-}
-
 /// Watches a folder until `stop` becomes true. It blocks, and wants a thread of its own; that may outlive the stop for as
 /// long as its folder hangs, and hands in nothing any more.
 pub fn watch(folder: Folder, stop: watch::Receiver<bool>, runtime: Handle) {
-    Watcher { folder, stop, runtime }.run();
+    Watcher { folder, stop, runtime, places: None, told: None, passed_over: BTreeSet::new() }.run();
 }
 
 /// A folder at work.
@@ -119,20 +119,42 @@ struct Watcher {
     folder: Folder,
     stop: watch::Receiver<bool>,
     runtime: Handle,
+    /// Held open while they stay where they are.
+    places: Option<Places>,
+    /// Why it cannot be used, as it was told last.
+    told: Option<String>,
+    /// What lies in `work` and is no file of its own, as it was told.
+    passed_over: BTreeSet<OsString>,
+}
+
+/// Why a round could not be worked.
+#[derive(Debug, thiserror::Error)]
+enum RoundError {
+    /// A folder is not what it should be.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The file system's word.
+    #[error("{0}")]
+    Io(#[from] io::Error),
 }
 
 impl Watcher {
-    fn run(&self) {
-        let section = &self.folder.section;
-        let poll = Duration::from_millis(section.poll_ms.max(50));
-        let mut inbox = Inbox::new(&self.folder.path, Duration::from_millis(section.settle_ms));
+    fn run(&mut self) {
+        let poll = Duration::from_millis(self.folder.section.poll_ms.max(50));
+        let mut inbox = Inbox::new(Duration::from_millis(self.folder.section.settle_ms));
         let mut away = PutAway::default();
         while !self.is_stopped() {
             let worked = match self.round(&mut inbox, &mut away) {
-                Ok(worked) => worked,
+                Ok(worked) => {
+                    if self.told.take().is_some() {
+                        let path = &self.folder.path;
+                        tracing::info!(event = "folder.restored", ?path, "the drop folder can be used again");
+                    }
+                    worked
+                }
                 Err(e) => {
-                    let path = self.folder.path.display();
-                    tracing::error!(event = "folder.failed", %path, reason = %e, "the drop folder cannot be used");
+                    self.places = None;
+                    self.tell(&e);
                     false
                 }
             };
@@ -140,6 +162,30 @@ impl Watcher {
                 self.pause(poll);
             }
         }
+    }
+
+    /// Says once why the folder cannot be used.
+    fn tell(&mut self, e: &RoundError) {
+        let (path, reason) = (&self.folder.path, e.to_string());
+        if self.told.as_ref() == Some(&reason) {
+            return;
+        }
+        match e {
+            RoundError::Place(PlaceError::Link(_) | PlaceError::NoFolder(_)) => {
+                tracing::error!(event = "folder.refused", ?path, %reason, "the drop folder is not used: nothing in it is moved or read");
+            }
+            RoundError::Place(PlaceError::Io(..)) | RoundError::Io(_) => {
+                tracing::error!(event = "folder.failed", ?path, %reason, "the drop folder cannot be used");
+            }
+        }
+        self.told = Some(reason);
+    }
+
+    /// The folders, opened anew if one of them is not where it was.
+    fn in_place(&mut self) -> Result<&mut Places, PlaceError> {
+        let held = self.places.take().filter(Places::are_in_place);
+        let held = held.map_or_else(|| Places::open(&self.folder.path), Ok)?;
+        Ok(self.places.insert(held))
     }
 
     fn is_stopped(&self) -> bool {
@@ -153,36 +199,43 @@ impl Watcher {
     }
 
     /// Hands in everything that is ready; answers whether there was anything.
-    fn round(&self, inbox: &mut Inbox, away: &mut PutAway) -> io::Result<bool> {
-        let folder = &self.folder;
-        for place in ["inbox", "work", "done", "rejected"] {
-            fs::create_dir_all(folder.path.join(place))?;
-        }
-        away.take_back(&folder.path.join("inbox"));
-        inbox.take_ready()?;
-        let mut work: Vec<PathBuf> =
-            fs::read_dir(folder.path.join("work"))?.filter_map(|e| Some(e.ok()?.path())).collect();
-        work.sort();
-        let (mut any, mut later) = (false, false);
-        for file in work {
+    fn round(&mut self, inbox: &mut Inbox, away: &mut PutAway) -> Result<bool, RoundError> {
+        let places = self.in_place()?;
+        away.take_back(&places.inbox);
+        inbox.take_ready(places)?;
+        let work = places.work.clone();
+        let (mut any, mut later, mut passed_over) = (false, false, BTreeSet::new());
+        for file in work.names()? {
             if self.is_stopped() {
                 return Ok(false);
             }
-            let (before, end) = (state(&file), self.hand_in(&file));
-            let done = match &end {
-                FileEnd::Later(why) => Err(why.clone()),
-                end => folder.put_away(&file, end).map(|target| away.watch(target, before)).map_err(|e| e.to_string()),
+            let before = match work.look(&file)? {
+                Some(Found::File(state)) => Some(state),
+                Some(Found::Linked | Found::Other) => {
+                    passed_over.insert(file);
+                    continue;
+                }
+                None => continue,
+            };
+            let done = match self.hand_in(&work, &file) {
+                FileEnd::Later(why) => Err(why),
+                end => self.put_away(&work, &file, &end).map(|at| away.watch(at, before)).map_err(|e| e.to_string()),
             };
             // One that cannot be done does not stop the others.
             match done {
                 Ok(()) => any = true,
-                Err(why) => {
-                    let shown = file.display();
-                    tracing::warn!(event = "folder.later", file = %shown, reason = %why, "handed in again later");
+                Err(reason) => {
+                    let file = work.shown(&file);
+                    tracing::warn!(event = "folder.later", ?file, %reason, "handed in again later");
                     later = true;
                 }
             }
         }
+        for file in passed_over.difference(&self.passed_over) {
+            let file = work.shown(file);
+            tracing::warn!(event = "folder.linked", ?file, "passed over: it is no file of its own; take it away");
+        }
+        self.passed_over = passed_over;
         if later {
             self.pause(AGAIN_AFTER);
         }
@@ -190,7 +243,7 @@ impl Watcher {
     }
 
     /// Hands in a file, and waits for its answer. After a stop there is none for long: the next start hands it in again.
-    fn hand_in(&self, file: &Path) -> FileEnd {
+    fn hand_in(&self, work: &HeldFolder, file: &OsStr) -> FileEnd {
         let mut stop = self.stop.clone();
         self.runtime.block_on(async {
             let stopped = async {
@@ -198,25 +251,28 @@ impl Watcher {
                 tokio::time::sleep(STOP_PATIENCE).await;
             };
             tokio::select! {
-                end = file::hand_in(&self.folder, file) => end,
+                end = file::hand_in(&self.folder, work, file) => end,
                 () = stopped => FileEnd::Later("the node is stopping".into()),
             }
         })
     }
-}
 
-impl Folder {
     /// Writes what is to be known beside the file, then moves it: a stop in between only repeats.
-    fn put_away(&self, file: &Path, end: &FileEnd) -> io::Result<PathBuf> {
+    fn put_away(
+        &mut self,
+        work: &HeldFolder,
+        file: &OsStr,
+        end: &FileEnd,
+    ) -> Result<(HeldFolder, OsString), RoundError> {
         let taken = matches!(end, FileEnd::Answered(a) if a.accepted + a.duplicate > 0);
-        let day = tally_clock::today().to_string();
-        let dir = self.path.join(if taken { "done" } else { "rejected" }).join(day);
-        fs::create_dir_all(&dir)?;
-        let target = outcome::free_name(&dir, file);
-        outcome::write(&target, end, self.submissions.kept())?;
-        fs::rename(file, &target)?;
-        File::open(&dir)?.sync_all()?;
-        tracing::info!(event = "folder.answered", file = %target.display(), "a file has its answer");
-        Ok(target)
+        let dir = self.in_place()?.of_day(taken, &tally_clock::today().to_string())?;
+        let target = outcome::free_name(&dir, file)?;
+        let submissions = &self.folder.submissions;
+        outcome::write(&dir, &target, end, (submissions.kept(), submissions.spool()))?;
+        work.rename(file, &dir, &target)?;
+        dir.sync()?;
+        let file = dir.shown(&target);
+        tracing::info!(event = "folder.answered", ?file, "a file has its answer");
+        Ok((dir, target))
     }
 }

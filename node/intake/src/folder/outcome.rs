@@ -1,15 +1,17 @@
 //! What a department finds beside its file.
 
-use super::FileEnd;
+use super::{FileEnd, held::HeldFolder};
 use crate::submission::{
     SubmissionAnswer, SubmissionStore,
     kept::{TableForm, write_table},
 };
 use std::{
+    ffi::{OsStr, OsString},
     fmt::Write as _,
-    fs, io,
-    path::{Path, PathBuf},
+    io,
+    path::Path,
 };
+use tally_protocol::tame::tame;
 
 /// Findings that the text of a receipt lists; the workbook has all rows.
 const LISTED: usize = 200;
@@ -18,9 +20,9 @@ const LISTED: usize = 200;
 const NAME_MAX: usize = 255;
 const ENDINGS: [&str; 3] = [".receipt.txt", ".receipt.json", "_需更正.xlsx"];
 
-/// A name still free for the file and for everything written beside it.
-pub(super) fn free_name(dir: &Path, file: &Path) -> PathBuf {
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+/// A name still free in a folder, for the file and for everything written beside it.
+pub(super) fn free_name(folder: &HeldFolder, file: &OsStr) -> io::Result<OsString> {
+    let name = file.to_string_lossy().into_owned();
     let (stem, end) = match name.rsplit_once('.') {
         Some((stem, end)) if !stem.is_empty() && end.len() <= 16 => (stem.to_owned(), format!(".{end}")),
         _ => (name.clone(), String::new()),
@@ -30,68 +32,68 @@ pub(super) fn free_name(dir: &Path, file: &Path) -> PathBuf {
     while !stem.is_char_boundary(cut) {
         cut -= 1;
     }
-    let numbered = |n: u32| {
+    for n in 1_u32.. {
         let number = if n == 1 { String::new() } else { format!("-{n}") };
-        dir.join(format!("{}{number}{end}", &stem[..cut]))
-    };
-    let is_free = |p: &PathBuf| {
-        let companions = ENDINGS.iter().map(|e| beside(p, e));
-        std::iter::once(p.clone()).chain(companions).all(|p| fs::symlink_metadata(p).is_err())
-    };
-    (1..).map(numbered).find(is_free).unwrap_or_else(|| dir.join(name))
-}
-
-/// Writes a file anew: what somebody has put there in its place meanwhile is not written through.
-fn anew(path: &Path) -> io::Result<fs::File> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
+        let free = OsString::from(format!("{}{number}{end}", &stem[..cut]));
+        let mut taken = folder.look(&free)?.is_some();
+        for ending in ENDINGS {
+            taken = taken || folder.look(&beside(&free, ending))?.is_some();
+        }
+        if !taken {
+            return Ok(free);
+        }
     }
-    fs::File::create_new(path)
+    Err(io::Error::other("every name is taken"))
 }
 
-fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = anew(path)?;
+fn put(folder: &HeldFolder, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
+    let mut file = folder.create_file(name)?;
     io::Write::write_all(&mut file, bytes)?;
     file.sync_all()
 }
 
-fn beside(file: &Path, end: &str) -> PathBuf {
-    let mut name = file.file_name().unwrap_or_default().to_owned();
+fn beside(file: &OsStr, end: &str) -> OsString {
+    let mut name = file.to_owned();
     name.push(end);
-    file.with_file_name(name)
+    name
 }
 
-/// Writes receipt, answer and the rows to correct.
-pub(super) fn write(file: &Path, end: &FileEnd, store: &SubmissionStore) -> io::Result<()> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+/// Writes receipt, answer and the rows to correct. `spool`: a folder for what a workbook needs meanwhile.
+pub(super) fn write(
+    folder: &HeldFolder,
+    file: &OsStr,
+    end: &FileEnd,
+    (store, spool): (&SubmissionStore, &Path),
+) -> io::Result<()> {
+    let name = file.to_string_lossy();
+    let put = |end: &str, bytes: &[u8]| put(folder, &beside(file, end), bytes);
     match end {
         FileEnd::Answered(answer) => {
-            put(&beside(file, ".receipt.txt"), text(&name, answer).as_bytes())?;
-            put(&beside(file, ".receipt.json"), &serde_json::to_vec_pretty(answer)?)?;
+            put(".receipt.txt", text(&name, answer).as_bytes())?;
+            put(".receipt.json", &serde_json::to_vec_pretty(answer)?)?;
             // An answer that is kept for its staged rows alone has none to correct.
             let rows = answer.rejected + answer.questions > 0;
             let kept = answer.answer.as_ref().filter(|_| rows).map(|id| store.open_kept(id)).transpose()?.flatten();
             if let Some(kept) = kept {
-                let spool = file.parent().unwrap_or(file);
                 // Where a workbook cannot be, a CSV can.
                 let rows = |end: &str, form| -> io::Result<()> {
-                    let path = beside(file, end);
-                    let mut out = anew(&path)?;
+                    let mut out = folder.create_file(&beside(file, end))?;
                     write_table(&kept, form, spool, &mut out).map_err(|e| io::Error::other(e.message))?;
                     out.sync_all()
                 };
                 if rows("_需更正.xlsx", TableForm::Xlsx).is_err() {
-                    let _ = fs::remove_file(beside(file, "_需更正.xlsx"));
+                    let _ = folder.remove(&beside(file, "_需更正.xlsx"));
                     rows("_需更正.csv", TableForm::Csv)?;
                 }
             }
         }
         FileEnd::Refused { code, message, message_zh } => {
-            let text = format!("退回：{message_zh}\r\nRefused ({code}): {message}\r\n文件 File: {name}\r\n");
-            put(&beside(file, ".receipt.txt"), text.as_bytes())?;
+            let lines =
+                [format!("退回：{message_zh}"), format!("Refused ({code}): {message}"), format!("文件 File: {name}")];
+            let text: String = lines.iter().map(|l| format!("{}\r\n", tame(l))).collect();
+            put(".receipt.txt", text.as_bytes())?;
             let json = serde_json::json!({ "refused": { "code": code, "message": message, "message_zh": message_zh } });
-            put(&beside(file, ".receipt.json"), json.to_string().as_bytes())?;
+            put(".receipt.json", json.to_string().as_bytes())?;
         }
         FileEnd::Later(_) => {}
     }
@@ -101,7 +103,8 @@ pub(super) fn write(file: &Path, end: &FileEnd, store: &SubmissionStore) -> io::
 fn text(name: &str, a: &SubmissionAnswer) -> String {
     let mut text = String::new();
     let mut line = |l: String| {
-        let _ = write!(text, "{l}\r\n");
+        // Names and values are others' words.
+        let _ = write!(text, "{}\r\n", tame(&l));
     };
     let verdict = match (a.rejected, a.questions) {
         _ if a.read == 0 => "没有数据行",
