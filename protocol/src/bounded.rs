@@ -5,6 +5,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use crate::tame::tame;
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, SeqAccess, Visitor},
@@ -79,7 +80,12 @@ pub fn cut(text: &str, most: usize) -> &str {
 }
 
 /// A text for people: what is longer than [`REASON_BYTES_MAX`] is cut when it is sent and refused when it arrives.
-/// For `#[serde(with = "bounded::reason")]`.
+/// A text for people as it is kept: with nothing that a terminal obeys, and not longer than it may be passed on.
+fn tamed(text: &str, max: usize) -> String {
+    cut(&tame(text), max).to_owned()
+}
+
+/// For `#[serde(with = "bounded::reason")]`: [`tame`]d when it is read.
 ///
 /// [`REASON_BYTES_MAX`]: crate::limits::REASON_BYTES_MAX
 pub mod reason {
@@ -99,7 +105,7 @@ pub mod reason {
     /// # Errors
     /// The deserializer's, also for a longer text.
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
-        super::text::<D, REASON_BYTES_MAX>(d)
+        Ok(super::tamed(&super::text::<D, REASON_BYTES_MAX>(d)?, REASON_BYTES_MAX))
     }
 }
 
@@ -123,7 +129,7 @@ pub mod software {
     /// # Errors
     /// The deserializer's, also for a longer text.
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
-        super::text::<D, SOFTWARE_BYTES_MAX>(d)
+        Ok(super::tamed(&super::text::<D, SOFTWARE_BYTES_MAX>(d)?, SOFTWARE_BYTES_MAX))
     }
 }
 
@@ -201,6 +207,12 @@ mod tests {
         let read = codec::decode::<Sample, 4_096>(&codec::encode(&sent)).unwrap();
         assert_eq!(read.reason, "名".repeat(REASON_BYTES_MAX / 3));
         assert_eq!(read.software, Some("名".repeat(SOFTWARE_BYTES_MAX / 3)));
+        // What a terminal obeys is written out where it comes in, and is then not longer than it may be passed on.
+        let wild = "\u{1b}".repeat(SOFTWARE_BYTES_MAX);
+        let sent = Sample { reason: "a\nb\u{202e}".into(), software: Some(wild), ..sample("", "", 0) };
+        let read = codec::decode::<Sample, 4_096>(&codec::encode(&sent)).unwrap();
+        assert_eq!(read.reason, "a\\nb\\u202e");
+        assert!(read.software.is_some_and(|s| s.len() <= SOFTWARE_BYTES_MAX && s.starts_with("\\u001b")));
         // Who does not cut is refused.
         let raw = |reason: usize, software: usize| {
             let (reason, software) = ("r".repeat(reason), Some("s".repeat(software)));

@@ -8,6 +8,7 @@ use crate::{
     finding::Finding,
     ids::{Division, LogId},
     record::RecordId,
+    tame::tame,
 };
 use serde::{Deserialize, Serialize};
 
@@ -91,14 +92,21 @@ impl FindingsPage {
     /// # Errors
     /// [`CodecError`]; more than is allowed of anything is malformed.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let answer = codec::decode::<Self, PAGE_BYTES_MAX>(bytes)?;
+        let mut answer = codec::decode::<Self, PAGE_BYTES_MAX>(bytes)?;
         bounded(answer.reports.len(), REPORTS_MAX)?;
-        for v in &answer.reports {
+        for v in &mut answer.reports {
             bounded(v.findings.len(), FINDINGS_MAX)?;
             for f in &v.findings {
                 let longest = [&f.field, &f.code, &f.message, &f.message_zh];
                 let longest = longest.into_iter().chain(f.name.as_ref()).map(String::len).max();
                 bounded(longest.unwrap_or(0), MESSAGE_BYTES_MAX)?;
+            }
+            // People read it; names and codes are compared with nothing that was signed.
+            for f in &mut v.findings {
+                let texts = [&mut f.field, &mut f.code, &mut f.message, &mut f.message_zh];
+                for text in texts.into_iter().chain(f.name.as_mut()) {
+                    *text = cut(&tame(text));
+                }
             }
         }
         Ok(answer)
@@ -132,6 +140,9 @@ mod tests {
         let verdict = |message: String| FindingsReport { holder, log, index: 1, id, findings: vec![finding(message)] };
         let answer = FindingsPage { reports: vec![verdict(cut(&text(1_000)))], more: true };
         assert_eq!(FindingsPage::decode(&answer.encode()), Ok(answer));
+        let wild = FindingsPage { reports: vec![verdict("a\n\u{1b}[2J".into())], more: false };
+        let read = FindingsPage::decode(&wild.encode()).unwrap();
+        assert_eq!(read.reports[0].findings[0].message, "a\\n\\u001b[2J");
         let long = FindingsPage { reports: vec![verdict(text(1_000))], more: false };
         assert!(FindingsPage::decode(&long.encode()).is_err());
         let many = FindingsQuery { cursors: vec![ask.cursors[0]; CURSORS_MAX + 1] };

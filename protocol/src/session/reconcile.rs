@@ -11,6 +11,7 @@ pub use messages::{
 };
 
 use super::Wants;
+use crate::tame::tame;
 use crate::{
     hash::Hash,
     ids::LogId,
@@ -271,7 +272,7 @@ impl Reconcile {
     /// [`Violation`]; the exchange is then over.
     pub fn take(&mut self, answer: ReconcileReply) -> Result<(Option<Piece>, bool), Violation> {
         if let ReconcileReply::Refused { code, reason } = answer {
-            return Err(Violation::Refused(code, reason.chars().take(300).collect()));
+            return Err(Violation::Refused(code, tame(&reason).chars().take(300).collect()));
         }
         match (&self.phase, answer) {
             (Phase::Comparing, ReconcileReply::Working { .. }) => Ok((None, true)),

@@ -1,26 +1,17 @@
 //! Looking at text: days, amounts, unreadable characters, and how much of a value is repeated in a message.
 
 use jiff::civil::Date;
+use tally_protocol::tame::tame;
 
 /// Longest part of a value that a message repeats, in characters.
 const SHOWN: usize = 40;
 
-/// As much of a value as is worth repeating. Control characters and marks of direction are left out: messages are printed on
-/// terminals, and show what stands there.
+/// As much of a value as is worth repeating. What a terminal obeys is written out.
 pub fn shown(value: &str) -> String {
     match value.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}...", tame(&value[..end])),
-        None => tame(value),
+        None => tame(value).into_owned(),
     }
-}
-
-fn tame(value: &str) -> String {
-    value.replace(|c: char| c.is_control() || is_direction(c), " ")
-}
-
-/// Marks that turn the direction of what follows (Unicode Bidi_Control).
-fn is_direction(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A personal value with its middle hidden.
@@ -28,7 +19,7 @@ pub fn masked(value: &str) -> String {
     let chars: Vec<char> = value.chars().take(64).collect();
     let keep = if chars.len() >= 12 { 4 } else { usize::from(chars.len() > 2) };
     let hide = |(i, c): (usize, &char)| if i < keep || i + keep >= chars.len() { *c } else { '*' };
-    tame(&chars.iter().enumerate().map(hide).collect::<String>())
+    tame(&chars.iter().enumerate().map(hide).collect::<String>()).into_owned()
 }
 
 /// A day as it is stored: YYYY-MM-DD of the Gregorian calendar.
@@ -89,7 +80,7 @@ mod tests {
         assert_eq!(masked("350102199001011234"), "3501**********1234");
         assert_eq!((masked("张三").as_str(), masked("abc").as_str(), masked("").as_str()), ("**", "a*c", ""));
         assert!(shown(&"名".repeat(50)).ends_with("...") && shown("短") == "短");
-        assert_eq!((shown("a\u{1b}[2J\nb").as_str(), masked("\u{9b}bc").as_str()), ("a [2J b", " *c"));
+        assert_eq!((shown("a\u{1b}[2J\nb").as_str(), masked("\u{9b}bc").as_str()), ("a\\u001b[2J\\nb", "\\u009b*c"));
     }
 
     #[test]
