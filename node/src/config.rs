@@ -11,6 +11,7 @@ use tally_journal::SEGMENT_BYTES;
 use tally_protocol::{ids::Division, keys::VerifierKey};
 use tally_reconcile::task::ScheduleSection;
 use tally_store::index::EngineName;
+use tracing_subscriber::EnvFilter;
 
 /// The whole file. Unknown names are refused.
 #[derive(Debug, Clone, Deserialize)]
@@ -120,11 +121,15 @@ pub struct IntakeSection {
     pub registrations_complete: bool,
 }
 
+/// Levels of the log file.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// `[log]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogSection {
-    /// `error`, `warn`, `info`, `debug`, or a tracing filter.
+    /// `error`, `warn`, `info`, `debug`, `trace` or `off`; or a filter of tracing: several with commas, some of them for a part
+    /// of the program, as in `info,tally_link=debug`.
     pub level: String,
     /// `text` or `json`.
     pub format: LogFormat,
@@ -138,6 +143,22 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl LogSection {
+    /// A word that is no level would be taken for the name of a part of the program, and the log switched off but for that.
+    fn check(&self) -> Result<(), String> {
+        let wrong = |word: &str| format!("log.level: {word:?} is no level: one of {}", LEVELS.join(", "));
+        for directive in self.level.split(',') {
+            let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim();
+            if !LEVELS.contains(&&*level.to_ascii_lowercase()) {
+                return Err(wrong(level));
+            }
+        }
+        EnvFilter::try_new(&self.level)
+            .map(drop)
+            .map_err(|e| format!("log.level: {:?} cannot be read: {e}", self.level))
+    }
 }
 
 impl Default for LogSection {
@@ -177,7 +198,12 @@ impl Config {
     /// [`ConfigError`]: syntax with its line, unknown or missing names, values that cannot be.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let wrong = |what: String| ConfigError { file: path.display().to_string(), what };
-        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::InvalidData => wrong(
+                "not UTF-8: an editor has saved it in another encoding, save it as UTF-8 / 请另存为 UTF-8 编码".into(),
+            ),
+            _ => wrong(e.to_string()),
+        })?;
         // Parsed by itself first: its messages name line and column.
         text.parse::<toml::Table>().map_err(|e| wrong(e.to_string()))?;
         let built = config::Config::builder()
@@ -185,10 +211,15 @@ impl Config {
             .add_source(config::Environment::with_prefix("TALLY").prefix_separator("__").separator("__"))
             .build()
             .map_err(|e| wrong(e.to_string()))?;
-        let mut config: Self = built.try_deserialize().map_err(|e| wrong(e.to_string()))?;
+        let mut config: Self = built.try_deserialize().map_err(|e| match toml::from_str::<Self>(&text) {
+            // The file alone is in order.
+            Ok(_) => wrong(format!("with the environment's variables TALLY__...: {e}")),
+            Err(of_file) => wrong(of_file.to_string()),
+        })?;
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         config.folder = folder.to_owned();
         config.authority().map_err(wrong)?;
+        config.log.check().map_err(wrong)?;
         if !(64..=1 << 20).contains(&config.storage.segment_kib) {
             return Err(wrong("storage.segment_kib must be between 64 (64 KiB) and 1048576 (1 GiB)".into()));
         }
@@ -289,6 +320,7 @@ mod tests {
         assert!(c.journal().ends_with("data/journal"));
         assert_eq!((c.storage.reserve_mib, c.storage.staged_mib), (256, 1_024));
         assert_eq!((c.schedule.verify_days, c.schedule.reconcile_minutes), (30, 60));
+        assert!(load("[listen]\n[log]\nlevel = \"warn,tally_link=debug\"").is_ok());
         let c = load("[listen]\nhttp = \"127.0.0.1:8443\"\n[index]\nengine = \"fjall\"").unwrap();
         assert_eq!((c.index.engine, c.listen.http.unwrap().port()), (EngineName::Fjall, 8443));
     }
@@ -334,7 +366,12 @@ mod tests {
             ("[listen]\nhttps = \"1\"", "https"),
             ("[listen", "line 4"),
             ("[listen]\nquic = \"nowhere\"", "quic"),
-            ("[listen]\n[index]\nengine = \"rocksdb\"", "rocksdb"),
+            ("[listen]\n[index]\nengine = \"rocksdb\"", "line 6"),
+            ("[listen]\n[index]\nengine = \"sledd\"", "expected `sled` or `fjall`"),
+            ("[listen]\n[log]\nformat = \"xml\"", "expected `text` or `json`"),
+            ("[listen]\n[log]\nlevel = \"inof\"", "\"inof\" is no level"),
+            ("[listen]\n[log]\nlevel = \"info,tally_link=debgu\"", "\"debgu\" is no level"),
+            ("[listen]\n[log]\nlevel = \"\"", "is no level"),
             ("[listen]\n[[token]]\nname = \"a\"\nblake3 = \"x\"", "64 hexadecimal"),
             ("[listen]\n[storage]\nsegment_kib = 1", "64 KiB"),
             ("[listen]\n[storage]\nstaged_mib = 0", "64 GiB"),
