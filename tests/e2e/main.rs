@@ -15,6 +15,7 @@ mod journal;
 mod links;
 mod only_copy;
 mod outage;
+mod outputs;
 mod places;
 mod repair;
 mod staged;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use tally_protocol::{
     ids::{Division, NODE_HEADER},
     note::Note,
+    tame::tame,
 };
 use tally_topology::charter::Charter;
 
@@ -71,7 +72,9 @@ impl Client {
         Err(ClientError::OtherNode {
             socket: self.socket.clone(),
             wanted: self.node,
-            answered: who.unwrap_or_else(|| "somebody who does not say which node it is".to_owned()),
+            answered: who
+                .map(|who| tame(&who).into_owned())
+                .unwrap_or_else(|| "somebody who does not say which node it is".to_owned()),
         })
     }
 
@@ -105,6 +108,7 @@ impl Client {
                 done => format!("{detail} (before that: {done})"),
             },
         );
+        let detail = tame(&detail).into_owned();
         let code = problem.as_ref().and_then(|p| p["code"].as_str()).unwrap_or_default().to_owned();
         Err(ClientError::Refused { status, code, detail })
     }

@@ -3,20 +3,26 @@
 //! A command knows a node by what its socket answers and nothing else. Exit codes are a contract with scripts and the service
 //! manager; a secret on disk is its owner's only. The parts of a node must not be known here.
 
-/// A line on stdout. Whoever reads it may have seen enough and gone, which is no failure.
+/// Lines on stdout, see [`print`].
 #[macro_export]
 macro_rules! outln {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($text)*);
-    }};
+    ($($text:tt)*) => { $crate::print::out(format_args!($($text)*)) };
+}
+
+/// Lines on stderr, see [`print`].
+#[macro_export]
+macro_rules! errln {
+    ($($text:tt)*) => { $crate::print::err(format_args!($($text)*)) };
 }
 
 mod client;
 mod exit;
 pub mod keyfile;
+pub mod print;
+pub mod save;
 mod socket;
 
 pub use client::*;
 pub use exit::*;
+pub use print::shown;
 pub use socket::{BindError, LeftSocket, bind, connect, look};

@@ -1,6 +1,6 @@
 //! `tally demo`: a federation on this machine, every node its own process, on generated records.
 
-#[macro_use(outln)]
+#[macro_use(outln, errln)]
 extern crate tally_client;
 
 mod feed;
@@ -68,7 +68,7 @@ pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
 
 async fn live(args: &DemoArgs, fleet: Fleet, mut processes: Processes) -> Result<Exit, Failure> {
     processes.ready(&fleet).await?;
-    eprintln!("{} nodes run, each its own process; their folders are in {}", fleet.members.len(), fleet.dir.display());
+    errln!("{} nodes run, each its own process; their folders are in {}", fleet.members.len(), fleet.dir.display());
     linked(&fleet).await?;
     let started = Instant::now();
     let mut feeding = start_feeding(args, &fleet);
@@ -101,7 +101,7 @@ async fn live(args: &DemoArgs, fleet: Fleet, mut processes: Processes) -> Result
     if !args.exit {
         explain(&fleet);
         let _ = tokio::signal::ctrl_c().await;
-        eprintln!("stopping ...");
+        errln!("stopping ...");
     }
     tokio::task::spawn_blocking(move || processes.stop()).await.map_err(Failure::failed)?;
     Ok(if converged { Exit::Done } else { Exit::Failed })
@@ -209,8 +209,8 @@ fn document(
 fn summary(fleet: &Fleet, fed: &Fed, converged: bool, seconds: f64) {
     let Fed { read, accepted, duplicate, rejected } = *fed;
     let word = if converged { "all nodes agree" } else { "NOT all nodes agree" };
-    eprintln!("\n{read} lines handed in = {accepted} accepted + {duplicate} duplicates + {rejected} rejected");
-    eprintln!(
+    errln!("\n{read} lines handed in = {accepted} accepted + {duplicate} duplicates + {rejected} rejected");
+    errln!(
         "{word} after {seconds:.2} s: {:.0} records/s through {} processes, each record on disk and receipted at every level",
         accepted as f64 / seconds,
         fleet.members.len()
@@ -221,11 +221,11 @@ fn explain(fleet: &Fleet) {
     let tally = std::env::current_exe().map_or("tally".into(), |p| p.display().to_string());
     let Some(province) = fleet.members.first() else { return };
     let county = fleet.members.iter().find(|m| m.level == "county").unwrap_or(province);
-    eprintln!("\nThe nodes stay up. In another terminal:");
-    eprintln!("  {tally} status --config {}", fleet.config(province).display());
-    eprintln!("  {tally} export --config {} | head -1", fleet.config(county).display());
-    eprintln!("  curl http://127.0.0.1:{}/metrics", province.http);
-    eprintln!("Ctrl-C stops all of it; the folder stays: {}", fleet.dir.display());
+    errln!("\nThe nodes stay up. In another terminal:");
+    errln!("  {tally} status --config {}", fleet.config(province).display());
+    errln!("  {tally} export --config {} | head -1", fleet.config(county).display());
+    errln!("  curl http://127.0.0.1:{}/metrics", province.http);
+    errln!("Ctrl-C stops all of it; the folder stays: {}", fleet.dir.display());
 }
 
 /// The live table: redrawn in place on a terminal, a line now and then elsewhere. Always on stderr.

@@ -5,11 +5,14 @@ use axum::body::Body;
 use clap::Subcommand;
 use serde_json::Value;
 use std::{
-    fs::File,
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
-use tally_client::ClientError;
+use tally_client::{
+    ClientError,
+    save::{SavedFile, save},
+    shown,
+};
 use tally_sheet::text::pad;
 
 #[derive(Debug, Subcommand)]
@@ -73,11 +76,12 @@ pub(super) async fn run(command: AnswerCommand) -> Result<Exit, Failure> {
     match command {
         AnswerCommand::Ls { json, config } => {
             let answer = config.client()?.get("/v1/answers").await?;
-            let list: Value = serde_json::from_slice(&answer).map_err(Failure::failed)?;
             if json {
+                let list: Value = serde_json::from_slice(&answer).map_err(Failure::failed)?;
                 outln!("{list}");
                 return Ok(Exit::Done);
             }
+            let list: Value = shown(&answer)?;
             for a in list.as_array().map(Vec::as_slice).unwrap_or_default() {
                 let file = if text(a, "file").is_empty() { text(a, "source") } else { text(a, "file") };
                 outln!(
@@ -96,7 +100,8 @@ pub(super) async fn run(command: AnswerCommand) -> Result<Exit, Failure> {
             let (mut from, mut whole, mut rows) = (Some(0), Value::Null, Vec::new());
             while let Some(n) = from {
                 let page = client.get(&format!("/v1/answers/{id}?from={n}")).await.map_err(refused)?;
-                let mut page: Value = serde_json::from_slice(&page).map_err(Failure::failed)?;
+                let mut page: Value =
+                    if json { serde_json::from_slice(&page).map_err(Failure::failed)? } else { shown(&page)? };
                 from = page["next"].as_u64();
                 let Value::Array(found) = page["rows"].take() else { break };
                 if json {
@@ -130,20 +135,15 @@ pub(super) async fn run(command: AnswerCommand) -> Result<Exit, Failure> {
             };
             let (client, path) = (config.client()?, format!("/v1/answers/{}.{form}", id_in_path(&id)?));
             let fail = |e: io::Error| Failure::failed(format!("{}: {e}", output.display()));
-            let new = output.with_extension("part");
-            let mut file = io::BufWriter::new(File::create(&new).map_err(fail)?);
+            let mut file = io::BufWriter::new(SavedFile::begin(&output).map_err(fail)?);
             let mut bytes = 0;
             let got = client.get_pieces(&path, |piece| {
                 bytes += piece.len();
                 file.write_all(piece)
             });
-            if let Err(e) = got.await {
-                let _ = std::fs::remove_file(new);
-                return Err(refused(e));
-            }
-            file.into_inner().map_err(|e| fail(e.into_error()))?.sync_all().map_err(fail)?;
-            std::fs::rename(&new, &output).map_err(fail)?;
-            eprintln!("{}: {} KiB", output.display(), bytes >> 10);
+            got.await.map_err(refused)?;
+            file.into_inner().map_err(|e| fail(e.into_error()))?.keep().map_err(fail)?;
+            errln!("{}: {} KiB", output.display(), bytes >> 10);
         }
     }
     Ok(Exit::Done)
@@ -203,9 +203,5 @@ fn row(row: &Value) {
 
 /// Writes a file whole or not at all.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let fail = |e: io::Error| Failure::failed(format!("{}: {e}", path.display()));
-    let new = path.with_extension("part");
-    let mut file = File::create(&new).map_err(fail)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail)?;
-    std::fs::rename(&new, path).map_err(fail)
+    save(path, bytes).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))
 }

@@ -8,6 +8,7 @@ use std::{
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
 };
+use tally_client::save::SavedFile;
 use tally_protocol::{
     bundle::{BundleReader, Item},
     ids::Division,
@@ -77,7 +78,12 @@ async fn export(to: Division, since: SinceArg, output: &Path, config: &ConfigFil
         SinceArg::Receipt => "receipt",
         SinceArg::Start => "start",
     };
-    let mut file = File::create_new(output).map_err(|e| named(output)(&e))?;
+    let exists = || named(output)(&"this file exists, and is left as it is");
+    if fs::symlink_metadata(output).is_ok() {
+        return Err(exists());
+    }
+    // A part of a bundle helps nobody.
+    let mut file = SavedFile::begin(output).map_err(|e| named(output)(&e))?;
     let mut bytes = 0;
     let written = client
         .get_pieces(&format!("/v1/bundle?to={to}&since={since}"), |piece| {
@@ -85,16 +91,10 @@ async fn export(to: Division, since: SinceArg, output: &Path, config: &ConfigFil
             file.write_all(piece)
         })
         .await;
-    let done = match written {
-        Ok(_) => file.sync_all().map_err(|e| named(output)(&e)),
-        Err(e) => Err(e.into()),
-    };
-    if let Err(e) = done {
-        // A part of a bundle helps nobody.
-        let _ = fs::remove_file(output);
-        return Err(e);
-    }
-    eprintln!("{}: {bytes} bytes for {to}; take it there: tally bundle import", output.display());
+    written?;
+    file.keep_new()
+        .map_err(|e| if e.kind() == std::io::ErrorKind::AlreadyExists { exists() } else { named(output)(&e) })?;
+    errln!("{}: {bytes} bytes for {to}; take it there: tally bundle import", output.display());
     Ok(Exit::Done)
 }
 
@@ -117,7 +117,7 @@ async fn import(path: &Path, json: bool, config: &ConfigFile) -> Result<Exit, Fa
     });
     let stream = futures_util::stream::unfold(receive, |mut r| async { r.recv().await.map(|p| (p, r)) });
     let answer = client.post("/v1/bundle", Body::from_stream(stream)).await?;
-    let done: Imported = serde_json::from_slice(&answer).map_err(Failure::failed)?;
+    let done: Imported = tally_client::shown(&answer)?;
     if json {
         outln!("{}", String::from_utf8_lossy(&answer));
     } else {

@@ -1,9 +1,9 @@
 //! `tally catalog`: the resource catalog that rows are judged by.
 
-use super::{ConfigFile, Exit, Failure, answer::write, charter::content};
+use super::{Client, ConfigFile, Exit, Failure, answer::write, charter::content};
 use clap::Subcommand;
 use serde_json::json;
-use std::{io::Cursor, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, io::Cursor, path::PathBuf, sync::Arc};
 use tally_sheet::{Column, text::pad, write_csv_row, write_xlsx};
 use tally_topology::catalog::{Catalog, Catalogs, Category, Condition, Field, FieldType, Severity};
 
@@ -70,6 +70,19 @@ fn category<'c>(catalog: &'c Catalog, id: &str) -> Result<&'c Arc<Category>, Fai
     })
 }
 
+/// A category that no version of the node's catalog has is a usage error, and not an answer without rows.
+pub(super) async fn known(client: &Client, id: Option<&str>) -> Result<(), Failure> {
+    let Some(id) = id else { return Ok(()) };
+    let charter = client.charter().await?;
+    let versions = charter.catalogs().versions();
+    if versions.iter().any(|catalog| catalog.category(id).is_some()) {
+        return Ok(());
+    }
+    let known: BTreeSet<_> = versions.iter().flat_map(|catalog| catalog.categories().map(|c| &*c.id)).collect();
+    let known: Vec<_> = known.into_iter().collect();
+    Err(Failure::new(Exit::Usage, format!("--category: there is no category {id:?}; there are: {}", known.join(", "))))
+}
+
 pub(super) async fn run(command: CatalogCommand) -> Result<Exit, Failure> {
     match command {
         CatalogCommand::Show { category: None, json, place } => {
@@ -99,7 +112,7 @@ pub(super) async fn run(command: CatalogCommand) -> Result<Exit, Failure> {
             let catalog = place.catalog().await?;
             let output = output.unwrap_or_else(|| format!("{id}.xlsx").into());
             template(&catalog, category(&catalog, &id)?, &output)?;
-            eprintln!("{}: written", output.display());
+            errln!("{}: written", output.display());
         }
     }
     Ok(Exit::Done)

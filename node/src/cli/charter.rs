@@ -6,11 +6,12 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tally_client::keyfile;
+use tally_client::{keyfile, save::save};
 use tally_protocol::{
     ids::{Division, LogId},
     keys::{NodeKeys, Secret, VerifierKey, authority_signer},
     note::Note,
+    tame::tame,
 };
 use tally_sheet::text::pad;
 use tally_topology::{
@@ -88,10 +89,10 @@ impl RetireWord {
         let (meant, open): (Vec<_>, Vec<_>) =
             retire_concerns(before, next, None).into_iter().partition(|c| self.nodes.contains(&c.node()));
         for concern in &meant {
-            eprintln!("{}: {concern} (--retire-anyway)", file.display());
+            errln!("{}: {concern} (--retire-anyway)", file.display());
         }
         for node in next.newly_retired(before).filter(|d| next.closed_records(*d).is_none()) {
-            eprintln!(
+            errln!(
                 "{}: {node} is retired; whether its records are all accounted for is looked at by `tally charter load`",
                 file.display()
             );
@@ -178,8 +179,8 @@ fn sign(files: &[PathBuf], key: &Path, output: &Path, word: &RetireWord) -> Resu
     }
     let signer = authority_signer(charter.federation(), &secret);
     let note = signed::sign(&text, &signer).map_err(|e| named(first)(&e))?;
-    fs::write(output, note).map_err(|e| named(output)(&e))?;
-    eprintln!("{}: version {} signed as {}", output.display(), charter.version(), signer.public());
+    save(output, note.as_bytes()).map_err(|e| named(output)(&e))?;
+    errln!("{}: version {} signed as {}", output.display(), charter.version(), signer.public());
     Ok(())
 }
 
@@ -227,7 +228,7 @@ fn show_under(charter: &Charter, division: Division, depth: usize) {
     let retired = if n.retired { "  retired" } else { "" };
     let covers: Vec<_> = n.covers.iter().map(ToString::to_string).collect();
     let covers = if covers.is_empty() { String::new() } else { format!("  covers {}", covers.join(" ")) };
-    let (level, name, epoch) = (pad(n.level.name(), 10), pad(&n.name, 20), n.epochs.len());
+    let (level, name, epoch) = (pad(n.level.name(), 10), pad(&tame(&n.name), 20), n.epochs.len());
     outln!("{indent}{division}  {name}  {level}  epoch {epoch}  {}{covers}{retired}", n.addresses.join(" "));
     for child in charter.children(division) {
         show_under(charter, child.division, depth + 1);

@@ -1,7 +1,7 @@
 //! `tally compare`: a department's full export against what the node holds.
 
 use super::{
-    Client, ClientError, ConfigFile, Exit, Failure,
+    Client, ClientError, ConfigFile, Exit, Failure, catalog,
     ingest::{Format, Terms, body},
 };
 use clap::Args;
@@ -10,6 +10,7 @@ use std::{
     io::{BufRead as _, IsTerminal as _},
     path::{Path, PathBuf},
 };
+use tally_protocol::tame::tame;
 
 /// Entries of each list that people are shown.
 const SHOWN: usize = 20;
@@ -47,21 +48,23 @@ pub(super) struct CompareArgs {
 
 pub(super) async fn run(args: CompareArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
+    catalog::known(&client, Some(&args.category)).await?;
     let terms =
         Terms { format: args.format, category: Some(args.category), unit: Some(args.unit), division: args.division };
     let query = terms.query(&args.file)?;
     if args.apply && !confirmed(&client, &query, &args.file, args.yes).await? {
-        eprintln!("nothing was changed");
+        errln!("nothing was changed");
         return Ok(Exit::Differences);
     }
     let path = format!("/v1/compare?{query}&apply={}", args.apply);
     let answer = client.post(&path, body(args.file.clone(), !args.json)?).await.map_err(failure)?;
-    let answer: Value = serde_json::from_slice(&answer).map_err(Failure::failed)?;
     if args.json {
+        let answer: Value = serde_json::from_slice(&answer).map_err(Failure::failed)?;
         outln!("{answer}");
-    } else {
-        print(&args.file.display().to_string(), &answer);
+        return Ok(exit(&answer));
     }
+    let answer: Value = tally_client::shown(&answer)?;
+    print(&tame(&args.file.display().to_string()), &answer);
     Ok(exit(&answer))
 }
 
@@ -107,15 +110,15 @@ async fn confirmed(client: &Client, query: &str, file: &Path, yes: bool) -> Resu
     if yes {
         return Ok(true);
     }
-    let run: Value = serde_json::from_slice(&run).map_err(Failure::failed)?;
-    eprint!(
+    let run: Value = tally_client::shown(&run)?;
+    tally_client::print::draw(format_args!(
         "{}: as compared at {}, this hands in {} new records (新增), {} amendments (变更), {} withdrawals (撤销). Go on? [y/N] ",
-        file.display(),
+        tame(&file.display().to_string()),
         run["at"].as_str().unwrap_or(""),
         number(&run, "missing_here"),
         number(&run, "different"),
         number(&run, "withdraw"),
-    );
+    ));
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(Failure::failed)?;
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))

@@ -3,11 +3,8 @@
 use super::{ConfigFile, Exit, Failure, ingest::encoded};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::civil::Date;
-use std::{
-    fs::File,
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use tally_client::{print, save::save, shown};
 use tally_protocol::ids::Division;
 use tally_reports::deadline::{DeadlineReport, Month, explain, render, render_explained};
 
@@ -106,30 +103,25 @@ async fn report(args: ReportArgs) -> Result<Exit, Failure> {
     if args.csv || args.xlsx {
         return written(output, &answer);
     }
-    let report: DeadlineReport = serde_json::from_slice(&answer).map_err(Failure::failed)?;
+    let report: DeadlineReport = shown(&answer)?;
     if args.json {
         written(output, &[&answer, &b"\n"[..]].concat())?;
     } else {
         written(output, render(&report).as_bytes())?;
     }
     for w in report.warnings.iter().filter(|_| args.json || output.is_some()) {
-        eprintln!("tally: WARNING {}\n       {}", w.message, w.message_zh);
+        errln!("tally: WARNING {}\n       {}", w.message, w.message_zh);
     }
     Ok(if report.warnings.is_empty() { Exit::Done } else { Exit::Look })
 }
 
 fn written(output: Option<&Path>, bytes: &[u8]) -> Result<Exit, Failure> {
-    let done = match output {
-        None => io::stdout().lock().write_all(bytes),
-        Some(path) => File::create(path).and_then(|mut f| f.write_all(bytes).and_then(|()| f.sync_all())),
-    };
-    match (done, output) {
-        (Ok(()), _) => Ok(Exit::Done),
-        // Whoever reads our output may have seen enough.
-        (Err(e), None) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
-        (Err(e), None) => Err(Failure::failed(e)),
-        (Err(e), Some(path)) => Err(Failure::failed(format!("{}: {e}", path.display()))),
+    match output {
+        // What could not be written is looked at when the command ends.
+        None => drop(print::raw(bytes)),
+        Some(path) => save(path, bytes).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?,
     }
+    Ok(Exit::Done)
 }
 
 async fn explained(args: ExplainArgs) -> Result<Exit, Failure> {
@@ -138,7 +130,7 @@ async fn explained(args: ExplainArgs) -> Result<Exit, Failure> {
     let explained = explained.map_err(|why| Failure::new(Exit::Usage, format!("--category: {why}")))?;
     if args.json {
         outln!("{}", serde_json::to_string(&explained).map_err(Failure::failed)?);
-        explained.warnings.iter().for_each(|w| eprintln!("tally: WARNING {}\n       {}", w.message, w.message_zh));
+        explained.warnings.iter().for_each(|w| errln!("tally: WARNING {}\n       {}", w.message, w.message_zh));
     } else {
         written(None, render_explained(&explained).as_bytes())?;
     }

@@ -3,6 +3,7 @@
 use super::{ConfigFile, Exit, Failure};
 use clap::Subcommand;
 use std::path::PathBuf;
+use tally_client::shown;
 use tally_console::{AskedEpoch, WithReason};
 use tally_store::lost::LostRange;
 
@@ -51,12 +52,13 @@ pub(super) async fn run(command: EpochCommand) -> Result<Exit, Failure> {
             let answer = config.client()?.post_json("/v1/epoch", with_reason(reason)?).await?;
             let asked: AskedEpoch = serde_json::from_slice(&answer).map_err(Failure::failed)?;
             if let Some(path) = &output {
-                std::fs::write(path, &asked.note).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
+                tally_client::save::save(path, asked.note.as_bytes())
+                    .map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
             }
             if json {
                 outln!("{}", String::from_utf8_lossy(&answer));
             } else {
-                print(&asked, output.as_ref());
+                print(&shown(&answer)?, output.as_ref());
             }
         }
         EpochCommand::Lost { json, config } => {
@@ -64,7 +66,7 @@ pub(super) async fn run(command: EpochCommand) -> Result<Exit, Failure> {
             if json {
                 outln!("{}", String::from_utf8_lossy(&answer));
             } else {
-                let lost: Vec<LostRange> = serde_json::from_slice(&answer).map_err(Failure::failed)?;
+                let lost: Vec<LostRange> = shown(&answer)?;
                 lost.iter().for_each(print_lost);
                 if lost.is_empty() {
                     outln!("no records are known to be lost");

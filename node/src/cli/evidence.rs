@@ -4,11 +4,12 @@ use super::{ConfigFile, Exit, Failure, block_on};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::{
-    fs::{self, File},
-    io::{self, Read as _, Write as _},
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
-use tally_protocol::{canonical::Object, ids::LogId, keys::VerifierKey, record::RecordId};
+use tally_client::{print as printed, save::save};
+use tally_protocol::{canonical::Object, ids::LogId, keys::VerifierKey, record::RecordId, tame::tame};
 use tally_topology::evidence::{EVIDENCE_BYTES_MAX, Failed, Verified, verify};
 
 /// Largest file that is searched for the authority's key, in bytes.
@@ -60,12 +61,11 @@ fn export(record: RecordId, output: &Path, log: Option<LogId>, config: &ConfigFi
     let path = format!("/v1/evidence?record={record}{log}");
     let text = block_on(async { Ok(client.get(&path).await?) })?;
     if output.as_os_str() == "-" {
-        return match io::stdout().write_all(&text) {
-            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(e)),
-            _ => Ok(Exit::Done),
-        };
+        // What could not be written is looked at when the command ends.
+        let _ = printed::raw(&text);
+        return Ok(Exit::Done);
     }
-    fs::write(output, &text).map_err(named(output))?;
+    save(output, &text).map_err(named(output))?;
     outln!("{}: evidence of record {record}", output.display());
     // The lines for people; whoever receives the file checks them.
     let text = String::from_utf8_lossy(&text);
@@ -142,7 +142,7 @@ fn print(file: &Path, result: &Result<Verified, Failed>) {
     let v = match result {
         Ok(v) => v,
         Err(failed) => {
-            outln!("{name}: DOES NOT HOLD 不成立\n  step    {}\n  reason  {}", failed.step, shown(&failed.reason));
+            outln!("{name}: DOES NOT HOLD 不成立\n  step    {}\n  reason  {}", failed.step, tame(&failed.reason));
             return;
         }
     };
@@ -151,16 +151,16 @@ fn print(file: &Path, result: &Result<Verified, Failed>) {
     outln!("  keys by  charter version {}", v.charter_version);
     for h in &v.held_by {
         let time = tally_clock::time(h.time);
-        outln!("  on disk  {} {} {} since {time}", h.division, h.level.name(), h.name);
+        outln!("  on disk  {} {} {} since {time}", h.division, h.level.name(), tame(&h.name));
     }
     what(&v.record);
-    outln!("{}", shown(&v.record));
+    outln!("{}", tame(&v.record));
 }
 
 /// The record in a few words, if it is as this program's records are.
 fn what(record: &str) {
     let Ok(object) = Object::parse(record.as_bytes()) else { return };
-    let text = |field| shown(object.text(field).unwrap_or("-"));
+    let text = |field| tame(object.text(field).unwrap_or("-")).into_owned();
     outln!(
         "  what     {} {} of {} {}",
         text("operation"),
@@ -169,11 +169,6 @@ fn what(record: &str) {
         text("subject_name")
     );
     outln!("  who      {} {}, produced on {}", text("producer_division"), text("producer_name"), text("produced_on"));
-}
-
-/// A file's text may hold what terminals take for commands.
-fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! `tally export`.
 
-use super::{ConfigFile, Exit, Failure};
+use super::{ConfigFile, Exit, Failure, catalog};
 use anyhow::Context as _;
 use clap::Args;
 use std::{
     fs, io,
-    io::Write as _,
+    io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
 };
+use tally_client::{print, save::save};
 use tally_protocol::ids::Division;
 
 #[derive(Debug, Args)]
@@ -50,19 +51,13 @@ fn last_cursor(file: &Path) -> anyhow::Result<Option<String>> {
 
 /// Whole or not at all: half a cursor would lose records.
 fn keep_cursor(file: &Path, cursor: &str) -> anyhow::Result<()> {
-    let mut new = file.as_os_str().to_owned();
-    new.push(".new");
-    let write = || {
-        let mut out = fs::File::create(&new)?;
-        writeln!(out, "{cursor}")?;
-        out.sync_all()?;
-        fs::rename(&new, file)
-    };
-    write().with_context(|| format!("--cursor {}: where this export ended cannot be kept", file.display()))
+    save(file, format!("{cursor}\n").as_bytes())
+        .with_context(|| format!("--cursor {}: where this export ended cannot be kept", file.display()))
 }
 
 pub(super) async fn run(args: ExportArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
+    catalog::known(&client, args.category.as_deref()).await?;
     let mut path = format!("/v1/export?history={}", args.history);
     let division = args.division.map(|d| d.to_string());
     let since = match &args.cursor {
@@ -74,11 +69,12 @@ pub(super) async fn run(args: ExportArgs) -> Result<Exit, Failure> {
             path = format!("{path}&{name}={}", quoted(value));
         }
     }
+    let terminal = io::stdout().is_terminal();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut gone = false;
     let result = client
         .get_pieces(&path, |piece| {
-            let written = out.write_all(piece);
+            let written = if terminal { print::raw(piece) } else { out.write_all(piece) };
             gone = matches!(&written, Err(e) if e.kind() == io::ErrorKind::BrokenPipe);
             written
         })
@@ -98,7 +94,7 @@ pub(super) async fn run(args: ExportArgs) -> Result<Exit, Failure> {
     if let Some((file, cursor)) = args.cursor.as_deref().zip(cursor) {
         keep_cursor(file, cursor).map_err(Failure::failed)?;
     } else if let Some(cursor) = cursor.filter(|_| args.since.is_some()) {
-        eprintln!("cursor {cursor}");
+        errln!("cursor {cursor}");
     }
     Ok(Exit::Done)
 }

@@ -38,7 +38,7 @@ pub(super) async fn run(command: GateCommand) -> Result<Exit, Failure> {
     let (held, known) = (answer["held"].as_u64().unwrap_or(0), answer["known"].as_u64().unwrap_or(0));
     outln!("the gate is open: this node signs, from record {held} on");
     if known > held {
-        eprintln!(
+        errln!(
             "tally: {known} records of this log are known to be signed, and this disk has {held}. What is signed from here on \
              is a second history, and its log will be frozen once it has got as far. The way without that: the next epoch."
         );

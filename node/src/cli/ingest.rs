@@ -1,6 +1,6 @@
 //! `tally ingest`.
 
-use super::{ConfigFile, Exit, Failure};
+use super::{ConfigFile, Exit, Failure, catalog};
 use axum::body::{Body, Bytes};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -9,7 +9,11 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tally_client::{Client, ClientError};
+use tally_client::{
+    Client, ClientError,
+    print::{draw, tame_all},
+};
+use tally_protocol::tame::tame;
 use tokio::sync::mpsc;
 
 /// Pause before a file is sent again for which there was no room.
@@ -95,6 +99,7 @@ pub(super) fn encoded(text: &str) -> String {
 
 pub(super) async fn run(args: IngestArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
+    catalog::known(&client, args.terms.category.as_deref()).await?;
     let mut total = json!({
         "read": 0, "accepted": 0, "staged": 0, "duplicate": 0, "rejected": 0, "questions": 0,
         "log": null, "from": null, "to": null, "errors": [], "notes": [], "answers": [], "formats": [], "failed": [],
@@ -111,7 +116,7 @@ pub(super) async fn run(args: IngestArgs) -> Result<Exit, Failure> {
                 if !several || failure.exit != Exit::Failed {
                     return Err(failure);
                 }
-                eprintln!("tally: {failure}");
+                errln!("tally: {}", tame(&failure.to_string()));
                 if let Some(failed) = total["failed"].as_array_mut() {
                     failed.push(json!({ "file": name, "message": e.to_string() }));
                 }
@@ -119,7 +124,9 @@ pub(super) async fn run(args: IngestArgs) -> Result<Exit, Failure> {
             }
         };
         if !args.json {
-            print(&name, &answer);
+            let mut for_people = answer.clone();
+            tame_all(&mut for_people);
+            print(&tame(&name), &for_people);
         }
         add(&mut total, answer, several.then_some(&name));
     }
@@ -146,7 +153,7 @@ async fn hand_in(client: &Client, path: &str, file: &Path, progress: bool) -> Re
         match client.post(path, body(file.to_owned(), progress)?).await {
             Err(ClientError::Refused { code, detail, .. }) if code == "busy" && file.as_os_str() != "-" => {
                 if !std::mem::replace(&mut told, true) {
-                    eprintln!("tally: {}: waiting: {detail}", file.display());
+                    errln!("tally: {}: waiting: {detail}", tame(&file.display().to_string()));
                 }
                 tokio::time::sleep(BUSY).await;
             }
@@ -273,8 +280,7 @@ fn progress_bar(name: &str, done: u64, total: u64, end: bool) {
     let total = total.max(1);
     let full = (done.min(total) * WIDTH / total) as usize;
     let (bar, rest) = ("#".repeat(full), "-".repeat(WIDTH as usize - full));
-    eprint!("\r{name}  [{bar}{rest}] {:3}%  {} of {} MiB", done.min(total) * 100 / total, done >> 20, total >> 20);
-    if end {
-        eprintln!();
-    }
+    let (name, end) = (tame(name), if end { "\n" } else { "" });
+    let percent = done.min(total) * 100 / total;
+    draw(format_args!("\r{name}  [{bar}{rest}] {percent:3}%  {} of {} MiB{end}", done >> 20, total >> 20));
 }

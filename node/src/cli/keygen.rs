@@ -52,7 +52,7 @@ pub(super) fn run(args: &KeygenArgs) -> Result<Exit, Failure> {
     let secret = secret(&path, args.show)?;
     if args.authority {
         outln!("authority = \"{}\"", authority_signer(&federation, &secret).public());
-        eprintln!(
+        errln!(
             "The secret is in {}. Keep it off the nodes; the line above goes into every tally.toml.\n\
              A charter also names the key that may sign after this one: make a second secret in the same way (-o \
              successor.key), keep it in another place, and write its key into the charter: successor = \"...\"",
@@ -61,7 +61,7 @@ pub(super) fn run(args: &KeygenArgs) -> Result<Exit, Failure> {
     } else if let Some(division) = args.division {
         let keys = NodeKeys::derive(&federation, LogId::records(division, args.epoch), &secret);
         outln!("{}", epoch_entry(&keys).trim_end());
-        eprintln!("The secret is in {}. The lines above go under node {division} in the charter.", path.display());
+        errln!("The secret is in {}. The lines above go under node {division} in the charter.", path.display());
     }
     Ok(Exit::Done)
 }
@@ -81,6 +81,6 @@ fn token(name: &str, logs: bool) -> Result<Exit, Failure> {
     if logs {
         outln!("logs = true");
     }
-    eprintln!("Token for the department (shown only now): {}", *secret);
+    errln!("Token for the department (shown only now): {}", *secret);
     Ok(Exit::Done)
 }

@@ -160,8 +160,10 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
-            let _ = e.print();
-            return ExitCode::from(e.exit_code() as u8);
+            let written = e.print();
+            // Help and version are output; a usage error is told as well as can be.
+            let lost = e.exit_code() == 0 && written.is_err_and(|e| e.kind() != std::io::ErrorKind::BrokenPipe);
+            return ExitCode::from(if lost { Exit::Failed as u8 } else { e.exit_code() as u8 });
         }
     };
     let result = match cli.command {
@@ -191,10 +193,11 @@ pub fn main() -> ExitCode {
         Command::Node(command) => block_on(node::run(command)),
         Command::Charter(command) => charter::run(command),
     };
+    let result = result.and_then(|exit| tally_client::print::written().map(|()| exit));
     match result {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(failure) => {
-            eprintln!("tally: {failure}");
+            errln!("tally: {failure}");
             ExitCode::from(failure.exit as u8)
         }
     }

@@ -8,7 +8,7 @@ use std::{
     io::{self, BufRead as _, IsTerminal as _},
     path::{Path, PathBuf},
 };
-use tally_client::keyfile;
+use tally_client::{keyfile, print::draw, save as saving};
 use tally_console::{HeldWhole, RequestListed};
 use tally_protocol::{
     checkpoint::Checkpoint,
@@ -17,6 +17,7 @@ use tally_protocol::{
     merkle::Tree,
     note::Note,
     request::EpochRequest,
+    tame::tame,
 };
 use tally_topology::{
     charter::with_next_epoch,
@@ -104,7 +105,7 @@ pub(super) async fn run(command: NodeCommand) -> Result<Exit, Failure> {
                 let asked = all.into_iter().next().ok_or_else(|| nothing(division))?;
                 let matter = Matter { request: asked.note, charter: charter(&client).await?, held: asked.held };
                 let text = serde_json::to_string_pretty(&matter).map_err(Failure::failed)?;
-                fs::write(&path, text).map_err(failed(&path))?;
+                saving::save(&path, text.as_bytes()).map_err(failed(&path))?;
                 return Ok(Exit::Done);
             }
             list(&all, json)?;
@@ -113,7 +114,7 @@ pub(super) async fn run(command: NodeCommand) -> Result<Exit, Failure> {
         NodeCommand::Reject { division, reason, config } => {
             let path = format!("/v1/requests/{division}");
             config.client()?.post_json(&path, with_reason(reason)?).await?;
-            eprintln!("{division} is told that what it asks for is not given");
+            errln!("{division} is told that what it asks for is not given");
         }
     }
     Ok(Exit::Done)
@@ -185,8 +186,8 @@ async fn approve(args: ApproveArgs) -> Result<(), Failure> {
         return Err(Failure::failed("not approved"));
     }
     if let Some(path) = &args.output {
-        fs::write(path, note).map_err(failed(path))?;
-        eprintln!("charter version {version} is in {}; next, at a node: tally charter load {0}", path.display());
+        saving::save(path, note.as_bytes()).map_err(failed(path))?;
+        errln!("charter version {version} is in {}; next, at a node: tally charter load {0}", path.display());
         return Ok(());
     }
     let Some(client) = client else { return Ok(()) };
@@ -265,18 +266,18 @@ fn in_force(note: &str, authority: &Signer) -> Result<SignedCharter, Failure> {
 }
 
 fn show(matter: &Matter, request: &EpochRequest, version: u64) {
-    eprintln!("{} asks for its next epoch: {}", request.log, request.reason);
-    eprintln!("  {} ends with {} records, root {}", request.log, matter.held.size, matter.held.root);
-    eprintln!("  {} begins, with the keys of the request", request.next());
-    eprintln!("  what the node can read of its log beyond that goes into the next epoch first");
-    eprintln!("  charter version {version}; nothing else in it changes");
+    errln!("{} asks for its next epoch: {}", request.log, tame(&request.reason));
+    errln!("  {} ends with {} records, root {}", request.log, matter.held.size, matter.held.root);
+    errln!("  {} begins, with the keys of the request", request.next());
+    errln!("  what the node can read of its log beyond that goes into the next epoch first");
+    errln!("  charter version {version}; nothing else in it changes");
 }
 
 fn confirmed() -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::new(Exit::Usage, "there is no terminal to ask on: look at the above, then add --yes"));
     }
-    eprint!("approve? [y/N] ");
+    draw(format_args!("approve? [y/N] "));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(Failure::failed)?;
     Ok(answer.trim().eq_ignore_ascii_case("y"))

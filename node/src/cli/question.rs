@@ -3,6 +3,7 @@
 use super::{ConfigFile, Exit, Failure};
 use clap::Subcommand;
 use serde_json::Value;
+use tally_client::shown;
 use tally_protocol::ids::Division;
 
 /// Records asked for at once.
@@ -33,7 +34,9 @@ pub(super) async fn run(command: QuestionCommand) -> Result<Exit, Failure> {
     let (mut questions, mut number, mut open, mut after) = (Vec::new(), 0_u64, false, String::new());
     loop {
         let path = format!("/v1/questions?all={all}{division}&limit={PAGE}{after}");
-        let mut page: Value = serde_json::from_slice(&client.get(&path).await?).map_err(Failure::failed)?;
+        let page = client.get(&path).await?;
+        let mut page: Value =
+            if json { serde_json::from_slice(&page).map_err(Failure::failed)? } else { shown(&page)? };
         let next = page["next"].as_str().map(|n| format!("&after={n}"));
         let Value::Array(found) = page["questions"].take() else { break };
         number += found.len() as u64;

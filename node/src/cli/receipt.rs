@@ -1,7 +1,7 @@
 //! `tally receipt`: since when each level has had records on disk. With files it names what was handed in and is not
 //! held: accepted elsewhere, or lost.
 
-use super::{Client, ConfigFile, Exit, Failure};
+use super::{Client, ConfigFile, Exit, Failure, catalog};
 use clap::Args;
 use serde_json::{Value, json};
 use std::{
@@ -11,7 +11,7 @@ use std::{
 };
 use tally_console::{IDS_MAX, Ids, receipts::RecordReceipts};
 use tally_intake::{LineSplitter, RowContext, identify};
-use tally_protocol::{ids::Division, record::RecordId};
+use tally_protocol::{ids::Division, record::RecordId, tame::tame};
 use tally_topology::charter::Charter;
 
 /// Piece of a file that is read at once, in bytes.
@@ -58,6 +58,7 @@ struct Asker {
 
 pub(super) async fn run(args: ReceiptArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
+    catalog::known(&client, args.category.as_deref()).await?;
     let charter = client.charter().await?;
     let me = args.config.load()?.node.division;
     let mut asker = Asker { client, json: args.json, page: Vec::new(), read: 0, held: 0, staged: 0, charter, me };
@@ -149,11 +150,11 @@ impl Asker {
 }
 
 fn print(line: &Line, receipts: &RecordReceipts) {
-    let file = line.file.as_ref().map_or(String::new(), |f| format!("{f} "));
+    let file = line.file.as_ref().map_or(String::new(), |f| format!("{} ", tame(f)));
     let start = line.number.map_or(String::new(), |n| format!("{file}line {n}  "));
     let id = match &line.record {
         Ok(id) => id.to_string(),
-        Err(why) => return outln!("{start}NOT A RECORD  {why}"),
+        Err(why) => return outln!("{start}NOT A RECORD  {}", tame(why)),
     };
     if let Some(lost) = &receipts.lost {
         return outln!("{start}{id}  LOST: it was {} {}, on no disk any more; hand it in again", lost.log, lost.index);

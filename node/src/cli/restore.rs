@@ -44,11 +44,12 @@ pub(super) async fn run(args: RestoreArgs) -> Result<Exit, Failure> {
     };
     let restored = task::carry_out(&client, TaskKind::Restore, args.reason, 0).await;
     drop(started);
-    let (result, exit) = restored?;
+    let (mut result, exit) = restored?;
     if args.json {
         outln!("{result}");
         return Ok(exit);
     }
+    tally_client::print::tame_all(&mut result);
     let logs = result["logs"].as_array().map_or(&[][..], Vec::as_slice);
     outln!("{} records of this node's own history are on this disk, verified", result["records"]);
     for log in logs {

@@ -4,7 +4,7 @@ use super::{ConfigFile, Exit, Failure};
 use clap::Subcommand;
 use jiff::civil::Date;
 use serde_json::json;
-use tally_protocol::{canonical::Object, ids::Division};
+use tally_protocol::{canonical::Object, ids::Division, tame::tame};
 use tally_topology::{
     charter::Charter,
     judge::{Finding, JudgeContext, judge},
@@ -121,7 +121,7 @@ fn explain(
         );
         return Ok(Exit::Done);
     }
-    let name = |d: &Division| charter.node(*d).map_or(String::new(), |n| format!(" {}", n.name));
+    let name = |d: &Division| charter.node(*d).map_or(String::new(), |n| format!(" {}", tame(&n.name)));
     outln!("unit      {code}  {}", registered.map_or("not in the registry", |u| u.name.as_str()));
     outln!("records   {category} of {division}{}", name(&division));
     outln!("case      {} ({})", route.case.name(), route.case.name_zh());

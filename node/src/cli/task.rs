@@ -3,10 +3,12 @@
 use super::{Client, ClientError, ConfigFile, Exit, Failure};
 use clap::{Args, Subcommand};
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::IsTerminal as _,
     time::{Duration, Instant},
 };
+use tally_client::{print::draw, shown};
 use tally_console::{NewTask, Steer};
+use tally_protocol::tame::tame;
 use tally_reconcile::task::{Task, TaskKind, TaskState};
 use tally_sheet::text::pad;
 
@@ -65,7 +67,7 @@ pub(super) async fn run(command: TaskCommand) -> Result<Exit, Failure> {
             if json {
                 outln!("{}", String::from_utf8_lossy(&answer));
             } else {
-                let tasks: Vec<Task> = serde_json::from_slice(&answer).map_err(Failure::failed)?;
+                let tasks: Vec<Task> = shown(&answer)?;
                 list(&tasks);
             }
         }
@@ -109,7 +111,7 @@ fn show(task: &[u8], json: bool) -> Result<(), Failure> {
         outln!("{}", String::from_utf8_lossy(task));
         return Ok(());
     }
-    let task: Task = serde_json::from_slice(task).map_err(Failure::failed)?;
+    let task: Task = shown(task)?;
     list(std::slice::from_ref(&task));
     if let Some(error) = &task.error {
         outln!("error: {error}");
@@ -198,13 +200,13 @@ pub(super) async fn follow(client: &Client, id: &str) -> Result<Task, Failure> {
             if terminal {
                 let now = format!("{id}  {}", progress(&task));
                 if now != shown {
-                    eprint!("\r\x1b[K{now}");
+                    draw(format_args!("\r\x1b[K{}", tame(&now)));
                     shown = now;
                 }
             }
             if task.state.is_over() {
                 if terminal && !shown.is_empty() {
-                    eprint!("\r\x1b[K");
+                    draw(format_args!("\r\x1b[K"));
                 }
                 return Ok(task);
             }
@@ -213,7 +215,7 @@ pub(super) async fn follow(client: &Client, id: &str) -> Result<Task, Failure> {
     tokio::select! {
         task = watch => task,
         _ = tokio::signal::ctrl_c() => {
-            let _ = writeln!(std::io::stderr(), "\n{id} goes on; `tally task watch {id}` shows it again, `tally task cancel {id}` ends it");
+            errln!("\n{id} goes on; `tally task watch {id}` shows it again, `tally task cancel {id}` ends it");
             // Nothing was decided yet, and the shell should see that.
             tokio::time::sleep(Duration::from_millis(1)).await;
             Err(Failure::new(Exit::Interrupted, format!("left task {id} running")))

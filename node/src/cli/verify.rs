@@ -2,6 +2,7 @@
 
 use super::{ConfigFile, Exit, Failure, task};
 use clap::Args;
+use tally_client::print::tame_all;
 use tally_protocol::ids::LogId;
 use tally_reconcile::{
     task::TaskKind,
@@ -36,10 +37,11 @@ pub(super) async fn run(args: VerifyArgs) -> Result<Exit, Failure> {
         outln!("{}", task::add(&client, kind, args.reason, args.rate).await?.id);
         return Ok(Exit::Done);
     }
-    let (result, exit) = task::carry_out(&client, kind, args.reason, args.rate).await?;
+    let (mut result, exit) = task::carry_out(&client, kind, args.reason, args.rate).await?;
     if args.json {
         outln!("{result}");
     } else {
+        tame_all(&mut result);
         print(&serde_json::from_value(result).map_err(Failure::failed)?);
     }
     Ok(exit)

@@ -319,7 +319,7 @@ impl Node {
 /// Says that the node serves: to whoever started it, to systemd, and in the log file.
 fn ready(config: &Config, own: LogId, frames: u64, endpoints: &Endpoints) {
     let quic = endpoints.local_addr().map_or(config.listen.quic, |a| a);
-    eprintln!("ready {own} frames={frames} quic={quic} admin={}", config.admin().display());
+    errln!("ready {own} frames={frames} quic={quic} admin={}", config.admin().display());
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(event = "node.ready", node = %own, frames, %quic, "ready");
 }

@@ -217,7 +217,7 @@ fn until_there_is_room<T>(
                 if !std::mem::replace(&mut told, true) {
                     let reason = format!("{:#}", anyhow::Error::from(e));
                     tracing::error!(event = "storage.full", %reason, "no room to start: the node waits until there is");
-                    eprintln!("waiting for room: {reason}");
+                    errln!("waiting for room: {reason}");
                 }
                 std::thread::sleep(ROOM_EVERY);
             }

@@ -1,0 +1,123 @@
+//! The one place where commands write for people and programs.
+//!
+//! Nothing that a terminal obeys gets through ([`tame_lines`]); a JSON document stays what it is, because what is written out
+//! has JSON's own form. A line break is one of ours: fields that others wrote go through [`shown`] or [`tame`] first. What
+//! could not be written on stdout is a failure of the command ([`written`]); whoever reads it may have seen enough and gone,
+//! which is none.
+
+use crate::Failure;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::{
+    fmt::Arguments,
+    io::{self, IsTerminal as _, Write},
+    sync::{Mutex, PoisonError},
+};
+use tally_protocol::tame::{tame, tame_lines};
+
+/// Why stdout could not be written, the first time.
+static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
+
+fn keep(result: io::Result<()>) {
+    if let Err(e) = result {
+        FAILED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+    }
+}
+
+/// Lines on stdout.
+pub fn out(text: Arguments<'_>) {
+    let text = format!("{text}\n");
+    keep(io::stdout().write_all(tame_lines(&text).as_bytes()));
+}
+
+/// Lines on stderr. A log file that is full stops nothing.
+pub fn err(text: Arguments<'_>) {
+    let text = format!("{text}\n");
+    let _ = io::stderr().write_all(tame_lines(&text).as_bytes());
+}
+
+/// Part of a line on stderr with commands for the terminal, such as a bar that is drawn again. What others wrote in it is
+/// tamed by the caller.
+pub fn draw(text: Arguments<'_>) {
+    let mut err = io::stderr().lock();
+    let _ = err.write_fmt(text).and_then(|()| err.flush());
+}
+
+/// Bytes on stdout as they are: records, proofs. On a terminal they are tamed.
+///
+/// # Errors
+/// The system's, which is kept too.
+pub fn raw(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let done = if out.is_terminal() {
+        // A character that is cut in two by a piece is shown as a replacement.
+        out.write_all(tame_lines(&String::from_utf8_lossy(bytes)).as_bytes())
+    } else {
+        out.write_all(bytes)
+    };
+    keep(done.as_ref().copied().map_err(|e| e.kind().into()));
+    done
+}
+
+/// Clears the terminal on stdout, for what is shown again and again.
+pub fn clear() {
+    keep(io::stdout().write_all(b"\x1b[H\x1b[2J"));
+}
+
+/// Whether stdout takes nothing more.
+pub fn is_over() -> bool {
+    FAILED.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+}
+
+/// Whether everything that was written on stdout has got there, or its reader has gone.
+///
+/// # Errors
+/// Exit 1: the output is not whole.
+pub fn written() -> Result<(), Failure> {
+    keep(io::stdout().flush());
+    match FAILED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        Some(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("the output cannot be written: {e}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A node's JSON answer for people: all texts in it are tamed, line breaks too.
+///
+/// # Errors
+/// Exit 1: it is not of this form.
+pub fn shown<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Failure> {
+    let mut value = serde_json::from_slice(answer).map_err(Failure::failed)?;
+    tame_all(&mut value);
+    serde_json::from_value(value).map_err(Failure::failed)
+}
+
+/// Tames all texts of a document. Its depth is bounded by the parser.
+pub fn tame_all(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = tame(text).into_owned(),
+        Value::Array(all) => all.iter_mut().for_each(tame_all),
+        Value::Object(members) => {
+            let wild = members.keys().any(|name| matches!(tame(name), std::borrow::Cow::Owned(_)));
+            members.values_mut().for_each(tame_all);
+            if wild {
+                *members = std::mem::take(members).into_iter().map(|(n, v)| (tame(&n).into_owned(), v)).collect();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_of_an_answer_is_tamed() {
+        let wild = serde_json::json!({ "a\u{1b}": ["x\ny", { "deep": "\u{202e}z" }], "n": 7 }).to_string();
+        let value: Value = shown(wild.as_bytes()).unwrap();
+        assert_eq!(value, serde_json::json!({ "a\\u001b": ["x\\ny", { "deep": "\\u202ez" }], "n": 7 }));
+        assert!(shown::<Value>(b"no document").is_err());
+    }
+}
