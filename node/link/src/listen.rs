@@ -10,11 +10,11 @@ use super::{
     run::{Start, run},
     tls,
 };
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tally_protocol::{ids::LogId, limits::CONTROL_BYTES_MAX};
 use tokio::{
-    sync::mpsc,
-    task::{AbortHandle, JoinSet},
+    sync::{Notify, mpsc},
+    task::JoinSet,
 };
 
 /// Accepts links until the endpoint closes.
@@ -22,7 +22,7 @@ use tokio::{
 /// Not cancel-safe: links that it runs end with it, untold.
 pub async fn listen(endpoints: Endpoints, context: LinkContext) {
     let mut callers = Callers::new();
-    let mut handshakes: BTreeMap<CallNumber, AbortHandle> = BTreeMap::new();
+    let mut handshakes: BTreeMap<CallNumber, Arc<Notify>> = BTreeMap::new();
     let (over, mut ended) = mpsc::channel(2 * CALLERS_AT_ONCE);
     let mut links = JoinSet::new();
     loop {
@@ -52,14 +52,16 @@ pub async fn listen(endpoints: Endpoints, context: LinkContext) {
         let now = Instant::now();
         loop {
             while let Some((number, incoming)) = callers.begin(now) {
-                let call = links.spawn(accept(incoming, context.clone(), Handshake { number, over: over.clone() }));
-                handshakes.insert(number, call);
+                let give_way = Arc::new(Notify::new());
+                handshakes.insert(number, give_way.clone());
+                let handshake = Handshake { number, over: over.clone(), give_way };
+                links.spawn(accept(incoming, context.clone(), handshake));
             }
             let Some(number) = callers.gives_way(now, CALL_TIME) else { break };
             callers.done(number);
             if let Some(call) = handshakes.remove(&number) {
-                tracing::debug!(event = "link.gave_way", "a handshake that took long gave way to another caller");
-                call.abort();
+                // One that has come to its key meanwhile does not hear of it.
+                call.notify_one();
             }
         }
     }
@@ -69,6 +71,8 @@ pub async fn listen(endpoints: Endpoints, context: LinkContext) {
 struct Handshake {
     number: CallNumber,
     over: mpsc::Sender<CallNumber>,
+    /// Told when another call needs its place.
+    give_way: Arc<Notify>,
 }
 
 impl Drop for Handshake {
@@ -90,7 +94,13 @@ async fn accept(incoming: quinn::Incoming, context: LinkContext, handshake: Hand
         };
         Ok((connection, peer))
     };
-    let (connection, peer) = match tokio::time::timeout(context.patience.setup, key).await {
+    let key = tokio::select! {
+        key = tokio::time::timeout(context.patience.setup, key) => key,
+        () = handshake.give_way.notified() => {
+            return tracing::debug!(event = "link.gave_way", %from, "a handshake that took long gave way to another caller");
+        }
+    };
+    let (connection, peer) = match key {
         Ok(Ok(known)) => known,
         Ok(Err(e)) => return tracing::warn!(event = "link.refused", %from, reason = %e, "a call was refused"),
         Err(_) => {
