@@ -3,7 +3,9 @@
 use crate::repair::flip;
 use serde_json::Value;
 use tally_tests::{
-    CITY, COUNTY, Federation, NEIGHBOUR, PROVINCE, Plan, find, list, origin,
+    CITY, COUNTY, Federation, NEIGHBOUR, PROVINCE, Plan, find, free_port,
+    http::{Body, request},
+    list, origin,
     sample::{Random, records},
     seconds, wait_for,
 };
@@ -46,7 +48,16 @@ fn all_is_well(federation: &Federation) {
 
 #[test]
 fn a_province_knows_of_every_node_below_and_names_what_is_lost() {
-    let federation = Federation::running(PLAN);
+    let federation = Federation::new(PLAN);
+    let port = free_port();
+    federation.configure(PROVINCE, &format!("http = \"127.0.0.1:{port}\"\n"));
+    ALL.iter().for_each(|d| federation.start(d));
+    // What is shown without a token may be a second old.
+    let shows = |line: &str| {
+        wait_for(line, seconds(10), || {
+            request(port, "GET", "/metrics", None, &Body::None).body.contains(line).then_some(())
+        });
+    };
     for (division, n) in [(COUNTY, 50), (NEIGHBOUR, 20)] {
         federation.enter(division, 0..n);
     }
@@ -73,6 +84,8 @@ fn a_province_knows_of_every_node_below_and_names_what_is_lost() {
     let (lost, other) = (node(&status, COUNTY), node(&status, NEIGHBOUR));
     assert!(lost["state"] == "lost" && lost["last_heard"].is_string() && lost["waiting_records"].is_null(), "{lost}");
     assert_eq!(other["state"], "live", "{other}");
+    shows(&format!("tally_node_up{{node=\"{COUNTY}\"}} 0"));
+    shows(&format!("tally_node_up{{node=\"{NEIGHBOUR}\"}} 1"));
     let screen = federation.ask(PROVINCE, &["status"]).out;
     assert!(screen.contains("BELOW    3 nodes: 2 live, 1 lost") && screen.contains("node_lost"), "{screen}");
 
@@ -90,6 +103,7 @@ fn a_province_knows_of_every_node_below_and_names_what_is_lost() {
             "{unknown}"
         );
     }
+    shows(&format!("tally_node_known{{node=\"{COUNTY}\"}} 0"));
     let lost = find(&status["actions"], "code", "node_lost");
     assert!(lost["why"].as_str().unwrap().contains("2 nodes behind it are unknown"), "{lost}");
     federation.start(CITY);

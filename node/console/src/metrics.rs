@@ -1,7 +1,7 @@
 //! `GET /metrics`: Prometheus text, of the status snapshot, worked out now and then.
 
 use super::{ApiContext, problem::Problem};
-use crate::status::{LogState, PeerState, Status};
+use crate::status::{LogState, NodeBelowStatus, PeerState, Status};
 use axum::{
     extract::State,
     http::header,
@@ -18,6 +18,11 @@ use tally_reconcile::task::Tasks;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PeerLabel {
     peer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NodeLabel {
+    node: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -86,6 +91,7 @@ pub(super) fn text(api: &ApiContext, status: &Status) -> Option<String> {
     tasks(&mut registry, &api.tasks);
     logs(&mut registry, status);
     peers(&mut registry, status);
+    below(&mut registry, &status.nodes);
     let mut text = String::new();
     encode(&mut text, &registry).ok()?;
     Some(text)
@@ -117,6 +123,35 @@ fn logs(registry: &mut Registry, status: &Status) {
     }
     registry.register("log_records", "Records of a log that are held", size);
     registry.register("log_frozen", "1 if two histories of the log were signed; should be 0", frozen);
+}
+
+/// Every enrolled node below has a series, at any depth. What is not known of one has none, which is not the same as 0.
+fn below(registry: &mut Registry, nodes: &[NodeBelowStatus]) {
+    let (known, up) = (Gauges::<NodeLabel>::default(), Gauges::<NodeLabel>::default());
+    let (waiting, staged) = (Gauges::<NodeLabel>::default(), Gauges::<NodeLabel>::default());
+    let (damaged, agrees) = (Gauges::<NodeLabel>::default(), Gauges::<NodeLabel>::default());
+    for n in nodes {
+        let label = NodeLabel { node: n.division.to_string() };
+        known.get_or_create(&label).set(i64::from(n.state.is_some()));
+        let told = [
+            (&up, n.state.map(|state| i64::from(state == PeerState::Live))),
+            (&waiting, n.waiting_records.map(clamp)),
+            (&staged, n.staged.map(clamp)),
+            (&damaged, n.damaged_records.map(clamp)),
+            (&agrees, n.agrees.map(i64::from)),
+        ];
+        for (family, value) in told {
+            if let Some(value) = value {
+                family.get_or_create(&label).set(value);
+            }
+        }
+    }
+    registry.register("node_known", "0 while nobody who is linked knows of this node below", known);
+    registry.register("node_up", "1 while this node below is linked to its parent and heard", up);
+    registry.register("node_waiting_records", "Records of this node below that its parent has not confirmed", waiting);
+    registry.register("node_staged_records", "Rows that only this node below has; should be 0", staged);
+    registry.register("node_damaged_records", "Records that this node below cannot read; should be 0", damaged);
+    registry.register("node_agrees", "1 if this node below and its parent hold the same", agrees);
 }
 
 /// Every enrolled neighbour has a series, linked or not: one that vanishes would end its own alert.
