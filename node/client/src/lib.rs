@@ -3,13 +3,13 @@
 //! A command knows a node by what its socket answers and nothing else. Exit codes are a contract with scripts and the service
 //! manager; a secret on disk is its owner's only. The parts of a node must not be known here.
 
-/// Lines on stdout, see [`print`].
+/// Lines on stdout, see print.rs.
 #[macro_export]
 macro_rules! outln {
     ($($text:tt)*) => { $crate::print::out(format_args!($($text)*)) };
 }
 
-/// Lines on stderr, see [`print`].
+/// Lines on stderr, see print.rs.
 #[macro_export]
 macro_rules! errln {
     ($($text:tt)*) => { $crate::print::err(format_args!($($text)*)) };
