@@ -6,6 +6,7 @@
 //! has to be taken, and a stranger that only holds its place loses it to the next one ([`Doorway`]). HTTP itself is hyper's.
 
 mod doorway;
+mod linger;
 mod stall;
 #[cfg(test)]
 mod tests;
@@ -20,8 +21,9 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
+use linger::{Leftover, LingeringBody};
 use stall::StallGuard;
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 /// TCP connections at the same time, at most.
@@ -39,6 +41,8 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 const STALL: Duration = Duration::from_secs(60);
 /// The same on the admin socket, where a person may be looking through an export page by page.
 const ADMIN_STALL: Duration = Duration::from_secs(600);
+/// What comes of a request after its answer is read for so long.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Bounds of one listener.
 #[derive(Debug, Clone, Copy)]
@@ -49,19 +53,21 @@ pub struct ServeBounds {
     head: Duration,
     /// An answer that is not taken for so long breaks off.
     stall: Duration,
+    /// What comes of a request after its answer is read for so long.
+    linger: Duration,
 }
 
 impl ServeBounds {
     /// Over TCP, for a process that may have so many descriptors open: at most a quarter of them.
     pub fn public(descriptors: usize) -> Self {
         let connections = (descriptors / 4).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
-        Self { connections, head: HEAD_WITHIN, stall: STALL }
+        Self { connections, head: HEAD_WITHIN, stall: STALL, linger: LINGER }
     }
 
     /// On the admin socket: at most an eighth of the descriptors.
     pub fn admin(descriptors: usize) -> Self {
         let connections = (descriptors / 8).clamp(CONNECTIONS_MIN, ADMIN_CONNECTIONS_MAX);
-        Self { connections, head: HEAD_WITHIN, stall: ADMIN_STALL }
+        Self { connections, head: HEAD_WITHIN, stall: ADMIN_STALL, linger: LINGER }
     }
 }
 
@@ -84,9 +90,11 @@ pub async fn serve<L: Listener>(mut listener: L, routes: Router, bounds: ServeBo
             () = &mut stop => break,
         };
         let (routes, visitor) = (routes.clone(), visit.visitor());
+        let leftover = Arc::new(Leftover::default());
+        let left_to = leftover.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(visitor.clone());
-            routes.call(request)
+            routes.call(LingeringBody::of(request, &left_to))
         });
         let connection = http.serve_connection(TokioIo::new(StallGuard::new(io, bounds.stall)), service);
         let connection = graceful.watch(connection);
@@ -95,6 +103,7 @@ pub async fn serve<L: Listener>(mut listener: L, routes: Router, bounds: ServeBo
                 ended = connection => if let Err(reason) = ended {
                     tracing::debug!(event = "http.broken_off", %reason, "a connection broke off");
                 },
+                never = leftover.read_on(bounds.linger) => match never {},
                 () = visit.shown_out() => tracing::debug!(event = "http.shown_out", "a silent connection made room"),
             }
         });

@@ -89,9 +89,10 @@ fn server(connections: usize, head: Duration, stall: Duration) -> Server {
         .layer(middleware::from_fn(known))
         .route("/", get(|| async { "here" }))
         .route("/endless", get(endless))
+        .route("/refuses", post(|| async { "refused" }))
         .with_state(handles);
     let (stop, stopped) = oneshot::channel();
-    let bounds = ServeBounds { connections, head, stall };
+    let bounds = ServeBounds { connections, head, stall, linger: if stall == SHORT { SHORT } else { LONG } };
     let ended = tokio::spawn(serve(Wires(wires), routes, bounds, async {
         let _ = stopped.await;
     }));
@@ -217,4 +218,34 @@ fn bounds_leave_descriptors_for_the_rest() {
     assert_eq!(of(1_024), (256, 32));
     assert_eq!(of(128), (32, 16));
     assert_eq!(of(0), (4, 4));
+}
+
+/// Whoever is refused in the middle of an upload reads why, also when it reads only after it has sent all; and the connection
+/// serves on.
+#[tokio::test]
+async fn whoever_still_sends_reads_the_answer() {
+    let server = server(4, LONG, LONG);
+    let mut io = server.connect().await;
+    let mut answer = vec![0; 4_096];
+    for _ in 0..3 {
+        io.write_all(b"POST /refuses HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n").await.unwrap();
+        io.write_all(&vec![b'x'; 1 << 20]).await.unwrap();
+        let read = io.read(&mut answer).await.unwrap();
+        assert!(answer[..read].ends_with(b"refused"));
+    }
+}
+
+/// A client that goes on sending after its answer, or never ends, keeps the connection for a moment and no longer; one that
+/// waits to be asked for its body is not asked.
+#[tokio::test]
+async fn what_is_sent_after_the_answer_is_read_for_a_moment() {
+    let server = server(4, LONG, SHORT);
+    for head in ["", "Expect: 100-continue\r\n"] {
+        let mut io = server.connect().await;
+        let request = format!("POST /refuses HTTP/1.1\r\nHost: x\r\n{head}Content-Length: 1048576\r\n\r\n");
+        io.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        io.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("refused"), "{answer}");
+    }
 }
