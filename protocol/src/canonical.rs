@@ -78,8 +78,19 @@ fn by_utf16(a: &str, b: &str) -> Ordering {
     }
 }
 
+/// The same, where `asked` is what a program asks for by name: mostly ASCII, and then the bytes decide.
+fn by_name(held: &str, asked: &str) -> Ordering {
+    if asked.is_ascii() { held.as_bytes().cmp(asked.as_bytes()) } else { by_utf16(held, asked) }
+}
+
+/// Signs that stand as they are in normalisation form C, whatever stands beside them: what Chinese and Western text is made
+/// of. Of others the tables of Unicode know.
+fn stays(c: char) -> bool {
+    matches!(c, '\0'..='\u{2ff}' | '\u{3000}'..='\u{3029}' | '\u{4e00}'..='\u{9fff}' | '\u{ff00}'..='\u{ffef}')
+}
+
 fn normalised(text: Cow<'_, str>) -> Cow<'_, str> {
-    if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
+    if text.is_ascii() || text.chars().all(stays) || is_nfc_quick(text.chars()) == IsNormalized::Yes {
         return text;
     }
     Cow::Owned(text.nfc().collect())
@@ -106,7 +117,7 @@ impl<'a> Object<'a> {
 
     /// The member called `name`.
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
-        let at = self.0.binary_search_by(|(n, _)| by_utf16(n, name)).ok()?;
+        let at = self.0.binary_search_by(|(n, _)| by_name(n, name)).ok()?;
         self.0.get(at).map(|(_, value)| value)
     }
 
@@ -141,7 +152,7 @@ impl<'a> Object<'a> {
 
     /// Puts a member in, or replaces it.
     pub fn set(&mut self, name: &'a str, value: Value<'a>) {
-        match self.0.binary_search_by(|(n, _)| by_utf16(n, name)) {
+        match self.0.binary_search_by(|(n, _)| by_name(n, name)) {
             Ok(i) => {
                 if let Some((_, held)) = self.0.get_mut(i) {
                     *held = value;
@@ -355,6 +366,7 @@ mod tests {
         for a in names {
             for b in names {
                 assert_eq!(by_utf16(a, b), a.encode_utf16().cmp(b.encode_utf16()), "{a:?} {b:?}");
+                assert_eq!(by_name(a, b), by_utf16(a, b), "{a:?} {b:?}");
             }
         }
         let sorted = [("a", Value::Integer(1)), ("b", Value::Integer(2)), ("a", Value::Null)];
@@ -367,6 +379,15 @@ mod tests {
         let mut out = Vec::new();
         Object::parse(json.as_bytes())?.write(&mut out);
         Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn what_stays_is_in_form_c_beside_anything() {
+        use unicode_normalization::char::canonical_combining_class;
+        for c in (0..=0x10_ffff).filter_map(char::from_u32).filter(|c| stays(*c)) {
+            assert_eq!(is_nfc_quick(std::iter::once(c)), IsNormalized::Yes, "{c:?}");
+            assert_eq!(canonical_combining_class(c), 0, "{c:?}");
+        }
     }
 
     #[test]
