@@ -17,6 +17,8 @@ pub struct RecordChunk {
     pub records: Vec<CheckedRecord>,
     /// What follows from what is found.
     pub policy: DedupPolicy,
+    /// Its submitter hands in no more before it is answered.
+    pub awaited: bool,
     /// Answered when all of them are durable.
     pub reply: oneshot::Sender<Result<ChunkResult, ChunkError>>,
 }
@@ -25,10 +27,16 @@ pub struct RecordChunk {
 pub type ChunkAnswer = oneshot::Receiver<Result<ChunkResult, ChunkError>>;
 
 impl RecordChunk {
-    /// A chunk, and where its result will come.
+    /// A chunk that its submitter waits for, and where its result will come.
     pub fn of(records: Vec<CheckedRecord>, policy: DedupPolicy) -> (Self, ChunkAnswer) {
         let (reply, answer) = oneshot::channel();
-        (Self { records, policy, reply }, answer)
+        (Self { records, policy, awaited: true, reply }, answer)
+    }
+
+    /// One after which more of the same submission come.
+    pub fn followed(records: Vec<CheckedRecord>, policy: DedupPolicy) -> (Self, ChunkAnswer) {
+        let (chunk, answer) = Self::of(records, policy);
+        (Self { awaited: false, ..chunk }, answer)
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! mod.rs      chunks into batches, batches to the driver     waiting.rs  who waits for which batch
+//! budget.rs   how many batches may be small
 //! staging.rs  rows while nothing may be signed               backlog.rs  what is sealed before anything new
 //! dedup.rs    what is held of a record                       outcome.rs  what is answered
 //! ```
@@ -11,9 +12,14 @@
 //! own log, or staged. Nothing overtakes: records carried over come first, then staged ones, then new ones.
 //! A submitter that goes away changes nothing: its chunk is taken or not as a whole, and the answer is dropped.
 //!
+//! When a batch closes: at 1,000 records or 1 MiB; once somebody waits for a record in it and nothing is on its way to the
+//! disk, so that a lone record waits for one flush and a crowd shares the next one; in the middle of a long submission, which
+//! waits for its end only, 200 ms after its first record.
+//!
 //! Runs on a thread of its own, because to look a record up may need the disk. It knows no rows, files or clients.
 
 mod backlog;
+mod budget;
 mod dedup;
 mod handle;
 mod outcome;
@@ -26,6 +32,7 @@ pub use outcome::{ChunkError, ChunkResult, HeldFinding, RowFate, RowOutcome};
 
 use crate::CheckedRecord;
 use backlog::{LOOK, WorkedOff};
+use budget::SmallBatches;
 use dedup::DedupLookup;
 use std::{
     collections::{HashMap, VecDeque},
@@ -58,6 +65,8 @@ const PENDING_MAX: usize = 400_000;
 const _: () = assert!(STAGED_ROWS_MAX as usize <= PENDING_MAX);
 /// When the backlog cannot be worked off, it is tried again after this.
 const BLOCKED: Duration = Duration::from_secs(1);
+/// A record for which somebody waits lies in an open batch no longer than this when no small batch is left.
+const WITHOUT_BUDGET: Duration = Duration::from_millis(50);
 /// When nothing was staged for so long, the disk is told that what is there is durable.
 const REST: Duration = Duration::from_secs(1);
 
@@ -97,7 +106,8 @@ pub fn batcher(
         let log = view.own();
         OwnLog { log, size: view.log(log).map_or(0, |held| held.size()), closed: view.closed() }
     };
-    batcher_of(Box::new(own), sources, staged, mailbox, stop, runtime)
+    let close_after = Duration::from_millis(BATCH_CLOSE_MS);
+    batcher_of(Box::new(own), sources, staged, mailbox, stop, runtime, close_after)
 }
 
 fn batcher_of(
@@ -107,6 +117,7 @@ fn batcher_of(
     mailbox: Mailbox,
     stop: watch::Receiver<bool>,
     runtime: tokio::runtime::Handle,
+    close_after: Duration,
 ) -> BatcherParts<impl FnOnce() -> Result<(), JournalError> + Send + 'static> {
     let (chunks, queue) = mpsc::channel(CHUNKS);
     let (carry, carried) = mpsc::channel(1);
@@ -128,7 +139,10 @@ fn batcher_of(
         totals: totals.clone(),
         open: Vec::new(),
         open_bytes: 0,
+        close_after,
         deadline: None,
+        awaited: false,
+        small: SmallBatches::new(Instant::now()),
         number: 1,
         unsealed: HashMap::new(),
         flying: VecDeque::new(),
@@ -164,7 +178,12 @@ struct Batcher {
     totals: Arc<IntakeTotals>,
     open: Vec<Record>,
     open_bytes: usize,
+    /// A batch closes so long after its first record.
+    close_after: Duration,
     deadline: Option<Instant>,
+    /// Somebody waits for a record of the open batch.
+    awaited: bool,
+    small: SmallBatches,
     /// Of the open batch; the oldest flying one has `number - flying.len()`.
     number: u64,
     /// Ids in the open batch or on their way, with the batch's number.
@@ -213,6 +232,9 @@ impl Batcher {
                         self.close().await?;
                     }
                 },
+            }
+            if queue.is_empty() {
+                self.close_if_awaited().await?;
             }
         }
         Ok(())
@@ -284,8 +306,25 @@ impl Batcher {
         }
     }
 
+    /// Closes the open batch if somebody waits for it and nothing is on its way.
+    async fn close_if_awaited(&mut self) -> Result<(), JournalError> {
+        if !self.awaited || !self.flying.is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if self.small.take(now) {
+            return self.close().await;
+        }
+        let latest = now + WITHOUT_BUDGET;
+        self.deadline = self.deadline.map(|d| d.min(latest));
+        // Until then it is not asked for again.
+        self.awaited = false;
+        Ok(())
+    }
+
     /// Puts the new records of a chunk into batches.
     async fn batch(&mut self, chunk: RecordChunk) -> Result<(), JournalError> {
+        let awaited = chunk.awaited;
         self.waiting.push_back(WaitingChunk::new(chunk.reply));
         let mut last = 0;
         for checked in chunk.records {
@@ -329,6 +368,7 @@ impl Batcher {
         if let Some(w) = self.waiting.back_mut() {
             w.last = last;
         }
+        self.awaited |= awaited && last == self.number;
         self.answer();
         Ok(())
     }
@@ -377,7 +417,7 @@ impl Batcher {
         self.unsealed.insert(id, self.number);
         self.sources.index.add_pending(id, &content);
         if self.open.is_empty() {
-            self.deadline = Some(Instant::now() + Duration::from_millis(BATCH_CLOSE_MS));
+            self.deadline = Some(Instant::now() + self.close_after);
         }
         self.open_bytes += raw_len(&record);
         self.open.push(record);
@@ -388,7 +428,7 @@ impl Batcher {
     }
 
     async fn close(&mut self) -> Result<(), JournalError> {
-        self.deadline = None;
+        (self.deadline, self.awaited) = (None, false);
         if self.open.is_empty() {
             return Ok(());
         }

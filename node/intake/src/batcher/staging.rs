@@ -37,7 +37,7 @@ impl Batcher {
         self.land().await?;
         let indexed = self.index_says(why).await;
         let (mut next, mut done) = (Some(chunk), Vec::new());
-        while let Some(RecordChunk { records, policy, reply }) = next.take() {
+        while let Some(RecordChunk { records, policy, reply, .. }) = next.take() {
             let mut result = ChunkResult::default();
             let fresh = self.look_at(records, indexed.then_some(&policy), &mut result);
             let staged = self.keep_staged(&fresh, why, &mut result).await?;

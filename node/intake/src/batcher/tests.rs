@@ -3,12 +3,12 @@
 use super::*;
 use std::sync::{
     Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 use tally_core::{Place, Replica};
 use tally_journal::Owner;
 use tally_store::{
-    index::{self, DedupIndex, EngineName, IndexProgress},
+    index::{self, DedupIndex, IndexProgress},
     staged::{StagedBook, StagedLimits},
 };
 use tally_topology::{in_force::CharterHandle, sample};
@@ -20,8 +20,14 @@ struct Bench {
     shut: Arc<AtomicBool>,
     refuses: Arc<AtomicBool>,
     fails: Arc<AtomicBool>,
+    /// While it is locked, the driver answers nothing.
+    disk: Arc<tokio::sync::Mutex<()>>,
+    /// A batch closes so long after its first record, whoever waits.
+    close_after: Duration,
     /// What the driver has sealed, in order.
     sealed: Arc<Mutex<Vec<RecordId>>>,
+    /// How many batches that were.
+    batches: Arc<AtomicUsize>,
 }
 
 /// A batcher that runs.
@@ -39,8 +45,9 @@ struct Running {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (shut, refuses, fails) = Default::default();
-        Self { dir, shut, refuses, fails, sealed: Arc::default() }
+        let (shut, refuses, fails, disk, sealed, batches) = Default::default();
+        let close_after = Duration::from_millis(BATCH_CLOSE_MS);
+        Self { dir, shut, refuses, fails, disk, close_after, sealed, batches }
     }
 
     fn shut(self, shut: bool) -> Self {
@@ -50,7 +57,7 @@ impl Bench {
 
     fn run(&self, bytes: u64) -> Running {
         let own: LogId = "350102/e1".parse().unwrap();
-        let opened = index::open(&self.dir.path().join("index"), EngineName::Sled, |_| true);
+        let opened = index::open(&self.dir.path().join("index"), |_| true);
         let charter = CharterHandle::new(Arc::new(sample::signed("")));
         let known = Arc::new(DedupIndex::new(opened.engine.clone(), charter, own, true));
         known.set_whole(true);
@@ -63,8 +70,7 @@ impl Bench {
         let replica = Replica::new(Arc::new(sample::keys("350102")), sample::signed(""), "test".into());
         let (_, view) = watch::channel(Arc::new(replica.view().clone()));
         let (mailbox, mail) = Mailbox::new(view);
-        let driver =
-            tokio::task::spawn_blocking(driver(mail, self.sealed.clone(), self.refuses.clone(), self.fails.clone()));
+        let driver = tokio::task::spawn_blocking(self.driver(mail));
         let (shut, sealed) = (self.shut.clone(), self.sealed.clone());
         let look = move || OwnLog {
             log: own,
@@ -75,7 +81,7 @@ impl Bench {
         let book = staged.book().clone();
         let runtime = tokio::runtime::Handle::current();
         let BatcherParts { handle, carry, run } =
-            batcher_of(Box::new(look), sources, staged, mailbox, stopping, runtime);
+            batcher_of(Box::new(look), sources, staged, mailbox, stopping, runtime, self.close_after);
         let batcher = tokio::task::spawn_blocking(run);
         let followed = (durable_tell, progress_tell);
         Running { handle, carry: Some(carry), book, stop, batcher, driver, followed }
@@ -84,37 +90,36 @@ impl Bench {
     fn sealed(&self) -> Vec<RecordId> {
         lock(&self.sealed).clone()
     }
+
+    /// Seals what comes; or refuses, or ends without an answer, as a driver does whose disk has failed.
+    fn driver(&self, mut mail: mpsc::Receiver<Mail>) -> impl FnOnce() + Send + use<> {
+        let (sealed, refuses, fails) = (self.sealed.clone(), self.refuses.clone(), self.fails.clone());
+        let (disk, batches) = (self.disk.clone(), self.batches.clone());
+        move || {
+            while let Some(message) = mail.blocking_recv() {
+                let Mail::Seal { records, reply } = message else { return };
+                let _written = disk.blocking_lock();
+                if fails.load(Ordering::Relaxed) {
+                    return;
+                }
+                batches.fetch_add(1, Ordering::Relaxed);
+                let mut sealed = lock(&sealed);
+                let start = sealed.len() as u64;
+                let result = match refuses.load(Ordering::Relaxed) {
+                    true => Err(NotSealed::Frozen("two histories".into())),
+                    false => {
+                        sealed.extend(records.iter().map(Record::id));
+                        Ok((start, sealed.len() as u64))
+                    }
+                };
+                let _ = reply.send(result);
+            }
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Seals what comes; or refuses, or ends without an answer, as a driver does whose disk has failed.
-fn driver(
-    mut mail: mpsc::Receiver<Mail>,
-    sealed: Arc<Mutex<Vec<RecordId>>>,
-    refuses: Arc<AtomicBool>,
-    fails: Arc<AtomicBool>,
-) -> impl FnOnce() + Send {
-    move || {
-        while let Some(message) = mail.blocking_recv() {
-            let Mail::Seal { records, reply } = message else { return };
-            if fails.load(Ordering::Relaxed) {
-                return;
-            }
-            let mut sealed = lock(&sealed);
-            let start = sealed.len() as u64;
-            let result = match refuses.load(Ordering::Relaxed) {
-                true => Err(NotSealed::Frozen("two histories".into())),
-                false => {
-                    sealed.extend(records.iter().map(Record::id));
-                    Ok((start, sealed.len() as u64))
-                }
-            };
-            let _ = reply.send(result);
-        }
-    }
 }
 
 fn checked(n: u64) -> CheckedRecord {
@@ -299,5 +304,55 @@ async fn rows_are_staged_while_nobody_knows_what_stood_in_a_hole_of_the_own_log(
     running.followed.1.send_modify(|p| p.own_missing = 0);
     running.worked_off().await;
     assert_eq!(bench.sealed(), ids(0..10));
+    running.stop().await;
+}
+
+/// A batch that is never closed by time alone.
+fn without_time() -> Bench {
+    Bench { close_after: Duration::from_secs(86_400), ..Bench::new() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_an_answer_waits_for_no_timer() {
+    let bench = without_time();
+    let mut running = bench.run(1 << 30);
+    running.carry = None;
+    // The first rows of a long submission wait for more; whoever is done takes them along.
+    let of = |range: std::ops::Range<u64>| range.map(checked).collect::<Vec<_>>();
+    let begun = RecordChunk::followed(of(0..3), DedupPolicy::default());
+    let begun = running.handle.submit(begun).await.unwrap();
+    assert_eq!(running.hand_in(3..4).await.unwrap().accepted(), 1);
+    assert_eq!(begun.await.unwrap().unwrap().accepted(), 3);
+    assert_eq!(bench.batches.load(Ordering::Relaxed), 1);
+    // What is held is answered at once; what is on its way to the disk, with it.
+    assert_eq!(running.hand_in(0..4).await.unwrap().duplicates(), 4);
+    let begun = RecordChunk::followed(of(4..6), DedupPolicy::default());
+    let begun = running.handle.submit(begun).await.unwrap();
+    assert_eq!(running.hand_in(4..5).await.unwrap().duplicates(), 1);
+    assert_eq!(begun.await.unwrap().unwrap().accepted(), 2);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_shares_the_next_flush() {
+    let bench = without_time();
+    let mut running = bench.run(1 << 30);
+    running.carry = None;
+    let busy = bench.disk.lock().await;
+    let mut answers = Vec::new();
+    for n in 0..100 {
+        let chunk = RecordChunk::of(vec![checked(n)], DedupPolicy::default());
+        answers.push(running.handle.submit(chunk).await.unwrap());
+    }
+    while running.handle.chunks.capacity() < CHUNKS {
+        tokio::task::yield_now().await;
+    }
+    drop(busy);
+    for answer in answers {
+        assert_eq!(answer.await.unwrap().unwrap().accepted(), 1);
+    }
+    assert_eq!(bench.sealed(), ids(0..100));
+    // The first, those that came while it was written, and at most one that was being taken just then.
+    assert!(bench.batches.load(Ordering::Relaxed) <= 3, "{:?}", bench.batches);
     running.stop().await;
 }

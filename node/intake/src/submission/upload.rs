@@ -13,8 +13,8 @@ use super::{
     terms::policy,
 };
 use crate::{
-    CheckedRecord, ChunkError, ChunkResult, DedupPolicy, InputError, JudgedRow, RawRow, RecordChunk, RowChunk, RowFate,
-    RowOutcome, RowSink, TableColumns,
+    CheckedRecord, ChunkAnswer, ChunkError, ChunkResult, DedupPolicy, InputError, JudgedRow, RawRow, RecordChunk,
+    RowChunk, RowFate, RowOutcome, RowSink, TableColumns,
 };
 use std::{
     collections::VecDeque,
@@ -108,6 +108,9 @@ struct SubmittedChunk {
     result: Option<oneshot::Receiver<Result<ChunkResult, ChunkError>>>,
 }
 
+/// Makes a chunk, and where its result will come.
+type MakeChunk = fn(Vec<CheckedRecord>, DedupPolicy) -> (RecordChunk, ChunkAnswer);
+
 /// What a settled chunk leaves to be kept.
 #[derive(Default)]
 struct ToKeep {
@@ -149,7 +152,7 @@ impl Upload {
         let judging = self.judge(rows);
         self.judging.push_back(judging);
         while self.judging.len() > JUDGING {
-            self.submit().await?;
+            self.submit(RecordChunk::followed).await?;
         }
         Ok(())
     }
@@ -207,7 +210,7 @@ impl Upload {
     async fn drain(&mut self) -> Result<(), UploadError> {
         let mut first = Ok(());
         while !self.judging.is_empty() && first.is_ok() {
-            first = self.submit().await;
+            first = self.submit(RecordChunk::of).await;
         }
         // Also after a failure the others are durable, and counted.
         while !self.waiting.is_empty() {
@@ -218,7 +221,7 @@ impl Upload {
     }
 
     /// The oldest judged chunk goes to the batcher.
-    async fn submit(&mut self) -> Result<(), UploadError> {
+    async fn submit(&mut self, chunk: MakeChunk) -> Result<(), UploadError> {
         let Some(judging) = self.judging.pop_front() else { return Ok(()) };
         let JudgedChunk { rows, mut judged, rest, policy } = judging.await.map_err(|e| match e.is_panic() {
             true => UploadError::Internal,
@@ -232,7 +235,7 @@ impl Upload {
         let records: Vec<CheckedRecord> = judged.iter_mut().filter_map(|row| row.record.take()).collect();
         let result = match records.is_empty() {
             true => None,
-            false => Some(self.intake.batcher.submit(RecordChunk::of(records, policy)).await?),
+            false => Some(self.intake.batcher.submit(chunk(records, policy)).await?),
         };
         let bytes = judged.iter().flat_map(|r| &r.findings).map(Finding::bytes).sum();
         self.waiting_bytes += bytes;
