@@ -10,7 +10,6 @@ use tally_intake::folder::FolderSection;
 use tally_journal::SEGMENT_BYTES;
 use tally_protocol::{ids::Division, keys::VerifierKey};
 use tally_reconcile::task::ScheduleSection;
-use tally_store::index::EngineName;
 use tracing_subscriber::EnvFilter;
 
 /// The whole file. Unknown names are refused.
@@ -21,9 +20,6 @@ pub struct Config {
     pub node: NodeSection,
     /// Where it listens.
     pub listen: ListenSection,
-    /// The derived index.
-    #[serde(default)]
-    pub index: IndexSection,
     /// Limits of the disk.
     #[serde(default)]
     pub storage: StorageSection,
@@ -85,14 +81,6 @@ pub struct ListenSection {
     pub admin: PathBuf,
     /// TCP address of the HTTP API; records need a token there.
     pub http: Option<SocketAddr>,
-}
-
-/// `[index]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct IndexSection {
-    /// `sled` (default, up to about a million records) or `fjall`.
-    pub engine: EngineName,
 }
 
 /// `[storage]`
@@ -316,23 +304,19 @@ mod tests {
     #[test]
     fn few_lines_are_enough_and_the_rest_has_defaults() {
         let c = load("[listen]").unwrap();
-        assert_eq!(c.index.engine, EngineName::Sled);
         assert!(c.journal().ends_with("data/journal"));
         assert_eq!((c.storage.reserve_mib, c.storage.staged_mib), (256, 1_024));
         assert_eq!((c.schedule.verify_days, c.schedule.reconcile_minutes), (30, 60));
         assert!(load("[listen]\n[log]\nlevel = \"warn,tally_link=debug\"").is_ok());
-        let c = load("[listen]\nhttp = \"127.0.0.1:8443\"\n[index]\nengine = \"fjall\"").unwrap();
-        assert_eq!((c.index.engine, c.listen.http.unwrap().port()), (EngineName::Fjall, 8443));
+        let c = load("[listen]\nhttp = \"127.0.0.1:8443\"").unwrap();
+        assert_eq!(c.listen.http.unwrap().port(), 8443);
     }
 
     #[test]
     fn the_example_configs_are_read() {
-        for (name, engine) in
-            [("county", EngineName::Sled), ("city", EngineName::Fjall), ("province", EngineName::Fjall)]
-        {
+        for name in ["county", "city", "province"] {
             let path = format!("{}/../deploy/config/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-            let c = Config::load(Path::new(&path)).unwrap();
-            assert_eq!(c.index.engine, engine, "{name}");
+            Config::load(Path::new(&path)).unwrap();
             // What stands there as a comment is an example too.
             let text = std::fs::read_to_string(&path).unwrap();
             let uncommented: String = text
@@ -366,8 +350,7 @@ mod tests {
             ("[listen]\nhttps = \"1\"", "https"),
             ("[listen", "line 4"),
             ("[listen]\nquic = \"nowhere\"", "quic"),
-            ("[listen]\n[index]\nengine = \"rocksdb\"", "line 6"),
-            ("[listen]\n[index]\nengine = \"sledd\"", "expected `sled` or `fjall`"),
+            ("[listen]\n[index]\nengine = \"fjall\"", "unknown field `index`"),
             ("[listen]\n[log]\nformat = \"xml\"", "expected `text` or `json`"),
             ("[listen]\n[log]\nlevel = \"inof\"", "\"inof\" is no level"),
             ("[listen]\n[log]\nlevel = \"info,tally_link=debgu\"", "\"debgu\" is no level"),

@@ -1,11 +1,14 @@
-//! Both index engines under the indexer's load: two pairs a record, random keys, atomic writes of the indexer's size.
+//! The index's engine under the indexer's load: two pairs a record, random keys; in small writes, as when records trickle in, and
+//! in the largest, as when the indexer is behind.
 //!
-//! `cargo bench -p tally-tests --bench index -- 1000000` (records, default 200,000; then records a write, default the
-//! indexer's). Every engine runs in a process of its own, one after the other, so that memory is its own; read the
-//! figures as ratios.
+//! `cargo bench -p tally-tests --bench index -- 1000000` (records, default 200,000). Each size of writes runs in a process of its own, one after
+//! the other, so that memory is its own; read the figures as ratios.
 
 use std::{process::Command, time::Instant};
-use tally_store::index::{EngineName, WRITE_RECORDS, open};
+use tally_store::index::{WRITE_RECORDS, open};
+
+/// Records in a small write.
+const SMALL: usize = 200;
 
 struct Rng(u64);
 
@@ -37,9 +40,9 @@ fn disk(dir: &std::path::Path) -> u64 {
     entries.map(|e| if e.path().is_dir() { disk(&e.path()) } else { e.metadata().map_or(0, |m| m.len()) }).sum()
 }
 
-fn one(name: EngineName, records: usize, write: usize) {
+fn one(records: usize, write: usize) {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let opened = open(dir.path(), name, |_| true);
+    let opened = open(dir.path(), |_| true);
     let mut rng = Rng(1);
     let start = Instant::now();
     let (mut done, mut lap) = (0, Instant::now());
@@ -54,11 +57,7 @@ fn one(name: EngineName, records: usize, write: usize) {
         done += write;
         if done.is_multiple_of(1_000_000) {
             let (million, high) = (lap.elapsed().as_secs_f64(), memory("VmHWM"));
-            eprintln!(
-                "{} at {done}: {:.0} records/s in the last million, {high} MiB at most",
-                name.name(),
-                1e6 / million
-            );
+            eprintln!("{write} at {done}: {:.0} records/s in the last million, {high} MiB at most", 1e6 / million);
             lap = Instant::now();
         }
     }
@@ -76,11 +75,10 @@ fn one(name: EngineName, records: usize, write: usize) {
     opened.closer()(true);
     drop(opened);
     let reopened = Instant::now();
-    let again = open(dir.path(), name, |_| true);
+    let again = open(dir.path(), |_| true);
     println!(
-        "{:6} {records:>9} records: {:>7.0} records/s, {lookup_rate:>7.0} lookups/s, {peak:>5} MiB at most, \
+        "{write:>6} a write, {records:>9} records: {:>7.0} records/s, {lookup_rate:>7.0} lookups/s, {peak:>5} MiB at most, \
          {used:>5} MiB on disk, {:.2} s to open, trusted {}",
-        name.name(),
         records as f64 / written,
         reopened.elapsed().as_secs_f64(),
         again.rebuilt.is_none()
@@ -88,18 +86,15 @@ fn one(name: EngineName, records: usize, write: usize) {
 }
 
 fn main() {
-    let args: Vec<_> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let mut numbers = args.iter().filter_map(|a| a.parse().ok());
-    let records = numbers.next().unwrap_or(200_000);
-    let write = numbers.next().unwrap_or(WRITE_RECORDS);
-    match args.first().map(String::as_str) {
-        Some("sled") => one(EngineName::Sled, records, write),
-        Some("fjall") => one(EngineName::Fjall, records, write),
+    let numbers: Vec<usize> = std::env::args().filter_map(|a| a.parse().ok()).collect();
+    match numbers[..] {
+        [records, write, ..] => one(records, write),
         _ => {
+            let records = numbers.first().copied().unwrap_or(200_000);
             let program = std::env::current_exe().expect("this program");
-            for engine in ["sled", "fjall"] {
-                let run = Command::new(&program).args([engine, &records.to_string(), &write.to_string()]).status();
-                assert!(run.is_ok_and(|s| s.success()), "{engine} failed");
+            for write in [SMALL, WRITE_RECORDS] {
+                let run = Command::new(&program).args([records, write].map(|n| n.to_string())).status();
+                assert!(run.is_ok_and(|s| s.success()), "{write} a write failed");
             }
         }
     }

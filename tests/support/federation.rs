@@ -111,11 +111,10 @@ impl Federation {
             "\n[[node]]\ndivision = \"{division}\"\nname = \"{division}\"\nlevel = \"{level}\"\n{parent}\
              addresses = [\"127.0.0.1:{port}\"]\n{epoch}"
         );
-        // Both engines take part. `listen` comes last, so that a test can add to it.
-        let engine = if level == "county" { "sled" } else { "fjall" };
+        // `listen` comes last, so that a test can add to it.
         let authority = &self.authority;
         let config = format!(
-            "[node]\ndivision = \"{division}\"\n{authority}\n[index]\nengine = \"{engine}\"\n\n\
+            "[node]\ndivision = \"{division}\"\n{authority}\n\
              [log]\nformat = \"json\"\n\n\
              [listen]\nquic = \"127.0.0.1:{port}\"\n"
         );

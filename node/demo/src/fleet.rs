@@ -160,11 +160,9 @@ impl Fleet {
         text.push_str(catalog::SHIPPED);
         let note = signed::sign(&text, &authority).map_err(Failure::failed)?;
         for m in &self.members {
-            // fjall where many records come together, sled at the counties: as in the example configs.
-            let engine = if m.level == "county" { "sled" } else { "fjall" };
             let config = format!(
                 "[node]\ndivision = \"{}\"\nauthority = \"{}\"\n\n[listen]\nquic = \"127.0.0.1:{}\"\n\
-                 http = \"127.0.0.1:{}\"\n\n[index]\nengine = \"{engine}\"\n",
+                 http = \"127.0.0.1:{}\"\n",
                 m.division,
                 authority.public(),
                 m.quic,

@@ -305,7 +305,7 @@ pub(super) fn open_index(
         }
         agrees(replica.view(), durable, &reader, counts)
     };
-    let opened = index::open(&config.index_dir(), config.index.engine, agrees);
+    let opened = index::open(&config.index_dir(), agrees);
     let now = tally_clock::now_ms() / 1_000;
     for (ranges, certain) in [(&lacking.current, false), (&lacking.closed, true)] {
         lost.note(ranges, &ids.borrow(), certain, now).context("data/lost.json cannot be written")?;

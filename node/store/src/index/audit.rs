@@ -53,13 +53,12 @@ mod tests {
         },
         *,
     };
-    use crate::index::EngineName;
     use tally_protocol::record::RecordId;
 
     #[test]
     fn a_key_too_few_or_too_many_is_seen() {
         let dir = tempfile::tempdir().unwrap();
-        let opened = open(&dir.path().join("index"), EngineName::Fjall, |_| true);
+        let opened = open(&dir.path().join("index"), |_| true);
         let log: LogId = "350102/e1".parse().unwrap();
         let entry = |n: u64| {
             let e = IndexEntry { index: n, sealed_at: 1, ..IndexEntry::default() };

@@ -1,5 +1,5 @@
-//! What an index engine has to do: get, scan, write atomically, flush; and why it may fail. One conformance suite for all engines.
-//! An engine knows bytes only, never what they mean.
+//! What the engine of an index has to do: get, scan, write atomically, flush; and why it may fail. It knows bytes only, never what
+//! they mean.
 
 use std::{fmt::Debug, io};
 use tally_journal::ReadError;
@@ -110,7 +110,7 @@ impl From<ReadError> for EngineError {
     }
 }
 
-/// Keys and values that go in together or not at all.
+/// Keys and values, in the order of the keys, that go in together or not at all.
 pub type Write = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// An ordered store of bytes. Durable only after `flush`; what is lost is rebuilt from the journal.
@@ -127,7 +127,7 @@ pub trait Engine: Debug + Send + Sync {
     /// The engine's.
     fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Write, EngineError>;
 
-    /// Writes all pairs atomically.
+    /// Writes all pairs atomically; of pairs with one key the last counts.
     ///
     /// # Errors
     /// The engine's; then nothing was written.
@@ -138,73 +138,4 @@ pub trait Engine: Debug + Send + Sync {
     /// # Errors
     /// The engine's.
     fn flush(&self) -> Result<(), EngineError>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{super::open::open_engine, *};
-    use crate::index::EngineName;
-    use std::sync::Arc;
-
-    fn both(check: impl Fn(&dyn Fn() -> Arc<dyn Engine>)) {
-        for name in [EngineName::Sled, EngineName::Fjall] {
-            let dir = tempfile::tempdir().unwrap();
-            check(&|| {
-                // A closing engine may hold its lock a moment longer (sled: some 70 ms).
-                for _ in 0..100 {
-                    if let Ok(e) = open_engine(name, dir.path()) {
-                        return e;
-                    }
-                    std::thread::sleep(std::time::Duration::from_millis(20));
-                }
-                open_engine(name, dir.path()).unwrap()
-            });
-        }
-    }
-
-    fn pair(k: &str, v: &str) -> (Vec<u8>, Vec<u8>) {
-        (k.into(), v.into())
-    }
-
-    #[test]
-    fn get_after_write_and_overwrite() {
-        both(|open| {
-            let e = open();
-            e.write(vec![pair("a", "1"), pair("b", "2")]).unwrap();
-            e.write(vec![pair("b", "3")]).unwrap();
-            assert_eq!(e.get(b"a").unwrap(), Some(b"1".to_vec()));
-            assert_eq!(e.get(b"b").unwrap(), Some(b"3".to_vec()));
-            assert_eq!(e.get(b"c").unwrap(), None);
-        });
-    }
-
-    #[test]
-    fn scans_are_ordered_bounded_and_resume() {
-        both(|open| {
-            let e = open();
-            let all: Write = (0..100).map(|i| pair(&format!("x{i:03}"), "v")).collect();
-            e.write(all.iter().rev().cloned().collect()).unwrap();
-            e.write(vec![pair("w", ""), pair("y", ""), pair("\u{ff}", "")]).unwrap();
-            assert_eq!(e.scan(b"x", b"", 1_000).unwrap(), all);
-            assert_eq!(e.scan(b"x", b"x050", 10).unwrap(), all[50..60]);
-            assert_eq!(e.scan(b"x", b"x0505", 1).unwrap(), all[51..52]);
-            assert_eq!(e.scan(b"x", b"z", 1).unwrap(), []);
-            assert_eq!(e.scan("\u{ff}".as_bytes(), b"", 9).unwrap().len(), 1);
-            assert_eq!(e.scan(b"q", b"", 9).unwrap(), []);
-        });
-    }
-
-    #[test]
-    fn flushed_writes_are_there_after_reopening() {
-        both(|open| {
-            let e = open();
-            let many: Write = (0..5_000_u32).map(|i| (i.to_be_bytes().to_vec(), vec![7; 40])).collect();
-            e.write(many).unwrap();
-            e.flush().unwrap();
-            drop(e);
-            let e = open();
-            assert_eq!(e.scan(b"", b"", 10_000).unwrap().len(), 5_000);
-            assert_eq!(e.get(&4_999_u32.to_be_bytes()).unwrap(), Some(vec![7; 40]));
-        });
-    }
 }

@@ -157,12 +157,12 @@ pub fn keep(engine: &dyn Engine, reports: &[FindingsReport]) -> Result<(), Engin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::{EngineName, open};
+    use crate::index::open;
 
     #[test]
     fn what_was_told_is_kept_by_holder_and_log() {
         let dir = tempfile::tempdir().unwrap();
-        let opened = open(&dir.path().join("index"), EngineName::Fjall, |_| true);
+        let opened = open(&dir.path().join("index"), |_| true);
         let engine = &*opened.engine;
         let (a, b): (LogId, LogId) = ("350102/e1".parse().unwrap(), "350103/e1".parse().unwrap());
         let holder = |code: u32| Division::try_from(code).unwrap();

@@ -1,8 +1,15 @@
 //! The only file that knows fjall.
+//!
+//! Few pairs go in by its journal and its table in memory, many as a sorted run of their own, straight into a table on the
+//! disk: so an indexer that is far behind costs less the further it is behind.
 
 use super::engine::{Engine, EngineError, Write};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use std::path::Path;
+use std::{
+    path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 /// Block cache in bytes.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -10,6 +17,13 @@ const CACHE_BYTES: u64 = 32 << 20;
 const MEMTABLE_BYTES: u64 = 16 << 20;
 /// What an open may have to replay.
 const JOURNAL_BYTES: u64 = 64 << 20;
+/// So many pairs go in as a run of their own.
+const RUN_PAIRS: usize = 8_192;
+/// More tables than this that overlap, and a run waits until some are merged: the engine itself lets any number pile up, and
+/// each makes every reading slower.
+const TABLES_MAX: usize = 12;
+/// Tables that are not merged within this time say that the engine does not work any more.
+const MERGED_WITHIN: Duration = Duration::from_secs(300);
 
 pub(super) struct Fjall {
     db: Database,
@@ -40,6 +54,27 @@ impl Fjall {
             .map_err(failed)?;
         Ok(Self { db, pairs })
     }
+
+    /// Pairs as a table of their own: durable, and seen all at once, when this returns.
+    fn write_run(&self, mut pairs: Write) -> Result<(), EngineError> {
+        // The order is that of the keys, and no key stands there twice; of two the later one counts.
+        pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let since = Instant::now();
+        while self.pairs.l0_table_count() > TABLES_MAX {
+            if since.elapsed() > MERGED_WITHIN {
+                return Err(EngineError::Engine("its tables are not merged any more".into()));
+            }
+            sleep(Duration::from_millis(5));
+        }
+        let mut run = self.pairs.start_ingestion().map_err(failed)?;
+        let mut pairs = pairs.into_iter().peekable();
+        while let Some((key, value)) = pairs.next() {
+            if pairs.peek().is_none_or(|(next, _)| *next != key) {
+                run.write(key, value).map_err(failed)?;
+            }
+        }
+        run.finish().map_err(failed)
+    }
 }
 
 impl Engine for Fjall {
@@ -60,6 +95,9 @@ impl Engine for Fjall {
     }
 
     fn write(&self, pairs: Write) -> Result<(), EngineError> {
+        if pairs.len() >= RUN_PAIRS {
+            return self.write_run(pairs);
+        }
         let mut batch = self.db.batch();
         for (key, value) in pairs {
             batch.insert(&self.pairs, key, value);
@@ -69,5 +107,80 @@ impl Engine for Fjall {
 
     fn flush(&self) -> Result<(), EngineError> {
         self.db.persist(PersistMode::SyncAll).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(k: &str, v: &str) -> (Vec<u8>, Vec<u8>) {
+        (k.into(), v.into())
+    }
+
+    #[test]
+    fn get_after_write_and_overwrite() {
+        let dir = tempfile::tempdir().unwrap();
+        let e = Fjall::open(dir.path()).unwrap();
+        e.write(vec![pair("a", "1"), pair("b", "2")]).unwrap();
+        e.write(vec![pair("b", "3")]).unwrap();
+        assert_eq!(e.get(b"a").unwrap(), Some(b"1".to_vec()));
+        assert_eq!(e.get(b"b").unwrap(), Some(b"3".to_vec()));
+        assert_eq!(e.get(b"c").unwrap(), None);
+    }
+
+    #[test]
+    fn scans_are_ordered_bounded_and_resume() {
+        let dir = tempfile::tempdir().unwrap();
+        let e = Fjall::open(dir.path()).unwrap();
+        let all: Write = (0..100).map(|i| pair(&format!("x{i:03}"), "v")).collect();
+        e.write(all.iter().rev().cloned().collect()).unwrap();
+        e.write(vec![pair("w", ""), pair("y", ""), pair("\u{ff}", "")]).unwrap();
+        assert_eq!(e.scan(b"x", b"", 1_000).unwrap(), all);
+        assert_eq!(e.scan(b"x", b"x050", 10).unwrap(), all[50..60]);
+        assert_eq!(e.scan(b"x", b"x0505", 1).unwrap(), all[51..52]);
+        assert_eq!(e.scan(b"x", b"z", 1).unwrap(), []);
+        assert_eq!(e.scan("\u{ff}".as_bytes(), b"", 9).unwrap().len(), 1);
+        assert_eq!(e.scan(b"q", b"", 9).unwrap(), []);
+    }
+
+    /// Runs and small writes in turn: whatever came last of a key counts, before and after opening anew.
+    #[test]
+    fn what_came_last_counts_however_it_came() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = |n: usize| format!("k{n:06}");
+        let run = |value: &str| -> Write { (0..RUN_PAIRS).rev().map(|n| pair(&key(n), value)).collect() };
+        let check = |e: &Fjall| {
+            let all = e.scan(b"k", b"", 3 * RUN_PAIRS).unwrap();
+            assert_eq!(all.len(), RUN_PAIRS + 1);
+            for (n, (k, v)) in all.iter().enumerate() {
+                let value = if n == 7 || n == RUN_PAIRS { "small" } else { "second" };
+                assert_eq!((k.as_slice(), v.as_slice()), (key(n).as_bytes(), value.as_bytes()));
+                assert_eq!(e.get(k).unwrap().as_ref(), Some(v));
+            }
+        };
+        {
+            let e = Fjall::open(dir.path()).unwrap();
+            e.write(vec![pair(&key(3), "small"), pair(&key(RUN_PAIRS), "small")]).unwrap();
+            e.write(run("first")).unwrap();
+            // Of two in one write the later one counts.
+            e.write([run("lost"), run("second")].concat()).unwrap();
+            e.write(vec![pair(&key(7), "small")]).unwrap();
+            check(&e);
+            e.flush().unwrap();
+        }
+        check(&Fjall::open(dir.path()).unwrap());
+    }
+
+    /// More runs than may pile up: each waits for its turn.
+    #[test]
+    fn runs_do_not_pile_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let e = Fjall::open(dir.path()).unwrap();
+        for round in 0..3 * TABLES_MAX {
+            let run = (0..RUN_PAIRS).map(|n| pair(&format!("{:04}{round}", n * 7_919 % 10_007), "v")).collect();
+            e.write(run).unwrap();
+            assert!(e.pairs.l0_table_count() <= TABLES_MAX + 1);
+        }
     }
 }

@@ -28,11 +28,11 @@ use tally_protocol::{ids::LogId, record::RecordId};
 use tally_topology::{charter::Charter, in_force::CharterHandle};
 use tokio::sync::watch;
 
-/// Records that go into the index in one atomic write. Small, and not a whole
-/// batch: sled keeps memory in proportion to its largest write, which adds up to hundreds of megabytes.
-pub const WRITE_RECORDS: usize = 200;
-/// Pairs of other kinds that one write may have besides.
-const WRITE_PAIRS: usize = 8 * WRITE_RECORDS;
+/// Records that go into the index in one atomic write, at most: at the end of what is there, what there is. The more, the less
+/// each costs; they are in memory until then, some 15 MB, and are read again after a stop.
+pub const WRITE_RECORDS: usize = 20_000;
+/// Pairs that one write may have.
+const WRITE_PAIRS: usize = 3 * WRITE_RECORDS;
 /// Flushed this often.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 /// Pauses before the index is brought back: doubled each time up to the longest.
@@ -62,6 +62,8 @@ struct Follower<'s> {
     sources: &'s FollowSources,
     overlay: Arc<Overlay>,
     state: State,
+    /// Records that one write may bring in.
+    write_at: usize,
     /// Records, with their business keys, that the next write brings in.
     ids: Vec<(LogId, RecordId, [u8; 16])>,
     /// Names of units that were written.
@@ -140,6 +142,7 @@ impl<'s> Follower<'s> {
             sources,
             overlay: Arc::new(Overlay::new(opened.engine.clone())),
             state: opened.state.clone(),
+            write_at: WRITE_RECORDS,
             ids: Vec::new(),
             names: HashSet::new(),
             missing: 0,

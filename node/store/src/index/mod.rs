@@ -4,7 +4,6 @@
 pub mod audit;
 mod effect;
 mod engine;
-mod engine_name;
 mod entry;
 mod filter;
 pub mod findings;
@@ -16,13 +15,11 @@ mod open;
 mod overlay;
 pub mod query;
 mod shared;
-mod sled_engine;
 mod versions;
 mod walk;
 
 pub use effect::Effect;
 pub use engine::{Engine, EngineError, Write};
-pub use engine_name::EngineName;
 pub use entry::{IndexEntry, Version, pairs};
 pub use filter::{DedupIndex, KeyHistory};
 pub use follow::{FollowSources, IndexProgress, Judging, WRITE_RECORDS, follow};

@@ -1,6 +1,6 @@
 //! Opening the index, or beginning it anew, at the start and whenever it failed.
 //!
-//! An open that succeeds proves nothing: sled has lost flushed entries silently after power cuts. So an index is trusted
+//! An open that succeeds proves nothing: what was flushed may be lost after a power cut. So an index is trusted
 //! only after a clean stop, or when the machine has not rebooted since; its counts must be those of the journal; and
 //! whatever is damaged or panics is removed and rebuilt. What the system refuses (room, descriptors, a device's error that
 //! passes) is no damage: it is tried again. It must not touch the journal, which is what everything is rebuilt from, nor
@@ -12,9 +12,7 @@ use super::{
     entry::{STATE_KEY, State},
     fjall_engine::Fjall,
     shared::SharedEngine,
-    sled_engine::Sled,
 };
-use crate::index::EngineName;
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
@@ -24,17 +22,19 @@ use std::{
     time::Duration,
 };
 
+/// The engine's folder.
+const FOLDER: &str = "fjall";
+
 /// Beside the engine's folder: who wrote it, and how it was left.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 struct Marker {
     format: u32,
-    engine: String,
     boot: String,
     clean: bool,
 }
 
 /// Changes when the entries change their form; an index of another form is rebuilt.
-const FORMAT: u32 = 7;
+const FORMAT: u32 = 8;
 
 /// The index of a node.
 #[derive(Debug)]
@@ -48,21 +48,12 @@ pub struct OpenedIndex {
     pub(super) state: State,
     pub(super) shared: Arc<SharedEngine>,
     dir: PathBuf,
-    name: EngineName,
 }
 
 /// What an open found.
 struct Found {
     state: State,
     rebuilt: Option<String>,
-}
-
-/// Opens an engine in `dir`, made if missing. May panic inside the engine: the caller catches.
-pub(super) fn open_engine(name: EngineName, dir: &Path) -> Result<Arc<dyn Engine>, EngineError> {
-    Ok(match name {
-        EngineName::Sled => Arc::new(Sled::open(dir)?),
-        EngineName::Fjall => Arc::new(Fjall::open(dir)?),
-    })
 }
 
 fn boot_id() -> String {
@@ -73,8 +64,8 @@ fn marker_path(dir: &Path) -> PathBuf {
     dir.join("marker.json")
 }
 
-fn write_marker(dir: &Path, name: EngineName, clean: bool) -> io::Result<()> {
-    let marker = Marker { format: FORMAT, engine: name.name().into(), boot: boot_id(), clean };
+fn write_marker(dir: &Path, clean: bool) -> io::Result<()> {
+    let marker = Marker { format: FORMAT, boot: boot_id(), clean };
     let text = serde_json::to_string(&marker).map_err(io::Error::other)?;
     let new = dir.join("marker.new");
     let mut file = fs::File::create(&new)?;
@@ -85,7 +76,7 @@ fn write_marker(dir: &Path, name: EngineName, clean: bool) -> io::Result<()> {
 }
 
 /// Why an index that is there cannot be trusted; `None` if it can be, or nothing is there.
-fn distrust(dir: &Path, name: EngineName) -> io::Result<Option<String>> {
+fn distrust(dir: &Path) -> io::Result<Option<String>> {
     let text = match fs::read_to_string(marker_path(dir)) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::InvalidData => return Ok(Some("its marker cannot be read".into())),
@@ -104,16 +95,13 @@ fn distrust(dir: &Path, name: EngineName) -> io::Result<Option<String>> {
     if marker.format != FORMAT {
         return Ok(Some("it has another form".into()));
     }
-    if marker.engine != name.name() {
-        return Ok(Some(format!("it was kept by {}", marker.engine)));
-    }
     let same_boot = !marker.boot.is_empty() && marker.boot == boot_id();
     Ok((!marker.clean && !same_boot).then(|| "the machine stopped while it was in use".into()))
 }
 
 /// Opens the index in `dir`. `agrees` judges its counts by the journal: the records of each log up to its cursor. If it
 /// cannot be opened now, nor begun anew, it says so in `trouble`.
-pub fn open(dir: &Path, name: EngineName, agrees: impl Fn(&IndexCounts<'_>) -> bool) -> OpenedIndex {
+pub fn open(dir: &Path, agrees: impl Fn(&IndexCounts<'_>) -> bool) -> OpenedIndex {
     let shared = Arc::new(SharedEngine::default());
     let mut index = OpenedIndex {
         engine: shared.clone(),
@@ -122,7 +110,6 @@ pub fn open(dir: &Path, name: EngineName, agrees: impl Fn(&IndexCounts<'_>) -> b
         state: State::default(),
         shared,
         dir: dir.to_owned(),
-        name,
     };
     if let Err(e) = index.bring_back(false, agrees) {
         index.trouble = Some(e);
@@ -131,10 +118,10 @@ pub fn open(dir: &Path, name: EngineName, agrees: impl Fn(&IndexCounts<'_>) -> b
 }
 
 /// After a start in the same process, or a panic, an engine may hold its own lock a moment longer.
-fn open_with_retry(dir: &Path, name: EngineName) -> Result<(Arc<dyn Engine>, State), EngineError> {
+fn open_with_retry(dir: &Path) -> Result<(Arc<dyn Engine>, State), EngineError> {
     let mut left = 10;
     loop {
-        match try_open(dir, name) {
+        match try_open(dir) {
             Err(EngineError::Locked) if left > 0 => {
                 left -= 1;
                 std::thread::sleep(Duration::from_millis(200));
@@ -146,8 +133,7 @@ fn open_with_retry(dir: &Path, name: EngineName) -> Result<(Arc<dyn Engine>, Sta
 
 /// Removes an index. What else lies in its place is set aside beside it, and its new place is the answer.
 fn clear(dir: &Path) -> io::Result<Option<PathBuf>> {
-    let ours =
-        |name: &str| [EngineName::Sled.name(), EngineName::Fjall.name(), "marker.json", "marker.new"].contains(&name);
+    let ours = |name: &str| [FOLDER, "marker.json", "marker.new"].contains(&name);
     let kind = match fs::symlink_metadata(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         found => found?.file_type(),
@@ -183,16 +169,16 @@ fn clear(dir: &Path) -> io::Result<Option<PathBuf>> {
     Ok(Some(place))
 }
 
-fn try_open(dir: &Path, name: EngineName) -> Result<(Arc<dyn Engine>, State), EngineError> {
+fn try_open(dir: &Path) -> Result<(Arc<dyn Engine>, State), EngineError> {
     fs::create_dir_all(dir)?;
-    write_marker(dir, name, false)?;
-    let folder = dir.join(name.name());
+    write_marker(dir, false)?;
+    let folder = dir.join(FOLDER);
     let open = catch_unwind(AssertUnwindSafe(|| {
-        let engine = open_engine(name, &folder)?;
+        let engine: Arc<dyn Engine> = Arc::new(Fjall::open(&folder)?);
         let state = engine.get(STATE_KEY)?;
         Ok::<_, EngineError>((engine, state))
     }));
-    let (engine, state) = open.map_err(|_| EngineError::Panicked(name.name()))??;
+    let (engine, state) = open.map_err(|_| EngineError::Panicked(FOLDER))??;
     let state = match state {
         Some(bytes) => State::decode(&bytes)?,
         None => State::default(),
@@ -218,9 +204,9 @@ impl OpenedIndex {
     }
 
     fn opened(&self, anew: bool, agrees: impl Fn(&IndexCounts<'_>) -> bool) -> Result<Found, EngineError> {
-        let mut why = distrust(&self.dir, self.name)?.or_else(|| anew.then(|| "it failed".to_owned()));
+        let mut why = distrust(&self.dir)?.or_else(|| anew.then(|| "it failed".to_owned()));
         if why.is_none() {
-            match open_with_retry(&self.dir, self.name) {
+            match open_with_retry(&self.dir) {
                 Ok((engine, state)) if agrees(&IndexCounts { state: &state, engine: &*engine }) => {
                     self.shared.put(engine);
                     return Ok(Found { state, rebuilt: None });
@@ -234,7 +220,7 @@ impl OpenedIndex {
             tracing::warn!(event = "index.aside", place = ?place, "what lay in the index's place is not this program's: it was set aside");
         }
         // After a panic the engine may hold its own lock a moment longer.
-        let (engine, state) = open_with_retry(&self.dir, self.name)?;
+        let (engine, state) = open_with_retry(&self.dir)?;
         self.shared.put(engine);
         Ok(Found { state, rebuilt: why })
     }
@@ -242,12 +228,12 @@ impl OpenedIndex {
     /// A way to mark the index as cleanly left, or, if it was not, as one to be rebuilt: at once, so that a stop that comes
     /// late does not forget it.
     pub fn closer(&self) -> impl Fn(bool) + Send + Sync + 'static {
-        let (engine, dir, name) = (self.engine.clone(), self.dir.clone(), self.name);
+        let (engine, dir) = (self.engine.clone(), self.dir.clone());
         move |sound| {
             if !sound {
                 let _ = fs::remove_file(marker_path(&dir));
             } else if engine.flush().is_ok()
-                && let Err(e) = write_marker(&dir, name, true)
+                && let Err(e) = write_marker(&dir, true)
             {
                 tracing::warn!(event = "index.marker", reason = %e, "the index will be rebuilt after a reboot");
             }
@@ -298,58 +284,56 @@ impl IndexCounts<'_> {
 mod tests {
     use super::*;
 
-    fn again(dir: &Path, name: EngineName) -> OpenedIndex {
-        let opened = open(dir, name, |_| true);
+    fn again(dir: &Path) -> OpenedIndex {
+        let opened = open(dir, |_| true);
         assert!(opened.trouble.is_none(), "{opened:?}");
         opened
     }
 
     #[test]
     fn what_cannot_be_trusted_is_rebuilt() {
-        for name in [EngineName::Sled, EngineName::Fjall] {
-            let dir = tempfile::tempdir().unwrap();
-            let dir = dir.path().join("index");
-            let first = again(&dir, name);
-            assert!(first.rebuilt.is_none() && first.is_empty());
-            let state = State { place: 99, distinct: 5, ..State::default() };
-            first.engine.write(vec![(STATE_KEY.to_vec(), state.encode())]).unwrap();
-            first.closer()(true);
-            drop(first);
-            std::thread::sleep(Duration::from_millis(300));
-            let kept = again(&dir, name);
-            assert_eq!((kept.rebuilt.as_deref(), &kept.state), (None, &state));
-            drop(kept);
-            std::thread::sleep(Duration::from_millis(300));
-            // As after a power cut: not clean, and another boot.
-            let marker = Marker { format: FORMAT, engine: name.name().into(), boot: "other".into(), clean: false };
-            fs::write(marker_path(&dir), serde_json::to_string(&marker).unwrap()).unwrap();
-            let rebuilt = again(&dir, name);
-            assert!(rebuilt.rebuilt.is_some() && rebuilt.is_empty(), "{rebuilt:?}");
-            drop(rebuilt);
-            std::thread::sleep(Duration::from_millis(300));
-            let refused = open(&dir, name, |_| false);
-            assert!(refused.rebuilt.unwrap().contains("counts"));
-        }
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("index");
+        let first = again(&dir);
+        assert!(first.rebuilt.is_none() && first.is_empty());
+        let state = State { place: 99, distinct: 5, ..State::default() };
+        first.engine.write(vec![(STATE_KEY.to_vec(), state.encode())]).unwrap();
+        first.closer()(true);
+        drop(first);
+        std::thread::sleep(Duration::from_millis(300));
+        let kept = again(&dir);
+        assert_eq!((kept.rebuilt.as_deref(), &kept.state), (None, &state));
+        drop(kept);
+        std::thread::sleep(Duration::from_millis(300));
+        // As after a power cut: not clean, and another boot.
+        let marker = Marker { format: FORMAT, boot: "other".into(), clean: false };
+        fs::write(marker_path(&dir), serde_json::to_string(&marker).unwrap()).unwrap();
+        let rebuilt = again(&dir);
+        assert!(rebuilt.rebuilt.is_some() && rebuilt.is_empty(), "{rebuilt:?}");
+        drop(rebuilt);
+        std::thread::sleep(Duration::from_millis(300));
+        let refused = open(&dir, |_| false);
+        assert!(refused.rebuilt.unwrap().contains("counts"));
     }
 
     #[test]
     fn an_index_that_failed_is_rebuilt_even_after_a_clean_stop() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("index");
-        again(&dir, EngineName::Fjall).closer()(false);
+        again(&dir).closer()(false);
         std::thread::sleep(Duration::from_millis(300));
-        assert!(again(&dir, EngineName::Fjall).rebuilt.is_some());
+        assert!(again(&dir).rebuilt.is_some());
     }
 
     #[test]
     fn garbage_is_set_aside() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("index");
-        again(&dir, EngineName::Sled).closer()(true);
+        again(&dir).closer()(true);
         std::thread::sleep(Duration::from_millis(300));
-        fs::remove_file(dir.join("sled/db")).unwrap();
-        fs::create_dir(dir.join("sled/db")).unwrap();
-        assert!(again(&dir, EngineName::Sled).rebuilt.is_some());
+        fs::remove_dir_all(dir.join("fjall/keyspaces")).unwrap();
+        fs::write(dir.join("fjall/keyspaces"), "no folder").unwrap();
+        assert!(again(&dir).rebuilt.is_some());
     }
 
     #[test]
@@ -358,17 +342,17 @@ mod tests {
         let dir = parent.path().join("index");
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join("thesis.txt"), "the only copy").unwrap();
-        assert!(again(&dir, EngineName::Fjall).rebuilt.is_some());
+        assert!(again(&dir).rebuilt.is_some());
         assert_eq!(fs::read_to_string(parent.path().join("index.aside-1/thesis.txt")).unwrap(), "the only copy");
         // Also beside an index that cannot be trusted, and in place of the folder.
         fs::write(dir.join("notes.txt"), "mine").unwrap();
         fs::write(marker_path(&dir), "no marker").unwrap();
-        assert!(again(&dir, EngineName::Fjall).rebuilt.is_some());
+        assert!(again(&dir).rebuilt.is_some());
         assert_eq!(fs::read_to_string(parent.path().join("index.aside-2/notes.txt")).unwrap(), "mine");
         assert!(!parent.path().join("index.aside-2/fjall").exists());
         let other = parent.path().join("other");
         fs::write(&other, "a file").unwrap();
-        assert!(again(&other, EngineName::Fjall).rebuilt.is_some());
+        assert!(again(&other).rebuilt.is_some());
         assert_eq!(fs::read_to_string(parent.path().join("other.aside-1")).unwrap(), "a file");
     }
 
@@ -376,7 +360,7 @@ mod tests {
     fn what_the_system_refuses_is_no_damage() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("index");
-        let first = again(&dir, EngineName::Fjall);
+        let first = again(&dir);
         let state = State { place: 99, distinct: 5, ..State::default() };
         first.engine.write(vec![(STATE_KEY.to_vec(), state.encode())]).unwrap();
         first.closer()(true);
@@ -384,7 +368,7 @@ mod tests {
         std::thread::sleep(Duration::from_millis(300));
         // The marker cannot be written, as without room: the system goes round in a circle.
         std::os::unix::fs::symlink("marker.new", dir.join("marker.new")).unwrap();
-        let mut refused = open(&dir, EngineName::Fjall, |_| true);
+        let mut refused = open(&dir, |_| true);
         assert!(refused.trouble.is_some() && matches!(refused.engine.get(b"x"), Err(EngineError::Away)));
         fs::remove_file(dir.join("marker.new")).unwrap();
         refused.bring_back(false, |_| true).unwrap();

@@ -44,9 +44,9 @@ impl Overlay {
     /// # Errors
     /// The engine's; then what was gathered is forgotten, and nothing of it was written.
     pub(super) fn commit(&self, last: (Vec<u8>, Vec<u8>)) -> Result<(), EngineError> {
-        let mut pairs: Write = std::mem::take(&mut *self.fresh()).into_iter().collect();
-        pairs.push(last);
-        self.below.write(pairs)
+        let mut pairs = std::mem::take(&mut *self.fresh());
+        pairs.insert(last.0, last.1);
+        self.below.write(pairs.into_iter().collect())
     }
 }
 
@@ -89,12 +89,12 @@ impl Engine for Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::{EngineName, open};
+    use crate::index::open;
 
     #[test]
     fn what_is_about_to_be_written_is_seen_as_if_it_were() {
         let dir = tempfile::tempdir().unwrap();
-        let opened = open(&dir.path().join("index"), EngineName::Fjall, |_| true);
+        let opened = open(&dir.path().join("index"), |_| true);
         let pair = |k: &str, v: &str| (k.as_bytes().to_vec(), v.as_bytes().to_vec());
         opened.engine.write(vec![pair("a1", "old"), pair("a3", "old"), pair("b", "old")]).unwrap();
         let overlay = Overlay::new(opened.engine.clone());

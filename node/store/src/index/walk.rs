@@ -21,13 +21,13 @@ pub fn walk(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::{EngineName, open, pairs};
+    use crate::index::{open, pairs};
     use tally_topology::{content::Dimensions, sample};
 
     #[test]
     fn each_record_comes_once_by_the_log_that_the_route_names() {
         let dir = tempfile::tempdir().unwrap();
-        let opened = open(dir.path(), EngineName::Fjall, |_| true);
+        let opened = open(dir.path(), |_| true);
         let (city, county): (LogId, LogId) = ("350100/e1".parse().unwrap(), "350102/e1".parse().unwrap());
         // More than one page.
         let all = 4_096 + 3_u64;

@@ -1,6 +1,6 @@
 //! Takes the records of a batch into the index: counts each once, and judges it.
 
-use super::{Follower, WRITE_PAIRS, WRITE_RECORDS};
+use super::{Follower, WRITE_PAIRS};
 use crate::index::{
     Engine as _, EngineError, InForce,
     entry::{self, IndexEntry, SubjectName},
@@ -80,7 +80,7 @@ impl Follower<'_> {
                 self.judge(&in_force, log, &record, alone && content.operation == Operation::Create)?;
             }
             self.state.done = i as u16 + 1;
-            if self.ids.len() >= WRITE_RECORDS || overlay.waiting() >= WRITE_PAIRS {
+            if self.ids.len() >= self.write_at || overlay.waiting() >= WRITE_PAIRS {
                 self.write()?;
             }
         }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     entries::{EntryJournal, owner},
-    index::{Engine, EngineName, InForce, Write, findings, open, query::each_record},
+    index::{Engine, InForce, Write, findings, open, query::each_record},
 };
 use std::{collections::BTreeMap, ops::ControlFlow};
 use tally_core::{Append, Disk as _};
@@ -61,7 +61,7 @@ impl Journal {
     /// The index of all that is there, by a charter with these rules.
     fn indexed(&self, rules: &str) -> Indexed {
         let dir = tempfile::tempdir().unwrap();
-        let mut indexed = Indexed { opened: open(&dir.path().join("index"), EngineName::Fjall, |_| true), _dir: dir };
+        let mut indexed = Indexed { opened: open(&dir.path().join("index"), |_| true), _dir: dir };
         indexed.go_on(self, rules);
         indexed
     }
@@ -317,7 +317,7 @@ fn an_index_that_failed_comes_back_by_itself() {
         let mut journal = Journal::new();
         journal.take(VICTIM, &[line(1, "create", "1", &[]), line(2, "create", "1", &[])], 1_800_000_000);
         let dir = tempfile::tempdir().unwrap();
-        let opened = open(&dir.path().join("index"), EngineName::Fjall, |_| true);
+        let opened = open(&dir.path().join("index"), |_| true);
         opened.shared.put(Arc::new(Broken(why)));
         let engine = opened.engine.clone();
         let (durable, heard) = watch::channel(journal.journal.durable());
@@ -347,7 +347,7 @@ fn what_an_unfinished_index_does_not_hold_may_be_held() {
     assert!(sources.known.holds(&held[0]).unwrap());
     // It begins anew: what it knew before is not forgotten, and not denied.
     let empty = tempfile::tempdir().unwrap();
-    let anew = open(&empty.path().join("index"), EngineName::Fjall, |_| true);
+    let anew = open(&empty.path().join("index"), |_| true);
     let known = DedupIndex::new(anew.engine.clone(), sources.charter.clone(), sources.own, true);
     known.indexed(&[(sources.own, held[0], [1; 16])]);
     assert!(matches!(known.holds(&held[0]), Err(EngineError::Unfinished)));
@@ -369,45 +369,43 @@ fn records_that_are_missing_before_others_are_counted() {
 /// A stop after any write, also in the middle of a batch, repeats nothing and loses nothing.
 #[test]
 fn every_stop_resumes_exactly() {
-    for name in [EngineName::Sled, EngineName::Fjall] {
-        let mut journal = Journal::new();
-        for b in 0..3 {
-            let lines: Vec<_> = (0..550).map(|i| format!("{{\"n\":\"{b} {i}\"}}")).collect();
-            journal.take(VICTIM, &lines, 1);
-        }
-        let until = journal.journal.durable();
-        let dir = tempfile::tempdir().unwrap();
-        let mut opened = open(&dir.path().join("index"), name, |_| true);
-        let sources = journal.sources(sample::signed(""), &opened.engine, "350102/e1");
-        let signed = sources.charter.charter();
-        sources.known.fill().unwrap();
-        let mut rounds = 0;
-        loop {
-            // A new follower each time: only what was written together with the entries counts.
-            if let Some(bytes) = opened.engine.get(STATE_KEY).unwrap() {
-                let kept = State::decode(&bytes).unwrap();
-                assert!(rounds == 0 || kept != opened.state, "each round gets further");
-                opened.state = kept;
-            }
-            let mut f = Follower::new(&sources, &opened);
-            let frame = f.sources.reader.next(f.cursor(), until).unwrap();
-            let Some((place, kept, next)) = frame else { break };
-            let KeptAs::Batch { log, start, tree, sealed_at, .. } = kept.entry else { panic!("only batches here") };
-            // What is collected after the last write is lost with the stop, unless nothing but that is left of the batch.
-            let rest = 550 - usize::from(f.state.done);
-            f.take(signed.charter(), (log, (start, tree.size()), sealed_at), place, &kept.body).unwrap();
-            if rest < WRITE_RECORDS {
-                f.move_to(next);
-                f.write().unwrap();
-            }
-            rounds += 1;
-            assert!(rounds < 30);
-        }
-        let mut last = Follower::new(&sources, &opened);
-        last.catch_up(signed.charter(), until, || false).unwrap();
-        assert_eq!(last.state.distinct, 3 * 550);
-        assert_eq!(last.state.logs.values().sum::<u64>(), 3 * 550);
-        assert_eq!(opened.engine.scan(b"r", b"", 10_000).unwrap().len(), 3 * 550);
-        assert_eq!(opened.engine.scan(b"k", b"", 10_000).unwrap().len(), 3 * 550);
+    let mut journal = Journal::new();
+    for b in 0..3 {
+        let lines: Vec<_> = (0..550).map(|i| format!("{{\"n\":\"{b} {i}\"}}")).collect();
+        journal.take(VICTIM, &lines, 1);
     }
+    let until = journal.journal.durable();
+    let dir = tempfile::tempdir().unwrap();
+    let mut opened = open(&dir.path().join("index"), |_| true);
+    let sources = journal.sources(sample::signed(""), &opened.engine, "350102/e1");
+    let signed = sources.charter.charter();
+    sources.known.fill().unwrap();
+    let mut rounds = 0;
+    loop {
+        // A new follower each time: only what was written together with the entries counts.
+        if let Some(bytes) = opened.engine.get(STATE_KEY).unwrap() {
+            let kept = State::decode(&bytes).unwrap();
+            assert!(rounds == 0 || kept != opened.state, "each round gets further");
+            opened.state = kept;
+        }
+        let mut f = Follower { write_at: 200, ..Follower::new(&sources, &opened) };
+        let frame = f.sources.reader.next(f.cursor(), until).unwrap();
+        let Some((place, kept, next)) = frame else { break };
+        let KeptAs::Batch { log, start, tree, sealed_at, .. } = kept.entry else { panic!("only batches here") };
+        // What is collected after the last write is lost with the stop, unless nothing but that is left of the batch.
+        let rest = 550 - usize::from(f.state.done);
+        f.take(signed.charter(), (log, (start, tree.size()), sealed_at), place, &kept.body).unwrap();
+        if rest < 200 {
+            f.move_to(next);
+            f.write().unwrap();
+        }
+        rounds += 1;
+        assert!(rounds < 30);
+    }
+    let mut last = Follower::new(&sources, &opened);
+    last.catch_up(signed.charter(), until, || false).unwrap();
+    assert_eq!(last.state.distinct, 3 * 550);
+    assert_eq!(last.state.logs.values().sum::<u64>(), 3 * 550);
+    assert_eq!(opened.engine.scan(b"r", b"", 10_000).unwrap().len(), 3 * 550);
+    assert_eq!(opened.engine.scan(b"k", b"", 10_000).unwrap().len(), 3 * 550);
 }
