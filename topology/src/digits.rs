@@ -34,8 +34,20 @@ fn value(digit: u8) -> u8 {
     digit & 0x0f
 }
 
+/// Values of the characters of a credit code by their byte; of others [`NO_VALUE`].
+#[expect(clippy::indexing_slicing, reason = "worked out when it is compiled, where a wrong place is an error")]
+const USCC_VALUES: [u8; 256] = {
+    let (mut values, mut n) = ([NO_VALUE; 256], 0_u8);
+    while (n as usize) < USCC.len() {
+        values[USCC[n as usize] as usize] = n;
+        n += 1;
+    }
+    values
+};
+const NO_VALUE: u8 = u8::MAX;
+
 fn uscc_value(b: u8) -> Option<usize> {
-    USCC.iter().position(|c| *c == b)
+    USCC_VALUES.get(usize::from(b)).filter(|v| **v != NO_VALUE).map(|v| usize::from(*v))
 }
 
 /// The last character that the first 17 of a credit code ask for.
@@ -131,8 +143,7 @@ const TAIWAN_PERMIT: u32 = 83;
 /// province, and not a part of a longer number: no digit stands before or after it, anything else may. Counties that are
 /// gone live on in the numbers, so only the province is looked at. Full-width digits count too. The range is in bytes.
 pub fn find_id_card(text: &str) -> Option<Range<usize>> {
-    // Few texts hold that many digits; a full-width digit has three bytes, of which the first is 0xEF.
-    if text.len() < 18 || text.bytes().filter(|b| b.is_ascii_digit() || *b == 0xef).count() < 17 {
+    if text.len() < 18 || !may_hold_a_number(text) {
         return None;
     }
     let mut chars = text.char_indices().map(|(i, c)| (i, narrow(c))).peekable();
@@ -157,6 +168,19 @@ pub fn find_id_card(text: &str) -> Option<Range<usize>> {
         }
     }
     None
+}
+
+/// Few texts have 17 digits in a row. A full-width digit is 0xEF 0xBC and one of 0x90 to 0x99; some other signs count here too.
+fn may_hold_a_number(text: &str) -> bool {
+    let mut digits = 0_u32;
+    text.bytes().any(|b| {
+        match b {
+            b'0'..=b'9' | 0xef => digits = digits.saturating_add(1),
+            0x90..=0x99 | 0xbc => {}
+            _ => digits = 0,
+        }
+        digits == 17
+    })
 }
 
 fn narrow(c: char) -> char {
