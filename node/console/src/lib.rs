@@ -18,7 +18,6 @@ mod charter;
 mod compare;
 mod corrections;
 mod deadlines;
-mod drain;
 mod evidence;
 mod export;
 mod gate;

@@ -6,7 +6,7 @@
 use super::{
     ApiContext, addressed, answers,
     auth::{self, Caller, Need, require},
-    bundle, charter, compare, deadlines, drain, evidence, export, gate, health, metrics, openapi,
+    bundle, charter, compare, deadlines, evidence, export, gate, health, metrics, openapi,
     problem::{Problem, as_problem, without_parameters},
     questions, records, requests,
     serve::engage,
@@ -105,7 +105,7 @@ pub fn public(api: ApiContext) -> Router {
 
 fn finished(routes: Router<ApiContext>, api: ApiContext) -> Router {
     let all = routes.merge(router(for_all())).fallback(not_found).method_not_allowed_fallback(wrong_method);
-    all.layer(middleware::from_fn(drain::drain_body)).with_state(api)
+    all.with_state(api)
 }
 
 async fn require_token(State(api): State<ApiContext>, mut request: Request, next: middleware::Next) -> Response {

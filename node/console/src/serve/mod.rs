@@ -42,7 +42,7 @@ const STALL: Duration = Duration::from_secs(60);
 /// The same on the admin socket, where a person may be looking through an export page by page.
 const ADMIN_STALL: Duration = Duration::from_secs(600);
 /// What comes of a request after its answer is read for so long.
-const LINGER: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(20);
 
 /// Bounds of one listener.
 #[derive(Debug, Clone, Copy)]
