@@ -133,8 +133,8 @@ fn run(
 ) {
     let source = Source { reader: &api.reader, batch_maps, charter: charter.charter() };
     let mut piece = Vec::with_capacity(PIECE_BYTES * 2);
-    let result = query::export(&*api.engine, &source, selection, |line| {
-        piece.extend_from_slice(&line);
+    let result = query::export(&*api.engine, &source, selection, api.submissions.spool(), |line| {
+        piece.extend_from_slice(line);
         piece.push(b'\n');
         piece.len() < PIECE_BYTES || pieces.blocking_send(Ok(std::mem::take(&mut piece).into())).is_ok()
     });

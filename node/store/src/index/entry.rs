@@ -119,6 +119,16 @@ pub(super) fn read_record(key: &[u8], value: &[u8]) -> Option<(RecordId, LogId, 
     Some((id, log, codec::decode::<IndexEntry, ENTRY_BYTES_MAX>(value).ok()?))
 }
 
+/// Of all pairs under `k`.
+pub(super) fn versions_prefix() -> &'static [u8] {
+    b"k"
+}
+
+/// Business key in a key under `k`.
+pub(super) fn version_business_key(key: &[u8]) -> Option<[u8; 16]> {
+    key.get(1..17)?.try_into().ok()
+}
+
 pub(super) fn version_prefix(key: &[u8; 16]) -> Vec<u8> {
     [b"k", &key[..]].concat()
 }

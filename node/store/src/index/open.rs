@@ -13,7 +13,7 @@ use super::{
     fjall_engine::Fjall,
     shared::SharedEngine,
 };
-use serde::{Deserialize, Serialize};
+use crate::left;
 use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -24,14 +24,6 @@ use std::{
 
 /// The engine's folder.
 const FOLDER: &str = "fjall";
-
-/// Beside the engine's folder: who wrote it, and how it was left.
-#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
-struct Marker {
-    format: u32,
-    boot: String,
-    clean: bool,
-}
 
 /// Changes when the entries change their form; an index of another form is rebuilt.
 const FORMAT: u32 = 8;
@@ -54,49 +46,6 @@ pub struct OpenedIndex {
 struct Found {
     state: State,
     rebuilt: Option<String>,
-}
-
-fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
-}
-
-fn marker_path(dir: &Path) -> PathBuf {
-    dir.join("marker.json")
-}
-
-fn write_marker(dir: &Path, clean: bool) -> io::Result<()> {
-    let marker = Marker { format: FORMAT, boot: boot_id(), clean };
-    let text = serde_json::to_string(&marker).map_err(io::Error::other)?;
-    let new = dir.join("marker.new");
-    let mut file = fs::File::create(&new)?;
-    io::Write::write_all(&mut file, text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(new, marker_path(dir))?;
-    fs::File::open(dir)?.sync_all()
-}
-
-/// Why an index that is there cannot be trusted; `None` if it can be, or nothing is there.
-fn distrust(dir: &Path) -> io::Result<Option<String>> {
-    let text = match fs::read_to_string(marker_path(dir)) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::InvalidData => return Ok(Some("its marker cannot be read".into())),
-        Err(e) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&e.kind()) => {
-            let nothing = match fs::read_dir(dir) {
-                Ok(mut all) => all.next().is_none(),
-                Err(e) => e.kind() == io::ErrorKind::NotFound,
-            };
-            return Ok((!nothing).then(|| "its marker is missing".into()));
-        }
-        Err(e) => return Err(e),
-    };
-    let Ok(marker) = serde_json::from_str::<Marker>(&text) else {
-        return Ok(Some("its marker cannot be read".into()));
-    };
-    if marker.format != FORMAT {
-        return Ok(Some("it has another form".into()));
-    }
-    let same_boot = !marker.boot.is_empty() && marker.boot == boot_id();
-    Ok((!marker.clean && !same_boot).then(|| "the machine stopped while it was in use".into()))
 }
 
 /// Opens the index in `dir`. `agrees` judges its counts by the journal: the records of each log up to its cursor. If it
@@ -133,7 +82,7 @@ fn open_with_retry(dir: &Path) -> Result<(Arc<dyn Engine>, State), EngineError> 
 
 /// Removes an index. What else lies in its place is set aside beside it, and its new place is the answer.
 fn clear(dir: &Path) -> io::Result<Option<PathBuf>> {
-    let ours = |name: &str| [FOLDER, "marker.json", "marker.new"].contains(&name);
+    let ours = |name: &str| name == FOLDER || left::FILES.contains(&name);
     let kind = match fs::symlink_metadata(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         found => found?.file_type(),
@@ -171,7 +120,7 @@ fn clear(dir: &Path) -> io::Result<Option<PathBuf>> {
 
 fn try_open(dir: &Path) -> Result<(Arc<dyn Engine>, State), EngineError> {
     fs::create_dir_all(dir)?;
-    write_marker(dir, false)?;
+    left::mark(dir, FORMAT, false)?;
     let folder = dir.join(FOLDER);
     let open = catch_unwind(AssertUnwindSafe(|| {
         let engine: Arc<dyn Engine> = Arc::new(Fjall::open(&folder)?);
@@ -204,7 +153,7 @@ impl OpenedIndex {
     }
 
     fn opened(&self, anew: bool, agrees: impl Fn(&IndexCounts<'_>) -> bool) -> Result<Found, EngineError> {
-        let mut why = distrust(&self.dir)?.or_else(|| anew.then(|| "it failed".to_owned()));
+        let mut why = left::distrust(&self.dir, FORMAT)?.or_else(|| anew.then(|| "it failed".to_owned()));
         if why.is_none() {
             match open_with_retry(&self.dir) {
                 Ok((engine, state)) if agrees(&IndexCounts { state: &state, engine: &*engine }) => {
@@ -231,9 +180,9 @@ impl OpenedIndex {
         let (engine, dir) = (self.engine.clone(), self.dir.clone());
         move |sound| {
             if !sound {
-                let _ = fs::remove_file(marker_path(&dir));
+                let _ = left::unmark(&dir);
             } else if engine.flush().is_ok()
-                && let Err(e) = write_marker(&dir, true)
+                && let Err(e) = left::mark(&dir, FORMAT, true)
             {
                 tracing::warn!(event = "index.marker", reason = %e, "the index will be rebuilt after a reboot");
             }
@@ -306,8 +255,7 @@ mod tests {
         drop(kept);
         std::thread::sleep(Duration::from_millis(300));
         // As after a power cut: not clean, and another boot.
-        let marker = Marker { format: FORMAT, boot: "other".into(), clean: false };
-        fs::write(marker_path(&dir), serde_json::to_string(&marker).unwrap()).unwrap();
+        left::mark_of_another_boot(&dir, FORMAT);
         let rebuilt = again(&dir);
         assert!(rebuilt.rebuilt.is_some() && rebuilt.is_empty(), "{rebuilt:?}");
         drop(rebuilt);
@@ -346,7 +294,7 @@ mod tests {
         assert_eq!(fs::read_to_string(parent.path().join("index.aside-1/thesis.txt")).unwrap(), "the only copy");
         // Also beside an index that cannot be trusted, and in place of the folder.
         fs::write(dir.join("notes.txt"), "mine").unwrap();
-        fs::write(marker_path(&dir), "no marker").unwrap();
+        fs::write(dir.join(left::FILES[0]), "no marker").unwrap();
         assert!(again(&dir).rebuilt.is_some());
         assert_eq!(fs::read_to_string(parent.path().join("index.aside-2/notes.txt")).unwrap(), "mine");
         assert!(!parent.path().join("index.aside-2/fjall").exists());

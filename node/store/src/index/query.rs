@@ -1,8 +1,9 @@
 //! Export: what is in force or the history, by record id, in bounded memory. The index says which records, the journal has
-//! their bytes; one that cannot be read is counted and passed over. No bytes are given for an id that is not theirs. Nothing
+//! their bytes, and each batch is read once for some hundred thousand records; one that cannot be read is counted and passed over. No bytes are given for an id that is not theirs. Nothing
 //! is written here, and who asks, or what they may see, is not known.
 
 mod cursor;
+mod ordered;
 
 pub use cursor::{ExportCursor, NotACursor};
 
@@ -12,10 +13,13 @@ use super::{
 };
 use crate::batch_map::BatchMap;
 use crate::entries::EntryReader;
+use ordered::OrderedLines;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashSet},
+    io,
     ops::ControlFlow,
+    path::Path,
 };
 use tally_protocol::{
     canonical::{Object, Value},
@@ -26,10 +30,9 @@ use tally_topology::charter::Charter;
 
 /// Index pairs read at once.
 const PAGE: usize = 4_096;
-/// Records gathered before they are sent.
-const GATHER_RECORDS: usize = 16_000;
-/// Bytes gathered at most, about; a gathering that would be larger is cut in two.
-const GATHER_BYTES: usize = 32 << 20;
+/// Records that are read together: 80 bytes each in memory, and one reading of every batch for all of them.
+const SLICE: usize = 262_144;
+const _: () = assert!(SLICE <= u32::MAX as usize);
 
 /// What to export.
 #[derive(Debug, Clone, Default)]
@@ -107,37 +110,108 @@ pub struct Source<'a> {
     pub charter: &'a Charter,
 }
 
-/// Writes the selection, sorted by record id, one JSON line at a time; `emit` answers whether to go on.
+/// Why an export broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The index.
+    #[error(transparent)]
+    Index(#[from] EngineError),
+    /// The folder for lines that wait for their turn.
+    #[error("data/spool: {0}")]
+    Spool(#[from] io::Error),
+}
+
+/// A record of a slice: what its line needs beside its bytes.
+struct WantedRecord {
+    id: RecordId,
+    /// The log that the route names, the index there, and when it was sealed.
+    first: (LogId, u64, u64),
+    /// The same of the other logs that hold it.
+    others: Vec<(LogId, u64, u64)>,
+}
+
+impl WantedRecord {
+    fn of((id, attested): (RecordId, Attested)) -> Option<Self> {
+        let mut places = attested.into_iter().map(|(log, e)| (log, e.index, e.sealed_at));
+        Some(Self { id, first: places.next()?, others: places.collect() })
+    }
+
+    fn places(&self) -> impl Iterator<Item = &(LogId, u64, u64)> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+/// Writes the selection, sorted by record id, one JSON line at a time; `emit` answers whether to go on. Lines that wait for
+/// their turn beyond some megabytes lie in `spool`.
 ///
 /// # Errors
-/// The engine's.
+/// [`ExportError`].
 pub fn export(
     engine: &dyn Engine,
     source: &Source<'_>,
     selection: &Selection,
-    mut emit: impl FnMut(Vec<u8>) -> bool,
-) -> Result<Exported, EngineError> {
+    spool: &Path,
+    mut emit: impl FnMut(&[u8]) -> bool,
+) -> Result<Exported, ExportError> {
     let mut exported = Exported::default();
-    let mut gathered: Vec<(RecordId, Attested)> = Vec::new();
-    let mut goes_on = true;
-    let in_force = InForce::new(engine, source.charter);
+    let mut slice: Vec<WantedRecord> = Vec::new();
+    let in_force = InForce::of_all(engine, source.charter, !selection.history)?;
+    let mut ended = Ok(true);
     each_record(&in_force, |id, attested| {
         if wants(&in_force, source, selection, (id, &attested))? {
-            gathered.push((id, attested));
+            slice.extend(WantedRecord::of((id, attested)));
         }
-        if gathered.len() >= GATHER_RECORDS {
-            goes_on = send(source, selection, &gathered, &mut exported, &mut emit);
-            gathered.clear();
+        if slice.len() >= SLICE {
+            ended = write_slice(source, selection, &slice, spool, &mut exported, &mut emit);
+            slice.clear();
         }
-        Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        Ok(if matches!(ended, Ok(true)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
-    if goes_on {
-        send(source, selection, &gathered, &mut exported, &mut emit);
+    if ended? {
+        write_slice(source, selection, &slice, spool, &mut exported, &mut emit)?;
     }
     // Which of them the selection would have had nobody can say.
     let not_indexed = not_indexed(engine, source)?.into_values().fold(0, u64::saturating_add);
     exported.unreadable = exported.unreadable.saturating_add(not_indexed);
     Ok(exported)
+}
+
+/// Reads the records of a slice and writes their lines in its order; answers whether to go on.
+fn write_slice(
+    source: &Source<'_>,
+    selection: &Selection,
+    slice: &[WantedRecord],
+    spool: &Path,
+    exported: &mut Exported,
+    emit: &mut impl FnMut(&[u8]) -> bool,
+) -> io::Result<bool> {
+    let mut lines = OrderedLines::new(spool, slice.len() as u32);
+    let (mut unread, mut put) = (vec![true; slice.len()], Ok(()));
+    let places = (0_u32..).zip(slice).map(|(n, w)| (w.first.0, w.first.1, n)).collect();
+    read_in_order(source, places, |n, bytes| {
+        let Some((wanted, unread)) = slice.get(n as usize).zip(unread.get_mut(n as usize)) else { return };
+        if RecordId::of(bytes) != wanted.id || put.is_err() {
+            return;
+        }
+        *unread = false;
+        if let Some(line) = line(source, selection, wanted, bytes) {
+            put = lines.put(n, &line);
+        }
+    });
+    put?;
+    for ((n, wanted), _) in (0_u32..).zip(slice).zip(unread).filter(|(_, unread)| *unread) {
+        // A record whose first copy cannot be read may stand in another log too.
+        let elsewhere = wanted.others.iter().find_map(|(log, index, _)| read_one(source, *log, *index, wanted.id));
+        match elsewhere.map(|bytes| line(source, selection, wanted, &bytes)) {
+            Some(line) => line.map_or(Ok(()), |line| lines.put(n, &line))?,
+            None => exported.unreadable += 1,
+        }
+    }
+    lines.give(|line| {
+        let goes_on = emit(line);
+        exported.lines += u64::from(goes_on);
+        goes_on
+    })
 }
 
 /// Records that are held and that the index lacks, by log: their batches could not be read when it was built. To be asked once
@@ -210,35 +284,52 @@ pub fn read_each(
     places: &[(RecordId, Attested)],
     mut take: impl FnMut(LogId, &IndexEntry, &[u8]),
 ) -> u64 {
-    let first = |(i, (_, a)): (usize, &(RecordId, Attested))| {
-        let (log, e) = a.first()?;
-        Some((source.batch_maps.get(log)?.batch_of(e.index)?, *log, e.index, i))
-    };
-    let mut order: Vec<_> = places.iter().enumerate().filter_map(first).collect();
-    order.sort_unstable_by_key(|(batch, _, index, _)| (batch.place, *index));
-    let mut left: HashSet<usize> = (0..places.len()).collect();
-    for same in order.chunk_by(|a, b| a.0.place == b.0.place) {
-        let Some((start, records)) = same.first().and_then(|(_, log, index, _)| read_batch(source, *log, *index))
-        else {
-            continue;
-        };
-        for (_, _, index, i) in same {
-            let bytes = index.checked_sub(start).and_then(|n| records.get(usize::try_from(n).ok()?));
-            let Some((bytes, (id, attested))) = bytes.zip(places.get(*i)) else { continue };
-            if let Some((log, e)) = attested.first().filter(|_| RecordId::of(bytes) == *id) {
-                left.remove(i);
-                take(*log, e, bytes);
-            }
+    let mut left: HashSet<u32> = (0_u32..).zip(places).map(|(n, _)| n).collect();
+    let first = |(n, (_, a)): (u32, &(RecordId, Attested))| a.first().map(|(log, e)| (*log, e.index, n));
+    read_in_order(source, (0_u32..).zip(places).filter_map(first).collect(), |n, bytes| {
+        let Some((id, attested)) = places.get(n as usize) else { return };
+        if let Some((log, e)) = attested.first().filter(|_| RecordId::of(bytes) == *id) {
+            left.remove(&n);
+            take(*log, e, bytes);
         }
-    }
+    });
     let mut unreadable = 0;
-    for (id, attested) in left.iter().filter_map(|i| places.get(*i)) {
-        match (attested.first(), elsewhere(source, *id, attested)) {
+    for (id, attested) in left.iter().filter_map(|n| places.get(*n as usize)) {
+        let elsewhere = attested.iter().skip(1).find_map(|(log, e)| read_one(source, *log, e.index, *id));
+        match (attested.first(), elsewhere) {
             (Some((log, e)), Some(bytes)) => take(*log, e, &bytes),
             _ => unreadable += 1,
         }
     }
     unreadable
+}
+
+/// Reads records, each given by log, index and a number of its own, in the order in which they lie on the disk, and each batch
+/// once. What cannot be read is passed over.
+fn read_in_order(source: &Source<'_>, places: Vec<(LogId, u64, u32)>, mut take: impl FnMut(u32, &[u8])) {
+    let lies =
+        |(log, index, n): (LogId, u64, u32)| Some((source.batch_maps.get(&log)?.batch_of(index)?.place, index, log, n));
+    let mut order: Vec<_> = places.into_iter().filter_map(lies).collect();
+    order.sort_unstable();
+    for same in order.chunk_by(|a, b| a.0 == b.0) {
+        let Some((_, index, log, _)) = same.first() else { continue };
+        let Some(Ok((batch, records))) = source.batch_maps.get(log).map(|m| m.read(source.reader, *index)) else {
+            continue;
+        };
+        let mut wanted = same.iter().peekable();
+        for (at, bytes) in (batch.start..).zip(records.iter()) {
+            while let Some((.., n)) = wanted.next_if(|(_, index, ..)| *index == at) {
+                take(*n, bytes);
+            }
+        }
+    }
+}
+
+/// The bytes of a record, if they are read at this place of a log.
+fn read_one(source: &Source<'_>, log: LogId, index: u64, id: RecordId) -> Option<Vec<u8>> {
+    let (batch, records) = source.batch_maps.get(&log)?.read(source.reader, index).ok()?;
+    let at = usize::try_from(index.checked_sub(batch.start)?).ok()?;
+    records.iter().nth(at).filter(|bytes| RecordId::of(bytes) == id).map(<[u8]>::to_vec)
 }
 
 /// Whether a record is asked for, as far as the index can tell.
@@ -249,6 +340,9 @@ fn wants(
     (id, attested): (RecordId, &Attested),
 ) -> Result<bool, EngineError> {
     let Some((_, first)) = attested.first() else { return Ok(false) };
+    if !may_count(source.charter, selection, first) {
+        return Ok(false);
+    }
     let key = &first.content.key;
     if !selection.history && !in_force.is_current(id, attested)? {
         return Ok(false);
@@ -265,77 +359,29 @@ fn wants(
     Ok(!selection.history && in_force.versions(key)?.iter().any(|v| is_new(v.log, v.index)))
 }
 
+/// Whether category and division of a record are those that are asked for, as far as the index knows them.
+fn may_count(charter: &Charter, selection: &Selection, e: &IndexEntry) -> bool {
+    let category = selection.category.as_deref().is_none_or(|c| [c, ""].contains(&&*e.dimensions.category));
+    let within = |top| match Division::try_from(e.dimensions.division) {
+        Ok(division) => counts_for(charter, division, top),
+        Err(_) => true,
+    };
+    category && selection.division.is_none_or(within)
+}
+
+/// Whether what is produced in a division counts for another one.
+fn counts_for(charter: &Charter, division: Division, top: Division) -> bool {
+    division == top || charter.entry_node(division).is_some_and(|n| charter.is_within(n, top))
+}
+
 /// When a record of a log came here, POSIX seconds.
 fn arrived(source: &Source<'_>, selection: &Selection, log: LogId, index: u64) -> Option<u64> {
     source.batch_maps.get(&log)?.arrived(selection.me?, log, index)
 }
 
-/// Reads the records of `gathered`, each batch once, and sends them in their order.
-fn send(
-    source: &Source<'_>,
-    selection: &Selection,
-    gathered: &[(RecordId, Attested)],
-    exported: &mut Exported,
-    emit: &mut impl FnMut(Vec<u8>) -> bool,
-) -> bool {
-    let mut bytes: Vec<Option<Vec<u8>>> = vec![None; gathered.len()];
-    let batch = |log: LogId, e: &IndexEntry| source.batch_maps.get(&log)?.batch_of(e.index);
-    let first = |(i, (_, a)): (usize, &(RecordId, Attested))| Some((batch(a[0].0, &a[0].1)?.place, a[0].1.index, i));
-    let mut order: Vec<_> = gathered.iter().enumerate().filter_map(first).collect();
-    order.sort_unstable();
-    let mut total = 0;
-    for same in order.chunk_by(|a, b| a.0 == b.0) {
-        let (log, e) = &gathered[same[0].2].1[0];
-        let Some((start, records)) = read_batch(source, *log, e.index) else { continue };
-        for (_, index, i) in same {
-            if let Some(record) = records.get((index - start) as usize) {
-                total += record.len();
-                bytes[*i] = Some(record.clone());
-            }
-        }
-        if total > GATHER_BYTES && gathered.len() > 1 {
-            drop(bytes);
-            let (left, right) = gathered.split_at(gathered.len() / 2);
-            return send(source, selection, left, exported, emit) && send(source, selection, right, exported, emit);
-        }
-    }
-    for ((id, attested), bytes) in gathered.iter().zip(bytes) {
-        let Some(bytes) = bytes.filter(|b| RecordId::of(b) == *id).or_else(|| elsewhere(source, *id, attested)) else {
-            exported.unreadable += 1;
-            continue;
-        };
-        if let Some(line) = line(source, selection, *id, attested, &bytes) {
-            if !emit(line) {
-                return false;
-            }
-            exported.lines += 1;
-        }
-    }
-    true
-}
-
-/// A record whose first copy cannot be read may stand in another log too.
-fn elsewhere(source: &Source<'_>, id: RecordId, attested: &Attested) -> Option<Vec<u8>> {
-    attested.iter().skip(1).find_map(|(log, e)| {
-        let (start, records) = read_batch(source, *log, e.index)?;
-        records.get((e.index - start) as usize).filter(|b| RecordId::of(b) == id).cloned()
-    })
-}
-
-fn read_batch(source: &Source<'_>, log: LogId, index: u64) -> Option<(u64, Vec<Vec<u8>>)> {
-    let (batch, records) = source.batch_maps.get(&log)?.read(source.reader, index).ok()?;
-    Some((batch.start, records.iter().map(<[u8]>::to_vec).collect()))
-}
-
 /// The record with `_tally` put in: id, log, index, time of sealing, all attestations if there are several, and where it is
 /// asked what has come since, the time of arrival here.
-fn line(
-    source: &Source<'_>,
-    selection: &Selection,
-    id: RecordId,
-    attested: &Attested,
-    bytes: &[u8],
-) -> Option<Vec<u8>> {
+fn line(source: &Source<'_>, selection: &Selection, wanted: &WantedRecord, bytes: &[u8]) -> Option<Vec<u8>> {
     let charter = source.charter;
     let mut object = Object::parse(bytes).ok()?;
     if let Some(category) = &selection.category
@@ -345,26 +391,25 @@ fn line(
     }
     if let Some(top) = selection.division {
         let division: Division = object.text("producer_division")?.parse().ok()?;
-        let node = charter.entry_node(division);
-        if division != top && !node.is_some_and(|n| charter.is_within(n, top)) {
+        if !counts_for(charter, division, top) {
             return None;
         }
     }
-    let attestation = |(log, e): &(LogId, IndexEntry)| {
+    let attestation = |(log, index, sealed_at): &(LogId, u64, u64)| {
         let mut o = Object::default();
         o.set("log", Value::Text(Cow::Owned(charter.federation().origin(*log))));
-        o.set("index", Value::Integer(e.index.cast_signed()));
-        o.set("sealed_at", Value::Text(Cow::Owned(tally_clock::time(e.sealed_at))));
+        o.set("index", Value::Integer(index.cast_signed()));
+        o.set("sealed_at", Value::Text(Cow::Owned(tally_clock::time(*sealed_at))));
         // Without that question nodes that hold the same say the same.
-        if let Some(at) = selection.since.as_ref().and_then(|_| arrived(source, selection, *log, e.index)) {
+        if let Some(at) = selection.since.as_ref().and_then(|_| arrived(source, selection, *log, *index)) {
             o.set("arrived_at", Value::Text(Cow::Owned(tally_clock::time(at))));
         }
         o
     };
-    let mut tally = attestation(attested.first()?);
-    tally.set("id", Value::Text(Cow::Owned(id.to_string())));
-    if attested.len() > 1 {
-        let all = attested.iter().map(|a| Value::Object(attestation(a))).collect();
+    let mut tally = attestation(&wanted.first);
+    tally.set("id", Value::Text(Cow::Owned(wanted.id.to_string())));
+    if !wanted.others.is_empty() {
+        let all = wanted.places().map(|a| Value::Object(attestation(a))).collect();
         tally.set("attested", Value::List(all));
     }
     object.set("_tally", Value::Object(tally));

@@ -9,7 +9,12 @@ use super::{
     effect::KeyVersion,
     entry::{self, read_record, read_version, record_key, version_place},
 };
-use std::{cell::RefCell, cmp::Reverse, collections::HashMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
 use tally_protocol::{
     ids::{Division, LogId},
     record::RecordId,
@@ -27,6 +32,8 @@ const REMEMBERED_FROM: usize = 16;
 /// Versions that are remembered at most, and unit names.
 const REMEMBERED_MAX: usize = 200_000;
 const NAMES_MAX: usize = 10_000;
+/// Keys with several versions that are remembered for a question about all records, 16 bytes each; of more, each is looked up.
+const SEVERAL_MAX: usize = 1_000_000;
 
 /// A version of a business key, and what became of it.
 #[derive(Debug, Clone)]
@@ -68,6 +75,8 @@ pub struct InForce<'a> {
     /// Whether a route goes by the name of a unit.
     by_name: bool,
     remembers: bool,
+    /// Keys with more than one version, for a question about all records; `None`: each key is looked up.
+    several: Option<HashSet<[u8; 16]>>,
     names: RefCell<HashMap<[u8; 8], Rc<str>>>,
     remembered: RefCell<(usize, HashMap<[u8; 16], KeyVersions>)>,
 }
@@ -76,7 +85,18 @@ impl<'a> InForce<'a> {
     /// For one question.
     pub fn new(engine: &'a dyn Engine, charter: &'a Charter) -> Self {
         let by_name = charter.routes().iter().any(|r| r.unit_word.is_some());
-        Self { engine, charter, by_name, remembers: true, names: RefCell::default(), remembered: RefCell::default() }
+        let (names, remembered) = Default::default();
+        Self { engine, charter, by_name, remembers: true, several: None, names, remembered }
+    }
+
+    /// For a question about all records: one walk over the keys, where looking each up would take some fifty times as long.
+    /// Whoever does not ask what is current needs no walk.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn of_all(engine: &'a dyn Engine, charter: &'a Charter, asks_for_current: bool) -> Result<Self, EngineError> {
+        let several = if asks_for_current { keys_with_several(engine)? } else { None };
+        Ok(Self { several, ..Self::new(engine, charter) })
     }
 
     /// For the follower, under whose hands versions come: none is remembered.
@@ -245,7 +265,12 @@ impl<'a> InForce<'a> {
     /// # Errors
     /// The engine's.
     pub fn is_current(&self, id: RecordId, attested: &[(LogId, IndexEntry)]) -> Result<bool, EngineError> {
-        let Some((_, first)) = attested.first() else { return Ok(false) };
+        let Some((log, first)) = attested.first() else { return Ok(false) };
+        let original = first.content.operation == Operation::Create && first.content.amends.is_none();
+        if original && self.several.as_ref().is_some_and(|several| !several.contains(&first.content.key)) {
+            // Nothing can have taken its place.
+            return Ok(self.door(*log, first)?.standing != LogStanding::Closed);
+        }
         let versions = self.versions_with(&first.content.key, Some((id, attested)))?;
         Ok(versions.iter().any(|v| v.version.id == id && v.is_current()))
     }
@@ -284,6 +309,26 @@ impl<'a> InForce<'a> {
             attested.sort_by_key(|(log, _)| (standings.get(log).copied(), *log));
         }
         Ok(())
+    }
+}
+
+/// Business keys with more than one version; `None`: they are too many.
+fn keys_with_several(engine: &dyn Engine) -> Result<Option<HashSet<[u8; 16]>>, EngineError> {
+    let (mut several, mut from, mut last) = (HashSet::new(), entry::versions_prefix().to_vec(), None);
+    loop {
+        let page = engine.scan(entry::versions_prefix(), &from, PAGE)?;
+        for key in page.iter().filter_map(|(key, _)| entry::version_business_key(key)) {
+            if last.replace(key) == Some(key) {
+                several.insert(key);
+            }
+        }
+        if several.len() > SEVERAL_MAX {
+            return Ok(None);
+        }
+        match page.last() {
+            Some((key, _)) if page.len() == PAGE => from = [key.as_slice(), &[0]].concat(),
+            _ => return Ok(Some(several)),
+        }
     }
 }
 

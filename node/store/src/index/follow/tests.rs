@@ -87,19 +87,24 @@ impl Indexed {
         self.opened.state = f.state;
     }
 
-    /// Ids in force.
+    /// Ids in force, whether each key is looked up or one walk tells which to look up.
     fn current(&self, rules: &str) -> Vec<RecordId> {
         let charter = sample::charter(rules);
-        let in_force = InForce::new(&*self.opened.engine, &charter);
-        let mut current = Vec::new();
-        each_record(&in_force, |id, attested| {
-            if in_force.is_current(id, &attested)? {
-                current.push(id);
-            }
-            Ok(ControlFlow::Continue(()))
-        })
-        .unwrap();
-        current
+        let engine = &*self.opened.engine;
+        let [looked_up, walked] = [InForce::new(engine, &charter), InForce::of_all(engine, &charter, true).unwrap()]
+            .map(|in_force| {
+                let mut current = Vec::new();
+                each_record(&in_force, |id, attested| {
+                    if in_force.is_current(id, &attested)? {
+                        current.push(id);
+                    }
+                    Ok(ControlFlow::Continue(()))
+                })
+                .unwrap();
+                current
+            });
+        assert_eq!(looked_up, walked);
+        walked
     }
 
     /// What was found wrong, by record and log.
