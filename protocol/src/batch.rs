@@ -172,6 +172,22 @@ pub fn raw_len(record: &Record) -> usize {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn seal(keys: &NodeKeys, tree: &Tree, records: &[Record], time: u64) -> Vec<u8> {
+    sealed(keys, tree, records, time).bytes
+}
+
+/// A batch that was just sealed: what its bytes say, without unpacking them.
+#[derive(Debug, Clone)]
+pub struct SealedBatch {
+    /// The log's right edge with it.
+    pub tree: Tree,
+    /// The signed and cosigned checkpoint.
+    pub note: String,
+    /// The encoded batch.
+    pub bytes: Vec<u8>,
+}
+
+/// The same as [`seal`], with what was computed on the way.
+pub fn sealed(keys: &NodeKeys, tree: &Tree, records: &[Record], time: u64) -> SealedBatch {
     let mut raw = Vec::with_capacity(records.iter().map(raw_len).sum());
     let mut after = tree.clone();
     for r in records {
@@ -183,7 +199,8 @@ pub fn seal(keys: &NodeKeys, tree: &Tree, records: &[Record], time: u64) -> Vec<
     debug_assert!(raw.len() <= BATCH_RAW_MAX && (1..=BATCH_RECORDS_MAX).contains(&records.len()));
     let origin = keys.log.public().name().to_owned();
     let note = Checkpoint { origin, size: after.size(), root: after.root() }.seal(keys, time);
-    encode(keys.node, tree.size(), after.size(), &raw, note)
+    let bytes = encode(keys.node, tree.size(), after.size(), &raw, note.clone());
+    SealedBatch { tree: after, note, bytes }
 }
 
 pub(crate) fn encode(log: LogId, start: u64, end: u64, raw: &[u8], note: String) -> Vec<u8> {

@@ -8,15 +8,18 @@
 
 use crate::charter::Charter;
 use tally_protocol::{
-    batch::{Batch, BatchError},
+    batch::{Batch, BatchError, SealedBatch, sealed},
     checkpoint::{Checkpoint, CheckpointError},
     hash::Hash,
     ids::LogId,
+    keys::NodeKeys,
     merkle::{Tree, leaf_hash},
     note::{Note, NoteError},
+    record::Record,
 };
 
-/// A batch that was verified whole against the charter and against the log it continues. Only [`admit`] makes it.
+/// A batch that was verified whole against the charter and against the log it continues, or sealed here under the same
+/// conditions. Only [`admit`] and [`seal_own`] make it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdmittedBatch {
     log: LogId,
@@ -202,12 +205,46 @@ pub fn admit(charter: &Charter, log: LogId, tree: &Tree, bytes: Vec<u8>) -> Resu
     Ok(AdmittedBatch { log, start, tree: after, sealed_at, note: batch.note, bytes })
 }
 
+/// Seals `records` (see [`sealed`] for their bounds) as the batch that continues the node's own log, of which `tree` is held, at
+/// `time`, POSIX seconds. The charter is asked as for any batch; that the records lead to the signed root is shown by having
+/// signed it, so nothing is unpacked and hashed once more.
+///
+/// # Errors
+/// [`AdmitError::Unknown`] if the charter does not know these keys, [`AdmitError::Closed`], [`AdmitError::Root`] where the epoch
+/// was closed with another history.
+pub fn seal_own(
+    charter: &Charter,
+    keys: &NodeKeys,
+    tree: &Tree,
+    records: &[Record],
+    time: u64,
+) -> Result<AdmittedBatch, AdmitError> {
+    let log = keys.node;
+    let epoch = charter.epoch(log).filter(|e| e.mirror == *keys.mirror.public());
+    if epoch.is_none() || charter.log_key(log).is_none_or(|key| key != *keys.log.public()) {
+        return Err(AdmitError::Unknown(log));
+    }
+    let SealedBatch { tree: after, note, bytes } = sealed(keys, tree, records, time);
+    if let Some((last, root)) = charter.closed_at(log) {
+        let (start, end) = (tree.size(), after.size());
+        if end > last {
+            return Err(AdmitError::Closed { log, last, end });
+        }
+        if end == last && root != after.root() {
+            return Err(AdmitError::Root { start, end, note, computed: after.root() });
+        }
+    }
+    let batch = AdmittedBatch { log, start: tree.size(), tree: after, sealed_at: time, note, bytes };
+    debug_assert_eq!(admit(charter, log, tree, batch.bytes.clone()).as_ref(), Ok(&batch));
+    Ok(batch)
+}
+
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, reason = "in a test a panic is a finding")]
 mod tests {
     use super::*;
     use crate::charter::tests::{document, epoch, keys, node, sample};
-    use tally_protocol::{batch::seal, canonical::Object, keys::NodeKeys, record::Record};
+    use tally_protocol::{batch::seal, canonical::Object};
 
     fn charter() -> Charter {
         Charter::parse(&document(1, &sample())).unwrap()
@@ -242,6 +279,23 @@ mod tests {
         let second = admit(&charter, keys.node, first.tree(), second).unwrap();
         let why = admit(&charter, keys.node, second.tree(), first.bytes().to_vec()).unwrap_err();
         assert!(matches!(why, AdmitError::Known { start: 0, end: 10, note } if note == first.note()));
+    }
+
+    #[test]
+    fn what_is_sealed_here_is_what_would_be_admitted() {
+        let (charter, keys, empty) = (charter(), keys("350102/e1"), Tree::default());
+        let first = seal_own(&charter, &keys, &empty, &records(0, 10), 1_790_000_000).unwrap();
+        assert_eq!(admit(&charter, keys.node, &empty, first.bytes().to_vec()), Ok(first.clone()));
+        let second = seal_own(&charter, &keys, first.tree(), &records(10, 1), 1_790_000_001).unwrap();
+        assert_eq!(admit(&charter, keys.node, first.tree(), second.bytes().to_vec()), Ok(second));
+        // Keys that the charter does not know sign nothing that counts.
+        for stranger in ["350103/e1", "350102/e2"] {
+            let stranger = tests::keys(stranger);
+            let why = seal_own(&charter, &stranger, &empty, &records(0, 1), 1).unwrap_err();
+            assert_eq!(why, AdmitError::Unknown(stranger.node));
+        }
+        let other = NodeKeys::derive(charter.federation(), keys.node, &[99; 32]);
+        assert_eq!(seal_own(&charter, &other, &empty, &records(0, 1), 1), Err(AdmitError::Unknown(keys.node)));
     }
 
     #[test]
@@ -304,6 +358,10 @@ mod tests {
             Charter::parse(&document(2, &nodes)).unwrap()
         };
         let closed = close(10, held.tree().root());
+        let beyond = seal_own(&closed, &keys, held.tree(), &records(10, 1), 1);
+        assert!(matches!(beyond, Err(AdmitError::Closed { last: 10, end: 11, .. })), "{beyond:?}");
+        let other = seal_own(&closed, &keys, &empty, &records(5, 10), 1);
+        assert!(matches!(other, Err(AdmitError::Root { end: 10, .. })), "{other:?}");
         assert!(admit(&closed, keys.node, &empty, first.clone()).is_ok());
         let more = sealed(&keys, held.tree(), 10, 1);
         assert!(matches!(admit(&closed, keys.node, held.tree(), more), Err(AdmitError::Closed { .. })));

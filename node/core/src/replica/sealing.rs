@@ -1,9 +1,9 @@
-//! Sealing: the own log grows, behind the gate (I4). A batch that this node makes goes through `admit()` like any other.
+//! Sealing: the own log grows, behind the gate (I4). The charter is asked about a batch that this node makes as about any other.
 
 use super::{NotSealed, Output, Replica, Ticket};
 use crate::entry::Waiter;
-use tally_protocol::{batch, record::Record};
-use tally_topology::admit::admit;
+use tally_protocol::record::Record;
+use tally_topology::admit::seal_own;
 
 impl Replica {
     /// Seals records as the next batch of the own log; whoever waits for `ticket` hears of it after the flush.
@@ -15,8 +15,8 @@ impl Replica {
         let own = self.own();
         let tree = self.edge(own);
         // A clock that is put right makes the time of sealing step back: nothing is ordered by it.
-        let bytes = batch::seal(&self.keys, &tree, records, self.clock.corrected(now_ms) / 1_000);
-        match admit(self.view.charter.charter(), own, &tree, bytes) {
+        let time = self.clock.corrected(now_ms) / 1_000;
+        match seal_own(self.view.charter.charter(), &self.keys, &tree, records, time) {
             Ok(batch) => self.write_batch(batch, Waiter::Sealer(ticket), out),
             // Our own charter does not know our key any more, or closed our epoch.
             Err(why) => {
