@@ -11,6 +11,7 @@
 use crate::{
     Anchor, AnchorError, HeadQuestion, Mail, Mailbox,
     patience::{Patient, RoundError, Space},
+    seal_order::SealOrder,
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -92,6 +93,7 @@ enum Mending {
 struct Waiting {
     links: HashMap<LinkId, Outbox>,
     seals: HashMap<Ticket, SealReply>,
+    order: SealOrder,
     charters: HashMap<Ticket, oneshot::Sender<Result<u64, SignedError>>>,
     gates: HashMap<Ticket, oneshot::Sender<Result<(), String>>>,
     repairs: HashMap<Ticket, oneshot::Sender<Result<(), NotRepaired>>>,
@@ -275,11 +277,16 @@ impl Driver {
                 self.replica.handle(now, input, out);
                 return room;
             }
-            Mail::Seal { records, reply } => {
-                let ticket = waiting.ticket();
-                waiting.seals.insert(ticket, reply);
-                self.replica.handle(now, Input::Seal { ticket, records }, out);
-            }
+            Mail::Seal { records, follows, reply } => match waiting.order.why_not(follows) {
+                Some(why) => drop(reply.send(Err(why))),
+                None => {
+                    let ticket = waiting.ticket();
+                    waiting.seals.insert(ticket, reply);
+                    let before = out.len();
+                    self.replica.handle(now, Input::Seal { ticket, records }, out);
+                    waiting.order.judged(ticket, out.get(before..).unwrap_or_default());
+                }
+            },
             Mail::Charter { note, reply } => {
                 let ticket = waiting.ticket();
                 waiting.charters.insert(ticket, reply);

@@ -13,6 +13,7 @@ mod driver;
 mod link_host;
 mod mailbox;
 mod patience;
+mod seal_order;
 
 pub use anchor::{Anchor, AnchorError};
 pub use driver::{Driver, DriverError};

@@ -31,6 +31,8 @@ pub enum Mail {
     Seal {
         /// 1 to `BATCH_RECORDS_MAX`.
         records: Vec<Record>,
+        /// The answer to the one before it is not known yet: if that one is not sealed, this is not either.
+        follows: bool,
         /// First index and one past the last.
         reply: oneshot::Sender<Result<(u64, u64), NotSealed>>,
     },

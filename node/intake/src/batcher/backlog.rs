@@ -177,7 +177,7 @@ impl Batcher {
     async fn seal(&self, records: Vec<Record>) -> Result<(u64, u64), ChunkError> {
         let (reply, result) = oneshot::channel();
         // If the driver has ended, the reply is dropped.
-        let _ = self.mailbox.send(Mail::Seal { records, reply }).await;
+        let _ = self.mailbox.send(Mail::Seal { records, follows: false, reply }).await;
         Ok(result.await.map_err(|_| ChunkError::DiskFailed)??)
     }
 

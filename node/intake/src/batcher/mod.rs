@@ -440,7 +440,8 @@ impl Batcher {
         self.open_bytes = 0;
         self.number += 1;
         let (reply, result) = oneshot::channel();
-        let sent = Mail::Seal { records: records.clone(), reply };
+        let follows = !self.flying.is_empty();
+        let sent = Mail::Seal { records: records.clone(), follows, reply };
         // If the driver has ended, the reply is dropped and the chunk is told so.
         let _ = self.mailbox.send(sent).await;
         self.flying.push_back(SealingBatch { records, result });

@@ -97,7 +97,7 @@ impl Bench {
         let (disk, batches) = (self.disk.clone(), self.batches.clone());
         move || {
             while let Some(message) = mail.blocking_recv() {
-                let Mail::Seal { records, reply } = message else { return };
+                let Mail::Seal { records, reply, .. } = message else { return };
                 let _written = disk.blocking_lock();
                 if fails.load(Ordering::Relaxed) {
                     return;
