@@ -170,7 +170,7 @@ pub(super) const LIST: &[Mutation] = &[
     mutation(
         "index-of-another-boot-is-trusted",
         (
-            "node/store/src/index/open.rs",
+            "node/store/src/left.rs",
             "(!marker.clean && !same_boot).then(",
             "(!marker.clean && !same_boot && false).then(",
         ),
@@ -186,6 +186,38 @@ pub(super) const LIST: &[Mutation] = &[
         ),
         INTAKE,
         "rows_are_staged_at_once",
+    ),
+    mutation(
+        "a-refused-batch-is-overtaken",
+        ("node/driver/src/seal_order.rs", "self.refused.clone()", "None"),
+        DRIVER,
+        "nothing_overtakes",
+    ),
+    mutation(
+        "a-lone-row-waits-for-a-timer",
+        (
+            "node/intake/src/batcher/mod.rs",
+            "if !self.awaited || !self.flying.is_empty() {",
+            "if !self.awaited || self.flying.is_empty() || !self.flying.is_empty() {",
+        ),
+        INTAKE,
+        "who_waits_for_an_answer",
+    ),
+    mutation(
+        "a-superseded-record-is-told-to-count",
+        (
+            "node/store/src/index/versions.rs",
+            "if last.replace(key) == Some(key) {",
+            "if last.replace(key) == Some(key) && false {",
+        ),
+        STORE,
+        "no_order_of_arrival",
+    ),
+    mutation(
+        "a-key-of-another-node-signs",
+        ("topology/src/admit.rs", "if epoch.is_none() || charter", "if false && epoch.is_none() || false && charter"),
+        TOPOLOGY,
+        "what_is_sealed_here",
     ),
     mutation(
         "every-id-is-new",
