@@ -41,6 +41,9 @@ pub struct Config {
     /// Folder of the file.
     #[serde(skip)]
     pub folder: PathBuf,
+    /// The file.
+    #[serde(skip)]
+    pub file: PathBuf,
 }
 
 /// `[node]`
@@ -205,7 +208,7 @@ impl Config {
             Err(of_file) => wrong(of_file.to_string()),
         })?;
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        config.folder = folder.to_owned();
+        (config.folder, config.file) = (folder.to_owned(), path.to_owned());
         config.authority().map_err(wrong)?;
         config.log.check().map_err(wrong)?;
         if !(64..=1 << 20).contains(&config.storage.segment_kib) {

@@ -8,4 +8,5 @@ mod dropped;
 mod intake;
 mod questions;
 mod rights;
+mod signals;
 mod strangers;

@@ -104,6 +104,12 @@ impl Federation {
         assert!(good, "{division} on SIGTERM: {ended:?} within {STOP_WITHIN:?}:\n{}", self.tail(division));
     }
 
+    /// Sends a signal by its name.
+    pub fn signal(&self, division: &str, name: &str) {
+        let pid = self.processes()[division].id();
+        assert!(Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap().success());
+    }
+
     /// From its next start on the node's process begins with this mask of modes, in octal digits.
     pub fn starts_with_umask(&self, division: &str, mask: &str) {
         fs::write(self.file(division, UMASK), mask).unwrap();

@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
+use std::sync::{Arc, PoisonError, RwLock};
 use tally_intake::Rights;
 use tally_protocol::{hash::Hash, ids::Division};
 use tally_topology::charter::Charter;
@@ -40,6 +41,26 @@ pub struct Token {
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Token({})", self.name)
+    }
+}
+
+/// The tokens that are good now. Clones share them, so one that is taken away is refused from the next request on.
+#[derive(Debug, Clone, Default)]
+pub struct TokenBook(Arc<RwLock<Arc<Vec<Token>>>>);
+
+impl TokenBook {
+    /// Of these tokens.
+    pub fn new(tokens: Vec<Token>) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(tokens))))
+    }
+
+    /// These are good from now on, and no others.
+    pub fn replace(&self, tokens: Vec<Token>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
+    }
+
+    pub(super) fn now(&self) -> Arc<Vec<Token>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -39,7 +39,7 @@ pub mod status;
 mod tasks;
 mod tlog;
 
-pub use auth::Token;
+pub use auth::{Token, TokenBook};
 pub use evidence::{IDS_MAX, Ids};
 pub use health::ShownToAll;
 pub use quota::Quotas;
@@ -96,7 +96,7 @@ pub struct ApiContext {
     /// The own log.
     pub own: LogId,
     /// Secrets for TCP.
-    pub tokens: Arc<Vec<Token>>,
+    pub tokens: TokenBook,
     /// How much may go on at the same time.
     pub quotas: Quotas,
     /// Hashes of the logs' trees.

@@ -109,7 +109,8 @@ fn finished(routes: Router<ApiContext>, api: ApiContext) -> Router {
 }
 
 async fn require_token(State(api): State<ApiContext>, mut request: Request, next: middleware::Next) -> Response {
-    match auth::check(&api.tokens, request.headers()).map(Caller::of) {
+    let tokens = api.tokens.now();
+    match auth::check(&tokens, request.headers()).map(Caller::of) {
         Ok(caller) => {
             // More than its share of connections may make room for others.
             let share = api.quotas.engaged.take(&caller).ok();

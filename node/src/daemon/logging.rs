@@ -14,13 +14,31 @@ use tracing_subscriber::{
         format::{Format, Writer},
     },
     layer::SubscriberExt as _,
-    registry::LookupSpan,
+    registry::{LookupSpan, Registry},
+    reload,
     util::SubscriberInitExt as _,
 };
 
-/// Starts logging at the level that the configuration names and [`LogSection`] has checked.
-pub(super) fn start(section: &LogSection) {
-    let filter = EnvFilter::try_new(&section.level).unwrap_or_else(|_| EnvFilter::new("info"));
+/// Changes the level while the node runs.
+#[derive(Debug, Clone)]
+pub(super) struct LevelSwitch(reload::Handle<EnvFilter, Registry>);
+
+impl LevelSwitch {
+    /// From now on at this level.
+    pub(super) fn set(&self, section: &LogSection) {
+        // It fails where somebody else has begun to log: then the level is theirs.
+        let _ = self.0.reload(filter(section));
+    }
+}
+
+/// The level, which [`LogSection`] has checked.
+fn filter(section: &LogSection) -> EnvFilter {
+    EnvFilter::try_new(&section.level).unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+/// Starts logging at the level that the configuration names.
+pub(super) fn start(section: &LogSection) -> LevelSwitch {
+    let (filter, switch) = reload::Layer::new(filter(section));
     let layer =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).log_internal_errors(false);
     let format = Format::default().with_target(false).with_ansi(false);
@@ -30,6 +48,7 @@ pub(super) fn start(section: &LogSection) {
         LogFormat::Json => all.with(layer.json().event_format(OneLine(format.json()))).try_init(),
         LogFormat::Text => all.with(layer.event_format(OneLine(format))).try_init(),
     };
+    LevelSwitch(switch)
 }
 
 /// A form of events in which each is one line that a terminal only shows.

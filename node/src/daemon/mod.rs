@@ -8,6 +8,8 @@ mod first;
 mod logging;
 mod parts;
 mod prune;
+mod reload;
+mod signals;
 mod start;
 mod supervisor;
 mod surfaces;
@@ -17,13 +19,16 @@ use crate::config::Config;
 use anyhow::Context as _;
 use damage::OwnDamage;
 use desk::Desk;
-use parts::{Base, Indexing, base, folders, reconcile_context, submissions};
+use logging::LevelSwitch;
+use parts::{Base, Indexing, base, reconcile_context, submissions};
+use reload::Reload;
 use rustix::fs::Mode;
+use signals::{Asked, Signals};
 use std::{path::Path, sync::Arc, time::Duration};
 use supervisor::Supervisor;
 use surfaces::surfaces;
 use tally_client::BindError;
-use tally_console::{ApiContext, EpochDesk, Quotas, ShownToAll};
+use tally_console::{ApiContext, EpochDesk, Quotas, ShownToAll, TokenBook};
 use tally_core::Input;
 use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
 use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle};
@@ -87,7 +92,7 @@ pub struct StartOptions {
 pub fn run(config: &Config, options: StartOptions) -> Result<(), StartError> {
     // What this process makes is its user's only. Whatever others are to read gets its mode by name.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    logging::start(&config.log);
+    let level = logging::start(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(64)
@@ -97,7 +102,7 @@ pub fn run(config: &Config, options: StartOptions) -> Result<(), StartError> {
     let result = runtime.block_on(async {
         let closes = standard_input(options.until_stdin_closes);
         let starting = watchdog::Starting::begin();
-        let node = Node::start(config, options, runtime.handle().clone()).await?;
+        let node = Node::start(config, options, runtime.handle().clone(), level).await?;
         drop(starting);
         node.run(closes).await
     });
@@ -151,6 +156,8 @@ struct Node {
     again: watch::Receiver<Option<RestartReason>>,
     index: watch::Receiver<IndexProgress>,
     close_index: parts::CloseIndex,
+    reload: Reload,
+    signals: Signals,
     /// Held as long as the node runs.
     _lock: std::fs::File,
 }
@@ -161,7 +168,10 @@ impl Node {
         config: &Config,
         options: StartOptions,
         runtime: tokio::runtime::Handle,
+        level: LevelSwitch,
     ) -> Result<Self, StartError> {
+        // From here on no signal ends the node without a word.
+        let signals = Signals::listen().context("signals cannot be handled")?;
         let mut parts = Supervisor::new();
         let base = base(config, options, &mut parts, &runtime)?;
         let Base { keys, found, beyond, overruns, lock, charter, reader, mailbox, durable, .. } = base;
@@ -192,6 +202,7 @@ impl Node {
         let above = parts::findings_context(me, &charter, engine_too, &progress, &mailbox);
         let own_damage = OwnDamage::of(&reconcile, &list, &engine, dedup, &lost);
         parts.task("own damage", own_damage.watch());
+        let tokens = TokenBook::new(config.token.clone());
         let api = ApiContext {
             mailbox: mailbox.clone(),
             submissions: submissions.clone(),
@@ -206,7 +217,7 @@ impl Node {
             reconcile: reconcile.clone(),
             tasks: list.clone(),
             own,
-            tokens: Arc::new(config.token.clone()),
+            tokens: tokens.clone(),
             quotas: Quotas::default(),
             epochs: epoch_desk(config, &mailbox, &mut parts),
             lost,
@@ -219,7 +230,8 @@ impl Node {
         parts.job("epochs", well(epochs));
         parts.job("rebuild index", rebuilt(rebuild_index, again_tell));
         parts.job("carry over", well(carry_over));
-        folders(config, &submissions, &stopping, &runtime, &mut parts)?;
+        let mut reload = Reload::new(config, tokens, level, submissions, runtime);
+        reload.folders(&mut parts).context("no thread for a drop folder")?;
         surfaces(config, api, &stopping, &mut parts).await?;
         parts.task("listen", listen(endpoints.clone(), context.clone()));
         if !config.node.offline {
@@ -232,7 +244,18 @@ impl Node {
         parts.task("watchdog", watchdog::watch(mailbox.clone()));
 
         ready(config, own, found.frames, &endpoints);
-        Ok(Self { parts, mailbox, endpoints, stop, again, index: progress, close_index: close, _lock: lock })
+        Ok(Self {
+            parts,
+            mailbox,
+            endpoints,
+            stop,
+            again,
+            index: progress,
+            close_index: close,
+            reload,
+            signals,
+            _lock: lock,
+        })
     }
 
     /// Serves until it is told to stop, and ends in order: no new requests, then what is under way becomes durable, then
@@ -257,6 +280,7 @@ impl Node {
 
     async fn down(mut self, rebuild: bool) {
         self.stop.send_replace(true);
+        self.reload.stop_folders();
         // At once: the rest may take too long, and what is not sound must not be opened again.
         if rebuild || self.index.borrow().trouble.is_some() {
             self.close_index(false).await;
@@ -287,10 +311,6 @@ impl Node {
 
     /// Waits for a signal, for standard input to close, for a part to end, or for a reason to start again.
     async fn wait(&mut self, closes: &mut watch::Receiver<bool>) -> End {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-            return End::Failed("signals cannot be handled".into());
-        };
         let closed = async {
             if closes.wait_for(|closed| *closed).await.is_err() {
                 // Nobody watches standard input.
@@ -303,15 +323,22 @@ impl Node {
                 Err(_) => std::future::pending().await,
             }
         };
-        tokio::select! {
-            () = closed => End::Stopped,
-            _ = term.recv() => End::Stopped,
-            _ = int.recv() => End::Stopped,
-            ended = self.parts.ended() => {
-                tracing::error!(event = "part.ended", reason = %ended, "a part of the node has ended: the node stops");
-                End::Failed(ended.to_string())
+        tokio::pin!(closed, again);
+        loop {
+            let asked = tokio::select! {
+                () = &mut closed => return End::Stopped,
+                ended = self.parts.ended() => {
+                    tracing::error!(event = "part.ended", reason = %ended, "a part of the node has ended: the node stops");
+                    return End::Failed(ended.to_string());
+                }
+                why = &mut again => return why.map_or(End::Stopped, End::Restart),
+                asked = self.signals.next() => asked,
+            };
+            match asked {
+                Asked::Stop => return End::Stopped,
+                Asked::Reload => self.reload.reload(&mut self.parts),
+                Asked::State => signals::tell_state(&self.mailbox.view(), &self.index.borrow()),
             }
-            why = again => why.map_or(End::Stopped, End::Restart),
         }
     }
 }

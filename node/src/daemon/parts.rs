@@ -2,7 +2,7 @@
 //!
 //! It knows how each part is made and which thread it gets; in what order they come and go, the node itself says.
 
-use super::{DRIVER, FOLDER, INDEX, INTAKE, StartError, StartOptions, first, no_socket, start, supervisor::Supervisor};
+use super::{DRIVER, INDEX, INTAKE, StartError, StartOptions, first, no_socket, start, supervisor::Supervisor};
 use crate::config::Config;
 use anyhow::Context as _;
 use std::{
@@ -13,7 +13,6 @@ use tally_core::Place;
 use tally_driver::{Driver, HeadQuestion, Mailbox};
 use tally_intake::{
     IntakeHandle,
-    folder::{self, Folder},
     submission::{SubmissionStore, Submissions},
 };
 use tally_journal::{Damage, Found, JournalError};
@@ -260,25 +259,4 @@ pub(super) fn submissions(config: &Config, intake: IntakeHandle) -> anyhow::Resu
         SubmissionStore::open(config.answers(), intake.own.division).context("the folder of answers cannot be used")?;
     let spool = start::clear_spool(config.spool()).context("the folder data/spool cannot be used")?;
     Ok((Submissions::new(intake, answers.clone(), spool), answers))
-}
-
-/// Watches each drop folder on a thread of its own: a share that hangs holds up nobody else.
-pub(super) fn folders(
-    config: &Config,
-    submissions: &Submissions,
-    stopping: &watch::Receiver<bool>,
-    runtime: &tokio::runtime::Handle,
-    parts: &mut Supervisor,
-) -> Result<(), StartError> {
-    for section in &config.folders {
-        let path = config.drop_folder(section);
-        let folder = Folder { section: section.clone(), path, submissions: submissions.clone() };
-        let (stopping, runtime) = (stopping.clone(), runtime.clone());
-        let watch = move || {
-            folder::watch(folder, stopping, runtime);
-            Ok(())
-        };
-        parts.thread(FOLDER, watch).context("no thread for a drop folder")?;
-    }
-    Ok(())
 }

@@ -58,9 +58,31 @@ impl Supervisor {
         part: &'static str,
         body: impl FnOnce() -> Result<(), String> + Send + 'static,
     ) -> io::Result<()> {
+        self.run_on_thread(part, false, body)
+    }
+
+    /// The same of a part that may be told to end before the node does, and then ends well.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn thread_until_told(
+        &mut self,
+        part: &'static str,
+        body: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) -> io::Result<()> {
+        self.run_on_thread(part, true, body)
+    }
+
+    fn run_on_thread(
+        &mut self,
+        part: &'static str,
+        may_end: bool,
+        body: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) -> io::Result<()> {
         let tell = self.tell.clone();
         let run = move || {
             let reason = match catch_unwind(AssertUnwindSafe(body)) {
+                Ok(Ok(())) if may_end => return,
                 Ok(Ok(())) => None,
                 Ok(Err(reason)) => Some(reason),
                 Err(panic) => Some(panicked(&*panic)),
@@ -178,8 +200,12 @@ mod tests {
         parts.job("done", async { Ok(()) });
         parts.thread("driver", || panic!("the disk is gone")).unwrap();
         assert_eq!(parts.ended().await.to_string(), "driver has ended: it panicked: the disk is gone");
+        parts.thread_until_told("folder", || Ok(())).unwrap();
+        parts.join("folder").await;
         parts.thread("index", || Ok(())).unwrap();
         assert_eq!(parts.ended().await.to_string(), "index has ended: it was not told to");
+        parts.thread_until_told("folder", || panic!("a share")).unwrap();
+        assert_eq!(parts.ended().await.to_string(), "folder has ended: it panicked: a share");
         parts.thread("intake", || Err("no room".into())).unwrap();
         assert_eq!(parts.ended().await.to_string(), "intake has ended: no room");
     }

@@ -45,7 +45,7 @@ use tally_protocol::ids::Division;
 use tokio::{runtime::Handle, sync::watch};
 
 /// `[[folder]]`: files that are dropped into `PATH/inbox` are handed in.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FolderSection {
     /// The folder; `inbox`, `work`, `done` and `rejected` are made in it.
