@@ -203,6 +203,26 @@ pub fn sealed(keys: &NodeKeys, tree: &Tree, records: &[Record], time: u64) -> Se
     SealedBatch { tree: after, note, bytes }
 }
 
+/// The records of an encoded batch from `from` on, with the note that closes it: for whoever holds what is before. The bytes
+/// themselves where the batch starts at `from`, or not before it.
+///
+/// # Errors
+/// [`BatchError`] of the bytes; [`BatchError::Bounds`] if no record is left.
+pub fn from_record(bytes: Vec<u8>, from: u64) -> Result<Vec<u8>, BatchError> {
+    let batch = Batch::decode(&bytes)?;
+    let Some(before) = from.checked_sub(batch.start).filter(|n| *n > 0) else { return Ok(bytes) };
+    if from >= batch.end {
+        return Err(BatchError::Bounds("the first record asked for"));
+    }
+    let records = batch.records()?;
+    let mut raw = Vec::with_capacity(batch.raw_bytes);
+    for record in records.iter().skip(before as usize) {
+        raw.extend_from_slice(&(record.len() as u16).to_be_bytes());
+        raw.extend_from_slice(record);
+    }
+    Ok(encode(batch.log, from, batch.end, &raw, batch.note))
+}
+
 pub(crate) fn encode(log: LogId, start: u64, end: u64, raw: &[u8], note: String) -> Vec<u8> {
     let header = Header { format: FORMAT, log, start, end, raw_bytes: raw.len() as u32, note };
     let mut out = codec::encode(&header);
@@ -215,6 +235,25 @@ pub(crate) fn encode(log: LogId, start: u64, end: u64, raw: &[u8], note: String)
 mod tests {
     use super::*;
     use crate::{canonical::Object, ids::Federation};
+
+    #[test]
+    fn the_rest_of_a_batch_is_a_batch_under_the_same_note() {
+        let federation = Federation::try_from("t.example".to_owned()).unwrap();
+        let keys = NodeKeys::derive(&federation, "350102/e1".parse().unwrap(), &[7; 32]);
+        let records: Vec<_> = (0..5)
+            .map(|n| Record::new(&Object::parse(format!("{{\"n\":\"{n}\"}}").as_bytes()).unwrap()).unwrap())
+            .collect();
+        let whole = seal(&keys, &Tree::default(), &records, 1);
+        for from in [0, 1, 4] {
+            let rest = from_record(whole.clone(), from as u64).unwrap();
+            let batch = Batch::decode(&rest).unwrap();
+            assert_eq!((batch.start, batch.end), (from as u64, 5));
+            assert_eq!(batch.note, Batch::decode(&whole).unwrap().note);
+            assert!(batch.records().unwrap().iter().eq(records[from..].iter().map(Record::bytes)));
+        }
+        assert_eq!(from_record(whole.clone(), 0).unwrap(), whole);
+        assert!(matches!(from_record(whole, 5), Err(BatchError::Bounds(_))));
+    }
     use proptest::prelude::*;
 
     fn keys() -> NodeKeys {

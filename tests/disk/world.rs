@@ -8,7 +8,15 @@ use crate::{
 };
 use std::collections::{BTreeMap, VecDeque};
 use tally_core::{Entry, Event, Input, LinkId, NotSealed, Output, Place, Replica, Ticket};
-use tally_protocol::{batch, canonical::Object, hash::Hash, ids::LogId, merkle::Tree, record::Record, wire::Control};
+use tally_protocol::{
+    batch::{self, from_record},
+    canonical::Object,
+    hash::Hash,
+    ids::LogId,
+    merkle::Tree,
+    record::Record,
+    wire::Control,
+};
 use tally_tests::rng::Rng;
 
 const START_MS: u64 = 1_790_000_000_000;
@@ -195,10 +203,10 @@ impl World {
                     self.queue.push_back((to, Input::Control { link, message }));
                 }
             }
-            Output::Push { link, log: id, place } => {
+            Output::Push { link, log: id, place, from } => {
                 let Some(to) = self.other_end(link.0, who) else { return Ok(()) };
                 let bytes = if who == CITY { self.batch_of_city(id, place)? } else { self.others[&who].batch(place) };
-                let Some(bytes) = bytes else { return Ok(()) };
+                let Some(bytes) = bytes.and_then(|bytes| from_record(bytes, from).ok()) else { return Ok(()) };
                 self.queue.push_back((to, Input::Batch { link, log: id, bytes }));
                 self.queue.push_back((who, Input::Pushed { link, log: id }));
             }

@@ -4,6 +4,7 @@
 
 use super::step::{CrashAt, Harm};
 use tally_core::{Append, Disk, Entry, Place};
+use tally_protocol::batch::from_record;
 
 /// The process has stopped in the middle of writing.
 #[derive(Debug)]
@@ -62,6 +63,11 @@ impl SimDisk {
         self.generation += 1;
     }
 
+    /// What is durable, on another disk.
+    pub fn copied(&self) -> Self {
+        Self { frames: self.durable().to_vec(), flushed: self.flushed, ..Self::default() }
+    }
+
     pub fn damage(&mut self, at: usize, harm: Harm) {
         self.frames[at].harm = Some(harm);
         self.generation += 1;
@@ -109,9 +115,11 @@ impl SimDisk {
         found
     }
 
-    pub fn batch(&self, place: Place) -> Option<Vec<u8>> {
+    /// The bytes of a batch from a record on.
+    pub fn batch(&self, place: Place, from: u64) -> Option<Vec<u8>> {
         let kept = self.frames.get(place.0 as usize).filter(|f| f.harm.is_none())?;
-        matches!(kept.append.entry(), Entry::Batch { .. }).then(|| kept.append.body().to_vec())
+        let is_batch = matches!(kept.append.entry(), Entry::Batch { .. });
+        is_batch.then(|| kept.append.body().to_vec()).and_then(|bytes| from_record(bytes, from).ok())
     }
 
     pub fn head(&self, place: Place) -> Option<&Entry> {

@@ -14,6 +14,7 @@
 
 mod disk;
 mod federation;
+mod forks;
 mod generate;
 mod known;
 mod mended;

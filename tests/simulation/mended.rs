@@ -75,6 +75,26 @@ pub const MENDED: &[Mended] = &[
         holds: "a node that was moved while it was off learns so from its old parent",
         scenario: scenario::moved_while_off,
     },
+    Mended {
+        name: "parent_inside_a_batch",
+        holds: "a parent that stands inside a batch of the same history opens the gate and gets the rest of it",
+        scenario: |s| scenario::same_rows_in_other_batches(s, 3, 5),
+    },
+    Mended {
+        name: "child_inside_a_batch",
+        holds: "a child that stands inside a batch of its parent gets the rest of it",
+        scenario: |s| scenario::same_rows_in_other_batches(s, 5, 3),
+    },
+    Mended {
+        name: "province_inside_a_batch",
+        holds: "a province that stands inside a batch of the city gets the rest of it",
+        scenario: |s| scenario::same_rows_below_the_province(s, 3, 5),
+    },
+    Mended {
+        name: "city_inside_a_batch",
+        holds: "a city that stands inside a batch of the province gets the rest of it",
+        scenario: |s| scenario::same_rows_below_the_province(s, 5, 3),
+    },
 ];
 
 /// Runs the scenario of a fault that was mended.

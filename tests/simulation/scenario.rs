@@ -43,7 +43,7 @@ impl Scenario {
         self.exchange();
     }
 
-    fn exchange(&mut self) {
+    pub fn exchange(&mut self) {
         for n in 0..50 {
             let due = self.world.due(n == 0);
             if due.is_empty() {
@@ -53,7 +53,7 @@ impl Scenario {
         }
     }
 
-    fn submit(&mut self, node: u32, numbers: std::ops::Range<u64>) {
+    pub fn submit(&mut self, node: u32, numbers: std::ops::Range<u64>) {
         self.step(Step::Submit { node: division(node), records: numbers.collect() });
         self.exchange();
     }
@@ -77,6 +77,11 @@ impl Scenario {
         ] {
             self.step(step);
         }
+    }
+
+    /// Whether every promise was kept so far.
+    pub fn so_far(&self) -> Judgement {
+        self.so_far.clone()
     }
 
     /// How it ends.
@@ -259,4 +264,40 @@ pub fn moved_while_off(s: &mut Scenario) {
     s.peace(6);
     s.step(Step::Start { node: county });
     s.peace(4);
+}
+
+/// The county's disk is lost, the operator opens its gate without a link, and the same rows come again, in other batches: the
+/// city stands inside one of them, or the county inside one of the city's.
+pub fn same_rows_in_other_batches(s: &mut Scenario, before: u64, after: u64) {
+    let county = division(COUNTY);
+    s.submit(COUNTY, 0..before);
+    s.peace(4);
+    s.step(Step::Cut { child: county });
+    s.step(Step::SetBack { node: county, dice: 0 });
+    s.step(Step::Start { node: county });
+    s.step(Step::Word { node: county });
+    s.exchange();
+    s.submit(COUNTY, 0..after);
+    s.step(Step::Heal);
+    s.peace(6);
+}
+
+/// The same, and the city has lost its disk too: it stands elsewhere than the province.
+pub fn same_rows_below_the_province(s: &mut Scenario, before: u64, after: u64) {
+    let (county, city) = (division(COUNTY), division(CITY));
+    s.submit(COUNTY, 0..before);
+    s.peace(4);
+    s.step(Step::Cut { child: city });
+    for node in [city, county] {
+        s.step(Step::SetBack { node, dice: 0 });
+    }
+    for node in [city, county] {
+        s.step(Step::Start { node });
+        s.step(Step::Word { node });
+    }
+    s.exchange();
+    s.submit(COUNTY, 0..after);
+    s.peace(4);
+    s.step(Step::Heal);
+    s.peace(6);
 }

@@ -165,6 +165,12 @@ pub enum Step {
     Full { node: Division, full: bool },
     /// From now on the disk says to have flushed, and has not. Only for tests of the oracle.
     LyingDisk { node: Division },
+    /// A second machine with the node's key is made from a copy of its disk. It is off.
+    Copy { node: Division },
+    /// The node's other machine is on the network now, and the one before is not. Whichever runs goes on running.
+    Swap { node: Division },
+    /// The operator opens the gate.
+    Word { node: Division },
     /// The enemy acts on a neighbour.
     Enemy { to: Division, lie: Lie, dice: u64 },
 }

@@ -10,6 +10,7 @@ mod enemy;
 mod intake;
 mod judge;
 mod links;
+mod machines;
 mod process;
 mod rounds;
 mod settle;
@@ -89,6 +90,35 @@ pub struct Node {
     pub file: SignedCharter,
     /// It has been started before: an empty disk is no first start then.
     pub was_run: bool,
+    /// Signed heads that were told to this process: log, size and root.
+    pub heard: BTreeSet<(LogId, u64, Hash)>,
+}
+
+impl Node {
+    /// A machine that has never run.
+    fn new(keys: Arc<NodeKeys>, file: SignedCharter) -> Self {
+        Self {
+            keys,
+            disk: SimDisk::default(),
+            logs: Logs::default(),
+            intact: Logs::default(),
+            receipts_read: 0,
+            replica: None,
+            inbox: VecDeque::new(),
+            link: None,
+            known: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            carry: Vec::new(),
+            carrying: BTreeMap::new(),
+            uncut: BTreeSet::new(),
+            skew_ms: 0,
+            calls_after: 0,
+            full: false,
+            file,
+            was_run: false,
+            heard: BTreeSet::new(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -114,6 +144,8 @@ pub struct World {
     pub plan: Plan,
     pub now: u64,
     pub nodes: BTreeMap<Division, Node>,
+    /// Second machines with a node's key, which are not on the network.
+    pub twins: BTreeMap<Division, Node>,
     /// By child.
     pub links: BTreeMap<Division, Link>,
     /// Who has yet to learn that a link is down.
@@ -129,28 +161,11 @@ pub struct World {
 impl World {
     pub fn new(plan: Plan) -> Self {
         let federation = Federation::new();
-        let node = |d: &Division| Node {
-            keys: super::federation::keys(federation.current(*d)),
-            disk: SimDisk::default(),
-            logs: Logs::default(),
-            intact: Logs::default(),
-            receipts_read: 0,
-            replica: None,
-            inbox: VecDeque::new(),
-            link: None,
-            known: BTreeSet::new(),
-            waiting: BTreeMap::new(),
-            carry: Vec::new(),
-            carrying: BTreeMap::new(),
-            uncut: BTreeSet::new(),
-            skew_ms: 0,
-            calls_after: 0,
-            full: false,
-            file: federation.charter().clone(),
-            was_run: false,
-        };
+        let keys = |d: &Division| super::federation::keys(federation.current(*d));
+        let node = |d: &Division| Node::new(keys(d), federation.charter().clone());
         Self {
             nodes: federation.seats.keys().map(|d| (*d, node(d))).collect(),
+            twins: BTreeMap::new(),
             plan,
             now: 0,
             links: BTreeMap::new(),
@@ -226,6 +241,9 @@ impl World {
             Step::Clock { node, skew_ms } => self.node(node).skew_ms = skew_ms,
             Step::Full { node, full } => self.node(node).full = full,
             Step::LyingDisk { node } => self.node(node).disk.lies = true,
+            Step::Copy { node } => self.copy(node),
+            Step::Swap { node } => self.swap(node)?,
+            Step::Word { node } => self.word(node),
             Step::Enemy { to, lie, dice } => self.enemy(to, lie, dice)?,
         }
         Ok(())

@@ -389,7 +389,7 @@ impl Driver {
         };
         match output {
             Output::Send { link, message } => send(&link, LinkOut::Control(message)),
-            Output::Push { link, log, place } => send(&link, LinkOut::Push(log, BatchToken(place.0))),
+            Output::Push { link, log, place, from } => send(&link, LinkOut::Push(log, BatchToken(place.0, from))),
             Output::Close { link, code, reason } => send(&link, LinkOut::Close(code, reason)),
             Output::Sealed { ticket, result } => {
                 if let Some(reply) = waiting.seals.remove(&ticket) {

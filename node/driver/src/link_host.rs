@@ -5,6 +5,7 @@ use crate::{Mail, Mailbox};
 use std::time::Duration;
 use tally_core::Place;
 use tally_link::{BatchToken, LinkEvent, LinkHost, NodeGone, Told};
+use tally_protocol::batch;
 use tally_store::entries::EntryReader;
 
 /// Events go to the driver's mailbox, batches come from the journal.
@@ -22,7 +23,9 @@ impl LinkHost for NodeLinkHost {
     }
 
     fn read_batch(&self, token: BatchToken) -> Result<Vec<u8>, String> {
-        self.reader.read(Place(token.0)).map(|kept| kept.body).map_err(|e| e.to_string())
+        let BatchToken(place, from) = token;
+        let kept = self.reader.read(Place(place)).map_err(|e| e.to_string())?;
+        batch::from_record(kept.body, from).map_err(|e| e.to_string())
     }
 
     fn parent_pause(&self) -> Duration {

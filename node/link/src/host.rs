@@ -11,9 +11,9 @@ use tally_protocol::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkNumber(pub u64);
 
-/// Where a batch lies, in the node's own terms: links only hand it back.
+/// Where a batch lies, in the node's own terms, and the first record of it to send: links only hand it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchToken(pub u64);
+pub struct BatchToken(pub u64, pub u64);
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -71,6 +71,7 @@ impl World {
             self.put(to, Input::Charter { ticket, note: bundle.charter.note().to_owned() });
         }
         for head in bundle.heads {
+            self.hears_head(to, &head);
             self.put(to, Input::BundledHead { from, head });
         }
         for (log, size, holder, line) in bundle.receipts {

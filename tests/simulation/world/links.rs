@@ -111,6 +111,7 @@ impl World {
             link.streams.remove(&stream);
         }
         let last = arriving.len().saturating_sub(1);
+        arriving.iter().for_each(|what| self.hears(receiver, what));
         for (n, what) in arriving.into_iter().enumerate() {
             match what {
                 What::Control(message) => {

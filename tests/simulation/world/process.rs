@@ -45,7 +45,7 @@ impl World {
             };
             let beyond = replica.cut(log, tree, note);
             if log.division == code {
-                carry.extend(beyond.into_iter().filter_map(|p| records(&node.disk.batch(p)?)));
+                carry.extend(beyond.into_iter().filter_map(|p| records(&node.disk.batch(p, 0)?)));
             }
         }
         replica.recovered();
@@ -60,6 +60,7 @@ impl World {
         node.waiting.clear();
         node.carry = carry;
         node.carrying.clear();
+        node.heard.clear();
         node.replica = Some(replica);
         self.downs.retain(|(n, _)| *n != code);
         self.new_on_disk(code)?;

@@ -105,7 +105,7 @@ impl World {
             Output::Push { log, place, .. } if place >= self.nodes[&code].disk.until() => {
                 return promise(false, || format!("I2: {code} pushes a batch of {log} that is not on its disk"));
             }
-            Output::Push { link, log, place } => match self.nodes[&code].disk.batch(place) {
+            Output::Push { link, log, place, from } => match self.nodes[&code].disk.batch(place, from) {
                 Some(bytes) => self.send(code, link, Some(log), What::Batch(log, bytes)),
                 None => self.put(code, Input::PushFailed { link, log, reason: "damaged".into() }),
             },

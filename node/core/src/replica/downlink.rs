@@ -223,10 +223,12 @@ impl Replica {
         None
     }
 
-    /// Starts to serve a log that the child asked for, from a size at which a batch ends here.
+    /// Starts to serve a log that the child asked for. Inside a batch it waits until the child's head of that size is known to be
+    /// of the history held here.
     fn on_fetch(&mut self, link: LinkId, peer: Division, log: LogId, from: u64, out: &mut Vec<Output>) {
         let allowed = self.charter().is_within(log.division, peer);
-        let held = self.view.log(log).filter(|l| l.root_at(from).is_some()).map(HeldLog::size);
+        let known = |l: &&HeldLog| l.root_at(from).is_some() || l.batch_of(from).is_some();
+        let held = self.view.log(log).filter(known).map(HeldLog::size);
         let Some(until) = held.filter(|_| allowed) else {
             let reason = format!("{log} from {from} is not to be had here");
             self.reject(link, peer, log, from, Refusal::Gap, reason, out);

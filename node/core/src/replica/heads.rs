@@ -7,7 +7,38 @@
 
 use super::{Output, Replica};
 use crate::{HeadStanding, SignedHead, log::HeldLog};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tally_protocol::{fork::ForkEvidence, hash::Hash, ids::LogId, wire::Head};
+
+/// Heads of a log that are kept until as much of it is held: some 500 bytes each.
+const AHEAD_MAX: usize = 4;
+/// Places inside batches of a log at which it is known to be the history of its neighbours: 40 bytes each.
+const PROVEN_MAX: usize = 4;
+
+/// Sizes at which no batch ends here and yet the history is known to be that of a signed head, with the root there.
+#[derive(Debug, Default)]
+pub(super) struct Proven(BTreeMap<LogId, VecDeque<(u64, Hash)>>);
+
+impl Proven {
+    /// The root of a log at a size inside one of its batches, if a head of that size was shown to be of this history.
+    pub(super) fn root_at(&self, id: LogId, size: u64) -> Option<Hash> {
+        self.0.get(&id)?.iter().find(|(at, _)| *at == size).map(|(_, root)| *root)
+    }
+
+    fn keep(&mut self, id: LogId, size: u64, root: Hash) {
+        let known = self.0.entry(id).or_default();
+        known.retain(|(at, _)| *at != size);
+        if known.len() == PROVEN_MAX {
+            known.pop_front();
+        }
+        known.push_back((size, root));
+    }
+
+    /// The log ends at `size` from now on.
+    pub(super) fn cut(&mut self, id: LogId, size: u64) {
+        self.0.entry(id).or_default().retain(|(at, _)| *at <= size);
+    }
+}
 
 /// A signed head that may contradict what is held here.
 #[derive(Debug)]
@@ -21,8 +52,7 @@ impl Replica {
     /// How a neighbour's head stands to what is held. `None`: it differs from what is held and nobody has signed it, or the
     /// charter in force does not know its log. A second history freezes the log.
     pub(super) fn judge_head(&mut self, head: &Head, out: &mut Vec<Output>) -> Option<HeadStanding> {
-        let empty = HeldLog::default();
-        let standing = self.view.log(head.log).unwrap_or(&empty).compare(head.size, &head.root);
+        let standing = self.compare(head.log, head.size, &head.root);
         // What is held here was signed when it was taken in.
         if matches!(standing, HeadStanding::Equal | HeadStanding::TheyAreBehind) {
             return Some(standing);
@@ -39,8 +69,7 @@ impl Replica {
 
     pub(super) fn judge_signed(&mut self, head: SignedHead, out: &mut Vec<Output>) -> Option<HeadStanding> {
         let id = head.log();
-        let empty = HeldLog::default();
-        let standing = self.view.log(id).unwrap_or(&empty).compare(head.size(), &head.root());
+        let standing = self.compare(id, head.size(), &head.root());
         // Beyond the end of a closed epoch nothing counts.
         if self.charter().closed_at(id).is_some_and(|(last, _)| head.size() > last) {
             return Some(standing);
@@ -52,9 +81,52 @@ impl Replica {
                 self.resolve_doubt(id, out);
             }
             HeadStanding::TheyAreAhead if id == self.own() => self.own_is_known_at(head, out),
-            HeadStanding::TheyAreAhead | HeadStanding::Equal | HeadStanding::TheyAreBehind => {}
+            HeadStanding::TheyAreAhead => self.keep_ahead(head),
+            HeadStanding::Equal | HeadStanding::TheyAreBehind => {}
         }
         Some(standing)
+    }
+
+    fn compare(&self, id: LogId, size: u64, root: &Hash) -> HeadStanding {
+        let empty = HeldLog::default();
+        match self.view.log(id).unwrap_or(&empty).compare(size, root) {
+            HeadStanding::Unproved | HeadStanding::Hole if self.holds(id, (size, *root)) => HeadStanding::TheyAreBehind,
+            standing => standing,
+        }
+    }
+
+    /// Whether the history held here leads to this root at this size, as far as is known.
+    pub(super) fn holds(&self, id: LogId, (size, root): (u64, Hash)) -> bool {
+        let empty = HeldLog::default();
+        let ends = self.view.log(id).unwrap_or(&empty).root_at(size);
+        ends.or_else(|| self.proven.root_at(id, size)) == Some(root)
+    }
+
+    /// Keeps a head of more than is held of a mirrored log. Those that can be judged soonest stay, lest a head far ahead keep
+    /// others out.
+    fn keep_ahead(&mut self, head: SignedHead) {
+        let id = head.log();
+        if !self.charter().is_within(id.division, self.me()) {
+            return;
+        }
+        self.ahead.insert((id, head.size()), head);
+        let of_log = || (id, 0)..=(id, u64::MAX);
+        if self.ahead.range(of_log()).count() > AHEAD_MAX
+            && let Some(furthest) = self.ahead.range(of_log()).next_back().map(|(at, _)| *at)
+        {
+            self.ahead.remove(&furthest);
+        }
+    }
+
+    /// Logs have grown: heads that were ahead of them can be judged now.
+    pub(super) fn compare_with_ahead(&mut self, grown: &BTreeSet<LogId>, out: &mut Vec<Output>) {
+        for id in grown {
+            let size = self.view.log(*id).map_or(0, HeldLog::size);
+            let due: Vec<_> = self.ahead.extract_if((*id, 0)..=(*id, size), |_, _| true).collect();
+            for (_, head) in due {
+                self.judge_signed(head, out);
+            }
+        }
     }
 
     /// Asks for the root at the size of a head in doubt, once all records before it can be read.
@@ -85,13 +157,22 @@ impl Replica {
             self.doubted.insert(id, DoubtedHead { head, against: None });
             return;
         };
-        if root == head.root() {
-            return;
-        }
-        let Some(key) = self.charter().log_key(id) else { return };
-        if let Ok(evidence) = ForkEvidence::new([head.note().to_owned(), mine], Some((root, path)), &key) {
+        let same = root == head.root();
+        if same {
+            self.proven.keep(id, size, root);
+        } else if let Some(key) = self.charter().log_key(id)
+            && let Ok(evidence) = ForkEvidence::new([head.note().to_owned(), mine], Some((root, path)), &key)
+        {
             let reason = format!("two histories were signed: they differ in the first {size} records");
             self.freeze(id, evidence, reason, out);
+        }
+        // The parent's head had to wait, for this answer or for its turn to be compared.
+        let Some(up) = self.view.parent.link.as_mut() else { return };
+        let link = up.id;
+        if let Some(told) = up.unproved.remove(&id)
+            && (same || told.size != size)
+        {
+            self.on_parent_head(link, &told, out);
         }
     }
 

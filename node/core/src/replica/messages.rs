@@ -195,6 +195,8 @@ pub enum Output {
         log: LogId,
         /// Where the batch lies.
         place: Place,
+        /// First record to send: beyond the batch's first where the other side stands inside it.
+        from: u64,
     },
     /// Close the link.
     Close {

@@ -49,7 +49,10 @@ use crate::{
     entry::Waiter,
     log::{HeldBatch, HeldLog, Receipt},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tally_protocol::{
     hash::Hash,
     ids::{Division, LogId},
@@ -81,10 +84,16 @@ pub struct Replica {
     links: BTreeMap<LinkId, Division>,
     /// Mirrored logs that grew in this round: each gets one receipt when the round ends.
     receipts_due: Vec<LogId>,
+    /// Logs that grew in this round.
+    grown: BTreeSet<LogId>,
     /// Batches, by log and records, that are on their way to disk to take the place of missing ones.
     repairs_in_flight: Vec<(LogId, u64, u64)>,
     /// Signed heads that may contradict what is held, one a log: see `heads`.
     doubted: BTreeMap<LogId, heads::DoubtedHead>,
+    /// Signed heads of mirrored logs, by log and size, that are beyond what is held.
+    ahead: BTreeMap<(LogId, u64), SignedHead>,
+    /// Signed heads inside batches that are held.
+    proven: heads::Proven,
     /// Signed heads in the own journal that do not fit to what is there, until the journal is read.
     contradictions: Vec<SignedHead>,
     /// The latest receipt in the journal of each log and holder, until it is read: who says what.
@@ -135,8 +144,11 @@ impl Replica {
             edges_in_flight: BTreeMap::new(),
             links: BTreeMap::new(),
             receipts_due: Vec::new(),
+            grown: BTreeSet::new(),
             repairs_in_flight: Vec::new(),
             doubted: BTreeMap::new(),
+            ahead: BTreeMap::new(),
+            proven: heads::Proven::default(),
             contradictions: Vec::new(),
             receipts_read: BTreeMap::new(),
             assured: BTreeMap::new(),
@@ -291,6 +303,7 @@ impl Replica {
         let fits = self.view.log_mut(id).put(held.start, tree, held.sealed_at, note, held.place);
         // What is acknowledged must be in the log: a core that contradicts itself stops the node.
         assert!(fits, "a batch of {id} that was admitted at its edge does not continue it");
+        self.grown.insert(id);
         if id != self.own() && !self.receipts_due.contains(&id) {
             self.receipts_due.push(id);
         }
@@ -305,6 +318,9 @@ impl Replica {
             self.issue_receipt(now_ms, log, out);
         }
         self.take_pending_receipts(now_ms, out);
+        let grown = std::mem::take(&mut self.grown);
+        self.compare_with_ahead(&grown, out);
+        self.fetch_grown(&grown, out);
         self.compare_with_known(out);
         self.judge_gate();
         self.send_frontiers_due(out);

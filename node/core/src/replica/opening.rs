@@ -96,9 +96,7 @@ impl Replica {
 
     /// Whether whoever can answer has answered, and holds nothing of the own log that is not here.
     fn is_confirmed(&self) -> bool {
-        let empty = HeldLog::default();
-        let log = self.view.log(self.own()).unwrap_or(&empty);
-        let has = |(size, root): (u64, Hash)| log.root_at(size) == Some(root);
+        let has = |head| self.holds(self.own(), head);
         if self.view.offline {
             return self.answers.first_start || self.answers.anchor.is_some_and(has);
         }

@@ -3,7 +3,7 @@
 //! Of a log, batches go in order and not more at once than the window; a hole, a refusal or a failed read stops that log and
 //! no other. It must not know how a link carries them, or read a batch: it names places.
 
-use super::{LinkId, Output, Replica, state::Rejected};
+use super::{LinkId, Output, Replica, heads::Proven, state::Rejected};
 use crate::{Push, log::HeldLog};
 use std::sync::Arc;
 use tally_protocol::{ids::LogId, wire::Refusal};
@@ -24,7 +24,8 @@ impl Replica {
             let Some(log) = self.view.logs.get(id).filter(|l| l.frozen.is_none()) else { continue };
             if now_ms.abs_diff(rejected.since_ms) >= wait {
                 // From where the parent says to stand: what it had confirmed earlier it may have lost since.
-                *push = Push::from(log.root_at(rejected.start).map_or(0, |_| rejected.start));
+                let known = log.root_at(rejected.start).or_else(|| self.proven.root_at(*id, rejected.start));
+                *push = Push::from(known.map_or(0, |_| rejected.start));
             }
         }
         self.pump_parent(out);
@@ -73,7 +74,7 @@ impl Replica {
         self.start_missing_pushes();
         let Some(up) = self.view.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
         for (id, push) in &mut up.pushes {
-            pump(up.id, *id, push, self.view.logs.get(id).map(Arc::as_ref), out);
+            pump(up.id, *id, push, (self.view.logs.get(id), &self.proven), out);
         }
     }
 
@@ -82,7 +83,7 @@ impl Replica {
         for child in self.view.children.values_mut() {
             let Some(up) = child.link.as_mut() else { continue };
             for (id, push) in &mut up.serving {
-                pump(up.id, *id, push, self.view.logs.get(id).map(Arc::as_ref), out);
+                pump(up.id, *id, push, (self.view.logs.get(id), &self.proven), out);
             }
         }
     }
@@ -92,7 +93,7 @@ impl Replica {
         if let Some(up) = self.view.parent.link.as_mut().filter(|l| l.id == link) {
             if let Some(push) = up.pushes.get_mut(&log) {
                 push.taken();
-                pump(link, log, push, self.view.logs.get(&log).map(Arc::as_ref), out);
+                pump(link, log, push, (self.view.logs.get(&log), &self.proven), out);
             }
             return;
         }
@@ -101,7 +102,7 @@ impl Replica {
                 && let Some(push) = up.serving.get_mut(&log)
             {
                 push.taken();
-                pump(link, log, push, self.view.logs.get(&log).map(Arc::as_ref), out);
+                pump(link, log, push, (self.view.logs.get(&log), &self.proven), out);
             }
         }
     }
@@ -131,15 +132,23 @@ impl Replica {
     }
 }
 
-/// Hands the batches that `push` wants to the link, as far as the window allows.
-fn pump(link: LinkId, log: LogId, push: &mut Push, held: Option<&HeldLog>, out: &mut Vec<Output>) {
+/// Hands the batches that `push` wants to the link, as far as the windows allow. Where the other side stands inside a batch, the
+/// rest of it goes out, once both are known to hold one history.
+fn pump(
+    link: LinkId,
+    log: LogId,
+    push: &mut Push,
+    (held, proven): (Option<&Arc<HeldLog>>, &Proven),
+    out: &mut Vec<Output>,
+) {
     let Some(held) = held else { return };
     while let Some(start) = push.wants(held.size()) {
+        let inside = || held.batch_of(start).filter(|_| proven.root_at(log, start).is_some());
         // A gap (frames lost to damage here) stops this log, and so does a batch that is known to be damaged; status shows
         // it. What is not handed over was not sent: see `View::lost`.
-        let whole = held.batch_at(start).filter(|(end, _)| !held.misses(start, *end));
+        let whole = held.batch_at(start).or_else(inside).filter(|(end, _)| !held.misses(start, *end));
         let Some((end, batch)) = whole else { return };
         push.sent(end);
-        out.push(Output::Push { link, log, place: batch.place });
+        out.push(Output::Push { link, log, place: batch.place, from: start });
     }
 }

@@ -123,6 +123,7 @@ impl Replica {
         let beyond = self.view.logs.get_mut(&id).map(Arc::make_mut).map(|log| log.cut(tree, note)).unwrap_or_default();
         let left = self.view.log(id).map_or(0, HeldLog::size);
         self.pending_receipts.retain(|(log, _), (size, _)| *log != id || *size <= left);
+        self.proven.cut(id, left);
         beyond.into_iter().map(|held| held.place).collect()
     }
 

@@ -4,8 +4,9 @@
 //! Nothing is sent before the parent has said where it stands. Of a log that no charter here knows nothing is kept: the
 //! charter here is behind, and says so.
 
-use super::{Event, LinkId, Output, Replica};
+use super::{Event, LinkId, Output, Replica, sure::head_of};
 use crate::{HeadStanding, Push};
+use std::collections::BTreeSet;
 use tally_protocol::{
     hash::Hash,
     ids::LogId,
@@ -100,7 +101,7 @@ impl Replica {
 
     /// Compares one head of the parent with what is held: starts a push, fetches, or finds a fork. `None`: it differs, and
     /// nobody has signed it.
-    fn on_parent_head(&mut self, link: LinkId, head: &Head, out: &mut Vec<Output>) -> Option<HeadStanding> {
+    pub(super) fn on_parent_head(&mut self, link: LinkId, head: &Head, out: &mut Vec<Output>) -> Option<HeadStanding> {
         let id = head.log;
         let standing = self.judge_head(head, out)?;
         if id.division == self.me() {
@@ -125,6 +126,7 @@ impl Replica {
                 if let Some(up) = self.view.parent.link.as_mut() {
                     up.ahead.insert(id, u64::MAX);
                     up.pushes.remove(&id);
+                    up.unproved.insert(id, head.clone());
                 }
             }
             HeadStanding::Equal | HeadStanding::TheyAreBehind => self.parent_has_a_part(head, out),
@@ -145,20 +147,41 @@ impl Replica {
             parent.set_back.remove(&id);
         }
         up.ahead.remove(&id);
+        up.unproved.remove(&id);
         // A push that runs already knows better than a head that has been on its way.
         up.pushes.entry(id).or_insert_with(|| Push::from(head.size));
         parent.rejected.remove(&id);
     }
 
-    /// Asks the parent for what it has of a log beyond what is held here.
+    /// Asks the parent for what it has of a log beyond what is held here, and tells it what is: only the parent can tell whether
+    /// that is the beginning of what it has. What is on its way to disk is waited for.
     fn fetch(&mut self, link: LinkId, id: LogId, target: u64, out: &mut Vec<Output>) {
-        let frozen = self.view.log(id).is_some_and(|l| l.frozen.is_some());
+        let held = self.view.log(id);
+        let frozen = held.is_some_and(|l| l.frozen.is_some());
         let closed = self.charter().closed_at(id).is_some_and(|(last, _)| target > last);
-        let from = self.edge(id).size();
-        let Some(up) = self.view.parent.link.as_mut().filter(|_| !frozen && !closed) else { return };
+        let (from, head) = (self.edge(id).size(), held.and_then(|log| head_of(id, log)));
+        let waits = self.edges_in_flight.contains_key(&id);
+        let Some(up) = self.view.parent.link.as_mut().filter(|_| !frozen && !closed && !waits) else { return };
         if from < target && up.fetching.get(&id).is_none_or(|asked| *asked < target) {
             up.fetching.insert(id, target);
+            up.asked_from.insert(id, from);
+            let heads: Vec<_> = head.into_iter().collect();
+            if !heads.is_empty() {
+                out.push(Output::Send { link, message: Control::Frontier { heads, last: true } });
+            }
             out.push(Output::Send { link, message: Control::Fetch { log: id, from } });
+        }
+    }
+
+    /// Asks for what the parent has more of logs that have grown here, if it was not asked yet.
+    pub(super) fn fetch_grown(&mut self, grown: &BTreeSet<LogId>, out: &mut Vec<Output>) {
+        for id in grown {
+            let Some(up) = self.view.parent.link.as_ref() else { return };
+            let target = up.ahead.get(id).copied().filter(|ahead| *ahead != u64::MAX);
+            if let Some(target) = target.filter(|_| !up.fetching.contains_key(id)) {
+                let link = up.id;
+                self.fetch(link, *id, target, out);
+            }
         }
     }
 
@@ -168,6 +191,15 @@ impl Replica {
         let link = up.id;
         if let Some(target) = up.fetching.remove(&id) {
             self.fetch(link, id, target, out);
+        }
+    }
+
+    /// What comes does not continue the log: other records came from below meanwhile. Asks once more, from there.
+    pub(super) fn fetch_went_astray(&mut self, id: LogId, out: &mut Vec<Output>) {
+        let edge = self.edge(id).size();
+        let asked = self.view.parent.link.as_ref().and_then(|up| up.asked_from.get(&id));
+        if asked.is_some_and(|from| *from < edge) {
+            self.fetch_again(id, out);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tally_protocol::{
     hash::Hash,
     ids::{Division, LogId},
-    wire::{CharterMark, Refusal},
+    wire::{CharterMark, Head, Refusal},
 };
 
 /// The parent, linked or not.
@@ -80,10 +80,14 @@ pub struct ParentLink {
     pub pushes: BTreeMap<LogId, Push>,
     /// Logs of which the parent holds more than is held here: nothing to push.
     pub ahead: BTreeMap<LogId, u64>,
+    /// Heads of the parent that are not known to be of the history held here: nothing of those logs is pushed until they are.
+    pub unproved: BTreeMap<LogId, Head>,
     /// The epoch of the parent whose key this link was opened with.
     pub epoch: Option<LogId>,
     /// Logs that were asked for on this link, and up to where.
     pub fetching: BTreeMap<LogId, u64>,
+    /// From where on it was asked for them.
+    pub asked_from: BTreeMap<LogId, u64>,
     /// The parent's clock when it last spoke of it, and this node's then: the next heartbeat sends it back.
     pub clock_heard: Option<(u64, u64)>,
 }

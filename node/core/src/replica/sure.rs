@@ -27,8 +27,8 @@ impl Replica {
     fn is_sure(&self, id: LogId) -> bool {
         let empty = HeldLog::default();
         let log = self.view.log(id).unwrap_or(&empty);
-        let has = |(size, root): &(u64, Hash)| log.root_at(*size) == Some(*root);
-        let above = self.charter().parent(self.me()).is_none() || self.assured.get(&id).is_some_and(has);
+        let has = self.assured.get(&id).is_some_and(|head| self.holds(id, *head));
+        let above = self.charter().parent(self.me()).is_none() || has;
         above && log.is_whole()
     }
 

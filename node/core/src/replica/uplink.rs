@@ -34,9 +34,11 @@ impl Replica {
             skew_ms: 0,
             frontier_known: false,
             ahead: BTreeMap::new(),
+            unproved: BTreeMap::new(),
             pushes: BTreeMap::new(),
             epoch: self.charter().current_log(peer),
             fetching: BTreeMap::new(),
+            asked_from: BTreeMap::new(),
             clock_heard: None,
         });
         self.dialled_ms = now_ms;
@@ -171,8 +173,12 @@ impl Replica {
                 self.write_batch(batch, Waiter::Nobody, out);
             }
             // It came from below meanwhile, or twice.
-            Err(AdmitError::Known { note, .. } | AdmitError::Gap { note, .. }) => {
+            Err(AdmitError::Known { note, .. }) => {
                 self.judge_note(id, &note, out);
+            }
+            Err(AdmitError::Gap { note, .. }) => {
+                self.judge_note(id, &note, out);
+                self.fetch_went_astray(id, out);
             }
             // Altered on the way, or not what its head says. Nothing is proved by it: the link ends, and is tried again.
             Err(why) => self.close(now_ms, link, refusal(&why), why.to_string(), out),

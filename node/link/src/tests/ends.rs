@@ -62,11 +62,11 @@ async fn a_link_ends_when_the_peer_takes_no_more_of_a_log() {
     let (called, heard) = tokio::join!(county.call(city.address()), accepted(&city));
     let ends = county.link(called);
     let up = county.up().await;
-    up.send(LinkOut::Push(log(COUNTY), BatchToken(1)));
+    up.send(LinkOut::Push(log(COUNTY), BatchToken(1, 0)));
     let mut stream = soon(heard.accept_uni()).await.unwrap();
     stream.stop(0_u8.into()).unwrap();
     // The second one finds the stream gone.
-    up.send(LinkOut::Push(log(COUNTY), BatchToken(2)));
+    up.send(LinkOut::Push(log(COUNTY), BatchToken(2, 0)));
     assert_eq!(end(ends).await, LinkEnd::StreamEnded("a log's stream"));
     county.hears(|e| matches!(e, LinkEvent::Down { .. }).then_some(())).await;
 }

@@ -92,7 +92,7 @@ async fn a_log_that_stands_still_holds_up_neither_messages_nor_other_logs() {
     let (still, other) = (log(COUNTY), log("350103"));
     // The city takes one batch of it and keeps its room, so that the next ones wait; far more than any window is queued.
     for n in 0..200 {
-        up.send(LinkOut::Push(still, BatchToken(n)));
+        up.send(LinkOut::Push(still, BatchToken(n, 0)));
     }
     let mut kept = Vec::new();
     let all = RESERVE_BYTES + NEIGHBOUR_ROOM_BYTES;
@@ -102,7 +102,7 @@ async fn a_log_that_stands_still_holds_up_neither_messages_nor_other_logs() {
     say(&up, 2);
     city.hears_beat(2).await;
     // Room is shared by the logs of one neighbour: what the other one needs is given back.
-    up.send(LinkOut::Push(other, BatchToken(0)));
+    up.send(LinkOut::Push(other, BatchToken(0, 0)));
     kept.drain(..4);
     batch(&city, other).await;
 }
