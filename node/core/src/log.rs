@@ -294,6 +294,11 @@ impl HeldLog {
         }
     }
 
+    /// Whether a receipt of `holder` for just so many records is in the journal.
+    pub fn has_receipt(&self, holder: Division, size: u64) -> bool {
+        self.kept.get(&holder).is_some_and(|kept| kept.get(size).is_some())
+    }
+
     /// The first receipt of `holder` that covers record `index`: the one of the smallest size above it.
     pub fn first_receipt(&self, holder: Division, index: u64) -> Option<&KeptReceipt> {
         self.receipts_over(holder, index).next()

@@ -128,6 +128,16 @@ pub(super) const LIST: &[Mutation] = &[
         "mended_faults",
     ),
     mutation(
+        "lost-receipt-is-given-anew",
+        (
+            "node/core/src/replica/recover.rs",
+            "(self.receipts_due, self.unsaid) = (due, unsaid.into_iter().collect());",
+            "self.receipts_due = [due, unsaid].concat();",
+        ),
+        CORE,
+        "receipts::",
+    ),
+    mutation(
         "frontier-before-the-round-ends",
         (
             "node/core/src/replica/downlink.rs",

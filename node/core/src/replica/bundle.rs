@@ -14,6 +14,9 @@ impl Replica {
             (_, true) => from,
             _ => return,
         };
+        if from_below {
+            self.told_receipts(from);
+        }
         if self.charter().is_within(head.log.division, shared) {
             self.judge_head(head, out);
         } else {

@@ -84,6 +84,7 @@ impl Replica {
                     child.records = Some(beat.records);
                     child.agreement.compared(same, now_ms);
                 }
+                self.told_receipts(peer);
             }
             Control::Fetch { log, from } => self.on_fetch(link, peer, log, from, out),
             Control::Conflict { log, evidence, reason } => self.on_conflict(peer, log, evidence, &reason, out),
@@ -93,11 +94,7 @@ impl Replica {
             Control::Stands { head: None, .. } | Control::Above(_) => {}
             Control::Health(summary) => self.on_health(now_ms, peer, summary),
             Control::Receipt { log, size, holder, line } => {
-                let news = self.charter().is_within(holder.division, peer)
-                    && self.take_receipt(now_ms, log, size, holder, &line, out);
-                if !news {
-                    self.meters.entry(peer).or_default().spend(now_ms, 1);
-                }
+                self.receipt_from_child(now_ms, peer, (log, size, holder, line), out);
             }
             // It only ever puts a newer one into force.
             Control::InForce(mark) if child.charter.is_none_or(|before| before.version < mark.version) => {

@@ -118,6 +118,8 @@ pub struct Replica {
     same_key_ms: Option<u64>,
     /// Latest receipt of each log and holder that covers records which are not here yet: its size and line.
     pending_receipts: BTreeMap<(LogId, LogId), (u64, String)>,
+    /// Mirrored logs that had no receipt in the journal when the node started: see `receipts`.
+    unsaid: BTreeSet<LogId>,
     /// No child is welcomed before this, POSIX milliseconds.
     next_welcome_ms: u64,
     last_heartbeat_ms: u64,
@@ -161,6 +163,7 @@ impl Replica {
             dialled_ms: 0,
             same_key_ms: None,
             pending_receipts: BTreeMap::new(),
+            unsaid: BTreeSet::new(),
             next_welcome_ms: 0,
             last_heartbeat_ms: 0,
             unknown_log_entries: Vec::new(),
@@ -314,10 +317,11 @@ impl Replica {
         for head in std::mem::take(&mut self.contradictions) {
             self.judge_signed(head, out);
         }
+        // A receipt that is known at a neighbour counts before a new one is given.
+        self.take_pending_receipts(now_ms, out);
         for log in std::mem::take(&mut self.receipts_due) {
             self.issue_receipt(now_ms, log, out);
         }
-        self.take_pending_receipts(now_ms, out);
         let grown = std::mem::take(&mut self.grown);
         self.compare_with_ahead(&grown, out);
         self.fetch_grown(&grown, out);

@@ -2,6 +2,10 @@
 //!
 //! A receipt is issued only for a whole log, after its flush (I2), and counts only if the mirror key of a node on the log's
 //! path signed exactly the checkpoint that is held here. It changes no record and opens no gate.
+//!
+//! No flush is made for receipts, so a power cut may take the last ones, which may have been told. After a start a log without
+//! its receipt waits until the child that it comes from has told what it knows: what was told is taken back from there, so
+//! that the time at which a record was here first never moves. Only what nobody knows is issued anew.
 
 use super::{Output, Replica};
 use crate::{Append, log::Receipt};
@@ -9,7 +13,7 @@ use std::sync::Arc;
 use tally_protocol::{
     checkpoint::Checkpoint,
     hash::Hash,
-    ids::LogId,
+    ids::{Division, LogId},
     limits::NOTE_BYTES_MAX,
     note::{self, NoteSignature},
     wire::Control,
@@ -31,6 +35,12 @@ impl Replica {
         if size == 0 || log.receipts.get(&me.division).is_some_and(|r| r.size >= size) {
             return;
         }
+        self.unsaid.remove(&id);
+        // This disk was set back, and a receipt of then is known for what is on its way.
+        let known = self.pending_receipts.get(&(id, me)).map(|(at, _)| *at).filter(|at| *at > size);
+        if known.is_some_and(|at| self.ahead.range((id, at)..=(id, u64::MAX)).next().is_some()) {
+            return;
+        }
         let text = Checkpoint { origin, size, root: log.tree().root() }.text();
         let line = note::cosign_line(&text, time, &self.keys.mirror);
         log.receipt(me.division, Receipt { size, time, epoch: me.epoch, line: line.clone() });
@@ -39,16 +49,63 @@ impl Replica {
         self.send_receipt_down(id, me, size, line, out);
     }
 
-    /// Sends the parent what nodes of this branch have cosigned: it is needed there to prove a record.
+    /// Sends the parent all latest receipts: those of this branch are needed there to prove a record, and those of the levels
+    /// above may have been lost there.
     pub(super) fn send_receipts_up(&self, out: &mut Vec<Output>) {
-        for (id, log) in &self.view.logs {
+        for (id, log) in self.view.logs.iter().filter(|(id, _)| self.charter().is_within(id.division, self.me())) {
             for (division, r) in &log.receipts {
-                if self.charter().is_within(*division, self.me()) {
-                    let holder = LogId::records(*division, r.epoch);
-                    self.send_receipt_up(*id, holder, r.size, r.line.clone(), out);
-                }
+                let holder = LogId::records(*division, r.epoch);
+                self.send_receipt_up(*id, holder, r.size, r.line.clone(), out);
             }
         }
+    }
+
+    /// A child's receipt: of a node of its branch, of this node or of one above, which may have lost it.
+    pub(super) fn receipt_from_child(
+        &mut self,
+        now_ms: u64,
+        peer: Division,
+        (log, size, holder, line): (LogId, u64, LogId, String),
+        out: &mut Vec<Output>,
+    ) {
+        let latest = self.view.log(log).and_then(|l| l.receipts.get(&holder.division));
+        if latest.is_some_and(|r| r.size == size && r.line == line) {
+            return;
+        }
+        let above = self.charter().is_within(self.me(), holder.division);
+        let of_branch = self.charter().is_within(log.division, peer);
+        let may = of_branch && (above || self.charter().is_within(holder.division, peer));
+        if !may || !self.take_receipt(now_ms, log, size, holder, &line, out) {
+            self.meters.entry(peer).or_default().spend(now_ms, 1);
+        } else if above && holder.division != self.me() {
+            self.send_receipt_up(log, holder, size, line, out);
+        }
+    }
+
+    /// The child has told all receipts that it knows: what is still without one gets it.
+    pub(super) fn told_receipts(&mut self, peer: Division) {
+        let charter = self.view.charter.clone();
+        let due = self.unsaid.extract_if(.., |id| charter.charter().is_within(id.division, peer));
+        self.receipts_due.extend(due);
+    }
+
+    /// Takes back a receipt that this node gave and has not in its journal any more.
+    fn take_back(&mut self, id: LogId, size: u64, holder: LogId, line: &str, out: &mut Vec<Output>) -> bool {
+        let held = self.view.log(id);
+        if self.charter().epoch(holder).is_none() || held.is_some_and(|l| l.has_receipt(holder.division, size)) {
+            return false;
+        }
+        let Some(root) = held.and_then(|l| l.root_at(size)).filter(|_| size > 0) else {
+            if held.is_none_or(|l| l.size() < size || !l.is_whole()) && self.charter().log_key(id).is_some() {
+                self.keep_pending_receipt(id, holder, size, line.to_owned());
+            }
+            return false;
+        };
+        let Some(time) = self.receipt_time(id, holder, (size, root), line) else { return false };
+        self.log_mut(id).receipt(holder.division, Receipt { size, time, epoch: holder.epoch, line: line.to_owned() });
+        out.push(Output::Append(Append::receipt(id, holder, size, time, line.to_owned())));
+        self.send_receipt_up(id, holder, size, line.to_owned(), out);
+        true
     }
 
     /// Sends a receipt of this branch to the parent.
@@ -107,6 +164,9 @@ impl Replica {
     ) -> bool {
         if line.len() > NOTE_BYTES_MAX {
             return false;
+        }
+        if holder.division == self.me() {
+            return self.take_back(id, size, holder, line, out);
         }
         let charter = self.view.charter.charter();
         // Ancestors hold what is here; so do nodes on the way from the log's origin to here.

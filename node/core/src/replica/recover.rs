@@ -127,12 +127,16 @@ impl Replica {
         beyond.into_iter().map(|held| held.place).collect()
     }
 
-    /// Ends recovery. Logs that reached the disk just before the stop get their receipts in the first round.
+    /// Ends recovery. Logs whose last receipt is not in the journal wait for it, or for a new one: see `receipts`.
     pub fn recovered(&mut self) {
         let me = self.me();
         let missing = |log: &HeldLog| log.receipts.get(&me).map_or(0, |r| r.size) < log.size();
         let mirrored = |id: &LogId, log: &HeldLog| id.division != me && log.frozen.is_none() && missing(log);
-        self.receipts_due = self.view.logs.iter().filter(|(id, log)| mirrored(id, log)).map(|(id, _)| *id).collect();
+        let missing = self.view.logs.iter().filter(|(id, log)| mirrored(id, log)).map(|(id, _)| *id);
+        // Nobody will tell anything of whoever is out of service.
+        let retired = |id: &LogId| self.charter().node(id.division).is_none_or(|n| n.retired);
+        let (due, unsaid): (Vec<_>, Vec<_>) = missing.partition(retired);
+        (self.receipts_due, self.unsaid) = (due, unsaid.into_iter().collect());
     }
 
     /// The charter in the journal names a later epoch of this node than the one it started with: its keys from now on.

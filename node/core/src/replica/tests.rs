@@ -2,6 +2,7 @@
 
 mod charters;
 mod health;
+mod receipts;
 
 use super::*;
 use crate::Gate;
