@@ -19,7 +19,7 @@ const ROUND_TRIP_MAX_MS: u64 = 5_000;
 pub struct NodeClock {
     /// The clock at the last input.
     latest_ms: Option<u64>,
-    /// The latest time that the journal or a neighbour has shown, before anything was measured.
+    /// The time at which the journal says that something was signed last, before anything was measured.
     floor_ms: u64,
     /// The parent's clock minus this node's.
     parent_ms: Option<i64>,
@@ -53,9 +53,10 @@ impl NodeClock {
         }
     }
 
-    /// Something that was signed here bears this time: a start whose clock is before it is wrong.
+    /// What was signed here last bears this time: a start whose clock is before it is wrong. What was signed before that does
+    /// not count: a clock that ran ahead may have been put right since.
     pub fn was_at(&mut self, time_ms: u64) {
-        self.floor_ms = self.floor_ms.max(time_ms);
+        self.floor_ms = time_ms;
     }
 
     /// Takes what the parent's heartbeat says of the time: its clock, and the echo of the last one that it got from here.

@@ -29,12 +29,15 @@ impl Replica {
                 }
                 // Out of order is in order: repaired batches stand behind, and the latest copy counts.
                 let held = self.view.log_mut(log);
+                let end = tree.size();
                 if !held.put(start, tree, sealed_at, note.clone(), place) {
                     // Signed, and it contradicts what is there: perhaps a second history, which is judged once all is read.
                     self.contradictions.extend(SignedHead::of_note(log, &note, &key));
                     return;
                 }
-                if log == self.own() {
+                // Repaired copies of older batches stand behind the newest.
+                let newest = held.size() == end;
+                if log == self.own() && newest {
                     self.clock.was_at(sealed_at.saturating_mul(1_000));
                 }
             }

@@ -291,6 +291,35 @@ fn two_histories_in_the_journal_stop_one_log_and_not_the_node() {
     assert_ne!(*city.view().gate(), Gate::Frozen, "the city's own log goes on");
 }
 
+/// Batches were signed while the clock ran ahead, then it was put right: what was signed since says so, at each later start.
+#[test]
+fn a_clock_that_once_ran_ahead_stops_no_later_start() {
+    use tally_protocol::{batch::seal, merkle::Tree};
+    use tally_topology::admit::admit;
+    let ahead_s = (NOW + 400 * 86_400_000) / 1_000;
+    let started = |times: &[u64]| {
+        let mut county = replica(350_101, 1);
+        let mut tree = Tree::default();
+        let mut entries = Vec::new();
+        for (n, time) in (0..).zip(times) {
+            let bytes = seal(&keys(350_101), &tree, &rows(n * 5, 5, "a"), *time);
+            let batch = admit(county.charter(), keys(350_101).node, &tree, bytes).unwrap();
+            tree = batch.tree().clone();
+            let (log, note) = (batch.log(), batch.note().to_owned());
+            entries.push(Entry::Batch { log, start: batch.start(), tree: tree.clone(), sealed_at: *time, note });
+        }
+        // A copy of the first one was repaired since, and stands behind.
+        entries.push(entries[0].clone());
+        entries.into_iter().zip(1..).for_each(|(entry, at)| county.recover(entry, Place(at)));
+        county.all_read();
+        county.recovered();
+        round(&mut county, NOW, Input::Tick);
+        county.view().clock.is_some()
+    };
+    assert!(started(&[NOW / 1_000, ahead_s]), "it signed in the future last");
+    assert!(!started(&[ahead_s, NOW / 1_000]));
+}
+
 /// What is missing on this disk is not attested; once it is back, it is.
 #[test]
 fn no_receipt_is_given_for_a_log_with_a_gap() {
