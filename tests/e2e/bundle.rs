@@ -7,19 +7,19 @@ use tally_tests::{
 };
 
 /// Configs keep `listen` last, so the node's own section is changed in place.
-fn unplug(federation: &Federation, division: &str) {
+pub(crate) fn unplug(federation: &Federation, division: &str) {
     let path = federation.config(division);
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("[node]\n", "[node]\noffline = true\n", 1)).unwrap();
 }
 
-fn export(federation: &Federation, from: &str, to: &str, since: &str, name: &str) -> String {
+pub(crate) fn export(federation: &Federation, from: &str, to: &str, since: &str, name: &str) -> String {
     let file = federation.at(name);
     federation.ask(from, &["bundle", "export", "--to", to, "--since", since, "-o", &file]).done();
     file
 }
 
-fn import(federation: &Federation, at: &str, file: &str) -> Ran {
+pub(crate) fn import(federation: &Federation, at: &str, file: &str) -> Ran {
     federation.ask(at, &["bundle", "import", file, "--json"])
 }
 

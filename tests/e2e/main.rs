@@ -7,6 +7,7 @@ mod charters;
 mod crash;
 mod epochs;
 mod evidence;
+mod expected;
 mod federation;
 mod fork;
 mod hostile;

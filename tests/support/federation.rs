@@ -154,6 +154,14 @@ impl Federation {
         member.entry = member.entry.replacen("\nlevel = ", "\nretired = true\nlevel = ", 1);
     }
 
+    /// Says a line of a node, in place of the one that was said before, in the charters that are signed from now on.
+    pub fn say(&mut self, division: &str, line: &str) {
+        let member = self.members.iter_mut().find(|m| m.division == division).unwrap();
+        let (before, after) = member.entry.split_once("\nlevel = ").unwrap();
+        let before: Vec<_> = before.lines().filter(|l| !l.starts_with("expected = ")).collect();
+        member.entry = format!("{}\n{line}\nlevel = {after}", before.join("\n"));
+    }
+
     /// Signs a charter with all nodes enrolled so far; answers the note's path.
     pub fn charter(&self, version: u64, key: &str) -> String {
         self.charter_with(version, key, "")

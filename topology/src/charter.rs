@@ -7,6 +7,7 @@
 
 mod build;
 mod document;
+mod expected;
 mod next_epoch;
 mod node;
 mod retire;
@@ -14,6 +15,7 @@ mod retire;
 pub(crate) mod tests;
 
 pub use document::{Exceptions, FORMAT, epoch_entry, heading};
+pub use expected::Expected;
 pub use next_epoch::{LogEnd, epoch_block, with_next_epoch};
 pub use node::{Cover, Epoch, Level, Node};
 pub use retire::{RetireConcern, RowsOfNode, retire_concerns};
@@ -67,8 +69,8 @@ impl Charter {
         &self.federation
     }
 
-    /// Mark of all that records are judged by: the tree, routes, units, catalogs, calendar. Keys and addresses are no part
-    /// of it, so two charters with one mark judge every record alike.
+    /// Mark of all that records are judged by: the tree, routes, units, catalogs, calendar. Keys, addresses and when a node is
+    /// expected are no part of it, so two charters with one mark judge every record alike.
     pub fn rules_mark(&self) -> [u8; 8] {
         self.rules
     }
@@ -116,6 +118,12 @@ impl Charter {
     /// What is in order although a rule says otherwise.
     pub fn exceptions(&self) -> &Exceptions {
         &self.exceptions
+    }
+
+    /// Whether it is in order that a node is silent at `now_s`, POSIX seconds: it is not expected to be linked then, and
+    /// `silent_s`, for how long nothing has come from it, is not too long.
+    pub fn excuses_silence(&self, division: Division, now_s: u64, silent_s: Option<u64>) -> bool {
+        self.node(division).is_some_and(|n| n.expected.excuses(&self.calendar, now_s, silent_s))
     }
 
     /// The working-day calendar.

@@ -130,9 +130,11 @@ fn below(registry: &mut Registry, nodes: &[NodeBelowStatus]) {
     let (known, up) = (Gauges::<NodeLabel>::default(), Gauges::<NodeLabel>::default());
     let (waiting, staged) = (Gauges::<NodeLabel>::default(), Gauges::<NodeLabel>::default());
     let (damaged, agrees) = (Gauges::<NodeLabel>::default(), Gauges::<NodeLabel>::default());
+    let expected = Gauges::<NodeLabel>::default();
     for n in nodes {
         let label = NodeLabel { node: n.division.to_string() };
         known.get_or_create(&label).set(i64::from(n.state.is_some()));
+        expected.get_or_create(&label).set(i64::from(!n.excused));
         let told = [
             (&up, n.state.map(|state| i64::from(state == PeerState::Live))),
             (&waiting, n.waiting_records.map(clamp)),
@@ -147,6 +149,7 @@ fn below(registry: &mut Registry, nodes: &[NodeBelowStatus]) {
         }
     }
     registry.register("node_known", "0 while nobody who is linked knows of this node below", known);
+    registry.register("node_expected", "0 while it is in order by charter that this node below is silent", expected);
     registry.register("node_up", "1 while this node below is linked to its parent and heard", up);
     registry.register("node_waiting_records", "Records of this node below that its parent has not confirmed", waiting);
     registry.register("node_staged_records", "Rows that only this node below has; should be 0", staged);
@@ -158,9 +161,11 @@ fn below(registry: &mut Registry, nodes: &[NodeBelowStatus]) {
 fn peers(registry: &mut Registry, status: &Status) {
     let (up, skew) = (Gauges::<PeerLabel>::default(), Gauges::<PeerLabel>::default());
     let (behind, agrees) = (Gauges::<PeerLabel>::default(), Gauges::<PeerLabel>::default());
+    let expected = Gauges::<PeerLabel>::default();
     for c in &status.children {
         let label = PeerLabel { peer: c.division.to_string() };
         up.get_or_create(&label).set(i64::from(c.state == PeerState::Live));
+        expected.get_or_create(&label).set(i64::from(!c.excused));
         if let Some(n) = c.behind_records {
             behind.get_or_create(&label).set(clamp(n));
         }
@@ -171,6 +176,7 @@ fn peers(registry: &mut Registry, status: &Status) {
     if let Some(p) = &status.parent {
         let label = PeerLabel { peer: p.division.to_string() };
         up.get_or_create(&label).set(i64::from(p.state == PeerState::Live));
+        expected.get_or_create(&label).set(i64::from(!p.excused));
         if let Some(a) = p.agrees {
             agrees.get_or_create(&label).set(i64::from(a));
         }
@@ -180,6 +186,7 @@ fn peers(registry: &mut Registry, status: &Status) {
         gauge(registry, "unconfirmed_records", "Records that the parent has not confirmed", clamp(p.unacked_records));
     }
     registry.register("peer_up", "1 while the neighbour is linked and heard", up);
+    registry.register("peer_expected", "0 while it is in order by charter that the neighbour is silent", expected);
     registry.register("peer_behind_records", "Records that a child holds and this node does not", behind);
     registry.register("peer_agrees", "1 if the neighbour's digest was ours at its last heartbeat", agrees);
     registry.register_with_unit("clock_skew", "The neighbour's clock minus ours", Unit::Seconds, skew);

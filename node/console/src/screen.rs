@@ -107,11 +107,12 @@ fn render_below(out: &mut String, s: &Status) {
     let name = |state: Option<PeerState>| state.map_or("unknown", PeerState::name);
     let mut counts = std::collections::BTreeMap::<_, usize>::new();
     for node in &s.nodes {
-        *counts.entry(name(node.state)).or_default() += 1;
+        *counts.entry(if node.excused { "silent as expected" } else { name(node.state) }).or_default() += 1;
     }
     let told: Vec<_> = counts.iter().map(|(state, n)| format!("{n} {state}")).collect();
     let _ = writeln!(out, "\nBELOW    {} nodes: {}", s.nodes.len(), told.join(", "));
     let rank = |n: &NodeBelowStatus| match n.state {
+        _ if n.excused => 9,
         Some(PeerState::Lost | PeerState::Stalled | PeerState::Refused) => 0,
         Some(PeerState::NeverSeen) => 1,
         None => 3,
@@ -159,7 +160,12 @@ fn render_children(out: &mut String, s: &Status) {
                 vec![
                     c.division.to_string(),
                     c.name.clone(),
-                    format!("{}{}", c.state.name(), if c.retired { ", retired" } else { "" }),
+                    format!(
+                        "{}{}{}",
+                        c.state.name(),
+                        if c.retired { ", retired" } else { "" },
+                        if c.excused { ", as expected" } else { "" }
+                    ),
                     seen,
                     count(c.behind_records),
                     agrees,

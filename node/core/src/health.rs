@@ -163,8 +163,11 @@ impl View {
             let heard_ms = last.and_then(age);
             return Some((Reach::Unknown, NodeHealth { heard_ms, ..nothing(division, branch) }));
         };
-        let (reach, mut health) = (reach_of(&told.health), aged(told));
+        let (mut reach, mut health) = (reach_of(&told.health), aged(told));
         health.via = branch;
+        if reach == Reach::Unknown && health.heard_ms.is_some() && self.is_by_file(division) {
+            reach = Reach::Lost;
+        }
         if reach == Reach::Live {
             // It was told as such; how long ago says when, not that it is silent since.
             health.heard_ms = Some(told.health.heard_ms.unwrap_or(0).min(STALLED_MS));
@@ -172,6 +175,17 @@ impl View {
             health.heard_ms = health.heard_ms.map(|ms| ms.saturating_add(now_ms.saturating_sub(told.at_ms)));
         }
         Some((reach, health))
+    }
+
+    fn is_by_file(&self, division: Division) -> bool {
+        self.charter().node(division).is_some_and(|n| n.expected.is_by_file())
+    }
+
+    /// When something came last of a child that carries bundles, POSIX milliseconds: also by what this node has confirmed.
+    fn last_carried(&self, division: Division, child: &Child) -> Option<u64> {
+        let logs = self.logs().iter().filter(|(id, _)| id.division == division);
+        let confirmed = logs.filter_map(|(_, log)| log.receipts.get(&self.me())).map(|r| r.time.saturating_mul(1_000));
+        confirmed.max().max(child.seen_ms).max(child.carried_ms)
     }
 
     /// A direct child: what its link shows, and what it says of itself.
@@ -186,7 +200,8 @@ impl View {
         let me = self.me();
         let mut health = told.unwrap_or_else(|| nothing(division, me));
         health.via = me;
-        let heard = child.seen_ms.map(|at| now_ms.saturating_sub(at));
+        let word = if self.is_by_file(division) { self.last_carried(division, child) } else { child.seen_ms };
+        let heard = word.map(|at| now_ms.saturating_sub(at));
         health.heard_ms = heard;
         if health.software.is_none() && !child.software.is_empty() {
             health.software = Some(child.software.clone());

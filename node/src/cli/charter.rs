@@ -15,7 +15,7 @@ use tally_protocol::{
 };
 use tally_sheet::text::pad;
 use tally_topology::{
-    charter::{Charter, retire_concerns},
+    charter::{Charter, Expected, retire_concerns},
     signed::{self, SignedCharter},
 };
 
@@ -229,7 +229,8 @@ fn show_under(charter: &Charter, division: Division, depth: usize) {
     let covers: Vec<_> = n.covers.iter().map(ToString::to_string).collect();
     let covers = if covers.is_empty() { String::new() } else { format!("  covers {}", covers.join(" ")) };
     let (level, name, epoch) = (pad(n.level.name(), 10), pad(&tame(&n.name), 20), n.epochs.len());
-    outln!("{indent}{division}  {name}  {level}  epoch {epoch}  {}{covers}{retired}", n.addresses.join(" "));
+    let expected = if n.expected == Expected::Always { String::new() } else { format!("  expected {}", n.expected) };
+    outln!("{indent}{division}  {name}  {level}  epoch {epoch}  {}{covers}{expected}{retired}", n.addresses.join(" "));
     for child in charter.children(division) {
         show_under(charter, child.division, depth + 1);
     }
@@ -270,4 +271,6 @@ addresses = ["10.0.0.1:7443"]
 # addresses = ["10.1.0.1:7443"]
 # covers = []            # divisions without a node of their own, whose records enter here; one that has ended stays,
 #                          # as "350199 until 2026-06-30" (the last day, by the day on which a record was produced)
+# expected = { hours = "08:00-18:00", workdays = true }   # off at night: silence outside of these hours is no alarm
+# expected = { by_file_days = 3 }                         # carries bundles, one every 3 days at least
 "#;

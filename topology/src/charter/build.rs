@@ -139,6 +139,7 @@ impl Charter {
             addresses: entry.addresses,
             covers: entry.covers,
             retired: entry.retired,
+            expected: entry.expected,
             epochs,
         })
     }
@@ -227,6 +228,7 @@ fn rules_mark(text: &str) -> Result<[u8; 8], CharterError> {
         if let Some(node) = node.as_table_mut() {
             node.remove("epoch");
             node.remove("addresses");
+            node.remove("expected");
         }
     }
     Ok(crate::content::unit_mark(&format!("{table:?}")))

@@ -2,7 +2,10 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::node::{Cover, Level};
+use super::{
+    expected::Expected,
+    node::{Cover, Level},
+};
 use crate::{
     calendar::CalendarDocument,
     catalog::CatalogDocument,
@@ -65,6 +68,8 @@ pub(super) struct NodeEntry {
     pub(super) covers: Vec<Cover>,
     #[serde(default)]
     pub(super) retired: bool,
+    #[serde(default)]
+    pub(super) expected: Expected,
     pub(super) epoch: Vec<EpochEntry>,
 }
 

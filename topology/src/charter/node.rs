@@ -2,6 +2,7 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use super::expected::Expected;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -87,6 +88,8 @@ pub struct Node {
     pub covers: Vec<Cover>,
     /// Out of service: its logs stay, no link is admitted.
     pub retired: bool,
+    /// When it is expected to be linked.
+    pub expected: Expected,
     /// Epochs from 1 on; the last is current.
     pub epochs: Vec<Epoch>,
 }

@@ -305,6 +305,7 @@ impl Advice<'_> {
         } else if let Some(p) = parent
             && p.state != PeerState::Live
             && me.is_none()
+            && !(p.excused && p.state != PeerState::Refused)
         {
             let why = match (&r.parent().refused, &r.parent().trouble) {
                 (Some((code, reason)), _) if p.state == PeerState::Refused => format!("{code}: {reason}"),

@@ -31,8 +31,12 @@ pub struct NodeBelowStatus {
     pub via: Division,
     /// State of its link to its parent; null when nobody knows.
     pub state: Option<PeerState>,
-    /// When it was last heard, by this node's clock.
+    /// When it was last heard, by this node's clock; of one that carries bundles: when one came last.
     pub last_heard: Option<String>,
+    /// When it is expected to be linked, by charter.
+    pub expected: String,
+    /// It is silent, and the charter says that this is in order now: no alarm.
+    pub excused: bool,
     /// Records that its parent has not confirmed.
     pub waiting_records: Option<u64>,
     /// When the oldest of them was sealed, by this node's clock.
@@ -66,6 +70,10 @@ fn state(reach: Reach) -> Option<PeerState> {
     })
 }
 
+fn is_silent(state: Option<PeerState>) -> bool {
+    matches!(state, Some(PeerState::Lost | PeerState::Stalled | PeerState::NeverSeen))
+}
+
 /// All nodes below, in the order of their codes.
 pub(super) fn nodes(r: &View, now_ms: u64) -> Vec<NodeBelowStatus> {
     let ago = |ms: u64| time(now_ms.saturating_sub(ms) / 1_000);
@@ -79,6 +87,9 @@ pub(super) fn nodes(r: &View, now_ms: u64) -> Vec<NodeBelowStatus> {
             via: h.via,
             state: state(reach),
             last_heard: h.heard_ms.map(ago),
+            expected: node.map_or_else(String::new, |n| n.expected.to_string()),
+            excused: is_silent(state(reach))
+                && r.charter().excuses_silence(h.division, now_ms / 1_000, h.heard_ms.map(|ms| ms / 1_000)),
             waiting_records: h.waiting,
             oldest_waiting: h.oldest_ms.map(ago),
             oldest_ms: h.oldest_ms,
@@ -114,7 +125,16 @@ fn of_node(r: &View, n: &NodeBelowStatus, all: &[NodeBelowStatus]) -> Vec<(u8, A
     let unknown =
         all.iter().filter(|b| b.state.is_none() && r.charter().branch(b.division, n.division).is_some()).count();
     let behind = if unknown > 0 { format!("; {unknown} nodes behind it are unknown") } else { String::new() };
+    let by_file = r.charter().node(n.division).is_some_and(|node| node.expected.is_by_file());
     match n.state {
+        _ if n.excused => {}
+        _ if by_file && is_silent(n.state) => {
+            let heard = n.last_heard.as_deref().unwrap_or("never");
+            let (code, rank) = if n.last_heard.is_some() { ("node_lost", 0) } else { ("node_never_seen", 1) };
+            let why = format!("the last bundle came {heard}; by charter it is heard {}{through}{behind}", n.expected);
+            let next = "there: tally bundle export --to PARENT; at its parent: tally bundle import";
+            add(rank, code, format!("{who} has brought no bundle"), why, next);
+        }
         Some(PeerState::Lost | PeerState::Stalled) => {
             let state = n.state.map_or("lost", PeerState::name);
             let heard = n.last_heard.as_deref().unwrap_or("never");

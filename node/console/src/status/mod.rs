@@ -2,14 +2,14 @@
 
 mod advice;
 mod below;
+mod neighbours;
 
 pub use below::NodeBelowStatus;
 
 use crate::AskedEpoch;
 use serde::{Deserialize, Serialize};
 use tally_clock::time;
-use tally_core::{Agreement, Child, NotSealed, STALLED_MS, View};
-use tally_core::{Gate, Place, log::HeldLog};
+use tally_core::{Gate, NotSealed, Place, View, log::HeldLog};
 use tally_driver::Shortage;
 use tally_journal::Found;
 use tally_protocol::{
@@ -179,6 +179,8 @@ pub struct ParentStatus {
     pub agrees: Option<bool>,
     /// Since when.
     pub since: Option<String>,
+    /// By charter, silence between the two is in order now: no alarm.
+    pub excused: bool,
 }
 
 /// One child.
@@ -200,6 +202,8 @@ pub struct ChildStatus {
     pub since: Option<String>,
     /// The charter retires it: it has no link any more.
     pub retired: bool,
+    /// It is silent, and the charter says that this is in order now: no alarm.
+    pub excused: bool,
 }
 
 /// A retired node whose records are not all accounted for.
@@ -293,11 +297,11 @@ impl Status {
                 because: r.closed().map(|why| why.code().to_owned()),
             },
             logs: logs(r, &divisions),
-            parent: parent(r, now_ms),
+            parent: neighbours::parent(r, now_ms),
             children: charter
                 .children(me)
                 .filter(|n| !n.retired || missed.iter().any(|m| m.division == n.division))
-                .map(|n| child(r, now_ms, n.division))
+                .map(|n| neighbours::child(r, now_ms, n.division))
                 .collect(),
             nodes: below::nodes(r, now_ms),
             retired: missed,
@@ -312,6 +316,9 @@ impl Status {
             judged_by: inputs.progress.judged_by,
             catalog_version: charter.catalogs().current(tally_clock::day(now_ms / 1_000)).version.to_string(),
         };
+        for child in &mut status.children {
+            child.excused = status.nodes.iter().any(|n| n.division == child.division && n.excused);
+        }
         status.actions = advice::actions(r, now_ms, inputs, &status);
         status
     }
@@ -371,30 +378,6 @@ fn logs(r: &View, divisions: &[Division]) -> Vec<LogStatus> {
     all.into_iter().map(one).collect()
 }
 
-fn parent(r: &View, now_ms: u64) -> Option<ParentStatus> {
-    let division = r.charter().parent(r.me())?;
-    let p = r.parent();
-    let state = match &p.link {
-        Some(l) if l.welcomed && now_ms.saturating_sub(l.heard_ms) <= STALLED_MS => PeerState::Live,
-        Some(l) if l.welcomed => PeerState::Stalled,
-        _ if p.refused.is_some() => PeerState::Refused,
-        _ if p.lost_ms.is_some() => PeerState::Lost,
-        _ => PeerState::NeverSeen,
-    };
-    let (agrees, since) = agreement(p.agreement);
-    let (unacked, oldest) = r.waiting();
-    Some(ParentStatus {
-        division,
-        state,
-        last_ack: p.last_ack_ms.map(|t| time(t / 1_000)),
-        unacked_records: unacked,
-        oldest_unacked: oldest.map(time),
-        clock_skew_ms: p.link.as_ref().filter(|l| l.welcomed).map(|l| l.skew_ms),
-        agrees,
-        since,
-    })
-}
-
 fn retired(r: &View) -> Vec<RetiredStatus> {
     let missed = r.retired_and_missed().into_iter();
     let one = |(division, rows): (Division, RowsOfNode)| RetiredStatus {
@@ -405,40 +388,6 @@ fn retired(r: &View) -> Vec<RetiredStatus> {
         had: rows.had,
     };
     missed.map(one).collect()
-}
-
-fn child(r: &View, now_ms: u64, division: Division) -> ChildStatus {
-    let node = r.charter().node(division);
-    let (name, retired) = node.map_or((String::new(), false), |n| (n.name.clone(), n.retired));
-    let unseen = Child::default();
-    let c = r.children().get(&division).unwrap_or(&unseen);
-    let state = match &c.link {
-        Some(l) if l.welcomed && now_ms.saturating_sub(l.heard_ms) <= STALLED_MS => PeerState::Live,
-        Some(l) if l.welcomed => PeerState::Stalled,
-        _ if c.refused.is_some() => PeerState::Refused,
-        _ if c.seen_ms.is_some() => PeerState::Lost,
-        _ => PeerState::NeverSeen,
-    };
-    let (agrees, since) = agreement(c.agreement);
-    ChildStatus {
-        division,
-        name,
-        state,
-        last_seen: c.seen_ms.map(|t| time(t / 1_000)),
-        behind_records: c.records.map(|theirs| theirs.saturating_sub(r.records_of(division))),
-        agrees,
-        since,
-        retired,
-    }
-}
-
-/// Whether, and since when; nothing before the first comparison.
-fn agreement(agreement: Agreement) -> (Option<bool>, Option<String>) {
-    match agreement {
-        Agreement::Unknown => (None, None),
-        Agreement::Agrees(t) => (Some(true), Some(time(t / 1_000))),
-        Agreement::Differs(t) => (Some(false), Some(time(t / 1_000))),
-    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ impl Replica {
         };
         if from_below {
             self.told_receipts(from);
+            self.view.children.entry(from).or_default().carried_ms = Some(self.now_ms);
         }
         if self.charter().is_within(head.log.division, shared) {
             self.judge_head(head, out);

@@ -99,6 +99,8 @@ pub struct Child {
     pub link: Option<ChildLink>,
     /// When anything was last heard, POSIX milliseconds.
     pub seen_ms: Option<u64>,
+    /// When a bundle of it was taken in, POSIX milliseconds.
+    pub carried_ms: Option<u64>,
     /// Records that the child says to hold of its division and below.
     pub records: Option<u64>,
     /// Whether its digest was ours at its last heartbeat.
