@@ -10,6 +10,7 @@ mod evidence;
 mod expected;
 mod federation;
 mod fork;
+mod gate;
 mod hostile;
 mod in_force;
 mod journal;

@@ -59,7 +59,8 @@ pub async fn dial(dial: Dial) {
                 said.log(parent, &in_vain);
                 let passes = in_vain.0.iter().any(|(_, why)| why.passes());
                 let reason = format!("{parent} cannot be reached: {in_vain}");
-                let event = LinkEvent::DialFailed { reason, refused: false, linked: false };
+                let refused = in_vain.0.iter().any(|(_, why)| matches!(why, CallFailure::WrongNode(_)));
+                let event = LinkEvent::DialFailed { reason, refused, linked: false };
                 (event, if passes { PAUSE_UNREACHED } else { PAUSE_MAX })
             }
         };

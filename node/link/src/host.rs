@@ -98,7 +98,7 @@ pub enum LinkEvent {
     DialFailed {
         /// For people.
         reason: String,
-        /// The parent does not admit this node's key.
+        /// Whoever answered does not admit this node's key, or has not the one that the charter names.
         refused: bool,
         /// There had been a link.
         linked: bool,

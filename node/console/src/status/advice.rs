@@ -4,7 +4,10 @@ use super::{Action, ChildStatus, ParentStatus, PeerState, RetiredStatus, Status,
 use jiff::civil::Date;
 use tally_core::{NotSealed, SAME_KEY_MS, View, clock::in_words};
 use tally_driver::Shortage;
-use tally_protocol::ids::{Division, LogId};
+use tally_protocol::{
+    ids::{Division, LogId},
+    wire::Refusal,
+};
 use tally_store::staged::StagedCounts;
 use tally_topology::charter::Charter;
 
@@ -246,7 +249,19 @@ impl Advice<'_> {
                 }
                 NotSealed::Damaged(_) => ("not_signing", "tally epoch next --reason R"),
             };
-            self.add(code, "rows are taken and staged, nothing is signed".into(), why.to_string(), next);
+            let why = match why {
+                NotSealed::Asking if top && !r.is_offline() => {
+                    let enrolled = || r.charter().children(r.me()).filter(|n| !n.retired);
+                    let called = |d| r.children().get(&d).is_some_and(|c| c.seen_ms.is_some());
+                    let (all, answered) = (enrolled().count(), enrolled().filter(|n| called(n.division)).count());
+                    format!(
+                        "{answered} of {all} direct children have called since the start; they know how far this log had got, and \
+                         more than half of them have to"
+                    )
+                }
+                why => why.to_string(),
+            };
+            self.add(code, "rows are taken and staged, nothing is signed".into(), why, next);
         }
         if let Some(reason) = r.opened_by_word() {
             let what = "the operator has opened the gate in this run".to_owned();
@@ -312,8 +327,15 @@ impl Advice<'_> {
                 (_, Some(trouble)) => trouble.clone(),
                 _ => "no link yet".to_owned(),
             };
-            let next =
-                "is the parent running, its address in the charter right, UDP open? The node tries again by itself";
+            let next = match &r.parent().refused {
+                Some((Refusal::Identity, _)) => {
+                    "the two charters name other keys: if a key was changed while one of the two was off, it does not know the newest \
+                     charter; have it sent there as a file, and: tally charter load FILE --here"
+                }
+                _ => {
+                    "is the parent running, its address in the charter right, UDP open? The node tries again by itself"
+                }
+            };
             let what = format!("parent {} is {}; {} records wait", p.division, p.state.name(), p.unacked_records);
             self.add("parent_not_live", what, why, next);
         }

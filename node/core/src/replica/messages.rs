@@ -55,7 +55,7 @@ pub enum Input {
     DialFailed {
         /// For people.
         reason: String,
-        /// It answered, and does not admit this node's key.
+        /// Somebody answered, who does not admit this node's key, or has not the one that the charter names.
         refused: bool,
         /// There was a link, which has ended.
         linked: bool,
