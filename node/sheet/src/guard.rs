@@ -8,6 +8,7 @@ use super::{
     xml_bounds::{Part, XmlBounds},
 };
 use std::{
+    collections::HashSet,
     fs::File,
     io::{BufReader, Read, Seek as _, SeekFrom},
     path::Path,
@@ -46,11 +47,11 @@ fn bomb(name: &str) -> SheetError {
     )
 }
 
-/// Looks through the archive.
+/// Looks through the archive; answers which members are special (see [`XmlBounds::is_special`]), in lower case.
 ///
 /// # Errors
 /// What it is instead of a workbook, or which bound it breaks.
-pub(super) fn check(path: &Path) -> Result<(), SheetError> {
+pub(super) fn check(path: &Path) -> Result<HashSet<String>, SheetError> {
     let mut file = File::open(path).map_err(|e| SheetError::io(&e))?;
     check_end(&mut file)?;
     let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(broken)?;
@@ -74,7 +75,7 @@ pub(super) fn check(path: &Path) -> Result<(), SheetError> {
             "该文件不是 .xlsx 工作簿，请另存为 .xlsx 或 CSV 后再报",
         ));
     }
-    let mut left = EXPANDED_MAX;
+    let (mut left, mut special) = (EXPANDED_MAX, HashSet::new());
     for i in 0..archive.len() {
         let mut member = archive.by_index(i).map_err(broken)?;
         let name = names.get(i).map(|n| n.to_lowercase().replace('\\', "/")).unwrap_or_default();
@@ -85,17 +86,20 @@ pub(super) fn check(path: &Path) -> Result<(), SheetError> {
             () if name.contains("styles") => Part::Styles,
             () => Part::Other,
         };
-        let (xml, most) = match is_binary(&name) {
+        let (mut xml, most) = match is_binary(&name) {
             true => (None, left.min(BINARY_MAX)),
             false => (Some(XmlBounds::new(part)), if held { left.min(HELD_MAX) } else { left }),
         };
-        let expanded = expand(&mut member, most, packed, xml).map_err(|e| match e {
+        let expanded = expand(&mut member, most, packed, xml.as_mut()).map_err(|e| match e {
             Expand::Broken(e) => broken(e),
             Expand::TooMuch => bomb(&name),
         })?;
         left -= expanded;
+        if xml.is_some_and(|xml| xml.is_special()) {
+            special.insert(name.trim_start_matches('/').to_owned());
+        }
     }
-    Ok(())
+    Ok(special)
 }
 
 enum Expand {
@@ -104,7 +108,7 @@ enum Expand {
 }
 
 /// Bytes that a member expands to; declared sizes are not believed.
-fn expand(member: &mut impl Read, most: u64, packed: u64, mut xml: Option<XmlBounds>) -> Result<u64, Expand> {
+fn expand(member: &mut impl Read, most: u64, packed: u64, mut xml: Option<&mut XmlBounds>) -> Result<u64, Expand> {
     let mut piece = vec![0; 64 << 10];
     let mut total = 0;
     loop {

@@ -6,45 +6,22 @@
 mod csv;
 mod decode;
 mod guard;
+mod row;
 pub mod text;
 mod write;
 mod xlsx;
 mod xml_bounds;
 
-pub use csv::{CsvFound, CsvOptions, read_csv};
+pub use csv::{CsvFound, CsvOptions, KnownHeads, read_csv};
 pub use decode::Encoding;
+pub use row::{CellMark, MarkKind, MergedRange, Row, Take, column_name, day_text};
 pub use write::{Column, ROWS_MAX, too_many_rows, write_csv_row, write_xlsx};
-pub use xlsx::{XlsxFound, read_xlsx};
-
-use std::ops::ControlFlow;
+pub use xlsx::{SheetLooks, XlsxFound, read_xlsx};
 
 /// Most cells of a row: as many as a spreadsheet has columns.
 pub const CELLS_MAX: usize = 16_384;
 /// Largest row of a CSV, in bytes of UTF-8.
 pub const ROW_BYTES_MAX: usize = 1 << 20;
-
-/// A row.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Row {
-    /// The line on which it starts, as an editor counts; the row's number in a spreadsheet.
-    pub line: u64,
-    /// Text of its cells, as a person sees it; days as YYYY-MM-DD.
-    pub cells: Vec<String>,
-    /// Columns whose number may have lost digits already: stored as a number, and of more than 15 digits.
-    pub lost: Vec<usize>,
-    /// Columns that hold an error of the spreadsheet, such as `#REF!`.
-    pub unreadable: Vec<usize>,
-}
-
-impl Row {
-    /// Whether nothing stands in it.
-    pub fn is_blank(&self) -> bool {
-        self.cells.iter().all(|c| c.trim().is_empty()) && self.unreadable.is_empty()
-    }
-}
-
-/// Takes a row; `Break` ends the reading.
-pub type Take<'t> = &'t mut dyn FnMut(Row) -> ControlFlow<()>;
 
 /// What a file really is, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(found.unwrap().others, ["填表说明"], "lists are hidden");
         assert_eq!((rows.len(), rows[2].line), (3, 3));
         assert_eq!(rows[2].cells, CELLS);
-        assert!(rows[2].lost.is_empty(), "codes stay text");
+        assert!(rows[2].marks.is_empty(), "codes stay text");
 
         let mut csv = b"\xef\xbb\xbf".to_vec();
         write_csv_row(&mut csv, ["a", "b", "c", "d", "e", "f"]).unwrap();

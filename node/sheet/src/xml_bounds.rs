@@ -43,6 +43,7 @@ pub(super) struct XmlBounds {
     item: Option<usize>,
     /// Texts, or styles.
     count: u64,
+    special: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +63,13 @@ type Exceeded = (&'static str, u64);
 impl XmlBounds {
     pub(super) fn new(part: Part) -> Self {
         let tag = Vec::with_capacity(KEPT);
-        Self { part, state: ScanState::Text, token: 0, tag, tail: [0; 2], item: None, count: 0 }
+        Self { part, state: ScanState::Text, token: 0, tag, tail: [0; 2], item: None, count: 0, special: false }
+    }
+
+    /// Whether a sheet has what its cells alone do not tell: formulas, merged cells, filters, rows or columns that are
+    /// hidden. It may be told of one that has none.
+    pub(super) fn is_special(&self) -> bool {
+        self.special
     }
 
     /// Looks at the next piece.
@@ -158,6 +165,11 @@ impl XmlBounds {
         let tag = self.tag.get(usize::from(closing)..).unwrap_or_default();
         let name = tag.split(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'/' | b'>')).next();
         let name = name.and_then(|name| name.rsplit(|byte| *byte == b':').next()).unwrap_or_default();
+        self.special |= match name {
+            b"f" | b"mergeCell" | b"autoFilter" => true,
+            b"row" | b"col" => [&b" hidden"[..], b" ht=", b" width="].iter().any(|part| hides(tag, part)),
+            _ => false,
+        };
         if matches!(name, b"c" | b"si") {
             self.item = if closing || empty { None } else { self.item.or(Some(0)) };
         }
@@ -175,6 +187,12 @@ impl XmlBounds {
         self.count += 1;
         if self.count > max { Err((what, max)) } else { Ok(()) }
     }
+}
+
+/// Whether a tag has this attribute; of a size, whether it may be 0.
+fn hides(tag: &[u8], part: &[u8]) -> bool {
+    let after = memchr::memmem::find(tag, part).and_then(|at| tag.get(at + part.len()..));
+    after.is_some_and(|after| !part.ends_with(b"=") || after.get(1) == Some(&b'0'))
 }
 
 /// The number that a tag gives as `uniqueCount`; more than fits is more than is allowed. A tag so long that the
@@ -214,6 +232,24 @@ mod tests {
         }
         let many = "<row r=\"1\"><c r=\"A1\"><v>1</v></c></row>".repeat(300_000);
         assert_eq!(feed(Part::Other, many.as_bytes()), Ok(()));
+    }
+
+    #[test]
+    fn what_cells_alone_do_not_tell_is_noticed() {
+        for (xml, special) in [
+            ("<row r=\"1\" s=\"0\" ht=\"15\"><c r=\"A1\"><v>0</v></c></row><col min=\"1\" width=\"9\"/>", false),
+            ("<row r=\"1\" hidden=\"1\"/>", true),
+            ("<row r=\"1\" ht=\"0\" customHeight=\"1\"/>", true),
+            ("<row customHeight=\"1\" ht=\"0\"/>", true),
+            ("<col min='4' max='4' width='0'/>", true),
+            ("<c r=\"A1\"><f>B1</f></c>", true),
+            ("<x:mergeCell ref=\"A1:B1\"/>", true),
+            ("<autoFilter ref=\"A1:B9\"/>", true),
+        ] {
+            let mut bounds = XmlBounds::new(Part::Other);
+            assert_eq!(bounds.feed(xml.as_bytes()), Ok(()));
+            assert_eq!(bounds.is_special(), special, "{xml}");
+        }
     }
 
     #[test]

@@ -6,13 +6,13 @@
 use super::{
     CHUNK_BYTES, CHUNK_ROWS, InputError, InputPieces, RowSink,
     pieces::PieceReader,
-    table::{Table, Taken, Title},
+    table::{HeadWords, Table, Taken, Title},
 };
 use crate::{InputNote, RowChunk, TableColumns};
 use futures_util::StreamExt as _;
 use std::{ops::ControlFlow, sync::Arc};
 use tally_protocol::finding::Finding;
-use tally_sheet::{CsvOptions, Row, SheetError, read_csv};
+use tally_sheet::{CsvOptions, KnownHeads, Row, SheetError, read_csv};
 use tokio::sync::mpsc;
 
 /// Pieces between the network and the thread that parses, and chunks between that and the sink.
@@ -21,7 +21,13 @@ const PIECES: usize = 16;
 const CHUNKS: usize = 2;
 
 /// What a table was taken for, and what else is to be known of it.
-type TableRead = (String, Option<InputNote>);
+pub(super) struct TableRead {
+    /// For people.
+    pub(super) format: String,
+    pub(super) notes: Vec<InputNote>,
+    /// What is added where no heads were found, in English and Chinese.
+    pub(super) instead: Option<(String, String)>,
+}
 
 /// What the thread that parses a table hands over.
 enum ParserEvent {
@@ -44,18 +50,28 @@ pub(super) async fn read_text(sink: &mut impl RowSink, mut pieces: InputPieces) 
         }
     });
     let source = PieceReader::new(receive);
+    let heads = words(sink);
     let result = read(sink, Arc::default(), move |take| {
-        let found = read_csv(source, CsvOptions::default(), take)?;
+        let known = |cells: &[String]| heads.known(cells);
+        let options = CsvOptions { delimiter: None, heads: Some(KnownHeads(&known)) };
+        let found = read_csv(source, options, take)?;
         let encoding = found.encoding.map_or("ASCII", tally_sheet::Encoding::name);
         let delimiter = match found.delimiter {
             b'\t' => "tab".to_owned(),
             d => format!("{:?}", char::from(d)),
         };
-        Ok((format!("CSV, {encoding}, delimiter {delimiter}"), None))
+        let format = format!("CSV, {encoding}, delimiter {delimiter}");
+        Ok(TableRead { format, notes: Vec::new(), instead: None })
     })
     .await;
     let _ = forward.await;
     result
+}
+
+/// The heads that a table of this sink may have.
+fn words(sink: &impl RowSink) -> HeadWords {
+    let catalog = sink.charter().charter().catalogs().current(tally_clock::judging_day()).clone();
+    HeadWords::new(catalog, sink.category().map(str::to_owned))
 }
 
 /// Parses a table on a thread of its own, and hands its rows to the sink.
@@ -65,8 +81,7 @@ pub(super) async fn read(
     read: impl FnOnce(tally_sheet::Take<'_>) -> Result<TableRead, SheetError> + Send + 'static,
 ) -> Result<(), InputError> {
     let (send, mut events) = mpsc::channel(CHUNKS);
-    let catalog = sink.charter().charter().catalogs().current(tally_clock::judging_day()).clone();
-    let table = Table::new(catalog, sink.category().map(str::to_owned), title);
+    let table = Table::new(words(sink), title);
     let parser = tokio::task::spawn_blocking(move || parse(table, read, &send));
     let (mut any, mut fault) = (false, None);
     while let Some(event) = events.recv().await {
@@ -132,14 +147,22 @@ fn parse(
         match table.finish() {
             Ok(taken) => {
                 let _ = hand_over(&table, taken, true);
+                fault = table.fault();
             }
             Err(e) => fault = Some(e),
         }
     }
+    // What came before a fault is taken.
+    if fault.is_some() && table.columns().is_some() {
+        let _ = hand_over(&table, Taken::Rows(Vec::new(), Vec::new()), true);
+    }
     match done {
-        Ok((format, noted)) => {
+        Ok(TableRead { format, notes, instead }) => {
             let _ = send.blocking_send(ParserEvent::Format(format));
-            let _ = send.blocking_send(ParserEvent::Notes(noted.into_iter().collect()));
+            let _ = send.blocking_send(ParserEvent::Notes(notes));
+            if let (Some(e), Some((en, zh))) = (fault.as_mut().filter(|e| e.code == "no_heads"), instead) {
+                (e.message, e.message_zh) = (format!("{}. {en}", e.message), format!("{}；{zh}", e.message_zh));
+            }
         }
         // What the reader could not read explains why there are no heads.
         Err(e) => fault = Some(e),

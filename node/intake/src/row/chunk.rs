@@ -2,16 +2,11 @@
 //! given back as they came.
 
 use super::{
+    cells::judged_cells,
     context::RowContext,
-    read::{JudgedRow, read_line, read_object},
-    reply::Reply,
+    read::{JudgedRow, read_line},
 };
 use std::sync::Arc;
-use tally_protocol::{
-    canonical::{Object, Value},
-    finding::Finding,
-};
-use tally_topology::judge::shown;
 
 /// One row as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +98,7 @@ impl RowChunk {
         };
         match self {
             Self::Lines(lines) => _ = lines.iter().all(|(n, line)| take(read_line(context, *n, line))),
-            Self::Table(columns, rows) => _ = rows.iter().all(|r| take(cells(context, columns, r))),
+            Self::Table(columns, rows) => _ = rows.iter().all(|r| take(judged_cells(context, columns, r))),
         }
         judged
     }
@@ -116,45 +111,4 @@ impl RowChunk {
             Self::Table(columns, rows) => Self::Table(columns.clone(), rows.split_off(at.min(rows.len()))),
         }
     }
-}
-
-/// The field that a column's field is copied to.
-fn same_as<'d>(context: &RowContext<'d>, field: &str) -> Option<&'d str> {
-    let catalog = context.charter.catalogs().current(context.today);
-    catalog.category(context.category?)?.field(field)?.same_as.as_deref()
-}
-
-/// A row of a table. Empty cells say nothing.
-fn cells(context: &RowContext<'_>, columns: &TableColumns, row: &tally_sheet::Row) -> JudgedRow {
-    let cell = |i: &usize| {
-        let (field, text) = (columns.fields.get(*i)?.as_deref()?, row.cells.get(*i)?);
-        (!text.trim().is_empty()).then(|| (field, Value::text(text.as_str())))
-    };
-    let object = Object::of_sorted(columns.order.iter().filter_map(cell));
-    let damaged = row.lost.iter().chain(&row.unreadable);
-    let spoiled: Vec<(usize, &Arc<str>)> =
-        damaged.filter_map(|i| Some((*i, columns.fields.get(*i)?.as_ref()?))).collect();
-    let reply = columns.reply.and_then(|i| Reply::read(row.cells.get(i)?));
-    let mut judged = read_object(context, row.line, object, reply);
-    for (i, field) in spoiled {
-        let head = columns.heads.get(i).map_or(String::new(), |h| shown(h.trim()));
-        let finding = if row.lost.contains(&i) {
-            Finding::reject(
-                "F001",
-                field,
-                format!(
-                    "{field} is a number of more than 15 digits: the spreadsheet has lost digits already. Make the column text, and type the code again"
-                ),
-                format!("{head}：超过15位的数字，表格软件已丢失末尾数字，请将该列设为文本后重新填写"),
-            )
-        } else {
-            let message = format!("{field} holds an error of the spreadsheet: mend its formula, or type the value");
-            Finding::reject("F002", field, message, format!("{head}：单元格含公式错误"))
-        };
-        // The cell is unreadable, so whatever the rules found in it, or in the field that it is copied to, is a consequence.
-        let copied_to = same_as(context, field);
-        judged.findings.retain(|f| f.field != **field && Some(f.field.as_str()) != copied_to);
-        judged.refuse(finding);
-    }
-    judged
 }

@@ -2,6 +2,7 @@
 //!
 //! All of it follows from the row, the charter and the day. What is held is not known here, and nothing is written.
 
+mod cells;
 mod chunk;
 mod context;
 mod normal;

@@ -75,7 +75,7 @@ impl CheckedRecord {
 }
 
 impl JudgedRow {
-    fn refused(line: u64, finding: Finding) -> Self {
+    pub(super) fn refused(line: u64, finding: Finding) -> Self {
         let (record, id, changes) = (None, None, Vec::new());
         Self { line, record, id, findings: vec![finding], changes, key: None, reply: None }
     }

@@ -2,11 +2,16 @@
 
 #![warn(clippy::indexing_slicing)]
 
+mod lines;
+
+use super::SheetError;
 use encoding_rs::{Decoder, GB18030, UTF_8, UTF_16BE, UTF_16LE};
 use std::io::Read;
 
 /// Bytes read at once.
 const PIECE: usize = 64 << 10;
+/// A line is looked at whole up to so many bytes.
+const LINE_MAX: usize = 8 * PIECE;
 
 /// What the bytes were taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +36,16 @@ impl Encoding {
 }
 
 /// A reader of text. What cannot be decoded comes out as U+FFFD. Line ends come out as `\n`, also at the end of the input.
+/// Where the encoding changes, the text ends.
 pub(super) struct Text<R> {
     source: R,
     decoder: Option<Decoder>,
     /// Known from the first byte that is not ASCII on.
     pub(super) encoding: Option<Encoding>,
+    /// Of the line that does not end in the piece before.
     raw: Vec<u8>,
+    /// The encoding of the line before which the text ends.
+    other: Option<Encoding>,
     first: bool,
     after_cr: bool,
     ended: bool,
@@ -45,8 +54,8 @@ pub(super) struct Text<R> {
 
 impl<R: Read> Text<R> {
     pub(super) fn new(source: R) -> Self {
-        let (decoder, encoding, raw) = (None, None, Vec::new());
-        Self { source, decoder, encoding, raw, first: true, after_cr: false, ended: false, last: b'\n' }
+        let (decoder, encoding, raw, other) = (None, None, Vec::new(), None);
+        Self { source, decoder, encoding, raw, other, first: true, after_cr: false, ended: false, last: b'\n' }
     }
 
     /// Appends the next piece of text to `out`; `false`: there is no more.
@@ -54,7 +63,7 @@ impl<R: Read> Text<R> {
         if self.ended {
             return Ok(false);
         }
-        let at_end = self.fill()?;
+        let mut at_end = self.fill()?;
         if std::mem::take(&mut self.first) {
             self.mark();
         }
@@ -64,7 +73,17 @@ impl<R: Read> Text<R> {
             self.decide(at, at_end)?;
         }
         let from = out.len();
-        let raw = std::mem::take(&mut self.raw);
+        let mut raw = std::mem::take(&mut self.raw);
+        if let Some(encoding) = self.encoding.filter(|e| *e != Encoding::Utf16) {
+            if !at_end && raw.len() < LINE_MAX {
+                let whole = memchr::memrchr2(b'\n', b'\r', &raw).map_or(0, |at| at + 1);
+                self.raw = raw.split_off(whole);
+            }
+            if let Some((at, other)) = lines::change(&raw, encoding) {
+                raw.truncate(at);
+                (self.other, at_end) = (Some(other), true);
+            }
+        }
         match &mut self.decoder {
             None => out.extend_from_slice(&raw),
             Some(decoder) => {
@@ -86,9 +105,7 @@ impl<R: Read> Text<R> {
 
     /// Reads until there is a piece; answers whether the input has ended.
     fn fill(&mut self) -> std::io::Result<bool> {
-        let start = self.raw.len();
-        let read = self.source.by_ref().take((PIECE - start.min(PIECE - 1)) as u64).read_to_end(&mut self.raw)?;
-        Ok(read == 0)
+        Ok(self.source.by_ref().take(PIECE as u64).read_to_end(&mut self.raw)? == 0)
     }
 
     fn mark(&mut self) {
@@ -104,16 +121,27 @@ impl<R: Read> Text<R> {
         }
     }
 
-    /// The first byte that is not ASCII lies at `at`: a whole piece from there decides.
+    /// The text ended at a line because its encoding changes there, and it is this one.
+    pub(super) fn mixed(&self, line: u64) -> Option<SheetError> {
+        let (before, here) = (self.encoding?.name(), self.other?.name());
+        let en = format!(
+            "from line {line} on the text is {here}, before it is {before}: files of several programs were joined. Save all \
+             of it in one encoding, or hand each part in as a file of its own. Nothing from this line on was read"
+        );
+        let zh = format!(
+            "自第 {line} 行起编码为 {here}，此前为 {before}，可能由不同系统的文件拼接而成；请统一编码或分开报送；自该行起未读取"
+        );
+        Some(SheetError::new("mixed_encodings", line, en, zh))
+    }
+
+    /// The first byte that is not ASCII lies at `at`: the first line from there whose encoding is certain decides.
     fn decide(&mut self, at: usize, at_end: bool) -> std::io::Result<()> {
         if !at_end {
             self.source.by_ref().take((at + PIECE) as u64).read_to_end(&mut self.raw)?;
         }
-        let (encoding, name) = if is_utf8(self.raw.get(at..).unwrap_or_default()) {
-            (UTF_8, Encoding::Utf8)
-        } else {
-            (GB18030, Encoding::Gb18030)
-        };
+        let from = memchr::memrchr2(b'\n', b'\r', self.raw.get(..at).unwrap_or_default()).map_or(0, |line| line + 1);
+        let name = lines::decide(self.raw.get(from..).unwrap_or_default());
+        let encoding = if name == Encoding::Utf8 { UTF_8 } else { GB18030 };
         self.decoder = Some(encoding.new_decoder_without_bom_handling());
         self.encoding = Some(name);
         Ok(())
@@ -145,20 +173,6 @@ impl<R: Read> Text<R> {
         });
         second_of_two.for_each(drop);
     }
-}
-
-/// Whether text is UTF-8, perhaps with a damaged character here and there. GB18030 makes hardly any three bytes that are
-/// a Chinese character of UTF-8.
-fn is_utf8(text: &[u8]) -> bool {
-    let (mut chinese, mut damaged) = (0_usize, 0_usize);
-    for chunk in text.utf8_chunks() {
-        chinese += chunk.valid().chars().filter(|c| c.len_utf8() >= 3).count();
-        damaged += usize::from(!chunk.invalid().is_empty());
-    }
-    // A character may be cut at the end of the piece.
-    let cut = text.utf8_chunks().last().is_some_and(|c| !c.invalid().is_empty() && c.invalid().len() < 4);
-    let damaged = damaged - usize::from(cut && damaged > 0 && text.len() > 4);
-    damaged == 0 || chinese > 4 * damaged
 }
 
 #[cfg(test)]
@@ -216,6 +230,33 @@ mod tests {
         for gb in ["序号\t单位\n1\t鼓楼区\n", "啊阿埃挨哎唉哀皑癌蔼矮艾碍爱隘", "é,ü\n福州"] {
             assert_eq!(decoded(&GB18030.encode(gb).0).1, Some(Encoding::Gb18030), "{gb}");
         }
+    }
+
+    /// A13c: one part in another encoding made garbage of the whole file.
+    #[test]
+    fn where_the_encoding_changes_the_text_ends_and_the_line_is_named() {
+        let utf8 = "名称,代码\n福州甲贸易公司,1\n";
+        let gb = GB18030.encode("福州乙贸易公司,2\r\n福州丙贸易公司,3\n").0.into_owned();
+        let heads = GB18030.encode("名称,代码\r\n福州甲贸易公司,1\r\n").0.into_owned();
+        let many = utf8.repeat(10_000);
+        for (first, second, end, other) in [
+            (utf8.as_bytes(), gb.as_slice(), "公司,1\n", Encoding::Gb18030),
+            (&heads, "福州乙贸易公司,2\n".as_bytes(), "公司,1\n", Encoding::Utf8),
+            (&heads, "\u{feff}名称,代码\n福州乙公司,2\n".as_bytes(), "代码\n福州甲贸易公司,1\n", Encoding::Utf8),
+            (many.as_bytes(), &gb, "公司,1\n", Encoding::Gb18030),
+        ] {
+            for step in [1, 1 << 20] {
+                let bytes = [first, second].concat();
+                let (mut text, mut out) = (Text::new(Slow(&bytes, step)), Vec::new());
+                while text.next(&mut out).unwrap() {}
+                let out = String::from_utf8(out).unwrap();
+                assert!(out.ends_with(end) && out.starts_with("名称"), "{out}");
+                let why = text.mixed(3).unwrap();
+                assert_eq!((why.code, why.line), ("mixed_encodings", 3));
+                assert_eq!(text.other, Some(other));
+            }
+        }
+        assert!(Text::new(&b""[..]).mixed(1).is_none());
     }
 
     #[test]

@@ -2,21 +2,26 @@
 
 #![warn(clippy::indexing_slicing)]
 
+mod delimiter;
+mod quotes;
+
 use super::{CELLS_MAX, Encoding, ROW_BYTES_MAX, Row, SheetError, Take, decode::Text};
 use csv_core::{ReadRecordResult, ReaderBuilder};
+pub use delimiter::KnownHeads;
 use std::io::Read;
 
-/// Text by which the delimiter is guessed, in bytes and lines.
+/// Text by which the delimiter is found, in bytes.
 const GUESS_BYTES: usize = 64 << 10;
-const GUESS_LINES: usize = 30;
-/// The last two are what Hive and some mainframes write.
-const DELIMITERS: [u8; 8] = *b",\t;|^~\x01\x1f";
+/// Most lines that are handed over of a row of which it is not certain where it ends.
+const FAULTY_LINES_MAX: usize = 10_000;
 
 /// How to read.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct CsvOptions {
-    /// The delimiter; guessed if none is said.
+pub struct CsvOptions<'h> {
+    /// The delimiter; found if none is said.
     pub delimiter: Option<u8>,
+    /// Which heads are known: the delimiter is the one under which most of them are found.
+    pub heads: Option<KnownHeads<'h>>,
 }
 
 /// What a CSV was taken for.
@@ -28,23 +33,26 @@ pub struct CsvFound {
     pub delimiter: u8,
 }
 
-/// Reads rows until the end; blank ones are passed over.
+/// Reads rows until the end; blank ones are passed over. A row in which quotation marks do not stand as they should is
+/// handed over line by line, each with its fault.
 ///
 /// # Errors
 /// [`SheetError`], after all rows before the fault were handed over.
-pub fn read_csv(source: impl Read, options: CsvOptions, take: Take<'_>) -> Result<CsvFound, SheetError> {
+pub fn read_csv(source: impl Read, options: CsvOptions<'_>, take: Take<'_>) -> Result<CsvFound, SheetError> {
     let mut text = Text::new(source);
     let mut input = Vec::new();
     while input.len() < GUESS_BYTES && text.next(&mut input).map_err(|e| SheetError::io(&e))? {}
-    let delimiter = options.delimiter.unwrap_or_else(|| guess(&input));
+    let delimiter = options.delimiter.unwrap_or_else(|| delimiter::find(&input, options.heads));
     let mut parser = ReaderBuilder::new().delimiter(delimiter).terminator(csv_core::Terminator::Any(b'\n')).build();
     let (mut output, mut ends) = (vec![0; ROW_BYTES_MAX], vec![0; CELLS_MAX]);
     let (mut done, mut written, mut ended) = (0, 0, 0);
     let mut more = true;
     let mut start = None;
+    let mut record = Record { delimiter, usual: 0, from: 0, before: Vec::new() };
     let found = |text: &Text<_>| CsvFound { encoding: text.encoding, delimiter };
     loop {
         if done == input.len() && more {
+            record.keep(&input, start.is_some());
             input.clear();
             done = 0;
             more = text.next(&mut input).map_err(|e| SheetError::io(&e))?;
@@ -60,6 +68,7 @@ pub fn read_csv(source: impl Read, options: CsvOptions, take: Take<'_>) -> Resul
                 continue;
             }
             start = Some(parser.line());
+            record.begin(done);
         }
         let line = start.unwrap_or(1);
         let (result, read, wrote, cells) = parser.read_record(
@@ -73,14 +82,14 @@ pub fn read_csv(source: impl Read, options: CsvOptions, take: Take<'_>) -> Resul
         match result {
             ReadRecordResult::InputEmpty => {}
             ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => return Err(endless(line)),
-            ReadRecordResult::End => return Ok(found(&text)),
+            ReadRecordResult::End => return text.mixed(parser.line()).map_or(Ok(found(&text)), Err),
             ReadRecordResult::Record => {
                 // The text ends with a line end: what is only closed by the end of the input stands in open quotes.
                 if done == input.len() && !more && read == 0 {
                     return Err(open_quote(line));
                 }
-                let row = row(line, &output, ends.get(..ended).unwrap_or_default());
-                if !row.is_blank() && take(row).is_break() {
+                let ends = ends.get(..ended).unwrap_or_default();
+                if record.hand_over(line, input.get(..done).unwrap_or_default(), &output, ends, take) {
                     return Ok(found(&text));
                 }
                 (written, ended, start) = (0, 0, None);
@@ -89,19 +98,87 @@ pub fn read_csv(source: impl Read, options: CsvOptions, take: Take<'_>) -> Resul
     }
 }
 
-fn row(line: u64, output: &[u8], ends: &[usize]) -> Row {
+/// The bytes of the row that is being read.
+struct Record {
+    delimiter: u8,
+    /// How many delimiters the line before had.
+    usual: usize,
+    /// Where it begins in the piece.
+    from: usize,
+    /// What of it stood in the pieces before.
+    before: Vec<u8>,
+}
+
+impl Record {
+    fn begin(&mut self, from: usize) {
+        self.from = from;
+        self.before.clear();
+    }
+
+    /// Another piece comes.
+    fn keep(&mut self, piece: &[u8], begun: bool) {
+        if begun {
+            self.before.extend_from_slice(piece.get(self.from..).unwrap_or_default());
+        }
+        self.from = 0;
+    }
+
+    /// Hands over the row, which ends where `piece` does; answers whether no more is wanted.
+    fn hand_over(&mut self, line: u64, piece: &[u8], output: &[u8], ends: &[usize], take: Take<'_>) -> bool {
+        let mut bytes = piece.get(self.from..).unwrap_or_default();
+        if !self.before.is_empty() {
+            self.before.extend_from_slice(bytes);
+            bytes = &self.before;
+        }
+        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let flaw = memchr::memchr(b'"', bytes).and_then(|_| quotes::flaw(bytes, self.delimiter, self.usual));
+        let Some(flaw) = flaw else {
+            if memchr::memchr(b'\n', bytes).is_none() {
+                self.usual = ends.len().saturating_sub(1);
+            }
+            let mut row = Row { line, cells: cut(output, ends), ..Row::default() };
+            tidy(&mut row);
+            return !row.is_blank() && take(row).is_break();
+        };
+        let last = line + memchr::memchr_iter(b'\n', bytes).count() as u64;
+        let lines = bytes.split(|b| *b == b'\n').take(FAULTY_LINES_MAX);
+        lines.zip(line..).filter(|(bytes, _)| !bytes.trim_ascii().is_empty()).any(|(bytes, at)| {
+            let text = String::from_utf8_lossy(bytes);
+            let cells = text.split(char::from(self.delimiter)).take(CELLS_MAX).map(str::to_owned).collect();
+            let fault = Some(Box::new(flaw.error(line, last)));
+            take(Row { line: at, cells, fault, ..Row::default() }).is_break()
+        })
+    }
+}
+
+/// Cells as the parser wrote them.
+fn cut(output: &[u8], ends: &[usize]) -> Vec<String> {
     let mut from = 0;
     let cell = |end: &usize| {
         let text = String::from_utf8_lossy(output.get(from..*end).unwrap_or_default()).into_owned();
         from = *end;
         text
     };
-    let mut cells: Vec<String> = ends.iter().map(cell).collect();
-    // A spreadsheet writes a delimiter for every column that it has formatted.
-    while cells.last().is_some_and(String::is_empty) {
-        cells.pop();
+    ends.iter().map(cell).collect()
+}
+
+/// Leaves out what nobody sees: the delimiters that a spreadsheet writes for every column that it has formatted, the mark
+/// with which another file began that was joined to this one, and the end mark and the filling of old systems.
+fn tidy(row: &mut Row) {
+    while row.cells.last().is_some_and(String::is_empty) {
+        row.cells.pop();
     }
-    Row { line, cells, ..Row::default() }
+    if let Some(first) = row.cells.first_mut()
+        && first.starts_with(['\u{feff}', '\u{1a}'])
+    {
+        *first = first.trim_start_matches(['\u{feff}', '\u{1a}']).to_owned();
+    }
+    if let Some(last) = row.cells.last_mut()
+        && last.ends_with(['\u{1a}', '\0'])
+    {
+        last.truncate(last.trim_end_matches(['\u{1a}', '\0']).len());
+    }
+    row.mark_error_texts();
 }
 
 fn endless(line: u64) -> SheetError {
@@ -124,42 +201,6 @@ fn open_quote(line: u64) -> SheetError {
         ),
         format!("第 {line} 行开始的一行缺少右引号；自该行起未读取"),
     )
-}
-
-/// The delimiter that cuts most of the first lines into the same number of cells, and into many: free text may hold more
-/// of another one, but not in every line as many.
-fn guess(text: &[u8]) -> u8 {
-    let mut lines: Vec<[usize; DELIMITERS.len()]> = Vec::new();
-    let (mut here, mut quoted) = ([0; DELIMITERS.len()], false);
-    for b in text {
-        match b {
-            b'"' => quoted = !quoted,
-            b'\n' if !quoted => {
-                lines.push(std::mem::take(&mut here));
-                if lines.len() == GUESS_LINES {
-                    break;
-                }
-            }
-            _ if quoted => {}
-            b => {
-                if let Some((_, n)) = DELIMITERS.iter().zip(&mut here).find(|(d, _)| *d == b) {
-                    *n += 1;
-                }
-            }
-        }
-    }
-    if lines.len() < GUESS_LINES {
-        lines.push(here);
-    }
-    // How many lines agree counts for more than how many cells they have; a line alone agrees with nothing.
-    let weight = |i: usize| {
-        let cells = || lines.iter().filter_map(|l| l.get(i).copied());
-        let alike = |n: usize| cells().filter(|c| *c == n).count();
-        let of = |n: usize| (if alike(n) > 1 { alike(n).pow(4) * n } else { 0 }, n);
-        cells().filter(|n| *n > 0).map(of).max().unwrap_or_default()
-    };
-    let best = DELIMITERS.iter().enumerate().rev().max_by_key(|(i, _)| weight(*i));
-    best.map_or(b',', |(_, delimiter)| *delimiter)
 }
 
 #[cfg(test)]

@@ -1,0 +1,113 @@
+//! Heads that come again within a table, as in files that were joined: the same ones are passed over, the same columns in
+//! another order are read so from there on, and what the first heads have no column for ends the reading.
+
+use super::{
+    KNOWN_MIN,
+    heads::{self, TableHead},
+    join::HeadNames,
+    noted,
+    words::HeadWords,
+};
+use crate::InputNote;
+use tally_sheet::{CellMark, Row, SheetError};
+
+/// Whether a row is one of heads.
+#[derive(Debug)]
+pub(super) enum Again {
+    No,
+    /// And in which order its columns stand; none: as in the first heads.
+    Heads(Option<Order>),
+}
+
+/// For each column its place by the first heads, if it has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order(Vec<Option<usize>>);
+
+/// Looks at a row that begins with a head.
+///
+/// # Errors
+/// By these heads the rows from here on cannot be read.
+pub(super) fn look(words: &HeadWords, head: &TableHead, names: &HeadNames, row: &Row) -> Result<Again, SheetError> {
+    let there = row.cells.iter().filter(|c| !c.trim().is_empty()).count();
+    if head.rows.iter().any(|own| same(own, &row.cells)) {
+        return Ok(Again::Heads(None));
+    }
+    let least = KNOWN_MIN.max(there / 2 + 1);
+    let own = heads::known(&head.category, &row.cells);
+    let other = words.all().map(|c| (heads::known(c, &row.cells), c)).max_by_key(|(known, _)| *known);
+    match other {
+        Some((known, _)) if known < least => return Ok(Again::No),
+        Some((known, category)) if known > own => {
+            let en = format!("the heads of row {} are those of {}", row.line, category.id);
+            return Err(refused(row.line, &en, &format!("该行表头属于“{}”", category.zh)));
+        }
+        _ => {}
+    }
+    let fields = heads::again(&head.category, names, row);
+    let first = &head.columns.fields;
+    let text = |c: usize| row.cells.get(c).is_some_and(|t| !t.trim().is_empty());
+    // A row of codes may leave out what has none.
+    if (0..first.len().max(fields.len())).all(|c| !text(c) || first.get(c).is_some_and(|f| fields.get(c) == Some(f))) {
+        return Ok(Again::Heads(None));
+    }
+    if head.rows.len() > 1 {
+        return Err(refused(row.line, "its heads are others than the first ones", "该处表头与首个表头不同"));
+    }
+    let mut places = vec![None; fields.len()];
+    for (column, field) in fields.iter().enumerate() {
+        let Some(field) = field else { continue };
+        let place = first.iter().position(|f| f.as_ref() == Some(field));
+        if place.is_none() || places.contains(&place) {
+            let title = row.cells.get(column).map_or("", |t| t.trim());
+            let (en, zh) = match place {
+                None => (format!("the first heads have no {title:?}"), format!("首个表头中没有“{title}”")),
+                Some(_) => (format!("{title:?} stands there twice"), format!("“{title}”出现两次")),
+            };
+            return Err(refused(row.line, &en, &zh));
+        }
+        places[column] = place;
+    }
+    Ok(Again::Heads(Some(Order(places))))
+}
+
+/// Whether rows hold the same texts.
+fn same(a: &[String], b: &[String]) -> bool {
+    let text = |cells: &[String], i: usize| cells.get(i).map_or(String::new(), |c| c.trim().to_owned());
+    (0..a.len().max(b.len())).all(|i| text(a, i) == text(b, i))
+}
+
+fn refused(line: u64, en: &str, zh: &str) -> SheetError {
+    SheetError::new(
+        "other_heads",
+        line,
+        format!(
+            "row {line} begins another table: {en}. Hand in what follows as a file of its own; nothing from this row on was read"
+        ),
+        format!("第 {line} 行起是另一张表：{zh}；请将其后内容另存为单独文件报送；自该行起未读取"),
+    )
+}
+
+impl Order {
+    /// The row as if it stood below the first heads.
+    pub(super) fn of_first(&self, row: Row, notes: &mut Vec<InputNote>) -> Row {
+        // Of a row that cannot be told into cells only what stands there is shown.
+        if row.fault.is_some() {
+            return row;
+        }
+        let place = |column: usize| self.0.get(column).copied().flatten();
+        let mut cells = vec![String::new(); self.0.iter().flatten().max().map_or(0, |last| last + 1)];
+        let mut left = false;
+        for (column, text) in row.cells.into_iter().enumerate() {
+            match place(column) {
+                Some(place) => cells[place] = text,
+                None => left |= !text.trim().is_empty(),
+            }
+        }
+        if left {
+            let (en, zh) = ("cells without a known head are not stored", "无对应表头的单元格未入库");
+            notes.push(noted("", "beyond_heads", row.line, en.into(), zh.into()));
+        }
+        let moved = |m: CellMark| Some(CellMark { column: place(m.column)?, ..m });
+        Row { line: row.line, cells, marks: row.marks.into_iter().filter_map(moved).collect(), fault: None }
+    }
+}

@@ -1,0 +1,146 @@
+//! A row of a table: judged, and refused where the file does not say what a person sees. One cause is told once: what
+//! the rules find in a cell that cannot be read, or in a row that is none of data, is a consequence.
+
+use super::{
+    TableColumns,
+    context::RowContext,
+    read::{JudgedRow, read_object},
+    reply::Reply,
+};
+use std::sync::Arc;
+use tally_protocol::{
+    canonical::{Object, Value},
+    finding::{Finding, Severity},
+};
+use tally_sheet::{CellMark, MarkKind, Row, column_name};
+use tally_topology::judge::shown;
+
+/// A table of so many columns has rows of data and others, such as totals.
+const SPARSE_COLUMNS: usize = 6;
+/// Of a row of data more than one cell in so many is filled.
+const SPARSE_PART: usize = 4;
+/// A row that is none of data breaks more rules than this.
+const SPARSE_FINDINGS: usize = 3;
+/// How totals and signatures begin.
+const TOTALS: [&str; 14] = [
+    "合计",
+    "总计",
+    "小计",
+    "共计",
+    "累计",
+    "制表",
+    "填表",
+    "填报",
+    "审核",
+    "复核",
+    "负责人：",
+    "单位负责人",
+    "经办",
+    "（盖章",
+];
+
+/// Reads and judges a row of a table. Empty cells say nothing.
+pub(super) fn judged_cells(context: &RowContext<'_>, columns: &TableColumns, row: &Row) -> JudgedRow {
+    let reply = columns.reply.and_then(|i| Reply::read(row.cells.get(i)?));
+    if let Some(fault) = &row.fault {
+        let finding = Finding::reject("F006", "", &*fault.message, &*fault.message_zh).named(fault.code);
+        return JudgedRow { reply, ..JudgedRow::refused(row.line, finding) };
+    }
+    let cell = |i: &usize| {
+        let (field, text) = (columns.fields.get(*i)?.as_deref()?, row.cells.get(*i)?);
+        (!text.trim().is_empty()).then(|| (field, Value::text(text.as_str())))
+    };
+    let object = Object::of_sorted(columns.order.iter().filter_map(cell));
+    let mut judged = read_object(context, row.line, object, reply);
+    for mark in &row.marks {
+        let Some(Some(field)) = columns.fields.get(mark.column) else { continue };
+        let Some(finding) = finding(columns, row, mark, field) else { continue };
+        // The cell cannot be read, so whatever the rules found in it, or in the field that it is copied to, or made of it, is
+        // a consequence.
+        let copied_to = same_as(context, field);
+        judged.findings.retain(|f| f.field != **field && Some(f.field.as_str()) != copied_to);
+        judged.changes.retain(|c| c.field != **field && Some(c.field.as_str()) != copied_to);
+        // A question leaves the row as it is, if it is not refused for other reasons.
+        match finding.severity {
+            Severity::Reject => judged.refuse(finding),
+            _ if judged.record.is_none() => judged.findings.push(finding.with_severity(Severity::Reject)),
+            _ => judged.findings.push(finding),
+        }
+    }
+    sparse(&mut judged, columns, row);
+    judged
+}
+
+/// The field that a column's field is copied to.
+fn same_as<'d>(context: &RowContext<'d>, field: &str) -> Option<&'d str> {
+    let catalog = context.charter.catalogs().current(context.today);
+    catalog.category(context.category?)?.field(field)?.same_as.as_deref()
+}
+
+/// What is said of a cell.
+fn finding(columns: &TableColumns, row: &Row, mark: &CellMark, field: &Arc<str>) -> Option<Finding> {
+    let head = columns.heads.get(mark.column).map_or(String::new(), |h| shown(h.trim()));
+    let at = format!("{}{}", column_name(mark.column), row.line);
+    let stands = shown(row.cells.get(mark.column).map_or("", |c| c.trim()));
+    Some(match &mark.kind {
+        MarkKind::DigitsLost => Finding::reject(
+            "F001",
+            field,
+            format!(
+                "{field} in {at} is a number of more than 15 digits: the spreadsheet has lost digits already. Make the column text, and type the code again"
+            ),
+            format!("{head}（{at}）：超过15位的数字，表格软件已丢失末尾数字，请将该列设为文本后重新填写"),
+        ),
+        MarkKind::ErrorValue => Finding::reject(
+            "F002",
+            field,
+            format!("{field} in {at} holds an error of the spreadsheet, {stands}: mend its formula, or type the value"),
+            format!("{head}（{at}）：单元格为公式错误或无法显示（{stands}），请修正公式或直接填写内容"),
+        ),
+        MarkKind::NoResult => Finding::reject(
+            "F004",
+            field,
+            format!(
+                "{field} in {at} is a formula whose result the file does not have: open the file in a spreadsheet and save it, or type the value"
+            ),
+            format!("{head}（{at}）：公式没有保存计算结果，请用 Excel/WPS 打开并重新保存，或直接填写内容"),
+        ),
+        MarkKind::Merged(range) => Finding::of(
+            Severity::Question,
+            "F005",
+            field,
+            format!(
+                "{field} in {at} is part of the merged cells {}: whether the number is that of each row or their sum is not known, so only the first row has it. Unmerge the cells, and type the number of each row",
+                range.name
+            ),
+            format!(
+                "{head}（{at}）：数字位于合并单元格 {}，无法确定是各行之数还是合计，仅首行保留；请取消合并后逐行填写",
+                range.name
+            ),
+        ),
+        MarkKind::Day(_) => return None,
+    })
+}
+
+/// A row that is refused, of which hardly anything is filled in, or which begins as totals do, is told once.
+fn sparse(judged: &mut JudgedRow, columns: &TableColumns, row: &Row) {
+    if judged.record.is_some() || judged.findings.len() <= SPARSE_FINDINGS || columns.heads.len() < SPARSE_COLUMNS {
+        return;
+    }
+    let there = || row.cells.iter().map(|c| c.trim()).filter(|c| !c.is_empty());
+    let (filled, all) = (there().count(), columns.heads.len());
+    let begins = TOTALS.iter().any(|word| there().next().is_some_and(|first| first.starts_with(word)));
+    if !begins && SPARSE_PART * filled > all {
+        return;
+    }
+    let first = shown(there().next().unwrap_or_default());
+    judged.findings = vec![Finding::reject(
+        "F007",
+        "",
+        format!(
+            "only {filled} of {all} cells are filled, from {first:?} on: a total, a signature or a title is no record, so remove the row; a record needs the rest"
+        ),
+        format!("该行仅填写 {filled}/{all} 格（{first}）：如为合计、签章或标题请删除该行，如为数据请补全"),
+    )];
+    judged.changes.clear();
+}

@@ -1,0 +1,172 @@
+//! Rows as they are handed over: the text of cells, and what is to be known of cells beyond their text.
+
+use super::SheetError;
+use std::{ops::ControlFlow, sync::Arc};
+
+/// A row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Row {
+    /// The line on which it starts, as an editor counts; the row's number in a spreadsheet.
+    pub line: u64,
+    /// Text of its cells, as a person sees it; days as YYYY-MM-DD.
+    pub cells: Vec<String>,
+    /// What is to be known of single cells. Most rows have none.
+    pub marks: Vec<CellMark>,
+    /// Why the row cannot be told into cells for certain: its cells then only show what stands there.
+    pub fault: Option<Box<SheetError>>,
+}
+
+/// Something about one cell of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellMark {
+    /// Its column, from 0.
+    pub column: usize,
+    /// What.
+    pub kind: MarkKind,
+}
+
+/// What is to be known of a cell beyond its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MarkKind {
+    /// A number of more than 15 digits, so the last ones are lost.
+    DigitsLost,
+    /// It holds an error of the spreadsheet, such as `#REF!`.
+    ErrorValue,
+    /// A formula whose result the file does not have: a person sees one, and the program that wrote the file did not
+    /// work it out.
+    NoResult,
+    /// A part of a merged range. Its text is that of the range's first cell.
+    Merged(Arc<MergedRange>),
+    /// A bare number that may be a day: so many days from the end of 1899 on, as [`day_text`] reads it.
+    Day(u32),
+}
+
+/// Cells that are shown as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MergedRange {
+    /// As a spreadsheet writes it: `J2:J4`.
+    pub name: String,
+    /// First row, as a spreadsheet counts.
+    pub first_row: u64,
+    /// Last row.
+    pub last_row: u64,
+    /// First column, from 0.
+    pub first_column: usize,
+    /// Last column.
+    pub last_column: usize,
+}
+
+/// The text of a cell whose formula has no result in the file.
+pub(super) const NO_RESULT: &str = "#无结果!";
+
+/// Errors of spreadsheets, as they stand in cells and in text that was made of them.
+const ERROR_TEXTS: [&str; 16] = [
+    "#N/A",
+    "#REF!",
+    "#VALUE!",
+    "#NAME?",
+    "#DIV/0!",
+    "#NUM!",
+    "#NULL!",
+    "#SPILL!",
+    "#CALC!",
+    "#GETTING_DATA",
+    "#FIELD!",
+    "#BLOCKED!",
+    "#CONNECT!",
+    "#UNKNOWN!",
+    "#BUSY!",
+    NO_RESULT,
+];
+
+/// Whether a text is what a spreadsheet shows in place of a value: an error, or a column that is too narrow.
+pub(super) fn is_error_text(text: &str) -> bool {
+    let text = text.trim();
+    text.starts_with('#')
+        && (ERROR_TEXTS.iter().any(|e| e.eq_ignore_ascii_case(text))
+            || (text.len() > 2 && text.bytes().all(|b| b == b'#')))
+}
+
+/// What is no text for a person: white space, and the end marks and filling of old systems.
+fn is_nothing(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\0' | '\u{1a}' | '\u{feff}')
+}
+
+impl Row {
+    /// Whether nothing stands in it.
+    pub fn is_blank(&self) -> bool {
+        self.cells.iter().all(|c| c.chars().all(is_nothing)) && self.fault.is_none()
+    }
+
+    /// Marks a cell.
+    pub(super) fn mark(&mut self, column: usize, kind: MarkKind) {
+        self.marks.push(CellMark { column, kind });
+    }
+
+    /// Marks the cells whose text is an error of a spreadsheet.
+    pub(super) fn mark_error_texts(&mut self) {
+        let errors = self.cells.iter().enumerate().filter(|(_, text)| is_error_text(text));
+        self.marks.extend(errors.map(|(column, _)| CellMark { column, kind: MarkKind::ErrorValue }));
+    }
+}
+
+/// Takes a row; `Break` ends the reading.
+pub type Take<'t> = &'t mut dyn FnMut(Row) -> ControlFlow<()>;
+
+/// The day, YYYY-MM-DD, that a spreadsheet means by a number: from 1900-03-01 on, days since 1899-12-30.
+pub fn day_text(days: u32) -> String {
+    let kind = calamine::ExcelDateTimeType::DateTime;
+    let (y, m, d, ..) = calamine::ExcelDateTime::new(f64::from(days), kind, false).to_ymd_hms_milli();
+    format!("{y:04}-{m:02}-{d:02}")
+}
+
+/// Name of a column as a spreadsheet writes it: 0 is `A`.
+pub fn column_name(column: usize) -> String {
+    let (mut rest, mut letters) = (column, Vec::new());
+    loop {
+        letters.push(b'A' + u8::try_from(rest % 26).unwrap_or(0));
+        if rest < 26 {
+            break;
+        }
+        rest = rest / 26 - 1;
+    }
+    letters.iter().rev().map(|b| char::from(*b)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_have_the_names_that_spreadsheets_give_them() {
+        for (column, name) in [(0, "A"), (25, "Z"), (26, "AA"), (701, "ZZ"), (702, "AAA"), (16_383, "XFD")] {
+            assert_eq!(column_name(column), name);
+        }
+    }
+
+    #[test]
+    fn numbers_of_days_are_those_of_a_spreadsheet() {
+        for (number, day) in [(18_264, "1950-01-01"), (46_328, "2026-11-02"), (2_958_465, "9999-12-31")] {
+            assert_eq!(day_text(number), day);
+        }
+    }
+
+    #[test]
+    fn errors_of_spreadsheets_are_known_and_texts_that_only_begin_so_are_not() {
+        for error in ["#N/A", " #ref! ", "#DIV/0!", "####", NO_RESULT] {
+            assert!(is_error_text(error), "{error}");
+        }
+        for text in ["", "#", "##", "#1 楼", "N/A", "#N/A 说明"] {
+            assert!(!is_error_text(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn end_marks_and_filling_are_nothing() {
+        for cells in [&["\u{1a}"][..], &["\0\0\0", " "], &["\u{feff}"], &[""]] {
+            let cells = cells.iter().map(|c| (*c).to_owned()).collect();
+            assert!(Row { cells, ..Row::default() }.is_blank());
+        }
+        assert!(!Row { cells: vec!["\u{1a}合计".into()], ..Row::default() }.is_blank());
+    }
+}

@@ -1,0 +1,113 @@
+//! One cell as a person sees it: its text, and what is to be known of it.
+
+use super::format::NumberShape;
+use crate::{
+    ROW_BYTES_MAX, Row,
+    row::{MarkKind, NO_RESULT, is_error_text},
+};
+use calamine::{DataRef, Style};
+use std::collections::HashSet;
+
+/// Numbers from here on have more than 15 digits, which a spreadsheet does not keep.
+const EXACT_BELOW: f64 = 1e15;
+/// Numbers that may be days: from 1950 to the end of 9999, counted from the end of 1899.
+const DAYS: std::ops::Range<f64> = 18_264.0..2_958_466.0;
+/// Days between the two beginnings that a workbook may count from.
+const DAYS_TO_1904: f64 = 1_462.0;
+
+/// Reads the cells of a sheet.
+#[derive(Debug)]
+pub(super) struct CellReader {
+    /// For each style, what its format makes of a number.
+    shapes: Vec<Option<NumberShape>>,
+    is_1904: bool,
+    /// Formulas without a result, by row and column from 0.
+    no_result: HashSet<(u32, u32)>,
+}
+
+impl CellReader {
+    pub(super) fn new(styles: &[Style], is_1904: bool, no_result: HashSet<(u32, u32)>) -> Self {
+        let shape = |s: &Style| NumberShape::of(&s.number_format.as_ref()?.format_code);
+        Self { shapes: styles.iter().map(shape).collect(), is_1904, no_result }
+    }
+
+    /// Puts a cell into a row; answers how many bytes it has.
+    pub(super) fn put(&self, row: &mut Row, place: (u32, u32), value: &DataRef<'_>, style: usize) -> usize {
+        let column = place.1 as usize;
+        if let DataRef::SharedString(s) = value
+            && s.len() > ROW_BYTES_MAX
+        {
+            return s.len();
+        }
+        let text = if self.no_result.contains(&place) {
+            row.mark(column, MarkKind::NoResult);
+            NO_RESULT.to_owned()
+        } else {
+            match self.text(row, column, value, style) {
+                Some(text) => text,
+                None => return 0,
+            }
+        };
+        if row.cells.len() <= column {
+            row.cells.resize(column + 1, String::new());
+        }
+        let bytes = text.len() + 16;
+        if let Some(cell) = row.cells.get_mut(column) {
+            *cell = text;
+        }
+        bytes
+    }
+
+    /// The text of a cell, if there is any.
+    fn text(&self, row: &mut Row, column: usize, value: &DataRef<'_>, style: usize) -> Option<String> {
+        let said = |row: &mut Row, text: &str| {
+            if is_error_text(text) {
+                row.mark(column, MarkKind::ErrorValue);
+            }
+            text.to_owned()
+        };
+        Some(match value {
+            DataRef::Empty => return None,
+            DataRef::String(s) | DataRef::DateTimeIso(s) | DataRef::DurationIso(s) => said(row, s),
+            DataRef::SharedString(s) => said(row, s),
+            DataRef::Bool(b) => if *b { "TRUE" } else { "FALSE" }.to_owned(),
+            DataRef::Int(n) => self.number(row, column, *n as f64, style),
+            DataRef::Float(f) => self.number(row, column, *f, style),
+            DataRef::DateTime(d) if d.is_duration() => number(d.as_f64()),
+            DataRef::DateTime(d) => {
+                let (y, m, day, h, min, s, _) = d.to_ymd_hms_milli();
+                match (h, min, s) {
+                    (0, 0, 0) => format!("{y:04}-{m:02}-{day:02}"),
+                    _ => format!("{y:04}-{m:02}-{day:02} {h:02}:{min:02}:{s:02}"),
+                }
+            }
+            DataRef::Error(e) => {
+                row.mark(column, MarkKind::ErrorValue);
+                e.to_string()
+            }
+        })
+    }
+
+    fn number(&self, row: &mut Row, column: usize, f: f64, style: usize) -> String {
+        if f.abs() >= EXACT_BELOW {
+            row.mark(column, MarkKind::DigitsLost);
+        }
+        match self.shapes.get(style).and_then(Option::as_ref) {
+            Some(shape) => shape.text(f, number),
+            None => {
+                let days = if self.is_1904 { f + DAYS_TO_1904 } else { f };
+                if DAYS.contains(&days) {
+                    row.mark(column, MarkKind::Day(days as u32));
+                }
+                number(f)
+            }
+        }
+    }
+}
+
+/// A number as a person reads it: no exponent, and no more than the 15 digits that a spreadsheet keeps.
+fn number(f: f64) -> String {
+    let rounded = format!("{f:.14e}").parse().unwrap_or(f);
+    let text = format!("{rounded}");
+    if text == "-0" { "0".to_owned() } else { text }
+}
