@@ -8,5 +8,6 @@ mod junk;
 mod refused;
 mod rules;
 mod sheet;
+mod tables;
 mod template;
 mod xlsx;
