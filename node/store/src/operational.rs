@@ -102,12 +102,12 @@ impl OperationalState {
     /// # Errors
     /// [`StateError`].
     pub fn shelf(&self, name: &str) -> Result<StateShelf, StateError> {
-        Ok(StateShelf { tree: self.inner.db.open_tree(name)? })
+        guarded(|| Ok(StateShelf { tree: self.inner.db.open_tree(name)? }))
     }
 
     /// The node stops: what is on the shelves is trusted at the next start, also if the machine is started anew before.
     pub fn close(&self) {
-        let closed = self.inner.db.flush().map_err(StateError::from);
+        let closed = guarded(|| Ok(self.inner.db.flush()?));
         let marked = closed.and_then(|_| Ok(left::mark(&self.inner.dir, FORMAT, true)?));
         if let Err(reason) = marked {
             tracing::warn!(event = "state.marker", %reason, "operational state begins anew if the machine is started anew");
@@ -121,7 +121,8 @@ impl StateShelf {
     /// # Errors
     /// [`StateError`].
     pub fn all(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
-        self.tree.iter().map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(Into::into)).collect()
+        let pairs = || self.tree.iter().map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec())));
+        guarded(|| Ok(pairs().collect::<Result<_, sled::Error>>()?))
     }
 
     /// Puts values in, or takes them away, all together; on the disk when this returns. Blocking.
@@ -136,13 +137,20 @@ impl StateShelf {
                 None => batch.remove(key),
             }
         }
-        self.tree.apply_batch(batch)?;
-        self.tree.flush()?;
-        Ok(())
+        guarded(|| {
+            self.tree.apply_batch(batch)?;
+            self.tree.flush()?;
+            Ok(())
+        })
     }
 }
 
-/// Opens the engine.
+/// Damage makes the engine panic in some places: that ends nothing but what was asked.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StateError>) -> Result<T, StateError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(StateError("the engine panicked".to_owned())))
+}
+
+/// Opens the engine, and reads all of it once: some megabytes, of which nothing is trusted that cannot be read.
 fn opened(dir: &Path) -> Result<sled::Db, NotOpened> {
     fs::create_dir_all(dir).and_then(|()| left::mark(dir, FORMAT, false)).map_err(of_system)?;
     let folder = dir.join(FOLDER);
@@ -183,7 +191,12 @@ fn open_engine(folder: &Path) -> sled::Result<sled::Db> {
             fs::remove_file(entry.path())?;
         }
     }
-    sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS)).open()
+    let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
+    let db = config.open()?;
+    for name in db.tree_names() {
+        db.open_tree(name)?.iter().try_for_each(|pair| pair.map(drop))?;
+    }
+    Ok(db)
 }
 
 /// Whether another process or engine holds sled's lock: sled itself says so only in words.
@@ -239,6 +252,36 @@ mod tests {
         state.close();
         drop(state);
         assert_eq!(OperationalState::open(&dir).unwrap().shelf("b").unwrap().all().unwrap().len(), 1);
+    }
+
+    /// Bytes of the engine's files that are wrong: it is there, or begins anew, and can be worked with.
+    #[test]
+    fn damage_ends_nothing() {
+        for seed in 0..12_u64 {
+            let parent = tempfile::tempdir().unwrap();
+            let dir = parent.path().join("state");
+            let state = OperationalState::open(&dir).unwrap();
+            let shelf = state.shelf("a").unwrap();
+            (0..200_u32).for_each(|n| put(&shelf, &n.to_string(), Some(&"v".repeat(n as usize))));
+            state.close();
+            drop((state, shelf));
+            for file in fs::read_dir(dir.join(FOLDER)).unwrap().map(|f| f.unwrap().path()).filter(|p| p.is_file()) {
+                let mut bytes = fs::read(&file).unwrap();
+                let length = bytes.len() as u64;
+                for n in 0..8 {
+                    if let Some(byte) =
+                        bytes.get_mut((seed * 7_919 + n * 104_729).checked_rem(length).unwrap_or(0) as usize)
+                    {
+                        *byte ^= 0x55;
+                    }
+                }
+                fs::write(&file, bytes).unwrap();
+            }
+            let state = OperationalState::open(&dir).unwrap();
+            let shelf = state.shelf("a").unwrap();
+            put(&shelf, "new", Some("n"));
+            assert!(shelf.all().unwrap().contains(&pair("new", "n")), "{seed}");
+        }
     }
 
     #[test]
