@@ -29,6 +29,8 @@ pub enum HealthState {
     Migrating,
     /// Its parent does not admit it, or does not take what it pushes.
     Refused,
+    /// Two machines run with its key; rows are staged at both.
+    SameKey,
 }
 
 /// The health of one node, as it was last heard of. Times are ages in milliseconds: each hop adds its own. `None`: not

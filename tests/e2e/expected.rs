@@ -2,7 +2,6 @@
 
 use crate::bundle::{export, import, unplug};
 use serde_json::Value;
-use std::time::SystemTime;
 use tally_tests::{
     CITY, COUNTY, Federation, LINE, NEIGHBOUR, PROVINCE, find, free_port,
     http::{Body, request},
@@ -11,8 +10,8 @@ use tally_tests::{
 
 /// Hours of China that begin in six hours from now and last one.
 fn later_today() -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let hour = |ahead: u64| (now / 3_600 + 8 + ahead) % 24;
+    let now = jiff::tz::Offset::constant(8).to_datetime(jiff::Timestamp::now());
+    let hour = |ahead: i8| (now.hour() + ahead) % 24;
     format!("expected = {{ hours = \"{:02}:00-{:02}:00\" }}", hour(6), hour(7))
 }
 

@@ -190,7 +190,7 @@ pub(crate) fn port_of(federation: &Federation, division: &str) -> u16 {
     line.trim_end_matches('"').rsplit(':').next().unwrap().parse().unwrap()
 }
 
-fn sealed(keys: &NodeKeys, tree: &Tree, n: u64) -> Vec<u8> {
+pub(crate) fn sealed(keys: &NodeKeys, tree: &Tree, n: u64) -> Vec<u8> {
     let json = format!("{{\"n\":\"{n}\"}}");
     let record = Record::new(&Object::parse(json.as_bytes()).unwrap()).unwrap();
     batch::seal(keys, tree, &[record], 1_790_000_000)

@@ -22,4 +22,5 @@ mod places;
 mod repair;
 mod staged;
 mod system;
+mod twenty;
 mod verify;

@@ -8,6 +8,7 @@
  *   TALLY_FAULT_AFTER  so many matching calls work before; 0 unless it is said
  *   TALLY_FAULT_TIMES  so many fail then; 0, which is the rule: all
  *   TALLY_FAULT_ARMED  while this file is not there, nothing fails and nothing is counted
+ *   TALLY_FAULT_CLOCK  so many seconds the clock on the wall is ahead
  *
  * A flush that fails does not flush. Calls that do not go through the C library pass unseen. */
 #define _GNU_SOURCE
@@ -20,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 static atomic_long seen;
@@ -80,6 +82,12 @@ ssize_t pwrite64(int fd, const void *bytes, size_t n, off64_t at) {
 }
 ssize_t writev(int fd, const struct iovec *parts, int n) {
     return fd_fails("write", fd) ? -1 : REAL(writev)(fd, parts, n);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int answer = REAL(clock_gettime)(clock, now);
+    if (answer == 0 && clock == CLOCK_REALTIME) now->tv_sec += number("TALLY_FAULT_CLOCK");
+    return answer;
 }
 
 /* A mode comes along only where a file may be made. */

@@ -1,7 +1,7 @@
 //! Commands that talk to a running node.
 
 use crate::{
-    Federation, Ran, list,
+    Federation, Ran, list, poll,
     program::{run, tally},
     sample::records,
     wait_for,
@@ -32,6 +32,11 @@ impl Federation {
     pub fn try_status(&self, division: &str) -> Option<Value> {
         let ran = self.ask(division, &["status", "--json"]);
         (ran.code == 0).then(|| ran.json())
+    }
+
+    /// Whether the status of a node comes to be as wanted in that time; one that cannot be had is looked at again.
+    pub fn poll_status(&self, division: &str, within: Duration, mut is: impl FnMut(&Value) -> bool) -> bool {
+        poll(within, || is(&self.try_status(division)?).then_some(())).is_some()
     }
 
     /// Hands in lines through stdin; exit code and answer.

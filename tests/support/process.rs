@@ -126,6 +126,15 @@ impl Federation {
         (field("VmHWM:"), field("VmRSS:"))
     }
 
+    /// Processor time that a node has used since its start, in milliseconds.
+    pub fn cpu_ms(&self, division: &str) -> u64 {
+        let pid = self.processes()[division].id();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        // Behind the name in brackets the state is the first field; user and system time are the 12th and 13th, in 1/100 s.
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum()
+    }
+
     /// Bytes of the journal's segments.
     pub fn journal_bytes(&self, division: &str) -> u64 {
         let files = fs::read_dir(self.file(division, "data/journal")).unwrap().map(|f| f.unwrap());

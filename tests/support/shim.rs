@@ -83,6 +83,12 @@ impl Federation {
         fs::write(file(&self.config(division)), lines).unwrap();
     }
 
+    /// From its next start on the clock on the node's wall is so many seconds ahead.
+    pub fn clock_ahead(&self, division: &str, shim: &Path, seconds: i64) {
+        let lines = format!("LD_PRELOAD={}\nTALLY_FAULT_CLOCK={seconds}\n", shim.display());
+        fs::write(file(&self.config(division)), lines).unwrap();
+    }
+
     /// From its next start on nothing is made to fail.
     pub fn will_work(&self, division: &str) {
         self.disarm(division);

@@ -5,7 +5,7 @@
 
 use crate::{
     NotSealed, View,
-    replica::{Agreement, Child, ChildLink, STALLED_MS},
+    replica::{Agreement, Child, ChildLink, SAME_KEY_MS, STALLED_MS},
 };
 use tally_protocol::{
     health::{HealthState, NodeHealth},
@@ -90,7 +90,8 @@ impl View {
             Some(NotSealed::Asking) => HealthState::Asking,
             Some(NotSealed::Fetching(_)) => HealthState::Fetching,
             Some(NotSealed::Frozen(_)) => HealthState::Frozen,
-            Some(NotSealed::Clock(_) | NotSealed::SameKey | NotSealed::Damaged(_)) => HealthState::Staging,
+            Some(NotSealed::SameKey) => HealthState::SameKey,
+            Some(NotSealed::Clock(_) | NotSealed::Damaged(_)) => HealthState::Staging,
         };
         let agrees = match self.parent().agreement {
             _ if link.is_none() => None,
@@ -207,6 +208,9 @@ impl View {
             health.software = Some(child.software.clone());
         }
         health.charter = child.charter.map(|mark| mark.version).or(health.charter);
+        if child.same_key_ms.is_some_and(|at| now_ms.abs_diff(at) < SAME_KEY_MS) {
+            health.state = HealthState::SameKey;
+        }
         let Some(link) = link else {
             let refused = child.refused.is_some();
             health = as_of_then(health);

@@ -11,7 +11,7 @@ use tally_core::{
     clock::{TRUST_MS, in_words},
 };
 use tally_protocol::{
-    health::{AboveFault, NodeHealth},
+    health::{AboveFault, HealthState, NodeHealth},
     ids::Division,
 };
 use tally_topology::charter::Level;
@@ -43,6 +43,8 @@ pub struct NodeBelowStatus {
     pub oldest_waiting: Option<String>,
     #[serde(skip)]
     oldest_ms: Option<u64>,
+    /// What it does with rows, as far as it is known: `signing`, `asking`, `fetching`, `staging`, `frozen`, `refused`, `same_key`.
+    pub signing: Option<HealthState>,
     /// Rows that it has taken and not signed.
     pub staged: Option<u64>,
     /// Whether it and its parent hold the same; null unless it is live and was compared.
@@ -93,6 +95,7 @@ pub(super) fn nodes(r: &View, now_ms: u64) -> Vec<NodeBelowStatus> {
             waiting_records: h.waiting,
             oldest_waiting: h.oldest_ms.map(ago),
             oldest_ms: h.oldest_ms,
+            signing: (h.state != HealthState::Unknown).then_some(h.state),
             staged: h.staged,
             agrees: h.agrees.filter(|_| reach == Reach::Live),
             damaged_records: h.damaged,
@@ -119,46 +122,8 @@ fn action(code: &str, what: String, why: String, next: &str) -> Action {
 fn of_node(r: &View, n: &NodeBelowStatus, all: &[NodeBelowStatus]) -> Vec<(u8, Action)> {
     let who = format!("{} {}", n.division, n.name);
     let through = if n.via == r.me() { String::new() } else { format!(", as {} says", n.via) };
-    let mut found = Vec::new();
+    let mut found: Vec<_> = of_link(r, n, all).into_iter().collect();
     let mut add = |rank, code, what: String, why: String, next| found.push((rank, action(code, what, why, next)));
-    let run = "ask its operator whether machine, network and service run: systemctl status tally, tally status";
-    let unknown =
-        all.iter().filter(|b| b.state.is_none() && r.charter().branch(b.division, n.division).is_some()).count();
-    let behind = if unknown > 0 { format!("; {unknown} nodes behind it are unknown") } else { String::new() };
-    let by_file = r.charter().node(n.division).is_some_and(|node| node.expected.is_by_file());
-    match n.state {
-        _ if n.excused => {}
-        _ if by_file && is_silent(n.state) => {
-            let heard = n.last_heard.as_deref().unwrap_or("never");
-            let (code, rank) = if n.last_heard.is_some() { ("node_lost", 0) } else { ("node_never_seen", 1) };
-            let why = format!("the last bundle came {heard}; by charter it is heard {}{through}{behind}", n.expected);
-            let next = "there: tally bundle export --to PARENT; at its parent: tally bundle import";
-            add(rank, code, format!("{who} has brought no bundle"), why, next);
-        }
-        Some(PeerState::Lost | PeerState::Stalled) => {
-            let state = n.state.map_or("lost", PeerState::name);
-            let heard = n.last_heard.as_deref().unwrap_or("never");
-            add(0, "node_lost", format!("{who} is {state}"), format!("last heard {heard}{through}{behind}"), run);
-        }
-        Some(PeerState::NeverSeen) => {
-            let why = format!(
-                "the charter names it, and it has not linked since the last start of its parent{through}{behind}"
-            );
-            add(1, "node_never_seen", format!("{who} was never linked"), why, run);
-        }
-        Some(PeerState::Refused) => {
-            let refused = r.children().get(&n.division).and_then(|c| c.refused.as_ref());
-            let why = refused.map_or_else(
-                || format!("its parent does not take all that it pushes{through}{behind}"),
-                |(code, reason)| format!("{code}: {reason}{behind}"),
-            );
-            let next = "compare the charters of both nodes; tally status at its parent names the logs";
-            add(0, "node_refused", format!("{who} is refused"), why, next);
-        }
-        // Behind a node that is named itself.
-        None => {}
-        Some(PeerState::Live) => {}
-    }
     if let Some(damaged) = n.damaged_records.filter(|d| *d > 0) {
         let why = format!("{damaged} records cannot be read from its disk{through}");
         add(
@@ -172,6 +137,12 @@ fn of_node(r: &View, n: &NodeBelowStatus, all: &[NodeBelowStatus]) -> Vec<(u8, A
     if n.agrees == Some(false) {
         let why = format!("its copy and that of {} differ, and nothing is on its way{through}", parent_of(n));
         add(2, "node_disagrees", format!("{who} disagrees"), why, "there: tally reconcile --with parent --repair");
+    }
+    // Its parent says so itself, with when.
+    if n.signing == Some(HealthState::SameKey) && n.via != r.me() {
+        let why = format!("its link is taken over to and fro, or a run of it has come back{through}");
+        let next = "there: stop one of the two; neither signs before the other was silent for 60 s";
+        add(1, "same_key_twice", format!("two machines run with the key of {who}"), why, next);
     }
     if let Some(skew) = n.clock_skew_ms.filter(|ms| ms.unsigned_abs() > TRUST_MS) {
         let why = format!("it is {} by that of {}{through}", in_words(skew), parent_of(n));
@@ -194,6 +165,49 @@ fn of_node(r: &View, n: &NodeBelowStatus, all: &[NodeBelowStatus]) -> Vec<(u8, A
         add(3, "node_late", format!("{who} is late"), why, "there: tally status names the reason (unconfirmed)");
     }
     found
+}
+
+/// What is wrong with its link to its parent.
+fn of_link(r: &View, n: &NodeBelowStatus, all: &[NodeBelowStatus]) -> Option<(u8, Action)> {
+    let who = format!("{} {}", n.division, n.name);
+    let through = if n.via == r.me() { String::new() } else { format!(", as {} says", n.via) };
+    let run = "ask its operator whether machine, network and service run: systemctl status tally, tally status";
+    let unknown =
+        all.iter().filter(|b| b.state.is_none() && r.charter().branch(b.division, n.division).is_some()).count();
+    let behind = if unknown > 0 { format!("; {unknown} nodes behind it are unknown") } else { String::new() };
+    let heard = n.last_heard.as_deref().unwrap_or("never");
+    let by_file = r.charter().node(n.division).is_some_and(|node| node.expected.is_by_file());
+    Some(match n.state {
+        _ if n.excused => return None,
+        _ if by_file && is_silent(n.state) => {
+            let (code, rank) = if n.last_heard.is_some() { ("node_lost", 0) } else { ("node_never_seen", 1) };
+            let why = format!("the last bundle came {heard}; by charter it is heard {}{through}{behind}", n.expected);
+            let next = "there: tally bundle export --to PARENT; at its parent: tally bundle import";
+            (rank, action(code, format!("{who} has brought no bundle"), why, next))
+        }
+        Some(PeerState::Lost | PeerState::Stalled) => {
+            let state = n.state.map_or("lost", PeerState::name);
+            let why = format!("last heard {heard}{through}{behind}");
+            (0, action("node_lost", format!("{who} is {state}"), why, run))
+        }
+        Some(PeerState::NeverSeen) => {
+            let why = format!(
+                "the charter names it, and it has not linked since the last start of its parent{through}{behind}"
+            );
+            (1, action("node_never_seen", format!("{who} was never linked"), why, run))
+        }
+        Some(PeerState::Refused) => {
+            let refused = r.children().get(&n.division).and_then(|c| c.refused.as_ref());
+            let why = refused.map_or_else(
+                || format!("its parent does not take all that it pushes{through}{behind}"),
+                |(code, reason)| format!("{code}: {reason}{behind}"),
+            );
+            let next = "compare the charters of both nodes; tally status at its parent names the logs";
+            (0, action("node_refused", format!("{who} is refused"), why, next))
+        }
+        // Behind a node that is named itself, if it is not live.
+        None | Some(PeerState::Live) => return None,
+    })
 }
 
 fn parent_of(n: &NodeBelowStatus) -> String {
