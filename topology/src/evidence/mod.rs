@@ -10,9 +10,12 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod changed;
 mod read;
 #[cfg(test)]
 mod tests;
+
+use changed::Changes;
 
 use crate::{
     charter::{Charter, Level},
@@ -283,6 +286,22 @@ pub fn write(mut parts: Parts, charter: &SignedCharter) -> Result<String, Failed
 /// # Errors
 /// [`Failed`]: the first step that does not hold.
 pub fn verify(bytes: &[u8], authority: &VerifierKey) -> Result<Verified, Failed> {
+    verify_as_is(bytes, authority).map_err(|failed| with_changes(failed, bytes, authority))
+}
+
+/// Says of a file that does not hold what was done to it on its way, if that can be seen, and whether that is all.
+fn with_changes(failed: Failed, bytes: &[u8], authority: &VerifierKey) -> Failed {
+    let Some(Changes { what, text }) = changed::changes(bytes) else { return failed };
+    let is_all = text.is_some_and(|text| verify_as_is(text.as_bytes(), authority).is_ok());
+    let reason = if is_all {
+        format!("the file was changed on its way, and would hold otherwise: {what}. Copy it again as it is, as a file")
+    } else {
+        format!("{}. The file was changed on its way: {what}. Copy it again as it is, as a file", failed.reason)
+    };
+    Failed { reason, ..failed }
+}
+
+fn verify_as_is(bytes: &[u8], authority: &VerifierKey) -> Result<Verified, Failed> {
     let found = read::parse(bytes)?;
     let charter = SignedCharter::open(found.charter, authority).map_err(|e| {
         let step =

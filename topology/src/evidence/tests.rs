@@ -276,3 +276,34 @@ fn times_are_those_of_the_calendar() {
         assert_eq!(utc(seconds), text);
     }
 }
+
+/// C01: a copy that a program changed does not hold, and is not taken for a forgery; one that was altered besides is.
+#[test]
+fn what_a_program_did_to_a_file_is_told_and_is_no_forgery() {
+    let good = good();
+    let utf16: Vec<u8> = std::iter::once(0xfeff).chain(good.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let last = good.trim_end().to_owned();
+    let copies = [
+        (format!("\u{feff}{good}").into_bytes(), "byte order mark"),
+        (good.replace('\n', "\r\n").into_bytes(), "CR LF"),
+        (
+            good.replacen("level\n", "level \n", 1).replacen("\n\n", " \n\n", 1).into_bytes(),
+            "spaces were put at the end of line",
+        ),
+        (good.replace("\n\u{2014} ", "\n- ").into_bytes(), "begins with '-'"),
+        (last.into_bytes(), "no line end"),
+        (utf16, "UTF-16"),
+    ];
+    for (bytes, word) in copies {
+        let failed = verify(&bytes, authority().public()).unwrap_err();
+        assert!(failed.reason.contains(word) && failed.reason.contains("would hold otherwise"), "{word}: {failed:?}");
+        // The same done to a forged file is no excuse for it.
+        let forged = good.replacen("企业", "企案", 1).replace('\n', "\r\n");
+        let failed = open(&forged).unwrap_err();
+        assert!(!failed.reason.contains("would hold otherwise") && failed.reason.contains("CR LF"), "{failed:?}");
+    }
+    // Another encoding cannot be undone here, and is named with its line.
+    let gbk = [&good.as_bytes()[..20], &[0xb8, 0xa3, 0xd6, 0xdd], &good.as_bytes()[20..]].concat();
+    let failed = verify(&gbk, authority().public()).unwrap_err();
+    assert!(failed.reason.contains("GBK") && failed.reason.contains("line 2"), "{failed:?}");
+}
