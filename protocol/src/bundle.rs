@@ -78,6 +78,9 @@ pub enum BundleError {
     /// It does not start as one.
     #[error("this is not a bundle of tally, or one of a later release")]
     Magic,
+    /// A program has changed it on its way.
+    #[error("the bundle was changed on its way: {0}. Copy it again as a file, not as text")]
+    Changed(&'static str),
     /// It ends before its end.
     #[error("the bundle breaks off after {0} items: copy it again")]
     BreaksOff(u64),
@@ -95,6 +98,17 @@ pub enum BundleError {
     /// Something stands where something else should.
     #[error("item {0} of the bundle does not belong there")]
     Order(u64),
+}
+
+/// What was done to a bundle that begins so; `None`: nothing that is known, so it may be something else.
+fn changed(start: &[u8]) -> Option<&'static str> {
+    match start {
+        [0xef, 0xbb, 0xbf, ..] => Some("a byte order mark stands before it"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b't', 0, ..] | [0, b't', ..] => Some("it was saved as UTF-16"),
+        _ if start.starts_with(b"tally bundle 1\r") => Some("its line ends were made CR LF"),
+        _ if start.starts_with(b"dGFsbHkgYnVuZGxl") => Some("it is still base64, as mail programs make it"),
+        _ => None,
+    }
 }
 
 /// Puts items into the form of a file.
@@ -162,7 +176,7 @@ impl BundleReader {
         if !self.magic {
             let Some(start) = self.buffer.get(..MAGIC.len()) else { return Ok(None) };
             if start != MAGIC {
-                return Err(BundleError::Magic);
+                return Err(changed(start).map_or(BundleError::Magic, BundleError::Changed));
             }
             self.sum.update(MAGIC);
             self.buffer.drain(..MAGIC.len());
@@ -268,6 +282,27 @@ mod tests {
         assert_eq!(read(&file(&[sample()[0].clone(), sample()[0].clone()]), 50), Err(BundleError::Order(2)));
         let long = [&MAGIC[..], &u32::MAX.to_le_bytes()].concat();
         assert!(matches!(read(&long, 50), Err(BundleError::Item { item: 1, source: CodecError::TooLong { .. } })));
+    }
+
+    /// C01: what a program did to the file is told, so that nobody looks for a forger.
+    #[test]
+    fn a_bundle_that_a_program_changed_is_told_from_something_else() {
+        let bytes = file(&sample());
+        let crlf: Vec<u8> =
+            bytes.iter().flat_map(|b| if *b == b'\n' { vec![b'\r', b'\n'] } else { vec![*b] }).collect();
+        let utf16: Vec<u8> = bytes.iter().flat_map(|b| [*b, 0]).collect();
+        let cases = [
+            ([&[0xef, 0xbb, 0xbf], &bytes[..]].concat(), "byte order mark"),
+            (crlf, "CR LF"),
+            ([&[0xff, 0xfe], &utf16[..]].concat(), "UTF-16"),
+            (utf16, "UTF-16"),
+            (b"dGFsbHkgYnVuZGxlIDEKAA==".to_vec(), "base64"),
+        ];
+        for (changed, word) in cases {
+            let why = read(&changed, 7).unwrap_err();
+            assert!(matches!(why, BundleError::Changed(_)) && why.to_string().contains(word), "{word}: {why}");
+        }
+        assert_eq!(read(b"PK\x03\x04 another file altogether", 7), Err(BundleError::Magic));
     }
 
     #[test]
