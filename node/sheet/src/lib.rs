@@ -15,7 +15,7 @@ mod xml_bounds;
 pub use csv::{CsvFound, CsvOptions, KnownHeads, read_csv};
 pub use decode::Encoding;
 pub use row::{CellMark, MarkKind, MergedRange, Row, Take, column_name, day_text};
-pub use write::{Column, ROWS_MAX, too_many_rows, write_csv_row, write_xlsx};
+pub use write::{CellKind, Column, ROWS_MAX, too_many_rows, write_csv_row, write_xlsx};
 pub use xlsx::{SheetLooks, XlsxFound, read_xlsx};
 
 /// Most cells of a row: as many as a spreadsheet has columns.

@@ -1,7 +1,8 @@
-//! Tables that are handed out. Everything is text, so that codes keep their digits.
+//! Tables that are handed out. Codes are text, so that they keep their digits; what is counted or a day can be reckoned with
+//! where a column says that it holds such.
 
 use super::SheetError;
-use rust_xlsxwriter::{Color, DataValidation, Format, Formula, Workbook, XlsxError};
+use rust_xlsxwriter::{Color, DataValidation, ExcelDateTime, Format, Formula, Workbook, Worksheet, XlsxError};
 use std::io::{self, Write};
 
 /// A column of a workbook that is written.
@@ -13,6 +14,66 @@ pub struct Column {
     pub choices: Vec<String>,
     /// Its cells are marked with a colour.
     pub marked: bool,
+    /// As what its cells are written.
+    pub kind: CellKind,
+}
+
+/// As what cells of a workbook are written. What does not read as such is text all the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CellKind {
+    /// As it stands.
+    #[default]
+    Text,
+    /// `12`, `0.50`: to be added up and sorted.
+    Number,
+    /// `12.34%`.
+    Percent,
+    /// `2026-11-25`.
+    Date,
+}
+
+impl CellKind {
+    /// How a spreadsheet shows it; `@` is text.
+    fn shown(self) -> &'static str {
+        match self {
+            Self::Text => "@",
+            Self::Number => "General",
+            Self::Percent => "0.00%",
+            Self::Date => "yyyy-mm-dd",
+        }
+    }
+
+    /// Writes a cell if it reads as this kind; answers whether it does.
+    fn write(self, sheet: &mut Worksheet, at: (u32, u16), cell: &str, format: &Format) -> Result<bool, XlsxError> {
+        // What `parse` takes beyond digits ("inf", "1e9") is no number of ours.
+        let number = |text: &str| {
+            let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b"-.".contains(&b));
+            text.parse::<f64>().ok().filter(|_| plain)
+        };
+        match self {
+            Self::Text => return Ok(false),
+            Self::Number => match number(cell) {
+                Some(n) => sheet.write_number_with_format(at.0, at.1, n, format)?,
+                None => return Ok(false),
+            },
+            Self::Percent => match cell.strip_suffix('%').and_then(number) {
+                Some(n) => sheet.write_number_with_format(at.0, at.1, n / 100.0, format)?,
+                None => return Ok(false),
+            },
+            Self::Date => match ExcelDateTime::parse_from_str(cell).ok().filter(|_| cell.len() == 10) {
+                Some(day) => sheet.write_datetime_with_format(at.0, at.1, day, format)?,
+                None => return Ok(false),
+            },
+        };
+        Ok(true)
+    }
+}
+
+impl Column {
+    fn format(&self) -> Format {
+        let plain = Format::new().set_num_format(self.kind.shown());
+        if self.marked { plain.set_background_color(Color::RGB(0x00FF_F2CC)) } else { plain }
+    }
 }
 
 /// Excel's bound for a list of choices that stands in the column itself, in characters.
@@ -62,7 +123,7 @@ pub fn write_xlsx(
 ) -> Result<(), SheetError> {
     let mut book = Workbook::new();
     let (head, text) = (Format::new().set_bold().set_num_format("@"), Format::new().set_num_format("@"));
-    let marked = Format::new().set_num_format("@").set_background_color(Color::RGB(0x00FF_F2CC));
+    let formats: Vec<Format> = columns.iter().map(Column::format).collect();
     let long: Vec<usize> = (0..columns.len()).filter(|i| inline(&columns[*i]).is_none()).collect();
     let sheet = book.add_worksheet_with_constant_memory().map_err(|e| failed(&e))?;
     let mut fill = || -> Result<(), XlsxError> {
@@ -70,7 +131,9 @@ pub fn write_xlsx(
         for (i, c) in columns.iter().enumerate() {
             let i = i as u16;
             let width = c.head.chars().count().clamp(5, 20) * 2;
-            sheet.set_column_width(i, width as f64)?.set_column_format(i, &text)?;
+            sheet
+                .set_column_width(i, width as f64)?
+                .set_column_format(i, formats.get(usize::from(i)).unwrap_or(&text))?;
             let validation = match inline(c) {
                 Some(list) if !list.is_empty() => Some(DataValidation::new().allow_list_strings(&list)?),
                 Some(_) => None,
@@ -97,7 +160,10 @@ pub fn write_xlsx(
             return Err(too_many_rows(line));
         }
         for (i, cell) in row?.iter().enumerate() {
-            let format = if columns.get(i).is_some_and(|c| c.marked) { &marked } else { &text };
+            let (format, kind) = (formats.get(i).unwrap_or(&text), columns.get(i).map_or(CellKind::Text, |c| c.kind));
+            if kind.write(sheet, (line, i as u16), cell, format).map_err(|e| failed(&e))? {
+                continue;
+            }
             let shown: String = cell.chars().take(CELL_CHARS_MAX).collect();
             sheet.write_string_with_format(line, i as u16, shown, format).map_err(|e| failed(&e))?;
         }
@@ -156,6 +222,7 @@ mod tests {
                 head: format!("列{i}"),
                 choices: if i == 1 { (0..60).map(|n| format!("很长的选项{n}")).collect() } else { Vec::new() },
                 marked: i == 5,
+                ..Column::default()
             })
             .collect();
         let row = || Ok(CELLS.map(str::to_owned).to_vec());
@@ -183,5 +250,35 @@ mod tests {
         let trimmed: Vec<&str> = rows[1].iter().map(|c| c.trim_start()).collect();
         assert_eq!(trimmed, CELLS);
         assert!(rows[1][3].starts_with(' '), "no formula");
+    }
+
+    /// U21: what is counted can be added up and sorted; what is none of it stays as it stands.
+    #[test]
+    fn numbers_shares_and_days_can_be_reckoned_with() {
+        use calamine::{Data, Reader as _};
+        let kinds = [CellKind::Text, CellKind::Number, CellKind::Number, CellKind::Percent, CellKind::Date];
+        let columns = kinds.map(|kind| Column { head: format!("{kind:?}"), kind, ..Column::default() });
+        let row = |cells: [&str; 5]| Ok(cells.map(str::to_owned).to_vec());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let rows = [
+            row(["0012", "1234", "-0.50", "12.34%", "2026-11-25"]),
+            row(["5", "", "未知", "样本量不足", "inf"]),
+            row(["=1", "1e9", "=1+1", "%", "2026-13-45"]),
+        ];
+        write_xlsx(file.reopen().unwrap(), ("数据", &columns), rows, &[]).unwrap();
+        let mut book: calamine::Xlsx<_> = calamine::open_workbook(file.path()).unwrap();
+        let sheet = book.worksheet_range("数据").unwrap();
+        let cell = |row, column| sheet.get_value((row, column)).cloned().unwrap_or_default();
+        assert_eq!(cell(1, 0), Data::String("0012".into()), "codes stay text");
+        assert_eq!((cell(1, 1), cell(1, 2)), (Data::Float(1234.0), Data::Float(-0.5)));
+        assert!(matches!(cell(1, 3), Data::Float(n) if (n - 0.1234).abs() < 1e-9), "{:?}", cell(1, 3));
+        assert!(matches!(cell(1, 4), Data::DateTime(_)), "{:?}", cell(1, 4));
+        for (row, words) in [(2, ["5", "", "未知", "样本量不足", "inf"]), (3, ["=1", "1e9", "=1+1", "%", "2026-13-45"])]
+        {
+            for (column, word) in (0..).zip(words) {
+                let shown = cell(row, column);
+                assert!(matches!(&shown, Data::String(s) if s == word) || word.is_empty(), "{word}: {shown:?}");
+            }
+        }
     }
 }

@@ -229,7 +229,7 @@ fn template(catalog: &Catalog, c: &Category, output: &std::path::Path) -> Result
         if f.several { Vec::new() } else { f.list.iter().flat_map(|l| l.values()).map(shown).collect() }
     };
     let columns: Vec<Column> =
-        fields.iter().map(|f| Column { head: f.zh.to_string(), choices: choice(f), marked: false }).collect();
+        fields.iter().map(|f| Column { head: f.zh.to_string(), choices: choice(f), ..Column::default() }).collect();
     let mut notes = vec![
         format!("{NOTE}{}（目录版本 {}）", c.zh, catalog.version),
         "请勿改动表头；所有单元格为文本格式；日期写作 2026-11-25；金额以万元为单位。".to_owned(),

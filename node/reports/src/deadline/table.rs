@@ -1,8 +1,8 @@
-//! The report as CSV and XLSX: one line each, heads in Chinese, everything as text.
+//! The report as CSV and XLSX: one line each, heads in Chinese. In a workbook counts, shares and days can be reckoned with.
 
 use super::{DeadlineReport, LineKind, LineScope, ReportLine};
 use std::io::{self, Seek, Write};
-use tally_sheet::{Column, SheetError, write_csv_row, write_xlsx};
+use tally_sheet::{CellKind, Column, SheetError, write_csv_row, write_xlsx};
 
 /// Heads of the columns.
 const HEADS: [&str; 38] = [
@@ -45,6 +45,35 @@ const HEADS: [&str; 38] = [
     "时限是否确定",
     "说明",
 ];
+
+/// As what the cells of a column are written in a workbook.
+fn kind(head: &str) -> CellKind {
+    match head {
+        "按时率" => CellKind::Percent,
+        "办理期限" => CellKind::Date,
+        "应报条数"
+        | "按时"
+        | "迟报"
+        | "临期"
+        | "逾期"
+        | "未到期"
+        | "未收到省级回执"
+        | "最长超期工作日"
+        | "单位环节平均工作日"
+        | "县级环节平均工作日"
+        | "市级环节平均工作日"
+        | "滞留单位条数"
+        | "滞留县级条数"
+        | "滞留市级条数"
+        | "漏报项数"
+        | "零报告项数"
+        | "对接任务数"
+        | "对接未完成数"
+        | "统一归集项数"
+        | "零报告份数" => CellKind::Number,
+        _ => CellKind::Text,
+    }
+}
 
 fn text(value: Option<impl ToString>) -> String {
     value.map(|v| v.to_string()).unwrap_or_default()
@@ -164,7 +193,7 @@ pub fn write_csv(out: &mut impl Write, report: &DeadlineReport) -> io::Result<()
 /// # Errors
 /// [`SheetError`].
 pub fn write_workbook(out: impl Write + Seek + Send, report: &DeadlineReport) -> Result<(), SheetError> {
-    let columns = HEADS.map(|head| Column { head: head.to_owned(), ..Column::default() });
+    let columns = HEADS.map(|head| Column { head: head.to_owned(), kind: kind(head), ..Column::default() });
     let mut notes: Vec<String> = report.warnings.iter().map(|w| format!("注意：{}", w.message_zh)).collect();
     notes.extend(report.notes.iter().map(|w| w.message_zh.clone()));
     let month = report.month.clone().unwrap_or_else(|| "未办结及当月".to_owned());
