@@ -73,7 +73,7 @@ impl ServerCertVerifier for AnyServer {
 
 pub(crate) fn keys_of(federation: &Federation, division: &str) -> NodeKeys {
     let text = std::fs::read_to_string(federation.file(division, "keys/node.key")).unwrap();
-    let secret = BASE64.decode(text.trim().strip_prefix("tally-secret-1 ").unwrap()).unwrap();
+    let secret = BASE64.decode(text.trim().strip_prefix("tally-secret-2 node ").unwrap()).unwrap();
     let name = FEDERATION.to_owned().try_into().unwrap();
     NodeKeys::derive(&name, format!("{division}/e1").parse().unwrap(), &secret.try_into().unwrap())
 }

@@ -12,7 +12,40 @@ use tally_protocol::keys::{Secret, Zeroizing};
 /// Name of the file beside a node's key that says that the node starts for the first time.
 pub const FIRST_START: &str = "first-start";
 
-const PREFIX: &str = "tally-secret-1 ";
+/// Before the secret itself: form 1 does not say whose it is.
+const FORM_1: &str = "tally-secret-1 ";
+/// Form 2 says it.
+const FORM_2: &str = "tally-secret-2 ";
+
+/// Whose a secret is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretKind {
+    /// A node's, of one epoch.
+    Node,
+    /// The authority's, or its successor's: it signs charters.
+    Authority,
+}
+
+impl SecretKind {
+    /// As in the file.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Authority => "authority",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Node, Self::Authority].into_iter().find(|k| k.name() == name)
+    }
+
+    fn whose(self) -> &'static str {
+        match self {
+            Self::Node => "a node's",
+            Self::Authority => "the authority's",
+        }
+    }
+}
 
 /// Why a secret cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,16 +61,26 @@ pub enum KeyFileError {
     /// Others may read it.
     #[error("{0}: others can read this secret: run `chmod 600 {0}`")]
     Mode(String),
+    /// Somebody else's.
+    #[error("{file}: this secret is {}, and {} is needed here", is.whose(), wanted.whose())]
+    Kind {
+        /// The file.
+        file: String,
+        /// Whose it is.
+        is: SecretKind,
+        /// Whose is needed.
+        wanted: SecretKind,
+    },
     /// Not a secret.
     #[error("{0}: not a secret made by `tally keygen`")]
     Form(String),
 }
 
-/// Makes a new secret from the system's randomness and writes it to `path`, which must not exist.
+/// Makes a new secret from the system's randomness and writes it to `path`, which must not exist; the file says whose it is.
 ///
 /// # Errors
 /// [`KeyFileError::Io`]; [`KeyFileError::Exists`]: a secret is never overwritten.
-pub fn create(path: &Path) -> Result<Secret, KeyFileError> {
+pub fn create(path: &Path, kind: SecretKind) -> Result<Secret, KeyFileError> {
     let io_error = |e| KeyFileError::Io(path.display().to_string(), e);
     let mut secret = Secret::default();
     getrandom::fill(secret.as_mut_slice()).map_err(|e| io_error(io::Error::other(e.to_string())))?;
@@ -45,7 +88,9 @@ pub fn create(path: &Path) -> Result<Secret, KeyFileError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error)?;
     }
     let mut text = Zeroizing::new(String::with_capacity(80));
-    text.push_str(PREFIX);
+    text.push_str(FORM_2);
+    text.push_str(kind.name());
+    text.push(' ');
     BASE64.encode_string(*secret, &mut text);
     text.push('\n');
     let mut file =
@@ -92,20 +137,45 @@ pub fn find(path: &Path, fits: impl Fn(&[u8; 32]) -> bool) -> Result<Option<Secr
     }
 }
 
-/// Reads a secret.
+/// Reads a secret, whosever it is.
 ///
 /// # Errors
 /// [`KeyFileError`].
 pub fn read(path: &Path) -> Result<Secret, KeyFileError> {
+    read_with_kind(path).map(|(secret, _)| secret)
+}
+
+/// Reads a secret of this kind. A file of the first form, which does not say its kind, is taken for one.
+///
+/// # Errors
+/// [`KeyFileError`]; [`KeyFileError::Kind`]: it is somebody else's.
+pub fn read_as(path: &Path, wanted: SecretKind) -> Result<Secret, KeyFileError> {
+    match read_with_kind(path)? {
+        (_, Some(is)) if is != wanted => Err(KeyFileError::Kind { file: path.display().to_string(), is, wanted }),
+        (secret, _) => Ok(secret),
+    }
+}
+
+fn read_with_kind(path: &Path) -> Result<(Secret, Option<SecretKind>), KeyFileError> {
     let name = path.display().to_string();
     let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| KeyFileError::Io(name.clone(), e))?);
     let mode = fs::metadata(path).map_err(|e| KeyFileError::Io(name.clone(), e))?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Mode(name));
     }
-    let bytes = text.trim_end().strip_prefix(PREFIX).and_then(|b| BASE64.decode(b).ok()).map(Zeroizing::new);
-    let secret = bytes.and_then(|b| Some(Zeroizing::new(<[u8; 32]>::try_from(b.as_slice()).ok()?)));
-    secret.ok_or(KeyFileError::Form(name))
+    secret_in(text.trim_end()).ok_or(KeyFileError::Form(name))
+}
+
+fn secret_in(text: &str) -> Option<(Secret, Option<SecretKind>)> {
+    let (kind, secret) = match text.strip_prefix(FORM_2) {
+        Some(rest) => {
+            let (kind, secret) = rest.split_once(' ')?;
+            (Some(SecretKind::named(kind)?), secret)
+        }
+        None => (None, text.strip_prefix(FORM_1)?),
+    };
+    let bytes = Zeroizing::new(BASE64.decode(secret).ok()?);
+    Some((Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).ok()?), kind))
 }
 
 #[cfg(test)]
@@ -116,10 +186,10 @@ mod tests {
     fn a_secret_is_kept_and_kept_close() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys/node.key");
-        let secret = create(&path).unwrap();
+        let secret = create(&path, SecretKind::Node).unwrap();
         assert_eq!(read(&path).unwrap(), secret);
-        assert!(create(&path).is_err());
-        let next = create(&dir.path().join("keys/next.key")).unwrap();
+        assert!(create(&path, SecretKind::Node).is_err());
+        let next = create(&dir.path().join("keys/next.key"), SecretKind::Node).unwrap();
         assert_eq!(find(&path, |s| *s == *next).unwrap(), Some(next));
         assert_eq!(find(&path, |s| *s == *secret).unwrap(), Some(secret));
         assert_eq!(find(&path, |_| false).unwrap(), None);
@@ -129,5 +199,24 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "hello").unwrap();
         assert!(matches!(read(&path), Err(KeyFileError::Form(_))));
+    }
+
+    /// A file says whose secret it holds; one of the first form, which many have, is taken as before.
+    #[test]
+    fn a_secret_is_used_for_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (node, authority) = (dir.path().join("node.key"), dir.path().join("authority.key"));
+        create(&node, SecretKind::Node).unwrap();
+        let secret = create(&authority, SecretKind::Authority).unwrap();
+        assert_eq!(read_as(&authority, SecretKind::Authority).unwrap(), secret);
+        let why = read_as(&node, SecretKind::Authority).unwrap_err();
+        assert!(why.to_string().contains("a node's") && why.to_string().contains("the authority's"), "{why}");
+        assert!(matches!(read_as(&authority, SecretKind::Node), Err(KeyFileError::Kind { .. })));
+        fs::write(&node, format!("tally-secret-1 {}\n", BASE64.encode([7; 32]))).unwrap();
+        assert_eq!(*read_as(&node, SecretKind::Authority).unwrap(), [7; 32]);
+        for odd in ["tally-secret-2 x AAAA", "tally-secret-2 node", "tally-secret-3 node AAAA"] {
+            fs::write(&node, odd).unwrap();
+            assert!(matches!(read(&node), Err(KeyFileError::Form(_))), "{odd}");
+        }
     }
 }

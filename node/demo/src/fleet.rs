@@ -8,7 +8,10 @@ use std::{
     net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
 };
-use tally_client::{Client, Failure, keyfile};
+use tally_client::{
+    Client, Failure,
+    keyfile::{self, SecretKind},
+};
 use tally_protocol::{
     ids::{Division, Federation, LogId},
     keys::{NodeKeys, authority_signer},
@@ -134,13 +137,16 @@ impl Fleet {
     /// Keys, signed charter and configs.
     fn write(&self) -> Result<(), Failure> {
         let federation = Federation::try_from(FEDERATION.to_owned()).map_err(Failure::failed)?;
-        let secret = keyfile::create(&self.dir.join("authority.key")).map_err(Failure::failed)?;
+        let secret =
+            keyfile::create(&self.dir.join("authority.key"), SecretKind::Authority).map_err(Failure::failed)?;
         let authority = authority_signer(&federation, &secret);
-        let secret = keyfile::create(&self.dir.join("successor.key")).map_err(Failure::failed)?;
+        let secret =
+            keyfile::create(&self.dir.join("successor.key"), SecretKind::Authority).map_err(Failure::failed)?;
         let successor = authority_signer(&federation, &secret);
         let mut text = heading(&federation, 1, successor.public());
         for m in &self.members {
-            let secret = keyfile::create(&self.folder(m).join("keys/node.key")).map_err(Failure::failed)?;
+            let secret =
+                keyfile::create(&self.folder(m).join("keys/node.key"), SecretKind::Node).map_err(Failure::failed)?;
             keyfile::leave_first_start(&self.folder(m).join("keys/node.key")).map_err(Failure::failed)?;
             let keys = NodeKeys::derive(&federation, LogId::records(m.division, 1), &secret);
             let parent = m.parent.map_or(String::new(), |p| format!("parent = \"{p}\"\n"));

@@ -6,7 +6,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tally_client::{keyfile, save::save};
+use tally_client::{
+    keyfile::{self, KeyFileError, SecretKind},
+    save::save,
+};
 use tally_protocol::{
     ids::{Division, LogId},
     keys::{NodeKeys, Secret, VerifierKey, authority_signer},
@@ -172,7 +175,7 @@ fn sign(files: &[PathBuf], key: &Path, output: &Path, word: &RetireWord) -> Resu
     let first = files.first().map_or(Path::new(""), PathBuf::as_path);
     let charter = Charter::parse(&text).map_err(|e| named(first)(&e))?;
     word.on(first, None, &charter)?;
-    let secret = keyfile::read(key).map_err(Failure::failed)?;
+    let secret = keyfile::read_as(key, SecretKind::Authority).map_err(wrong_key)?;
     if let Some(log) = node_of(&charter, &secret) {
         let message = format!("{}: this is the secret of the node {log}, not the authority's", key.display());
         return Err(Failure::new(Exit::Usage, message));
@@ -182,6 +185,12 @@ fn sign(files: &[PathBuf], key: &Path, output: &Path, word: &RetireWord) -> Resu
     save(output, note.as_bytes()).map_err(|e| named(output)(&e))?;
     errln!("{}: version {} signed as {}", output.display(), charter.version(), signer.public());
     Ok(())
+}
+
+/// A secret that cannot be used: somebody else's is a wrong argument.
+pub(super) fn wrong_key(e: KeyFileError) -> Failure {
+    let exit = if matches!(e, KeyFileError::Kind { .. }) { Exit::Usage } else { Exit::Failed };
+    Failure::new(exit, e.to_string())
 }
 
 /// The node and epoch of the charter whose secret this is.

@@ -4,7 +4,7 @@ use super::{Exit, Failure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{ArgGroup, Args};
 use std::path::{Path, PathBuf};
-use tally_client::keyfile;
+use tally_client::keyfile::{self, SecretKind};
 use tally_protocol::{
     ids::{Division, Federation, LogId},
     keys::{NodeKeys, Secret, Zeroizing, authority_signer},
@@ -49,7 +49,8 @@ pub(super) fn run(args: &KeygenArgs) -> Result<Exit, Failure> {
     let federation = Federation::try_from(federation).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
     let default = if args.authority { "authority.key" } else { "keys/node.key" };
     let path = args.output.clone().unwrap_or_else(|| default.into());
-    let secret = secret(&path, args.show)?;
+    let kind = if args.authority { SecretKind::Authority } else { SecretKind::Node };
+    let secret = secret(&path, args.show, kind)?;
     if args.authority {
         outln!("authority = \"{}\"", authority_signer(&federation, &secret).public());
         errln!(
@@ -66,8 +67,8 @@ pub(super) fn run(args: &KeygenArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn secret(path: &Path, show: bool) -> Result<Secret, Failure> {
-    let secret = if show { keyfile::read(path) } else { keyfile::create(path) };
+fn secret(path: &Path, show: bool, kind: SecretKind) -> Result<Secret, Failure> {
+    let secret = if show { keyfile::read_as(path, kind) } else { keyfile::create(path, kind) };
     secret.map_err(Failure::failed)
 }
 

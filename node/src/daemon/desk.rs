@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tally_client::keyfile;
+use tally_client::keyfile::{self, SecretKind};
 use tally_console::{AskedEpoch, EpochAsk};
 use tally_core::{Input, View};
 use tally_driver::{Mail, Mailbox};
@@ -161,7 +161,11 @@ fn make(config: &Config, view: &View, reason: String) -> anyhow::Result<AskedEpo
     let now = now.with_context(|| format!("the secret of {log} is not among the keys: nobody else can ask for it"))?;
     let next = LogId::records(me, log.epoch.checked_add(1).context("no more epochs")?);
     let path = config.key().with_file_name(format!("epoch-{}.key", next.epoch));
-    let secret = if path.exists() { keyfile::read(&path) } else { keyfile::create(&path) };
+    let secret = if path.exists() {
+        keyfile::read_as(&path, SecretKind::Node)
+    } else {
+        keyfile::create(&path, SecretKind::Node)
+    };
     let secret = secret.context("the next epoch's secret")?;
     sync_folder(&path)?;
     let keys = NodeKeys::derive(charter.federation(), next, &secret);
