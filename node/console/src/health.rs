@@ -26,9 +26,11 @@ use tokio::sync::Mutex;
     responses((status = 200, description = "Alive", content_type = "text/plain"), (status = 503, description = "It hangs"))
 )]
 pub(super) async fn healthz(State(api): State<ApiContext>) -> Response {
-    match tokio::time::timeout(INDEX_PATIENCE, api.mailbox.settled()).await {
-        Ok(Ok(_)) => "ok\n".into_response(),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer\n").into_response(),
+    let ask = || async { matches!(tokio::time::timeout(INDEX_PATIENCE, api.mailbox.settled()).await, Ok(Ok(_))) };
+    if api.shown_to_all.alive(ask).await {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the driver does not answer\n").into_response()
     }
 }
 
@@ -70,7 +72,11 @@ pub(super) struct Shown {
 /// What whoever reaches the port may ask as often as they like. It goes through all divisions and logs, so it is worked out
 /// again only if a second has passed, or if the node has changed and a tenth of a second has passed.
 #[derive(Debug, Clone, Default)]
-pub struct ShownToAll(Arc<Mutex<Option<ShownLast>>>);
+pub struct ShownToAll {
+    shown: Arc<Mutex<Option<ShownLast>>>,
+    /// Whether the driver answered, and when.
+    alive: Arc<Mutex<Option<(Instant, bool)>>>,
+}
 
 /// What was shown last, and of which view.
 #[derive(Debug)]
@@ -89,7 +95,7 @@ impl ShownToAll {
     /// As it is now; `None`: the node is stopping.
     pub(super) async fn now(&self, api: &ApiContext) -> Option<Arc<Shown>> {
         // Whoever comes meanwhile waits, and takes what comes of it.
-        let mut last = self.0.lock().await;
+        let mut last = self.shown.lock().await;
         let (now, view) = (Instant::now(), api.mailbox.view());
         if let Some(last) = &*last
             && is_fresh(now.duration_since(last.at), Arc::ptr_eq(&last.view, &view))
@@ -100,6 +106,23 @@ impl ShownToAll {
         let shown = Arc::new(Shown { ready: ready(&status), metrics: metrics::text(api, &status)? });
         *last = Some(ShownLast { at: now, view, shown: shown.clone() });
         Some(shown)
+    }
+
+    /// Whether the driver answers: asked at most ten times a second, however many want to know.
+    ///
+    /// Cancel-safe: whoever comes next asks again.
+    async fn alive<F: Future<Output = bool>>(&self, ask: impl FnOnce() -> F) -> bool {
+        let came = Instant::now();
+        let mut last = self.alive.lock().await;
+        // Whoever waited takes what came of the question that it waited for.
+        if let Some((at, alive)) = *last
+            && (at >= came || is_fresh(at.elapsed(), false))
+        {
+            return alive;
+        }
+        let alive = ask().await;
+        *last = Some((Instant::now(), alive));
+        alive
     }
 }
 
@@ -154,5 +177,23 @@ mod tests {
         let ms = Duration::from_millis;
         assert!(is_fresh(ms(0), false) && is_fresh(ms(99), false) && !is_fresh(ms(100), false));
         assert!(is_fresh(ms(999), true) && !is_fresh(ms(1_000), true));
+    }
+
+    /// However many ask at once, and one after the other, the driver is asked once; and a driver that hangs makes each of them
+    /// wait once, not all after one another.
+    #[tokio::test]
+    async fn the_driver_is_asked_once_for_all_who_want_to_know_whether_it_lives() {
+        let shown = ShownToAll::default();
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let one = || {
+            shown.alive(|| async {
+                asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                false
+            })
+        };
+        let (a, b, c, d) = tokio::join!(one(), one(), one(), one());
+        assert_eq!([a, b, c, d, one().await], [false; 5]);
+        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
     }
 }
