@@ -3,6 +3,7 @@
 //! Each event is one line, whatever its fields hold: names of files, values and words of peers cannot begin a line of their
 //! own, nor tell a terminal what to do. A log that cannot be written stops nothing and is told of nowhere.
 
+use super::log_writer::LogWriter;
 use crate::config::{LogFormat, LogSection};
 use std::fmt;
 use tally_protocol::tame::tame;
@@ -36,11 +37,19 @@ fn filter(section: &LogSection) -> EnvFilter {
     EnvFilter::try_new(&section.level).unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
-/// Starts logging at the level that the configuration names.
-pub(super) fn start(section: &LogSection) -> LevelSwitch {
+/// Starts logging at the level that the configuration names; answers where the lines go, and what changes the level.
+///
+/// # Errors
+/// When the system gives no thread for it.
+pub(super) fn start(section: &LogSection) -> std::io::Result<(LogWriter, LevelSwitch)> {
     let (filter, switch) = reload::Layer::new(filter(section));
+    let missing: fn(u64) -> String = match section.format {
+        LogFormat::Json => |n| left_out(n, true),
+        LogFormat::Text => |n| left_out(n, false),
+    };
+    let writer = LogWriter::start(std::io::stderr(), missing)?;
     let layer =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).log_internal_errors(false);
+        tracing_subscriber::fmt::layer().with_writer(writer.clone()).with_ansi(false).log_internal_errors(false);
     let format = Format::default().with_target(false).with_ansi(false);
     let all = tracing_subscriber::registry().with(filter);
     // Where somebody else has begun to log, as in tests, that stays.
@@ -48,7 +57,18 @@ pub(super) fn start(section: &LogSection) -> LevelSwitch {
         LogFormat::Json => all.with(layer.json().event_format(OneLine(format.json()))).try_init(),
         LogFormat::Text => all.with(layer.event_format(OneLine(format))).try_init(),
     };
-    LevelSwitch(switch)
+    Ok((writer, LevelSwitch(switch)))
+}
+
+/// Says in the form of the log that events were left out, because nobody read it in time.
+fn left_out(events: u64, json: bool) -> String {
+    let (time, said) = (tally_clock::time(tally_clock::wall_ms() / 1_000), "nobody read the log in time");
+    if json {
+        let fields = serde_json::json!({ "event": "log.left_out", "events": events, "message": said });
+        serde_json::json!({ "timestamp": time, "level": "WARN", "fields": fields }).to_string()
+    } else {
+        format!("{time}  WARN {said} event=\"log.left_out\" events={events}")
+    }
 }
 
 /// A form of events in which each is one line that a terminal only shows.

@@ -5,6 +5,7 @@ mod damage;
 mod desk;
 mod epoch;
 mod first;
+mod log_writer;
 mod logging;
 mod parts;
 mod prune;
@@ -92,7 +93,7 @@ pub struct StartOptions {
 pub fn run(config: &Config, options: StartOptions) -> Result<(), StartError> {
     // What this process makes is its user's only. Whatever others are to read gets its mode by name.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    let level = logging::start(&config.log);
+    let (log, level) = logging::start(&config.log).context("no thread for the log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(64)
@@ -108,6 +109,7 @@ pub fn run(config: &Config, options: StartOptions) -> Result<(), StartError> {
     });
     // A read of standard input may still hold a helper thread.
     runtime.shutdown_background();
+    log.end();
     result
 }
 
