@@ -58,6 +58,8 @@ impl From<ClientError> for Failure {
             ClientError::OtherNode { .. } => Exit::NotAdmitted,
             ClientError::Refused { status, .. } if [401, 403].contains(status) => Exit::NotAdmitted,
             ClientError::Refused { status: 400, code, .. } if code == "bad_parameter" => Exit::Usage,
+            // What does not exist: a task, an answer, a record, a neighbour.
+            ClientError::Refused { status: 404, .. } => Exit::Usage,
             ClientError::Refused { .. } | ClientError::Broken(_) => Exit::Failed,
         };
         Self::new(exit, e.to_string())

@@ -39,7 +39,7 @@ pub(super) async fn export(
         Some(other) => return Err(bad(&format!("since: {other:?}; `receipt` or `start`"))),
     };
     let bundle = api.reconcile.bundle(to, since);
-    let bundle = bundle.map_err(|why| Problem::new(StatusCode::FORBIDDEN, "no_neighbour", &why.to_string()))?;
+    let bundle = bundle.map_err(|why| Problem::new(StatusCode::NOT_FOUND, "no_neighbour", &why.to_string()))?;
     let (items, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(ITEMS);
     tokio::task::spawn_blocking(move || {
         let mut writer = Writer::default();

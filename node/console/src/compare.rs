@@ -5,7 +5,7 @@
 use super::{
     ApiContext,
     export::batch_maps,
-    parameters::{body_pieces, division, input_format},
+    parameters::{body_pieces, division, input_format, unit as unit_of},
     problem::{Problem, bad, done, input_problem, submission_problem},
 };
 use axum::{
@@ -57,6 +57,7 @@ impl CompareQuery {
             let list: Vec<_> = catalog.categories().map(|c| &*c.id).collect();
             return Err(bad(&format!("category: {category:?} is not in the catalog; there are: {}", list.join(", "))));
         }
+        let unit = unit_of(charter.charter(), unit)?;
         let terms = CompareTerms { unit, category, division: division(charter.charter(), self.division.as_ref())? };
         let format = input_format(self.format.as_deref(), headers)?;
         Ok(CompareRequest { terms, format, file: self.file, apply: self.apply })

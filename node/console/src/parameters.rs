@@ -9,7 +9,10 @@ use futures_util::StreamExt as _;
 use std::time::{Duration, Instant};
 use tally_intake::{InputFormat, InputPieces};
 use tally_protocol::ids::Division;
-use tally_topology::charter::Charter;
+use tally_topology::{
+    charter::Charter,
+    digits::{self, Digit},
+};
 
 /// A body must not pause for longer.
 const IDLE: Duration = Duration::from_secs(60);
@@ -62,6 +65,26 @@ pub(super) fn category(charter: &Charter, id: Option<String>) -> Result<Option<S
     let list: Vec<_> = catalogs.current(tally_clock::today()).categories().map(|c| &*c.id).collect();
     let list = list.join(", ");
     Err(bad(&format!("category: {id:?} is not in the catalog; there are: {list} / 目录中没有该信息类别")))
+}
+
+/// A producing unit: one of the registry, or while that is open, a credit code that can be one. A slip of the pen would
+/// otherwise look like a unit of which nothing is held.
+pub(super) fn unit(charter: &Charter, code: String) -> Result<String, Problem> {
+    let registry = charter.units();
+    if registry.get(&code).is_some() {
+        return Ok(code);
+    }
+    let shown: String = code.chars().take(40).collect();
+    if registry.closed {
+        return Err(bad(&format!("unit: {shown:?} is not in the registry of units / 单位登记表中没有该单位")));
+    }
+    match digits::uscc(&code) {
+        Digit::Ok => Ok(code),
+        Digit::Wrong | Digit::Malformed => {
+            let why = "is neither in the registry of units nor a unified social credit code whose check digit is right";
+            Err(bad(&format!("unit: {shown:?} {why} / 既不在单位登记表中，也不是有效的统一社会信用代码")))
+        }
+    }
 }
 
 /// A body as pieces. A sender that stops sending holds a place that others wait for, so it may not pause for long, and a
@@ -129,6 +152,15 @@ mod tests {
         let of = |c: &str| category(&charter, Some(c.to_owned())).map_err(|_| ());
         assert_eq!(of("admin_license"), Ok(Some("admin_license".to_owned())));
         assert_eq!((of("weather"), of(""), of("Admin_License")), (Err(()), Err(()), Err(())));
+        let of = |charter: &Charter, u: &str| unit(charter, u.to_owned()).map_err(|_| ());
+        // The last is that of the first with a slip of the pen.
+        assert_eq!(of(&charter, "113501020036012589"), Ok("113501020036012589".to_owned()));
+        assert_eq!(
+            (of(&charter, "x"), of(&charter, ""), of(&charter, "113501020036012588")),
+            (Err(()), Err(()), Err(()))
+        );
+        let closed = sample::charter("[registry]\nclosed = true\n");
+        assert_eq!(of(&closed, "113501020036012589"), Err(()));
         assert!(division(&charter, None).is_ok_and(|d| d.is_none()));
         assert!(category(&charter, None).is_ok_and(|c| c.is_none()));
     }

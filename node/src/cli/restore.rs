@@ -55,6 +55,11 @@ pub(super) async fn run(args: RestoreArgs) -> Result<Exit, Failure> {
     for log in logs {
         outln!("  {}  {} records", log["log"].as_str().unwrap_or_default(), log["records"]);
     }
+    if let Some(why) = result["why"].as_str() {
+        outln!("what the parent holds of nodes below could not be compared: {why}");
+    } else if exit == Exit::Look {
+        outln!("of nodes below not everything is alike here and at the parent yet: tally reconcile --with parent");
+    }
     outln!("{} records of nodes below came from the parent too; the rest they send themselves", result["below"]);
     outln!(
         "What was accepted here and never reached the parent is not among them. `tally receipt FILE` names, for a file that"

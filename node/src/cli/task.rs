@@ -172,6 +172,22 @@ fn progress(t: &Task) -> String {
     }
 }
 
+/// For whom a task waits, without how far that one is.
+fn waits_for(task: &Task) -> Option<String> {
+    let whom = task.progress.waiting_for.as_ref().filter(|_| !task.state.is_over())?;
+    Some(whom.split(", which has read").next().unwrap_or_default().to_owned())
+}
+
+/// Says which task was put on the list, to whoever does not wait for it.
+pub(super) fn detached(task: &Task, json: bool) -> Result<Exit, Failure> {
+    if json {
+        outln!("{}", serde_json::to_string(task).map_err(Failure::failed)?);
+    } else {
+        outln!("{}", task.id);
+    }
+    Ok(Exit::Done)
+}
+
 /// Puts a task on the node's list.
 pub(super) async fn add(client: &Client, kind: TaskKind, reason: String, rate_mib: u64) -> Result<Task, Failure> {
     let body = serde_json::to_string(&NewTask { kind, reason, rate_mib }).map_err(Failure::failed)?;
@@ -183,7 +199,7 @@ pub(super) async fn add(client: &Client, kind: TaskKind, reason: String, rate_mi
 pub(super) async fn follow(client: &Client, id: &str) -> Result<Task, Failure> {
     let terminal = std::io::stderr().is_terminal();
     let watch = async {
-        let mut shown = String::new();
+        let (mut shown, mut waits) = (String::new(), None);
         let mut heard = Instant::now();
         loop {
             let answer = match client.get(&format!("{}?wait=1", path(id))).await {
@@ -197,6 +213,11 @@ pub(super) async fn follow(client: &Client, id: &str) -> Result<Task, Failure> {
             };
             heard = Instant::now();
             let task: Task = serde_json::from_slice(&answer).map_err(Failure::failed)?;
+            let whom = waits_for(&task);
+            if !terminal && whom.is_some() && whom != waits {
+                errln!("{id} waits for {}", task.progress.waiting_for.as_deref().unwrap_or_default());
+            }
+            waits = whom;
             if terminal {
                 let now = format!("{id}  {}", progress(&task));
                 if now != shown {

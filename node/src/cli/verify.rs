@@ -20,7 +20,7 @@ pub(super) struct VerifyArgs {
     /// Why; kept with the task.
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
-    /// Do not wait: print the task's name.
+    /// Do not wait: print the task's name, or with --json the task.
     #[arg(long)]
     detach: bool,
     /// One JSON document on stdout.
@@ -34,8 +34,7 @@ pub(super) async fn run(args: VerifyArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
     let kind = TaskKind::Verify { log: args.log };
     if args.detach {
-        outln!("{}", task::add(&client, kind, args.reason, args.rate).await?.id);
-        return Ok(Exit::Done);
+        return task::detached(&task::add(&client, kind, args.reason, args.rate).await?, args.json);
     }
     let (mut result, exit) = task::carry_out(&client, kind, args.reason, args.rate).await?;
     if args.json {
@@ -60,7 +59,7 @@ fn print(report: &VerifyReport) {
     for b in closed_branch {
         let state = if b.readable { "does not count" } else { "does not count, and cannot be read" };
         outln!(
-            "  segment {:08} at {}  closed_branch  {} records {}..{}: beyond the end of its epoch, {state}",
+            "  segment {:08} at {}  closed_branch  {} records {}..{}: not of what its epoch was closed with, {state}",
             b.segment,
             b.offset,
             b.log,
@@ -71,14 +70,15 @@ fn print(report: &VerifyReport) {
     match index {
         Some(IndexState::Differs) => {
             outln!("the index does not hold what the journal holds; no record is lost by that");
-            outln!("next: tally task rebuild-index --config ...");
+            outln!("next: tally task rebuild-index");
         }
         Some(IndexState::Behind) => outln!("the index is being built; it was not looked at"),
         Some(IndexState::Ok) | None => {}
     }
     if !damaged.is_empty() {
         outln!(
-            "next: tally reconcile --with all --repair --config ...   (without --repair it only says what it would do)"
+            "next: tally reconcile --with all --repair   (without --repair it only says what it would do); a node with \
+             schedule.repair mends it by itself"
         );
     }
 }
