@@ -161,8 +161,15 @@ fn main() {
     let before = Watermark::default();
     let mut report = None;
     let verifying = best(|| {
-        let wanted =
-            VerifyInput { until, charter: &charter, held: &held, known_damage: &[], only: None, before: &before };
+        let wanted = VerifyInput {
+            until,
+            charter: &charter,
+            held: &held,
+            known_damage: &[],
+            dead: &[],
+            only: None,
+            before: &before,
+        };
         report = verify(&reader, wanted, &mut |_, _| Ok(())).ok().map(|s| s.report);
     });
     let report = report.expect("a report");

@@ -93,13 +93,16 @@ pub(super) async fn receipts(
     // What nobody has any more is not held, though the index may know it still.
     let before = api.mailbox.view();
     let (own, lost_now) = (before.own(), before.lost());
+    // Nor what stands in a history that the charter has not closed with: no level above has it.
+    let dead = before.dead_branches();
     let staged = api.submissions.intake().staged.clone();
     let gone: Vec<_> = gone.into_iter().filter(|r| r.certain).collect();
     let places = tokio::task::spawn_blocking(move || {
         let in_force = InForce::new(&*engine, charter.charter());
         let is_lost = |(log, e): &(LogId, IndexEntry)| {
             let now = *log == own && lost_now.iter().any(|(from, to)| (*from..*to).contains(&e.index));
-            now || gone.iter().any(|g| g.log == *log && (g.from..g.to).contains(&e.index))
+            let dead = dead.iter().any(|(l, from, to)| l == log && (*from..*to).contains(&e.index));
+            now || dead || gone.iter().any(|g| g.log == *log && (g.from..g.to).contains(&e.index))
         };
         let first = |id| {
             let held = attested(&in_force, id)?.into_iter().find(|a| !is_lost(a));

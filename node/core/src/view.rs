@@ -365,6 +365,24 @@ impl View {
         }
     }
 
+    /// Own logs that the charter closed at a history which this disk's contradicts: log, first record that does not count, one
+    /// past the last. What a level above has confirmed is common to both. The records are whole and were acknowledged: they
+    /// belong into the epoch that goes on.
+    pub fn dead_branches(&self) -> Vec<(LogId, u64, u64)> {
+        let dead = |(id, log): (&LogId, &Arc<HeldLog>)| {
+            let (last, root) = self.charter().closed_at(*id)?;
+            let contradicts = match log.root_at(last) {
+                Some(held) => held != root,
+                // Where no batch ends at the closing size, only two signed checkpoints tell.
+                None => log.frozen.is_some(),
+            };
+            let confirmed = log.receipts.iter().filter(|(holder, r)| **holder != self.me() && r.size <= last);
+            let common = confirmed.map(|(_, r)| r.size).filter(|size| log.root_at(*size).is_some()).max().unwrap_or(0);
+            (contradicts && common < log.size()).then_some((*id, common, log.size()))
+        };
+        self.logs.iter().filter(|(id, _)| id.division == self.me()).filter_map(dead).collect()
+    }
+
     /// Logs longer than the size at which the charter closed them: log, that size, and the place of the batch that ends
     /// there (none at 0).
     pub fn overruns(&self) -> Vec<(LogId, u64, Option<Place>)> {

@@ -66,7 +66,11 @@ impl ReconcileContext {
         throttle: Throttle,
     ) -> Result<Survey, ReconcileError> {
         // Sizes first: the journal holds at least as much by the time it is read.
-        let held: ClaimedSizes = self.mailbox.view().logs().iter().map(|(id, l)| (*id, l.size())).collect();
+        let view = self.mailbox.view();
+        let dead = view.dead_branches();
+        let counts = |id: &LogId| dead.iter().find(|(log, ..)| log == id).map(|(_, from, _)| *from);
+        let held: ClaimedSizes =
+            view.logs().iter().map(|(id, l)| (*id, counts(id).unwrap_or_else(|| l.size()))).collect();
         // Receipts are not flushed for by themselves; what is damaged of them is to be seen too.
         let (reply, flushed) = oneshot::channel();
         self.mailbox.send(Mail::Flush(reply)).await?;
@@ -81,7 +85,8 @@ impl ReconcileContext {
             let known_damage = context.known_damage.at_start();
             let total = before.bytes + bytes_to_read(context.reader.dir(), before.segment, position(until));
             let charter = charter.charter();
-            let input = VerifyInput { until, charter, held: &held, known_damage: &known_damage, only, before: &before };
+            let (held, dead, known_damage) = (&held, &*dead, &*known_damage);
+            let input = VerifyInput { until, charter, held, known_damage, dead, only, before: &before };
             let mut done = before.bytes;
             let mut told = |frame: u64, watermark: &Watermark| {
                 done += frame;

@@ -260,6 +260,13 @@ fn close_epochs(replica: &mut Replica, reader: &EntryReader) -> (Vec<(LogId, Vec
         }
     }
     let (me, view) = (replica.view().me(), replica.view());
+    // Nothing of these is cut: what counts of such a log only those above hold. Its records go into the next epoch.
+    for (log, from, to) in view.dead_branches() {
+        let places: Vec<_> =
+            view.log(log).into_iter().flat_map(|l| l.batches_within(from, to)).map(|(_, held)| held.place).collect();
+        tracing::warn!(event = "log.dead_branch", %log, from, to, batches = places.len(), "the charter closed this log with another history");
+        beyond.push((log, places));
+    }
     let own = view.logs().iter().filter(|(id, log)| id.division == me && !log.is_whole());
     lacking.current = own.map(|(id, log)| (*id, log.missing())).collect();
     (beyond, lacking)

@@ -36,6 +36,8 @@ pub struct VerifyInput<'a> {
     pub held: &'a ClaimedSizes,
     /// Damage that cannot be seen by reading what is there: files and tails that were gone when the node started.
     pub known_damage: &'a [Damage],
+    /// Own histories that the charter has not closed their log with: log, first record, one past the last.
+    pub dead: &'a [(LogId, u64, u64)],
     /// Only this log's records are rehashed and reported.
     pub only: Option<LogId>,
     /// What an earlier verify, stopped in the middle, has read already.

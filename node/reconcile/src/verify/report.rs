@@ -70,7 +70,8 @@ pub struct Damaged {
     pub kind: DefectKind,
 }
 
-/// A batch beyond the end of a closed epoch. Nothing is wrong: it does not count any more.
+/// A batch beyond the end of a closed epoch, or in a history that it was not closed with. Nothing is wrong: it does not count
+/// any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosedBranch {
     /// Origin of the log.

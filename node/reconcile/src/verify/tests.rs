@@ -72,7 +72,11 @@ impl Made {
     fn go_on(&self, before: &Watermark, before_frame: BeforeFrame<'_>) -> Result<Survey, VerifyError> {
         let reader = EntryReader::new(self.journal());
         let (until, charter, held) = (self.until, &self.charter, &self.held);
-        verify(&reader, VerifyInput { until, charter, held, known_damage: &[], only: None, before }, before_frame)
+        verify(
+            &reader,
+            VerifyInput { until, charter, held, known_damage: &[], dead: &[], only: None, before },
+            before_frame,
+        )
     }
 
     fn overwrite(&self, offset: u64, bytes: &[u8]) {

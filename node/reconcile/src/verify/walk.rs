@@ -104,9 +104,10 @@ impl Verifier<'_> {
             self.apart.push(nothing_lost(place, DefectKind::NotInCharter));
             return;
         };
-        // Records beyond the end of a closed epoch do not count, and are not missed: what could be read of them was carried
-        // over, and what could not is listed as lost.
-        if charter.closed_at(log).is_some_and(|(last, _)| end > last) {
+        // Records beyond the end of a closed epoch, or in a history that it was not closed with, do not count, and are not
+        // missed: what could be read of them was carried over, and what could not is listed as lost.
+        let beyond = charter.closed_at(log).is_some_and(|(last, _)| end > last);
+        if beyond || self.input.dead.iter().any(|(of, from, to)| *of == log && *from <= start && end <= *to) {
             let readable = match self.reader.read_here(place) {
                 Ok(_) => true,
                 Err(ReadError::Damaged { .. }) => false,
