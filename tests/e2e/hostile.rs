@@ -22,7 +22,7 @@ use tally_protocol::{
     keys::NodeKeys,
     merkle::Tree,
     record::Record,
-    wire::{ALPN, CharterMark, Control, Hello, Refusal, StreamOpen},
+    wire::{ALPN, CharterMark, Control, Heartbeat, Hello, Refusal, StreamOpen},
 };
 use tally_tests::{
     CITY, COUNTY, FEDERATION, Federation, LINE, NEIGHBOUR, PROVINCE, Plan, find, origin, seconds, wait_for,
@@ -167,6 +167,16 @@ impl Peer {
         }
         let _ = stream.finish();
         let _ = tokio::time::timeout(Duration::from_secs(5), stream.stopped()).await;
+    }
+
+    pub(crate) fn connection(&self) -> &quinn::Connection {
+        &self.connection
+    }
+
+    /// A sign of life.
+    pub(crate) async fn beat(&mut self) {
+        let beat = Heartbeat { clock_ms: 0, records: 0, digest: None, echo: None, above_ms: None };
+        self.say(&Control::Heartbeat(beat)).await;
     }
 
     async fn refused(&mut self) -> Option<Refusal> {

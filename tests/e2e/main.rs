@@ -21,6 +21,7 @@ mod outage;
 mod outputs;
 mod places;
 mod repair;
+mod slow;
 mod staged;
 mod system;
 mod twenty;

@@ -119,3 +119,24 @@ fn stops_and_starts_lose_nothing_that_was_acknowledged() {
         assert_held(&federation, division, &feeder.acknowledged());
     }
 }
+
+/// U16: whoever looks sees for whom it waits; and it goes on by itself.
+#[test]
+fn a_restore_whose_parent_is_away_says_so_and_goes_on_with_it() {
+    let federation = Federation::running(LINE);
+    federation.enter(COUNTY, 0..20);
+    federation.wait_converged(ALL, seconds(60));
+    federation.stop(CITY);
+    std::thread::scope(|s| {
+        let restore = s.spawn(|| federation.ask(COUNTY, &["restore", "--json"]));
+        wait_for("it is said for whom it waits", seconds(30), || {
+            let tasks = federation.ask(COUNTY, &["task", "ls", "--json"]).json();
+            let whom = find(&tasks, "kind", "restore")["progress"]["waiting_for"].as_str()?.to_owned();
+            whom.contains("the parent 350100").then_some(())
+        });
+        federation.start(CITY);
+        let ran = restore.join().unwrap();
+        let said = (ran.code, &ran.json()["records"], &ran.json()["agree"]);
+        assert_eq!(said, (0, &20.into(), &true.into()), "{ran:?}");
+    });
+}

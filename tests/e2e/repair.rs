@@ -2,6 +2,7 @@
 
 mod random;
 mod tasks;
+mod upkeep;
 
 use serde_json::Value;
 use std::{
@@ -23,8 +24,8 @@ use tally_tests::{
 
 const ALL: [&str; 4] = [PROVINCE, CITY, COUNTY, NEIGHBOUR];
 const PLAN: &[Plan<'static>] = &[LINE[0], LINE[1], LINE[2], (NEIGHBOUR, "county", Some(CITY))];
-/// Many segments with few records.
-const SMALL: &str = "\n[storage]\nsegment_kib = 64\n";
+/// Many segments with few records; what is damaged stays so until it is repaired by hand.
+const SMALL: &str = "\n[storage]\nsegment_kib = 64\n[schedule]\nrepair = false\n";
 
 fn parent(division: &str) -> &str {
     PLAN.iter().find(|(d, ..)| *d == division).unwrap().2.unwrap()

@@ -52,9 +52,12 @@ use status::{Status, StatusInputs};
 use std::{sync::Arc, time::Duration};
 use tally_core::Place;
 use tally_driver::Mailbox;
-use tally_intake::submission::Submissions;
+use tally_intake::{folder::FolderTroubles, submission::Submissions};
 use tally_protocol::ids::LogId;
-use tally_reconcile::{KnownDamage, ReconcileContext, task::Tasks};
+use tally_reconcile::{
+    KnownDamage, ReconcileContext,
+    task::{DamageBook, Tasks},
+};
 use tally_reports::compare::Comparisons;
 use tally_store::entries::EntryReader;
 use tally_store::{
@@ -89,6 +92,10 @@ pub struct ApiContext {
     pub durable: watch::Receiver<Place>,
     /// Damaged places that are known.
     pub known_damage: KnownDamage,
+    /// When what was whole was found damaged.
+    pub damage_book: DamageBook,
+    /// Drop folders that cannot be used.
+    pub folders: FolderTroubles,
     /// What bundles are taken in by.
     pub reconcile: ReconcileContext,
     /// Long work.
@@ -116,6 +123,8 @@ impl ApiContext {
             durable: *self.durable.borrow(),
             short_of: self.mailbox.shortage(),
             damaged_places: self.known_damage.count(),
+            folders: self.folders.list(),
+            damaged_again: self.damage_book.repeated(tally_clock::now_ms() / 1_000),
             staged: self.submissions.intake().staged.counts(),
             lost: self.lost.open_ranges(),
             asked: self.epochs.asked.borrow().clone(),

@@ -112,6 +112,12 @@ pub enum ReconcileError {
         /// What.
         source: Violation,
     },
+    /// The neighbour takes longer than what was asked for may take.
+    #[error("{peer} is at work and gets on too slowly; it was left, and what it gave until then is kept")]
+    TooSlow {
+        /// Who.
+        peer: Division,
+    },
     /// A thread that read the disk has panicked.
     #[error("internal: a thread that read the disk has ended")]
     Thread,

@@ -4,7 +4,7 @@ use super::{ConfigFile, Exit, Failure, task};
 use clap::Args;
 use tally_client::print::tame_all;
 use tally_protocol::{ids::LogId, session::reconcile::RangeHolding};
-use tally_reconcile::task::{ReconcileResult, TaskKind, With};
+use tally_reconcile::task::{DifferenceOut, ReconcileResult, TaskKind, With};
 
 #[derive(Debug, Args)]
 pub(super) struct ReconcileArgs {
@@ -26,7 +26,7 @@ pub(super) struct ReconcileArgs {
     /// Why; kept with the task and with the damaged bytes.
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
-    /// Do not wait: print the task's name.
+    /// Do not wait: print the task's name, or with --json the task.
     #[arg(long)]
     detach: bool,
     /// One JSON document on stdout.
@@ -38,10 +38,10 @@ pub(super) struct ReconcileArgs {
 
 pub(super) async fn run(args: ReconcileArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
-    let kind = TaskKind::Reconcile { with: args.with, log: args.log, repair: args.repair, quick: args.quick };
+    let ReconcileArgs { with, log, repair, quick, .. } = args;
+    let kind = TaskKind::Reconcile { with, log, repair, quick, own_disk: false };
     if args.detach {
-        outln!("{}", task::add(&client, kind, args.reason, args.rate).await?.id);
-        return Ok(Exit::Done);
+        return task::detached(&task::add(&client, kind, args.reason, args.rate).await?, args.json);
     }
     let (mut result, exit) = task::carry_out(&client, kind, args.reason, args.rate).await?;
     if args.json {
@@ -99,24 +99,57 @@ fn print(r: &ReconcileResult) {
     if let Some(why) = r.trouble.as_ref().filter(|_| !r.agree) {
         outln!("  not everything could be mended: {why}");
     }
-    let of = |from: fn(&ReconcileResult) -> Vec<u64>| from(r).iter().sum::<u64>();
-    let fetch = of(|r| {
-        r.differences
-            .iter()
-            .filter(|d| d.here != RangeHolding::Ok && d.there == RangeHolding::Ok)
-            .map(|d| d.to - d.index)
-            .collect()
-    });
-    let give = of(|r| {
-        r.differences
-            .iter()
-            .filter(|d| d.there != RangeHolding::Ok && d.here == RangeHolding::Ok)
-            .map(|d| d.to - d.index)
-            .collect()
-    });
+    let fetch = records(r, |d| d.here != RangeHolding::Ok && d.there == RangeHolding::Ok);
+    let give = records(r, |d| d.there != RangeHolding::Ok && d.here == RangeHolding::Ok);
     if r.dry_run && fetch + give > 0 {
         outln!(
             "next: the same with --repair fetches up to {fetch} records and gives up to {give} (about 85 bytes each, less where parts are left)"
         );
+    }
+}
+
+/// How many records the differences that are `meant` cover: what several neighbours have is fetched from one.
+fn records(r: &ReconcileResult, meant: impl Fn(&DifferenceOut) -> bool) -> u64 {
+    let mut ranges: Vec<_> = r.differences.iter().filter(|d| meant(d)).map(|d| (&*d.log, d.index, d.to)).collect();
+    ranges.sort_unstable();
+    let (mut sum, mut log, mut end) = (0_u64, "", 0);
+    for (of, from, to) in ranges {
+        if of != log {
+            (log, end) = (of, 0);
+        }
+        sum = sum.saturating_add(to.saturating_sub(from.max(end)));
+        end = end.max(to);
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tally_protocol::ids::Division;
+
+    #[test]
+    fn what_several_neighbours_have_is_counted_once() {
+        let difference = |log: &str, index, to, here, there| DifferenceOut {
+            with: Division::try_from(350_102).unwrap(),
+            log: log.to_owned(),
+            index,
+            to,
+            here,
+            there,
+            mended: false,
+        };
+        use RangeHolding::{Missing, Ok};
+        let differences = vec![
+            difference("a", 0, 10, Missing, Ok),
+            difference("a", 0, 10, Missing, Ok),
+            difference("a", 5, 20, Missing, Ok),
+            difference("b", 3, 4, Missing, Ok),
+            difference("a", 30, 40, Ok, Missing),
+        ];
+        let result = ReconcileResult { differences, ..ReconcileResult::default() };
+        assert_eq!(records(&result, |d| d.here == Missing), 21);
+        assert_eq!(records(&result, |d| d.there == Missing), 10);
+        assert_eq!(records(&ReconcileResult::default(), |_| true), 0);
     }
 }

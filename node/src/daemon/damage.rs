@@ -1,12 +1,17 @@
-//! A hole in this node's own log: the parent is asked for it once, and what nobody has is taken down in `data/lost.json`.
+//! Damage of this node's journal: a repair of it is put on the list of tasks, and what nobody has of the own log is taken down
+//! in `data/lost.json`.
 //!
-//! It decides nothing about signing (the core does) and mends nothing by itself (a task does).
+//! It decides nothing about signing (the core does) or about when a repair is due (`Upkeep` does), and mends nothing by itself
+//! (a task does).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tally_core::View;
 use tally_reconcile::{
     ReconcileContext,
-    task::{TaskKind, Tasks, With},
+    task::{DamageBook, KnownHoles, ScheduleSection, TaskKind, Tasks, Upkeep, With},
 };
 use tally_store::{
     index::{DedupIndex, Engine},
@@ -15,16 +20,16 @@ use tally_store::{
 
 /// The view is looked at this often.
 const LOOK: Duration = Duration::from_millis(500);
-/// So many looks between two questions to the parent about the same hole: an hour.
-const ASK_EVERY: u32 = 7_200;
 
-/// What watching the own log works with.
+/// What watching the journal works with.
 pub(super) struct OwnDamage {
     pub(super) reconcile: ReconcileContext,
     pub(super) tasks: Tasks,
     pub(super) engine: Arc<dyn Engine>,
     pub(super) known: Arc<DedupIndex>,
     pub(super) lost: LostRecords,
+    pub(super) schedule: ScheduleSection,
+    pub(super) book: DamageBook,
 }
 
 impl OwnDamage {
@@ -35,19 +40,23 @@ impl OwnDamage {
         engine: &Arc<dyn Engine>,
         known: Arc<DedupIndex>,
         lost: &LostRecords,
+        (schedule, book): (&ScheduleSection, &DamageBook),
     ) -> Self {
         let (reconcile, tasks, engine, lost) = (reconcile.clone(), tasks.clone(), engine.clone(), lost.clone());
-        Self { reconcile, tasks, engine, known, lost }
+        let (schedule, book) = (schedule.clone(), book.clone());
+        let all = Self { reconcile, tasks, engine, known, lost, schedule, book };
+        // Before anything is handed in, what is carried over among it.
+        all.known.set_lost(all.not_held(&all.reconcile.mailbox.view()));
+        all
     }
 
     /// Watches until the node stops.
     pub(super) async fn watch(self) {
-        let (mut noted, mut asked) = (None, None::<(Vec<(u64, u64)>, u32)>);
-        self.known.set_lost(certain(&self.lost));
+        let (mut noted, mut upkeep) = (None, Upkeep::new(self.book.clone()));
         loop {
             tokio::time::sleep(LOOK).await;
             let view = self.reconcile.mailbox.view();
-            asked = self.ask_the_parent(&view, asked);
+            self.mend(&view, &mut upkeep);
             let now = (view.lost(), missing(&view));
             if noted.as_ref() != Some(&now) && self.take_down(&view, &now.0).await {
                 noted = Some(now);
@@ -55,25 +64,29 @@ impl OwnDamage {
         }
     }
 
-    /// Once for each hole: reads the own log from the disk and has the parent's copy put in place of what is damaged.
-    fn ask_the_parent(&self, view: &View, asked: Option<(Vec<(u64, u64)>, u32)>) -> Option<(Vec<(u64, u64)>, u32)> {
-        let own = view.own();
-        let damaged = view.log(own).is_some_and(|l| !l.is_whole()) || view.parent().damaged.contains_key(&own);
-        if !damaged {
-            return None;
+    /// Has what is damaged mended: this node's disk is read, and every neighbour is asked for what it knows to hold.
+    fn mend(&self, view: &View, upkeep: &mut Upkeep) {
+        let linked = |d| view.common_ground(d).is_ok();
+        let able = self.schedule.repair
+            && (view.charter().parent(view.me()).is_some_and(linked) || view.children().keys().any(|d| linked(*d)))
+            && !self.tasks.pending(|k| matches!(k, TaskKind::Reconcile { with: With::All, repair: true, .. }));
+        let holes = known_holes(view, self.reconcile.known_damage.count());
+        if !upkeep.is_due(&holes, able, Instant::now(), tally_clock::now_ms() / 1_000) {
+            return;
         }
-        let holes = missing(view);
-        match asked {
-            Some((before, looks)) if before == holes && looks < ASK_EVERY => return Some((before, looks + 1)),
-            before if view.parent().link.as_ref().is_none_or(|l| !l.frontier_known) => return before,
-            _ => {}
+        let kind = TaskKind::Reconcile { with: With::All, log: None, repair: true, quick: true, own_disk: true };
+        if let Err(why) = self.tasks.add(kind, "damage was found".to_owned(), true, self.schedule.rate_mib) {
+            tracing::warn!(event = "damage.not_mended", reason = %why, "what is damaged is not mended now");
         }
-        let kind = TaskKind::Reconcile { with: With::Parent, log: Some(own), repair: true, quick: false };
-        let why = "records of this node's own log are damaged".to_owned();
-        if let Err(why) = self.tasks.add(kind, why, true, 0) {
-            tracing::warn!(event = "damage.not_asked", reason = %why, "the parent is not asked for what is damaged");
+    }
+
+    /// Ranges whose records do not count as held: lost ones, and those of a history that the charter has not closed with.
+    fn not_held(&self, view: &View) -> Ranges {
+        let mut ranges = certain(&self.lost);
+        for (log, from, to) in view.dead_branches() {
+            ranges.entry(log).or_default().push((from, to));
         }
-        Some((holes, 0))
+        ranges
     }
 
     /// Writes down what is lost, with the ids that the index knows, and takes out what is there again. Answers whether that
@@ -91,7 +104,7 @@ impl OwnDamage {
         };
         match tokio::task::spawn_blocking(work).await {
             Ok(Ok(())) => {
-                self.known.set_lost(certain(&self.lost));
+                self.known.set_lost(self.not_held(view));
                 for (from, to) in lost {
                     tracing::error!(event = "records.lost", log = %own, from, to,
                         "acknowledged records are on no disk any more; next: tally epoch next");
@@ -105,6 +118,21 @@ impl OwnDamage {
             Err(_) => false,
         }
     }
+}
+
+/// What is known to be damaged and may be had from somebody.
+fn known_holes(view: &View, places: usize) -> KnownHoles {
+    let lost = view.lost();
+    let mut records = Vec::new();
+    for (id, log) in view.logs().iter().filter(|(_, l)| !l.is_whole()) {
+        let gone = |from, to| *id == view.own() && lost.iter().any(|(f, t)| *f <= from && to <= *t);
+        records.extend(log.missing().into_iter().filter(|(f, t)| !gone(*f, *t)).map(|(f, t)| (id.to_string(), f, t)));
+    }
+    // The parent has read of these what this node has not read itself yet.
+    records.extend(view.parent().damaged.keys().map(|id| (id.to_string(), 0, 0)));
+    // What nobody has is no reason to look again and again; its places are put right with the next epoch.
+    let places = if records.is_empty() && !lost.is_empty() { 0 } else { places };
+    KnownHoles { records, places }
 }
 
 fn missing(view: &View) -> Vec<(u64, u64)> {

@@ -32,14 +32,14 @@ use tally_client::BindError;
 use tally_console::{ApiContext, EpochDesk, Quotas, ShownToAll, TokenBook};
 use tally_core::Input;
 use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
-use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle};
+use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle, folder::FolderTroubles};
 use tally_link::{Answerers, Dial, Endpoints, Incoming, LinkContext, dial, listen};
 use tally_protocol::ids::LogId;
 use tally_reconcile::{
     ReconcileContext,
     findings::{self, FindingsContext},
     session,
-    task::{self, Tasks},
+    task::{self, DamageBook, Tasks},
 };
 use tally_reports::compare::Comparisons;
 use tally_store::index::IndexProgress;
@@ -165,7 +165,8 @@ struct Node {
 }
 
 impl Node {
-    /// From the disk to a node that serves.
+    /// From the disk to a node that serves. What has begun by then ends in order if the rest cannot: a thread that is left
+    /// behind would wait on a runtime that is gone.
     async fn start(
         config: &Config,
         options: StartOptions,
@@ -176,6 +177,21 @@ impl Node {
         let signals = Signals::listen().context("signals cannot be handled")?;
         let mut parts = Supervisor::new();
         let base = base(config, options, &mut parts, &runtime)?;
+        let (mailbox, stop) = (base.mailbox.clone(), base.stop.clone());
+        let served = Self::serve(config, base, &runtime, (level, signals), &mut parts).await;
+        if served.is_err() && tokio::time::timeout(STOP_WITHIN, abandon(parts, mailbox, stop)).await.is_err() {
+            tracing::warn!(event = "node.stop_late", "not everything ended in time; nothing confirmed is lost");
+        }
+        served
+    }
+
+    async fn serve(
+        config: &Config,
+        base: Base,
+        runtime: &tokio::runtime::Handle,
+        (level, signals): (LevelSwitch, Signals),
+        parts: &mut Supervisor,
+    ) -> Result<Self, StartError> {
         let Base { keys, found, beyond, overruns, lock, charter, reader, mailbox, durable, .. } = base;
         let Base { heads, full, stop, indexing, staged, lost, .. } = base;
         let (own, stopping) = (keys.node, stop.subscribe());
@@ -185,7 +201,7 @@ impl Node {
         let staged_book = staged.book().clone();
         let BatcherParts { handle: batcher, carry, run: take_in } =
             tally_intake::batcher(sources, staged, mailbox.clone(), stopping.clone(), runtime.clone());
-        parts::intake(&mut parts, take_in)?;
+        parts::intake(parts, take_in)?;
 
         let (answerers, incoming, asked) = answerers();
         let for_links = Arc::new(NodeLinkHost { mailbox: mailbox.clone(), reader: reader.clone() });
@@ -202,7 +218,8 @@ impl Node {
         let (submissions, answers) = submissions(config, intake)?;
         let (me, engine_too) = (own.division, engine.clone());
         let above = parts::findings_context(me, &charter, engine_too, &progress, &mailbox);
-        let own_damage = OwnDamage::of(&reconcile, &list, &engine, dedup, &lost);
+        let (troubles, book) = (FolderTroubles::default(), DamageBook::open(config.data().join("damage.json")));
+        let own_damage = OwnDamage::of(&reconcile, &list, &engine, dedup, &lost, (&config.schedule, &book));
         parts.task("own damage", own_damage.watch());
         let tokens = TokenBook::new(config.token.clone());
         let api = ApiContext {
@@ -216,12 +233,14 @@ impl Node {
             progress: progress.clone(),
             durable,
             known_damage: reconcile.known_damage.clone(),
+            damage_book: book,
+            folders: troubles.clone(),
             reconcile: reconcile.clone(),
             tasks: list.clone(),
             own,
             tokens: tokens.clone(),
             quotas: Quotas::default(),
-            epochs: epoch_desk(config, &mailbox, &mut parts),
+            epochs: epoch_desk(config, &mailbox, parts),
             lost,
             shown_to_all: ShownToAll::default(),
         };
@@ -232,20 +251,21 @@ impl Node {
         parts.job("epochs", well(epochs));
         parts.job("rebuild index", rebuilt(rebuild_index, again_tell));
         parts.job("carry over", well(carry_over));
-        let mut reload = Reload::new(config, tokens, level, submissions, runtime);
-        reload.folders(&mut parts).context("no thread for a drop folder")?;
-        surfaces(config, api, &stopping, &mut parts).await?;
+        let mut reload = Reload::new(config, tokens, level, (submissions, troubles), runtime.clone());
+        reload.folders(parts).context("no thread for a drop folder")?;
+        surfaces(config, api, &stopping, parts).await?;
         parts.task("listen", listen(endpoints.clone(), context.clone()));
         if !config.node.offline {
             parts.task("dial", dial(Dial { endpoints: endpoints.clone(), me: own.division, context }));
         }
         parts.task("tick", tick(mailbox.clone()));
-        for_neighbours(&mut parts, (above, asked), (reconcile, incoming), heads);
+        for_neighbours(parts, (above, asked), (reconcile, incoming), heads);
         parts.task("prune answers", prune::run(answers, config.staged(), mailbox.clone()));
         parts.task("tasks", task::work(tasks_context, list, config.schedule.clone(), stopping.clone()));
         parts.task("watchdog", watchdog::watch(mailbox.clone()));
 
         ready(config, own, found.frames, &endpoints);
+        let parts = std::mem::replace(parts, Supervisor::new());
         Ok(Self {
             parts,
             mailbox,
@@ -342,6 +362,17 @@ impl Node {
                 Asked::State => signals::tell_state(&self.mailbox.view(), &self.index.borrow()),
             }
         }
+    }
+}
+
+/// Ends what has begun of a node that cannot serve.
+async fn abandon(mut parts: Supervisor, mailbox: Mailbox, stop: watch::Sender<bool>) {
+    stop.send_replace(true);
+    parts.end_tasks().await;
+    parts.join(INTAKE).await;
+    let _ = mailbox.send(Mail::Stop).await;
+    for part in [DRIVER, INDEX, FOLDER] {
+        parts.join(part).await;
     }
 }
 

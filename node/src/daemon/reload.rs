@@ -9,7 +9,7 @@ use std::{
 };
 use tally_console::TokenBook;
 use tally_intake::{
-    folder::{self, Folder, FolderSection},
+    folder::{self, Folder, FolderSection, FolderTroubles},
     submission::Submissions,
 };
 use tokio::{runtime::Handle, sync::watch};
@@ -21,6 +21,7 @@ pub(super) struct Reload {
     tokens: TokenBook,
     level: LevelSwitch,
     submissions: Submissions,
+    troubles: FolderTroubles,
     runtime: Handle,
     folders: Vec<RunningFolder>,
 }
@@ -39,10 +40,10 @@ impl Reload {
         config: &Config,
         tokens: TokenBook,
         level: LevelSwitch,
-        submissions: Submissions,
+        (submissions, troubles): (Submissions, FolderTroubles),
         runtime: Handle,
     ) -> Self {
-        Self { config: config.clone(), tokens, level, submissions, runtime, folders: Vec::new() }
+        Self { config: config.clone(), tokens, level, submissions, troubles, runtime, folders: Vec::new() }
     }
 
     /// Watches the folders of the config, and those only.
@@ -64,7 +65,8 @@ impl Reload {
             let turn = gone.iter().find(|f| f.section.path == section.path).map(|f| f.turn.clone()).unwrap_or_default();
             let (stop, stopping) = watch::channel(false);
             let path = self.config.drop_folder(&section);
-            let watched = Folder { section: section.clone(), path, submissions: self.submissions.clone() };
+            let (submissions, troubles) = (self.submissions.clone(), self.troubles.clone());
+            let watched = Folder { section: section.clone(), path, submissions, troubles };
             let (runtime, mine) = (self.runtime.clone(), turn.clone());
             parts.thread_until_told(FOLDER, move || {
                 let _mine = mine.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,9 +1,10 @@
 //! What needs attention: what it is, why, and what to do next. It follows from the snapshot alone; nothing is changed.
 
-use super::{Action, ChildStatus, ParentStatus, PeerState, RetiredStatus, Status, StatusInputs, below, confirmed};
+use super::{
+    Action, ChildStatus, ParentStatus, PeerState, RetiredStatus, Status, StatusInputs, below, confirmed, disk,
+};
 use jiff::civil::Date;
 use tally_core::{NotSealed, SAME_KEY_MS, View, clock::in_words};
-use tally_driver::Shortage;
 use tally_protocol::{
     ids::{Division, LogId},
     wire::Refusal,
@@ -23,7 +24,7 @@ pub(super) fn actions(r: &View, now_ms: u64, inputs: &StatusInputs, status: &Sta
     let mut advice = Advice { r, now_ms, found: Vec::new() };
     advice.logs();
     advice.charters();
-    advice.disk(inputs, status);
+    advice.found.extend(disk::actions(inputs, status));
     advice.lost(inputs);
     advice.requests(inputs);
     advice.signing(inputs);
@@ -80,6 +81,14 @@ impl Advice<'_> {
                 );
             }
         }
+        for (id, from, to) in r.dead_branches() {
+            let what =
+                format!("{} records {from}..{to}: the charter has closed it with another history", self.origin(id));
+            let why = "they are carried into the epoch that goes on; of the old one this disk and those above hold different \
+                       records, so they differ";
+            let next = "once nothing is staged and nothing waits for the parent: stop the node, move data aside, tally restore";
+            self.add("dead_branch", what, why.into(), next);
+        }
         if let Some(current) = r.charter().current_log(r.me()).filter(|c| *c != r.own()) {
             let what = format!("no records are taken in: this node signs as epoch {}", r.own().epoch);
             let why = format!("charter version {} names epoch {}", r.charter().version(), current.epoch);
@@ -124,33 +133,6 @@ impl Advice<'_> {
                 hash.short()
             );
             self.add("charter_differs", what, why, next);
-        }
-    }
-
-    fn disk(&mut self, inputs: &StatusInputs, status: &Status) {
-        if inputs.damaged_places > 0 {
-            let what = format!("{} damaged places in data/journal", inputs.damaged_places);
-            self.add(
-                "journal_damaged",
-                what,
-                "found at the start or by the last verify".into(),
-                "check the disk; tally verify names the places, tally reconcile --with all --repair mends them",
-            );
-        }
-        if let Some(wanting) = inputs.short_of {
-            let (why, next) = shortage(wanting);
-            self.add("storage_full", "nothing more is taken in".into(), why.into(), next);
-        }
-        if let Some(why) = &inputs.progress.trouble {
-            self.add(
-                "index_failed",
-                "counts and exports".into(),
-                why.clone(),
-                "wait: it is brought back by itself; replication is not affected, and rows that are new for certain are taken",
-            );
-        } else if status.index_behind {
-            let why = "the index is being built from the journal".to_owned();
-            self.add("index_behind", "counts and exports".into(), why, "wait; replication is not affected");
         }
     }
 
@@ -325,13 +307,18 @@ impl Advice<'_> {
             let why = match (&r.parent().refused, &r.parent().trouble) {
                 (Some((code, reason)), _) if p.state == PeerState::Refused => format!("{code}: {reason}"),
                 (_, Some(trouble)) => trouble.clone(),
-                _ => "no link yet".to_owned(),
+                _ => {
+                    let tried = r.charter().node(p.division).map_or(String::new(), |n| n.addresses.join(", "));
+                    format!("no link yet; it is called at {tried}")
+                }
             };
-            let next = match &r.parent().refused {
-                Some((Refusal::Identity, _)) => {
+            let next = match (&r.parent().refused, &r.parent().trouble) {
+                (Some((Refusal::Identity, _)), _) => {
                     "the two charters name other keys: if a key was changed while one of the two was off, it does not know the newest \
                      charter; have it sent there as a file, and: tally charter load FILE --here"
                 }
+                (Some((code, _)), _) if p.state == PeerState::Refused => after_refusal(*code),
+                (_, Some(_)) => "see the reason; the node tries again by itself",
                 _ => {
                     "is the parent running, its address in the charter right, UDP open? The node tries again by itself"
                 }
@@ -430,6 +417,22 @@ impl Advice<'_> {
     }
 }
 
+/// What to do about a refusal by the parent; the node calls again by itself all the while.
+fn after_refusal(code: Refusal) -> &'static str {
+    match code {
+        Refusal::NotAdmitted | Refusal::Federation | Refusal::NotAChild | Refusal::NotBelow => {
+            "compare the charters (tally status here and at the parent shows their versions): one of the two lacks the newest, \
+             which is loaded at the top and comes down by itself"
+        }
+        Refusal::Replaced => "stop the other machine that runs with this node's key",
+        Refusal::Version => "update the older of the two programs",
+        Refusal::Busy | Refusal::Slow => {
+            "wait: it calls again by itself; if it stays so, look at the line and the parent's load"
+        }
+        _ => "ask the parent's operator for `tally status`: its log names what it refuses (link.refused)",
+    }
+}
+
 /// The deadlines of what is produced today need days that the calendar does not have.
 fn calendar_ends(charter: &Charter, today: Date) -> Option<Action> {
     let calendar = charter.calendar();
@@ -448,23 +451,6 @@ fn calendar_ends(charter: &Charter, today: Date) -> Option<Action> {
              deploy/charter/calendar.toml), sign the next version, tally charter load"
         ),
     })
-}
-
-/// Why nothing more is taken in, and what to do.
-fn shortage(wanting: Shortage) -> (&'static str, &'static str) {
-    match wanting {
-        Shortage::Bytes => {
-            ("less free space than storage.reserve_mib", "make room on the disk; the node goes on by itself")
-        }
-        Shortage::Inodes => (
-            "the file system has hardly any free inodes, for files of whatever size",
-            "remove small files that are not this node's, or enlarge the file system; the node goes on by itself",
-        ),
-        Shortage::Descriptors => (
-            "the process or the machine may not open more files",
-            "raise LimitNOFILE of the service, or fs.file-max; the node goes on by itself once there are descriptors",
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 mod advice;
 mod below;
+mod disk;
 mod neighbours;
 
 pub use below::NodeBelowStatus;
 
 use crate::AskedEpoch;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use tally_clock::time;
 use tally_core::{Gate, NotSealed, Place, View, log::HeldLog};
 use tally_driver::Shortage;
@@ -16,6 +18,7 @@ use tally_protocol::{
     hash::Hash,
     ids::{Division, LogId},
 };
+use tally_reconcile::task::RepeatedDamage;
 use tally_store::{index::IndexProgress, lost::LostRange, staged::StagedCounts};
 use tally_topology::charter::{Level, RowsOfNode};
 
@@ -256,6 +259,10 @@ pub struct StatusInputs {
     pub short_of: Option<Shortage>,
     /// What opening the journal found: damaged places and bytes.
     pub damaged_places: usize,
+    /// Drop folders that cannot be used, and why.
+    pub folders: Vec<(PathBuf, String)>,
+    /// The disk has damaged what was whole again and again.
+    pub damaged_again: Option<RepeatedDamage>,
     /// Rows that are not signed yet.
     pub staged: StagedCounts,
     /// Records that are on no disk any more, as far as the operator has not acknowledged them.
@@ -391,59 +398,4 @@ fn retired(r: &View) -> Vec<RetiredStatus> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-    use tally_core::{Place, Replica};
-    use tally_store::index::IndexProgress;
-    use tally_topology::sample;
-
-    /// I10: a child that was never heard of stands on the screen, and what is not known is not 0.
-    #[test]
-    fn a_silent_child_stays_on_the_screen() {
-        let city = Replica::new(Arc::new(sample::keys("350100")), sample::signed(""), "test".into());
-        let progress = IndexProgress::at(Place(16));
-        let staged = StagedCounts::default();
-        let inputs = StatusInputs {
-            progress,
-            durable: Place(16),
-            short_of: None,
-            damaged_places: 0,
-            staged,
-            lost: Vec::new(),
-            asked: None,
-        };
-        let status = Status::of(city.view(), 1_790_000_000_000, &inputs);
-        assert_eq!(status.children.len(), 2);
-        for c in &status.children {
-            assert_eq!((c.state, c.behind_records, c.agrees), (PeerState::NeverSeen, None, None));
-            let told = |a: &Action| a.code == "node_never_seen" && a.what.contains(&c.division.to_string());
-            assert!(status.actions.iter().any(told));
-        }
-        let log = |d: &str| status.logs.iter().find(|l| l.log.contains(d)).unwrap();
-        assert_eq!((log("350102").size, log("350102").state), (None, LogState::Unknown));
-        assert_eq!((log("350100").size, log("350100").state), (Some(0), LogState::Ok));
-        let behind = StatusInputs { durable: Place(1 << 40), ..inputs };
-        assert_eq!(Status::of(city.view(), 1_790_000_000_000, &behind).records, None, "the index is behind: not 0");
-    }
-
-    /// Rows that only this disk has are no records, and stand on the screen with their age, the reason and what to do.
-    #[test]
-    fn staged_rows_are_told_apart_from_records() {
-        let county = Replica::new(Arc::new(sample::keys("350102")), sample::signed(""), "test".into());
-        let progress = IndexProgress::at(Place(16));
-        let damaged = vec!["staged segment 00000001 at 128: the frame is damaged".to_owned()];
-        let staged = StagedCounts { records: 7, oldest: Some(1_790_000_000), damaged };
-        let (lost, asked) = (Vec::new(), None);
-        let inputs =
-            StatusInputs { progress, durable: Place(16), short_of: None, damaged_places: 0, staged, lost, asked };
-        let status = Status::of(county.view(), 1_790_000_000_000, &inputs);
-        assert_eq!((status.records, status.staged.records), (Some(0), 7));
-        assert_eq!(status.staged.because.as_deref(), Some("parent_unknown"));
-        let action = |code: &str| status.actions.iter().find(|a| a.code == code).unwrap_or_else(|| panic!("{code}"));
-        assert!(action("staged").what.contains('7') && action("staged").why.contains("parent"));
-        assert!(action("staged_damaged").what.contains("00000001 at 128"));
-        let screen = crate::screen::render(&status);
-        assert!(screen.contains("STAGED   7 rows since 2026-"), "{screen}");
-    }
-}
+mod tests;

@@ -35,10 +35,11 @@ use inbox::Inbox;
 use places::Places;
 use serde::Deserialize;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tally_protocol::ids::Division;
@@ -86,6 +87,29 @@ const AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// A stop waits so long for a file that is being handed in; the batcher refuses rows at once, a share may hang.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Which drop folders cannot be used, and why. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct FolderTroubles(Arc<Mutex<BTreeMap<PathBuf, String>>>);
+
+impl FolderTroubles {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Each folder that cannot be used, by its path, with the reason.
+    pub fn list(&self) -> Vec<(PathBuf, String)> {
+        self.lock().iter().map(|(path, why)| (path.clone(), why.clone())).collect()
+    }
+
+    /// Notes why a folder cannot be used; `None`: it can.
+    fn note(&self, path: &Path, why: Option<&str>) {
+        match why {
+            Some(why) => self.lock().insert(path.to_owned(), why.to_owned()),
+            None => self.lock().remove(path),
+        };
+    }
+}
+
 /// One drop folder.
 #[derive(Debug)]
 pub struct Folder {
@@ -95,6 +119,8 @@ pub struct Folder {
     pub path: PathBuf,
     /// Where rows are handed in.
     pub submissions: Submissions,
+    /// Where it is said that it cannot be used.
+    pub troubles: FolderTroubles,
 }
 
 /// How a file ended.
@@ -148,6 +174,7 @@ impl Watcher {
                 Ok(worked) => {
                     if self.told.take().is_some() {
                         let path = &self.folder.path;
+                        self.folder.troubles.note(path, None);
                         tracing::info!(event = "folder.restored", ?path, "the drop folder can be used again");
                     }
                     worked
@@ -178,6 +205,7 @@ impl Watcher {
                 tracing::error!(event = "folder.failed", ?path, %reason, "the drop folder cannot be used");
             }
         }
+        self.folder.troubles.note(path, Some(&reason));
         self.told = Some(reason);
     }
 

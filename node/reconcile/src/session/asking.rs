@@ -4,6 +4,7 @@
 //! bounded and proved, and one that gets nowhere is left.
 
 use super::{
+    allowance::Allowance,
     descent::{self, NoDescent},
     roots,
 };
@@ -32,8 +33,6 @@ use tracing::Instrument as _;
 /// Comparisons until what is on its way has arrived, and the pause between two.
 const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(250);
-/// A neighbour that is at work and gets nowhere is left after this. It may have to let others go first.
-const STANDSTILL: Duration = Duration::from_secs(30 * 60);
 
 /// One reconcile with one neighbour.
 #[derive(Debug, Clone)]
@@ -98,29 +97,39 @@ impl ReconcileContext {
     /// Compares with a neighbour. If this node's disk is to be read for it, that was done before ([`ReconcileContext::survey`]); its
     /// damaged places are put right after ([`ReconcileContext::mend`]).
     ///
-    /// # Errors
-    /// [`ReconcileError`]; what was mended until then stays mended.
+    /// Answers what came of it, also of one that ended early: what was mended until then stays mended, and the bytes were
+    /// fetched.
     ///
     /// Cancel-safe: what was taken by then is kept, and the neighbour sees the exchange end.
     pub async fn reconcile(
         &self,
         options: &SessionOptions,
         waiting: OnWorking<'_>,
-    ) -> Result<Reconciled, ReconcileError> {
+    ) -> (Reconciled, Result<(), ReconcileError>) {
         let peer = options.peer;
-        let division = self.mailbox.view().common_ground(peer).map_err(ReconcileError::NoPeer)?;
+        let division = match self.shared_with(options) {
+            Ok(division) => division,
+            Err(why) => return (Reconciled::default(), Err(ReconcileError::NoPeer(why))),
+        };
         let scope = options.log.map_or(Scope::Division(division), Scope::Log);
-        if let Some(log) = options.log {
-            let charter = self.charter.charter();
-            if !charter.charter().is_within(log.division, division) {
-                return Err(ReconcileError::NoPeer(format!("{log} is not shared with {peer}")));
-            }
-        }
-        let (no_blocks, done) = (BTreeSet::new(), Reconciled::default());
-        let mut comparing = Comparison { context: self, options, scope, division, no_blocks, done, waiting };
+        let (no_blocks, done, allowance) =
+            (BTreeSet::new(), Reconciled::default(), Allowance::new(options.deep, Instant::now()));
+        let mut comparing = Comparison { context: self, options, scope, division, no_blocks, done, waiting, allowance };
         let span = tracing::info_span!("exchange", purpose = "reconcile", %peer);
-        comparing.until_all_is_said().instrument(span).await?;
-        Ok(comparing.done)
+        let ended = comparing.until_all_is_said().instrument(span).await;
+        (comparing.done, ended)
+    }
+
+    /// The division of which both hold everything; an error is for people.
+    fn shared_with(&self, options: &SessionOptions) -> Result<Division, String> {
+        let peer = options.peer;
+        let division = self.mailbox.view().common_ground(peer)?;
+        match options.log {
+            Some(log) if !self.charter.charter().charter().is_within(log.division, division) => {
+                Err(format!("{log} is not shared with {peer}"))
+            }
+            _ => Ok(division),
+        }
     }
 }
 
@@ -133,6 +142,8 @@ struct Comparison<'c> {
     no_blocks: BTreeSet<(LogId, u64)>,
     done: Reconciled,
     waiting: OnWorking<'c>,
+    /// For all comparisons together: a neighbour that always differs a little gains nothing by it.
+    allowance: Allowance,
 }
 
 impl Comparison<'_> {
@@ -186,9 +197,18 @@ impl Comparison<'_> {
         let session = Reconcile::new(self.scope, digest, mine, deep, self.options.repair);
         let (settle, waiting) = (deep && self.options.repair, self.waiting);
         let (received, sent, passed) = (0, 0, false);
-        let mut asking = Session { context, peer, exchange, session, received, sent, passed, waiting, settle };
+        let allowance = &mut self.allowance;
+        let mut asking =
+            Session { context, peer, exchange, session, received, sent, passed, waiting, settle, allowance };
         let mut writer = RepairWriter::new(context, division);
-        let given = asking.run(&mut writer).await?;
+        let ended = asking.run(&mut writer).await;
+        self.done.repaired = self.done.repaired.saturating_add(writer.repaired);
+        self.done.rounds = self.done.rounds.saturating_add(asking.session.rounds);
+        self.done.fetched_bytes = self.done.fetched_bytes.saturating_add(asking.received);
+        self.done.sent_bytes = self.done.sent_bytes.saturating_add(asking.sent);
+        self.done.trouble = writer.trouble.take().or(self.done.trouble.take());
+        let given = ended?;
+        self.done.repaired = self.done.repaired.saturating_add(given);
         let charter = context.charter.charter();
         let within = |d: &&Difference| charter.charter().is_within(d.log.division, division);
         let compared = ComparisonResult {
@@ -200,11 +220,6 @@ impl Comparison<'_> {
             passed: asking.passed,
         };
         self.no_blocks.append(&mut writer.whole);
-        self.done.repaired = self.done.repaired.saturating_add(compared.repaired);
-        self.done.rounds = self.done.rounds.saturating_add(asking.session.rounds);
-        self.done.fetched_bytes = self.done.fetched_bytes.saturating_add(asking.received);
-        self.done.sent_bytes = self.done.sent_bytes.saturating_add(asking.sent);
-        self.done.trouble = writer.trouble.take().or(self.done.trouble.take());
         Ok(compared)
     }
 }
@@ -239,6 +254,7 @@ struct Session<'t> {
     waiting: OnWorking<'t>,
     /// The neighbour's damaged places are to be put right, also if no record has to go there.
     settle: bool,
+    allowance: &'t mut Allowance,
 }
 
 impl Session<'_> {
@@ -349,34 +365,39 @@ impl Session<'_> {
     async fn send(&mut self, ask: &ReconcileRequest) -> Result<(), ReconcileError> {
         let bytes = ask.encode();
         self.sent = self.sent.saturating_add(bytes.len() as u64).saturating_add(4);
-        let peer = self.peer;
-        self.exchange.send(&bytes).await.map_err(|source| ReconcileError::Exchange { peer, source })
+        let (peer, left) = (self.peer, self.left()?);
+        let sent = tokio::time::timeout(left, self.exchange.send(&bytes)).await;
+        sent.map_err(|_| ReconcileError::TooSlow { peer })?
+            .map_err(|source| ReconcileError::Exchange { peer, source })?;
+        self.allowance.moved(bytes.len(), Instant::now());
+        Ok(())
     }
 
-    /// The next answer. While the neighbour says that it is at work, that is told on, as long as it gets anywhere.
+    /// How long the neighbour may still take.
+    fn left(&self) -> Result<Duration, ReconcileError> {
+        let left = self.allowance.left(Instant::now());
+        if left.is_zero() { Err(ReconcileError::TooSlow { peer: self.peer }) } else { Ok(left) }
+    }
+
+    /// The next answer. While the neighbour says that it is at work, that is told on, as long as it may take.
     async fn answer(&mut self) -> Result<ReconcileReply, ReconcileError> {
         let peer = self.peer;
-        let (mut last, mut since) = (0, Instant::now());
         loop {
-            let frame = self.exchange.receive().await.map_err(|source| ReconcileError::Exchange { peer, source })?;
-            let Some(bytes) = frame else {
+            let frame = tokio::time::timeout(self.left()?, self.exchange.receive()).await;
+            let frame = frame.map_err(|_| ReconcileError::TooSlow { peer })?;
+            let Some(bytes) = frame.map_err(|source| ReconcileError::Exchange { peer, source })? else {
                 return Err(ReconcileError::Exchange { peer, source: tally_link::ExchangeError::Link });
             };
             self.received = self.received.saturating_add(bytes.len() as u64).saturating_add(4);
             match ReconcileReply::decode(&bytes).map_err(|e| self.violation(Violation::Malformed(e.to_string())))? {
                 ReconcileReply::Working { done, total } => {
                     (self.waiting)(done, total);
-                    if done > last {
-                        (last, since) = (done, Instant::now());
-                    }
-                    if since.elapsed() > STANDSTILL {
-                        return Err(ReconcileError::NoPeer(format!(
-                            "{peer} says that it is at work, and has got nowhere for {} minutes",
-                            STANDSTILL.as_secs() / 60
-                        )));
-                    }
+                    self.allowance.reads(done, total, Instant::now());
                 }
-                answer => return Ok(answer),
+                answer => {
+                    self.allowance.moved(bytes.len(), Instant::now());
+                    return Ok(answer);
+                }
             }
         }
     }

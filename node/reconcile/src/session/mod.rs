@@ -3,6 +3,7 @@
 //! Whoever opened the exchange asks (`asking`), the other side answers (`answering`); what to say next is decided by
 //! `protocol::session::reconcile`. What comes in is proved by the repair's writer and by nothing here.
 
+mod allowance;
 mod answering;
 mod asking;
 mod descent;

@@ -4,6 +4,7 @@
 use super::TaskProgress;
 use crate::verify::{Stopped, Watermark};
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Of those that a task waits for, so many are named.
+const NAMED: usize = 3;
 /// A task that is ahead of its rate looks this often whether it is to end.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -24,8 +27,15 @@ pub struct TaskControl {
     rate: AtomicU64,
     /// When the bytes read so far are paid for.
     paid: Mutex<Option<Instant>>,
-    progress: Mutex<TaskProgress>,
+    told: Mutex<Told>,
     watermark: Mutex<Watermark>,
+}
+
+/// How far a task is, and for whom it waits: by what each is for.
+#[derive(Debug, Default)]
+struct Told {
+    progress: TaskProgress,
+    waits: BTreeMap<String, String>,
 }
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -33,14 +43,16 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl TaskControl {
-    /// Of a task that may read `rate` bytes a second (0: no limit) and has got this far.
-    pub fn new(rate: u64, watermark: Watermark) -> Self {
+    /// Of a task that may read `rate` bytes a second (0: no limit) and has got this far. How much there is to do may have
+    /// changed since.
+    pub fn new(rate: u64, watermark: Watermark, before: TaskProgress) -> Self {
+        let progress = TaskProgress { total: None, waiting_for: None, ..before };
         Self {
             cancelled: AtomicBool::new(false),
             yields: AtomicBool::new(false),
             rate: AtomicU64::new(rate),
             paid: Mutex::new(None),
-            progress: Mutex::default(),
+            told: Mutex::new(Told { progress, waits: BTreeMap::new() }),
             watermark: Mutex::new(watermark),
         }
     }
@@ -71,18 +83,35 @@ impl TaskControl {
         self.is_cancelled() || self.yields.load(Ordering::Relaxed)
     }
 
-    /// How far it is.
+    /// How far it is, and for whom it waits.
     pub fn progress(&self) -> TaskProgress {
-        lock(&self.progress).clone()
+        let told = lock(&self.told);
+        let more = told.waits.len().saturating_sub(NAMED);
+        let mut waits: Vec<_> = told.waits.values().take(NAMED).cloned().collect();
+        waits.extend((more > 0).then(|| format!("{more} more")));
+        TaskProgress { waiting_for: (!waits.is_empty()).then(|| waits.join(", ")), ..told.progress.clone() }
     }
 
-    /// Says how far it is. What is done never goes beyond the total.
+    /// Says how far it is. What is done never goes beyond the total, and never back.
     pub fn tell(&self, change: impl FnOnce(&mut TaskProgress)) {
-        let mut p = lock(&self.progress);
-        change(&mut p);
+        let p = &mut lock(&self.told).progress;
+        let before = (p.done, p.unit.clone());
+        change(p);
+        if p.unit == before.1 {
+            p.done = p.done.max(before.0);
+        }
         if let Some(total) = p.total {
             p.done = p.done.min(total);
         }
+    }
+
+    /// Says for whom it waits at one of the things that it does; `None`: no longer.
+    pub fn waits(&self, at: &str, whom: Option<String>) {
+        let waits = &mut lock(&self.told).waits;
+        match whom {
+            Some(whom) => waits.insert(at.to_owned(), whom),
+            None => waits.remove(at),
+        };
     }
 
     /// Where it could go on.

@@ -4,21 +4,21 @@
 //! A job that is dropped half-way is still on the list as running, and is taken up again later. When tasks run, and how the
 //! list is kept, is not known here.
 
-use super::{TaskContext, TaskControl, TaskKind, Tasks, With};
+use super::{
+    TaskContext, TaskControl, TaskKind, Tasks,
+    comparing::{At, ReconcileOptions, reconcile},
+    turns::Turns,
+};
 use crate::{
     ReconcileError,
     context::chain,
-    session::{Reconciled, SessionOptions},
+    session::SessionOptions,
     survey::Throttle,
-    verify::{IndexState, VerifyError, VerifyReport, Watermark},
+    verify::{IndexState, VerifyReport},
 };
-use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
-use tally_core::Gate;
-use tally_protocol::{
-    ids::{Division, Federation, LogId},
-    session::reconcile::RangeHolding,
-};
+use tally_core::{Gate, View};
+use tally_protocol::ids::{Division, LogId};
 use tracing::Instrument as _;
 
 /// How a task ended well.
@@ -28,96 +28,62 @@ pub struct Outcome {
     pub result: serde_json::Value,
     /// Its exit code.
     pub exit: u8,
+    /// The index is not that of the journal: it is to be built anew, now that this is over.
+    pub rebuild_index: bool,
+}
+
+impl Outcome {
+    pub(super) fn new(result: serde_json::Value, exit: u8) -> Self {
+        Self { result, exit, rebuild_index: false }
+    }
 }
 
 /// An index that has not caught up after this is called behind.
 const INDEX_PATIENCE: Duration = Duration::from_secs(10);
 /// All in order.
-const IN_ORDER: u8 = 0;
+pub(super) const IN_ORDER: u8 = 0;
 /// Done, something to look at.
-const LOOK: u8 = 3;
+pub(super) const LOOK: u8 = 3;
 /// Differences or damage.
-const DIFFERENCES: u8 = 4;
-
-/// The result of a reconcile; its JSON is the contract of `tally reconcile --json`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct ReconcileResult {
-    /// With whom.
-    pub with: String,
-    /// In the end all neighbours that were reached hold the same, and all of it.
-    pub agree: bool,
-    /// What was found, before anything was mended.
-    pub differences: Vec<DifferenceOut>,
-    /// Records that came back, here and there.
-    pub repaired: u64,
-    /// Places of this node's journal that were put right.
-    pub mended_places: u64,
-    /// Bytes that came in.
-    pub fetched_bytes: u64,
-    /// Bytes that went out.
-    pub sent_bytes: u64,
-    /// Round trips.
-    pub rounds: u64,
-    /// Whether this was a dry run: what is missing was named and not moved.
-    pub dry_run: bool,
-    /// The index was not that of the journal, and is built anew.
-    pub index_rebuilt: bool,
-    /// Neighbours that could not be compared with, and why.
-    pub skipped: Vec<Skipped>,
-    /// Why something could not be mended, the last of it.
-    pub trouble: Option<String>,
-}
-
-/// Records that do not stand alike at both sides.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct DifferenceOut {
-    /// With which neighbour.
-    pub with: Division,
-    /// Origin of the log.
-    pub log: String,
-    /// First record.
-    pub index: u64,
-    /// One past the last.
-    pub to: u64,
-    /// At this node: `ok`, `damaged`, `missing`, `other`.
-    pub here: RangeHolding,
-    /// At the neighbour.
-    pub there: RangeHolding,
-    /// It is gone by now.
-    pub mended: bool,
-}
-
-/// A neighbour that could not be compared with.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Skipped {
-    /// Who.
-    pub division: Division,
-    /// Why.
-    pub why: String,
-}
+pub(super) const DIFFERENCES: u8 = 4;
 
 /// Runs a task in a span of its own and puts its end on the list.
 ///
 /// Cancel-safe: the task stays on the list as running, and is queued again by [`Tasks::suspend`] or at the next start.
-pub(super) async fn run(context: &TaskContext, tasks: &Tasks, id: String, kind: TaskKind, control: Arc<TaskControl>) {
+pub(super) async fn run(
+    context: &TaskContext,
+    tasks: &Tasks,
+    turns: &Turns,
+    (id, kind, control): (String, TaskKind, Arc<TaskControl>),
+) {
     let span = tracing::info_span!("task", id = %id, kind = kind.name());
-    work(context, tasks, id, kind, control).instrument(span).await;
+    work(context, tasks, turns, (id, kind, control)).instrument(span).await;
 }
 
-async fn work(context: &TaskContext, tasks: &Tasks, id: String, kind: TaskKind, control: Arc<TaskControl>) {
+async fn work(
+    context: &TaskContext,
+    tasks: &Tasks,
+    turns: &Turns,
+    (id, kind, control): (String, TaskKind, Arc<TaskControl>),
+) {
     let reason = tasks.get(&id).map(|t| t.reason).unwrap_or_default();
     let work = async {
         match kind {
-            TaskKind::Verify { log } => verify(context, log, &control).await,
-            TaskKind::Reconcile { with, log, repair, quick } => {
+            TaskKind::Verify { log } => {
+                let _turn = turns.disk(&id, &control).await;
+                verify(context, log, &control).await
+            }
+            TaskKind::Reconcile { with, log, repair, quick, own_disk } => {
                 let why = format!("task {id}{}{reason}", if reason.is_empty() { "" } else { ": " });
-                reconcile(context, &ReconcileOptions { with, log, repair, deep: !quick, why }, tasks, &control).await
+                let options = ReconcileOptions { with, log, repair, deep: !quick, own_disk: own_disk || !quick, why };
+                reconcile(context, &options, &At { id: id.clone(), turns: turns.clone(), control: control.clone() })
+                    .await
             }
             TaskKind::Restore => restore(context, &control).await,
             TaskKind::Rebuild => {
                 context.rebuild_index.notify_one();
                 // The node starts again without its index; there is nothing more to do here.
-                Ok(Outcome { result: serde_json::json!({ "index": "is built anew" }), exit: IN_ORDER })
+                Ok(Outcome::new(serde_json::json!({ "index": "is built anew" }), IN_ORDER))
             }
         }
     };
@@ -145,7 +111,12 @@ async fn work(context: &TaskContext, tasks: &Tasks, id: String, kind: TaskKind, 
         }
         Err(why) => tracing::warn!(event = "task.failed", task = %id, reason = %why, "a task failed"),
     }
+    let rebuild = result.as_ref().is_ok_and(|outcome| outcome.rebuild_index);
     tasks.finished(&id, result);
+    // The node starts again for it: this task is over then.
+    if rebuild && let Err(e) = tasks.add(TaskKind::Rebuild, "the index differs from the journal".into(), false, 0) {
+        tracing::warn!(event = "index.not_rebuilt", reason = %e, "the index differs from the journal, and is not built anew");
+    }
 }
 
 fn throttle_of(control: &Arc<TaskControl>) -> Throttle {
@@ -159,7 +130,7 @@ fn throttle_of(control: &Arc<TaskControl>) -> Throttle {
     }))
 }
 
-fn failed(e: &(impl std::error::Error + 'static)) -> String {
+pub(super) fn failed(e: &(impl std::error::Error + 'static)) -> String {
     chain(e)
 }
 
@@ -178,11 +149,11 @@ async fn verify(context: &TaskContext, log: Option<LogId>, control: &Arc<TaskCon
         Some(IndexState::Differs) => LOOK,
         _ => IN_ORDER,
     };
-    Ok(Outcome { result: serde_json::to_value(&report).map_err(|e| failed(&e))?, exit })
+    Ok(Outcome::new(serde_json::to_value(&report).map_err(|e| failed(&e))?, exit))
 }
 
 /// Counts the index, once it has followed the journal up to now.
-async fn index(context: &TaskContext) -> Result<IndexState, String> {
+pub(super) async fn index(context: &TaskContext) -> Result<IndexState, String> {
     let until = *context.reconcile.durable.borrow();
     let mut progress = context.progress.clone();
     let there = progress.wait_for(|p| p.cursor >= until || p.trouble.is_some());
@@ -199,199 +170,80 @@ async fn index(context: &TaskContext) -> Result<IndexState, String> {
     }
 }
 
-/// The neighbours meant by `with`, in the order of asking: the parent first, because it has seen most.
-fn neighbours(context: &TaskContext, with: With) -> Result<Vec<Division>, String> {
-    let r = context.reconcile.mailbox.view();
-    let parent = r.charter().parent(r.me());
-    let children: Vec<_> = r.charter().children(r.me()).filter(|n| !n.retired).map(|n| n.division).collect();
-    match with {
-        With::Parent => parent.map(|p| vec![p]).ok_or_else(|| "this node has no parent".to_owned()),
-        With::All => Ok(parent.into_iter().chain(children).collect()),
-        With::Division(d) if parent == Some(d) || children.contains(&d) => Ok(vec![d]),
-        With::Division(d) => Err(format!("{d} is neither the parent nor a child of this node")),
-    }
-}
-
-/// What a reconcile is to do.
-struct ReconcileOptions {
-    with: With,
-    log: Option<LogId>,
-    repair: bool,
-    deep: bool,
-    why: String,
-}
-
-async fn reconcile(
-    context: &TaskContext,
-    options: &ReconcileOptions,
-    tasks: &Tasks,
-    control: &Arc<TaskControl>,
-) -> Result<Outcome, String> {
-    let peers = neighbours(context, options.with)?;
-    let mut all = ReconcileResult { with: options.with.to_string(), dry_run: !options.repair, ..Default::default() };
-    control.tell(|p| (p.unit, p.total) = ("neighbours".into(), Some(peers.len() as u64)));
-    // The own disk is read once for all neighbours.
-    let mut survey = None;
-    if options.repair {
-        context.reconcile.rescue().await.map_err(|e| failed(&e))?;
-    }
-    if options.deep {
-        control.tell(|p| p.waiting_for = Some("this node's own disk".into()));
-        let gate = control.clone();
-        let throttle = Throttle(Arc::new(move |p, _| gate.pace(p.frame, &Watermark::default())));
-        survey =
-            Some(context.reconcile.survey(options.log, Watermark::default(), throttle).await.map_err(|e| failed(&e))?);
-    }
-    let mut open = Vec::new();
-    for (i, peer) in peers.iter().enumerate() {
-        control.tell(|p| p.done = i as u64);
-        if !all.compare(context, options, *peer, options.deep, control).await? {
-            open.push(*peer);
-        }
-    }
-    // What a later neighbour brought may be what an earlier one lacks.
-    if options.repair && peers.len() > 1 {
-        let mut still = Vec::new();
-        for peer in open {
-            if !all.compare(context, options, peer, false, control).await? {
-                still.push(peer);
-            }
-        }
-        open = still;
-    }
-    control.tell(|p| (p.done, p.waiting_for) = (peers.len() as u64, None));
-    if let Some(mut survey) = survey.filter(|_| options.repair) {
-        all.mended_places = context.reconcile.mend(&mut survey, &options.why).await.map_err(|e| failed(&e))?;
-    }
-    // If the index is what is wrong, it is built anew; the data is not touched for it.
-    if options.repair && options.deep && index(context).await? == IndexState::Differs {
-        all.index_rebuilt = tasks.add(TaskKind::Rebuild, "the index differs from the journal".into(), false, 0).is_ok();
-    }
-    if options.with != With::All
-        && let Some(skipped) = all.skipped.first()
-    {
-        return Err(skipped.why.clone());
-    }
-    all.agree = open.is_empty() && all.skipped.len() < peers.len().max(1);
-    let exit = match () {
-        () if !open.is_empty() => DIFFERENCES,
-        () if !all.skipped.is_empty() => LOOK,
-        () => IN_ORDER,
-    };
-    Ok(Outcome { result: serde_json::to_value(&all).map_err(|e| failed(&e))?, exit })
-}
-
-impl ReconcileResult {
-    /// Compares with one neighbour; answers whether all is in order with it, or it could not be asked.
-    async fn compare(
-        &mut self,
-        context: &TaskContext,
-        options: &ReconcileOptions,
-        peer: Division,
-        deep: bool,
-        control: &Arc<TaskControl>,
-    ) -> Result<bool, String> {
-        control.tell(|p| p.waiting_for = Some(peer.to_string()));
-        let options = SessionOptions { peer, log: options.log, deep, repair: options.repair };
-        let told = control.clone();
-        let waiting = move |done: u64, total: u64| {
-            let read = format!("{peer}, which has read {} of {} MiB", done >> 20, total >> 20);
-            told.tell(|p| p.waiting_for = Some(if total == 0 { peer.to_string() } else { read }));
-        };
-        match context.reconcile.reconcile(&options, &waiting).await {
-            Ok(done) => {
-                let agree = done.agree;
-                self.add(peer, done, context.reconcile.charter.charter().charter().federation());
-                Ok(agree)
-            }
-            Err(ReconcileError::Verify(VerifyError::Stopped)) => Err("stopped".into()),
-            Err(ReconcileError::Stopping(e)) => Err(failed(&e)),
-            Err(e) => {
-                self.skipped.retain(|s| s.division != peer);
-                self.skipped.push(Skipped { division: peer, why: chain(&e) });
-                Ok(true)
-            }
-        }
-    }
-
-    /// Adds what a comparison found. After a second comparison with the same neighbour, what the first found and the second
-    /// did not is mended.
-    fn add(&mut self, with: Division, done: Reconciled, federation: &Federation) {
-        let found: Vec<_> = done
-            .found
-            .iter()
-            .map(|f| DifferenceOut {
-                with,
-                log: federation.origin(f.difference.log),
-                index: f.difference.from,
-                to: f.difference.to,
-                here: f.difference.here,
-                there: f.difference.there,
-                mended: f.mended,
-            })
-            .collect();
-        let open =
-            |d: &DifferenceOut| found.iter().any(|f| !f.mended && f.log == d.log && f.index < d.to && d.index < f.to);
-        let earlier = self.differences.iter().any(|d| d.with == with);
-        for d in self.differences.iter_mut().filter(|d| d.with == with) {
-            d.mended = !open(d);
-        }
-        if !earlier {
-            self.differences.extend(found);
-        }
-        self.repaired = self.repaired.saturating_add(done.repaired);
-        self.fetched_bytes += done.fetched_bytes;
-        self.sent_bytes += done.sent_bytes;
-        self.rounds += done.rounds;
-        self.trouble = done.trouble.or(self.trouble.take());
-    }
-}
+/// What a restore waits at.
+const PARENT: &str = "parent";
 
 /// Waits until nothing of the own history is missing any more: the core fetches it by itself.
 async fn restore(context: &TaskContext, control: &Arc<TaskControl>) -> Result<Outcome, String> {
     let mut total = None;
+    control.tell(|p| p.unit = "records".into());
     loop {
         let view = context.reconcile.mailbox.view();
-        let (left, gate, parent) = (view.restoring(), view.gate().clone(), view.charter().parent(view.me()));
-        let Some(parent) = parent else { return Err("the top node has no parent to restore from".into()) };
+        let (left, gate) = (view.restoring(), view.gate().clone());
+        let Some(parent) = view.charter().parent(view.me()) else {
+            return Err("the top node has no parent to restore from".into());
+        };
         if gate == Gate::Frozen {
             return Err("the histories conflict: see `tally status`".into());
         }
-        match left {
-            None => {
-                control.tell(|p| (p.unit, p.waiting_for) = ("records".into(), Some(format!("the parent {parent}"))))
-            }
-            Some((held, wanted)) => {
-                let total = *total.get_or_insert(wanted);
-                control.tell(|p| {
-                    (p.unit, p.waiting_for, p.total, p.done) = ("records".into(), None, Some(total), held);
-                });
-                if held >= wanted && gate == Gate::Open {
-                    return restored(context, parent, control).await;
-                }
+        if let Some((held, wanted)) = left {
+            let total = *total.get_or_insert(wanted);
+            control.tell(|p| (p.total, p.done) = (Some(total), held));
+            if held >= wanted && gate == Gate::Open {
+                return restored(context, parent, control).await;
             }
         }
+        control.waits(PARENT, waits_for(&view, parent, left));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
+/// For what a restore waits; `None`: records come.
+fn waits_for(view: &View, parent: Division, left: Option<(u64, u64)>) -> Option<String> {
+    let linked = view.parent().link.as_ref().is_some_and(|l| l.welcomed);
+    match left {
+        _ if !linked => {
+            let why = view.parent().trouble.clone().unwrap_or_else(|| "no link yet".to_owned());
+            Some(format!("the parent {parent}: {why}"))
+        }
+        None => Some(format!("the parent {parent}, to say what it holds")),
+        Some((held, wanted)) if held >= wanted => {
+            Some(format!("the parent {parent}, to be sure that nobody above holds more"))
+        }
+        Some(_) => None,
+    }
+}
+
 /// Ends a restore: the own history is back, and what the parent holds of nodes below. What is missing inside is fetched; the
-/// rest they send themselves.
+/// rest they send themselves. A parent that goes away meanwhile is waited for.
 async fn restored(context: &TaskContext, parent: Division, control: &Arc<TaskControl>) -> Result<Outcome, String> {
-    control.tell(|p| p.waiting_for = Some(format!("{parent}, for what it holds of nodes below")));
     let options = SessionOptions { peer: parent, log: None, deep: false, repair: true };
-    let mended = context.reconcile.reconcile(&options, &|_, _| {}).await;
-    control.tell(|p| p.waiting_for = None);
+    let (mut fetched, mut why) = (0_u64, None);
+    let agree = loop {
+        control.waits(PARENT, Some(format!("the parent {parent}, for what it holds of nodes below")));
+        let (done, ended) = context.reconcile.reconcile(&options, &|_, _| {}).await;
+        fetched = fetched.saturating_add(done.repaired);
+        match ended {
+            Ok(()) => break done.agree,
+            Err(e @ (ReconcileError::NoPeer(_) | ReconcileError::Exchange { .. })) => {
+                control.waits(PARENT, Some(format!("the parent {parent}: {}", chain(&e))));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(e) => {
+                why = Some(chain(&e));
+                break false;
+            }
+        }
+    };
+    control.waits(PARENT, None);
     let view = context.reconcile.mailbox.view();
     let own = view.logs().iter().filter(|(id, _)| id.division == view.me());
     let logs: Vec<_> = own.map(|(id, l)| (view.charter().federation().origin(*id), l.size())).collect();
-    let logs: Vec<_> = logs.iter().map(|(log, n)| serde_json::json!({ "log": log, "records": n })).collect();
     // The own history is back either way; what is missing of nodes below, these send again.
-    let own = view.logs().iter().filter(|(id, _)| id.division == view.me());
-    let held: u64 = own.map(|(_, log)| log.size()).sum();
-    let came = view.parent().fetched_below.saturating_add(mended.as_ref().map_or(0, |b| b.repaired));
-    let agree = mended.is_ok_and(|b| b.agree);
+    let held: u64 = logs.iter().map(|(_, size)| size).sum();
+    let logs: Vec<_> = logs.iter().map(|(log, n)| serde_json::json!({ "log": log, "records": n })).collect();
+    let came = view.parent().fetched_below.saturating_add(fetched);
     let exit = if agree { IN_ORDER } else { LOOK };
-    let result = serde_json::json!({ "records": held, "logs": logs, "below": came, "agree": agree });
-    Ok(Outcome { result, exit })
+    let result = serde_json::json!({ "records": held, "logs": logs, "below": came, "agree": agree, "why": why });
+    Ok(Outcome::new(result, exit))
 }

@@ -71,6 +71,9 @@ pub enum TaskKind {
         /// Compare what both sides know, without reading their disks.
         #[serde(default)]
         quick: bool,
+        /// This node's own disk is read all the same.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        own_disk: bool,
     },
     /// Waits until the own history is back from the parent.
     Restore,
@@ -87,6 +90,27 @@ impl TaskKind {
             Self::Restore => "restore",
             Self::Rebuild => "rebuild",
         }
+    }
+
+    /// Whether it has to wait for one of the other kind to end. Whatever else they share, they take in turns.
+    pub(super) fn waits_for(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Verify { .. }, Self::Verify { .. }) | (Self::Rebuild, Self::Rebuild) => true,
+            (Self::Reconcile { with: mine, .. }, Self::Reconcile { with: theirs, .. }) => mine == theirs,
+            _ => false,
+        }
+    }
+
+    /// Whether the schedule's work of the other kind makes room for it.
+    pub(super) fn displaces(&self, other: &Self) -> bool {
+        *self == Self::Rebuild || self.waits_for(other) || self.reads_disk() && other.reads_disk()
+    }
+
+    fn reads_disk(&self) -> bool {
+        matches!(
+            self,
+            Self::Verify { .. } | Self::Reconcile { quick: false, .. } | Self::Reconcile { own_disk: true, .. }
+        )
     }
 }
 

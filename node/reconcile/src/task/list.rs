@@ -21,6 +21,8 @@ const REMEMBERED: usize = 200;
 const LISTED: usize = 5_000;
 /// Most tasks that wait.
 const QUEUED_MAX: usize = 64;
+/// Comparisons with neighbours under way at the same time, each with a neighbour of its own; each holds a few megabytes.
+const COMPARING_MAX: usize = 8;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct File {
@@ -156,7 +158,8 @@ impl Tasks {
         inner.file.tasks.push(task.clone());
         if !scheduled {
             // What the schedule does makes room.
-            let scheduled: Vec<_> = inner.file.tasks.iter().filter(|t| t.scheduled).map(|t| t.id.clone()).collect();
+            let makes_room = |t: &&Task| t.scheduled && task.kind.displaces(&t.kind);
+            let scheduled: Vec<_> = inner.file.tasks.iter().filter(makes_room).map(|t| t.id.clone()).collect();
             inner.running.iter().filter(|(id, _)| scheduled.contains(id)).for_each(|(_, c)| c.give_way());
         }
         self.save(&mut inner);
@@ -195,6 +198,7 @@ impl Tasks {
         }
         change(task, control.as_deref())?;
         let task = task.clone();
+        let task = now(&task, &inner);
         self.save(&mut inner);
         drop(inner);
         self.queued.notify_one();
@@ -256,7 +260,7 @@ impl Tasks {
         self.change(id, |task, control| {
             task.rate_mib = rate_mib;
             if let Some(c) = control {
-                c.set_rate(rate_mib << 20);
+                c.set_rate(rate_mib.saturating_mul(1 << 20));
             }
             Ok(())
         })
@@ -277,11 +281,20 @@ impl Tasks {
     fn take(&self) -> Option<(String, TaskKind, Arc<TaskControl>)> {
         let mut inner = self.lock();
         let Inner { file, running, .. } = &mut *inner;
-        let queued = |t: &&mut Task| t.state == TaskState::Queued && !running.contains_key(&t.id);
+        let at_work: Vec<_> =
+            file.tasks.iter().filter(|t| running.contains_key(&t.id)).map(|t| t.kind.clone()).collect();
+        let comparing = |kind: &TaskKind| matches!(kind, TaskKind::Reconcile { .. });
+        let full = at_work.iter().filter(|k| comparing(k)).count() >= COMPARING_MAX;
+        let queued = |t: &&mut Task| {
+            let waits = at_work.iter().any(|k| t.kind.waits_for(k)) || full && comparing(&t.kind);
+            t.state == TaskState::Queued && !running.contains_key(&t.id) && !waits
+        };
         let task = file.tasks.iter_mut().filter(queued).min_by_key(|t| t.scheduled)?;
         task.state = TaskState::Running;
         task.started.get_or_insert_with(|| time(now_ms() / 1_000));
-        let control = Arc::new(TaskControl::new(task.rate_mib << 20, task.watermark.clone()));
+        let control =
+            TaskControl::new(task.rate_mib.saturating_mul(1 << 20), task.watermark.clone(), task.progress.clone());
+        let control = Arc::new(control);
         let (id, kind) = (task.id.clone(), task.kind.clone());
         inner.running.insert(id.clone(), control.clone());
         self.save(&mut inner);
@@ -369,8 +382,8 @@ impl Tasks {
         (inner.verified.elapsed(), inner.reconciled.elapsed())
     }
 
-    /// Whether a task of the schedule for which `is` holds is not over.
-    pub(super) fn pending(&self, is: impl Fn(&TaskKind) -> bool) -> bool {
+    /// Whether a task for which `is` holds is not over.
+    pub fn pending(&self, is: impl Fn(&TaskKind) -> bool) -> bool {
         self.lock().file.tasks.iter().any(|t| !t.state.is_over() && is(&t.kind))
     }
 }
@@ -393,6 +406,10 @@ fn now(task: &Task, inner: &Inner) -> Task {
     let mut task = task.clone();
     if let Some(control) = inner.running.get(&task.id) {
         task.progress = control.progress();
+    } else if task.state == TaskState::Queued {
+        let mut at_work = inner.file.tasks.iter().filter(|t| inner.running.contains_key(&t.id));
+        let before = at_work.find(|t| task.kind.waits_for(&t.kind));
+        task.progress.waiting_for = before.map(|t| format!("{}, which is at work", t.id));
     }
     task
 }

@@ -1,9 +1,11 @@
 //! Long work as tasks of the node: whoever asks for it may leave; it survives a restart, can be paused and cancelled, and
 //! says truthfully how far it is.
 //!
-//! One runs at a time: heavy work shares the disk with replication. What an operator asks for goes before what the schedule
-//! does, which stops where it is and goes on afterwards.
+//! One at a time reads the disk, which heavy work shares with replication, and one at a time compares with a neighbour: so no
+//! neighbour holds up a task that has nothing to do with it. What an operator asks for goes before what the schedule does,
+//! which stops where it is and goes on afterwards.
 
+mod comparing;
 mod control;
 mod jobs;
 mod kind;
@@ -11,12 +13,16 @@ mod list;
 mod saver;
 mod schedule;
 mod since;
+mod turns;
+mod upkeep;
 
+pub use comparing::{DifferenceOut, ReconcileResult, Skipped};
 pub use control::TaskControl;
-pub use jobs::{DifferenceOut, Outcome, ReconcileResult, Skipped};
+pub use jobs::Outcome;
 pub use kind::{Task, TaskKind, TaskProgress, TaskState, With};
 pub use list::{TaskError, Tasks};
 pub use schedule::ScheduleSection;
+pub use upkeep::{DamageBook, KnownHoles, RepeatedDamage, Upkeep};
 
 use crate::ReconcileContext;
 use std::sync::Arc;
@@ -45,22 +51,18 @@ pub struct TaskContext {
 pub async fn work(context: TaskContext, tasks: Tasks, schedule: ScheduleSection, mut stop: watch::Receiver<bool>) {
     let ticking = schedule::run(context.clone(), tasks.clone(), schedule);
     let working = async {
-        // A restore only waits for the parent: others need not wait for it.
-        let mut restores = JoinSet::new();
+        let turns = turns::Turns::default();
+        let mut running = JoinSet::new();
         loop {
             let (id, kind, control) = tokio::select! {
                 next = tasks.next() => next,
-                Some(done) = restores.join_next() => {
+                Some(done) = running.join_next() => {
                     panic_goes_on(done);
                     continue;
                 }
             };
-            if kind == TaskKind::Restore {
-                let (context, tasks) = (context.clone(), tasks.clone());
-                restores.spawn(async move { jobs::run(&context, &tasks, id, kind, control).await });
-            } else {
-                jobs::run(&context, &tasks, id, kind, control).await;
-            }
+            let (context, tasks, turns) = (context.clone(), tasks.clone(), turns.clone());
+            running.spawn(async move { jobs::run(&context, &tasks, &turns, (id, kind, control)).await });
         }
     };
     tokio::select! {
@@ -72,7 +74,7 @@ pub async fn work(context: TaskContext, tasks: Tasks, schedule: ScheduleSection,
     tasks.saved().await;
 }
 
-/// A restore that has panicked panics here too: whoever supervises this task hears of it, and the node ends.
+/// A task that has panicked panics here too: whoever supervises this task hears of it, and the node ends.
 fn panic_goes_on(ended: Result<(), JoinError>) {
     if let Some(panic) = ended.err().and_then(|e| e.try_into_panic().ok()) {
         std::panic::resume_unwind(panic);
@@ -84,16 +86,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_of_a_restore_is_not_lost_and_its_end_is_no_panic() {
-        let mut restores = JoinSet::new();
-        restores.spawn(async { panic!("at its work") });
-        let ended = restores.join_next().await.unwrap();
+    async fn a_panic_of_a_task_is_not_lost_and_its_end_is_no_panic() {
+        let mut running = JoinSet::new();
+        running.spawn(async { panic!("at its work") });
+        let ended = running.join_next().await.unwrap();
         let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| panic_goes_on(ended))).unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&"at its work"));
-        restores.spawn(async {});
-        panic_goes_on(restores.join_next().await.unwrap());
-        restores.spawn(std::future::pending());
-        restores.abort_all();
-        panic_goes_on(restores.join_next().await.unwrap());
+        running.spawn(async {});
+        panic_goes_on(running.join_next().await.unwrap());
+        running.spawn(std::future::pending());
+        running.abort_all();
+        panic_goes_on(running.join_next().await.unwrap());
     }
 }

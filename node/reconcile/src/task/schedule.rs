@@ -15,7 +15,7 @@ pub struct ScheduleSection {
     pub verify_days: u64,
     /// What is held is compared with the parent every so many minutes; 0: never by itself.
     pub reconcile_minutes: u64,
-    /// Records that are then known to be missing are fetched.
+    /// Records that are known to be missing are fetched, and damage that is found is mended.
     pub repair: bool,
     /// MiB a second that scheduled work may read; 0: as fast as the disk.
     pub rate_mib: u64,
@@ -56,15 +56,15 @@ pub(super) async fn run(context: TaskContext, tasks: Tasks, config: ScheduleSect
             verify_tried = Some(Instant::now());
             add(TaskKind::Verify { log: None }, config.rate_mib);
         }
-        let comparing = tasks.pending(|k| matches!(k, TaskKind::Reconcile { .. }));
+        let comparing = tasks.pending(|k| matches!(k, TaskKind::Reconcile { with: With::Parent | With::All, .. }));
         let every = Duration::from_mins(config.reconcile_minutes.min(DAYS_MAX.saturating_mul(1_440)));
         // Without a live link there is nothing to compare with, which status shows already.
         let view = context.reconcile.mailbox.view();
         let linked = view.charter().parent(view.me()).is_some_and(|parent| view.common_ground(parent).is_ok());
         if is_due(reconciled, every, spread) && !comparing && again(reconcile_tried) && linked {
             reconcile_tried = Some(Instant::now());
-            let (with, log, repair, quick) = (With::Parent, None, config.repair, true);
-            add(TaskKind::Reconcile { with, log, repair, quick }, config.rate_mib);
+            let (with, log, repair) = (With::Parent, None, config.repair);
+            add(TaskKind::Reconcile { with, log, repair, quick: true, own_disk: false }, config.rate_mib);
         }
     }
 }

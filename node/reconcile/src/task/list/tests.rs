@@ -11,7 +11,7 @@ fn open(dir: &tempfile::TempDir) -> Tasks {
 }
 
 fn done() -> Result<super::super::Outcome, String> {
-    Ok(super::super::Outcome { result: serde_json::json!({ "frames": 1 }), exit: 4 })
+    Ok(super::super::Outcome::new(serde_json::json!({ "frames": 1 }), 4))
 }
 
 #[test]
@@ -81,6 +81,58 @@ fn an_operators_task_goes_before_the_schedules() {
     assert!(tasks.pending(|k| *k == verify()));
 }
 
+fn with(division: &str) -> TaskKind {
+    TaskKind::Reconcile { with: division.parse().unwrap(), log: None, repair: true, quick: false, own_disk: false }
+}
+
+/// M15: what is done with one neighbour waits for that one, and neither a verify nor another neighbour waits for it.
+#[test]
+fn tasks_with_different_neighbours_are_at_work_side_by_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let tasks = open(&dir);
+    let add = |kind| tasks.add(kind, String::new(), false, 0).unwrap().id;
+    let slow = add(with("350102"));
+    let (second, other, verifies) = (add(with("350102")), add(with("350103")), add(verify()));
+    let taken: Vec<_> = std::iter::from_fn(|| tasks.take()).map(|(id, ..)| id).collect();
+    assert_eq!(taken, [slow.clone(), other.clone(), verifies]);
+    let waits = tasks.get(&second).unwrap();
+    assert_eq!(waits.state, TaskState::Queued);
+    assert!(waits.progress.waiting_for.unwrap().contains(&slow));
+    tasks.finished(&slow, done());
+    assert_eq!(tasks.take().unwrap().0, second);
+    // However many neighbours stand still, a verify is not held up by their number.
+    tasks.finished(&taken[2], done());
+    (350_200..350_200 + 2 * COMPARING_MAX).for_each(|d| drop(add(with(&d.to_string()))));
+    let last = add(verify());
+    let taken: Vec<_> = std::iter::from_fn(|| tasks.take()).map(|(id, ..)| id).collect();
+    assert_eq!((taken.len(), taken.last()), (COMPARING_MAX - 2 + 1, Some(&last)));
+}
+
+/// U16: what is done only grows, also over a pause, a start and a cancel; and whoever waits for several says for whom.
+#[test]
+fn progress_never_runs_back_and_says_for_whom_it_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let tasks = open(&dir);
+    let id = tasks.add(with("350102"), String::new(), false, 0).unwrap().id;
+    let (_, _, control) = tasks.take().unwrap();
+    control.tell(|p| (p.done, p.total, p.unit) = (6, Some(16), "neighbours".into()));
+    control.tell(|p| p.done = 5);
+    assert_eq!(tasks.get(&id).unwrap().progress.done, 6);
+    for n in 1..=5 {
+        control.waits(&n.to_string(), Some(format!("35010{n}")));
+    }
+    assert_eq!(tasks.get(&id).unwrap().progress.waiting_for.as_deref(), Some("350101, 350102, 350103, 2 more"));
+    assert_eq!(tasks.pause(&id).unwrap().progress.done, 6, "what is shown is how far it is now");
+    tasks.finished(&id, Err("stopped".into()));
+    assert_eq!(tasks.get(&id).unwrap().progress.done, 6);
+    tasks.resume(&id).unwrap();
+    let (_, _, control) = tasks.take().unwrap();
+    assert_eq!(control.progress().waiting_for, None);
+    control.tell(|p| (p.done, p.total) = (0, Some(16)));
+    assert_eq!(tasks.get(&id).unwrap().progress.done, 6, "it begins anew, and shows no less");
+    assert_eq!(tasks.cancel(&id).unwrap().progress.done, 6);
+}
+
 #[test]
 fn reins_hold_release_and_end() {
     let dir = tempfile::tempdir().unwrap();
@@ -139,8 +191,8 @@ fn kinds_are_read_as_they_are_written() {
     for kind in [
         verify(),
         TaskKind::Verify { log },
-        TaskKind::Reconcile { with: With::Parent, log, repair: true, quick: false },
-        TaskKind::Reconcile { with: "350102".parse().unwrap(), log: None, repair: false, quick: true },
+        TaskKind::Reconcile { with: With::Parent, log, repair: true, quick: false, own_disk: false },
+        TaskKind::Reconcile { with: "350102".parse().unwrap(), log: None, repair: false, quick: true, own_disk: true },
         TaskKind::Restore,
     ] {
         let text = serde_json::to_string(&kind).unwrap();
