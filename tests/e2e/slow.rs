@@ -3,7 +3,7 @@
 use crate::hostile::{Peer, keys_of, port_of};
 use std::time::Duration;
 use tally_protocol::session::reconcile::ReconcileReply;
-use tally_tests::{CITY, COUNTY, Federation, LINE, NEIGHBOUR, PROVINCE, Plan, list, seconds};
+use tally_tests::{CITY, COUNTY, Federation, LINE, NEIGHBOUR, PROVINCE, Plan, seconds};
 
 const TREE: &[Plan<'static>] = &[LINE[0], LINE[1], LINE[2], (NEIGHBOUR, "county", Some(CITY))];
 

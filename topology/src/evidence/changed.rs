@@ -11,7 +11,7 @@ pub(super) struct Changes {
 }
 
 /// Bytes at the front by which UTF-16 without a mark is told.
-const LOOKED_AT: usize = 64;
+const LOOKED_AT: usize = 32;
 
 /// What seems to have been done to a file; `None`: nothing that is known.
 pub(super) fn changes(bytes: &[u8]) -> Option<Changes> {
