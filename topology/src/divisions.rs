@@ -1,10 +1,48 @@
 //! The table of divisions, GB/T 2260 (national table of 2024 with Fujian's own): which codes exist at all. Which of
 //! them take part, the charter says.
 
-use std::sync::OnceLock;
+use std::{collections::BTreeMap, sync::OnceLock};
 use tally_protocol::ids::Division;
 
 const TABLE: &str = include_str!("../data/divisions.csv");
+
+/// Codes of Fujian that are no more: code, name, the last year whose table has it, and the codes that stand for it today,
+/// the one with the seat first. From the revisions of GB/T 2260 of 1980 to 2019 (as collected by the gb2260 project) and the
+/// changes of 2021 (三元、沙县、长泰、龙海). A code that was given out again, as 350205 was, is in the table of today.
+const FORMER: &str = include_str!("../data/former_divisions.csv");
+
+/// A code that is no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerDivision {
+    /// What it was called.
+    pub name: &'static str,
+    /// The last year whose table has it.
+    pub until: u16,
+    /// Codes that stand for it today: at least one.
+    pub now: Vec<Division>,
+}
+
+/// What a code stood for that is no more, if it is known.
+pub fn former(division: Division) -> Option<FormerDivision> {
+    static ONCE: OnceLock<BTreeMap<u32, FormerDivision>> = OnceLock::new();
+    let row = |l: &'static str| {
+        let [code, name, until, now] = l.split(',').collect::<Vec<_>>().try_into().ok()?;
+        let now: Vec<Division> = now.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
+        Some((code.parse().ok()?, FormerDivision { name, until: until.parse().ok()?, now }))
+    };
+    ONCE.get_or_init(|| FORMER.lines().filter_map(row).collect()).get(&division.code()).cloned()
+}
+
+/// That a code is no more, and which stands for it, in English and Chinese; `None`: nothing is known of it.
+pub fn told_of_former(division: Division) -> Option<(String, String)> {
+    let former = former(division)?;
+    let now: Vec<String> =
+        former.now.iter().map(|d| format!("{d} {}", name(*d).unwrap_or_default()).trim_end().to_owned()).collect();
+    let FormerDivision { name, until, .. } = &former;
+    let en = format!("{division} was {name} until {until}: write its code of today, {}", now.join(" or "));
+    let zh = format!("{division} 为 {name} 旧代码（使用至{until}年），请填写现行代码 {}", now.join(" 或 "));
+    Some((en, zh))
+}
 
 fn table() -> &'static [(u32, &'static str)] {
     static ONCE: OnceLock<Vec<(u32, &'static str)>> = OnceLock::new();
@@ -49,6 +87,35 @@ mod tests {
         assert_eq!(name(d(350_527)), Some("金门县"));
         assert!(known(d(110_101)) && !known(d(350_199)) && !known(d(999_999)));
     }
+
+    /// C08: an old code names that of today.
+    #[test]
+    fn codes_that_are_no_more_name_those_of_today() {
+        let d = |code: &str| code.parse::<Division>().unwrap();
+        for line in FORMER.lines() {
+            let code = d(line.split(',').next().unwrap());
+            let found = former(code).unwrap_or_else(|| panic!("{line}"));
+            assert!(!known(code) && found.now.iter().all(|n| known(*n)), "{line}");
+            assert!((1980..=2024).contains(&found.until) && !found.now.is_empty(), "{line}");
+        }
+        for (old, name, until, now) in [
+            ("350182", "长乐市", 2017, "350112"),
+            ("350402", "梅列区", 2021, "350404"),
+            ("350427", "沙县", 2021, "350405"),
+            ("350784", "建阳市", 2014, "350703"),
+            ("350822", "永定县", 2014, "350803"),
+            ("350202", "鼓浪屿区", 2002, "350203"),
+            ("352202", "福安市", 1998, "350981"),
+            ("359002", "石狮市", 1994, "350581"),
+        ] {
+            let found = former(d(old)).unwrap();
+            assert_eq!((found.name, found.until, found.now), (name, until, vec![d(now)]), "{old}");
+        }
+        let (en, zh) = told_of_former(d("350182")).unwrap();
+        assert!(en.contains("350112 长乐区") && zh.contains("350112 长乐区"), "{en}");
+        assert_eq!((told_of_former(d("350199")), told_of_former(d("350102"))), (None, None));
+    }
+
     #[test]
     fn provinces() {
         let known: Vec<u32> = (0..=101).filter(|p| has_province(*p)).collect();

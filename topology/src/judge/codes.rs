@@ -40,7 +40,13 @@ impl RecordJudge<'_> {
             FieldType::Division => match t.parse() {
                 Ok(d) if divisions::known(d) => {}
                 Ok(d) if self.context.charter.entry_node(d).is_some() => {}
-                Ok(_) => self.say_of("V019", field, t),
+                Ok(d) => match divisions::told_of_former(d) {
+                    Some((en, zh)) => {
+                        let (en, zh) = (format!("{}: {en}", field.id), format!("行政区划代码无效：{}：{zh}", field.zh));
+                        self.say_so(Severity::Reject, "V019", &field.id, (en, zh));
+                    }
+                    None => self.say_of("V019", field, t),
+                },
                 Err(_) => self.say_of("V002", field, t),
             },
             _ => {}

@@ -3,6 +3,7 @@
 use super::{RecordJudge, shown, text};
 use crate::{
     catalog::{Category, Severity},
+    divisions,
     route::{Asked, Case, PathClaim, PathStanding, Route},
     unit::Unit,
 };
@@ -133,8 +134,12 @@ impl RecordJudge<'_> {
     }
 
     fn no_division(&mut self, field: &str, division: Division) {
-        let en = format!("{division} is not a division of this federation's charter");
-        let zh = format!("归集路径不符：{division} 不在本体系内");
+        let mut en = format!("{division} is not a division of this federation's charter");
+        let mut zh = format!("归集路径不符：{division} 不在本体系内");
+        if let Some((more, more_zh)) = divisions::told_of_former(division) {
+            en += &format!(": {more}");
+            zh += &format!("：{more_zh}");
+        }
         self.say_so(Severity::Reject, "V017", field, (en, zh));
     }
 
