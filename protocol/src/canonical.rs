@@ -89,11 +89,13 @@ fn stays(c: char) -> bool {
     matches!(c, '\0'..='\u{2ff}' | '\u{3000}'..='\u{3029}' | '\u{4e00}'..='\u{9fff}' | '\u{ff00}'..='\u{ffef}')
 }
 
+/// Whether a text is certainly in normalisation form C.
+fn is_in_form(text: &str) -> bool {
+    text.is_ascii() || text.chars().all(stays) || is_nfc_quick(text.chars()) == IsNormalized::Yes
+}
+
 fn normalised(text: Cow<'_, str>) -> Cow<'_, str> {
-    if text.is_ascii() || text.chars().all(stays) || is_nfc_quick(text.chars()) == IsNormalized::Yes {
-        return text;
-    }
-    Cow::Owned(text.nfc().collect())
+    if is_in_form(&text) { text } else { Cow::Owned(text.nfc().collect()) }
 }
 
 impl<'a> Object<'a> {
@@ -102,15 +104,23 @@ impl<'a> Object<'a> {
     /// # Errors
     /// [`JsonError`], the first thing found.
     pub fn parse(json: &'a [u8]) -> Result<Self, JsonError> {
+        Self::parse_told(json).map(|(object, _)| object)
+    }
+
+    /// The same, and whether every text was in that form already.
+    ///
+    /// # Errors
+    /// [`JsonError`], the first thing found.
+    pub fn parse_told(json: &'a [u8]) -> Result<(Self, bool), JsonError> {
         let json = std::str::from_utf8(json).map_err(|e| JsonError::Syntax(e.to_string()))?;
-        let found = Cell::new(None);
+        let (found, in_form) = (Cell::new(None), Cell::new(true));
         let mut reader = serde_json::Deserializer::from_str(json);
-        let value = Seed { depth: 1, found: &found }
+        let value = Seed { depth: 1, found: &found, in_form: &in_form }
             .deserialize(&mut reader)
             .and_then(|v| reader.end().map(|()| v))
             .map_err(|e| found.take().unwrap_or_else(|| JsonError::Syntax(e.to_string())))?;
         match value {
-            Value::Object(o) => Ok(o),
+            Value::Object(o) => Ok((o, in_form.get())),
             _ => Err(JsonError::NotAnObject),
         }
     }
@@ -159,6 +169,13 @@ impl<'a> Object<'a> {
                 }
             }
             Err(i) => self.0.insert(i, (Cow::Borrowed(name), value)),
+        }
+    }
+
+    /// Takes a member out.
+    pub fn remove(&mut self, name: &str) {
+        if let Ok(i) = self.0.binary_search_by(|(n, _)| by_utf16(n, name)) {
+            self.0.remove(i);
         }
     }
 
@@ -246,9 +263,20 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
 struct Seed<'c> {
     depth: usize,
     found: &'c Cell<Option<JsonError>>,
+    /// No text had to be brought into normalisation form C.
+    in_form: &'c Cell<bool>,
 }
 
 impl Seed<'_> {
+    fn text<'de>(self, text: Cow<'de, str>) -> Value<'de> {
+        if is_in_form(&text) {
+            return Value::Text(text);
+        }
+        let formed: String = text.nfc().collect();
+        self.in_form.set(self.in_form.get() && *formed == *text);
+        Value::Text(formed.into())
+    }
+
     fn fail<E: serde::de::Error>(self, why: JsonError) -> E {
         let e = E::custom(&why);
         self.found.set(Some(why));
@@ -298,10 +326,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Err(self.fail(JsonError::Float(n.to_string())))
     }
     fn visit_borrowed_str<E>(self, s: &'de str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(normalised(Cow::Borrowed(s))))
+        Ok(self.text(Cow::Borrowed(s)))
     }
     fn visit_str<E>(self, s: &str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(normalised(Cow::Owned(s.to_owned()))))
+        Ok(self.text(Cow::Owned(s.to_owned())))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
         let below = self.deeper()?;

@@ -4,8 +4,10 @@
 //! Two records say the same if their contents are the same, whatever their operation, the catalog's version and the record
 //! that they amend. Nothing here knows what is held.
 
+use crate::signs::folded;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use tally_protocol::{
     canonical::{Object, Value},
     record::RecordId,
@@ -14,14 +16,20 @@ use tally_protocol::{
 /// Longest texts kept in [`Dimensions`], in bytes.
 const CATEGORY_BYTES_MAX: usize = 64;
 const UNIT_BYTES_MAX: usize = 32;
+/// Member by which a record says that it belongs to a load of history (历史补录), and what it says then. Such a record is not
+/// counted as late: it was produced before there was anybody to hand it to.
+pub const BACKFILL: &str = "backfill";
+/// Its only value.
+pub const BACKFILL_YES: &str = "1";
 /// Members that do not make two records different in content.
-pub const NOT_CONTENT: &[&str] = &["amends", "catalog_version", "operation"];
+pub const NOT_CONTENT: &[&str] = &["amends", BACKFILL, "catalog_version", "operation"];
 /// Members that name the deliverer, not the content. The city may deliver for a county (R-43).
 const DELIVERY: &[&str] =
     &["source_unit", "source_unit_uscc", "submitter_division", "submitter_name", "submitter_uscc"];
 /// All of these.
 const NOT_SUBSTANCE: &[&str] = &[
     "amends",
+    BACKFILL,
     "catalog_version",
     "operation",
     "source_unit",
@@ -50,6 +58,8 @@ pub struct ContentId {
     pub operation: Operation,
     /// Hash of its business key, see [`business_key_hash`].
     pub key: [u8; 16],
+    /// The same of the business key's form in which numbers are compared ([`folded`]), where that is another text.
+    pub form: Option<[u8; 16]>,
     /// Hash of its content: all members but [`NOT_CONTENT`].
     pub content: [u8; 16],
     /// Hash of its substance: the content without the members that tell who delivered it. The same record that came by two
@@ -76,9 +86,32 @@ pub struct Dimensions {
     pub submitter: [u8; 8],
     /// Mark of the producing unit's name.
     pub unit_name: [u8; 8],
+    /// It belongs to a load of history.
+    pub backfill: bool,
+}
+
+/// By what a record is found among others of its number: its business key, and the form of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyForms {
+    /// Hash of the business key.
+    pub key: [u8; 16],
+    /// Hash of its form, where that is another text.
+    pub form: Option<[u8; 16]>,
+}
+
+impl KeyForms {
+    /// What all business keys of one form have in common: the hash of that form.
+    pub fn common(self) -> [u8; 16] {
+        self.form.unwrap_or(self.key)
+    }
 }
 
 impl ContentId {
+    /// Its business key, and the form of it.
+    pub fn forms(&self) -> KeyForms {
+        KeyForms { key: self.key, form: self.form }
+    }
+
     /// Of a record. One that is not as intake would let it in (another node's intake may be older or newer) is a `create`
     /// of a business key of its own.
     pub fn of(id: RecordId, object: &Object<'_>) -> Self {
@@ -119,14 +152,18 @@ impl ContentId {
         }
         let content = first16(content.finalize().as_bytes());
         let key = business_key_hash(category, producer, business_key);
+        let form = match folded(business_key) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(form) => Some(business_key_hash(category, producer, &form)),
+        };
         let amends = amends.and_then(|id| id.parse::<RecordId>().ok()).map(|id| first16(&id.0.0));
-        Self { operation, key, content, substance: first8(substance.as_bytes()), amends }
+        Self { operation, key, form, content, substance: first8(substance.as_bytes()), amends }
     }
 
     /// Of a record whose bytes are no object.
     pub fn unreadable(id: RecordId) -> Self {
         let key = first16(blake3::hash(&id.0.0).as_bytes());
-        Self { operation: Operation::Create, key, content: key, substance: first8(&key), amends: None }
+        Self { operation: Operation::Create, key, form: None, content: key, substance: first8(&key), amends: None }
     }
 }
 
@@ -152,6 +189,7 @@ impl Dimensions {
             submitter_division: text("submitter_division", 6).parse().unwrap_or(0),
             submitter: unit_mark(object.text("submitter_uscc").unwrap_or_default()),
             unit_name: unit_mark(object.text("producer_name").unwrap_or_default()),
+            backfill: object.text(BACKFILL) == Some(BACKFILL_YES),
         }
     }
 
@@ -209,6 +247,24 @@ mod tests {
             assert!(by.content != first.content && by.substance == first.substance, "{name}");
         }
         assert!(DELIVERY.iter().chain(NOT_CONTENT).all(|n| NOT_SUBSTANCE.contains(n)));
+    }
+
+    /// A18: one number written in two forms has two keys, and one form.
+    #[test]
+    fn keys_that_differ_in_brackets_have_one_form() {
+        let of = |key: &str| {
+            content_of(&format!(
+                r#"{{"business_key":"{key}","category":"c","operation":"create","producer_uscc":"u"}}"#
+            ))
+        };
+        let plain = of("U|许〔2026〕1号|X");
+        assert_eq!(plain.form, None);
+        for other in ["U|许[2026]1号|X", "U|许（2026）1号|X", "U|许 〔2026〕 1号|X", "u|许〔２０２６〕1号|X"]
+        {
+            let other = of(other);
+            assert!(other.key != plain.key && other.form == Some(plain.key));
+        }
+        assert_ne!(of("U|许[2026]2号|X").form, Some(plain.key));
     }
 
     #[test]

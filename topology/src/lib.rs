@@ -12,6 +12,7 @@
 //! * [`calendar`], [`deadline`]: working days, and whether a record is in time.
 //! * [`digits`], [`divisions`]: check digits, and the table of divisions.
 //! * [`content`]: what a record is: its content, its business key, what it counts for.
+//! * [`signs`]: characters that nobody sees or that look like others, and the form in which numbers are compared.
 //! * [`request`]: whether what a node asks of the authority may be looked at.
 //! * [`judge`]: whether a record is right.
 //! * `sample`: a charter for the tests of other crates.
@@ -34,4 +35,5 @@ pub mod route;
 #[doc(hidden)]
 pub mod sample;
 pub mod signed;
+pub mod signs;
 pub mod unit;

@@ -42,6 +42,12 @@ pub(super) struct RecordsQuery {
     file: Option<String>,
     /// `cli` where the command line sends.
     source: Option<String>,
+    /// The rows are a load of history (历史补录), which does not count as late.
+    #[serde(default)]
+    backfill: bool,
+    /// Nothing is taken: it is only told what would become of each row.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 impl RecordsQuery {
@@ -52,6 +58,7 @@ impl RecordsQuery {
             unit: self.unit.or_else(|| rights.as_ref()?.unit.clone()),
             division: division(charter, self.division.as_ref())?,
             rights,
+            backfill: self.backfill,
         };
         let by_operator = || self.source.unwrap_or_else(|| "cli".to_owned());
         let meta = SubmissionMeta {
@@ -93,6 +100,8 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         ("division" = Option<String>, Query, description = "Division of rows that name none"),
         ("format" = Option<String>, Query, description = "ndjson, csv or xlsx; by default the content type says it"),
         ("file" = Option<String>, Query, description = "Name of the file, for the kept answer"),
+        ("backfill" = Option<bool>, Query, description = "The rows are a load of history, which does not count as late"),
+        ("dry_run" = Option<bool>, Query, description = "Nothing is taken or kept; `trial` tells what would become of each row"),
         ("Idempotency-Key" = Option<String>, Header, description = "A repetition with the same key and content gets the first answer"),
     ),
     request_body(
@@ -124,13 +133,18 @@ pub(super) async fn post(
         // Tables are held against the catalog by their heads.
         category(charter.charter(), query.category.clone())?;
     }
+    let dry_run = query.dry_run;
     let submission = query.submission(charter.charter(), &caller, idempotency_key(&headers)?)?;
-    if api.submissions.intake().full.load(Ordering::Relaxed) {
+    if !dry_run && api.submissions.intake().full.load(Ordering::Relaxed) {
         return Err(upload_problem(&UploadError::Full));
     }
     let _permit = api.quotas.uploads.take(&caller)?;
     let (pieces, digest) = digested(body_pieces(body, caller.token.is_some()));
     let source = InputSource::new(pieces, format, api.submissions.spool().to_owned(), Some(digest));
+    if dry_run {
+        let answer = api.submissions.try_out(submission, source).await.map_err(|e| submission_problem(&e))?;
+        return Ok(Json(GivenAnswer { answer, repeated: false }));
+    }
     let outcome = api.submissions.hand_in(submission, source).await.map_err(|e| submission_problem(&e))?;
     let (answer, repeated) = match outcome {
         SubmissionOutcome::Answered(answer) => (answer, false),

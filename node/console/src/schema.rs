@@ -45,6 +45,54 @@ pub(super) struct Answer {
     answer: Option<String>,
     /// What the input was taken for.
     format: Option<String>,
+    /// Of a trial (`dry_run`): what would become of each row.
+    trial: Option<Trial>,
+}
+
+/// Rows of a submission of which nothing was taken.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct Trial {
+    /// What would become of each, in the order of their lines.
+    rows: Vec<TrialRow>,
+    /// Rows behind them that are counted and not told.
+    rows_omitted: u64,
+}
+
+/// What would become of a row.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct TrialRow {
+    /// Its line.
+    line: u64,
+    /// `accepted`, `duplicate` or `rejected`.
+    verdict: String,
+    /// The record as it would be stored.
+    #[schema(value_type = Option<Object>)]
+    record: Option<serde_json::Value>,
+    /// Every value that is not stored as it came.
+    changes: Vec<TrialChange>,
+    /// What is said of it, as in `errors`.
+    #[schema(value_type = Vec<Object>)]
+    findings: Vec<serde_json::Value>,
+}
+
+/// A value that is not stored as it came.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct TrialChange {
+    /// Its field.
+    field: String,
+    /// Stable name of what is done.
+    code: String,
+    /// As it came, shortened.
+    from: String,
+    /// As it would be stored; empty: it is left out.
+    to: String,
+    /// For people.
+    message: String,
+    /// The same in Chinese.
+    message_zh: String,
 }
 
 /// Rows to look at that are counted, and not kept.

@@ -27,7 +27,7 @@ pub use input::{
 };
 pub use row::{
     ADDED_HEADS, Change, CheckedRecord, FieldChange, JudgedRow, RawRow, Reply, Rights, RowChunk, RowContext, RowKey,
-    TableColumns, identify, read_line, read_object,
+    TableColumns, identify, identify_otherwise, read_line, read_object,
 };
 pub use submission::{
     ERRORS_MAX, InputNote, IntakeHandle, ListedErrors, SubmissionAnswer, SubmissionTerms, Upload, UploadError,

@@ -28,6 +28,13 @@ pub(super) struct IngestArgs {
     files: Vec<PathBuf>,
     #[command(flatten)]
     terms: Terms,
+    /// The rows are a load of history (历史补录), produced before there was anybody to hand them to: they do not count as
+    /// late. Reports count them by themselves.
+    #[arg(long)]
+    backfill: bool,
+    /// Take nothing: tell what would become of each row, with every value that is not stored as it came.
+    #[arg(long)]
+    dry_run: bool,
     /// One JSON document on stdout.
     #[arg(long)]
     json: bool,
@@ -107,7 +114,12 @@ pub(super) async fn run(args: IngestArgs) -> Result<Exit, Failure> {
     let several = args.files.len() > 1;
     for file in &args.files {
         let name = file.display().to_string();
-        let path = format!("/v1/records?{}", args.terms.query(file)?);
+        let mut path = format!("/v1/records?{}", args.terms.query(file)?);
+        for (flag, is_set) in [("backfill", args.backfill), ("dry_run", args.dry_run)] {
+            if is_set {
+                path += &format!("&{flag}=true");
+            }
+        }
         let answer = match hand_in(&client, &path, file, !args.json).await {
             Ok(answer) => serde_json::from_slice::<Value>(&answer).map_err(Failure::failed)?,
             Err(e) => {
@@ -188,6 +200,23 @@ fn add(total: &mut Value, mut answer: Value, file: Option<&String>) {
             all.append(&mut found);
         }
     }
+    if let Some(trial) = answer["trial"].as_object() {
+        let trials = &mut total["trial"];
+        if trials.is_null() {
+            *trials = json!({ "rows": [], "rows_omitted": 0 });
+        }
+        trials["rows_omitted"] =
+            json!(trials["rows_omitted"].as_u64().unwrap_or(0) + trial["rows_omitted"].as_u64().unwrap_or(0));
+        let rows = trial["rows"].as_array().cloned().unwrap_or_default().into_iter().map(|mut row| {
+            if let Some(file) = file {
+                row["file"] = json!(file);
+            }
+            row
+        });
+        if let Some(all) = trials["rows"].as_array_mut() {
+            all.extend(rows);
+        }
+    }
     for (list, one) in [("answers", "answer"), ("formats", "format")] {
         if let (Some(all), Some(name)) = (total[list].as_array_mut(), answer[one].as_str()) {
             all.push(json!(name));
@@ -206,7 +235,12 @@ fn print(name: &str, answer: &Value) {
     if let Some(format) = answer["format"].as_str() {
         outln!("{name}: {format}");
     }
-    outln!("{name}: read {read} = accepted {accepted} + duplicate {duplicate} + rejected {rejected}");
+    let trial = answer["trial"].as_object();
+    let would = if trial.is_some() { " (dry run: nothing is taken 试运行，未入库)" } else { "" };
+    outln!("{name}: read {read} = accepted {accepted} + duplicate {duplicate} + rejected {rejected}{would}");
+    if let Some(trial) = trial {
+        print_trial(&trial["rows"], trial["rows_omitted"].as_u64().unwrap_or(0));
+    }
     if n("questions") > 0 {
         outln!("  of the accepted, {} are asked about (疑问)", n("questions"));
     }
@@ -238,6 +272,25 @@ fn print(name: &str, answer: &Value) {
     super::answer::beyond(answer, "  ");
     if let Some(id) = answer["answer"].as_str().filter(|_| n("rejected") + n("questions") > 0) {
         outln!("  the rows to look at, with the reasons: tally answer file {id} -o {id}.xlsx --config ...");
+    }
+}
+
+/// Rows of a trial: what would become of each, what of it would be stored in another form, and the record.
+fn print_trial(rows: &Value, omitted: u64) {
+    let text = |v: &Value, key: &str| v[key].as_str().unwrap_or("").to_owned();
+    for row in rows.as_array().map(Vec::as_slice).unwrap_or_default() {
+        outln!("  line {}  {}", row["line"], text(row, "verdict"));
+        for c in row["changes"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            let to = if c["to"] == "" { "(empty 空)".to_owned() } else { text(c, "to") };
+            let (field, from, message) = (text(c, "field"), text(c, "from"), text(c, "message_zh"));
+            outln!("    {field}: {from} -> {to}  {}  {message}", text(c, "message"));
+        }
+        if !row["record"].is_null() {
+            outln!("    {}", row["record"]);
+        }
+    }
+    if omitted > 0 {
+        outln!("  ... and {omitted} rows more");
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tally_console::{IDS_MAX, Ids, receipts::RecordReceipts};
-use tally_intake::{LineSplitter, RowContext, identify};
+use tally_intake::{LineSplitter, RowContext, identify, identify_otherwise};
 use tally_protocol::{ids::Division, record::RecordId, tame::tame};
 use tally_topology::charter::Charter;
 
@@ -41,6 +41,8 @@ struct Line {
     number: Option<u64>,
     /// The record's id, or why the line is none.
     record: Result<RecordId, String>,
+    /// The line, where it may have become another record on another day.
+    text: Vec<u8>,
 }
 
 /// Asks page by page and prints as the answers come, so that a file may be of any length.
@@ -54,6 +56,8 @@ struct Asker {
     /// The node's charter: what rows leave unsaid is filled in by it, as when they are handed in.
     charter: Charter,
     me: Division,
+    /// Category of lines that name none.
+    category: Option<String>,
 }
 
 pub(super) async fn run(args: ReceiptArgs) -> Result<Exit, Failure> {
@@ -61,13 +65,14 @@ pub(super) async fn run(args: ReceiptArgs) -> Result<Exit, Failure> {
     catalog::known(&client, args.category.as_deref()).await?;
     let charter = client.charter().await?;
     let me = args.config.load()?.node.division;
-    let mut asker = Asker { client, json: args.json, page: Vec::new(), read: 0, held: 0, staged: 0, charter, me };
+    let (json, category) = (args.json, args.category.clone());
+    let mut asker = Asker { client, json, page: Vec::new(), read: 0, held: 0, staged: 0, charter, me, category };
     if let Some(id) = args.record {
-        asker.page.push(Line { file: None, number: None, record: Ok(id) });
+        asker.page.push(Line { file: None, number: None, record: Ok(id), text: Vec::new() });
     }
     let several = args.files.len() > 1;
     for file in &args.files {
-        asker.file(file, several, args.category.as_deref()).await?;
+        asker.file(file, several).await?;
     }
     asker.ask().await?;
     let Asker { read, held, staged, .. } = asker;
@@ -84,7 +89,14 @@ pub(super) async fn run(args: ReceiptArgs) -> Result<Exit, Failure> {
 }
 
 impl Asker {
-    async fn file(&mut self, path: &Path, several: bool, category: Option<&str>) -> Result<(), Failure> {
+    /// As what lines are read.
+    fn context(&self) -> RowContext<'_> {
+        let (charter, me, today) = (&self.charter, self.me, tally_clock::today());
+        let category = self.category.as_deref();
+        RowContext { charter, me, today, category, unit: None, division: None, rights: None, backfill: false }
+    }
+
+    async fn file(&mut self, path: &Path, several: bool) -> Result<(), Failure> {
         let name = path.display().to_string();
         let fail = |e: io::Error| Failure::failed(format!("{name}: {e}"));
         let mut source: Box<dyn Read> =
@@ -93,10 +105,9 @@ impl Asker {
         loop {
             let n = source.read(&mut piece).map_err(fail)?;
             let mut take = |number, line: &[u8]| {
-                let (charter, me, today) = (&self.charter, self.me, tally_clock::today());
-                let context = RowContext { charter, me, today, category, unit: None, division: None, rights: None };
-                let record = identify(&context, line).map_err(|f| f.message);
-                self.page.push(Line { file: several.then(|| name.clone()), number: Some(number), record });
+                let record = identify(&self.context(), line).map_err(|f| f.message);
+                let (file, text) = (several.then(|| name.clone()), line.to_vec());
+                self.page.push(Line { file, number: Some(number), record, text });
             };
             if n == 0 {
                 lines.finish(&mut take);
@@ -111,25 +122,56 @@ impl Asker {
 
     /// Asks for the lines that are waiting, and prints them.
     async fn ask(&mut self) -> Result<(), Failure> {
-        let page = std::mem::take(&mut self.page);
-        for page in page.chunks(IDS_MAX) {
+        let mut page = std::mem::take(&mut self.page);
+        for page in page.chunks_mut(IDS_MAX) {
             let ids: Vec<_> = page.iter().filter_map(|l| l.record.as_ref().ok().copied()).collect();
-            let body = serde_json::to_string(&Ids { ids }).map_err(Failure::failed)?;
-            let answer = self.client.post_json("/v1/receipts", body).await?;
-            let answer: Vec<RecordReceipts> = serde_json::from_slice(&answer).map_err(Failure::failed)?;
-            let mut answers = answer.into_iter();
-            for line in page {
-                let receipts = match &line.record {
+            let mut answers = self.receipts(ids).await?.into_iter();
+            let mut said = Vec::with_capacity(page.len());
+            for line in page.iter() {
+                said.push(match &line.record {
                     Ok(id) => answers.next().filter(|a| a.id == *id).ok_or_else(|| Failure::failed("no answer"))?,
                     Err(_) => RecordReceipts::missing(RecordId::of(b"")),
-                };
-                self.print(line, &receipts);
+                });
+            }
+            self.look_otherwise(page, &mut said).await?;
+            for (line, receipts) in page.iter().zip(&said) {
+                self.print(line, receipts);
                 self.read += 1;
                 self.held += u64::from(receipts.log.is_some());
                 self.staged += u64::from(receipts.staged_since.is_some());
             }
         }
         Ok(())
+    }
+
+    /// Lines of which nothing is held may have been handed in under the catalog of that day, or as a load of history.
+    async fn look_otherwise(&self, page: &mut [Line], said: &mut [RecordReceipts]) -> Result<(), Failure> {
+        let mut others = Vec::new();
+        for (at, (line, receipts)) in page.iter().zip(said.iter()).enumerate() {
+            if line.record.is_ok() && is_missing(receipts) {
+                others.extend(identify_otherwise(&self.context(), &line.text).into_iter().map(|id| (at, id)));
+            }
+        }
+        for asked in others.chunks(IDS_MAX) {
+            let answers = self.receipts(asked.iter().map(|(_, id)| *id).collect()).await?;
+            for ((at, _), found) in asked.iter().zip(answers).filter(|(_, found)| !is_missing(found)) {
+                if let (Some(line), Some(receipts)) = (page.get_mut(*at), said.get_mut(*at)) {
+                    line.record = Ok(found.id);
+                    *receipts = found;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the node says of records, in their order.
+    async fn receipts(&self, ids: Vec<RecordId>) -> Result<Vec<RecordReceipts>, Failure> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let body = serde_json::to_string(&Ids { ids }).map_err(Failure::failed)?;
+        let answer = self.client.post_json("/v1/receipts", body).await?;
+        serde_json::from_slice(&answer).map_err(Failure::failed)
     }
 
     fn print(&self, line: &Line, receipts: &RecordReceipts) {
@@ -147,6 +189,11 @@ impl Asker {
         }
         outln!("{}{element}", if self.read == 0 { "{\"records\":[" } else { "," });
     }
+}
+
+/// Whether nothing is known of a record.
+fn is_missing(r: &RecordReceipts) -> bool {
+    r.log.is_none() && r.staged_since.is_none() && r.lost.is_none()
 }
 
 fn print(line: &Line, receipts: &RecordReceipts) {

@@ -4,8 +4,8 @@
 //! stand in the order in which they take effect, and extend only one before them. Records are not known here.
 
 use super::{
-    Bound, Catalog, Catalogs, Category, CodeList, Condition, Exclusion, Field, FieldType, Rule, SHIPPED, Severity,
-    check,
+    Bound, Catalog, Catalogs, Category, CodeList, Condition, EmptyWords, Exclusion, Field, FieldType, Rule, SHIPPED,
+    Severity, check,
     document::{CatalogDocument, CategoryDocument, FieldDocument, ListDocument, RuleDocument},
     head,
 };
@@ -115,6 +115,9 @@ fn extend(base: &CatalogDocument, own: CatalogDocument) -> CatalogDocument {
         category: merged(&base.category, own.category, |c| c.id.clone()),
         exclude: merged(&base.exclude, own.exclude, |e| (e.code.clone(), e.category.clone())),
         placeholders: or(own.placeholders, &base.placeholders),
+        nothing: or(own.nothing, &base.nothing),
+        unsaid: or(own.unsaid, &base.unsaid),
+        document_numbers: or(own.document_numbers, &base.document_numbers),
         note_words: or(own.note_words, &base.note_words),
         ..own
     }
@@ -152,7 +155,11 @@ fn catalog(document: CatalogDocument) -> Result<Catalog, String> {
     if document.category.is_empty() || document.category.len() > CATEGORIES_MAX {
         return Err(format!("{} categories; 1 to {CATEGORIES_MAX} can be had", document.category.len()));
     }
-    let compiler = Compiler { lists: &lists, rules: &rules };
+    let compiler = Compiler { lists: &lists, rules: &rules, document_numbers: &document.document_numbers };
+    let is_field = |id: &&String| document.category.iter().any(|c| c.fields.iter().any(|f| f.id == **id));
+    if let Some(id) = document.document_numbers.iter().find(|id| !is_field(id)) {
+        return Err(format!("document_numbers: no category has a field {id:?}"));
+    }
     let mut categories = BTreeMap::new();
     for d in &document.category {
         let named = |e: String| format!("category {}: {e}", d.id);
@@ -173,7 +180,9 @@ fn catalog(document: CatalogDocument) -> Result<Catalog, String> {
         effective,
         until,
         exclusions: exclusions.collect(),
-        placeholders: document.placeholders.clone(),
+        placeholders: EmptyWords::new(document.placeholders.iter().chain(&document.unsaid)),
+        nothing: EmptyWords::new(&document.nothing),
+        unsaid: EmptyWords::new(&document.unsaid),
         note_words: document.note_words.clone(),
         categories,
         rules,
@@ -203,6 +212,7 @@ fn is_identifier(text: &str) -> bool {
 struct Compiler<'c> {
     lists: &'c BTreeMap<&'c str, Arc<CodeList>>,
     rules: &'c BTreeMap<Arc<str>, Rule>,
+    document_numbers: &'c [String],
 }
 
 impl Compiler<'_> {
@@ -236,6 +246,7 @@ impl Compiler<'_> {
             en: d.en.clone(),
             source: d.source.clone(),
             basis: d.basis.clone(),
+            has_number: key.iter().flatten().any(|id| self.document_numbers.iter().any(|n| **n == **id)),
             key,
             produced_on,
             subject: d.subject,

@@ -29,9 +29,19 @@ pub struct CatalogDocument {
     /// `[[catalog.exclude]]`
     #[serde(default)]
     pub exclude: Vec<ExcludeDocument>,
-    /// What people write into a field that they have nothing for.
+    /// What people write into a field only because it must not be empty: told wherever it is the whole of a text (V022).
     #[serde(default)]
     pub placeholders: Vec<String>,
+    /// What programs write for an empty cell, such as `\\N`: as the whole of a cell it is taken for an empty one, in every field.
+    #[serde(default)]
+    pub nothing: Vec<String>,
+    /// What people write for an empty cell, such as 无. Where a date, an amount, a code or a word of a list stands it can mean
+    /// nothing else; as the whole of a text it may be meant, so there it stays and is told (V022).
+    #[serde(default)]
+    pub unsaid: Vec<String>,
+    /// Fields that hold numbers of documents: business keys with such a part are compared in one form (V028).
+    #[serde(default)]
+    pub document_numbers: Vec<String>,
     /// Words that mark a row of a spreadsheet as a note of its template.
     #[serde(default)]
     pub note_words: Vec<String>,

@@ -6,9 +6,11 @@ mod compile;
 mod document;
 mod head;
 mod list;
+mod nothing;
 
 pub use document::{CatalogDocument, CategoryDocument, FieldDocument};
 pub use list::{CodeList, Matched};
+pub use nothing::EmptyWords;
 pub use tally_protocol::finding::Severity;
 
 use jiff::civil::Date;
@@ -162,6 +164,8 @@ pub struct Category {
     pub basis: Vec<String>,
     /// Parts of the business key.
     pub key: Vec<KeyPart>,
+    /// A part of it is the number of a document, which people write in more than one form (V028).
+    pub has_number: bool,
     /// Dates that are `produced_on`.
     pub produced_on: Vec<Box<str>>,
     /// Has a subject.
@@ -249,8 +253,12 @@ pub struct Catalog {
     pub until: Option<Date>,
     /// What is not collected at all.
     pub exclusions: Vec<Exclusion>,
-    /// What people write for nothing.
-    pub placeholders: Vec<String>,
+    /// What stands in a text only because something had to (V022).
+    pub placeholders: EmptyWords,
+    /// What programs write for an empty cell.
+    pub nothing: EmptyWords,
+    /// What people write for one.
+    pub unsaid: EmptyWords,
     /// Words that mark a row of a spreadsheet as a note.
     pub note_words: Vec<String>,
     categories: BTreeMap<Arc<str>, Arc<Category>>,

@@ -71,13 +71,39 @@ key = ["label_no"]
 fields = [{ id = "label_no", zh = "标识编号", required = true }]
 "#;
     let catalogs = with(more).unwrap();
-    assert_eq!(&*catalogs.current(d("2026-12-31")).version, "2026.1");
+    assert_eq!(&*catalogs.current(d("2026-12-31")).version, "2026.11");
     let next = catalogs.current(d("2027-01-01"));
     assert!(next.category("green_label").is_some() && next.category("admin_license").is_some());
     assert_eq!(catalogs.claimed("2026.1", d("2027-06-01")).1, Claim::Good, "no end was named");
     assert_eq!(catalogs.claimed("2027.1", d("2026-12-31")).1, Claim::NotInForce);
     assert_eq!(catalogs.claimed("2031.9", d("2026-12-31")).1, Claim::Unknown);
     assert!(!catalogs.shipped && shipped().shipped);
+}
+
+/// A18, A09a: what a later version says of empty cells and of numbers is not said of rows that claim an older one.
+#[test]
+fn words_for_nothing_and_numbers_begin_with_a_version() {
+    let catalogs = shipped();
+    let (old, new) = (catalogs.version("2026.1").unwrap(), catalogs.version("2026.11").unwrap());
+    assert_eq!((&*catalogs.current(d("2026-10-31")).version, &*catalogs.current(d("2026-11-01")).version), {
+        ("2026.1", "2026.11")
+    });
+    for word in ["\\N", "NULL", "(null)", "<null>", "[NULL]", "None", "undefined", "nan", "NaN", "#N/A"] {
+        assert!(new.nothing.hold(word) && !old.nothing.hold(word), "{word}");
+    }
+    for word in ["无", "--", "/", "暂无", "—"] {
+        assert!(new.unsaid.hold(word) && new.placeholders.hold(word) && !new.nothing.hold(word), "{word}");
+        assert!(!old.unsaid.hold(word), "{word}");
+    }
+    for id in ["admin_license", "admin_penalty", "equity_pledge", "serious_violation", "other"] {
+        assert!(new.category(id).unwrap().has_number && !old.category(id).unwrap().has_number, "{id}");
+    }
+    assert!(!new.category("zero_report").unwrap().has_number);
+    assert_eq!(new.rule("V028").and_then(|r| r.severity), Some(Severity::Question));
+    assert!(old.rule("V028").is_none() && old.rule("V029").is_none());
+    let later = "[[catalog]]\nversion = \"2027.1\"\nextends = \"2026.11\"\neffective = \"2027-01-01\"\n";
+    let later = with(later).unwrap().version("2027.1").unwrap().clone();
+    assert!(later.nothing.hold("NULL") && later.category("other").unwrap().has_number, "taken over");
 }
 
 #[test]
@@ -110,7 +136,7 @@ placeholders = ["略"]
     let (judges, _) = catalogs.claimed("1999.1", d("2027-05-01"));
     assert_eq!(&*judges.version, "2027.2", "the current one judges what claims none that is known");
     let last = catalogs.version("2027.2").unwrap();
-    assert_eq!((last.placeholders.as_slice(), last.until), (["略".to_owned()].as_slice(), None));
+    assert!(last.placeholders.hold("略") && !last.placeholders.hold("测试") && last.until.is_none());
     assert!(last.note_words.contains(&"填表说明".to_owned()), "taken over");
     // One code, two exclusions: only the one that is said anew is replaced.
     let said: Vec<_> = last.exclusions.iter().map(|e| (e.category.as_deref(), e.en.as_str())).collect();
@@ -175,6 +201,7 @@ fn what_is_wrong_is_named() {
         (category(a).replace("key = [\"a\"]", "key = []"), "at least one part"),
         (category(a).replace("key = ", "collect_days = 21\nkey = "), "the second no less than the first"),
         (category(a).replace("en = \"c\"", "en = \"\""), "a name in both languages"),
+        (version("document_numbers = [\"colour\"]"), "no category has a field \"colour\""),
         (version(&rule("fatal", "a")), "\"fatal\""),
         (version(&rule("note", "")), "text in both languages"),
         (version(&rule("note", "{name}")), "no blanks but {field} and {value}"),

@@ -3,7 +3,7 @@
 use super::{RecordJudge, is_empty, text};
 use crate::{
     catalog::{Bound, Category, Condition, Field, FieldType, Matched, Severity},
-    digits,
+    digits, signs,
 };
 use tally_protocol::canonical::Value;
 
@@ -54,11 +54,11 @@ impl RecordJudge<'_> {
             Value::Integer(n) if field.kind == FieldType::Integer && *n >= 0 => return,
             _ => return self.say("V002", &field.id, &field.zh, ""),
         };
+        if let Some(c) = text::unreadable(t) {
+            return self.unreadable(&field.id, &field.zh, c);
+        }
         if t.len() > field.max as usize && t.chars().count() > field.max as usize {
             return self.say_of("V002", field, t);
-        }
-        if text::is_unreadable(t) {
-            return self.say("V021", &field.id, &field.zh, "");
         }
         match field.kind {
             FieldType::Text => self.plain(field, t),
@@ -107,7 +107,34 @@ impl RecordJudge<'_> {
         }
     }
 
+    /// A sign that no value has (V021). A control character is named: it comes from an export whose delimiter was taken for a
+    /// part of the value. The replacement character comes from an encoding that was taken for another.
+    fn unreadable(&mut self, field: &str, zh: &str, c: char) {
+        if c == '\u{fffd}' {
+            return self.say("V021", field, zh, "");
+        }
+        let (number, en, name) = signs::named(c);
+        let en = format!(
+            "{field} holds {number} ({en}), which nobody sees and which is no part of a value: take it out, or export the table again with a comma between the cells"
+        );
+        let zh = format!("{zh}：含有 {number}（{name}），不可见且不属于内容，请删除，或以逗号分隔重新导出");
+        self.say_so(Severity::Reject, "V021", field, (en, zh));
+    }
+
+    /// A sign that another machine shows as another, or not at all (V029).
+    fn local_sign(&mut self, field: &Field, t: &str) {
+        let strange = |c: &char| signs::is_private(*c) || signs::is_radical(*c);
+        if signs::is_plain(t) {
+            return;
+        }
+        if let Some(c) = t.chars().find(strange) {
+            let (number, en, _) = signs::named(c);
+            self.say("V029", &field.id, &field.zh, &format!("{} ({c} {number}, {en})", text::shown(t)));
+        }
+    }
+
     fn plain(&mut self, field: &Field, t: &str) {
+        self.local_sign(field, t);
         if let Some(list) = &field.list {
             let mut one = |v: &str| {
                 if list.find(v) != Matched::Value {
@@ -122,7 +149,7 @@ impl RecordJudge<'_> {
             }
             return;
         }
-        if field.required && self.catalog.placeholders.iter().any(|p| p.eq_ignore_ascii_case(t.trim())) {
+        if self.catalog.placeholders.hold(t.trim()) {
             self.say_of("V022", field, t);
         }
         if !field.personal && digits::find_id_card(t).is_some() {
@@ -133,9 +160,12 @@ impl RecordJudge<'_> {
     /// A member that the catalog does not name: it is kept, but not anything may stand in it.
     fn unlisted(&mut self, name: &str, value: &Value<'_>) {
         match value {
-            Value::Text(t) if text::is_unreadable(t) => self.say("V021", &text::shown(name), &text::shown(name), ""),
-            Value::Text(t) if digits::find_id_card(t).is_some() => {
-                self.say("V025", &text::shown(name), &text::shown(name), "");
+            Value::Text(t) => {
+                if let Some(c) = text::unreadable(t) {
+                    self.unreadable(&text::shown(name), &text::shown(name), c);
+                } else if digits::find_id_card(t).is_some() {
+                    self.say("V025", &text::shown(name), &text::shown(name), "");
+                }
             }
             Value::List(items) => items.iter().for_each(|i| self.unlisted(name, i)),
             Value::Object(o) => o.members().for_each(|(n, v)| self.unlisted(n, v)),

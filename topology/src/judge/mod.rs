@@ -11,6 +11,7 @@ mod text;
 use crate::{
     catalog::{Catalog, Category, Claim, Field, Severity},
     charter::Charter,
+    content::{BACKFILL, BACKFILL_YES},
 };
 use jiff::civil::Date;
 use std::{borrow::Cow, sync::Arc};
@@ -162,9 +163,9 @@ impl RecordJudge<'_> {
         self.text(field)?.parse().ok()
     }
 
-    /// Late already at its first receipt (V020): the clock of R-30 has run out before it came.
+    /// Late already at its first receipt (V020): the clock of R-30 has run out before it came. A load of history is not late.
     fn lateness(&mut self, category: &Category) {
-        if !category.counts {
+        if !category.counts || self.text(BACKFILL) == Some(BACKFILL_YES) {
             return;
         }
         let Some(day) = self.text("produced_on").and_then(text::date) else { return };

@@ -121,9 +121,10 @@ version = "2024.1"
 effective = "2024-01-01"
 until = "2025-12-31"
 "#;
-    let shipped = crate::catalog::SHIPPED;
+    // Versions stand in the order in which they take effect: the old one goes before the last that is shipped.
+    let (now, _) = crate::catalog::SHIPPED.split_once("\n[[catalog]]\nversion = \"2026.11\"").unwrap();
     let of = |version: &str| {
-        let (old, now) = (more.replace("until", "extends = \"2026.1\"\nuntil"), shipped);
+        let old = more.replace("until", "extends = \"2026.1\"\nuntil");
         let charter =
             Charter::parse(&(document(1, &sample()) + now + &old.replace("2024-01-01", "2017-01-01"))).unwrap();
         let context =
@@ -137,6 +138,60 @@ until = "2025-12-31"
     assert_eq!((unknown.severity, over.severity), (Severity::Question, Severity::Reject));
     assert!(unknown.message.contains("9999 is not known here: use 2026.1"), "{}", unknown.message);
     assert!(over.message.contains("2024.1 is not in force: use 2026.1"), "{}", over.message);
+}
+
+/// A02c: the sign is named, and not its length.
+#[test]
+fn signs_that_no_value_has_are_named() {
+    let of = |value: &str| {
+        let charter = Charter::parse(&document(1, &sample())).unwrap();
+        let (today, origin) = ("2026-11-08".parse().unwrap(), "350102".parse().unwrap());
+        let context = JudgeContext { charter: &charter, today, origin };
+        let json = r#"{"catalog_version":"2026.11","category":"other"}"#;
+        let mut object = Object::parse(json.as_bytes()).unwrap();
+        object.set("title", Value::text(value));
+        judge(&context, &object).findings.into_iter().filter(|f| f.field == "title").collect::<Vec<_>>()
+    };
+    let long = "字".repeat(300);
+    for (value, code, part) in [
+        ("甲\u{1f}乙", "V021", "U+001F (separator of fields)"),
+        ("\u{0}", "V021", "U+0000 (null)"),
+        (&*format!("{long}\u{1e}"), "V021", "U+001E"),
+        ("甲\u{fffd}", "V021", "UTF-8"),
+        ("甲\u{e5e5}公司", "V029", "U+E5E5, private use"),
+        ("甲⻓公司", "V029", "U+2ED3, radical"),
+        (&*long, "V002", "too long"),
+        ("无", "V022", "placeholder"),
+        ("同上", "V022", "placeholder"),
+    ] {
+        let found = of(value);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].code == code && found[0].message.contains(part), "{found:?}");
+    }
+    assert!(of("㐀甲（乙）Ａ①").is_empty());
+}
+
+/// C08: a code that is no more is refused with that of today.
+#[test]
+fn an_old_division_names_that_of_today() {
+    let charter = Charter::parse(&document(1, &sample())).unwrap();
+    let (today, origin) = ("2026-06-08".parse().unwrap(), "350102".parse().unwrap());
+    let context = JudgeContext { charter: &charter, today, origin };
+    let json =
+        r#"{"catalog_version":"2026.1","category":"other","produced_on":"2015-06-03","producer_division":"350182"}"#;
+    let found = judge(&context, &Object::parse(json.as_bytes()).unwrap()).findings;
+    for code in ["V017", "V019"] {
+        let f = found.iter().find(|f| f.code == code && f.field == "producer_division").unwrap();
+        assert!(f.message.contains("350112 长乐区") && f.message_zh.contains("350112 长乐区"), "{f:?}");
+    }
+}
+
+/// R-30: what is loaded as history was not late, whoever judges it.
+#[test]
+fn a_load_of_history_is_not_late() {
+    let late = |changes: &[(&str, &str)]| said("", changes).into_iter().any(|(code, ..)| code == "V020");
+    let old = [("produced_on", "2016-06-03"), ("decision_date", "2016-06-03")];
+    assert!(late(&old) && !late(&[old[0], old[1], (BACKFILL, BACKFILL_YES)]));
 }
 
 #[test]

@@ -53,12 +53,12 @@ pub(super) fn is_above(a: &str, b: &str) -> bool {
     (a.0.len(), &a.0, &a.1) > (b.0.len(), &b.0, &b.1)
 }
 
-/// Control characters other than tab and line ends, and the replacement character: both come from broken conversions.
-pub(super) fn is_unreadable(text: &str) -> bool {
+/// The first control character other than tab and line ends, or replacement character: both come from broken conversions.
+pub(super) fn unreadable(text: &str) -> Option<char> {
     // Most text has none of the bytes that such characters begin with.
     let suspicious = |b: u8| b < 0x20 || b == 0x7f || b == 0xc2 || b == 0xef;
     let bad = |c: char| c == '\u{fffd}' || (c.is_control() && !matches!(c, '\n' | '\t' | '\r'));
-    text.bytes().any(suspicious) && text.chars().any(bad)
+    text.bytes().any(suspicious).then(|| text.chars().find(|c| bad(*c))).flatten()
 }
 
 #[cfg(test)]
@@ -85,9 +85,9 @@ mod tests {
 
     #[test]
     fn unreadable_characters_are_seen_and_full_width_ones_are_not() {
-        assert!(!is_unreadable("许可（2026）1号，第二行\n\t完") && !is_unreadable("£§"));
-        assert!(
-            is_unreadable("a\u{fffd}b") && is_unreadable("a\0") && is_unreadable("\u{85}") && is_unreadable("\u{7f}")
-        );
+        assert_eq!((unreadable("许可（2026）1号，第二行\n\t完"), unreadable("£§")), (None, None));
+        for (text, sign) in [("a\u{fffd}b", '\u{fffd}'), ("a\0", '\0'), ("\u{85}", '\u{85}'), ("\u{7f}", '\u{7f}')] {
+            assert_eq!(unreadable(text), Some(sign));
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! What is held of a record before it is taken: whether it is a duplicate, conflicts with what is held, or has no original
-//! (V010 to V014).
+//! (V010 to V014, V028).
 //!
 //! A record is a duplicate if the own log holds it, or holds its content in force under its business key. What other logs
 //! hold makes no duplicate: both paths stay, as they were signed. Nothing here is written.
@@ -25,6 +25,8 @@ pub struct DedupPolicy {
     pub conflict: Option<Severity>,
     /// V014: an amend or withdraw without an original.
     pub no_original: Option<Severity>,
+    /// V028: a create whose number is held in another form.
+    pub other_form: Option<Severity>,
 }
 
 /// The record of the own log that another one is a duplicate of.
@@ -94,6 +96,7 @@ impl DedupLookup<'_> {
             (Operation::Withdraw, Some(_)) => {}
             (Operation::Amend | Operation::Withdraw, None) => say(HeldFinding::NoOriginal, policy.no_original),
         }
+        findings.extend(self.by_form(checked, policy)?);
         findings.extend(self.by_registration(checked, policy)?);
         Ok(Looked { held: None, findings })
     }
@@ -113,10 +116,31 @@ impl DedupLookup<'_> {
         }
         let conflict = policy.conflict.filter(|_| history.is_some_and(|h| conflicted(h, &checked.content)));
         let mut findings: Vec<_> = conflict.map(|s| (HeldFinding::Conflict, s)).into_iter().collect();
+        findings.extend(self.by_form(checked, policy)?);
         findings.extend(self.by_registration(checked, policy)?);
         // It is held: nothing rejects it any more.
         findings.iter_mut().for_each(|(_, s)| *s = (*s).min(Severity::Question));
         Ok(Looked { held: Some(HeldRecord { id, on_its_way, in_force: true }), findings })
+    }
+
+    /// Whether the number of a new record counts already, in another form (V028).
+    fn by_form(
+        &self,
+        checked: &CheckedRecord,
+        policy: &DedupPolicy,
+    ) -> Result<Option<(HeldFinding, Severity)>, EngineError> {
+        let Some(severity) = policy.other_form.filter(|_| checked.numbered) else { return Ok(None) };
+        if checked.content.operation != Operation::Create {
+            return Ok(None);
+        }
+        for key in self.index.other_forms(checked.content.forms())? {
+            let history = self.index.versions(&key)?;
+            let counts = history.as_ref().and_then(KeyHistory::latest).filter(|v| v.operation != Operation::Withdraw);
+            if let Some(held) = counts {
+                return Ok(Some((HeldFinding::OtherForm(held.id), severity)));
+            }
+        }
+        Ok(None)
     }
 
     /// What the registrations held say of the subject (V010, V011).

@@ -3,10 +3,14 @@
 //! A chunk is taken as a whole or not at all, and its answer comes when all of it that was taken is durable. How batches are cut
 //! and where the rows came from is not known here.
 
-use super::{ChunkError, ChunkResult, DedupPolicy};
+use super::{ChunkError, ChunkResult, DedupPolicy, RowFate, RowOutcome, dedup::DedupLookup};
 use crate::CheckedRecord;
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicU64},
+};
 use tally_core::Place;
+use tally_protocol::finding::Severity;
 use tally_store::index::{DedupIndex, Engine, IndexProgress};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -44,6 +48,8 @@ impl RecordChunk {
 #[derive(Debug, Clone)]
 pub struct BatcherHandle {
     pub(super) chunks: mpsc::Sender<RecordChunk>,
+    /// What is held, for those who only ask; none where nothing is.
+    pub(super) held: Option<Arc<DedupIndex>>,
     /// Totals since the start, for metrics.
     pub totals: Arc<IntakeTotals>,
 }
@@ -67,6 +73,28 @@ impl BatcherHandle {
     pub async fn submit(&self, (chunk, answer): (RecordChunk, ChunkAnswer)) -> Result<ChunkAnswer, ChunkError> {
         self.chunks.send(chunk).await.map_err(|_| ChunkError::Stopping)?;
         Ok(answer)
+    }
+
+    /// What would become of records if they were handed in now, one by one. Nothing is taken, and nothing is waited for. Reads
+    /// the index: not for a task that others wait for.
+    ///
+    /// # Errors
+    /// [`ChunkError::Index`], when it cannot say whether they are new.
+    pub fn look(&self, records: &[CheckedRecord], policy: &DedupPolicy) -> Result<Vec<RowOutcome>, ChunkError> {
+        let unsealed = HashMap::new();
+        let one = |checked: &CheckedRecord| {
+            let Some(index) = &self.held else { return Ok(RowOutcome { fate: RowFate::Staged, findings: Vec::new() }) };
+            let looked = DedupLookup { index, unsealed: &unsealed }.look(checked, policy);
+            let looked = looked.map_err(|e| ChunkError::Index(e.reason()))?;
+            let fate = match looked.held {
+                Some(held) if held.in_force => RowFate::Duplicate { held: held.id },
+                Some(held) => RowFate::Superseded { held: held.id },
+                None if looked.findings.iter().any(|(_, s)| *s == Severity::Reject) => RowFate::Rejected,
+                None => RowFate::Staged,
+            };
+            Ok(RowOutcome { fate, findings: looked.findings })
+        };
+        records.iter().map(one).collect()
     }
 }
 
@@ -93,7 +121,7 @@ impl BatcherHandle {
     /// A handle, and the chunks that are handed in by it.
     pub(crate) fn of_test() -> (Self, mpsc::Receiver<RecordChunk>) {
         let (chunks, queue) = mpsc::channel(8);
-        (Self { chunks, totals: Arc::default() }, queue)
+        (Self { chunks, held: None, totals: Arc::default() }, queue)
     }
 }
 

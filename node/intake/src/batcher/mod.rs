@@ -122,6 +122,7 @@ fn batcher_of(
     let (chunks, queue) = mpsc::channel(CHUNKS);
     let (carry, carried) = mpsc::channel(1);
     let totals = Arc::new(IntakeTotals::default());
+    let held = Some(sources.index.clone());
     let batcher = Batcher {
         own,
         sources,
@@ -149,7 +150,7 @@ fn batcher_of(
         waiting: VecDeque::new(),
     };
     let run = move || runtime.block_on(batcher.run(queue));
-    BatcherParts { handle: BatcherHandle { chunks, totals }, carry: CarryHandle { chunks: carry }, run }
+    BatcherParts { handle: BatcherHandle { chunks, held, totals }, carry: CarryHandle { chunks: carry }, run }
 }
 
 struct Batcher {

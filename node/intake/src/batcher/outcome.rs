@@ -13,6 +13,8 @@ pub enum HeldFinding {
     NoSubject,
     /// V013: the business key is held with other content.
     Conflict,
+    /// V028: its number is held in another form, by this record.
+    OtherForm(RecordId),
     /// V014: nothing is held that it could amend or withdraw.
     NoOriginal,
 }

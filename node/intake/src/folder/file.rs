@@ -83,6 +83,8 @@ fn submission(folder: &Folder, name: String) -> Submission {
         unit: s.unit.clone(),
         division: s.division,
         rights: s.rights(),
+        // A load of history says so in a column: a folder takes both.
+        backfill: false,
     };
     let meta = SubmissionMeta {
         file: Some(name),

@@ -4,7 +4,7 @@
 use super::{
     TableColumns,
     context::RowContext,
-    read::{JudgedRow, read_object},
+    read::{JudgedRow, read_spoiled},
     reply::Reply,
 };
 use std::sync::Arc;
@@ -48,10 +48,14 @@ pub(super) fn judged_cells(context: &RowContext<'_>, columns: &TableColumns, row
     }
     let cell = |i: &usize| {
         let (field, text) = (columns.fields.get(*i)?.as_deref()?, row.cells.get(*i)?);
-        (!text.trim().is_empty()).then(|| (field, Value::text(text.as_str())))
+        // Signs in parts are put together where the change is told.
+        (!text.trim().is_empty()).then(|| (field, Value::Text(text.as_str().into())))
     };
     let object = Object::of_sorted(columns.order.iter().filter_map(cell));
-    let mut judged = read_object(context, row.line, object, reply);
+    let unreadable = |mark: &&CellMark| !matches!(mark.kind, MarkKind::Merged(_) | MarkKind::Day(_));
+    let field = |mark: &CellMark| columns.fields.get(mark.column)?.as_deref();
+    let spoiled: Vec<&str> = row.marks.iter().filter(unreadable).filter_map(field).collect();
+    let mut judged = read_spoiled(context, row.line, object, reply, &spoiled);
     for mark in &row.marks {
         let Some(Some(field)) = columns.fields.get(mark.column) else { continue };
         let Some(finding) = finding(columns, row, mark, field) else { continue };

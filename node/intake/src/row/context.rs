@@ -21,6 +21,8 @@ pub struct RowContext<'a> {
     pub division: Option<Division>,
     /// What the one who hands in may do; none: everything.
     pub rights: Option<&'a Rights>,
+    /// The rows are a load of history (历史补录), which is not late.
+    pub backfill: bool,
 }
 
 /// Limits of a token.

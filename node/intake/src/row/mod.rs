@@ -5,6 +5,7 @@
 mod cells;
 mod chunk;
 mod context;
+mod damage;
 mod normal;
 mod prepare;
 mod read;
@@ -14,5 +15,5 @@ pub use chunk::{ADDED_HEADS, RawRow, RowChunk, TableColumns};
 pub use context::{Rights, RowContext};
 pub use normal::Change;
 pub use prepare::FieldChange;
-pub use read::{CheckedRecord, JudgedRow, RowKey, identify, read_line, read_object};
+pub use read::{CheckedRecord, JudgedRow, RowKey, identify, identify_otherwise, read_line, read_object};
 pub use reply::Reply;

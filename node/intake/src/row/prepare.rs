@@ -3,17 +3,21 @@
 
 use super::{
     context::RowContext,
-    normal::{Change, normal},
+    normal::{Change, is_short_number, normal},
 };
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use tally_protocol::{
     canonical::{Object, Value},
     ids::Division,
 };
 use tally_topology::{
-    catalog::{Category, FieldType},
+    catalog::{Catalog, Category, FieldType},
+    content::{BACKFILL, BACKFILL_YES},
     digits,
+    judge::{masked, shown},
+    signs::is_plain,
 };
+use unicode_normalization::{UnicodeNormalization as _, is_nfc};
 
 /// A value that was brought into form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,20 +26,48 @@ pub struct FieldChange {
     pub field: String,
     /// How.
     pub change: Change,
+    /// The value as it came, shortened; of personal data its middle is hidden.
+    pub from: String,
+    /// The value as it is stored, in the same way; empty: it is left out.
+    pub to: String,
+}
+
+impl FieldChange {
+    /// Bytes that it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.field.len() + self.from.len() + self.to.len()
+    }
+}
+
+/// What was done to a row before it is judged.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared<'l> {
+    /// Values that were brought into form.
+    pub(super) changes: Vec<FieldChange>,
+    /// Fields that the row leaves unsaid, and that other fields, the unit or the registry say.
+    pub(super) filled: Vec<&'l str>,
+    /// Texts that a spreadsheet took for numbers and wrote in short.
+    pub(super) damaged: Vec<Arc<str>>,
 }
 
 /// Brings the values of `object` into form, and fills in what the row leaves unsaid.
 pub(crate) fn prepare<'l>(
     context: &RowContext<'l>,
-    category: &'l Category,
+    (catalog, category): (&'l Catalog, &'l Category),
     object: &mut Object<'l>,
-) -> Vec<FieldChange> {
-    let mut changes = values(category, object);
-    defaults(category, object, &mut changes);
-    if !is_complete(category, object) {
-        envelope(context, category, object);
+) -> Prepared<'l> {
+    let mut prepared = Prepared::default();
+    values(catalog, category, object, &mut prepared);
+    defaults(category, object, &mut prepared);
+    if context.backfill && category.counts && object.text(BACKFILL) != Some(BACKFILL_YES) {
+        let [from, to] = [object.text(BACKFILL).unwrap_or_default(), BACKFILL_YES].map(shown);
+        prepared.changes.push(FieldChange { field: BACKFILL.to_owned(), change: Change::Backfill, from, to });
+        object.set(BACKFILL, Value::text(BACKFILL_YES));
     }
-    changes
+    if !is_complete(category, object) {
+        envelope(context, category, object, &mut prepared.filled);
+    }
+    prepared
 }
 
 /// Whether the row says everything itself. Most rows of a careful sender do, so one walk that tells saves the rest.
@@ -52,29 +84,65 @@ fn is_complete(category: &Category, object: &Object<'_>) -> bool {
     })
 }
 
-fn values(category: &Category, object: &mut Object<'_>) -> Vec<FieldChange> {
-    let mut changes = Vec::new();
+fn values(catalog: &Catalog, category: &Category, object: &mut Object<'_>, prepared: &mut Prepared<'_>) {
+    let Prepared { changes, damaged, .. } = prepared;
+    let mut says_nothing = Vec::new();
     let mut fields = category.fields().iter().peekable();
     for (name, value) in object.members_mut() {
         while fields.next_if(|f| &*f.id < name).is_some() {}
         let Some(field) = fields.next_if(|f| &*f.id == name) else { continue };
+        let mut change = |change, from: &str, to: &str| {
+            let [from, to] = [from, to].map(|v| if field.personal { masked(v) } else { shown(v) });
+            changes.push(FieldChange { field: name.to_owned(), change, from, to });
+        };
         if let Value::Integer(n) = value
             && field.kind != FieldType::Integer
         {
-            *value = Value::Text(Cow::Owned(n.to_string()));
-            changes.push(FieldChange { field: name.to_owned(), change: Change::NumberAsText });
+            let text = n.to_string();
+            change(Change::NumberAsText, &text, &text);
+            *value = Value::Text(Cow::Owned(text));
         }
         let Value::Text(text) = value else { continue };
-        if let Some((formed, change)) = normal(field, text) {
-            *value = Value::text(formed);
-            changes.push(FieldChange { field: name.to_owned(), change });
+        // Nearly every value is plain, and then it is in this form.
+        if !is_plain(text) && !is_nfc(text) {
+            let together: String = text.nfc().collect();
+            change(Change::Composed, text, &together);
+            *text = Cow::Owned(together);
+        }
+        if is_short_number(field, text) {
+            damaged.push(field.id.clone());
+        }
+        let Some(formed) = normal(catalog, field, text) else { continue };
+        let to = formed.text.as_deref().unwrap_or_default();
+        formed.changes.iter().for_each(|c| change(*c, text, to));
+        match formed.text {
+            Some(text) => *value = Value::text(text),
+            None => says_nothing.push(field.id.clone()),
         }
     }
-    changes
+    says_nothing.iter().for_each(|field| object.remove(field));
+}
+
+/// Values of a line of JSON that were written in parts: reading it has put them together already.
+pub(super) fn composed(category: &Category, json: &[u8]) -> Vec<FieldChange> {
+    let members: BTreeMap<Cow<'_, str>, serde_json::Value> = serde_json::from_slice(json).unwrap_or_default();
+    let in_parts = members.iter().filter_map(|(name, value)| {
+        let (field, text) = (category.field(name)?, value.as_str().filter(|t| !is_nfc(t))?);
+        let [from, to] =
+            [text, &text.nfc().collect::<String>()].map(|v| if field.personal { masked(v) } else { shown(v) });
+        Some(FieldChange { field: field.id.to_string(), change: Change::Composed, from, to })
+    });
+    in_parts.collect()
 }
 
 /// What older forms of a table do not have, and the catalog says what to take instead.
-fn defaults<'l>(category: &'l Category, object: &mut Object<'l>, changes: &mut Vec<FieldChange>) {
+fn defaults<'l>(category: &'l Category, object: &mut Object<'l>, prepared: &mut Prepared<'l>) {
+    let mut filled = |object: &mut Object<'l>, field: &'l str, value: String| {
+        let (to, change) = (shown(&value), Change::FilledIn);
+        prepared.changes.push(FieldChange { field: field.to_owned(), change, from: String::new(), to });
+        prepared.filled.push(field);
+        object.set(field, Value::text(value));
+    };
     let wanting = category.fields().iter().filter(|f| f.default_from.is_some() || f.default.is_some());
     for field in wanting {
         // Where another form of the table is what excuses it, only there.
@@ -84,15 +152,13 @@ fn defaults<'l>(category: &'l Category, object: &mut Object<'l>, changes: &mut V
         }
         let other = field.default_from.as_deref().and_then(|from| there(object, from)).map(str::to_owned);
         if let Some(value) = other.or_else(|| field.default.as_deref().map(str::to_owned)) {
-            object.set(&field.id, Value::text(value));
-            changes.push(FieldChange { field: field.id.to_string(), change: Change::FilledIn });
+            filled(object, &field.id, value);
         }
     }
     if category.field("party_kind").is_some() && silent(object, "party_kind") {
         let code = there(object, "party_uscc").or_else(|| there(object, "subject_uscc"));
         if let Some(kind) = code.and_then(|c| c.get(..2)).and_then(party_kind) {
-            object.set("party_kind", Value::text(kind));
-            changes.push(FieldChange { field: "party_kind".to_owned(), change: Change::FilledIn });
+            filled(object, "party_kind", kind.to_owned());
         }
     }
 }
@@ -126,6 +192,7 @@ fn is_silent(value: &Value<'_>) -> bool {
 struct Filling<'f, 'l> {
     context: &'f RowContext<'l>,
     object: &'f mut Object<'l>,
+    filled: &'f mut Vec<&'l str>,
 }
 
 impl<'l> Filling<'_, 'l> {
@@ -135,6 +202,7 @@ impl<'l> Filling<'_, 'l> {
             && let Some(value) = value(self)
         {
             self.object.set(field, Value::text(value));
+            self.filled.push(field);
         }
     }
 
@@ -161,8 +229,8 @@ impl<'l> Filling<'_, 'l> {
 }
 
 /// What the envelope (members that every record has) lacks and other fields, the unit that hands in, or the registry say.
-fn envelope<'l>(context: &RowContext<'l>, category: &'l Category, object: &mut Object<'l>) {
-    let mut f = Filling { context, object };
+fn envelope<'l>(context: &RowContext<'l>, category: &'l Category, object: &mut Object<'l>, filled: &mut Vec<&'l str>) {
+    let mut f = Filling { context, object, filled };
     f.fill("catalog_version", |f| Some(f.context.charter.catalogs().current(f.context.today).version.to_string()));
     f.fill("operation", |_| Some("create".to_owned()));
     for field in category.fields() {

@@ -5,7 +5,8 @@
 
 use super::{
     context::{Rights, RowContext},
-    prepare::{FieldChange, prepare},
+    damage::Told,
+    prepare::{FieldChange, Prepared, composed, prepare},
     reply::Reply,
 };
 use tally_protocol::{
@@ -15,7 +16,7 @@ use tally_protocol::{
     record::{Record, RecordId},
 };
 use tally_topology::{
-    catalog::{Category, Severity},
+    catalog::{Catalog, Category, Severity},
     content::ContentId,
     judge::{JudgeContext, judge, shown},
 };
@@ -59,6 +60,8 @@ pub struct CheckedRecord {
     pub content: ContentId,
     /// Subject's code and name, where the registration base may know better (V010, V011).
     pub subject: Option<(String, String)>,
+    /// Its business key holds the number of a document, which may be held in another form (V028).
+    pub numbered: bool,
     /// The row answers a question, so it became an amendment without saying so. If it says what is held already, nothing
     /// was amended: it is then taken for a duplicate.
     pub replies: bool,
@@ -70,7 +73,13 @@ impl CheckedRecord {
     pub fn acknowledged(bytes: &[u8]) -> Option<Self> {
         let object = Object::parse(bytes).ok()?;
         let record = Record::new(&object).ok()?;
-        Some(Self { content: ContentId::of(record.id(), &object), record, subject: None, replies: false })
+        Some(Self {
+            content: ContentId::of(record.id(), &object),
+            record,
+            subject: None,
+            numbered: false,
+            replies: false,
+        })
     }
 }
 
@@ -89,7 +98,7 @@ impl JudgedRow {
     /// Bytes that what is said of it takes, about: findings, and what was brought into form.
     pub(super) fn said_bytes(&self) -> usize {
         let findings: usize = self.findings.iter().map(Finding::bytes).sum();
-        findings + self.changes.iter().map(|c| size_of::<FieldChange>() + c.field.len()).sum::<usize>()
+        findings + self.changes.iter().map(FieldChange::bytes).sum::<usize>()
     }
 
     /// Whether the row is asked about.
@@ -103,8 +112,11 @@ pub fn read_line<'l>(context: &RowContext<'l>, line: u64, json: &'l [u8]) -> Jud
     if json.len() > 4 * RECORD_BYTES_MAX {
         return JudgedRow::refused(line, too_long(json.len()));
     }
-    match Object::parse(json) {
-        Ok(object) => read_object(context, line, object, None),
+    match Object::parse_told(json) {
+        Ok((object, in_form)) => {
+            let came = Came { reply: None, spoiled: &[], in_parts: (!in_form).then_some(json) };
+            read(context, line, object, came)
+        }
         Err(e) => JudgedRow::refused(line, not_json(&e)),
     }
 }
@@ -122,8 +134,32 @@ pub fn identify<'l>(context: &RowContext<'l>, json: &'l [u8]) -> Result<RecordId
     Record::new(&object).map(|r| r.id()).map_err(|e| Box::new(too_long(e.0)))
 }
 
+/// The other records that a line may have become on another day or in another way: with each catalog that is in force, where
+/// the line claims none, and as a load of history. The newest first; without the one that it is now.
+pub fn identify_otherwise<'l>(context: &RowContext<'l>, json: &'l [u8]) -> Vec<RecordId> {
+    let (Ok(said), Ok(now)) = (Object::parse(json), identify(context, json)) else { return Vec::new() };
+    let claims = said.text("catalog_version").is_some_and(|v| !v.trim().is_empty());
+    let in_force = context.charter.catalogs().versions().iter().rev().filter(|v| v.in_force(context.today));
+    let versions: Vec<Option<&str>> = if claims { vec![None] } else { in_force.map(|v| Some(&*v.version)).collect() };
+    let mut others = Vec::new();
+    for (version, backfill) in versions.into_iter().flat_map(|v| [(v, false), (v, true)]) {
+        let mut object = said.clone();
+        if let Some(version) = version {
+            object.set("catalog_version", Value::text(version));
+        }
+        if complete(&RowContext { backfill, ..*context }, &mut object).is_ok()
+            && let Ok(record) = Record::new(&object)
+            && record.id() != now
+            && !others.contains(&record.id())
+        {
+            others.push(record.id());
+        }
+    }
+    others
+}
+
 /// Puts in the category that the input is of, and everything else that a row leaves unsaid.
-fn complete<'l>(context: &RowContext<'l>, object: &mut Object<'l>) -> Result<Vec<FieldChange>, Box<Finding>> {
+fn complete<'l>(context: &RowContext<'l>, object: &mut Object<'l>) -> Result<Prepared<'l>, Box<Finding>> {
     if object.get("_tally").is_some() {
         let message = "the field _tally is written by exports only: leave it out";
         let zh = "_tally 字段只由导出产生，请删除";
@@ -144,10 +180,38 @@ fn complete<'l>(context: &RowContext<'l>, object: &mut Object<'l>) -> Result<Vec
     Ok(category.map(|c| prepare(context, c, object)).unwrap_or_default())
 }
 
+/// What is known of a row besides its members.
+#[derive(Default)]
+struct Came<'l> {
+    /// What it replies to.
+    reply: Option<Reply>,
+    /// Fields whose cells could not be read.
+    spoiled: &'l [&'l str],
+    /// Its JSON, if signs in it were written in parts.
+    in_parts: Option<&'l [u8]>,
+}
+
+/// Takes what stands in a row of a table, of which some fields could not be read: the caller says so, and nothing is said here
+/// of them or of what is made of them.
+pub(super) fn read_spoiled<'l>(
+    context: &RowContext<'l>,
+    line: u64,
+    object: Object<'l>,
+    reply: Option<Reply>,
+    spoiled: &'l [&'l str],
+) -> JudgedRow {
+    read(context, line, object, Came { reply, spoiled, in_parts: None })
+}
+
 /// Takes what stands in a row, which may reply to an answer.
-pub fn read_object<'l>(context: &RowContext<'l>, line: u64, mut object: Object<'l>, reply: Option<Reply>) -> JudgedRow {
-    let changes = match complete(context, &mut object) {
-        Ok(changes) => changes,
+pub fn read_object<'l>(context: &RowContext<'l>, line: u64, object: Object<'l>, reply: Option<Reply>) -> JudgedRow {
+    read(context, line, object, Came { reply, ..Came::default() })
+}
+
+fn read<'l>(context: &RowContext<'l>, line: u64, mut object: Object<'l>, came: Came<'l>) -> JudgedRow {
+    let Came { reply, spoiled, in_parts } = came;
+    let mut prepared = match complete(context, &mut object) {
+        Ok(prepared) => prepared,
         Err(finding) => return JudgedRow { reply, ..JudgedRow::refused(line, *finding) },
     };
     // The row was taken and asked about, so its record is held: the corrected row amends that record. It still says
@@ -158,13 +222,24 @@ pub fn read_object<'l>(context: &RowContext<'l>, line: u64, mut object: Object<'
         object.set("operation", Value::text("amend"));
     }
     let judging = JudgeContext { charter: context.charter, today: context.today, origin: context.me };
+    let by = category_of(context, &object);
+    if let (Some(json), Some((_, category))) = (in_parts, by) {
+        prepared.changes.extend(composed(category, json));
+    }
     let mut findings: Vec<Finding> = judge(&judging, &object).findings;
+    let is_told = |f: &Finding| f.severity > Severity::Note;
+    if let Some((_, category)) = by
+        && (!spoiled.is_empty() || !prepared.damaged.is_empty() || findings.iter().any(is_told))
+    {
+        findings = Told { category, object: &object, prepared: &prepared }.causes(findings, spoiled);
+    }
     findings.extend(context.rights.and_then(|r| not_allowed(r, &object)));
     if asked.is_some() && !replies {
         findings.push(stays());
     }
     let text = |f: &str| object.text(f).unwrap_or_default().to_owned();
     let key = RowKey { category: text("category"), unit: text("producer_uscc"), business_key: text("business_key") };
+    let changes = prepared.changes;
     let mut row = JudgedRow { line, record: None, id: None, findings, changes, key: Some(key), reply };
     if row.findings.iter().any(|f| f.severity == Severity::Reject) {
         return row;
@@ -173,12 +248,13 @@ pub fn read_object<'l>(context: &RowContext<'l>, line: u64, mut object: Object<'
         Ok(record) => {
             let content = ContentId::of(record.id(), &object);
             // A registration is what others are held against; and seventeen zeros are nobody's code.
-            let base = category_of(context, &object).is_some_and(|c| c.base);
+            let by = by.map(|(_, category)| category);
+            let (base, numbered) = (by.is_some_and(|c| c.base), by.is_some_and(|c| c.has_number));
             let subject = object.text("subject_uscc").zip(object.text("subject_name"));
             let subject = subject.filter(|(code, _)| !base && !code.starts_with("00000000000000000"));
             let subject = subject.map(|(code, name)| (code.to_owned(), name.to_owned()));
             row.id = Some(record.id());
-            row.record = Some(CheckedRecord { record, content, subject, replies });
+            row.record = Some(CheckedRecord { record, content, subject, numbered, replies });
         }
         Err(e) => row.findings.push(too_long(e.0)),
     }
@@ -186,10 +262,10 @@ pub fn read_object<'l>(context: &RowContext<'l>, line: u64, mut object: Object<'
 }
 
 /// The category that the row is of, by the catalog's version that it claims.
-fn category_of<'l>(context: &RowContext<'l>, object: &Object<'_>) -> Option<&'l Category> {
+fn category_of<'l>(context: &RowContext<'l>, object: &Object<'_>) -> Option<(&'l Catalog, &'l Category)> {
     let version = object.text("catalog_version").unwrap_or_default();
     let (catalog, _) = context.charter.catalogs().claimed(version, context.today);
-    catalog.category(object.text("category")?).map(|c| &**c)
+    catalog.category(object.text("category")?).map(|c| (&**catalog, &**c))
 }
 
 /// What the token's limits say (V016).

@@ -1,7 +1,7 @@
 //! The answer to a submission; its JSON is the contract of `tally ingest --json`.
 
-use super::{EarlyEnd, RowsNotKept};
-use crate::Change;
+use super::{EarlyEnd, RowsNotKept, Trial};
+use crate::FieldChange;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tally_protocol::finding::{AtLine, Finding};
@@ -56,6 +56,9 @@ pub struct SubmissionAnswer {
     /// What the input was taken for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
+    /// The submission was only tried: nothing was taken, and this is what would become of each row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Box<Trial>>,
 }
 
 impl SubmissionAnswer {
@@ -116,11 +119,22 @@ impl NotesByField {
         }
     }
 
-    pub(super) fn changed(&mut self, line: u64, field: &str, change: Change) {
+    pub(super) fn changed(&mut self, line: u64, FieldChange { field, change, from, to }: &FieldChange) {
         let (message, zh) = change.message();
         let code = serde_json::to_value(change).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-        let (field, message_zh) = (field.to_owned(), zh.to_owned());
-        self.add(InputNote { field, code, count: 1, line, message: message.to_owned(), message_zh });
+        let key = (field.clone(), code);
+        if let Some(known) = self.0.get_mut(&key) {
+            known.count += 1;
+            return;
+        }
+        // The first value that it was done to is shown, where that says more.
+        let shown = match (from.is_empty(), to.is_empty()) {
+            _ if from == to => String::new(),
+            (false, true) => format!(" ({from})"),
+            _ => format!(" ({from} -> {to})"),
+        };
+        let (message, message_zh) = (format!("{message}{shown}"), format!("{zh}{shown}"));
+        self.add(InputNote { field: key.0, code: key.1, count: 1, line, message, message_zh });
     }
 
     pub(super) fn found(&mut self, line: u64, f: Finding) {

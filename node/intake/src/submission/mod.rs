@@ -23,6 +23,7 @@ mod settled;
 mod since;
 mod source;
 mod terms;
+mod trial;
 mod upload;
 
 pub use answer::{InputNote, SubmissionAnswer};
@@ -30,6 +31,7 @@ pub use errors::{ERRORS_BYTES_MAX, ERRORS_MAX, EarlyEnd, HOPELESS_ROWS, ListedEr
 pub use kept::{KeptRow, KeptSubmission, SubmissionMeta, SubmissionStore};
 pub use source::{InputSource, RowSource};
 pub use terms::{IntakeHandle, SubmissionTerms};
+pub use trial::{Trial, TrialChange, TrialRow};
 pub use upload::{SAID_BYTES_MAX, Upload, UploadError};
 
 use crate::InputError;
@@ -171,6 +173,27 @@ impl Submissions {
             // What was taken stays taken, so it is told.
             Err(e) => Err(SubmissionError::Ended { why: UploadError::Keep(e).into(), so_far }),
         }
+    }
+
+    /// Tells what would become of rows if they were handed in now. Nothing is taken, and no answer is kept.
+    ///
+    /// # Errors
+    /// [`SubmissionError`], as of rows that are handed in.
+    pub async fn try_out(
+        &self,
+        submission: Submission,
+        mut source: impl RowSource,
+    ) -> Result<Box<SubmissionAnswer>, SubmissionError> {
+        let Submission { terms, meta } = submission;
+        // Nothing is written by it: it is asked for the columns of a table only.
+        let writer = SharedWriter::new(self.kept.writer(meta));
+        let mut upload = Upload::trial(self.intake.clone(), terms, writer);
+        let read = source.read_into(&mut upload).await;
+        let (answer, drained) = upload.finish().await;
+        if let Err(why) = read.and(drained.map_err(InputError::from)) {
+            return Err(SubmissionError::Ended { why, so_far: Box::new(answer) });
+        }
+        Ok(Box::new(answer))
     }
 
     /// The answer that was given when this key came before. The input must be the same.

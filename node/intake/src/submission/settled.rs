@@ -3,6 +3,7 @@
 use super::kept::Correction;
 use crate::{HeldFinding, JudgedRow, RowFate};
 use tally_protocol::finding::{Finding, Severity};
+use tally_store::index::other_form;
 use tally_topology::judge::shown;
 
 /// That a row of an answer given before has been corrected, if this row did so.
@@ -46,6 +47,10 @@ pub(super) fn finding_of(found: &HeldFinding) -> Finding {
             "another record with the same business key and other content is held: amend that one, or correct the number",
             "同一文号内容不一致：请变更原记录或更正文号",
         ),
+        HeldFinding::OtherForm(held) => {
+            let (en, zh) = other_form(*held);
+            Finding::reject("V028", "business_key", en, zh)
+        }
         HeldFinding::NoOriginal => Finding::reject(
             "V014",
             "operation",

@@ -34,6 +34,8 @@ pub struct SubmissionTerms {
     pub division: Option<Division>,
     /// What the one who hands in may do.
     pub rights: Option<Rights>,
+    /// The rows are a load of history (历史补录), which is not late.
+    pub backfill: bool,
 }
 
 impl SubmissionTerms {
@@ -47,6 +49,7 @@ impl SubmissionTerms {
             unit: self.unit.as_deref(),
             division: self.division,
             rights: self.rights.as_ref(),
+            backfill: self.backfill,
         }
     }
 }
@@ -60,5 +63,6 @@ pub(super) fn policy(charter: &Charter, base_is_complete: bool) -> DedupPolicy {
         no_subject: of("V011").filter(|_| base_is_complete),
         conflict: of("V013"),
         no_original: of("V014"),
+        other_form: of("V028"),
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{
     ERRORS_BYTES_MAX, EarlyEnd, HOPELESS_ROWS, InputNote, IntakeHandle, KeptRow, ListedErrors, SubmissionAnswer,
-    SubmissionTerms,
+    SubmissionTerms, Trial,
     answer::NotesByField,
     kept::{Correction, SharedWriter},
     settled::{correction, finding_of, superseded},
@@ -80,6 +80,8 @@ pub struct Upload {
     /// Bytes of findings that wait with their chunks.
     waiting_bytes: usize,
     writer: SharedWriter,
+    /// Nothing is taken: it is only told what would become of the rows.
+    trial: Option<Box<Trial>>,
     judging: VecDeque<JoinHandle<JudgedChunk>>,
     waiting: VecDeque<SubmittedChunk>,
 }
@@ -125,7 +127,12 @@ impl Upload {
         let answer = SubmissionAnswer { log: Some(log), ..SubmissionAnswer::default() };
         let (judging, waiting) = (VecDeque::new(), VecDeque::new());
         let (notes, errors, terms) = (NotesByField::default(), ListedErrors::default(), Arc::new(terms));
-        Self { intake, terms, answer, notes, errors, waiting_bytes: 0, writer, judging, waiting }
+        Self { intake, terms, answer, notes, errors, waiting_bytes: 0, writer, trial: None, judging, waiting }
+    }
+
+    /// The same, of which nothing is to be taken.
+    pub(super) fn trial(intake: IntakeHandle, terms: SubmissionTerms, writer: SharedWriter) -> Self {
+        Self { trial: Some(Box::default()), ..Self::new(intake, terms, writer) }
     }
 
     /// Takes some rows; waits when many are under way.
@@ -138,7 +145,7 @@ impl Upload {
         if rows.is_empty() {
             return Ok(());
         }
-        if self.intake.full.load(Ordering::Relaxed) {
+        if self.trial.is_none() && self.intake.full.load(Ordering::Relaxed) {
             return Err(UploadError::Full);
         }
         let me = self.intake.own.division;
@@ -204,6 +211,9 @@ impl Upload {
         let drained = self.drain().await;
         self.answer.notes = self.notes.into_list();
         (self.answer.errors, self.answer.errors_omitted) = self.errors.into_parts();
+        if self.trial.is_some() {
+            (self.answer.log, self.answer.trial) = (None, self.trial);
+        }
         (self.answer, drained)
     }
 
@@ -232,6 +242,9 @@ impl Upload {
             let judging = self.judge(rest);
             self.judging.push_front(judging);
         }
+        if self.trial.is_some() {
+            return self.try_out(rows, judged, policy).await;
+        }
         let records: Vec<CheckedRecord> = judged.iter_mut().filter_map(|row| row.record.take()).collect();
         let result = match records.is_empty() {
             true => None,
@@ -244,6 +257,42 @@ impl Upload {
         let settled = |w: &VecDeque<SubmittedChunk>| w.front().is_some_and(|w| w.result.is_none());
         while self.waiting.len() > WAITING || settled(&self.waiting) || self.waiting_bytes > WAITING_BYTES {
             self.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Tells what would become of the rows of a judged chunk.
+    async fn try_out(
+        &mut self,
+        rows: RowChunk,
+        mut judged: Vec<JudgedRow>,
+        policy: DedupPolicy,
+    ) -> Result<(), UploadError> {
+        let records: Vec<CheckedRecord> = judged.iter_mut().filter_map(|row| row.record.take()).collect();
+        let batcher = self.intake.batcher.clone();
+        let looked = tokio::task::spawn_blocking(move || batcher.look(&records, &policy).map(|fates| (records, fates)));
+        let (records, fates) = looked.await.map_err(|_| UploadError::Internal)??;
+        let (mut would_be, mut keep) = (records.into_iter().zip(fates), ToKeep::default());
+        for (place, mut row) in judged.into_iter().enumerate() {
+            let found = row.id.and_then(|id| would_be.next().map(|(checked, outcome)| (id, checked, outcome)));
+            let (record, fate) = match found {
+                Some((id, checked, mut outcome)) => {
+                    if self.trial.as_mut().is_some_and(|t| t.brought(id)) && outcome.fate == RowFate::Staged {
+                        outcome.fate = RowFate::Duplicate { held: id };
+                    }
+                    let fate = outcome.fate.clone();
+                    self.conclude(&mut row, outcome);
+                    (Some(checked.record), fate)
+                }
+                None => {
+                    self.answer.rejected += 1;
+                    (None, RowFate::Rejected)
+                }
+            };
+            if let Some(trial) = &mut self.trial {
+                trial.tell(row.line, &fate, (record.as_ref(), &row.changes, &row.findings));
+            }
+            self.tell(&rows, place, row, &mut keep);
         }
         Ok(())
     }
@@ -307,7 +356,7 @@ impl Upload {
     /// Lists what is said of a row, and puts it aside to be kept if it is to be looked at.
     fn tell(&mut self, rows: &RowChunk, place: usize, row: JudgedRow, keep: &mut ToKeep) {
         for c in &row.changes {
-            self.notes.changed(row.line, &c.field, c.change);
+            self.notes.changed(row.line, c);
         }
         let (mut findings, notes): (Vec<_>, Vec<_>) =
             row.findings.into_iter().partition(|f| f.severity > Severity::Note);
@@ -327,7 +376,7 @@ impl Upload {
     }
 
     async fn keep(&self, ToKeep { rows, corrections }: ToKeep) -> Result<(), UploadError> {
-        if rows.is_empty() && corrections.is_empty() {
+        if self.trial.is_some() || (rows.is_empty() && corrections.is_empty()) {
             return Ok(());
         }
         self.writer.run(move |w| w.write(rows, &corrections)).await.map_err(UploadError::Keep)

@@ -287,6 +287,7 @@ impl CompareTerms {
             unit: Some(self.unit.clone()),
             division: self.division,
             rights: None,
+            backfill: false,
         }
     }
 }

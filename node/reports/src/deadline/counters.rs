@@ -12,6 +12,7 @@ pub(super) struct Counters {
     due_soon: u64,
     overdue: u64,
     pending: u64,
+    backfill: u64,
     uncertain: u64,
     worst_days_over: i64,
     /// Unit, county, city.
@@ -44,6 +45,9 @@ pub struct DeadlineCounts {
     pub overdue: u64,
     /// Not known to have arrived, and not soon due.
     pub pending: u64,
+    /// 历史补录: records of loads of history. They are in none of the other counts.
+    #[serde(default)]
+    pub backfill: u64,
     /// Of those that are not known to have arrived, those that may have: this node is not the province, and the
     /// province's receipt comes down later. 0 at the province.
     pub unconfirmed: u64,
@@ -120,6 +124,11 @@ impl Counters {
         }
     }
 
+    /// Adds a record of a load of history: nobody was late with it.
+    pub(super) fn add_backfill(&mut self) {
+        self.backfill += 1;
+    }
+
     /// Adds other sums.
     pub(super) fn merge(&mut self, other: &Self) {
         self.on_time += other.on_time;
@@ -127,6 +136,7 @@ impl Counters {
         self.due_soon += other.due_soon;
         self.overdue += other.overdue;
         self.pending += other.pending;
+        self.backfill += other.backfill;
         self.uncertain += other.uncertain;
         self.worst_days_over = self.worst_days_over.max(other.worst_days_over);
         for (mine, theirs) in self.stages.iter_mut().zip(&other.stages) {
@@ -152,6 +162,7 @@ impl Counters {
             due_soon: self.due_soon,
             overdue: self.overdue,
             pending: self.pending,
+            backfill: self.backfill,
             unconfirmed: if collected_here { 0 } else { open },
             on_time_rate: rounded(self.on_time, self.on_time + missed, 4),
             worst_days_over: (missed > 0).then_some(self.worst_days_over),

@@ -151,7 +151,7 @@ impl DeadlineSurvey {
     ) {
         let received = arrivals.received(attested.iter().map(|(log, e)| (*log, e.index, e.sealed_at)));
         let Some((_, first)) = attested.first_mut() else { return };
-        let Dimensions { produced_on, division, category, unit, .. } = std::mem::take(&mut first.dimensions);
+        let Dimensions { produced_on, division, category, unit, backfill, .. } = std::mem::take(&mut first.dimensions);
         let division = context.division(division);
         let judgeable = judge::day(produced_on)
             .and_then(|day| Some((day, judge::category(context.charter.catalogs(), &category, day)?)));
@@ -168,12 +168,16 @@ impl DeadlineSurvey {
             self.present.insert((unit.clone(), category.clone()));
         }
         let open = matches!(judged.state, DeadlineState::Pending | DeadlineState::DueSoon | DeadlineState::Overdue);
-        let counts = due_then || (context.question.month.is_none() && open);
+        // A load of history is nobody's delay: it is counted by itself, and never left out of a report without a month.
+        let counts = due_then || (context.question.month.is_none() && (open || backfill));
         if !counts || !context.wants_division(division) || !context.question.wants(&category) {
             return;
         }
-        judge.note_years(produced_on, &judged);
         let key = Key { division: division.map_or(0, Division::code), unit, category };
+        if backfill {
+            return self.row(key).add_backfill();
+        }
+        judge.note_years(produced_on, &judged);
         self.row(key).add(&judged, &judge::took(&judged, &received));
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, Seek, Write};
 use tally_sheet::{CellKind, Column, SheetError, write_csv_row, write_xlsx};
 
 /// Heads of the columns.
-const HEADS: [&str; 38] = [
+const HEADS: [&str; 39] = [
     "类型",
     "行政区划代码",
     "行政区划",
@@ -43,6 +43,7 @@ const HEADS: [&str; 38] = [
     "对接是否超期",
     "零报告份数",
     "时限是否确定",
+    "历史补录",
     "说明",
 ];
 
@@ -151,6 +152,7 @@ fn cells(line: &ReportLine) -> Vec<String> {
         text(task.map(|t| yes(t.overdue))),
         text(line.zero_reports_held),
         text(line.counts.as_ref().map(|c| yes(c.certain))),
+        text(line.counts.as_ref().map(|c| c.backfill)),
         text(line.note.as_ref()),
     ]);
     cells
@@ -199,6 +201,7 @@ pub fn write_workbook(out: impl Write + Seek + Send, report: &DeadlineReport) ->
     let month = report.month.clone().unwrap_or_else(|| "未办结及当月".to_owned());
     notes.push(format!("时限报告：{} {}，范围 {month}，截至 {}", report.node, report.node_name, report.today));
     notes.push("应报条数：归集时限（产生之日起第 7 个工作日，或目录所定）落在本月的记录；日期均为北京时间".to_owned());
+    notes.push("历史补录：补报以前年度产生的信息，不计迟报，也不计入应报条数".to_owned());
     notes.push("按时率 = 按时 ÷（按时＋迟报＋逾期）；均为 0 时为样本量不足。平均工作日“未知”表示该环节未结束或本机尚未收到上级回执".to_owned());
     write_xlsx(out, ("时限报告", &columns), rows(report).map(Ok), &notes)
 }

@@ -48,6 +48,8 @@ fn said(line: &ReportLine) -> String {
     if let Some(p) = &line.provider {
         said.push(format!("delivered at {} by {}", p.division, named(p.unit.as_deref(), p.unit_name.as_ref())));
     }
+    let backfill = line.counts.as_ref().map_or(0, |c| c.backfill);
+    said.extend((backfill > 0).then(|| format!("history {backfill} 历史补录")));
     if line.counts.as_ref().is_some_and(|c| !c.certain) {
         said.push("NOT CERTAIN".to_owned());
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! r ‖ record id (32) ‖ log (8)                         -> IndexEntry
 //! k ‖ business key hash (16) ‖ log ‖ index             -> Version
+//! a ‖ form of a business key (16) ‖ business key hash  -> nothing: another text has this form
 //! n ‖ mark of a producing unit's name (8)              -> the name
 //! s ‖ subject's credit code                            -> SubjectName, by the newest registration held
 //! f ‖ log (8) ‖ index (8)                              -> what was found wrong with the record, see `findings`
@@ -19,7 +20,7 @@ use tally_protocol::{
     ids::{Division, LOG_ID_BYTES, LogId},
     record::RecordId,
 };
-use tally_topology::content::{ContentId, Dimensions, Operation};
+use tally_topology::content::{ContentId, Dimensions, KeyForms, Operation};
 
 /// Where one log holds a record, and what is needed to find its other versions and to count it. Where the log's bytes
 /// lie on the disk is the core's knowledge: repair moves them.
@@ -147,6 +148,21 @@ pub(super) fn version_key(log: LogId, e: &IndexEntry) -> Vec<u8> {
 pub(super) fn version_place(key: &[u8]) -> Option<(LogId, u64)> {
     let (log, index) = key.get(17..25 + LOG_ID_BYTES)?.split_at(LOG_ID_BYTES);
     Some((log_of(log)?, u64::from_be_bytes(index.try_into().ok()?)))
+}
+
+/// Under `a`: business keys whose text is another than their form.
+pub(super) fn form_prefix(form: &[u8; 16]) -> Vec<u8> {
+    [b"a", &form[..]].concat()
+}
+
+/// The pair by which a business key is found by its form, where that is another text.
+pub(super) fn form_pair(forms: KeyForms) -> Option<(Vec<u8>, Vec<u8>)> {
+    forms.form.map(|form| ([&form_prefix(&form)[..], &forms.key].concat(), vec![1]))
+}
+
+/// Hash of the business key in a key under `a`.
+pub(super) fn read_form(key: &[u8]) -> Option<[u8; 16]> {
+    key.get(17..33)?.try_into().ok()
 }
 
 /// Under `n`: names of producing units, which some routes go by.

@@ -20,12 +20,14 @@ use std::{
 };
 use tally_protocol::{ids::LogId, record::RecordId};
 use tally_topology::{
-    content::{ContentId, Operation},
+    content::{ContentId, KeyForms, Operation},
     in_force::CharterHandle,
 };
 
 /// First size of the filter, in ids; each further layer is twice the last.
 const FIRST_LAYER: usize = 1 << 20;
+/// Other forms of one number that are looked at.
+pub(super) const FORMS_MAX: usize = 16;
 /// More logs than this are not asked whether they hold a record.
 const ATTESTED: usize = 4_096;
 /// One lookup in so many finds a new id "perhaps known" and asks the engine.
@@ -52,18 +54,26 @@ pub struct DedupIndex {
 
 #[derive(Debug, Default)]
 struct Pending {
-    ids: HashMap<RecordId, [u8; 16]>,
+    ids: HashMap<RecordId, KeyForms>,
     /// Versions that wait for the index.
     keys: HashMap<[u8; 16], Vec<Version>>,
+    /// Business keys among them whose text is another than their form, by that form.
+    forms: HashMap<[u8; 16], Vec<[u8; 16]>>,
 }
 
 impl Pending {
     fn remove(&mut self, id: &RecordId) {
-        let Some(key) = self.ids.remove(id) else { return };
-        if let Slot::Occupied(mut waiting) = self.keys.entry(key) {
-            waiting.get_mut().retain(|w| w.id != *id);
-            if waiting.get().is_empty() {
-                waiting.remove();
+        let Some(forms) = self.ids.remove(id) else { return };
+        let Slot::Occupied(mut waiting) = self.keys.entry(forms.key) else { return };
+        waiting.get_mut().retain(|w| w.id != *id);
+        if !waiting.get().is_empty() {
+            return;
+        }
+        waiting.remove();
+        if let Some(Slot::Occupied(mut keys)) = forms.form.map(|form| self.forms.entry(form)) {
+            keys.get_mut().retain(|key| *key != forms.key);
+            if keys.get().is_empty() {
+                keys.remove();
             }
         }
     }
@@ -144,6 +154,20 @@ impl Layers {
     }
 }
 
+/// A form of which another text is held, told from a business key in the same filter.
+#[derive(Hash)]
+struct OtherText([u8; 16], u8);
+
+/// Tells it apart.
+const OTHER_TEXT: u8 = b'a';
+
+fn insert_forms(keys: &mut Layers, forms: KeyForms) {
+    keys.insert(&forms.key);
+    if let Some(form) = forms.form {
+        keys.insert(&OtherText(form, OTHER_TEXT));
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -190,7 +214,7 @@ impl DedupIndex {
             for (key, value) in &page {
                 if let Some((id, _, e)) = entry::read_record(key, value) {
                     ids.insert(&id);
-                    keys.insert(&e.content.key);
+                    insert_forms(&mut keys, e.content.forms());
                 }
             }
             drop((ids, keys));
@@ -255,6 +279,31 @@ impl DedupIndex {
         !self.complete.load(Ordering::Acquire) || lock(&self.keys).contains(key)
     }
 
+    /// Whether a business key may be held here whose text is another than this form; `false` is certain.
+    pub(super) fn maybe_form(&self, form: &[u8; 16]) -> bool {
+        !self.complete.load(Ordering::Acquire) || lock(&self.keys).contains(&OtherText(*form, OTHER_TEXT))
+    }
+
+    /// Business keys of other texts than this one's, of the same form (brackets, width, gaps, dashes), that may be held here:
+    /// at most 16 that are in the index, and those on their way to it.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn other_forms(&self, forms: KeyForms) -> Result<Vec<[u8; 16]>, EngineError> {
+        let form = forms.common();
+        let mut keys: Vec<[u8; 16]> = forms.form.into_iter().collect();
+        keys.extend(lock(&self.pending).forms.get(&form).into_iter().flatten());
+        if self.maybe_form(&form) {
+            self.no()?;
+            let held = self.engine.scan(&entry::form_prefix(&form), b"", FORMS_MAX)?;
+            keys.extend(held.iter().filter_map(|(key, _)| entry::read_form(key)));
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        keys.retain(|key| *key != forms.key);
+        Ok(keys)
+    }
+
     /// The versions of a business key that are held here; `None`: there is none.
     ///
     /// # Errors
@@ -311,8 +360,14 @@ impl DedupIndex {
     /// A record of the own log is about to be sealed.
     pub fn add_pending(&self, id: RecordId, content: &ContentId) {
         let mut pending = lock(&self.pending);
-        if pending.ids.insert(id, content.key).is_some() {
+        if pending.ids.insert(id, content.forms()).is_some() {
             return;
+        }
+        if let Some(form) = content.form {
+            let keys = pending.forms.entry(form).or_default();
+            if !keys.contains(&content.key) {
+                keys.push(content.key);
+            }
         }
         let waiting = Version::of(id, content);
         // Most keys have one version: no room for more is made.
@@ -326,11 +381,11 @@ impl DedupIndex {
     }
 
     /// These are in the index now.
-    pub(super) fn indexed(&self, records: &[(LogId, RecordId, [u8; 16])]) {
+    pub(super) fn indexed(&self, records: &[(LogId, RecordId, KeyForms)]) {
         let (mut ids, mut keys) = (lock(&self.ids), lock(&self.keys));
-        for (_, id, key) in records {
+        for (_, id, forms) in records {
             ids.insert(id);
-            keys.insert(key);
+            insert_forms(&mut keys, *forms);
         }
         drop((ids, keys));
         let mut pending = lock(&self.pending);

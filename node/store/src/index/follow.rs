@@ -25,7 +25,7 @@ use std::{
 };
 use tally_core::{Entry as KeptAs, Place};
 use tally_protocol::{ids::LogId, record::RecordId};
-use tally_topology::{charter::Charter, in_force::CharterHandle};
+use tally_topology::{charter::Charter, content::KeyForms, in_force::CharterHandle};
 use tokio::sync::watch;
 
 /// Records that go into the index in one atomic write, at most: at the end of what is there, what there is. The more, the less
@@ -65,7 +65,7 @@ struct Follower<'s> {
     /// Records that one write may bring in.
     write_at: usize,
     /// Records, with their business keys, that the next write brings in.
-    ids: Vec<(LogId, RecordId, [u8; 16])>,
+    ids: Vec<(LogId, RecordId, KeyForms)>,
     /// Names of units that were written.
     names: HashSet<[u8; 8]>,
     /// Records that were missing when that was last looked into.

@@ -1,50 +1,109 @@
-//! What is found wrong with a record because of other versions of its business key (V012 to V014, V017), whatever came first:
-//! when a version comes, all of its key are judged once more.
+//! What is found wrong with a record because of other versions of its business key (V012 to V014, V017), or of its number in
+//! another form (V028), whatever came first: when a version comes, all of its key and of its number are judged once more.
 //!
 //! Nothing is decided here about what is in force: that is `effect`; here it is said to people.
 
-use super::{Effect, Engine, EngineError, HeldKeyVersion, InForce, entry, findings, versions::KeyVersions};
+use super::{
+    Effect, Engine, EngineError, HeldKeyVersion, InForce, entry, filter::FORMS_MAX, findings, versions::KeyVersions,
+};
+use tally_protocol::{ids::LogId, record::RecordId};
 use tally_topology::{
     catalog::Severity,
-    content::{Operation, half_id},
+    content::{KeyForms, Operation, half_id},
     judge::Finding,
 };
 
 /// Versions of a key that are compared with each other; of more nobody would read what is wrong.
 const COMPARED_MAX: usize = 64;
+/// Digits of a record's id that are repeated: enough to find it by.
+const SHOWN_ID: usize = 12;
 /// Names of findings that are made here, where the code alone does not say so.
 const NOT_ITS_RECORD: &str = "NOT_ITS_RECORD";
 
 /// Whether a finding was made here.
 fn is_of_key(f: &Finding) -> bool {
-    ["V012", "V013", "V014"].contains(&f.code.as_str()) || f.name.as_deref() == Some(NOT_ITS_RECORD)
+    ["V012", "V013", "V014", "V028"].contains(&f.code.as_str()) || f.name.as_deref() == Some(NOT_ITS_RECORD)
 }
 
 /// Judges all versions of a business key, of which a record has just come or is judged anew, and keeps what is found.
-/// `found`: what was found about that one by itself.
+/// `found`: what was found about that one by itself. Where the number is held in other forms, those are judged too.
 pub(super) fn keep(
     in_force: &InForce<'_>,
-    key: &[u8; 16],
-    (log, index, found): (tally_protocol::ids::LogId, u64, Vec<Finding>),
+    forms: KeyForms,
+    (log, index, found): (LogId, u64, Vec<Finding>),
 ) -> Result<(), EngineError> {
-    let versions = in_force.versions(key)?;
+    let mut of_number = vec![in_force.versions(&forms.key)?];
+    for key in other_forms(in_force.engine(), forms)? {
+        let versions = in_force.versions(&key)?;
+        // The key that is the form itself is perhaps not held.
+        of_number.extend((!versions.is_empty()).then_some(versions));
+    }
+    keep_key(in_force, &of_number, 0, Some((log, index, found)))?;
+    (1..of_number.len()).try_for_each(|which| keep_key(in_force, &of_number, which, None))
+}
+
+/// Business keys of other texts and of the same form, that are in the index.
+fn other_forms(engine: &dyn Engine, forms: KeyForms) -> Result<Vec<[u8; 16]>, EngineError> {
+    let held = engine.scan(&entry::form_prefix(&forms.common()), b"", FORMS_MAX)?;
+    let mut keys: Vec<_> = held.iter().filter_map(|(key, _)| entry::read_form(key)).chain(forms.form).collect();
+    keys.retain(|key| *key != forms.key);
+    Ok(keys)
+}
+
+/// Judges the versions of one of the business keys of a number.
+fn keep_key(
+    in_force: &InForce<'_>,
+    of_number: &[KeyVersions],
+    which: usize,
+    mut come: Option<(LogId, u64, Vec<Finding>)>,
+) -> Result<(), EngineError> {
     let engine = in_force.engine();
-    let mut found = Some(found);
+    let Some(versions) = of_number.get(which) else { return Ok(()) };
+    let others: Vec<&KeyVersions> = of_number.iter().enumerate().filter(|(i, _)| *i != which).map(|(_, v)| v).collect();
     for (at, v) in versions.iter().enumerate() {
-        let this = (v.log, v.index) == (log, index);
+        let this = come.as_ref().is_some_and(|(log, index, _)| (v.log, v.index) == (*log, *index));
         // Of very many versions each bears the same finding, so that only the first time all are told.
         if !this && versions.len() > COMPARED_MAX + 1 {
             continue;
         }
         let before = findings::kept(engine, v.log, v.index)?;
-        let mut now = of_key(in_force, &versions, at);
-        match found.take_if(|_| this) {
-            Some(found) => now.extend(found),
+        let mut now = of_key(in_force, versions, at);
+        now.extend(of_form(in_force, v, &others));
+        match come.take_if(|_| this) {
+            Some((_, _, found)) => now.extend(found),
             None => now.extend(before.iter().filter(|f| !is_of_key(f)).cloned()),
         }
         store(engine, v, &before, &now)?;
     }
     Ok(())
+}
+
+/// That a number is held in another form too (V028): said of the one that stands later, as long as both count. Each stays a
+/// record of its own: nobody but the producer knows whether they are one document.
+fn of_form(in_force: &InForce<'_>, v: &HeldKeyVersion, others: &[&KeyVersions]) -> Vec<Finding> {
+    let mut said = Said { in_force, findings: Vec::new() };
+    let newest = in_force.charter().catalogs().versions().last();
+    let has_number = || newest.and_then(|c| c.category(&v.entry.dimensions.category)).is_some_and(|c| c.has_number);
+    if others.is_empty() || !v.is_current() || !has_number() {
+        return said.findings;
+    }
+    let before = |o: &&HeldKeyVersion| o.is_current() && (o.log, o.index) < (v.log, v.index);
+    if let Some(other) = others.iter().flat_map(|versions| versions.iter()).find(before) {
+        let (en, zh) = other_form(other.version.id);
+        said.say("V028", None, Severity::Question, en, zh);
+    }
+    said.findings
+}
+
+/// What is said of a record whose number is held in another form, in English and Chinese.
+pub fn other_form(held: RecordId) -> (String, String) {
+    let id: String = held.to_string().chars().take(SHOWN_ID).collect();
+    let en = format!(
+        "a record is held whose number differs from this one only in brackets, width, spaces or dashes: record {id}: if it is the same document, amend or withdraw one of the two"
+    );
+    let zh =
+        format!("疑似同一文号：已有记录 {id}，文号仅括号、全半角、空格或连接号不同，如为同一文书请变更或撤销其中一条");
+    (en, zh)
 }
 
 /// Keeps what is found about a version, if it is news.

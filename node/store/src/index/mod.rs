@@ -23,6 +23,7 @@ pub use engine::{Engine, EngineError, Write};
 pub use entry::{IndexEntry, Version, pairs};
 pub use filter::{DedupIndex, KeyHistory};
 pub use follow::{FollowSources, IndexProgress, Judging, WRITE_RECORDS, follow};
+pub use key_findings::other_form;
 pub use open::{IndexCounts, OpenedIndex, open};
 pub use query::entry_of;
 pub use versions::{HeldKeyVersion, InForce, KeyVersions};

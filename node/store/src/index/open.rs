@@ -26,7 +26,7 @@ use std::{
 const FOLDER: &str = "fjall";
 
 /// Changes when the entries change their form; an index of another form is rebuilt.
-const FORMAT: u32 = 8;
+const FORMAT: u32 = 9;
 
 /// The index of a node.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Rows of one county: what is filled in, what is found, and at which node they enter.
 
 use super::*;
+use crate::Change;
 use tally_protocol::{
     ids::{Federation, LogId},
     keys::NodeKeys,
@@ -43,7 +44,11 @@ fn good() -> serde_json::Value {
 
 fn read_with(charter: &Charter, at: u32, json: &[u8]) -> JudgedRow {
     let (me, today) = (at.try_into().unwrap(), "2026-10-12".parse().unwrap());
-    read_line(&RowContext { charter, me, today, category: None, unit: None, division: None, rights: None }, 7, json)
+    read_line(
+        &RowContext { charter, me, today, category: None, unit: None, division: None, rights: None, backfill: false },
+        7,
+        json,
+    )
 }
 
 fn read(at: u32, json: &serde_json::Value) -> JudgedRow {
@@ -106,6 +111,7 @@ fn what_a_row_leaves_unsaid_is_filled_in() {
         unit: None,
         division: None,
         rights: None,
+        backfill: false,
     };
     let line = bare.to_string();
     let row = read_line(&context, 1, line.as_bytes());
@@ -279,6 +285,7 @@ fn a_token_is_limited_to_its_unit_divisions_and_categories() {
             unit: None,
             division: None,
             rights: Some(&rights),
+            backfill: false,
         };
         read_line(&context, 1, line.as_bytes()).findings.iter().map(|f| f.code.to_string()).collect::<Vec<_>>()
     };
@@ -291,4 +298,139 @@ fn a_token_is_limited_to_its_unit_divisions_and_categories() {
     assert_eq!(with(Rights { unit: Some("11350000001234562W".into()), ..own.clone() }), ["V016"]);
     assert_eq!(with(Rights { divisions: vec![350_103.try_into().unwrap()], ..own.clone() }), ["V016"]);
     assert_eq!(with(Rights { categories: vec!["other".into()], ..own }), ["V016"]);
+}
+
+/// A licence as a department's table says it: what the envelope says follows from its fields.
+fn of_department() -> serde_json::Value {
+    serde_json::json!({
+        "category": "admin_license", "party_name": "福州某某有限公司", "party_uscc": "91350102MA2TE5T1X0",
+        "party_kind": "法人及非法人组织", "legal_rep": "陈志强", "document_name": "食品经营许可决定书",
+        "document_no": "鼓卫许〔2026〕1号", "license_kind": "普通", "license_content": "热食类食品制售",
+        "decision_date": "2026-11-09", "valid_from": "2026-11-09", "valid_until": "2031-11-08", "status": "1",
+        "authority_name": "福州市鼓楼区卫生健康局", "authority_uscc": "113501020036012589",
+        "source_unit": "福州市鼓楼区卫生健康局", "source_unit_uscc": "113501020036012589"
+    })
+}
+
+/// Read on a day on which the catalog with words for nothing is in force.
+fn read_later(line: &serde_json::Value, backfill: bool) -> JudgedRow {
+    let charter = charter("");
+    let (me, today) = (350_102.try_into().unwrap(), "2026-11-12".parse().unwrap());
+    let context =
+        RowContext { charter: &charter, me, today, category: None, unit: None, division: None, rights: None, backfill };
+    read_line(&context, 7, line.to_string().as_bytes())
+}
+
+/// A02, A08, A09a: what happened to a value is said once, and nothing of what follows from it.
+#[test]
+fn a_damaged_value_is_one_cause() {
+    assert_eq!(codes(&read_later(&of_department(), false)), []);
+    for (fields, value, code, part) in [
+        (&["authority_uscc", "source_unit_uscc"][..], "1.13501E+17", "F001", "lost digits"),
+        (&["authority_uscc", "source_unit_uscc"], "\u{1f}113501020036012589", "V021", "U+001F"),
+        (&["authority_uscc", "source_unit_uscc"], "113501020036012544.0", "F001", "lost digits"),
+        (&["authority_uscc", "source_unit_uscc"], "1135010200360125", "V008", "16 of 18"),
+        (&["party_uscc"], "9.13501E+17", "F001", "9.13501E+17"),
+        (&["party_uscc"], "91350102MA2TE5T1XI", "V008", "letter I"),
+        (&["decision_date"], "46335", "V004", "2026-11-09"),
+        (&["decision_date"], "(null)", "V001", "holds (null)"),
+        (&["legal_rep"], "\\N", "V001", "holds \\N"),
+        (&["document_no"], "2.02611E+11", "F001", "2.02611E+11"),
+        (&["license_content"], "热\u{1e}食", "V021", "U+001E"),
+    ] {
+        let mut line = of_department();
+        fields.iter().for_each(|f| line[*f] = value.into());
+        let row = read_later(&line, false);
+        let found: Vec<_> = row.findings.iter().map(|f| (&*f.code, &*f.field)).collect();
+        let expected: Vec<_> = fields.iter().map(|f| (code, *f)).collect();
+        assert_eq!(found, expected, "{value:?}: {:?}", row.findings);
+        assert!(row.record.is_none() && row.findings[0].message.contains(part), "{:?}", row.findings);
+        assert!(!row.findings[0].message_zh.is_empty());
+    }
+    // What is empty because of a word elsewhere names that word.
+    let mut line = of_department();
+    line["party_uscc"] = "NULL".into();
+    let row = read_later(&line, false);
+    assert_eq!((row.findings.len(), &*row.findings[0].field), (1, "subject_uscc"), "{:?}", row.findings);
+    assert!(row.findings[0].message.contains("party_uscc holds NULL"), "{:?}", row.findings);
+    // Two causes are two.
+    let mut line = of_department();
+    (line["party_uscc"], line["valid_until"]) = ("9.13501E+17".into(), "明年".into());
+    assert_eq!(codes(&read_later(&line, false)).len(), 2);
+    // What is asked about is no cause, and stays.
+    let mut line = of_department();
+    line["party_uscc"] = "91350102MA2TE5T1X1".into();
+    let asked = read_later(&line, false);
+    assert!(asked.record.is_some() && codes(&asked).iter().all(|c| *c == ("V007", Severity::Question)));
+    assert!(!asked.findings.is_empty());
+}
+
+/// A12, A11: what was put together or taken out is told, with the value as it came; personal values are hidden.
+#[test]
+fn changes_are_told_with_the_value_as_it_came() {
+    let mut line = of_department();
+    line["party_name"] = "福州Cafe\u{301}有限公司".into();
+    line["document_name"] = "食品\u{200b}经营许可决定书".into();
+    line["remark"] = "NULL".into();
+    line["legal_rep_id_type"] = "身份证".into();
+    line["legal_rep_id_no"] = "11010519491231002x".into();
+    let row = read_later(&line, false);
+    assert!(row.record.is_some(), "{:?}", row.findings);
+    let change = |field: &str| {
+        let c = row.changes.iter().find(|c| c.field == field).unwrap_or_else(|| panic!("{field}: {:?}", row.changes));
+        (c.change, c.from.clone(), c.to.clone())
+    };
+    assert_eq!(change("party_name").0, Change::Composed);
+    assert_eq!(change("document_name").0, Change::Unseen);
+    assert_eq!(change("remark"), (Change::Nothing, "NULL".into(), String::new()));
+    assert_eq!(change("legal_rep_id_no"), (Change::CodeForm, "1101**********002x".into(), "1101**********002X".into()));
+    let record = row.record.unwrap().record;
+    let stored = Object::parse(record.bytes()).unwrap();
+    assert_eq!((stored.text("party_name"), stored.get("remark")), (Some("福州Caf\u{e9}有限公司"), None));
+    let mut plain = line.clone();
+    plain["document_name"] = "食品经营许可决定书".into();
+    assert_eq!(read_later(&plain, false).id, Some(record.id()), "two that look alike are one record");
+}
+
+/// a load of history says so in its record, once, and is the same content.
+#[test]
+fn a_load_of_history_is_marked_in_the_record() {
+    let mut line = of_department();
+    (line["decision_date"], line["valid_from"]) = ("2016-06-03".into(), "2016-06-03".into());
+    let (now, history) = (read_later(&line, false), read_later(&line, true));
+    assert_eq!(codes(&now), [("V020", Severity::Note)]);
+    assert_eq!(codes(&history), []);
+    assert!(history.changes.iter().any(|c| c.change == Change::Backfill));
+    let [now, history] = [now, history].map(|r| r.record.unwrap());
+    assert!(now.content.content == history.content.content && now.record.id() != history.record.id());
+    line["backfill"] = "是".into();
+    let said = read_later(&line, true);
+    assert_eq!(said.record.unwrap().record.id(), history.record.id(), "as a column says it too");
+}
+
+/// A row that was handed in before a version of the catalog, or as a load of history, is found by the row all the same.
+#[test]
+fn a_row_is_found_under_the_catalog_of_its_day() {
+    let charter = charter("");
+    let context = |today: &str, backfill| RowContext {
+        charter: &charter,
+        me: 350_102.try_into().unwrap(),
+        today: today.parse().unwrap(),
+        category: None,
+        unit: None,
+        division: None,
+        rights: None,
+        backfill,
+    };
+    let line = of_department().to_string();
+    let id = |today, backfill| identify(&context(today, backfill), line.as_bytes()).unwrap();
+    let now = id("2026-11-12", false);
+    let others = identify_otherwise(&context("2026-11-12", false), line.as_bytes());
+    for then in [id("2026-10-12", false), id("2026-10-12", true), id("2026-11-12", true)] {
+        assert!(then != now && others.contains(&then), "{others:?}");
+    }
+    assert_eq!(others.len(), 3);
+    let claims = line.replacen('{', "{\"catalog_version\":\"2026.1\",", 1);
+    assert_eq!(identify_otherwise(&context("2026-11-12", false), claims.as_bytes()).len(), 1, "as a load of history");
+    assert!(identify_otherwise(&context("2026-11-12", false), b"{").is_empty());
 }

@@ -96,6 +96,7 @@ impl KeptSubmission {
             notes: m.notes.clone(),
             answer: Some(m.id.clone()),
             format: m.format.clone(),
+            trial: None,
         };
         let mut errors = ListedErrors::default();
         for row in self.rows()? {

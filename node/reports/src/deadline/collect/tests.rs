@@ -104,6 +104,28 @@ fn province() -> Node {
     node
 }
 
+/// History that was loaded late is nobody's delay, and is told.
+#[test]
+fn a_load_of_history_is_counted_by_itself() {
+    let charter = charter("");
+    let mut node = province();
+    let before = node.report(&charter, 350_000, "2026-10-20", &month("2026-09"));
+    let old = |day| Dimensions { backfill: true, ..of(day, 350_102, "admin_license") };
+    node.entry(21, ("350102/e1", 4), "2026-10-19", old(20_260_918));
+    node.entry(22, ("350102/e1", 5), "2026-10-19", old(20_160_918));
+    node.receipts("350102/e1", &[(350_000, 6, "2026-10-19")]);
+    let r = node.report(&charter, 350_000, "2026-10-20", &month("2026-09"));
+    let (now, then) = (r.total.counts.clone().unwrap(), before.total.counts.unwrap());
+    assert_eq!((now.backfill, then.backfill), (1, 0), "that of 2016 was due in another month");
+    assert_eq!((now.records, now.late, now.on_time_rate), (then.records, then.late, then.on_time_rate));
+    let open = node.report(&charter, 350_000, "2026-10-20", &DeadlineQuestion::default());
+    assert_eq!(open.total.counts.as_ref().unwrap().backfill, 2, "without a month all of it is told");
+    assert!(render(&open).contains("history 2 历史补录"));
+    let mut csv = Vec::new();
+    write_csv(&mut csv, &open).unwrap();
+    assert!(String::from_utf8(csv).unwrap().contains("历史补录"));
+}
+
 #[test]
 fn what_was_due_in_a_month() {
     let charter = charter("");
@@ -260,5 +282,5 @@ fn all_forms_say_the_same() {
 }
 
 fn lines_width() -> usize {
-    38
+    39
 }

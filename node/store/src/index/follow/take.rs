@@ -11,7 +11,7 @@ use tally_protocol::{batch::Batch, canonical::Object, ids::LogId, record::Record
 use tally_topology::{
     catalog::Severity,
     charter::Charter,
-    content::{ContentId, Dimensions, Operation},
+    content::{ContentId, Dimensions, KeyForms, Operation},
 };
 
 /// Names of units that are remembered as written.
@@ -69,13 +69,13 @@ impl Follower<'_> {
             let record = ReadRecord::of(bytes, start + i as u64, sealed_at);
             let again = self.count(log, record.id, record.entry.index)?;
             let content = record.entry.content;
-            let alone =
-                !overlay.is_fresh(&entry::version_prefix(&content.key)) && !self.sources.known.maybe_key(&content.key);
+            let alone = !self.may_have_versions(&content.key) && !self.may_have_forms(content.forms());
             self.keep_name(&record);
-            for (key, value) in entry::pairs(record.id, log, &record.entry) {
+            let pairs = entry::pairs(record.id, log, &record.entry);
+            for (key, value) in pairs.into_iter().chain(entry::form_pair(content.forms())) {
                 overlay.put(key, value);
             }
-            self.ids.push((log, record.id, content.key));
+            self.ids.push((log, record.id, content.forms()));
             if !again {
                 self.judge(&in_force, log, &record, alone && content.operation == Operation::Create)?;
             }
@@ -85,6 +85,18 @@ impl Follower<'_> {
             }
         }
         Ok(())
+    }
+
+    fn may_have_versions(&self, key: &[u8; 16]) -> bool {
+        self.overlay.is_fresh(&entry::version_prefix(key)) || self.sources.known.maybe_key(key)
+    }
+
+    /// Whether the same number may be held in another form.
+    fn may_have_forms(&self, forms: KeyForms) -> bool {
+        let form = forms.common();
+        self.sources.known.maybe_form(&form)
+            || self.overlay.is_fresh(&entry::form_prefix(&form))
+            || forms.form.is_some_and(|key| self.may_have_versions(&key))
     }
 
     /// Counts a record. Answers whether the index knows already that this log holds it: a batch that was repaired comes a second
@@ -147,7 +159,7 @@ impl Follower<'_> {
             found = judged.findings;
         }
         if !alone {
-            return key_findings::keep(in_force, &e.content.key, (log, e.index, found));
+            return key_findings::keep(in_force, e.content.forms(), (log, e.index, found));
         }
         if !found.is_empty() {
             self.overlay.put(entry::finding_key(log, e.index), findings::encode(record.id, &found));

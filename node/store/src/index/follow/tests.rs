@@ -341,6 +341,72 @@ fn an_index_that_failed_comes_back_by_itself() {
     }
 }
 
+/// A18: one number in several forms is several records and one question each, for as long as they count.
+#[test]
+fn a_number_in_another_form_is_asked_about() {
+    let in_form = |form: &str, operation: &str| {
+        let key = format!("113501020036012589|{form}|91350102MA2TE5T1X0");
+        line(1, operation, "1", &[("business_key", &key), ("task_no", form)])
+    };
+    let asked = |indexed: &Indexed| {
+        let of_log = indexed.findings().into_iter();
+        of_log.filter(|(.., codes)| codes.contains(&"V028".to_owned())).map(|(_, i, _)| i).collect::<Vec<_>>()
+    };
+    let mut journal = Journal::new();
+    let forms = ["抽查（2026）1号", "抽查〔2026〕1号", "抽查[2026]1号", "抽查〔２０２６〕 1号", "抽查〔2026〕2号"];
+    let lines: Vec<String> = forms.iter().map(|form| in_form(form, "create")).collect();
+    journal.take(VICTIM, &lines, 1_800_000_000);
+    let mut indexed = journal.indexed("");
+    assert_eq!(asked(&indexed), [1, 2, 3], "the first is not asked about, and another number is another");
+    assert_eq!(indexed.current("").len(), 5, "nothing is merged");
+    // What is withdrawn asks nothing and is no reason to ask.
+    journal.take(VICTIM, &[in_form(forms[0], "withdraw")], 1_800_000_001);
+    indexed.go_on(&journal, "");
+    assert_eq!(asked(&indexed), [2, 3]);
+    journal.take(VICTIM, &[in_form(forms[3], "withdraw")], 1_800_000_002);
+    indexed.go_on(&journal, "");
+    assert_eq!(asked(&indexed), [2]);
+    assert_eq!(indexed.findings(), journal.indexed("").findings(), "an index that is built anew says the same");
+    // By a catalog without the rule nothing is said.
+    let old = catalog_without_forms();
+    assert_eq!(asked(&journal.indexed(&old)), [0_u64; 0]);
+}
+
+/// The catalog before numbers were compared.
+fn catalog_without_forms() -> String {
+    let (old, _) = tally_topology::catalog::SHIPPED.split_once("\n[[catalog]]\nversion = \"2026.11\"").unwrap();
+    format!("{old}\n")
+}
+
+/// A18: what is on its way to the index is a form too.
+#[test]
+fn a_number_on_its_way_is_known_in_every_form() {
+    let journal = Journal::new();
+    let indexed = journal.indexed("");
+    let sources = journal.sources(sample::signed(""), &indexed.opened.engine, "350102/e1");
+    let known = &sources.known;
+    known.fill().unwrap();
+    known.set_whole(true);
+    let content = |key: &str| {
+        let line = line(1, "create", "1", &[("business_key", key)]);
+        let object = Object::parse(line.as_bytes()).unwrap();
+        let id = RecordId::of(line.as_bytes());
+        (id, tally_topology::content::ContentId::of(id, &object))
+    };
+    let [(round_id, round), (plain_id, plain), (_, square)] = ["许（1）", "许〔1〕", "许[1]"].map(content);
+    assert_eq!(known.other_forms(round.forms()).unwrap(), [plain.key], "the form itself may be a key");
+    assert_eq!(known.other_forms(plain.forms()).unwrap(), [[0_u8; 16]; 0]);
+    known.add_pending(round_id, &round);
+    assert_eq!(known.other_forms(plain.forms()).unwrap(), [round.key]);
+    known.add_pending(plain_id, &plain);
+    assert_eq!(known.other_forms(square.forms()).unwrap().len(), 2);
+    known.forget_pending([round_id].iter());
+    assert_eq!(known.other_forms(plain.forms()).unwrap(), [[0_u8; 16]; 0]);
+    known.add_pending(round_id, &round);
+    known.indexed(&[(sources.own, round_id, round.forms())]);
+    assert!(known.maybe_form(&plain.key) && !known.maybe_form(&square.key));
+}
+
 #[test]
 fn what_an_unfinished_index_does_not_hold_may_be_held() {
     let mut journal = Journal::new();
@@ -354,7 +420,7 @@ fn what_an_unfinished_index_does_not_hold_may_be_held() {
     let empty = tempfile::tempdir().unwrap();
     let anew = open(&empty.path().join("index"), |_| true);
     let known = DedupIndex::new(anew.engine.clone(), sources.charter.clone(), sources.own, true);
-    known.indexed(&[(sources.own, held[0], [1; 16])]);
+    known.indexed(&[(sources.own, held[0], KeyForms { key: [1; 16], form: None })]);
     assert!(matches!(known.holds(&held[0]), Err(EngineError::Unfinished)));
     assert!(matches!(known.versions(&[1; 16]), Err(EngineError::Unfinished)));
     assert!(!known.holds(&RecordId::of(b"new")).unwrap(), "what is new for certain goes on");

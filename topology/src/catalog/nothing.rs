@@ -1,0 +1,55 @@
+//! Words that stand in a cell and say nothing.
+
+use unicode_normalization::UnicodeNormalization as _;
+
+/// Such words, as they are compared: of compatible characters, in lower case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EmptyWords {
+    words: Vec<String>,
+    /// The longest, in bytes: most values are longer, and are not looked at.
+    longest: usize,
+}
+
+/// Bytes of a character that is compatible with one of a word, at most.
+const WIDEST: usize = 4;
+
+fn form(text: &str) -> String {
+    text.nfkc().flat_map(char::to_lowercase).collect()
+}
+
+impl EmptyWords {
+    pub(super) fn new<'w>(words: impl IntoIterator<Item = &'w String>) -> Self {
+        let words: Vec<String> = words.into_iter().map(|w| form(w.trim())).filter(|w| !w.is_empty()).collect();
+        let longest = words.iter().map(|w| w.chars().count()).max().unwrap_or(0) * WIDEST;
+        Self { words, longest }
+    }
+
+    /// Whether a text is one of them, whatever its width and case.
+    pub fn hold(&self, text: &str) -> bool {
+        if text.len() > self.longest || text.is_empty() {
+            return false;
+        }
+        if text.is_ascii() {
+            return self.words.iter().any(|w| w.eq_ignore_ascii_case(text));
+        }
+        let formed = form(text);
+        self.words.contains(&formed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_compared_whatever_their_width_and_case() {
+        let words = EmptyWords::new(&["\\N", "NULL", "无", "--"].map(str::to_owned));
+        for word in ["\\N", "null", "Null", "ＮＵＬＬ", "无", "--", "－－"] {
+            assert!(words.hold(word), "{word}");
+        }
+        for other in ["", "N", "NULLS", "无锡", "-", "无 ", "annulled"] {
+            assert!(!words.hold(other), "{other}");
+        }
+        assert!(!EmptyWords::default().hold("") && !EmptyWords::default().hold("无"));
+    }
+}
