@@ -10,4 +10,5 @@ mod rules;
 mod sheet;
 mod tables;
 mod template;
+mod values;
 mod xlsx;
