@@ -154,7 +154,9 @@ fn a_frozen_log_goes_on_in_the_next_epoch_with_all_that_was_acknowledged() {
     assert!(dead["next"].as_str().unwrap().contains("tally restore"), "{dead}");
     wait_for("nothing is staged and nothing waits", seconds(30), || {
         let status = federation.try_status(COUNTY)?;
-        (status["staged"]["records"] == 0 && status["parent"]["unacked_records"] == 0).then_some(())
+        let e2 = find(&status["logs"], "log", &format!("{FEDERATION}/{COUNTY}/e2"));
+        let confirmed = list(&e2["receipts"]).iter().any(|r| r["holder"] == PROVINCE && r["size"] == e2["size"]);
+        (status["staged"]["records"] == 0 && confirmed).then_some(())
     });
     federation.stop(COUNTY);
     fs::rename(federation.file(COUNTY, "data"), federation.file(COUNTY, "aside")).unwrap();

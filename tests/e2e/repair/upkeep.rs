@@ -82,7 +82,7 @@ fn damage_that_is_found_is_mended_without_anybody_asking_until_it_comes_a_third_
 fn damage_that_a_push_meets_is_mended() {
     let mut random = Random(12);
     let federation = federation();
-    federation.expects(&["journal.mended", "batch.refused", "verify.damaged", "task.failed"]);
+    federation.expects(&["journal.mended", "batch.refused", "reconcile.not_taken", "verify.damaged", "task.failed"]);
     // The province loses all, so that everything is read again at the city.
     federation.stop(PROVINCE);
     let lost = {

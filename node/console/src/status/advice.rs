@@ -86,7 +86,7 @@ impl Advice<'_> {
                 format!("{} records {from}..{to}: the charter has closed it with another history", self.origin(id));
             let why = "they are carried into the epoch that goes on; of the old one this disk and those above hold different \
                        records, so they differ";
-            let next = "once nothing is staged and nothing waits for the parent: stop the node, move data aside, tally restore";
+            let next = "once nothing is staged and all of the epoch that goes on is confirmed: stop the node, move data aside, tally restore";
             self.add("dead_branch", what, why.into(), next);
         }
         if let Some(current) = r.charter().current_log(r.me()).filter(|c| *c != r.own()) {
