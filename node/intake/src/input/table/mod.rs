@@ -141,10 +141,17 @@ impl Table {
             self.title.get().is_some_and(|t| t.contains(&c.zh))
                 || beyond(f).flat_map(|r| &r.cells).any(|cell| cell.contains(&c.zh))
         };
-        best.sort_by_key(|(found, c, _)| std::cmp::Reverse((found.known, titled(found, c))));
+        // Of heads in different rows the upper ones are the table's: below them another table was joined, and what stands
+        // between is no title of it.
+        let most = best.iter().map(|(found, ..)| found.known).max().unwrap_or(0);
+        let is_head = |f: &heads::Found| f.known >= KNOWN_MIN && 2 * f.known >= most;
+        let first = best.iter().filter(|(found, ..)| is_head(found)).map(|(found, ..)| found.at).min();
+        best.retain(|(found, ..)| first.is_none_or(|first| found.at == first));
+        let weight = |f: &heads::Found, c: &Category| (f.known, titled(f, c));
+        best.sort_by_key(|(found, c, _)| std::cmp::Reverse(weight(found, c)));
         if let [(first, a, _), (second, b, _), ..] = best.as_slice()
             && first.known >= KNOWN_MIN
-            && (second.known, titled(second, b)) == (first.known, titled(first, a))
+            && weight(second, b) == weight(first, a)
         {
             let (en, zh) = (
                 format!("the heads fit {} as well as {}: say which with --category", a.id, b.id),
