@@ -47,7 +47,8 @@ pub enum AnchorError {
 
 impl Anchor {
     /// Reads the anchor of `log`: the file, and what it says of how far the log had got. `None`: there is no file. An anchor of
-    /// an earlier epoch says nothing of this one.
+    /// an earlier epoch says nothing of this one, nor does one of a later epoch, which the charter at hand does not know yet (a disk
+    /// that was lost, with the charter's file of then).
     ///
     /// # Errors
     /// [`AnchorError`].
@@ -63,9 +64,11 @@ impl Anchor {
         if of == log {
             return Ok((Self { kept: Some(size), ..anchor }, Some((size, root))));
         }
-        let earlier = of.division == log.division && of.epoch < log.epoch;
-        let nothing = (0, Tree::default().root());
-        if earlier { Ok((anchor, Some(nothing))) } else { Err(AnchorError::Malformed(path.to_owned())) }
+        if of.division != log.division {
+            return Err(AnchorError::Malformed(path.to_owned()));
+        }
+        let nothing = (of.epoch < log.epoch).then(|| (0, Tree::default().root()));
+        Ok((anchor, nothing))
     }
 
     /// The anchor of a node with a link: the file goes, because the log grows without it.
@@ -144,6 +147,9 @@ mod tests {
         assert_eq!(Anchor::open(&path, log).unwrap().1, Some((7, root)));
         let next: LogId = "350102/e2".parse().unwrap();
         assert_eq!(Anchor::open(&path, next).unwrap().1, Some((0, Tree::default().root())));
+        anchor = Anchor::open(&path, next).unwrap().0;
+        anchor.keep(9, &root).unwrap();
+        assert_eq!(Anchor::open(&path, log).unwrap().1, None, "the charter of now does not know that epoch");
         let other: LogId = "350103/e1".parse().unwrap();
         assert!(matches!(Anchor::open(&path, other), Err(AnchorError::Malformed(_))));
         fs::write(&path, "tally anchor 1\n350102/e1\nmany\n").unwrap();
