@@ -106,6 +106,8 @@ pub(super) async fn export(
     }
     let permit = api.quotas.exports.take(&caller)?;
     let charter = api.charter.charter();
+    // What the index came to know while it was waited for can be read too.
+    let now = self::batch_maps(&api.mailbox.view());
     let source = Source { reader: &api.reader, batch_maps: &batch_maps, charter: charter.charter() };
     let not_indexed = query::not_indexed(&*api.engine, &source)
         .map_err(|e| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_failed", &e.to_string()).retry(10))?;
@@ -117,7 +119,7 @@ pub(super) async fn export(
     let (pieces, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(PIECES);
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        run(&api, &charter, &selection, &batch_maps, &pieces);
+        run(&api, &charter, &selection, &now, &pieces);
     });
     let stream = futures_util::stream::unfold(receive, |mut r| async { r.recv().await.map(|p| (p, r)) });
     Ok((AppendHeaders(heads), Body::from_stream(stream)).into_response())

@@ -45,6 +45,11 @@ impl BatchMap {
         Self(log.clone())
     }
 
+    /// Records of the log, those that are missing here included.
+    pub fn size(&self) -> u64 {
+        self.0.size()
+    }
+
     /// The batch that holds record `index`.
     pub fn batch_of(&self, index: u64) -> Option<BatchLocation> {
         self.0.batch_of(index).map(|(end, h)| BatchLocation { start: h.start, end, place: h.place })

@@ -157,7 +157,9 @@ pub fn export(
     let mut slice: Vec<WantedRecord> = Vec::new();
     let in_force = InForce::of_all(engine, source.charter, !selection.history)?;
     let mut ended = Ok(true);
-    each_record(&in_force, |id, attested| {
+    each_record(&in_force, |id, mut attested| {
+        // What came since is not part of this export: it lies behind its cursor.
+        attested.retain(|(log, e)| source.batch_maps.get(log).is_some_and(|map| e.index < map.size()));
         if wants(&in_force, source, selection, (id, &attested))? {
             slice.extend(WantedRecord::of((id, attested)));
         }
