@@ -260,6 +260,10 @@ impl Config {
     pub fn index_dir(&self) -> PathBuf {
         self.data().join("index")
     }
+    /// The folder of operational state.
+    pub fn state(&self) -> PathBuf {
+        self.data().join("state")
+    }
     /// The node's secret.
     pub fn key(&self) -> PathBuf {
         self.place(&self.node.key)

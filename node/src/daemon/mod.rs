@@ -42,7 +42,7 @@ use tally_reconcile::{
     task::{self, DamageBook, Tasks},
 };
 use tally_reports::compare::Comparisons;
-use tally_store::index::IndexProgress;
+use tally_store::{index::IndexProgress, operational::OperationalState};
 use tokio::sync::{Notify, mpsc, watch};
 
 /// A stop ends after this long, whatever still hangs.
@@ -158,6 +158,7 @@ struct Node {
     again: watch::Receiver<Option<RestartReason>>,
     index: watch::Receiver<IndexProgress>,
     close_index: parts::CloseIndex,
+    state: Option<OperationalState>,
     reload: Reload,
     signals: Signals,
     /// Held as long as the node runs.
@@ -210,7 +211,8 @@ impl Node {
         let rebuild_index = Arc::new(Notify::new());
         let (engine_too, rebuild) = (engine.clone(), rebuild_index.clone());
         let tasks_context = parts::task_context(&reconcile, engine_too, &progress, rebuild);
-        let list = Tasks::open(config.data().join("tasks.json"));
+        let state = parts::operational(config);
+        let list = Tasks::open(state.as_ref().and_then(|s| s.shelf("tasks").ok()));
         let endpoints = Endpoints::open(config.listen.quic, &context)?;
         let base_is_complete = config.intake.registrations_complete;
         let intake =
@@ -274,6 +276,7 @@ impl Node {
             again,
             index: progress,
             close_index: close,
+            state,
             reload,
             signals,
             _lock: lock,
@@ -322,6 +325,9 @@ impl Node {
         self.parts.join(INDEX).await;
         let sound = self.index.borrow().trouble.is_none() && !rebuild;
         self.close_index(sound).await;
+        if let Some(state) = self.state.take() {
+            tokio::task::spawn_blocking(move || state.close()).await.ok();
+        }
         // The last, because a share that hangs holds its folder's thread.
         self.parts.join(FOLDER).await;
     }

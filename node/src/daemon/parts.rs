@@ -27,6 +27,7 @@ use tally_store::{
     index::{DedupIndex, FollowSources, IndexCounts, IndexProgress, follow},
     lost::LostRecords,
     merkle_store::MerkleStore,
+    operational::OperationalState,
     staged::StagedStore,
 };
 use tally_topology::in_force::CharterHandle;
@@ -259,4 +260,14 @@ pub(super) fn submissions(config: &Config, intake: IntakeHandle) -> anyhow::Resu
         SubmissionStore::open(config.answers(), intake.own.division).context("the folder of answers cannot be used")?;
     let spool = start::clear_spool(config.spool()).context("the folder data/spool cannot be used")?;
     Ok((Submissions::new(intake, answers.clone(), spool), answers))
+}
+
+/// The store of what is only of use while the node runs; none where the system refuses it.
+pub(super) fn operational(config: &Config) -> Option<OperationalState> {
+    let opened = OperationalState::open(&config.state());
+    opened
+        .inspect_err(|reason| {
+            tracing::warn!(event = "state.failed", %reason, "the list of tasks is not kept beyond this run of the node");
+        })
+        .ok()
 }

@@ -43,6 +43,9 @@ pub struct StateShelf {
     tree: sled::Tree,
 }
 
+/// Keys with their values, in the order of the keys.
+pub type StatePairs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Why the state cannot be kept: in the engine's words.
 #[derive(Debug, thiserror::Error)]
 #[error("data/state: {0}")]
@@ -120,7 +123,7 @@ impl StateShelf {
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn all(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+    pub fn all(&self) -> Result<StatePairs, StateError> {
         let pairs = || self.tree.iter().map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec())));
         guarded(|| Ok(pairs().collect::<Result<_, sled::Error>>()?))
     }

@@ -106,7 +106,7 @@ impl<'f> Case<'f> {
         self.federation.stop(division);
         damage.apply(self.federation, division);
         let spoil = |name: &str, random: &mut Random| spoil(Path::new(&self.federation.file(division, name)), random);
-        for name in ["data/journal.mark", "data/tasks.json"] {
+        for name in ["data/journal.mark", "data/state/sled/db"] {
             if random.below(4) == 0 {
                 println!("    {name} is spoilt");
                 spoil(name, random);

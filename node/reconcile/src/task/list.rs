@@ -1,18 +1,21 @@
-//! The list of tasks and its file: what is queued, what runs, what was done, by whom and why.
+//! The list of tasks: what is queued, what runs, what was done, by whom and why.
 //!
-//! The file is a convenience: a node whose list is lost starts with an empty one. It must not know what a task does.
+//! That it is kept is a convenience (`data/state`): a node whose list is lost starts with an empty one. It must not know what a task does.
 
-use super::{Task, TaskControl, TaskKind, TaskProgress, TaskState, With, saver::Saver, since::Since};
+use super::{
+    Task, TaskControl, TaskKind, TaskProgress, TaskState, With,
+    saver::{KeptEntries, Saver},
+    since::Since,
+};
 use crate::verify::Watermark;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fs,
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tally_clock::{now_ms, time};
+use tally_store::operational::StateShelf;
 use tokio::sync::Notify;
 
 /// Finished tasks that are remembered.
@@ -24,6 +27,10 @@ const QUEUED_MAX: usize = 64;
 /// Comparisons with neighbours under way at the same time, each with a neighbour of its own; each holds a few megabytes.
 const COMPARING_MAX: usize = 8;
 
+/// Key of the list's own entry; those of its tasks are [`TASK`] and their number.
+const HEAD: &[u8] = b"list";
+const TASK: u8 = b't';
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct File {
     next: u64,
@@ -31,7 +38,47 @@ struct File {
     first_ms: u64,
     verified_ms: Option<u64>,
     reconciled_ms: Option<u64>,
+    /// Each has an entry of its own.
+    #[serde(skip)]
     tasks: Vec<Task>,
+}
+
+impl File {
+    /// What is kept of it. What cannot be read is left out, with a word in the log: it must not keep a node from starting.
+    fn of(entries: KeptEntries) -> Self {
+        let unreadable = |e: serde_json::Error| {
+            tracing::warn!(event = "tasks.unreadable", reason = %e, "an entry of the list of tasks cannot be read");
+        };
+        let mut file: Self = match entries.get(HEAD).map(|bytes| serde_json::from_slice(bytes)) {
+            Some(Ok(head)) => head,
+            Some(Err(e)) => {
+                unreadable(e);
+                Self::default()
+            }
+            None => Self::default(),
+        };
+        for (key, bytes) in entries {
+            let Some(number) = key.strip_prefix(&[TASK]).and_then(|n| n.try_into().ok()).map(u64::from_be_bytes) else {
+                continue;
+            };
+            // No number is given twice, whatever became of the list's own entry.
+            file.next = file.next.max(number);
+            match serde_json::from_slice(&bytes) {
+                Ok(task) => file.tasks.push(task),
+                Err(e) => unreadable(e),
+            }
+        }
+        file
+    }
+
+    fn entries(&self) -> serde_json::Result<KeptEntries> {
+        let mut entries = KeptEntries::from([(HEAD.to_vec(), serde_json::to_vec(self)?)]);
+        for task in &self.tasks {
+            let number = task.id.strip_prefix("t-").and_then(|n| n.parse::<u64>().ok()).unwrap_or_default();
+            entries.insert([&[TASK][..], &number.to_be_bytes()].concat(), serde_json::to_vec(task)?);
+        }
+        Ok(entries)
+    }
 }
 
 #[derive(Debug)]
@@ -69,18 +116,11 @@ pub enum TaskError {
 }
 
 impl Tasks {
-    /// Opens the list in `path`. What was under way when the node stopped is queued again. A list that cannot be read is
-    /// set aside: it is a convenience, and must not keep a node from starting.
-    #[expect(clippy::disallowed_methods, reason = "it is read at the start, before anything is served")]
-    pub fn open(path: PathBuf) -> Self {
-        let mut file = match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text).unwrap_or_else(|e| {
-                tracing::warn!(event = "tasks.unreadable", reason = %e, "the list of tasks cannot be read; it starts anew");
-                let _ = fs::rename(&path, path.with_extension("unreadable"));
-                File::default()
-            }),
-            Err(_) => File::default(),
-        };
+    /// Opens the list that stands on this shelf. What was under way when the node stopped is queued again. Without a shelf, or
+    /// with one that cannot be read, it is empty and lives as long as the process: it must not keep a node from starting.
+    pub fn open(shelf: Option<StateShelf>) -> Self {
+        let (saver, entries) = Saver::open(shelf);
+        let mut file = File::of(entries);
         // A clock that was ahead may have left times in the future, which would hold the schedule up until then.
         let now = now_ms();
         let passed = |ms: u64| ms.min(now);
@@ -95,7 +135,7 @@ impl Tasks {
             }
         }
         let tasks = Self {
-            saver: Saver::new(path),
+            saver,
             inner: Arc::new(Mutex::new(Inner { file, verified, reconciled, running: BTreeMap::new() })),
             queued: Arc::default(),
         };
@@ -116,15 +156,15 @@ impl Tasks {
             surplus -= usize::from(drop);
             !drop
         });
-        match serde_json::to_vec(&inner.file) {
-            Ok(text) => self.saver.save(text),
+        match inner.file.entries() {
+            Ok(entries) => self.saver.save(entries),
             Err(e) => tracing::error!(event = "tasks.not_saved", reason = %e, "the list of tasks has no form"),
         }
     }
 
-    /// Waits until the file says what the list does.
+    /// Waits until what is kept says what the list does.
     ///
-    /// Cancel-safe: it is written all the same.
+    /// Cancel-safe: it is kept all the same.
     pub async fn saved(&self) {
         self.saver.saved().await;
     }

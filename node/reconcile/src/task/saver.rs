@@ -1,32 +1,50 @@
-//! Writes the list's file on a thread that may block: whoever changes the list hands over its text and goes on.
+//! Keeps the list on its shelf on a thread that may block: whoever changes the list hands over how it stands and goes on.
 //!
-//! Of several texts that wait the last one is written, so the file may be a moment behind the list; after [`Saver::saved`] it
-//! is not. No lock of the list is held meanwhile. What the text means is not known here.
+//! Of several lists that wait the last one is kept, so the shelf may be a moment behind; after [`Saver::saved`] it is not. Only
+//! what has changed since is written. No lock of the list is held meanwhile. What an entry means is not known here.
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use tally_store::operational::StateShelf;
 
-/// The file, and what is to be written to it.
+/// Entries by key.
+pub(super) type KeptEntries = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// The shelf, and what is to stand on it.
 #[derive(Debug)]
 pub(super) struct Saver {
-    path: PathBuf,
-    next: Mutex<Option<Vec<u8>>>,
-    /// Held by the thread that writes, so that an older text never follows a newer one.
-    writing: Mutex<()>,
+    /// `None`: it cannot be kept, and lives as long as the process.
+    shelf: Option<StateShelf>,
+    next: Mutex<Option<KeptEntries>>,
+    /// What stands there, by its hash. Held by the thread that writes, so that an older list never follows a newer one.
+    kept: Mutex<BTreeMap<Vec<u8>, blake3::Hash>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Saver {
-    /// Of the file at `path`.
-    pub(super) fn new(path: PathBuf) -> Arc<Self> {
-        Arc::new(Self { path, next: Mutex::new(None), writing: Mutex::new(()) })
+    /// On this shelf; also what stands there. A shelf that cannot be read is not written either.
+    pub(super) fn open(shelf: Option<StateShelf>) -> (Arc<Self>, KeptEntries) {
+        let (shelf, all) = match shelf.as_ref().map(StateShelf::all) {
+            Some(Ok(all)) => (shelf, all),
+            Some(Err(e)) => {
+                tracing::warn!(event = "tasks.unreadable", reason = %e, "the list of tasks cannot be read, and is not kept");
+                (None, Vec::new())
+            }
+            None => (None, Vec::new()),
+        };
+        let list: KeptEntries = all.into_iter().collect();
+        let kept = list.iter().map(|(key, value)| (key.clone(), blake3::hash(value))).collect();
+        (Arc::new(Self { shelf, next: Mutex::new(None), kept: Mutex::new(kept) }), list)
     }
 
-    /// Has the text written; where there is no runtime, at once.
-    pub(super) fn save(self: &Arc<Self>, text: Vec<u8>) {
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    /// Has the list kept as it stands; where there is no runtime, at once.
+    pub(super) fn save(self: &Arc<Self>, list: KeptEntries) {
+        *lock(&self.next) = Some(list);
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
                 let saver = self.clone();
@@ -38,7 +56,7 @@ impl Saver {
 
     /// Waits until what was handed over is on the disk, or has failed, which is logged.
     ///
-    /// Cancel-safe: the text is written all the same.
+    /// Cancel-safe: the list is kept all the same.
     pub(super) async fn saved(self: &Arc<Self>) {
         let saver = self.clone();
         // It ends in an error only with the process.
@@ -46,40 +64,63 @@ impl Saver {
     }
 
     fn write(&self) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Err(e)) = next.map(|text| write(&self.path, &text)) {
-            tracing::warn!(event = "tasks.not_saved", reason = %e, "the list of tasks could not be saved");
+        let mut kept = lock(&self.kept);
+        let Some((shelf, next)) = self.shelf.as_ref().zip(lock(&self.next).take()) else { return };
+        let hashes: BTreeMap<_, _> = next.iter().map(|(key, value)| (key.clone(), blake3::hash(value))).collect();
+        let gone = kept.keys().filter(|key| !hashes.contains_key(*key)).map(|key| (key.clone(), None));
+        let mut changes: Vec<_> = gone.collect();
+        let news = |(key, _): &(Vec<u8>, Vec<u8>)| kept.get(key) != hashes.get(key);
+        changes.extend(next.into_iter().filter(news).map(|(key, value)| (key, Some(value))));
+        if changes.is_empty() {
+            return;
+        }
+        match shelf.change(changes) {
+            Ok(()) => *kept = hashes,
+            // What is written is written again with the next change.
+            Err(e) => tracing::warn!(event = "tasks.not_saved", reason = %e, "the list of tasks could not be saved"),
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a thread that may block calls it")]
-fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut out = fs::File::create(&new)?;
-    io::Write::write_all(&mut out, text)?;
-    out.sync_all()?;
-    fs::rename(new, path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tally_store::operational::OperationalState;
 
-    /// The folder hangs, as that of a dead disk does: whoever changes the list goes on, and the last text is the one that
-    /// is there in the end.
-    #[tokio::test]
-    async fn a_disk_that_hangs_holds_nobody_up_and_the_last_text_counts() {
-        let dir = tempfile::tempdir().unwrap();
-        let saver = Saver::new(dir.path().join("tasks.json"));
-        let hangs = saver.writing.lock().unwrap();
-        for n in 0..20_u8 {
-            saver.save(vec![n]);
+    fn list(n: u8) -> KeptEntries {
+        // One that stays, one that changes, one that comes and goes.
+        let mut list = KeptEntries::from([(vec![1], vec![1]), (vec![2], vec![n])]);
+        if n % 2 == 0 {
+            list.insert(vec![3, n], vec![n]);
         }
-        assert!(!dir.path().join("tasks.json").exists(), "nothing waited for the disk");
+        list
+    }
+
+    /// The disk hangs: whoever changes the list goes on, and the last list is the one that is there in the end.
+    #[tokio::test]
+    async fn a_disk_that_hangs_holds_nobody_up_and_the_last_list_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = OperationalState::open(&dir.path().join("state")).unwrap().shelf("tasks").unwrap();
+        let (saver, kept) = Saver::open(Some(shelf.clone()));
+        assert!(kept.is_empty());
+        saver.save(list(0));
+        saver.saved().await;
+        let hangs = saver.kept.lock().unwrap();
+        for n in 1..20_u8 {
+            saver.save(list(n));
+        }
+        assert_eq!(shelf.all().unwrap(), list(0).into_iter().collect::<Vec<_>>(), "nothing waited for the disk");
         drop(hangs);
         saver.saved().await;
-        assert_eq!(fs::read(dir.path().join("tasks.json")).unwrap(), [19]);
+        assert_eq!(shelf.all().unwrap(), list(19).into_iter().collect::<Vec<_>>());
+        assert_eq!(Saver::open(Some(shelf)).1, list(19));
+    }
+
+    #[tokio::test]
+    async fn without_a_shelf_nothing_is_kept_and_nothing_waits() {
+        let (saver, _) = Saver::open(None);
+        saver.save(list(1));
+        saver.saved().await;
+        assert!(Saver::open(None).1.is_empty());
     }
 }

@@ -1,13 +1,36 @@
 //! The list of tasks: order, pause, cancel, and what outlives a restart.
 
 use super::*;
+use tally_store::operational::OperationalState;
 
 fn verify() -> TaskKind {
     TaskKind::Verify { log: None }
 }
 
-fn open(dir: &tempfile::TempDir) -> Tasks {
-    Tasks::open(dir.path().join("tasks.json"))
+/// Where lists are kept, one after the other.
+struct Kept {
+    state: OperationalState,
+    _dir: tempfile::TempDir,
+}
+
+fn kept() -> Kept {
+    let dir = tempfile::tempdir().unwrap();
+    Kept { state: OperationalState::open(&dir.path().join("state")).unwrap(), _dir: dir }
+}
+
+impl Kept {
+    fn shelf(&self) -> StateShelf {
+        self.state.shelf("tasks").unwrap()
+    }
+
+    /// Puts an entry on the shelf, as somebody else may have done it.
+    fn put(&self, key: &[u8], text: &str) {
+        self.shelf().change(vec![(key.to_vec(), Some(text.as_bytes().to_vec()))]).unwrap();
+    }
+}
+
+fn open(kept: &Kept) -> Tasks {
+    Tasks::open(Some(kept.shelf()))
 }
 
 fn done() -> Result<super::super::Outcome, String> {
@@ -16,7 +39,7 @@ fn done() -> Result<super::super::Outcome, String> {
 
 #[test]
 fn what_ran_at_a_stop_goes_on_where_it_was() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = kept();
     let tasks = open(&dir);
     let id = tasks.add(verify(), "disk was noisy".into(), false, 5).unwrap().id;
     let (taken, kind, control) = tasks.take().unwrap();
@@ -42,11 +65,11 @@ fn what_ran_at_a_stop_goes_on_where_it_was() {
 /// A clock that was ahead once, or is back in 1970 now: what is due comes due all the same, and no start puts it off again.
 #[test]
 fn a_last_time_in_the_future_counts_as_now() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = kept();
     let year = 365 * 86_400_000;
     let far = now_ms() + year;
-    let text = format!(r#"{{"next":1,"first_ms":{far},"verified_ms":{far},"reconciled_ms":null,"tasks":[]}}"#);
-    fs::write(dir.path().join("tasks.json"), text).unwrap();
+    let text = format!(r#"{{"next":1,"first_ms":{far},"verified_ms":{far},"reconciled_ms":null}}"#);
+    dir.put(HEAD, &text);
     let soon = |t: Duration| t < Duration::from_mins(10);
     let tasks = open(&dir);
     let (verified, reconciled) = tasks.since_last();
@@ -55,8 +78,8 @@ fn a_last_time_in_the_future_counts_as_now() {
     assert!(first <= now_ms() && verified.is_some_and(|v| v <= now_ms()), "the file says so from now on");
     // The file is what the next start reckons from: 40 days later that is 40 days.
     let past = now_ms() - 40 * 86_400_000;
-    let text = format!(r#"{{"next":1,"first_ms":{past},"verified_ms":{past},"reconciled_ms":{far},"tasks":[]}}"#);
-    fs::write(dir.path().join("tasks.json"), text).unwrap();
+    let text = format!(r#"{{"next":1,"first_ms":{past},"verified_ms":{past},"reconciled_ms":{far}}}"#);
+    dir.put(HEAD, &text);
     let tasks = open(&dir);
     let (verified, reconciled) = tasks.since_last();
     assert!(verified >= Duration::from_hours(40 * 24) && soon(reconciled), "{verified:?} {reconciled:?}");
@@ -69,7 +92,7 @@ fn a_last_time_in_the_future_counts_as_now() {
 
 #[test]
 fn an_operators_task_goes_before_the_schedules() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = kept();
     let tasks = open(&dir);
     let scheduled = tasks.add(verify(), "schedule".into(), true, 1).unwrap().id;
     let (_, _, control) = tasks.take().unwrap();
@@ -88,7 +111,7 @@ fn with(division: &str) -> TaskKind {
 /// M15: what is done with one neighbour waits for that one, and neither a verify nor another neighbour waits for it.
 #[test]
 fn tasks_with_different_neighbours_are_at_work_side_by_side() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = kept();
     let tasks = open(&dir);
     let add = |kind| tasks.add(kind, String::new(), false, 0).unwrap().id;
     let slow = add(with("350102"));
@@ -111,7 +134,7 @@ fn tasks_with_different_neighbours_are_at_work_side_by_side() {
 /// U16: what is done only grows, also over a pause, a start and a cancel; and whoever waits for several says for whom.
 #[test]
 fn progress_never_runs_back_and_says_for_whom_it_waits() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = kept();
     let tasks = open(&dir);
     let id = tasks.add(with("350102"), String::new(), false, 0).unwrap().id;
     let (_, _, control) = tasks.take().unwrap();
@@ -135,7 +158,7 @@ fn progress_never_runs_back_and_says_for_whom_it_waits() {
 
 #[test]
 fn reins_hold_release_and_end() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = kept();
     let tasks = open(&dir);
     let id = tasks.add(verify(), String::new(), false, 0).unwrap().id;
     assert_eq!(tasks.pause(&id).unwrap().state, TaskState::Paused);
@@ -168,7 +191,7 @@ fn reins_hold_release_and_end() {
 
 #[test]
 fn the_list_is_bounded_and_a_broken_one_is_set_aside() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = kept();
     let tasks = open(&dir);
     for _ in 0..REMEMBERED + 20 {
         let id = tasks.add(TaskKind::Rebuild, String::new(), false, 0).unwrap().id;
@@ -180,9 +203,17 @@ fn the_list_is_bounded_and_a_broken_one_is_set_aside() {
         tasks.add(verify(), String::new(), false, 0).unwrap();
     }
     assert_eq!(tasks.add(verify(), String::new(), false, 0).unwrap_err(), TaskError::Full);
-    fs::write(dir.path().join("tasks.json"), "{").unwrap();
-    assert!(open(&dir).all().is_empty());
-    assert!(dir.path().join("tasks.unreadable").exists());
+    // What cannot be read is left out, and no number is given again.
+    let last = tasks.all().last().unwrap().id.clone();
+    dir.put(HEAD, "{");
+    dir.put(&[&[TASK][..], &1_u64.to_be_bytes()].concat(), "no task");
+    let again = open(&dir);
+    assert_eq!(again.all().len(), REMEMBERED + QUEUED_MAX);
+    let queued = again.all().into_iter().find(|t| !t.state.is_over()).unwrap();
+    again.cancel(&queued.id).unwrap();
+    let next = again.add(verify(), String::new(), false, 0).unwrap().id;
+    assert!(again.all().iter().filter(|t| t.id == next).count() == 1 && next != last, "{next}");
+    assert!(Tasks::open(None).all().is_empty());
 }
 
 #[test]
