@@ -13,7 +13,7 @@ use tally_tests::{
 
 const UNIT: &str = "113501020036012589";
 const CITY_UNIT: &str = "113501000036012587";
-const TAX: &str = "121000001000000000";
+const TAX: &str = "12100000100000008K";
 const ALL: [&str; 3] = [COUNTY, CITY, PROVINCE];
 
 fn china() -> jiff::civil::DateTime {

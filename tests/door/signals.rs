@@ -64,9 +64,9 @@ fn no_signal_but_two_ends_a_node_and_a_config_is_read_again() {
     wait_for("the file is taken", seconds(30), || (federation.count(COUNTY) == 3).then_some(()));
 
     // A config that cannot be used changes nothing.
-    write(&format!("{first}{section}[log]\nlevel = \"inof\"\n"));
+    write(&format!("{first}{section}[storage]\nsegment_kib = 1\n"));
     federation.signal(COUNTY, "HUP");
-    assert!(told(&federation, "config.refused", 0).contains("inof"));
+    assert!(told(&federation, "config.refused", 0).contains("segment_kib"));
     assert_eq!((post(&first_secret, 4), post(&second_secret, 4)), (401, 200));
 
     // The folder gets another setting: the same folder, one thread after the other.

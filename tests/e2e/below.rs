@@ -114,7 +114,10 @@ fn a_province_knows_of_every_node_below_and_names_what_is_lost() {
 #[test]
 fn damage_is_known_above_it_and_below_it() {
     let mut random = Random(21);
-    let federation = Federation::running(PLAN);
+    let federation = Federation::new(PLAN);
+    // Damage that is mended at once is known to nobody.
+    ALL.iter().for_each(|d| federation.configure(d, "\n[schedule]\nrepair = false\n"));
+    PLAN.iter().for_each(|(division, ..)| federation.start(division));
     federation.expects(&["verify.damaged", "journal.mended", "journal.damaged"]);
     federation.enter(COUNTY, 0..300);
     federation.wait_converged(ALL, seconds(60));

@@ -88,7 +88,7 @@ fn a_node_with_children_is_not_retired_without_a_word() {
     assert!(told["what"].as_str().unwrap().contains(COUNTY), "{told}");
     let node_key = federation.file(PROVINCE, "keys/node.key");
     let wrong = run(&["charter", "sign", &text, "--key", &node_key, "-o", &note, "--retire-anyway", CITY]);
-    assert!(wrong.code == 2 && wrong.err.contains("350000/e1"), "{wrong:?}");
+    assert!(wrong.code == 2 && wrong.err.contains("this secret is a node's"), "{wrong:?}");
 }
 
 /// Rows that a retired county alone has: it stays on the screen at its parent and at the top until they are there; it says

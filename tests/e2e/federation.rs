@@ -367,7 +367,10 @@ fn departments_hand_in_over_http_with_a_token() {
     assert_eq!(get("/v1/status", Some(secret)).json()["records"], 9);
     assert_eq!(get("/v1/export", Some(secret)).body, federation.export_text(COUNTY, &[]));
     assert!(get("/v1/charter", Some(secret)).body.contains(FEDERATION));
-    assert!(get("/metrics", None).body.contains("tally_ingest_accepted_total 9"));
+    // What is shown to all is made once a second at most.
+    wait_for("the metrics", seconds(10), || {
+        get("/metrics", None).body.contains("tally_ingest_accepted_total 9").then_some(())
+    });
     assert_eq!(get("/nowhere", Some(secret)).status, 404);
     assert_eq!(
         request(port, "POST", "/v1/charter", Some(secret), &Body::Sized("x")).status,

@@ -317,6 +317,7 @@ mod tests {
             errors_omitted: 1,
             answer: text(),
             format: text(),
+            trial: Some(Box::default()),
             ..SubmissionAnswer::default()
         };
         same::<Answer>(&answer);

@@ -121,7 +121,9 @@ fn words_for_nothing_and_signs_that_nobody_sees() {
     assert_eq!(handed.counts(), [10, 0, 0, 10], "a person is required: {handed:?}");
     for (line, word) in (2..).zip(words) {
         let found = said(&handed, line);
-        assert!(found.len() == 1 && found[0].1 == "legal_rep" && found[0].2.contains(word), "{word}: {found:?}");
+        // An error of a spreadsheet is one wherever it stands; words are nothing where nothing may stand.
+        let fields = if word == "#N/A" { 2 } else { 1 };
+        assert!(found.len() == fields && found[0].1 == "legal_rep" && found[0].2.contains(word), "{word}: {found:?}");
     }
     // Where a field may be empty, it is; and 无 may be meant.
     let mut remarks = Sheet::licenses(20..23);
@@ -218,7 +220,7 @@ fn history_is_not_late_and_a_dry_run_takes_nothing() {
     federation.count(COUNTY);
     let report = |args: &[&str]| {
         let report = federation.ask(COUNTY, &[&["deadline", "report", "--json"], args].concat()).json();
-        let counts = &report["total"]["counts"];
+        let counts = &report["total"];
         ["backfill", "late", "overdue"].map(|f| counts[f].as_u64().unwrap_or_else(|| panic!("{report}")))
     };
     assert_eq!(report(&[]), [2, 0, 0]);
