@@ -175,7 +175,7 @@ fn declarations_are_no_gaps_and_all_forms_agree() {
     let rows = parsed(text.strip_prefix('\u{feff}').expect("a mark for Excel"));
     let file = federation.at("report.xlsx");
     ask(&["--xlsx", "-o", &file]);
-    assert_eq!(workbook(&file), rows);
+    assert_eq!(workbook(&file, &rows), rows);
     assert_eq!(rows.len(), list(&document["rows"]).len() + 2, "head, lines, total");
     let at = |head: &str| rows[0].iter().position(|h| h == head).unwrap();
     for (row, line) in rows[1..].iter().zip(list(&document["rows"]).iter().chain([&document["total"]])) {
@@ -241,9 +241,30 @@ fn parsed(text: &str) -> Vec<Vec<String>> {
     rows
 }
 
-fn workbook(path: &str) -> Vec<Vec<String>> {
+fn workbook(path: &str, wanted: &[Vec<String>]) -> Vec<Vec<String>> {
     let mut book: Xlsx<_> = open_workbook(path).unwrap();
     let sheet = book.worksheet_range(&book.sheet_names()[0].clone()).unwrap();
-    let cell = |c: &Data| if let Data::String(text) = c { text.trim().to_owned() } else { String::new() };
-    sheet.rows().map(|r| r.iter().map(cell).collect()).collect()
+    let cell = |c: &Data, wanted: &str| match c {
+        Data::String(text) => text.trim().to_owned(),
+        Data::Float(n) => number(*n, wanted),
+        Data::Int(n) => number(*n as f64, wanted),
+        Data::DateTime(day) => number(day.as_f64(), wanted),
+        _ => String::new(),
+    };
+    let row = |(n, cells): (usize, &[Data])| {
+        let wanted = |i: usize| wanted.get(n).and_then(|w| w.get(i)).map_or("", String::as_str);
+        cells.iter().enumerate().map(|(i, c)| cell(c, wanted(i))).collect()
+    };
+    sheet.rows().enumerate().map(row).collect()
+}
+
+/// The text that a number of a workbook is to be, if it is that number, share or day.
+fn number(n: f64, wanted: &str) -> String {
+    let share = wanted.strip_suffix('%').and_then(|t| t.parse::<f64>().ok()).map(|p| p / 100.0);
+    let day = wanted.parse::<jiff::civil::Date>().ok().map(|d| {
+        let days = jiff::civil::date(1899, 12, 30).until(d).unwrap().get_days();
+        f64::from(days)
+    });
+    let is = share.or(day).or(wanted.parse().ok()).is_some_and(|w| (w - n).abs() < 1e-6);
+    if is { wanted.to_owned() } else { n.to_string() }
 }

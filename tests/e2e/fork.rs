@@ -158,22 +158,6 @@ fn a_frozen_log_goes_on_in_the_next_epoch_with_all_that_was_acknowledged() {
         let confirmed = list(&e2["receipts"]).iter().any(|r| r["holder"] == PROVINCE && r["size"] == e2["size"]);
         (status["staged"]["records"] == 0 && confirmed).then_some(())
     });
-    federation.stop(COUNTY);
-    fs::rename(federation.file(COUNTY, "data"), federation.file(COUNTY, "aside")).unwrap();
-    let restored = federation.ask(COUNTY, &["restore", "--json"]);
-    assert_eq!(restored.code, 0, "{restored:?}");
-    federation.start(COUNTY);
-    // Now nothing is wrong any more, nowhere.
-    let all = [PROVINCE, CITY, COUNTY, NEIGHBOUR];
-    federation.wait_converged(&all, seconds(60));
-    for division in all {
-        federation.assert_verified(division);
-        wait_for(&format!("nothing is left to do at {division}"), seconds(60), || {
-            let status = federation.try_status(division)?;
-            list(&status["actions"]).iter().all(|a| a["code"] == "calendar_ends").then_some(())
-        });
-    }
-    assert_eq!(federation.repair(COUNTY, "parent")["agree"], true);
     let size = |log: &str| find(&federation.status(PROVINCE)["logs"], "log", log)["size"].as_u64();
     assert_eq!(size(&origin(COUNTY)), Some(900));
     assert!(size(&format!("{FEDERATION}/{COUNTY}/e2")) >= Some(303));

@@ -34,7 +34,7 @@ use tally_core::Input;
 use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
 use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle, folder::FolderTroubles};
 use tally_link::{Answerers, Dial, Endpoints, Incoming, LinkContext, dial, listen};
-use tally_protocol::ids::LogId;
+use tally_protocol::ids::{Division, LogId};
 use tally_reconcile::{
     ReconcileContext,
     findings::{self, FindingsContext},
@@ -248,18 +248,13 @@ impl Node {
         };
 
         let (again_tell, again) = watch::channel(None);
-        let epochs = epoch::watch(config.clone(), reconcile.clone(), own, overruns, again_tell.clone());
-        let carry_over = epoch::carry_over(carry, reader, own, beyond);
-        parts.job("epochs", well(epochs));
+        parts.job("epochs", well(epoch::watch(config.clone(), reconcile.clone(), own, overruns, again_tell.clone())));
         parts.job("rebuild index", rebuilt(rebuild_index, again_tell));
-        parts.job("carry over", well(carry_over));
+        parts.job("carry over", well(epoch::carry_over(carry, reader, own, beyond)));
         let mut reload = Reload::new(config, tokens, level, (submissions, troubles), runtime.clone());
         reload.folders(parts).context("no thread for a drop folder")?;
         surfaces(config, api, &stopping, parts).await?;
-        parts.task("listen", listen(endpoints.clone(), context.clone()));
-        if !config.node.offline {
-            parts.task("dial", dial(Dial { endpoints: endpoints.clone(), me: own.division, context }));
-        }
+        calls(config, parts, &endpoints, (own.division, context));
         parts.task("tick", tick(mailbox.clone()));
         for_neighbours(parts, (above, asked), (reconcile, incoming), heads);
         parts.task("prune answers", prune::run(answers, config.staged(), mailbox.clone()));
@@ -268,19 +263,8 @@ impl Node {
 
         ready(config, own, found.frames, &endpoints);
         let parts = std::mem::replace(parts, Supervisor::new());
-        Ok(Self {
-            parts,
-            mailbox,
-            endpoints,
-            stop,
-            again,
-            index: progress,
-            close_index: close,
-            state,
-            reload,
-            signals,
-            _lock: lock,
-        })
+        let (index, close_index, _lock) = (progress, close, lock);
+        Ok(Self { parts, mailbox, endpoints, stop, again, index, close_index, state, reload, signals, _lock })
     }
 
     /// Serves until it is told to stop, and ends in order: no new requests, then what is under way becomes durable, then
@@ -379,6 +363,14 @@ async fn abandon(mut parts: Supervisor, mailbox: Mailbox, stop: watch::Sender<bo
     let _ = mailbox.send(Mail::Stop).await;
     for part in [DRIVER, INDEX, FOLDER] {
         parts.join(part).await;
+    }
+}
+
+/// Takes the calls of children, and calls the parent.
+fn calls(config: &Config, parts: &mut Supervisor, endpoints: &Endpoints, (me, context): (Division, LinkContext)) {
+    parts.task("listen", listen(endpoints.clone(), context.clone()));
+    if !config.node.offline {
+        parts.task("dial", dial(Dial { endpoints: endpoints.clone(), me, context }));
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! mod.rs      chunks into batches, batches to the driver     waiting.rs  who waits for which batch
-//! budget.rs   how many batches may be small
+//! closing.rs  when a batch closes                            budget.rs   how many may be small
 //! staging.rs  rows while nothing may be signed               backlog.rs  what is sealed before anything new
 //! dedup.rs    what is held of a record                       outcome.rs  what is answered
 //! ```
@@ -20,6 +20,7 @@
 
 mod backlog;
 mod budget;
+mod closing;
 mod dedup;
 mod handle;
 mod outcome;
@@ -40,7 +41,7 @@ use std::{
     time::Duration,
 };
 use tally_core::NotSealed;
-use tally_driver::{Mail, Mailbox};
+use tally_driver::Mailbox;
 use tally_journal::JournalError;
 use tally_protocol::{
     batch::raw_len,
@@ -51,7 +52,7 @@ use tally_protocol::{
 use tally_store::staged::{STAGED_ROWS_MAX, StagedStore};
 use tally_topology::catalog::Severity;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until},
 };
 use waiting::{Sealed, SealingBatch, UnsealedRow, WaitingChunk, next_result};
@@ -307,22 +308,6 @@ impl Batcher {
         }
     }
 
-    /// Closes the open batch if somebody waits for it and nothing is on its way.
-    async fn close_if_awaited(&mut self) -> Result<(), JournalError> {
-        if !self.awaited || !self.flying.is_empty() {
-            return Ok(());
-        }
-        let now = Instant::now();
-        if self.small.take(now) {
-            return self.close().await;
-        }
-        let latest = now + WITHOUT_BUDGET;
-        self.deadline = self.deadline.map(|d| d.min(latest));
-        // Until then it is not asked for again.
-        self.awaited = false;
-        Ok(())
-    }
-
     /// Puts the new records of a chunk into batches.
     async fn batch(&mut self, chunk: RecordChunk) -> Result<(), JournalError> {
         let awaited = chunk.awaited;
@@ -424,37 +409,6 @@ impl Batcher {
         self.open.push(record);
         if self.open.len() >= BATCH_RECORDS_MAX || self.open_bytes >= BATCH_CLOSE_BYTES {
             self.close().await?;
-        }
-        Ok(())
-    }
-
-    async fn close(&mut self) -> Result<(), JournalError> {
-        (self.deadline, self.awaited) = (None, false);
-        if self.open.is_empty() {
-            return Ok(());
-        }
-        while self.flying.len() >= FLYING {
-            let result = next_result(&mut self.flying).await;
-            self.finished(result).await?;
-        }
-        let records = std::mem::take(&mut self.open);
-        self.open_bytes = 0;
-        self.number += 1;
-        let (reply, result) = oneshot::channel();
-        let follows = !self.flying.is_empty();
-        let sent = Mail::Seal { records: records.clone(), follows, reply };
-        // If the driver has ended, the reply is dropped and the chunk is told so.
-        let _ = self.mailbox.send(sent).await;
-        self.flying.push_back(SealingBatch { records, result });
-        Ok(())
-    }
-
-    /// Closes the open batch, and waits for all that are on their way.
-    async fn land(&mut self) -> Result<(), JournalError> {
-        self.close().await?;
-        while !self.flying.is_empty() {
-            let result = next_result(&mut self.flying).await;
-            self.finished(result).await?;
         }
         Ok(())
     }

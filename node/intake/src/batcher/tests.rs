@@ -6,6 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 use tally_core::{Place, Replica};
+use tally_driver::Mail;
 use tally_journal::Owner;
 use tally_store::{
     index::{self, DedupIndex, IndexProgress},

@@ -90,7 +90,7 @@ mod tests {
     fn list(n: u8) -> KeptEntries {
         // One that stays, one that changes, one that comes and goes.
         let mut list = KeptEntries::from([(vec![1], vec![1]), (vec![2], vec![n])]);
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             list.insert(vec![3, n], vec![n]);
         }
         list

@@ -68,8 +68,11 @@ fn a_table_that_cannot_be_one_is_named() {
     }
 }
 
+/// A row's line and its cells.
+type SeenRow = (u64, Vec<String>);
+
 /// What is handed over of rows: line and cells, with the notes.
-fn cells(rows: &[&[&str]]) -> (Vec<(u64, Vec<String>)>, Vec<String>, Option<SheetError>) {
+fn cells(rows: &[&[&str]]) -> (Vec<SeenRow>, Vec<String>, Option<SheetError>) {
     let catalogs = Catalogs::shipped().unwrap();
     let mut table = Table::new(HeadWords::new(catalogs.versions()[0].clone(), None), Title::default());
     let (mut seen, mut codes, mut fault) = (Vec::new(), Vec::new(), None);

@@ -1,0 +1,55 @@
+//! When a batch closes and goes to the driver.
+
+use super::{Batcher, FLYING, SealingBatch, WITHOUT_BUDGET, next_result};
+use tally_driver::Mail;
+use tally_journal::JournalError;
+use tokio::{sync::oneshot, time::Instant};
+
+impl Batcher {
+    /// Closes the open batch if somebody waits for it and nothing is on its way.
+    pub(super) async fn close_if_awaited(&mut self) -> Result<(), JournalError> {
+        if !self.awaited || !self.flying.is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if self.small.take(now) {
+            return self.close().await;
+        }
+        let latest = now + WITHOUT_BUDGET;
+        self.deadline = self.deadline.map(|d| d.min(latest));
+        // Until then it is not asked for again.
+        self.awaited = false;
+        Ok(())
+    }
+
+    pub(super) async fn close(&mut self) -> Result<(), JournalError> {
+        (self.deadline, self.awaited) = (None, false);
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        while self.flying.len() >= FLYING {
+            let result = next_result(&mut self.flying).await;
+            self.finished(result).await?;
+        }
+        let records = std::mem::take(&mut self.open);
+        self.open_bytes = 0;
+        self.number += 1;
+        let (reply, result) = oneshot::channel();
+        let follows = !self.flying.is_empty();
+        let sent = Mail::Seal { records: records.clone(), follows, reply };
+        // If the driver has ended, the reply is dropped and the chunk is told so.
+        let _ = self.mailbox.send(sent).await;
+        self.flying.push_back(SealingBatch { records, result });
+        Ok(())
+    }
+
+    /// Closes the open batch, and waits for all that are on their way.
+    pub(super) async fn land(&mut self) -> Result<(), JournalError> {
+        self.close().await?;
+        while !self.flying.is_empty() {
+            let result = next_result(&mut self.flying).await;
+            self.finished(result).await?;
+        }
+        Ok(())
+    }
+}
