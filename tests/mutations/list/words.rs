@@ -234,7 +234,7 @@ pub(super) const LIST: &[Mutation] = &[
     mutation(
         "a-lone-row-waits-for-a-timer",
         (
-            "node/intake/src/batcher/mod.rs",
+            "node/intake/src/batcher/closing.rs",
             "if !self.awaited || !self.flying.is_empty() {",
             "if !self.awaited || self.flying.is_empty() || !self.flying.is_empty() {",
         ),
