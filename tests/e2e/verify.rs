@@ -5,7 +5,8 @@ use tally_tests::{CITY, COUNTY, Federation, LINE, PROVINCE, list, origin, run, s
 
 #[test]
 fn damage_is_named_where_it_is_and_nowhere_else() {
-    let federation = Federation::running(LINE);
+    // Repair by itself would race with the bytes that this test puts back by hand.
+    let federation = Federation::running_with(LINE, "\n[schedule]\nrepair = false\n");
     federation.expects(&["verify.damaged"]);
     federation.enter(COUNTY, 0..3_000);
     federation.wait_converged(&[PROVINCE, CITY, COUNTY], seconds(60));

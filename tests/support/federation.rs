@@ -76,8 +76,14 @@ impl Federation {
 
     /// With every node running, ready, and free to sign: what is handed in then is not staged.
     pub fn running(plan: &[Plan<'_>]) -> Self {
+        Self::running_with(plan, "")
+    }
+
+    /// As `running`, with lines that are added to every node's `tally.toml`.
+    pub fn running_with(plan: &[Plan<'_>], more: &str) -> Self {
         let federation = Self::new(plan);
         for (division, ..) in plan {
+            federation.configure(division, more);
             federation.spawn(division);
         }
         for (division, ..) in plan {
