@@ -180,9 +180,10 @@ impl Dimensions {
     /// Of a record's content.
     pub fn of(object: &Object<'_>) -> Self {
         let text = |f: &str, most: usize| object.text(f).filter(|t| t.len() <= most).unwrap_or_default();
-        let day: String = text("produced_on", 10).bytes().filter(u8::is_ascii_digit).map(char::from).collect();
+        let digits = text("produced_on", 10).bytes().filter(u8::is_ascii_digit);
+        let day = digits.fold(Some(0_u32), |n, d| n?.checked_mul(10)?.checked_add(u32::from(d - b'0')));
         Self {
-            produced_on: day.parse().unwrap_or(0),
+            produced_on: day.unwrap_or(0),
             division: text("producer_division", 6).parse().unwrap_or(0),
             category: text("category", CATEGORY_BYTES_MAX).to_owned(),
             unit: text("producer_uscc", UNIT_BYTES_MAX).to_owned(),

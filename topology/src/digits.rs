@@ -171,16 +171,17 @@ pub fn find_id_card(text: &str) -> Option<Range<usize>> {
 }
 
 /// Few texts have 17 digits in a row. A full-width digit is 0xEF 0xBC and one of 0x90 to 0x99; some other signs count here too.
+/// Of 17 bytes in a row the last that is no part of a digit tells where such a row can begin: most bytes are never looked at.
 fn may_hold_a_number(text: &str) -> bool {
-    let mut digits = 0_u32;
-    text.bytes().any(|b| {
-        match b {
-            b'0'..=b'9' | 0xef => digits = digits.saturating_add(1),
-            0x90..=0x99 | 0xbc => {}
-            _ => digits = 0,
+    let part_of_digit = |b: &u8| matches!(b, b'0'..=b'9' | 0xef | 0xbc | 0x90..=0x99);
+    let mut rest = text.as_bytes();
+    while let Some(window) = rest.first_chunk::<17>() {
+        match window.iter().rposition(|b| !part_of_digit(b)) {
+            Some(other) => rest = rest.get(other.saturating_add(1)..).unwrap_or_default(),
+            None => return true,
         }
-        digits == 17
-    })
+    }
+    false
 }
 
 fn narrow(c: char) -> char {
@@ -329,6 +330,22 @@ mod tests {
         assert_eq!(&two[find_id_card(&two).unwrap()], digit, "the first that is one");
         assert_eq!(find_id_card(&format!("{digit}0")), None);
         assert_eq!(find_id_card(&format!("11010519491231002X{digit}")), Some(18..36), "an X bounds the next");
+    }
+
+    /// What is passed over unread holds no number: wherever one stands, and whatever stands around it.
+    #[test]
+    fn a_number_is_found_wherever_it_stands() {
+        let number = card("35010219800101123");
+        let wide: String =
+            number.chars().map(|c| c.to_digit(10).map_or('Ｘ', |d| char::from_u32(0xff10 + d).unwrap())).collect();
+        for before in (0..40).map(|n| "经查2026".chars().cycle().take(n).collect::<String>() + "：") {
+            for after in (0..40).map(|n| "号1a".chars().cycle().take(n).collect::<String>()) {
+                for number in [&number, &wide] {
+                    let text = format!("{before}{number}{after}");
+                    assert_eq!(find_id_card(&text).map(|r| &text[r]), Some(&**number), "{text}");
+                }
+            }
+        }
     }
 
     #[test]

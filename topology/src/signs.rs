@@ -8,6 +8,7 @@ use icu_properties::{
     props::{DefaultIgnorableCodePoint, GeneralCategory, PrependedConcatenationMark, WhiteSpace},
 };
 use std::borrow::Cow;
+use tally_protocol::canonical::is_everyday;
 use unicode_normalization::UnicodeNormalization as _;
 
 /// Whether a character is one of those that nearly every value consists of: printable ASCII, Chinese characters, and the
@@ -20,7 +21,7 @@ fn is_common(c: char) -> bool {
 
 /// Whether a text consists of common characters only, so that none of its signs has to be looked at.
 pub fn is_plain(text: &str) -> bool {
-    text.chars().all(is_common)
+    is_everyday(text) || text.chars().all(is_common)
 }
 
 /// Whether nobody sees it: default ignorable characters (zero width, joiners, direction marks, soft hyphens, selectors of
@@ -151,6 +152,9 @@ mod tests {
         }
         for c in "a甲（·—“é😀\u{e000}⽅\u{600}\u{13430}".chars() {
             assert!(!is_unseen(c) && !is_blank(c), "U+{:04X}", c as u32);
+        }
+        for c in (0..=0x10_ffff).filter_map(char::from_u32) {
+            assert_eq!(is_plain(&format!("市{c}a")), is_common(c), "U+{:04X}", c as u32);
         }
         assert!(is_plain("福州（市）“a”—·1") && !is_plain("a\u{200b}") && !is_plain("\u{3000}") && !is_plain("\t"));
     }

@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use serde_json::json;
 use tally_protocol::{canonical::Object, ids::Division, tame::tame};
 use tally_topology::{
+    catalog::Severity,
     charter::Charter,
     judge::{Finding, JudgeContext, judge},
     route::{Asked, Case, Route, RouteRule},
@@ -154,7 +155,7 @@ fn against(
         "producer_uscc": code, "producer_name": unit.map(|u| &u.name), "producer_division": division,
         "submitter_uscc": submitter, "submitter_division": from,
     });
-    let context = JudgeContext { charter, today: tally_clock::today(), origin: route.entry };
+    let context = JudgeContext { charter, today: tally_clock::today(), origin: route.entry, least: Severity::Note };
     let text = record.to_string();
     let findings = Object::parse(text.as_bytes()).map(|o| judge(&context, &o).findings).unwrap_or_default();
     findings.into_iter().filter(|f| ["V016", "V017", "V018"].contains(&f.code.as_str())).collect()

@@ -15,6 +15,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, OnceLock},
 };
+use tally_protocol::canonical::NameMark;
 
 /// Most versions in one charter.
 const VERSIONS_MAX: usize = 16;
@@ -318,6 +319,7 @@ impl Compiler<'_> {
         let required = d.required && (category.subject || !d.id.starts_with("subject_"));
         Ok(Field {
             id: d.id.as_str().into(),
+            mark: NameMark::of(&d.id),
             zh: d.zh.as_str().into(),
             en: d.en.clone(),
             codes: d.codes.clone(),

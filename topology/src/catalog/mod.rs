@@ -15,7 +15,7 @@ pub use tally_protocol::finding::Severity;
 
 use jiff::civil::Date;
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
-use tally_protocol::canonical::{Object, Value};
+use tally_protocol::canonical::{NameMark, Object, Value};
 
 /// The catalog that is in force where a charter has none: a copy of `deploy/charter/catalog.toml`.
 pub const SHIPPED: &str = include_str!("../../../deploy/charter/catalog.toml");
@@ -98,6 +98,8 @@ pub enum Bound {
 pub struct Field {
     /// Identifier.
     pub id: Arc<str>,
+    /// Mark of the identifier, to find it among a record's members.
+    pub mark: NameMark,
     /// Title in Chinese.
     pub zh: Arc<str>,
     /// Title in English.

@@ -32,6 +32,10 @@ impl EmptyWords {
         if text.is_ascii() {
             return self.words.iter().any(|w| w.eq_ignore_ascii_case(text));
         }
+        // A Chinese character has no other form: U+4E00 to U+9FFF.
+        if text.chars().all(|c| matches!(c, '\u{4e00}'..='\u{9fff}')) {
+            return self.words.iter().any(|w| w == text);
+        }
         let formed = form(text);
         self.words.contains(&formed)
     }

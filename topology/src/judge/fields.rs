@@ -5,7 +5,7 @@ use crate::{
     catalog::{Bound, Category, Condition, Field, FieldType, Matched, Severity},
     digits, signs,
 };
-use tally_protocol::canonical::Value;
+use tally_protocol::canonical::{NameMark, Value};
 
 /// Separators of several values in one field.
 pub const SEPARATORS: [char; 5] = ['、', ';', '；', ',', '，'];
@@ -14,19 +14,23 @@ impl RecordJudge<'_> {
     /// Fields and members stand in the same order, so one walk over both does it.
     pub(super) fn fields(&mut self, category: &Category) {
         let object = self.object;
-        let mut members = object.members().peekable();
+        let mut members = object.marked_members().peekable();
         for field in category.fields() {
-            while let Some((name, value)) = members.next_if(|(name, _)| *name < &*field.id) {
-                self.unlisted(name, value);
-            }
-            let value = members.next_if(|(name, _)| *name == &*field.id).map(|(_, v)| v);
+            let is_it = |(mark, name, _): &(NameMark, &str, _)| *mark == field.mark && *name == &*field.id;
+            let value = members.next_if(is_it).or_else(|| {
+                while let Some((_, name, value)) = members.next_if(|(_, name, _)| *name < &*field.id) {
+                    self.unlisted(name, value);
+                }
+                members.next_if(is_it)
+            });
+            let value = value.map(|(_, _, v)| v);
             if is_empty(value) {
                 self.missing(field);
             } else if let Some(value) = value {
                 self.value(field, value);
             }
         }
-        for (name, value) in members {
+        for (_, name, value) in members {
             self.unlisted(name, value);
         }
     }
@@ -97,7 +101,8 @@ impl RecordJudge<'_> {
                 self.say("V026", "produced_on", "信息产生日期", &value);
             }
         }
-        if let Some(key) = self.text("business_key")
+        if self.is_said("V026", Severity::Note).is_some()
+            && let Some(key) = self.text("business_key")
             && !category.is_business_key(key, self.object)
             && let Some(by_catalog) = category.business_key(self.object)
         {

@@ -9,7 +9,7 @@ mod path;
 mod text;
 
 use crate::{
-    catalog::{Catalog, Category, Claim, Field, Severity},
+    catalog::{Catalog, Category, Claim, Field, Rule, Severity},
     charter::Charter,
     content::{BACKFILL, BACKFILL_YES},
 };
@@ -37,6 +37,8 @@ pub struct JudgeContext<'s> {
     pub today: Date,
     /// The node whose log the record is to enter, or has entered.
     pub origin: Division,
+    /// What weighs less is not said.
+    pub least: Severity,
 }
 
 /// What was found.
@@ -107,22 +109,23 @@ impl RecordJudge<'_> {
 
     /// A rule is broken, which for this reason weighs no more than `most`.
     fn say_at_most(&mut self, most: Severity, rule: &str, field: &str, zh: &str, value: &str) {
-        if self.findings.len() >= FINDINGS_MAX {
-            return;
-        }
-        let Some(r) = self.catalog.rule(rule) else { return };
-        let Some(severity) = r.severity else { return };
+        let Some((r, severity)) = self.is_said(rule, most) else { return };
         let fill = |text: &str, field: &str| filled(text, field, value);
-        self.findings.push(Finding::of(severity.min(most), rule, field, fill(&r.en, field), fill(&r.zh, zh)));
+        let found = Finding::of(severity, rule, field, fill(&r.en, field), fill(&r.zh, zh));
+        self.findings.push(found);
+    }
+
+    /// The rule, and how much it weighs here; `None`: nothing is said of it.
+    fn is_said(&self, rule: &str, most: Severity) -> Option<(&Rule, Severity)> {
+        let rule = self.catalog.rule(rule).filter(|_| self.findings.len() < FINDINGS_MAX)?;
+        let severity = rule.severity?.min(most);
+        (severity >= self.context.least).then_some((rule, severity))
     }
 
     /// A rule is broken, said in words of its own.
     fn say_so(&mut self, most: Severity, rule: &str, field: &str, (en, zh): (String, String)) {
-        if self.findings.len() >= FINDINGS_MAX {
-            return;
-        }
-        let Some(severity) = self.catalog.rule(rule).and_then(|r| r.severity) else { return };
-        self.findings.push(Finding::of(severity.min(most), rule, field, en, zh));
+        let Some((_, severity)) = self.is_said(rule, most) else { return };
+        self.findings.push(Finding::of(severity, rule, field, en, zh));
     }
 
     fn say_of(&mut self, rule: &str, field: &Field, value: &str) {
@@ -168,9 +171,13 @@ impl RecordJudge<'_> {
         if !category.counts || self.text(BACKFILL) == Some(BACKFILL_YES) {
             return;
         }
+        let today = self.context.today;
+        if today == Date::MAX || self.is_said("V020", Severity::Reject).is_none() {
+            return;
+        }
         let Some(day) = self.text("produced_on").and_then(text::date) else { return };
         let due = self.context.charter.calendar().due(day, category.collect_days);
-        if due.on < self.context.today && self.context.today != Date::MAX {
+        if due.on < today {
             self.say("V020", "produced_on", "信息产生日期", &due.on.to_string());
         }
     }

@@ -34,8 +34,12 @@ fn said(more: &str, changes: &[(&str, &str)]) -> Vec<(String, String, Severity)>
     let json = r#"{"authority_name":"鼓楼区市场监督管理局","authority_uscc":"113501020036012589","business_key":"113501020036012589|1号|91350102MA2TE5T1X0","catalog_version":"2026.1","category":"admin_license","decision_date":"2026-06-03","document_name":"许可","document_no":"1号","legal_rep":"陈志强","license_content":"热食","license_kind":"普通","operation":"create","party_kind":"法人及非法人组织","party_name":"甲公司","party_uscc":"91350102MA2TE5T1X0","produced_on":"2026-06-03","producer_division":"350102","producer_name":"鼓楼区市场监督管理局","producer_uscc":"113501020036012589","source_unit":"鼓楼区市场监督管理局","source_unit_uscc":"113501020036012589","status":"1","subject_name":"甲公司","subject_type":"enterprise","subject_uscc":"91350102MA2TE5T1X0","submitter_division":"350102","submitter_name":"鼓楼区市场监督管理局","submitter_uscc":"113501020036012589","valid_from":"2026-06-03","valid_until":"2030-06-02"}"#;
     let mut object = Object::parse(json.as_bytes()).unwrap();
     changes.iter().for_each(|(field, value)| object.set(field, Value::text(*value)));
-    let context =
-        JudgeContext { charter: &charter, today: "2026-06-08".parse().unwrap(), origin: "350102".parse().unwrap() };
+    let context = JudgeContext {
+        charter: &charter,
+        today: "2026-06-08".parse().unwrap(),
+        origin: "350102".parse().unwrap(),
+        least: Severity::Note,
+    };
     judge(&context, &object).findings.into_iter().map(|f| (f.code, f.field, f.severity)).collect()
 }
 
@@ -127,8 +131,12 @@ until = "2025-12-31"
         let old = more.replace("until", "extends = \"2026.1\"\nuntil");
         let charter =
             Charter::parse(&(document(1, &sample()) + now + &old.replace("2024-01-01", "2017-01-01"))).unwrap();
-        let context =
-            JudgeContext { charter: &charter, today: "2026-06-08".parse().unwrap(), origin: "350102".parse().unwrap() };
+        let context = JudgeContext {
+            charter: &charter,
+            today: "2026-06-08".parse().unwrap(),
+            origin: "350102".parse().unwrap(),
+            least: Severity::Note,
+        };
         let json = format!(r#"{{"catalog_version":"{version}","category":"other"}}"#);
         let object = Object::parse(json.as_bytes()).unwrap();
         judge(&context, &object).findings.into_iter().find(|f| f.field == "catalog_version")
@@ -146,7 +154,7 @@ fn signs_that_no_value_has_are_named() {
     let of = |value: &str| {
         let charter = Charter::parse(&document(1, &sample())).unwrap();
         let (today, origin) = ("2026-11-08".parse().unwrap(), "350102".parse().unwrap());
-        let context = JudgeContext { charter: &charter, today, origin };
+        let context = JudgeContext { charter: &charter, today, origin, least: Severity::Note };
         let json = r#"{"catalog_version":"2026.11","category":"other"}"#;
         let mut object = Object::parse(json.as_bytes()).unwrap();
         object.set("title", Value::text(value));
@@ -176,7 +184,7 @@ fn signs_that_no_value_has_are_named() {
 fn an_old_division_names_that_of_today() {
     let charter = Charter::parse(&document(1, &sample())).unwrap();
     let (today, origin) = ("2026-06-08".parse().unwrap(), "350102".parse().unwrap());
-    let context = JudgeContext { charter: &charter, today, origin };
+    let context = JudgeContext { charter: &charter, today, origin, least: Severity::Note };
     let json =
         r#"{"catalog_version":"2026.1","category":"other","produced_on":"2015-06-03","producer_division":"350182"}"#;
     let found = judge(&context, &Object::parse(json.as_bytes()).unwrap()).findings;
@@ -205,8 +213,12 @@ fn blanks_are_filled_and_nothing_else() {
 fn a_value_of_any_length_makes_short_and_tame_messages() {
     use tally_protocol::finding::FINDING_BYTES_MAX;
     let charter = Charter::parse(&(document(1, &sample()) + UNITS)).unwrap();
-    let context =
-        JudgeContext { charter: &charter, today: "2026-06-08".parse().unwrap(), origin: "350102".parse().unwrap() };
+    let context = JudgeContext {
+        charter: &charter,
+        today: "2026-06-08".parse().unwrap(),
+        origin: "350102".parse().unwrap(),
+        least: Severity::Note,
+    };
     let catalog = charter.catalogs().current(context.today);
     let wild = |c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || c == '\u{2066}' || c == '\u{200f}';
     let values = ["名".repeat(20_000), "\u{202e}\u{1b}[2J\u{2066}\u{200f}、".repeat(4_000), "9".repeat(60_000)];

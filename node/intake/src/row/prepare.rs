@@ -7,11 +7,11 @@ use super::{
 };
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use tally_protocol::{
-    canonical::{Object, Value},
+    canonical::{NameMark, Object, Value},
     ids::Division,
 };
 use tally_topology::{
-    catalog::{Catalog, Category, FieldType},
+    catalog::{Catalog, Category, Field, FieldType},
     content::{BACKFILL, BACKFILL_YES},
     digits,
     judge::{masked, shown},
@@ -72,10 +72,14 @@ pub(crate) fn prepare<'l>(
 
 /// Whether the row says everything itself. Most rows of a careful sender do, so one walk that tells saves the rest.
 fn is_complete(category: &Category, object: &Object<'_>) -> bool {
-    let mut members = object.members().peekable();
+    let mut members = object.marked_members().peekable();
     category.fields().iter().all(|field| {
-        while members.next_if(|(name, _)| *name < &*field.id).is_some() {}
-        let value = members.next_if(|(name, _)| *name == &*field.id).map(|(_, v)| v);
+        let is_it = |(mark, name, _): &(NameMark, &str, _)| *mark == field.mark && *name == &*field.id;
+        let value = members.next_if(is_it).or_else(|| {
+            while members.next_if(|(_, name, _)| *name < &*field.id).is_some() {}
+            members.next_if(is_it)
+        });
+        let value = value.map(|(_, _, v)| v);
         let says = value.is_some_and(|v| !is_silent(v));
         match &field.same_as {
             Some(same) if says => !silent(object, same),
@@ -88,9 +92,13 @@ fn values(catalog: &Catalog, category: &Category, object: &mut Object<'_>, prepa
     let Prepared { changes, damaged, .. } = prepared;
     let mut says_nothing = Vec::new();
     let mut fields = category.fields().iter().peekable();
-    for (name, value) in object.members_mut() {
-        while fields.next_if(|f| &*f.id < name).is_some() {}
-        let Some(field) = fields.next_if(|f| &*f.id == name) else { continue };
+    for (mark, name, value) in object.marked_members_mut() {
+        let is_it = |f: &&Field| f.mark == mark && &*f.id == name;
+        let field = fields.next_if(is_it).or_else(|| {
+            while fields.next_if(|f| &*f.id < name).is_some() {}
+            fields.next_if(is_it)
+        });
+        let Some(field) = field else { continue };
         let mut change = |change, from: &str, to: &str| {
             let [from, to] = [from, to].map(|v| if field.personal { masked(v) } else { shown(v) });
             changes.push(FieldChange { field: name.to_owned(), change, from, to });

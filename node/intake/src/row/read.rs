@@ -221,7 +221,8 @@ fn read<'l>(context: &RowContext<'l>, line: u64, mut object: Object<'l>, came: C
     if replies {
         object.set("operation", Value::text("amend"));
     }
-    let judging = JudgeContext { charter: context.charter, today: context.today, origin: context.me };
+    let judging =
+        JudgeContext { charter: context.charter, today: context.today, origin: context.me, least: Severity::Note };
     let by = category_of(context, &object);
     if let (Some(json), Some((_, category))) = (in_parts, by) {
         prepared.changes.extend(composed(category, json));

@@ -36,7 +36,8 @@ pub(super) struct Judgement {
 
 /// Judges a record that is held, as on the day when it was sealed: by itself, without its business key's other versions.
 pub(super) fn judged(charter: &Charter, log: LogId, e: &IndexEntry, object: &Object<'_>) -> Judgement {
-    let context = JudgeContext { charter, today: tally_clock::day(e.sealed_at), origin: log.division };
+    let context =
+        JudgeContext { charter, today: tally_clock::day(e.sealed_at), origin: log.division, least: Severity::Question };
     let judged = judge(&context, object);
     let base = judged.by.as_ref().is_some_and(|(_, c)| c.base);
     let mut findings = judged.findings;
