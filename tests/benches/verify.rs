@@ -86,7 +86,7 @@ fn record(n: u64) -> Record {
 /// The journal, its end, and the size of each log.
 fn build(dir: &Path, charter: &Charter, keys: &[NodeKeys], records: u64) -> (Place, ClaimedSizes) {
     let own = owner(charter.federation(), keys[0].node.division);
-    let (mut journal, _) = EntryJournal::open(dir, &own, SEGMENT_BYTES, |_, _| {}).expect("a journal");
+    let (mut journal, _) = EntryJournal::open(dir, &own, SEGMENT_BYTES, |_, _, _| {}).expect("a journal");
     let mut trees: Vec<_> = keys.iter().map(|_| Tree::default()).collect();
     for b in 0..records / BATCH {
         let turn = (b % 2) as usize;
@@ -147,7 +147,7 @@ fn main() {
     let opening = best(|| {
         frames = 0;
         let own = owner(charter.federation(), keys[0].node.division);
-        drop(EntryJournal::open(&dir, &own, SEGMENT_BYTES, |_, _| frames += 1).expect("opens"));
+        drop(EntryJournal::open(&dir, &own, SEGMENT_BYTES, |_, _, _| frames += 1).expect("opens"));
     });
     let reading = best(|| read_all(&reader, until, |_| {}));
     let hashing = best(|| {

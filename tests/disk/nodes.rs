@@ -148,7 +148,8 @@ impl City {
         let owner = owner(replica.view().charter().federation(), replica.view().me());
         let dir = journal_dir();
         volume.begin();
-        let opened = EntryJournal::open_on(volume.clone(), &dir, &owner, segment_bytes, |e, at| replica.recover(e, at));
+        let opened =
+            EntryJournal::open_on(volume.clone(), &dir, &owner, segment_bytes, |e, at, by| replica.recover(e, at, by));
         let (journal, found) = match opened {
             Ok(opened) => opened,
             // It waits until there is room.

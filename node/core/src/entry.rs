@@ -12,6 +12,15 @@ use tally_topology::admit::AdmittedBatch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place(pub u64);
 
+/// How an entry was found when the journal was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundBy {
+    /// It follows on what this program wrote before it, and was checked when it was written.
+    Order,
+    /// Behind damage: what looks like an entry may stand inside a record, and is nobody's word.
+    Search,
+}
+
 /// One thing that a node keeps. A batch's bytes go with it as the entry's body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry {

@@ -15,7 +15,7 @@ mod replica;
 mod view;
 
 pub use clock::{ClockJudge, ClockTrouble};
-pub use entry::{Append, Entry, Place};
+pub use entry::{Append, Entry, FoundBy, Place};
 pub use gate::{Gate, GateFacts};
 pub use head::{HeadStanding, SignedHead};
 pub use health::{Reach, ToldHealth};

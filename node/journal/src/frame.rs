@@ -50,6 +50,9 @@ pub struct FrameHead {
     pub meta: Vec<u8>,
     /// Up to this offset its segment was durable when the frame was written.
     pub durable_to: u64,
+    /// It does not follow on another frame: it was found by a search, behind bytes that are none. There somebody else's bytes,
+    /// inside a record, may look like a frame.
+    pub sought: bool,
 }
 
 /// The fixed part of a head. Whether its checksum holds only the meta can tell: [`Head::check`].
@@ -89,7 +92,7 @@ impl Head {
             return None;
         }
         let durable_to = u64::from_le_bytes(self.fixed[16..24].try_into().ok()?);
-        Some(FrameHead { kind: self.fixed[5], meta: meta.to_vec(), durable_to })
+        Some(FrameHead { kind: self.fixed[5], meta: meta.to_vec(), durable_to, sought: false })
     }
 
     /// Checks the body's checksum.
@@ -203,7 +206,7 @@ mod tests {
         let mut bytes = Vec::new();
         encode(2, b"meta", b"", 7, &mut bytes);
         let read = |b: &[u8]| Head::parse(b).and_then(|h| h.check(b.get(HEAD_BYTES..HEAD_BYTES + h.meta_bytes)?));
-        assert_eq!(read(&bytes), Some(FrameHead { kind: 2, meta: b"meta".to_vec(), durable_to: 7 }));
+        assert_eq!(read(&bytes), Some(FrameHead { kind: 2, meta: b"meta".to_vec(), durable_to: 7, sought: false }));
         for i in 0..bytes.len() * 8 {
             let mut bad = bytes.clone();
             bad[i / 8] ^= 1 << (i % 8);

@@ -72,12 +72,14 @@ pub(super) struct Scan<'a, F> {
     segment: u32,
     at: u64,
     len: u64,
+    /// It has searched for a frame: what stands from there on may stand inside another's body.
+    sought: bool,
 }
 
 impl<'a, F: VolumeFile> Scan<'a, F> {
     /// From `from` to `len` of a file that may be longer.
     pub(super) fn within(file: &'a F, segment: u32, from: u64, len: u64) -> Self {
-        Self { file, segment, at: from, len }
+        Self { file, segment, at: from, len, sought: false }
     }
 
     /// Where the next step starts.
@@ -94,8 +96,8 @@ impl<'a, F: VolumeFile> Scan<'a, F> {
         // What the file system refuses to read (a bad sector) is damage like any other: the rest can still be read.
         let found = self.frame_at(start, bodies).unwrap_or(Err((DamageKind::Refused, None)));
         match found {
-            Ok((head, end)) => {
-                self.at = end;
+            Ok((mut head, end)) => {
+                (self.at, head.sought) = (end, self.sought);
                 Some(Step::Frame { head, at: Position { segment: self.segment, offset: start }, end })
             }
             Err((kind, frame_end)) => {
@@ -103,7 +105,10 @@ impl<'a, F: VolumeFile> Scan<'a, F> {
                 // it could find a frame that nobody wrote.
                 self.at = match frame_end {
                     Some(end) => end.min(self.len),
-                    None => self.resync(start.saturating_add(1)),
+                    None => {
+                        self.sought = true;
+                        self.resync(start.saturating_add(1))
+                    }
                 };
                 let bytes = self.at.saturating_sub(start);
                 Some(Step::Bad(Damage { segment: self.segment, offset: start, bytes, kind }))

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use tally_client::keyfile;
-use tally_core::{Entry, Place, Replica, View, log::HeldLog};
+use tally_core::{Entry, FoundBy, Place, Replica, View, log::HeldLog};
 use tally_driver::Anchor;
 use tally_journal::{Found, JournalError, ReadError};
 use tally_protocol::{ids::LogId, keys::NodeKeys, merkle::Tree};
@@ -174,13 +174,24 @@ fn empty(keys: Arc<NodeKeys>, charter: SignedCharter) -> Result<Replica, StartEr
 
 pub(super) fn recover(config: &Config, keys: Arc<NodeKeys>, charter: SignedCharter) -> Result<Recovery, StartError> {
     let segment_bytes = config.storage.segment_kib << 10;
-    let (mut replica, journal, found) = until_there_is_room(|| {
-        let mut replica = empty(keys.clone(), charter.clone())?;
-        let owner = entries::owner(replica.view().charter().federation(), replica.view().me());
-        let take = |entry, at| replica.recover(entry, at);
-        let opened = EntryJournal::open(&config.journal(), &owner, segment_bytes, take);
-        Ok(opened.map(|(journal, found)| (replica, journal, found)))
-    })?;
+    let read = |each_batch: bool| {
+        until_there_is_room(|| {
+            let mut replica = empty(keys.clone(), charter.clone())?;
+            let owner = entries::owner(replica.view().charter().federation(), replica.view().me());
+            let take = |entry, at, by| replica.recover(entry, at, if each_batch { FoundBy::Search } else { by });
+            let opened = EntryJournal::open(&config.journal(), &owner, segment_bytes, take);
+            Ok(opened.map(|(journal, found)| (replica, journal, found)))
+        })
+    };
+    let (mut replica, mut journal, mut found) = read(false)?;
+    if !replica.edges_hold() {
+        tracing::error!(
+            event = "journal.foreign",
+            "the newest checkpoint of a log is not signed by its key: each batch is looked at again"
+        );
+        drop(journal);
+        (replica, journal, found) = read(true)?;
+    }
     replica.all_read();
     let (beyond, lacking) = close_epochs(&mut replica, &EntryReader::new(config.journal()));
     replica.recovered();

@@ -7,7 +7,7 @@ use std::{
     io,
     path::{Path, PathBuf},
 };
-use tally_core::{Append, Disk, Entry, Place};
+use tally_core::{Append, Disk, Entry, FoundBy, Place};
 use tally_journal::{
     BODY_BYTES_MAX, Damage, Found, Frame, FrameHead, Journal, JournalError, META_BYTES_MAX, Owner, Position, ReadError,
     ReadFrame, Reader, Step, System, Volume, Walk,
@@ -66,7 +66,7 @@ pub struct EntryJournal<V: Volume = System> {
 }
 
 impl EntryJournal {
-    /// Opens the journal and hands every entry to `take`, in order.
+    /// Opens the journal and hands every entry to `take`, in order, with how it was found.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -74,7 +74,7 @@ impl EntryJournal {
         dir: &Path,
         owner: &Owner,
         segment_bytes: u64,
-        take: impl FnMut(Entry, Place),
+        take: impl FnMut(Entry, Place, FoundBy),
     ) -> Result<(Self, Found), JournalError> {
         Self::open_on(System, dir, owner, segment_bytes, take)
     }
@@ -90,7 +90,7 @@ impl<V: Volume> EntryJournal<V> {
         dir: &Path,
         owner: &Owner,
         segment_bytes: u64,
-        mut take: impl FnMut(Entry, Place),
+        mut take: impl FnMut(Entry, Place, FoundBy),
     ) -> Result<(Self, Found), JournalError> {
         let mut edge = None;
         let (mut journal, found) = Journal::open_on(volume, dir, owner, segment_bytes, |head, at| {
@@ -98,7 +98,7 @@ impl<V: Volume> EntryJournal<V> {
             if let Entry::Batch { tree, .. } = &entry {
                 edge = Some(tree.clone());
             }
-            take(entry, place(at));
+            take(entry, place(at), if head.sought { FoundBy::Search } else { FoundBy::Order });
         })?;
         if let Some(tree) = edge {
             journal.ends_at(tree.root().0);
@@ -285,7 +285,7 @@ mod tests {
         let receipt = Entry::Receipt { log, holder, size: 5, time: 9, line: "l\n".into() };
         let meta = codec::encode(&receipt);
         assert_eq!(meta, b"\x01\x05\x57\x96\0\0\0\x01\0\0\0\x05\x57\x94\0\0\0\x01\0\0\0\x05\x09\x02l\n");
-        let head = |kind, meta: Vec<u8>| FrameHead { kind, meta, durable_to: 0 };
+        let head = |kind, meta: Vec<u8>| FrameHead { kind, meta, durable_to: 0, sought: false };
         assert_eq!(decode(&head(2, meta.clone())), Some(receipt));
         assert_eq!(decode(&head(1, meta)), None, "the kind is another one");
         let empty = Entry::Batch { log, start: 0, tree: Default::default(), sealed_at: 1, note: "n".into() };

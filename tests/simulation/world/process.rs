@@ -6,7 +6,7 @@ use crate::{
     oracle::{Judgement, Logs, logs::Counts},
 };
 use std::collections::BTreeSet;
-use tally_core::{Entry, Input, Replica};
+use tally_core::{Entry, FoundBy, Input, Replica};
 use tally_protocol::{batch::Batch, canonical::Object, ids::Division, merkle::Tree, record::Record};
 
 impl World {
@@ -26,7 +26,7 @@ impl World {
         }
         node.was_run = true;
         for (entry, place) in node.disk.recovered() {
-            replica.recover(entry, place);
+            replica.recover(entry, place, FoundBy::Order);
         }
         replica.all_read();
         let mut carry = Vec::new();

@@ -1,29 +1,40 @@
-//! A node's state from its journal, entry by entry. Nothing is believed because it is there: a batch or a freeze counts only
-//! with a signature of its log's key.
+//! A node's state from its journal, entry by entry. A log counts only with a signature of its key.
+//!
+//! That is the signature over its newest checkpoint: it speaks for all before it, which was checked before it was written, and
+//! a start must not take longer with each batch of a year. Behind damage, where somebody else's bytes may look like an entry,
+//! each batch counts only with its own; and so it is with all, if a log's newest checkpoint turns out not to be signed.
 
 use super::Replica;
 use crate::{
-    Entry, Gate, Place, SignedHead,
+    Entry, FoundBy, Gate, Place, SignedHead,
     log::{HeldLog, Receipt},
 };
 use std::sync::Arc;
-use tally_protocol::{checkpoint::Checkpoint, ids::LogId, keys::NodeKeys, merkle::Tree, wire::CharterMark};
+use tally_protocol::{
+    checkpoint::Checkpoint,
+    ids::LogId,
+    keys::{NodeKeys, VerifierKey},
+    merkle::Tree,
+    wire::CharterMark,
+};
 use tally_topology::signed::{SignedCharter, SignedError};
 
+/// Whether this is a checkpoint of the tree, signed by the key.
+fn is_edge(note: &str, tree: &Tree, key: &VerifierKey) -> bool {
+    Checkpoint::open(note, key).is_ok_and(|c| (c.size, c.root) == (tree.size(), tree.root()))
+}
+
 impl Replica {
-    /// Takes one entry of the journal and where it is kept, in journal order.
-    pub fn recover(&mut self, entry: Entry, place: Place) {
+    /// Takes one entry of the journal, where it is kept, and how it was found there; in journal order.
+    pub fn recover(&mut self, entry: Entry, place: Place, found: FoundBy) {
         match entry {
             Entry::Batch { log, start, tree, sealed_at, note } => {
-                // A frame's checksum is no proof of who wrote it: behind damage, a scan may find what looks like a
-                // frame inside a record. Only a signed right edge counts.
                 let Some(key) = self.charter().log_key(log) else {
                     // The charter that knows it may stand further behind, if it had to be written again.
                     self.unknown_log_entries.push((Entry::Batch { log, start, tree, sealed_at, note }, place));
                     return;
                 };
-                let signed = Checkpoint::open(&note, &key).ok();
-                if signed.is_none_or(|c| (c.size, c.root) != (tree.size(), tree.root())) {
+                if found == FoundBy::Search && !is_edge(&note, &tree, &key) {
                     self.view.unproved += 1;
                     return;
                 }
@@ -110,10 +121,20 @@ impl Replica {
         }
     }
 
+    /// Whether the newest checkpoint of each log that was read is signed by its key. Where it is not, somebody has written to
+    /// the journal: it has to be read again from the start, each batch as [`FoundBy::Search`].
+    pub fn edges_hold(&self) -> bool {
+        self.view
+            .logs
+            .iter()
+            .filter(|(_, log)| log.size() > 0)
+            .all(|(id, log)| self.charter().log_key(*id).is_some_and(|key| is_edge(&log.note, log.tree(), &key)))
+    }
+
     /// The journal has been read. What was of no known log is looked at again, under the last charter.
     pub fn all_read(&mut self) {
         for (entry, place) in std::mem::take(&mut self.unknown_log_entries) {
-            self.recover(entry, place);
+            self.recover(entry, place, FoundBy::Search);
         }
         self.view.unproved += self.unknown_log_entries.len() as u64;
         self.unknown_log_entries.clear();

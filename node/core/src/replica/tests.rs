@@ -5,7 +5,7 @@ mod health;
 mod receipts;
 
 use super::*;
-use crate::Gate;
+use crate::{FoundBy, Gate};
 use std::fmt::Write as _;
 use tally_protocol::{
     canonical::Object,
@@ -255,7 +255,7 @@ fn two_batches_for_one_place_are_never_both_written() {
         let (tree, note) = (batch.tree().clone(), batch.note().to_owned());
         let place = Place(offset);
         let (log, start, sealed_at) = (batch.log(), batch.start(), 1);
-        city.recover(Entry::Batch { log, start, tree, sealed_at, note }, place);
+        city.recover(Entry::Batch { log, start, tree, sealed_at, note }, place, FoundBy::Search);
     }
     assert_eq!(city.view().logs()[&county.node].missing(), [(5, 10)]);
     let mut out = Vec::new();
@@ -265,6 +265,39 @@ fn two_batches_for_one_place_are_never_both_written() {
     assert_eq!(written(&out), 1, "{out:?}");
     city.commit(|| NOW, out, &mut Memory(9)).unwrap();
     assert!(city.view().logs()[&county.node].is_whole());
+}
+
+/// What stands in the journal counts by its log's newest checkpoint. Where that is not signed by the log's key, each batch is
+/// looked at by itself; behind damage each always is.
+#[test]
+fn what_nobody_signed_does_not_count_however_it_was_found() {
+    use tally_protocol::{batch::seal, merkle::Tree};
+    use tally_topology::admit::admit;
+    let county = keys(350_101);
+    let read = |by: &[FoundBy], forged: bool| {
+        let mut city = replica(350_100, 2);
+        let mut tree = Tree::default();
+        for (n, by) in (0..).zip(by) {
+            let bytes = seal(&county, &tree, &rows(n * 5, 5, "a"), 1);
+            let batch = admit(city.charter(), county.node, &tree, bytes).unwrap();
+            let (log, start, mut note) = (batch.log(), batch.start(), batch.note().to_owned());
+            tree = batch.tree().clone();
+            if forged && n == 1 {
+                // Signed, and by somebody else: the text stands, and the signature is that of another text.
+                note = note.replacen("\n10\n", "\n11\n", 1);
+            }
+            city.recover(Entry::Batch { log, start, tree: tree.clone(), sealed_at: 1, note }, Place(n + 1), *by);
+        }
+        let holds = city.edges_hold();
+        city.all_read();
+        (holds, city.view().unproved(), city.view().logs().get(&county.node).map_or(0, |l| l.size()))
+    };
+    let (order, search) = (FoundBy::Order, FoundBy::Search);
+    assert_eq!(read(&[order, order], false), (true, 0, 10));
+    assert_eq!(read(&[order, search], false), (true, 0, 10));
+    assert_eq!(read(&[order, order], true), (false, 0, 10), "to be read again");
+    assert_eq!(read(&[search, search], true), (true, 1, 5));
+    assert_eq!(read(&[order, search], true), (true, 1, 5));
 }
 
 /// A journal in which two histories stand all the same: the node starts, and that log alone is frozen.
@@ -278,7 +311,7 @@ fn two_histories_in_the_journal_stop_one_log_and_not_the_node() {
         let batch = admit(city.charter(), county.node, &Tree::default(), bytes).unwrap();
         let (log, start, sealed_at) = (batch.log(), batch.start(), 1);
         let (tree, note) = (batch.tree().clone(), batch.note().to_owned());
-        city.recover(Entry::Batch { log, start, tree, sealed_at, note }, Place(offset));
+        city.recover(Entry::Batch { log, start, tree, sealed_at, note }, Place(offset), FoundBy::Search);
     }
     city.all_read();
     city.recovered();
@@ -310,7 +343,7 @@ fn a_clock_that_once_ran_ahead_stops_no_later_start() {
         }
         // A copy of the first one was repaired since, and stands behind.
         entries.push(entries[0].clone());
-        entries.into_iter().zip(1..).for_each(|(entry, at)| county.recover(entry, Place(at)));
+        entries.into_iter().zip(1..).for_each(|(entry, at)| county.recover(entry, Place(at), FoundBy::Search));
         county.all_read();
         county.recovered();
         round(&mut county, NOW, Input::Tick);
@@ -337,7 +370,7 @@ fn no_receipt_is_given_for_a_log_with_a_gap() {
     for (offset, batch) in [(1, &batches[0]), (3, &batches[2])] {
         let (tree, note) = (batch.tree().clone(), batch.note().to_owned());
         let (log, start, place) = (batch.log(), batch.start(), Place(offset));
-        city.recover(Entry::Batch { log, start, tree, sealed_at: 1, note }, place);
+        city.recover(Entry::Batch { log, start, tree, sealed_at: 1, note }, place, FoundBy::Search);
     }
     city.recovered();
     round(&mut city, NOW, Input::Tick);

@@ -38,7 +38,7 @@ fn a_round_waits_for_room_and_its_node_lives() {
     let owner = entries::owner(view.charter().federation(), view.me());
     let (_tell, view) = watch::channel(Arc::new(view));
     let (mailbox, mut mail) = Mailbox::new(view);
-    let (mut journal, _) = EntryJournal::open(&dir.path().join("journal"), &owner, 1 << 20, |_, _| {}).unwrap();
+    let (mut journal, _) = EntryJournal::open(&dir.path().join("journal"), &owner, 1 << 20, |_, _, _| {}).unwrap();
     let full = Arc::new(AtomicBool::new(false));
     let space = Space { full: full.clone(), reserve: 0, data: dir.path().into(), mailbox: mailbox.clone() };
     let (reply, mut settled) = oneshot::channel();

@@ -71,7 +71,7 @@ fn made() -> Made {
     let dir = tempfile::tempdir().unwrap();
     let (keys, city, charter) = (keys("350102/e1"), keys("350100/e1"), charter());
     let own = owner(charter.charter().federation(), keys.node.division);
-    let (mut journal, _) = EntryJournal::open(dir.path(), &own, SEGMENT_BYTES, |_, _| {}).unwrap();
+    let (mut journal, _) = EntryJournal::open(dir.path(), &own, SEGMENT_BYTES, |_, _, _| {}).unwrap();
     let (mut tree, mut batches, mut receipts) = (Tree::default(), Vec::new(), Vec::new());
     for b in 0..4 {
         let records: Vec<_> = (b * BATCH..(b + 1) * BATCH).map(record).collect();
@@ -88,7 +88,7 @@ fn made() -> Made {
     // A clean stop: the next start believes all of it where it stands.
     journal.into_journal().stop().unwrap();
     let mut county = Replica::new(Arc::new(keys), charter, "test".into());
-    EntryJournal::open(dir.path(), &own, SEGMENT_BYTES, |e, at| county.recover(e, at)).unwrap();
+    EntryJournal::open(dir.path(), &own, SEGMENT_BYTES, |e, at, by| county.recover(e, at, by)).unwrap();
     county.all_read();
     Made { dir, county, batches, receipts }
 }

@@ -32,7 +32,7 @@ fn made(n: usize) -> Made {
     );
     let charter = Charter::parse(&text).unwrap();
     let (mut journal, _) =
-        EntryJournal::open(&dir.path().join("journal"), &owner(&f, keys.node.division), SEGMENT_BYTES, |_, _| {})
+        EntryJournal::open(&dir.path().join("journal"), &owner(&f, keys.node.division), SEGMENT_BYTES, |_, _, _| {})
             .unwrap();
     let (mut tree, mut places) = (Tree::default(), Vec::new());
     for b in 0..n {
@@ -58,7 +58,7 @@ impl Made {
     fn open(&self) -> (EntryJournal, tally_journal::Found) {
         let division = self.held.keys().next().unwrap().division;
         let own = owner(self.charter.federation(), division);
-        EntryJournal::open(&self.journal(), &own, SEGMENT_BYTES, |_, _| {}).unwrap()
+        EntryJournal::open(&self.journal(), &own, SEGMENT_BYTES, |_, _, _| {}).unwrap()
     }
 
     fn report(&self) -> VerifyReport {

@@ -41,7 +41,7 @@ fn made(batches: &[usize]) -> Made {
     );
     let signed = SignedCharter::open(&sign(&text, &authority).unwrap(), authority.public()).unwrap();
     let (mut journal, _) =
-        EntryJournal::open(dir.path(), &owner(&f, keys.node.division), SEGMENT_BYTES, |_, _| {}).unwrap();
+        EntryJournal::open(dir.path(), &owner(&f, keys.node.division), SEGMENT_BYTES, |_, _, _| {}).unwrap();
     let (mut tree, mut model) = (Tree::default(), FullTree::default());
     for n in batches {
         let record = |i| Record::new(&Object::parse(format!("{{\"n\":\"{i}\"}}").as_bytes()).unwrap()).unwrap();
@@ -56,7 +56,8 @@ fn made(batches: &[usize]) -> Made {
     journal.into_journal().stop().unwrap();
     let log = keys.node;
     let mut replica = Replica::new(Arc::new(keys), signed, "test".into());
-    EntryJournal::open(dir.path(), &owner(&f, log.division), SEGMENT_BYTES, |e, at| replica.recover(e, at)).unwrap();
+    EntryJournal::open(dir.path(), &owner(&f, log.division), SEGMENT_BYTES, |e, at, by| replica.recover(e, at, by))
+        .unwrap();
     Made { dir, replica, log, model }
 }
 

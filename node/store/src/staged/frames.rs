@@ -78,7 +78,7 @@ mod tests {
     /// The encoding is frozen: rows that were staged by one release are sealed by the next.
     #[test]
     fn frozen_bytes() {
-        let head = |kind, meta| FrameHead { kind, meta, durable_to: 0 };
+        let head = |kind, meta| FrameHead { kind, meta, durable_to: 0, sought: false };
         let rows = RowsMeta { number: 7, staged_at: 9, records: 2, bytes: 300 };
         let meta = codec::encode(&rows);
         assert_eq!(meta, b"\x07\x09\x02\xfb\x2c\x01");

@@ -1,7 +1,7 @@
 //! Requests on their way up and down, and the hole in the own log that leads to one.
 
 use super::*;
-use crate::{Append, Disk, Entry, Input, NotSealed, Place, Replica, Ticket};
+use crate::{Append, Disk, Entry, FoundBy, Input, NotSealed, Place, Replica, Ticket};
 use tally_protocol::{
     canonical::Object,
     keys::NodeKeys,
@@ -195,7 +195,7 @@ fn county(batches: usize, gone: &[u64], told: u64) -> Replica {
             heads = vec![tally_protocol::wire::Head { log: *log, size: told, root: tree.root(), note: note.clone() }];
         }
         if !gone.contains(start) {
-            after.recover(entry, place);
+            after.recover(entry, place, FoundBy::Search);
         }
     }
     after.all_read();

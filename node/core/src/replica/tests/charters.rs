@@ -74,7 +74,7 @@ fn a_file_that_takes_the_place_of_the_journals_charter_is_told() {
     let start = |notes: &[&String]| {
         let mut city = Replica::new(keys(350_100), signed(&file), "test".into());
         for note in notes {
-            city.recover(Entry::Charter { note: (*note).clone() }, Place(1));
+            city.recover(Entry::Charter { note: (*note).clone() }, Place(1), FoundBy::Search);
         }
         city.view().charter_replaced_by_file()
     };

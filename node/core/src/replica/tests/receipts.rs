@@ -28,7 +28,7 @@ fn after_a_power_cut() -> Replica {
     let admitted = tally_topology::admit::admit(city.charter(), keys(350_101).node, &Tree::default(), batch()).unwrap();
     let (tree, note) = (admitted.tree().clone(), admitted.note().to_owned());
     let log = admitted.log();
-    city.recover(Entry::Batch { log, start: 0, tree, sealed_at: NOW / 1_000, note }, Place(1));
+    city.recover(Entry::Batch { log, start: 0, tree, sealed_at: NOW / 1_000, note }, Place(1), FoundBy::Search);
     city.all_read();
     city.recovered();
     city

@@ -29,7 +29,7 @@ impl Journal {
         let dir = tempfile::tempdir().unwrap();
         let f = Federation::try_from("t.example".to_owned()).unwrap();
         let own = owner(&f, CITY.parse().unwrap());
-        let (journal, _) = EntryJournal::open(dir.path(), &own, 64 << 20, |_, _| {}).unwrap();
+        let (journal, _) = EntryJournal::open(dir.path(), &own, 64 << 20, |_, _, _| {}).unwrap();
         Self { dir, journal, trees: BTreeMap::new() }
     }
 
