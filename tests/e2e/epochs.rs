@@ -180,6 +180,43 @@ fn a_lost_disk_comes_back_in_the_same_epoch() {
     all_hold(&federation, 450);
 }
 
+/// The disk is lost that had the newer charters, and the file is that of the first day: its key opens no link any more. The
+/// restore says what is to be done, and with that it works.
+#[test]
+fn a_restore_that_starts_from_an_old_charter_says_so() {
+    let mut federation = Federation::running(LINE);
+    federation.expects(&["link.unreached"]);
+    federation.enter(COUNTY, 0..40);
+    federation.wait_converged(&ALL, seconds(60));
+    let (size, root) = head(&federation.status(COUNTY), &origin(COUNTY));
+    let block = federation.epoch_secret(COUNTY, 2, "next.key");
+    federation.next_epoch(COUNTY, size, &root, &block);
+    let note = federation.charter(2, "authority.key");
+    load(&federation, &note);
+    wait_epoch(&federation, COUNTY, 2);
+    federation.stop(COUNTY);
+    fs::remove_dir_all(federation.file(COUNTY, "data")).unwrap();
+    std::thread::scope(|s| {
+        let restore = s.spawn(|| federation.ask(COUNTY, &["restore", "--json"]));
+        let id = wait_for("what is to be done is said", seconds(60), || {
+            let listed = federation.ask(COUNTY, &["task", "ls", "--json"]);
+            let tasks = (listed.code == 0).then(|| listed.json())?;
+            let task = find(&tasks, "kind", "restore");
+            let whom = task["progress"]["waiting_for"].as_str()?;
+            let said = whom.contains("the charter file here is version 1") && whom.contains("start again");
+            said.then(|| task["id"].as_str().unwrap().to_owned())
+        });
+        federation.ask(COUNTY, &["task", "cancel", &id]).done();
+        assert_ne!(restore.join().unwrap().code, 0);
+    });
+    federation.install(COUNTY, &note);
+    let restored = federation.ask(COUNTY, &["restore", "--json"]);
+    assert_eq!((restored.code, restored.json()["records"].as_u64()), (0, Some(40)), "{restored:?}");
+    federation.start(COUNTY);
+    federation.enter(COUNTY, 40..50);
+    all_hold(&federation, 50);
+}
+
 /// An old copy of the data folder, after a thousand more records were confirmed above.
 #[test]
 fn an_old_copy_of_a_disk_catches_up_and_signs_no_second_history() {

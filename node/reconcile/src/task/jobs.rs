@@ -18,7 +18,10 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 use tally_core::{Gate, View};
-use tally_protocol::ids::{Division, LogId};
+use tally_protocol::{
+    ids::{Division, LogId},
+    wire::Refusal,
+};
 use tracing::Instrument as _;
 
 /// How a task ended well.
@@ -203,7 +206,16 @@ fn waits_for(view: &View, parent: Division, left: Option<(u64, u64)>) -> Option<
     let linked = view.parent().link.as_ref().is_some_and(|l| l.welcomed);
     match left {
         _ if !linked => {
-            let why = view.parent().trouble.clone().unwrap_or_else(|| "no link yet".to_owned());
+            let mut why = view.parent().trouble.clone().unwrap_or_else(|| "no link yet".to_owned());
+            // The disk that had the newer charters is gone: what is left is the file, which may be the one of the first day.
+            let by_key = |(code, _): &&(Refusal, String)| matches!(code, Refusal::Identity | Refusal::NotAdmitted);
+            if view.parent().refused.as_ref().filter(by_key).is_some() {
+                why += &format!(
+                    " (the charter file here is version {}: if a later one is in force, put that in its place and start \
+                     again; any node has it, GET /v1/charter)",
+                    view.charter().version()
+                );
+            }
             Some(format!("the parent {parent}: {why}"))
         }
         None => Some(format!("the parent {parent}, to say what it holds")),
