@@ -312,8 +312,11 @@ fn a_planted_frame_makes_the_journal_no_longer() {
     drop(journal);
     let file = OpenOptions::new().write(true).open(segment_path(&dir, 1)).unwrap();
     file.write_all_at(&[0; HEAD_BYTES], around).unwrap();
-    let (_, found, _) = sizes(&dir, SEGMENT_BYTES);
+    let mut seen = Vec::new();
+    let take = |head: FrameHead, _| seen.extend(number(&head).map(|n| (n, head.sought)));
+    let (_, found) = Journal::open_with(&dir, &owner(), SEGMENT_BYTES, take).unwrap();
     assert_eq!(found.damage.iter().map(|d| d.offset).collect::<Vec<_>>(), [around]);
+    assert_eq!(seen, [(0, false), (666, true), (2, true)], "what was sought is told from what follows");
 }
 
 /// The header of the last segment is lost and its tail is torn: each start finds the same.

@@ -127,6 +127,22 @@ pub(super) const LIST: &[Mutation] = &[
         SIMULATION,
         "mended_faults",
     ),
+    sampled(mutation(
+        "what-only-looks-like-a-batch-counts",
+        ("node/core/src/replica/recover.rs", "found == FoundBy::Search && !is_edge", "found != found && !is_edge"),
+        CORE,
+        "what_nobody_signed",
+    )),
+    mutation(
+        "what-was-sought-is-not-told",
+        (
+            "node/journal/src/scan.rs",
+            "(self.at, head.sought) = (end, self.sought);",
+            "(self.at, head.sought) = (end, false);",
+        ),
+        JOURNAL,
+        "a_planted_frame",
+    ),
     mutation(
         "lost-receipt-is-given-anew",
         (
