@@ -1,0 +1,92 @@
+//! One file through three levels: how fast, at what cost, until when each level has it.
+//!
+//! `cargo bench -p tally-tests --bench chain -- 200000` (records, default 200,000). County, city and province, one process each,
+//! on this machine; the file goes through the whole door. One JSON line, with what one core does in a loop of hashes beside
+//! it: read the figures against that, and against other lines of the same sitting.
+
+use blake3::Hasher;
+use serde_json::{Value, json};
+use std::{
+    fs, io,
+    path::Path,
+    time::{Duration, Instant},
+};
+use tally_tests::{
+    CITY, COUNTY, Federation, LINE, PROVINCE, find, list, origin, sample::write_records, seconds, wait_for,
+};
+
+const ALL: [&str; 3] = [COUNTY, CITY, PROVINCE];
+
+/// Bytes on the disk of all below a folder.
+fn disk(path: &Path) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = fs::symlink_metadata(path)?;
+    if !meta.is_dir() {
+        return Ok(meta.blocks() * 512);
+    }
+    fs::read_dir(path)?.map(|e| disk(&e?.path())).sum()
+}
+
+/// What one core hashes in half a second, in MB a second: a measure of the machine in this sitting.
+fn machine() -> f64 {
+    let (start, block, mut done) = (Instant::now(), vec![7; 1 << 20], 0.0);
+    while start.elapsed() < Duration::from_millis(500) {
+        std::hint::black_box(Hasher::new().update(&block).finalize());
+        done += 1.05;
+    }
+    done / start.elapsed().as_secs_f64()
+}
+
+fn confirmed(federation: &Federation, level: &str) -> Option<u64> {
+    let status = federation.try_status(COUNTY)?;
+    let log = find(&status["logs"], "log", &origin(COUNTY)).clone();
+    list(&log["receipts"]).iter().find(|r| r["level"] == level)?["size"].as_u64()
+}
+
+fn main() {
+    let records = std::env::args().filter_map(|a| a.parse::<u64>().ok()).next().unwrap_or(200_000).max(1);
+    let federation = Federation::running(LINE);
+    let file = federation.at("rows.ndjson");
+    write_records(&file, 0..records, COUNTY);
+    let cpu = || ALL.map(|d| federation.cpu_ms(d));
+    let a_record = |spent: [u64; 3], before: [u64; 3]| -> Value {
+        let each = |i: usize| ((spent[i] - before[i]) as f64 * 10_000.0 / records as f64).round() / 10.0;
+        json!({ "county": each(0), "city": each(1), "province": each(2), "sum": each(0) + each(1) + each(2) })
+    };
+    let machine = machine();
+
+    let (before, start) = (cpu(), Instant::now());
+    let (code, answer) = federation.ingest_file(COUNTY, &file);
+    assert_eq!((code, &answer["accepted"]), (0, &records.into()), "{answer}");
+    let acknowledged = start.elapsed();
+    wait_for("the province's receipt", seconds(600), || (confirmed(&federation, "province")? >= records).then_some(()));
+    let (at_province, until_then) = (start.elapsed(), cpu());
+    wait_for("all indexes", seconds(600), || ALL.iter().all(|d| federation.count(d) == records).then_some(()));
+    let (indexed, with_index) = (start.elapsed(), cpu());
+
+    let start = Instant::now();
+    let (_, answer) = federation.ingest_file(COUNTY, &file);
+    assert_eq!(answer["duplicate"], records, "{answer}");
+    let again = start.elapsed();
+    let start = Instant::now();
+    assert_eq!(federation.export_text(PROVINCE, &[]).lines().count() as u64, records);
+    let export = start.elapsed();
+
+    let rate = |d: Duration| (records as f64 / d.as_secs_f64()).round();
+    let kept = |what: &str| ALL.map(|d| disk(Path::new(&federation.file(d, what))).unwrap_or(0) / records);
+    let line = json!({
+        "records": records,
+        "machine_mb_per_second": machine.round(),
+        "acknowledged_per_second": rate(acknowledged),
+        "at_province_per_second": rate(at_province),
+        "index_complete_after_seconds": (indexed - at_province).as_secs_f64(),
+        "cpu_us_a_record_until_province": a_record(until_then, before),
+        "cpu_us_a_record_with_index": a_record(with_index, before),
+        "same_file_again_per_second": rate(again),
+        "export_per_second": rate(export),
+        "memory_mib": ALL.map(|d| federation.memory_kib(d).0 / 1_024),
+        "journal_bytes_a_record": kept("data/journal"),
+        "index_bytes_a_record": kept("data/index"),
+    });
+    println!("{line}");
+}
