@@ -8,6 +8,7 @@
 mod build;
 mod document;
 mod expected;
+mod new_node;
 mod next_epoch;
 mod node;
 mod retire;
@@ -16,6 +17,7 @@ pub(crate) mod tests;
 
 pub use document::{Exceptions, FORMAT, epoch_entry, heading};
 pub use expected::Expected;
+pub use new_node::{NODE_NAME_BYTES_MAX, NewNode, with_node};
 pub use next_epoch::{LogEnd, epoch_block, with_next_epoch};
 pub use node::{Cover, Epoch, Level, Node};
 pub use retire::{RetireConcern, RowsOfNode, retire_concerns};

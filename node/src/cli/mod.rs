@@ -11,6 +11,7 @@ mod evidence;
 mod export;
 mod gate;
 mod ingest;
+mod joining;
 mod keygen;
 mod node;
 mod question;
@@ -93,6 +94,9 @@ enum Command {
     /// Ask for the next epoch of this node's log, and see what was lost with the last one.
     #[command(subcommand)]
     Epoch(epoch::EpochCommand),
+    /// Begin a federation.
+    #[command(subcommand)]
+    Federation(joining::federation::FederationCommand),
     /// What nodes ask of the authority: list, approve, reject.
     #[command(subcommand)]
     Node(node::NodeCommand),
@@ -190,6 +194,7 @@ pub fn main() -> ExitCode {
         Command::Task(command) => block_on(task::run(command)),
         Command::Keygen(args) => keygen::run(&args),
         Command::Epoch(command) => block_on(epoch::run(command)),
+        Command::Federation(command) => joining::federation::run(command),
         Command::Node(command) => block_on(node::run(command)),
         Command::Charter(command) => charter::run(command),
     };

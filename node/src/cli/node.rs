@@ -1,18 +1,14 @@
 //! `tally node`: what nodes ask of the authority, and the answers. An approval is the next version of the charter: it is made
 //! here, where the authority's key is, and loaded like any other.
 
-use super::{Client, ConfigFile, Exit, Failure, charter::wrong_key, epoch::with_reason};
+use super::{Client, ConfigFile, Exit, Failure, charter::authority_secret, epoch::with_reason};
 use clap::{Args, Subcommand};
 use std::{
     fs,
     io::{self, BufRead as _, IsTerminal as _},
     path::{Path, PathBuf},
 };
-use tally_client::{
-    keyfile::{self, SecretKind},
-    print::draw,
-    save as saving,
-};
+use tally_client::{print::draw, save as saving};
 use tally_console::{HeldWhole, RequestListed};
 use tally_protocol::{
     checkpoint::Checkpoint,
@@ -68,6 +64,9 @@ pub(super) struct ApproveArgs {
     /// The authority's secret.
     #[arg(long, value_name = "KEYFILE")]
     authority: PathBuf,
+    /// The passphrase with which the secret is sealed; asked for on a terminal without it.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
@@ -227,7 +226,7 @@ fn digits(code: &str) -> String {
 /// The signed charter that follows, and its version. Everything is checked anew: what came by a file is nobody's word.
 fn next_charter(args: &ApproveArgs, matter: &Matter, request: &EpochRequest) -> Result<(String, u64), Failure> {
     let refused = |e: &dyn std::fmt::Display| Failure::new(Exit::Proof, e.to_string());
-    let secret = keyfile::read_as(&args.authority, SecretKind::Authority).map_err(wrong_key)?;
+    let secret = authority_secret(&args.authority, args.passphrase_file.as_deref())?;
     let authority = authority_signer(&request.federation, &secret);
     let current = in_force(&matter.charter, &authority)?;
     open_request(&matter.request, current.charter()).map_err(|e| refused(&e))?;
