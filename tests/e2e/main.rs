@@ -13,6 +13,7 @@ mod fork;
 mod gate;
 mod hostile;
 mod in_force;
+mod joining;
 mod journal;
 mod links;
 mod mistakes;

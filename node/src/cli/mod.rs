@@ -94,6 +94,8 @@ enum Command {
     /// Ask for the next epoch of this node's log, and see what was lost with the last one.
     #[command(subcommand)]
     Epoch(epoch::EpochCommand),
+    /// Join a federation with an invitation: checks network, clock and parent, makes the keys, asks, and waits.
+    Join(Box<joining::join::JoinArgs>),
     /// Begin a federation.
     #[command(subcommand)]
     Federation(joining::federation::FederationCommand),
@@ -194,6 +196,7 @@ pub fn main() -> ExitCode {
         Command::Task(command) => block_on(task::run(command)),
         Command::Keygen(args) => keygen::run(&args),
         Command::Epoch(command) => block_on(epoch::run(command)),
+        Command::Join(args) => block_on(joining::join::run(*args)),
         Command::Federation(command) => joining::federation::run(command),
         Command::Node(command) => block_on(node::run(command)),
         Command::Charter(command) => charter::run(command),

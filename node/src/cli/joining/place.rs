@@ -12,6 +12,8 @@ use tally_protocol::{ids::Division, keys::VerifierKey};
 
 /// Where a node with children listens if nobody says otherwise.
 const DEFAULT_QUIC: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7443);
+/// The folder of a packaged node's configuration: its data and its socket are elsewhere, as in `deploy/config/`.
+const PACKAGED: &str = "/etc/tally";
 /// An address of the documentation (RFC 5737): asked only which way it would be; no packet goes out.
 const ELSEWHERE: &str = "192.0.2.1:7443";
 
@@ -70,7 +72,14 @@ impl NodePlace {
         if *offline {
             text += "offline = true\n";
         }
+        let packaged = self.0 == Path::new(PACKAGED);
+        if packaged {
+            text += "data = \"/var/lib/tally/data\"\n";
+        }
         text += "\n[listen]\n";
+        if packaged {
+            text += "admin = \"/run/tally/admin.sock\"\n";
+        }
         if let Some(quic) = quic {
             text += &format!("quic = \"{quic}\"\n");
         }
