@@ -17,6 +17,7 @@ mod joining;
 mod journal;
 mod links;
 mod mistakes;
+mod nodes;
 mod only_copy;
 mod outage;
 mod outputs;

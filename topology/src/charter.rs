@@ -6,6 +6,7 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod build;
+mod change_node;
 mod document;
 mod expected;
 mod new_node;
@@ -15,6 +16,7 @@ mod retire;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use change_node::{CHANGE_REASON_BYTES_MAX, NodeChange, with_change};
 pub use document::{Exceptions, FORMAT, epoch_entry, heading};
 pub use expected::Expected;
 pub use new_node::{NODE_NAME_BYTES_MAX, NewNode, with_node};

@@ -14,6 +14,7 @@ mod ingest;
 mod joining;
 mod keygen;
 mod node;
+mod nodes;
 mod question;
 mod receipt;
 mod reconcile;

@@ -6,6 +6,7 @@ use super::{
     charter::authority_secret,
     epoch::with_reason,
     joining::{self, approve as joins},
+    nodes,
 };
 use clap::{Args, Subcommand};
 use std::{
@@ -46,6 +47,18 @@ pub(super) enum NodeCommand {
         #[command(flatten)]
         config: ConfigFile,
     },
+    /// List the nodes of the charter, and how they are.
+    Ls(nodes::LsArgs),
+    /// Show one node: its place, its keys, how it is.
+    Show(nodes::ShowArgs),
+    /// Take a node out of service for good: its links close, its records stay.
+    Retire(nodes::ChangeArgs),
+    /// Take a node out of service for a while; `resume` lets it in again.
+    Suspend(nodes::ChangeArgs),
+    /// Let a node in again that was suspended or retired.
+    Resume(nodes::ChangeArgs),
+    /// Let a node report to another one.
+    Move(nodes::MoveArgs),
     /// Invite a machine to be a division's node: prints one line for it.
     Invite(joining::invite::InviteArgs),
     /// Give what a node asks for: signs the next charter and loads it.
@@ -96,8 +109,8 @@ pub(super) struct ApproveArgs {
     config: Option<PathBuf>,
 }
 
-/// An approval that another charter has overtaken is tried again on top of it, so many times in all.
-const APPROVE_TRIES: u32 = 5;
+/// What another charter has overtaken is tried again on top of it, so many times in all.
+pub(super) const APPROVE_TRIES: u32 = 5;
 
 /// What is decided about: the request, the charter in force, and how far the log is held.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -127,6 +140,12 @@ pub(super) async fn run(command: NodeCommand) -> Result<Exit, Failure> {
             }
             list(&all, json)?;
         }
+        NodeCommand::Ls(args) => return nodes::ls(args).await,
+        NodeCommand::Show(args) => return nodes::show(args).await,
+        NodeCommand::Retire(args) => return nodes::retire(args).await,
+        NodeCommand::Suspend(args) => return nodes::suspend(args).await,
+        NodeCommand::Resume(args) => return nodes::resume(args).await,
+        NodeCommand::Move(args) => return nodes::move_to(args).await,
         NodeCommand::Invite(args) => return joining::invite::run(args).await,
         NodeCommand::Approve(args) => approve(args).await?,
         NodeCommand::Reject { division, reason, config } => {
@@ -146,7 +165,7 @@ async fn pending(client: &Client) -> Result<Vec<RequestListed>, Failure> {
     serde_json::from_slice(&client.get("/v1/requests").await?).map_err(Failure::failed)
 }
 
-async fn charter(client: &Client) -> Result<String, Failure> {
+pub(super) async fn charter(client: &Client) -> Result<String, Failure> {
     String::from_utf8(client.get("/v1/charter").await?.to_vec()).map_err(Failure::failed)
 }
 
@@ -365,7 +384,7 @@ fn next_charter(
 }
 
 /// The charter in force: signed by this authority's key, or naming it as the successor.
-fn in_force(note: &str, authority: &Signer) -> Result<SignedCharter, Failure> {
+pub(super) fn in_force(note: &str, authority: &Signer) -> Result<SignedCharter, Failure> {
     let own = SignedCharter::open(note, authority.public());
     own.map_err(|e| {
         let why = format!(
@@ -384,7 +403,7 @@ fn show(matter: &Matter, request: &EpochRequest, version: u64) {
     errln!("  charter version {version}; nothing else in it changes");
 }
 
-fn confirmed() -> Result<bool, Failure> {
+pub(super) fn confirmed() -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::new(Exit::Usage, "there is no terminal to ask on: look at the above, then add --yes"));
     }
