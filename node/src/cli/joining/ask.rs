@@ -33,12 +33,14 @@ pub(super) enum Told {
 pub(super) struct Asked {
     /// It may pass by itself.
     pub(super) passes: bool,
+    /// It passes in a moment: there was no room for one more caller.
+    pub(super) busy: bool,
     pub(super) why: Failure,
 }
 
 impl From<Failure> for Asked {
     fn from(why: Failure) -> Self {
-        Self { passes: false, why }
+        Self { passes: false, busy: false, why }
     }
 }
 
@@ -101,7 +103,7 @@ async fn said(link: &mut JoinLink, ask: &JoinAsk, parent: Division) -> Result<Jo
         } else {
             Failure::new(Exit::Unreachable, format!("E1104: {e} before it has answered; say `tally join` again"))
         };
-        Asked { passes: true, why }
+        Asked { passes: true, busy: e == NoAnswer::Later, why }
     })?;
     JoinAnswer::decode(&answer).map_err(|e| words::refused(JoinRefusal::Protocol, &e.to_string(), parent).into())
 }
@@ -118,7 +120,8 @@ fn answered(answer: JoinAnswer, parent: Division) -> Result<Told, Asked> {
                 why.message += "\n";
                 why.message += &words::clock_off(skew, tally_clock::now_ms(), clock_ms).message;
             }
-            Err(Asked { passes: code == JoinRefusal::Busy, why })
+            let busy = code == JoinRefusal::Busy;
+            Err(Asked { passes: busy, busy, why })
         }
         JoinAnswer::Go { .. } => {
             let why = words::refused(JoinRefusal::Protocol, "an answer to something that was not asked", parent);
@@ -142,5 +145,5 @@ async fn unreached(failed: &[Unreached]) -> Asked {
         });
     }
     let passes = !failed.iter().any(|f| matches!(f.why, CallFailure::WrongNode(_)));
-    Asked { passes, why: words::unreached(failed, &tcp) }
+    Asked { passes, busy: false, why: words::unreached(failed, &tcp) }
 }

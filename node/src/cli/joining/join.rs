@@ -27,6 +27,9 @@ use tally_topology::{charter::Level, signed::SignedCharter};
 /// Pauses between two questions whether there is an answer: they grow from the first to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
+/// A parent without room for one more caller is asked again, so many times in all.
+const BUSY_TRIES: u32 = 5;
+
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(in super::super) struct JoinArgs {
@@ -249,7 +252,7 @@ impl Joining {
 
 /// Asks until there is an answer, or once.
 async fn wait(args: &JoinArgs, joining: &mut Joining) -> Result<Exit, Failure> {
-    let (mut pause, mut shown) = (PAUSES.0, false);
+    let (mut pause, mut shown, mut busy) = (PAUSES.0, false, 0);
     loop {
         let told = ask(joining, !shown).await;
         match told {
@@ -273,8 +276,14 @@ async fn wait(args: &JoinArgs, joining: &mut Joining) -> Result<Exit, Failure> {
                 shown = true;
             }
             Ok(Told::Pending) => {}
+            // Others call too: a moment later there is room.
+            Err(Asked { busy: true, .. }) if busy < BUSY_TRIES => {
+                busy += 1;
+                tokio::time::sleep(PAUSES.0).await;
+                continue;
+            }
             // It was asked before: what passes by itself is waited for.
-            Err(Asked { passes: true, why }) if shown => {
+            Err(Asked { passes: true, why, .. }) if shown => {
                 tracing::debug!(event = "join.waits", reason = %why, "asked in vain");
             }
             Err(Asked { why, .. }) => {
