@@ -84,6 +84,7 @@ fn texts() -> Vec<(&'static str, String)> {
     let shown = |r: &Record| format!("{}\n{}\n", std::str::from_utf8(r.bytes()).unwrap(), r.id());
     let path = vec![records[1].id().0];
     let request = crate::request::tests::sample();
+    let (invite, join) = (crate::invite::tests::sample(), crate::join::tests::sample());
     vec![
         ("names", lines(&names)),
         ("keys", lines(&publics)),
@@ -92,6 +93,10 @@ fn texts() -> Vec<(&'static str, String)> {
         ("tlog-proof", TlogProof { index: 0, path, note }.text()),
         ("request", request.1),
         ("request code", request.0.code() + "\n"),
+        ("invite", invite.invite.text()),
+        ("invite token", invite.token() + "\n"),
+        ("join request note", join.1),
+        ("join request code", join.0.code() + "\n"),
     ]
 }
 
@@ -135,6 +140,7 @@ fn bytes() -> Vec<(String, Vec<u8>)> {
     [7..9, 1_000_000..1_000_001, 3..5].into_iter().for_each(|r| wants.insert(r));
     all.push(("wants".into(), wants.encode()));
     all.extend(exchanged());
+    all.extend(crate::join::tests::messages().into_iter().map(|(name, bytes)| (name.to_owned(), bytes)));
     all
 }
 

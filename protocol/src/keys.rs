@@ -200,6 +200,12 @@ pub fn authority_signer(federation: &Federation, secret: &[u8; 32]) -> Signer {
     Signer::new(name, Algorithm::Ed25519, &seed)
 }
 
+/// The authority's public key of these bytes, under its name; `None`: they are no usable key.
+pub fn authority_key(federation: &Federation, key: &[u8; 32]) -> Option<VerifierKey> {
+    let key = VerifyingKey::from_bytes(key).ok().filter(|k| !k.is_weak())?;
+    Some(VerifierKey::new(federation.authority_name(), Algorithm::Ed25519, key))
+}
+
 /// The keys of a node in one epoch, all derived from the epoch's one secret and bound to federation, division, epoch and
 /// role: the same secret under another name gives other keys.
 pub struct NodeKeys {

@@ -37,6 +37,8 @@ mod formats;
 pub mod hash;
 pub mod health;
 pub mod ids;
+pub mod invite;
+pub mod join;
 pub mod keys;
 pub mod limits;
 pub mod merkle;

@@ -32,6 +32,18 @@ pub const ANCESTOR_HEADS_MAX: usize = 64;
 pub const REASON_BYTES_MAX: usize = 1_024;
 /// Longest reason of a request, in bytes.
 pub const REQUEST_REASON_BYTES_MAX: usize = 500;
+/// Longest name of a node in an invitation, in bytes.
+pub const INVITE_NAME_BYTES_MAX: usize = 120;
+/// Longest name of a level, in bytes.
+pub const LEVEL_BYTES_MAX: usize = 16;
+/// Most addresses of a node in an invitation, or in a request to join.
+pub const INVITE_ADDRESSES_MAX: usize = 4;
+/// Longest address, `host:port`, in bytes.
+pub const ADDRESS_BYTES_MAX: usize = 100;
+/// Longest invitation as a line, in bytes.
+pub const INVITE_TOKEN_BYTES_MAX: usize = 2 << 10;
+/// Largest frame of whoever wants to join.
+pub const JOIN_ASK_BYTES_MAX: usize = INVITE_TOKEN_BYTES_MAX + NOTE_BYTES_MAX;
 /// Longest name of a software release in a message, in bytes; longer ones are cut where they are sent.
 pub const SOFTWARE_BYTES_MAX: usize = 64;
 /// Most nodes in one message of health: as many as a charter may have.
@@ -65,6 +77,20 @@ const fn zstd_bound(raw: usize) -> usize {
 }
 
 const _: () = assert!(RECORD_BYTES_MAX == u16::MAX as usize);
+// Base64 of two keys, a signature, an id and a few numbers beside the texts; and all of that in a request, beside five keys with
+// names and another four addresses.
+const _: () = assert!(
+    4 * (FEDERATION_BYTES_MAX
+        + INVITE_NAME_BYTES_MAX
+        + LEVEL_BYTES_MAX
+        + INVITE_ADDRESSES_MAX * ADDRESS_BYTES_MAX
+        + 256)
+        < 3 * INVITE_TOKEN_BYTES_MAX
+);
+const _: () = assert!(
+    INVITE_TOKEN_BYTES_MAX + 6 * (FEDERATION_BYTES_MAX + 128) + INVITE_ADDRESSES_MAX * ADDRESS_BYTES_MAX + 512
+        < NOTE_BYTES_MAX
+);
 const _: () = assert!(zstd_bound(BATCH_RAW_MAX) + NOTE_BYTES_MAX + 64 <= BATCH_BYTES_MAX);
 const _: () = assert!(FRONTIER_BYTES_MAX <= CONTROL_BYTES_MAX && NOTE_BYTES_MAX + HEAD_BYTES_MAX < FRONTIER_BYTES_MAX);
 const _: () = assert!(CHARTER_BYTES_MAX < CONTROL_BYTES_MAX);

@@ -50,6 +50,17 @@ impl ProposedKeys {
         }
     }
 
+    /// Whether every key has the name of its role in the epoch of `node`, and its algorithm.
+    pub(crate) fn are_of(&self, f: &Federation, node: LogId) -> bool {
+        let operations = LogId::operations(node.division, node.epoch);
+        let names =
+            [f.origin(node), f.origin(operations), f.returns_name(node), f.mirror_name(node), f.link_name(node)];
+        self.named().into_iter().zip(names).all(|((role, key), name)| {
+            let algorithm = if role == "mirror" { Algorithm::CosignatureV1 } else { Algorithm::Ed25519 };
+            key.name() == name && key.algorithm() == algorithm
+        })
+    }
+
     /// Each under the name of its line in a request and in a charter.
     pub fn named(&self) -> [(&'static str, &VerifierKey); 5] {
         [
@@ -189,15 +200,8 @@ impl EpochRequest {
 
     /// Every key has the name of its role in the next epoch.
     fn keys_are_the_next_epochs(&self) -> Result<(), RequestError> {
-        let (f, next) = (&self.federation, self.next());
-        let operations = LogId::operations(next.division, next.epoch);
-        let names =
-            [f.origin(next), f.origin(operations), f.returns_name(next), f.mirror_name(next), f.link_name(next)];
-        for ((role, key), name) in self.keys.named().into_iter().zip(names) {
-            let algorithm = if role == "mirror" { Algorithm::CosignatureV1 } else { Algorithm::Ed25519 };
-            if key.name() != name || key.algorithm() != algorithm {
-                return Err(RequestError::Form("a key is not one of the next epoch"));
-            }
+        if !self.keys.are_of(&self.federation, self.next()) {
+            return Err(RequestError::Form("a key is not one of the next epoch"));
         }
         Ok(())
     }
@@ -209,19 +213,23 @@ impl EpochRequest {
 
     /// The twelve digits that both ends show, as `4821-7730-1956`. Takes some tens of milliseconds.
     pub fn code(&self) -> String {
-        let text = self.digest();
-        let mut hash = sha256(&[CODE, &text.0]);
-        for _ in 0..CODE_HASHES {
-            hash = sha256(&[CODE, &hash.0, &text.0]);
-        }
-        let number = hash.0.first_chunk().map_or(0, |b| u64::from_be_bytes(*b)) % 1_000_000_000_000;
-        let digits = format!("{number:012}");
-        let parts: Vec<_> = digits.as_bytes().chunks(4).map(String::from_utf8_lossy).collect();
-        parts.join("-")
+        code_of(&self.digest(), CODE, CODE_HASHES)
     }
 }
 
-fn nonce(digits: &str) -> Option<[u8; 16]> {
+/// Twelve digits of a digest, behind so many hashes.
+pub(crate) fn code_of(text: &Hash, context: &[u8], hashes: u32) -> String {
+    let mut hash = sha256(&[context, &text.0]);
+    for _ in 0..hashes {
+        hash = sha256(&[context, &hash.0, &text.0]);
+    }
+    let number = hash.0.first_chunk().map_or(0, |b| u64::from_be_bytes(*b)) % 1_000_000_000_000;
+    let digits = format!("{number:012}");
+    let parts: Vec<_> = digits.as_bytes().chunks(4).map(String::from_utf8_lossy).collect();
+    parts.join("-")
+}
+
+pub(crate) fn nonce(digits: &str) -> Option<[u8; 16]> {
     let mut nonce = [0; 16];
     if digits.len() != 32 {
         return None;

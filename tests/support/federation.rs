@@ -54,14 +54,7 @@ pub struct Federation {
 impl Federation {
     /// Keys, a signed charter and a config for each node; nothing runs yet.
     pub fn new(plan: &[Plan<'_>]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut federation = Self {
-            dir,
-            authority: String::new(),
-            members: Vec::new(),
-            running: Arc::default(),
-            expected: Expected::default(),
-        };
+        let mut federation = Self::nobody();
         federation.authority = federation.authority_key("authority.key");
         federation.authority_key("successor.key");
         for node in plan {
@@ -72,6 +65,17 @@ impl Federation {
             federation.install(division, &note);
         }
         federation
+    }
+
+    /// A folder, and no node yet: they are founded and join by the program's own commands.
+    pub fn nobody() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            authority: String::new(),
+            members: Vec::new(),
+            running: Arc::default(),
+            expected: Expected::default(),
+        }
     }
 
     /// With every node running, ready, and free to sign: what is handed in then is not staged.

@@ -6,16 +6,20 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod build;
+mod change_node;
 mod document;
 mod expected;
+mod new_node;
 mod next_epoch;
 mod node;
 mod retire;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use change_node::{CHANGE_REASON_BYTES_MAX, NodeChange, with_change};
 pub use document::{Exceptions, FORMAT, epoch_entry, heading};
 pub use expected::Expected;
+pub use new_node::{NODE_NAME_BYTES_MAX, NewNode, with_node};
 pub use next_epoch::{LogEnd, epoch_block, with_next_epoch};
 pub use node::{Cover, Epoch, Level, Node};
 pub use retire::{RetireConcern, RowsOfNode, retire_concerns};

@@ -29,6 +29,7 @@ pub mod evidence;
 #[cfg(test)]
 mod formats;
 pub mod in_force;
+pub mod join;
 pub mod judge;
 pub mod request;
 pub mod route;

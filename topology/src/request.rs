@@ -1,9 +1,11 @@
 //! Whether what a node asks of the authority may be looked at: the charter in force knows who asks, by the key of the epoch
 //! that is to end. Whether it is given is a person's decision, where the authority's key is.
 
-use crate::charter::Charter;
+use crate::{charter::Charter, join::open_join};
 use tally_protocol::{
-    ids::{Federation, LogId},
+    hash::Hash,
+    ids::{Division, Federation, LogId},
+    join::JoinRequest,
     request::{EpochRequest, RequestError},
 };
 
@@ -32,6 +34,69 @@ pub enum RequestRefused {
     /// A key is in use already.
     #[error("the key {0} is in use already: a request has new keys")]
     UsedKey(String),
+}
+
+/// What can be asked of the authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeRequest {
+    /// A node's next epoch.
+    NextEpoch(Box<EpochRequest>),
+    /// To be a node.
+    Join(Box<JoinRequest>),
+}
+
+impl NodeRequest {
+    /// Opens what may be looked at by the charter.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub fn open(note: &str, charter: &Charter) -> Result<Self, String> {
+        if JoinRequest::is_one(note) {
+            return open_join(note, charter).map(|r| Self::Join(Box::new(r))).map_err(|e| e.to_string());
+        }
+        open_request(note, charter).map(|r| Self::NextEpoch(Box::new(r))).map_err(|e| e.to_string())
+    }
+
+    /// Who asks, in the epoch that it has or wants to have first.
+    pub fn node(&self) -> LogId {
+        match self {
+            Self::NextEpoch(request) => request.log,
+            Self::Join(request) => request.node(),
+        }
+    }
+
+    /// The node at or below which whoever asks is, by the charter: itself, or the parent that it wants to have.
+    pub fn place(&self) -> Division {
+        match self {
+            Self::NextEpoch(request) => request.log.division,
+            Self::Join(request) => request.invite.invite.parent,
+        }
+    }
+
+    /// Names the request.
+    pub fn digest(&self) -> Hash {
+        match self {
+            Self::NextEpoch(request) => request.digest(),
+            Self::Join(request) => request.digest(),
+        }
+    }
+
+    /// What is said with it, for people.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::NextEpoch(request) => &request.reason,
+            Self::Join(request) => &request.invite.invite.name,
+        }
+    }
+
+    /// Whether it is still to be answered by this charter.
+    pub fn stands(&self, charter: &Charter) -> bool {
+        let serves = |d: Division| charter.node(d).is_some_and(|n| !n.retired);
+        match self {
+            Self::NextEpoch(r) => serves(r.log.division) && charter.current_log(r.log.division) == Some(r.log),
+            Self::Join(r) => charter.node(r.node().division).is_none() && serves(r.invite.invite.parent),
+        }
+    }
 }
 
 /// Opens a request of a node of `charter`: both signatures hold, and the epoch that is to end is the node's current one.
@@ -68,7 +133,7 @@ mod tests {
         charter::tests::{document, federation, keys, node, sample},
         sample as shared,
     };
-    use tally_protocol::{hash::Hash, keys::NodeKeys, request::ProposedKeys};
+    use tally_protocol::{keys::NodeKeys, request::ProposedKeys};
 
     fn request(now: &NodeKeys, next: &NodeKeys) -> String {
         let request = EpochRequest {

@@ -1,5 +1,6 @@
-//! Secrets on disk: 32 bytes as text, readable by the owner only.
+//! Secrets on disk: 32 bytes as text, readable by the owner only; the authority's may be sealed with a passphrase besides.
 
+use crate::sealed;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use std::{
     fs::{self, OpenOptions},
@@ -16,6 +17,8 @@ pub const FIRST_START: &str = "first-start";
 const FORM_1: &str = "tally-secret-1 ";
 /// Form 2 says it.
 const FORM_2: &str = "tally-secret-2 ";
+/// Form 3 says it too, and is sealed with a passphrase.
+const FORM_3: &str = "tally-secret-3 ";
 
 /// Whose a secret is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +77,18 @@ pub enum KeyFileError {
     /// Not a secret.
     #[error("{0}: not a secret made by `tally keygen`")]
     Form(String),
+    /// A passphrase is needed where none can be had.
+    #[error(
+        "{0}: this secret is sealed with a passphrase, and there is no terminal to ask for it: --passphrase-file FILE, or the \
+         variable TALLY_PASSPHRASE_FILE"
+    )]
+    Sealed(String),
+    /// It was not sealed with this passphrase.
+    #[error("{0}: this is not the passphrase with which the secret was sealed, or the file was changed")]
+    Passphrase(String),
+    /// No passphrase could be had.
+    #[error("the passphrase cannot be read: {0}")]
+    NoPassphrase(String),
 }
 
 /// Makes a new secret from the system's randomness and writes it to `path`, which must not exist; the file says whose it is.
@@ -81,18 +96,44 @@ pub enum KeyFileError {
 /// # Errors
 /// [`KeyFileError::Io`]; [`KeyFileError::Exists`]: a secret is never overwritten.
 pub fn create(path: &Path, kind: SecretKind) -> Result<Secret, KeyFileError> {
+    create_with(path, kind, None)
+}
+
+/// The same, sealed with a passphrase if there is one.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_with(path: &Path, kind: SecretKind, passphrase: Option<&[u8]>) -> Result<Secret, KeyFileError> {
     let io_error = |e| KeyFileError::Io(path.display().to_string(), e);
     let mut secret = Secret::default();
     getrandom::fill(secret.as_mut_slice()).map_err(|e| io_error(io::Error::other(e.to_string())))?;
-    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error)?;
-    }
+    let text = match passphrase {
+        None => plain(&secret, kind),
+        Some(passphrase) => {
+            let head = format!("{FORM_3}{} ", kind.name());
+            let sealed = sealed::seal(&secret, &head, passphrase).map_err(|e| io_error(io::Error::other(e)))?;
+            Zeroizing::new(format!("{head}{sealed}\n"))
+        }
+    };
+    write_new(path, &text)?;
+    Ok(secret)
+}
+
+fn plain(secret: &Secret, kind: SecretKind) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(80));
     text.push_str(FORM_2);
     text.push_str(kind.name());
     text.push(' ');
-    BASE64.encode_string(*secret, &mut text);
+    BASE64.encode_string(**secret, &mut text);
     text.push('\n');
+    text
+}
+
+fn write_new(path: &Path, text: &str) -> Result<(), KeyFileError> {
+    let io_error = |e| KeyFileError::Io(path.display().to_string(), e);
+    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error)?;
+    }
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.display().to_string()),
@@ -103,7 +144,7 @@ pub fn create(path: &Path, kind: SecretKind) -> Result<Secret, KeyFileError> {
         let _ = fs::remove_file(path);
         return Err(io_error(e));
     }
-    Ok(secret)
+    Ok(())
 }
 
 /// Leaves the word for a node's first start beside its key. It is used up by that start.
@@ -142,7 +183,19 @@ pub fn find(path: &Path, fits: impl Fn(&[u8; 32]) -> bool) -> Result<Option<Secr
 /// # Errors
 /// [`KeyFileError`].
 pub fn read(path: &Path) -> Result<Secret, KeyFileError> {
-    read_with_kind(path).map(|(secret, _)| secret)
+    read_with_kind(path, None).map(|(secret, _)| secret)
+}
+
+/// Reads the authority's secret. If it is sealed, `passphrase` is asked for what opens it.
+///
+/// # Errors
+/// [`KeyFileError`]; what `passphrase` answers.
+pub fn read_authority(path: &Path, passphrase: AskPassphrase<'_>) -> Result<Secret, KeyFileError> {
+    let wanted = SecretKind::Authority;
+    match read_with_kind(path, Some(passphrase))? {
+        (_, Some(is)) if is != wanted => Err(KeyFileError::Kind { file: path.display().to_string(), is, wanted }),
+        (secret, _) => Ok(secret),
+    }
 }
 
 /// Reads a secret of this kind. A file of the first form, which does not say its kind, is taken for one.
@@ -150,18 +203,38 @@ pub fn read(path: &Path) -> Result<Secret, KeyFileError> {
 /// # Errors
 /// [`KeyFileError`]; [`KeyFileError::Kind`]: it is somebody else's.
 pub fn read_as(path: &Path, wanted: SecretKind) -> Result<Secret, KeyFileError> {
-    match read_with_kind(path)? {
+    match read_with_kind(path, None)? {
         (_, Some(is)) if is != wanted => Err(KeyFileError::Kind { file: path.display().to_string(), is, wanted }),
         (secret, _) => Ok(secret),
     }
 }
 
-fn read_with_kind(path: &Path) -> Result<(Secret, Option<SecretKind>), KeyFileError> {
+/// Where a passphrase comes from.
+type AskPassphrase<'a> = &'a dyn Fn() -> Result<Zeroizing<Vec<u8>>, KeyFileError>;
+
+fn read_with_kind(
+    path: &Path,
+    passphrase: Option<AskPassphrase<'_>>,
+) -> Result<(Secret, Option<SecretKind>), KeyFileError> {
     let name = path.display().to_string();
     let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| KeyFileError::Io(name.clone(), e))?);
     let mode = fs::metadata(path).map_err(|e| KeyFileError::Io(name.clone(), e))?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Mode(name));
+    }
+    if let Some(rest) = text.trim_end().strip_prefix(FORM_3) {
+        let (kind, sealed) = rest.split_once(' ').ok_or_else(|| KeyFileError::Form(name.clone()))?;
+        let kind = SecretKind::named(kind).ok_or_else(|| KeyFileError::Form(name.clone()))?;
+        if !sealed::is_one(sealed) {
+            return Err(KeyFileError::Form(name));
+        }
+        let ask = passphrase.ok_or_else(|| KeyFileError::Sealed(name.clone()))?;
+        let head = format!("{FORM_3}{} ", kind.name());
+        let secret = sealed::open(sealed, &head, &ask()?).map_err(|e| match e {
+            sealed::NotOpened::Form => KeyFileError::Form(name.clone()),
+            sealed::NotOpened::Passphrase => KeyFileError::Passphrase(name.clone()),
+        })?;
+        return Ok((secret, Some(kind)));
     }
     secret_in(text.trim_end()).ok_or(KeyFileError::Form(name))
 }
@@ -199,6 +272,33 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "hello").unwrap();
         assert!(matches!(read(&path), Err(KeyFileError::Form(_))));
+    }
+
+    #[test]
+    fn a_sealed_secret_opens_with_its_passphrase_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("authority.key");
+        let secret = create_with(&path, SecretKind::Authority, Some(b"long enough")).unwrap();
+        let with = |words: &'static [u8]| read_authority(&path, &|| Ok(Zeroizing::new(words.to_vec())));
+        assert_eq!(with(b"long enough").unwrap(), secret);
+        assert!(matches!(with(b"long enougH"), Err(KeyFileError::Passphrase(_))));
+        assert!(matches!(read(&path), Err(KeyFileError::Sealed(_))), "nobody else can use it");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(&BASE64.encode(*secret)));
+        // The head is sealed with it: it cannot be made another's, nor dearer to open than is allowed.
+        fs::write(&path, text.replace("authority", "node")).unwrap();
+        assert!(matches!(with(b"long enough"), Err(KeyFileError::Passphrase(_))));
+        fs::write(&path, text.replace("m=65536", "m=4294967295")).unwrap();
+        assert!(matches!(with(b"long enough"), Err(KeyFileError::Form(_))));
+        fs::write(&path, text.replace("t=3", "t=1")).unwrap();
+        assert!(matches!(with(b"long enough"), Err(KeyFileError::Passphrase(_))));
+        let cut: String = text.chars().take(60).collect();
+        fs::write(&path, cut).unwrap();
+        assert!(matches!(with(b"long enough"), Err(KeyFileError::Form(_))));
+        let open = dir.path().join("open.key");
+        let secret = create(&open, SecretKind::Authority).unwrap();
+        let nobody = || Err(KeyFileError::NoPassphrase("not asked".into()));
+        assert_eq!(read_authority(&open, &nobody).unwrap(), secret, "one that is not sealed needs no passphrase");
     }
 
     /// A file says whose secret it holds; one of the first form, which many have, is taken as before.

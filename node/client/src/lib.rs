@@ -18,8 +18,10 @@ macro_rules! errln {
 mod client;
 mod exit;
 pub mod keyfile;
+pub mod passphrase;
 pub mod print;
 pub mod save;
+mod sealed;
 mod socket;
 
 pub use client::*;

@@ -1,4 +1,4 @@
-//! `GET /v1/charter`: the charter in force; `POST`: the operator loads a charter. What may follow which is judged by the core; here it is asked whether the
+//! `GET /v1/charter`: the charter in force; `GET /v1/authority`: whose it is; `POST`: the operator loads a charter. What may follow which is judged by the core; here it is asked whether the
 //! operator knows what the charter does to nodes that it retires, and that this is not the node where charters are loaded.
 
 use super::{ApiContext, problem::Problem};
@@ -28,6 +28,11 @@ use tokio::sync::oneshot;
 )]
 pub(super) async fn show(State(api): State<ApiContext>) -> String {
     api.charter.charter().note().to_owned()
+}
+
+/// The authority's public key that signed the charter in force.
+pub(super) async fn authority(State(api): State<ApiContext>) -> String {
+    api.charter.charter().signed_by().to_string()
 }
 
 /// What the operator says with it.

@@ -43,7 +43,7 @@ pub use auth::{Token, TokenBook};
 pub use evidence::{IDS_MAX, Ids};
 pub use health::ShownToAll;
 pub use quota::Quotas;
-pub use requests::{AskedEpoch, EpochAsk, EpochDesk, HeldWhole, RequestListed, WithReason};
+pub use requests::{AskedEpoch, EpochAsk, EpochDesk, HeldWhole, RequestKind, RequestListed, WithReason};
 pub use routes::{admin, public};
 pub use serve::{ServeBounds, serve};
 pub use tasks::{NewTask, Steer};

@@ -18,7 +18,7 @@ use tally_clock::time;
 use tally_core::{Input, RejectedRequest};
 use tally_driver::Mail;
 use tally_protocol::{hash::Hash, ids::Division, ids::LogId, limits::REQUEST_REASON_BYTES_MAX};
-use tally_topology::request::open_request;
+use tally_topology::request::NodeRequest;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// A request of this node for its next epoch, as it is kept until it was answered.
@@ -64,14 +64,28 @@ pub struct WithReason {
     pub reason: String,
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestKind {
+    /// A node's next epoch.
+    #[default]
+    NextEpoch,
+    /// To be a node.
+    Join,
+}
+
 /// One element of `GET /v1/requests`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RequestListed {
     /// Who asks.
     pub division: Division,
-    /// Its name by charter.
+    /// What for: `next_epoch` or `join`.
+    #[serde(default)]
+    pub kind: RequestKind,
+    /// Its name by charter, or by its invitation.
     pub name: String,
-    /// The log of the epoch that is to end.
+    /// The log of the epoch that is to end, or of the first one of a node that is to join.
     pub log: LogId,
     /// Why.
     pub reason: String,
@@ -126,33 +140,49 @@ pub(super) async fn ask(
 pub(super) async fn list(State(api): State<ApiContext>) -> Json<Vec<RequestListed>> {
     let view = api.mailbox.view();
     let one = |(division, pending): (&Division, &tally_core::PendingRequest)| {
-        let log = pending.request.log;
+        let log = pending.request.node();
         let (size, root) = view.whole_head(log);
         let held = view.log(log);
         let note = held.filter(|l| l.size() == size && size > 0).map(|l| l.note.clone());
         let frozen = held.is_some_and(|l| l.frozen.is_some());
+        let (kind, name, reason) = match &pending.request {
+            NodeRequest::Join(r) => (RequestKind::Join, r.invite.invite.name.clone(), String::new()),
+            NodeRequest::NextEpoch(r) => {
+                let name = view.charter().node(*division).map_or(String::new(), |n| n.name.clone());
+                (RequestKind::NextEpoch, name, r.reason.clone())
+            }
+        };
         RequestListed {
             division: *division,
-            name: view.charter().node(*division).map_or(String::new(), |n| n.name.clone()),
+            kind,
+            name,
             log,
-            reason: pending.request.reason.clone(),
+            reason,
             since: time(pending.since_ms / 1_000),
             via: pending.via,
             note: pending.note.as_ref().to_owned(),
             held: HeldWhole { size, root, note, frozen },
         }
     };
-    Json(view.requests().pending.iter().map(one).collect())
+    // What a charter has answered is dropped within a second; it is not shown until then.
+    let waits = view.requests().pending.iter().filter(|(_, p)| p.request.stands(view.charter()));
+    Json(waits.map(one).collect())
 }
 
 /// Takes a request that was brought by hand.
 pub(super) async fn bring(State(api): State<ApiContext>, note: String) -> Result<Json<serde_json::Value>, Problem> {
     let view = api.mailbox.view();
     let not_taken = |why: String| Problem::new(StatusCode::FORBIDDEN, "request_refused", &why);
-    let request = open_request(&note, view.charter()).map_err(|e| not_taken(e.to_string()))?;
-    let (division, me) = (request.log.division, view.me());
-    if !view.charter().is_within(division, me) {
-        return Err(not_taken(format!("{division} is not {me} nor below it: bring the request to a node above it")));
+    let request = NodeRequest::open(&note, view.charter()).map_err(not_taken)?;
+    let (division, place, me) = (request.node().division, request.place(), view.me());
+    if !view.charter().is_within(place, me) {
+        return Err(not_taken(format!("{place} is not {me} nor below it: bring the request to a node above it")));
+    }
+    if let NodeRequest::Join(join) = &request
+        && join.invite.invite.expires <= tally_clock::now_ms() / 1_000
+    {
+        let expired = time(join.invite.invite.expires);
+        return Err(not_taken(format!("E1101: the invitation of {division} was good until {expired}: make a new one")));
     }
     api.mailbox.send(Mail::Core(Input::Request { note })).await.map_err(|_| Problem::stopping())?;
     let view = api.mailbox.settled().await.map_err(|_| Problem::stopping())?;
@@ -171,8 +201,8 @@ pub(super) async fn reject(
     let (reason, view) = (one_line(&reason)?, api.mailbox.view());
     let pending = view.requests().pending.get(&division);
     let pending = pending.ok_or_else(|| bad(&format!("{division} has not asked for anything here")))?;
-    let (node, digest) = (pending.request.log, pending.digest);
-    let rejected = RejectedRequest { node, digest, by: view.me(), reason };
+    let (node, digest, place) = (pending.request.node(), pending.digest, pending.request.place());
+    let rejected = RejectedRequest { node, digest, by: view.me(), reason, place };
     api.mailbox.send(Mail::Core(Input::RejectRequest(rejected))).await.map_err(|_| Problem::stopping())?;
     api.mailbox.settled().await.map_err(|_| Problem::stopping())?;
     Ok(Json(serde_json::json!({ "division": division, "rejected": true })))

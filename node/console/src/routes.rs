@@ -69,6 +69,7 @@ fn router(paths: Paths) -> Router<ApiContext> {
 pub fn admin(api: ApiContext) -> Router {
     let operator = Router::new()
         .route("/v1/charter", post(charter::load).layer(DefaultBodyLimit::max(CHARTER_BYTES_MAX)))
+        .route("/v1/authority", get(charter::authority))
         .route("/v1/answers/{name}/remove", post(answers::remove))
         .route("/v1/epoch", post(requests::ask))
         .route("/v1/lost", get(requests::lost).post(requests::acknowledge))

@@ -478,7 +478,7 @@ fn log(event: &Event) {
         Event::ParentSetBack { log, .. } => tracing::warn!(event = "parent.set_back", %log, "{event}"),
         Event::OldCopy { .. } => tracing::warn!(event = "disk.old_copy", "{event}"),
         Event::CharterDiffers { peer, .. } => tracing::warn!(event = "charter.differs", %peer, "{event}"),
-        Event::Requested { node } => tracing::info!(event = "request.came", %node, "{event}"),
+        Event::Requested { node, .. } => tracing::info!(event = "request.came", %node, "{event}"),
         Event::RequestRefused { peer, .. } => tracing::warn!(event = "request.refused", %peer, "{event}"),
         Event::RequestRejected { node, .. } => tracing::info!(event = "request.rejected", %node, "{event}"),
         Event::CharterRefused { peer, .. } => tracing::warn!(event = "charter.refused", %peer, "{event}"),

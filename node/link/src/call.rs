@@ -30,6 +30,13 @@ pub(crate) struct Address {
     at: Option<SocketAddr>,
 }
 
+impl Address {
+    /// Where that is, if its name leads anywhere.
+    pub(crate) fn at(&self) -> Option<SocketAddr> {
+        self.at
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.at {
@@ -85,7 +92,7 @@ pub(crate) async fn call(dial: &Dial, parent: Division, names: &[String], turn: 
 }
 
 /// Places of all names, in the charter's order, families by turns; and the names that lead nowhere.
-async fn resolve(names: &[String], within: Duration) -> (Vec<Address>, Vec<(Address, CallFailure)>) {
+pub(crate) async fn resolve(names: &[String], within: Duration) -> (Vec<Address>, Vec<(Address, CallFailure)>) {
     let mut asked = JoinSet::new();
     for (n, name) in names.iter().cloned().enumerate() {
         asked.spawn(async move {
@@ -117,7 +124,7 @@ async fn resolve(names: &[String], within: Duration) -> (Vec<Address>, Vec<(Addr
 }
 
 /// Families by turns, beginning with that of the first: one that does not work here holds up the other by one step only.
-fn by_turns(places: Vec<Address>) -> Vec<Address> {
+pub(crate) fn by_turns(places: Vec<Address>) -> Vec<Address> {
     let v4 = |a: &Address| a.at.is_some_and(|at| at.is_ipv4());
     let first = places.first().is_some_and(v4);
     let (a, b): (Vec<_>, Vec<_>) = places.into_iter().partition(|p| v4(p) == first);

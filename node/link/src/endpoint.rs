@@ -7,8 +7,8 @@
 use super::{
     LinkContext,
     limits::{
-        CONNECTION_WINDOW, FIRST_RTT, INCOMING_MAX, KEEP_ALIVE, PUSH_STREAMS, Patience, SEND_WINDOW, SOCKET_BUFFER,
-        STREAM_WINDOW,
+        CALLER_WINDOW, CONNECTION_WINDOW, FIRST_RTT, INCOMING_MAX, KEEP_ALIVE, PUSH_STREAMS, Patience, SEND_WINDOW,
+        SOCKET_BUFFER, STREAM_WINDOW,
     },
     {exchange, tls},
 };
@@ -34,6 +34,8 @@ pub struct Endpoints {
     /// Reaches what the first cannot.
     other: Arc<Mutex<Option<quinn::Endpoint>>>,
     config: quinn::EndpointConfig,
+    /// For each call, with TLS of its own.
+    server: quinn::ServerConfig,
 }
 
 impl Endpoints {
@@ -46,11 +48,12 @@ impl Endpoints {
             format!("listen.quic: cannot listen on UDP {address}: change it, or stop whoever has the port")
         })?;
         let config = config(&context.keys)?;
-        let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls::server(context)?));
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls::server(context)?.0));
         // A NAT in between may give a caller another port at any time: it is proved (path validation), and the link goes on.
-        server.transport_config(transport(&context.patience)).migration(true).max_incoming(INCOMING_MAX);
-        let listening = quinn::Endpoint::new(config.clone(), Some(server), socket, Arc::new(quinn::TokioRuntime))?;
-        Ok(Self { listening, other: Arc::default(), config })
+        server.transport_config(callers_transport(&context.patience)).migration(true).max_incoming(INCOMING_MAX);
+        let listening =
+            quinn::Endpoint::new(config.clone(), Some(server.clone()), socket, Arc::new(quinn::TokioRuntime))?;
+        Ok(Self { listening, other: Arc::default(), config, server })
     }
 
     /// Where children are heard.
@@ -96,6 +99,17 @@ impl Endpoints {
         let any = if target.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
         let opened = quinn::Endpoint::new(self.config.clone(), None, socket(any)?, Arc::new(quinn::TokioRuntime))?;
         Ok(other.insert(opened).clone())
+    }
+
+    /// How one call is taken, and what it shows of itself in its first packet.
+    ///
+    /// # Errors
+    /// When TLS refuses its configuration.
+    pub(crate) fn server(&self, context: &LinkContext) -> anyhow::Result<(Arc<quinn::ServerConfig>, tls::WantsToJoin)> {
+        let (crypto, wants) = tls::server(context)?;
+        let mut server = self.server.clone();
+        server.crypto = Arc::new(crypto);
+        Ok((Arc::new(server), wants))
     }
 
     fn each(&self) -> Vec<quinn::Endpoint> {
@@ -152,8 +166,36 @@ impl quinn::ConnectionIdGenerator for ConnectionIds {
     }
 }
 
+/// A socket for calls to that address alone.
+///
+/// # Errors
+/// When this machine opens none of that family.
+pub(crate) fn caller_endpoint(target: SocketAddr) -> io::Result<quinn::Endpoint> {
+    let any = if target.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket(any)?, Arc::new(quinn::TokioRuntime))
+}
+
+/// How packets of callers are taken until their key is known: little of them is kept unread.
+fn callers_transport(patience: &Patience) -> Arc<quinn::TransportConfig> {
+    let mut t = common(patience);
+    t.receive_window(CALLER_WINDOW.into()).max_concurrent_bidi_streams(1_u8.into());
+    t.max_concurrent_uni_streams(0_u8.into());
+    Arc::new(t)
+}
+
+/// A caller is a child: it may do from here on what a link may.
+pub(crate) fn widen(connection: &quinn::Connection) {
+    connection.set_receive_window(CONNECTION_WINDOW.into());
+    connection.set_max_concurrent_bi_streams((1 + exchange::EXCHANGES).into());
+    connection.set_max_concurrent_uni_streams(PUSH_STREAMS.into());
+}
+
 /// How packets are sent, for links of either side.
 pub(crate) fn transport(patience: &Patience) -> Arc<quinn::TransportConfig> {
+    Arc::new(common(patience))
+}
+
+fn common(patience: &Patience) -> quinn::TransportConfig {
     let mut t = quinn::TransportConfig::default();
     t.stream_receive_window(STREAM_WINDOW.into())
         .receive_window(CONNECTION_WINDOW.into())
@@ -165,5 +207,5 @@ pub(crate) fn transport(patience: &Patience) -> Arc<quinn::TransportConfig> {
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(patience.idle.try_into().ok())
         .datagram_receive_buffer_size(None);
-    Arc::new(t)
+    t
 }

@@ -3,7 +3,10 @@
 //! They yield to everything else on the link, and a link has only a few. What is said in them is not known here, only what
 //! each is for, which is its first byte.
 
-use super::frame::{FrameError, Heard, Pace, write_frame};
+use super::{
+    StrangerCall,
+    frame::{FrameError, Heard, Pace, write_frame},
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -150,6 +153,8 @@ pub struct Answerers {
     pub reconcile: mpsc::Sender<Incoming>,
     /// See [`Purpose::Findings`].
     pub findings: mpsc::Sender<Incoming>,
+    /// Who want to join.
+    pub strangers: mpsc::Sender<StrangerCall>,
 }
 
 /// Hands the exchanges that the peer opens to whoever answers them, until the link ends. It never waits for an answerer.

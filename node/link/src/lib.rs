@@ -13,6 +13,7 @@ mod endpoint;
 mod exchange;
 mod frame;
 mod host;
+mod join;
 mod limits;
 mod listen;
 mod outbox;
@@ -20,6 +21,7 @@ mod probe;
 mod push;
 mod room;
 mod run;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -29,9 +31,12 @@ pub use dial::{Dial, dial};
 pub use endpoint::Endpoints;
 pub use exchange::{Answerers, Exchange, ExchangeError, Incoming, LinkRegistry, Purpose, SILENCE};
 pub use host::{BatchToken, LinkEvent, LinkHost, LinkNumber, NodeGone, Peer, Told};
+pub use join::{JoinLink, NoAnswer, Unreached, call_to_join};
 pub use listen::listen;
 pub use outbox::{LinkOut, Outbox};
 pub use room::FrameRoom;
+pub use strangers::StrangerCall;
+pub use trouble::CallFailure;
 
 use limits::Patience;
 use room::Room;
@@ -39,6 +44,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
+use strangers::Strangers;
 use tally_protocol::keys::NodeKeys;
 use tally_topology::in_force::CharterHandle;
 use tokio::task::JoinError;
@@ -68,6 +74,7 @@ pub struct LinkContext {
     pub answerers: Answerers,
     /// Memory for arriving batches.
     room: Room,
+    strangers: Strangers,
     patience: Patience,
     names: Arc<AtomicU64>,
 }
@@ -82,7 +89,8 @@ impl LinkContext {
         answerers: Answerers,
     ) -> Self {
         let (links, names) = (LinkRegistry::default(), Arc::new(AtomicU64::new(1)));
-        Self { charter, node, full, keys, links, answerers, room: Room::new(), patience: Patience::default(), names }
+        let (room, strangers, patience) = (Room::new(), Strangers::default(), Patience::default());
+        Self { charter, node, full, keys, links, answerers, room, strangers, patience, names }
     }
 
     fn name(&self) -> LinkNumber {

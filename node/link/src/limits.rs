@@ -2,7 +2,7 @@
 //! not compile.
 
 use std::time::Duration;
-use tally_protocol::limits::{BATCH_BYTES_MAX, CONTROL_BYTES_MAX};
+use tally_protocol::limits::{BATCH_BYTES_MAX, CHARTER_BYTES_MAX, CONTROL_BYTES_MAX, JOIN_ASK_BYTES_MAX};
 
 /// Bytes of batches that may be in memory on their way to disk, shared by all neighbours.
 pub(crate) const ROOM_BYTES: usize = 16 << 20;
@@ -56,6 +56,28 @@ pub(crate) const INCOMING_MAX: usize = CALLERS_WAIT + CALLERS_AT_ONCE;
 pub(crate) const CALL_TIME: Duration = Duration::from_secs(2);
 /// Calls of one child that have shown its key and not said hello: as many as it may try addresses at once.
 pub(crate) const SETUPS: usize = ADDRESSES_MAX;
+/// Unread bytes of a caller whose key nobody knows, or not yet.
+pub(crate) const CALLER_WINDOW: u32 = 32 << 10;
+/// Calls of those who want to join that go on at the same time: beside all others, and few.
+pub(crate) const STRANGERS_AT_ONCE: usize = 16;
+/// Of them, from one place: several may stand behind one address.
+pub(crate) const STRANGERS_OF_PLACE: usize = 6;
+/// One place may call to join once in so long, on average.
+pub(crate) const STRANGER_EVERY: Duration = Duration::from_millis(100);
+/// Of its calls, so many at once.
+pub(crate) const STRANGER_BURST: u32 = 20;
+/// Places of which it is kept when they last called to join.
+pub(crate) const STRANGER_PLACES: usize = 1_024;
+/// Bytes that were sent to one of them and not confirmed: a charter goes out in parts.
+pub(crate) const STRANGER_SEND_WINDOW: u64 = 128 << 10;
+/// Whoever calls to join asks within this, or its room is somebody else's: at 64 kbit/s a whole question takes 1.3 s.
+pub(crate) const STRANGER_ASKS: Duration = Duration::from_secs(4);
+/// A call to join takes no longer.
+pub(crate) const STRANGER_TIME: Duration = Duration::from_secs(10);
+/// What all of them together may take, beside the sum above: windows, frames, and a charter each for those that it admits.
+const STRANGERS_BYTES: usize = STRANGERS_AT_ONCE
+    * (CALLER_WINDOW as usize + STRANGER_SEND_WINDOW as usize + JOIN_ASK_BYTES_MAX + CHARTER_BYTES_MAX);
+const _: () = assert!(STRANGERS_BYTES <= 20 << 20);
 /// Bytes that the system may keep for the socket, each way.
 pub(crate) const SOCKET_BUFFER: usize = 4 << 20;
 /// Messages that may wait for a link.

@@ -4,11 +4,12 @@
 use super::{
     Endpoints, LinkContext, Peer,
     callers::{CallNumber, Callers},
+    endpoint::widen,
     frame::{FrameError, Heard, Pace},
     limits::{CALL_TIME, CALLERS_AT_ONCE},
     panicked,
     run::{Start, run},
-    tls,
+    strangers, tls,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tally_protocol::{ids::LogId, limits::CONTROL_BYTES_MAX};
@@ -55,7 +56,7 @@ pub async fn listen(endpoints: Endpoints, context: LinkContext) {
                 let give_way = Arc::new(Notify::new());
                 handshakes.insert(number, give_way.clone());
                 let handshake = Handshake { number, over: over.clone(), give_way };
-                links.spawn(accept(incoming, context.clone(), handshake));
+                links.spawn(accept(incoming, endpoints.clone(), context.clone(), handshake));
             }
             let Some(number) = callers.gives_way(now, CALL_TIME) else { break };
             callers.done(number);
@@ -83,16 +84,24 @@ impl Drop for Handshake {
 }
 
 /// Lets one caller in, or not, and runs its link.
-async fn accept(incoming: quinn::Incoming, context: LinkContext, handshake: Handshake) {
+async fn accept(incoming: quinn::Incoming, endpoints: Endpoints, context: LinkContext, handshake: Handshake) {
     let from = incoming.remote_address();
+    let (server, wants) = match endpoints.server(&context) {
+        Ok(made) => made,
+        Err(e) => return tracing::error!(event = "link.refused", %from, reason = %e, "TLS refuses its configuration"),
+    };
     let key = async {
-        let connection = incoming.await?;
+        let connection = incoming.accept_with(server)?.await?;
+        if let Some(key) = tls::stranger_key(&connection, &wants) {
+            return Ok((connection, Caller::Stranger(key)));
+        }
         // The charter may have changed since the verifier looked.
         let Some(peer) = tls::peer(&connection, &context.charter) else {
             connection.close(1_u8.into(), b"not in the charter");
             return Err(quinn::ConnectionError::LocallyClosed);
         };
-        Ok((connection, peer))
+        widen(&connection);
+        Ok((connection, Caller::Child(peer)))
     };
     let key = tokio::select! {
         key = tokio::time::timeout(context.patience.setup, key) => key,
@@ -100,16 +109,28 @@ async fn accept(incoming: quinn::Incoming, context: LinkContext, handshake: Hand
             return tracing::debug!(event = "link.gave_way", %from, "a handshake that took long gave way to another caller");
         }
     };
-    let (connection, peer) = match key {
+    let (connection, caller) = match key {
         Ok(Ok(known)) => known,
         Ok(Err(e)) => return tracing::warn!(event = "link.refused", %from, reason = %e, "a call was refused"),
         Err(_) => {
             return tracing::warn!(event = "link.refused", %from, "a caller did not come to its key in time");
         }
     };
-    // From here on it is a child's.
+    // From here on it is a child's, or takes of the room of those who want to join.
     drop(handshake);
-    set_up(connection, peer, context, from).await;
+    match caller {
+        Caller::Child(peer) => set_up(connection, peer, context, from).await,
+        Caller::Stranger(key) => {
+            strangers::take(connection, key, context.strangers.clone(), context.answerers.strangers.clone()).await;
+        }
+    }
+}
+
+/// Who has shown a key.
+enum Caller {
+    Child(LogId),
+    /// Somebody who wants to join, with this key.
+    Stranger([u8; 32]),
 }
 
 /// Waits for a child's first message, and runs its link.

@@ -20,30 +20,40 @@ pub(crate) fn path_min(target: SocketAddr) -> usize {
 
 /// Why a call of one address brought no link.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CallFailure {
+pub enum CallFailure {
+    /// The name leads nowhere.
     #[error("the name cannot be resolved: {0}")]
     Name(String),
+    /// No socket of that family here.
     #[error("this machine opens no {0} socket: {1}; give the parent an address of the other family in the charter")]
     NoSocket(&'static str, String),
+    /// No way there.
     #[error("this machine has no route to it: look at its network, or give the parent another address in the charter")]
     NoRoute,
+    /// A machine, and no node.
     #[error(
         "the machine answers that nothing listens on this UDP port: does the node run there, is this its listen.quic?"
     )]
     PortClosed,
+    /// The path's packets are too small: what it carries, what is needed, bytes.
     #[error("the path carries packets of at most {0} bytes and QUIC needs {1}: raise the MTU of the line or tunnel")]
     PathTooNarrow(usize, usize),
+    /// Nothing within so many seconds, to packets of so many bytes.
     #[error(
         "no answer on UDP within {0} s: does the node run there, do the firewalls let UDP to this port pass both ways, in packets of \
          {1} bytes ({UDP_PAYLOAD_MIN} of payload)?"
     )]
     NoAnswer(u64, usize),
+    /// Another key.
     #[error("whoever answers there is not the parent: {0}")]
     WrongNode(String),
+    /// No protocol in common.
     #[error("no version in common: one of the two programs is much older")]
     Version,
+    /// Too many call.
     #[error("the node there takes no more calls just now")]
     Busy,
+    /// Another fault of QUIC's.
     #[error("the handshake failed: {0}")]
     Handshake(String),
     /// Nothing is said about the parent: the caller itself has closed its sockets.

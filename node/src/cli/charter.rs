@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 use tally_client::{
-    keyfile::{self, KeyFileError, SecretKind},
+    keyfile::{self, KeyFileError},
+    passphrase,
     save::save,
 };
 use tally_protocol::{
@@ -52,6 +53,9 @@ pub(super) enum CharterCommand {
         /// The authority's secret, made by `tally keygen --authority`.
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
+        /// The passphrase with which the secret is sealed; asked for on a terminal without it.
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
         /// Where the signed note is written.
         #[arg(short, long, value_name = "FILE", default_value = "charter.note")]
         output: PathBuf,
@@ -150,7 +154,9 @@ pub(super) fn run(command: CharterCommand) -> Result<Exit, Failure> {
         CharterCommand::Check { file, authority, follows, word } => {
             check(&file, authority.as_deref(), follows.as_deref(), &word)?;
         }
-        CharterCommand::Sign { files, key, output, word } => sign(&files, &key, &output, &word)?,
+        CharterCommand::Sign { files, key, passphrase_file, output, word } => {
+            sign(&files, (&key, passphrase_file.as_deref()), &output, &word)?;
+        }
         CharterCommand::Show { file } => show(&content(&file)?),
         CharterCommand::Load { file, here, word, config } => {
             let (client, note) = (config.client()?, read(&file)?);
@@ -166,7 +172,12 @@ pub(super) fn run(command: CharterCommand) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn sign(files: &[PathBuf], key: &Path, output: &Path, word: &RetireWord) -> Result<(), Failure> {
+fn sign(
+    files: &[PathBuf],
+    (key, passphrase): (&Path, Option<&Path>),
+    output: &Path,
+    word: &RetireWord,
+) -> Result<(), Failure> {
     let mut text = String::new();
     for file in files {
         text.push_str(&read(file)?);
@@ -175,7 +186,7 @@ fn sign(files: &[PathBuf], key: &Path, output: &Path, word: &RetireWord) -> Resu
     let first = files.first().map_or(Path::new(""), PathBuf::as_path);
     let charter = Charter::parse(&text).map_err(|e| named(first)(&e))?;
     word.on(first, None, &charter)?;
-    let secret = keyfile::read_as(key, SecretKind::Authority).map_err(wrong_key)?;
+    let secret = authority_secret(key, passphrase)?;
     if let Some(log) = node_of(&charter, &secret) {
         let message = format!("{}: this is the secret of the node {log}, not the authority's", key.display());
         return Err(Failure::new(Exit::Usage, message));
@@ -189,8 +200,14 @@ fn sign(files: &[PathBuf], key: &Path, output: &Path, word: &RetireWord) -> Resu
 
 /// A secret that cannot be used: somebody else's is a wrong argument.
 pub(super) fn wrong_key(e: KeyFileError) -> Failure {
-    let exit = if matches!(e, KeyFileError::Kind { .. }) { Exit::Usage } else { Exit::Failed };
+    use KeyFileError as E;
+    let exit = if matches!(e, E::Kind { .. } | E::Sealed(_)) { Exit::Usage } else { Exit::Failed };
     Failure::new(exit, e.to_string())
+}
+
+/// The authority's secret; its passphrase is asked for if it is sealed.
+pub(super) fn authority_secret(key: &Path, passphrase_file: Option<&Path>) -> Result<Secret, Failure> {
+    keyfile::read_authority(key, &|| passphrase::to_open(key, passphrase_file)).map_err(wrong_key)
 }
 
 /// The node and epoch of the charter whose secret this is.

@@ -4,7 +4,10 @@ use super::{Exit, Failure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{ArgGroup, Args};
 use std::path::{Path, PathBuf};
-use tally_client::keyfile::{self, SecretKind};
+use tally_client::{
+    keyfile::{self, SecretKind},
+    passphrase,
+};
 use tally_protocol::{
     ids::{Division, Federation, LogId},
     keys::{NodeKeys, Secret, Zeroizing, authority_signer},
@@ -68,7 +71,11 @@ pub(super) fn run(args: &KeygenArgs) -> Result<Exit, Failure> {
 }
 
 fn secret(path: &Path, show: bool, kind: SecretKind) -> Result<Secret, Failure> {
-    let secret = if show { keyfile::read_as(path, kind) } else { keyfile::create(path, kind) };
+    let secret = match (show, kind) {
+        (true, SecretKind::Authority) => keyfile::read_authority(path, &|| passphrase::to_open(path, None)),
+        (true, SecretKind::Node) => keyfile::read_as(path, kind),
+        (false, _) => keyfile::create(path, kind),
+    };
     secret.map_err(Failure::failed)
 }
 

@@ -11,8 +11,10 @@ mod evidence;
 mod export;
 mod gate;
 mod ingest;
+mod joining;
 mod keygen;
 mod node;
+mod nodes;
 mod question;
 mod receipt;
 mod reconcile;
@@ -93,6 +95,11 @@ enum Command {
     /// Ask for the next epoch of this node's log, and see what was lost with the last one.
     #[command(subcommand)]
     Epoch(epoch::EpochCommand),
+    /// Join a federation with an invitation: checks network, clock and parent, makes the keys, asks, and waits.
+    Join(Box<joining::join::JoinArgs>),
+    /// Begin a federation.
+    #[command(subcommand)]
+    Federation(joining::federation::FederationCommand),
     /// What nodes ask of the authority: list, approve, reject.
     #[command(subcommand)]
     Node(node::NodeCommand),
@@ -190,6 +197,8 @@ pub fn main() -> ExitCode {
         Command::Task(command) => block_on(task::run(command)),
         Command::Keygen(args) => keygen::run(&args),
         Command::Epoch(command) => block_on(epoch::run(command)),
+        Command::Join(args) => block_on(joining::join::run(*args)),
+        Command::Federation(command) => joining::federation::run(command),
         Command::Node(command) => block_on(node::run(command)),
         Command::Charter(command) => charter::run(command),
     };

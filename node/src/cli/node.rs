@@ -1,22 +1,25 @@
 //! `tally node`: what nodes ask of the authority, and the answers. An approval is the next version of the charter: it is made
 //! here, where the authority's key is, and loaded like any other.
 
-use super::{Client, ConfigFile, Exit, Failure, charter::wrong_key, epoch::with_reason};
+use super::{
+    Client, ConfigFile, Exit, Failure,
+    charter::authority_secret,
+    epoch::with_reason,
+    joining::{self, approve as joins},
+    nodes,
+};
 use clap::{Args, Subcommand};
 use std::{
     fs,
     io::{self, BufRead as _, IsTerminal as _},
     path::{Path, PathBuf},
 };
-use tally_client::{
-    keyfile::{self, SecretKind},
-    print::draw,
-    save as saving,
-};
+use tally_client::{print::draw, save as saving};
 use tally_console::{HeldWhole, RequestListed};
 use tally_protocol::{
     checkpoint::Checkpoint,
-    ids::Division,
+    ids::{Division, Federation, LogId},
+    join::JoinRequest,
     keys::{Signer, authority_signer},
     merkle::Tree,
     note::Note,
@@ -44,6 +47,20 @@ pub(super) enum NodeCommand {
         #[command(flatten)]
         config: ConfigFile,
     },
+    /// List the nodes of the charter, and how they are.
+    Ls(nodes::LsArgs),
+    /// Show one node: its place, its keys, how it is.
+    Show(nodes::ShowArgs),
+    /// Take a node out of service for good: its links close, its records stay.
+    Retire(nodes::ChangeArgs),
+    /// Take a node out of service for a while; `resume` lets it in again.
+    Suspend(nodes::ChangeArgs),
+    /// Let a node in again that was suspended or retired.
+    Resume(nodes::ChangeArgs),
+    /// Let a node report to another one.
+    Move(nodes::MoveArgs),
+    /// Invite a machine to be a division's node: prints one line for it.
+    Invite(joining::invite::InviteArgs),
     /// Give what a node asks for: signs the next charter and loads it.
     Approve(ApproveArgs),
     /// Refuse what a node asks for; its operator is told why.
@@ -68,6 +85,9 @@ pub(super) struct ApproveArgs {
     /// The authority's secret.
     #[arg(long, value_name = "KEYFILE")]
     authority: PathBuf,
+    /// The passphrase with which the secret is sealed; asked for on a terminal without it.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
@@ -81,10 +101,16 @@ pub(super) struct ApproveArgs {
     /// Without a network: where the next charter is written, to be loaded with `tally charter load`.
     #[arg(short, long, value_name = "FILE", requires = "file")]
     output: Option<PathBuf>,
+    /// Write the charter that has come into force to a file too, to be carried to a node that joins without a network.
+    #[arg(long, value_name = "FILE", requires = "config")]
+    copy: Option<PathBuf>,
     /// The node's tally.toml; not needed with --output.
     #[arg(long, value_name = "FILE", required_unless_present = "output")]
     config: Option<PathBuf>,
 }
+
+/// What another charter has overtaken is tried again on top of it, so many times in all.
+pub(super) const APPROVE_TRIES: u32 = 5;
 
 /// What is decided about: the request, the charter in force, and how far the log is held.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -114,6 +140,13 @@ pub(super) async fn run(command: NodeCommand) -> Result<Exit, Failure> {
             }
             list(&all, json)?;
         }
+        NodeCommand::Ls(args) => return nodes::ls(args).await,
+        NodeCommand::Show(args) => return nodes::show(args).await,
+        NodeCommand::Retire(args) => return nodes::retire(args).await,
+        NodeCommand::Suspend(args) => return nodes::suspend(args).await,
+        NodeCommand::Resume(args) => return nodes::resume(args).await,
+        NodeCommand::Move(args) => return nodes::move_to(args).await,
+        NodeCommand::Invite(args) => return joining::invite::run(args).await,
         NodeCommand::Approve(args) => approve(args).await?,
         NodeCommand::Reject { division, reason, config } => {
             let path = format!("/v1/requests/{division}");
@@ -132,7 +165,7 @@ async fn pending(client: &Client) -> Result<Vec<RequestListed>, Failure> {
     serde_json::from_slice(&client.get("/v1/requests").await?).map_err(Failure::failed)
 }
 
-async fn charter(client: &Client) -> Result<String, Failure> {
+pub(super) async fn charter(client: &Client) -> Result<String, Failure> {
     String::from_utf8(client.get("/v1/charter").await?.to_vec()).map_err(Failure::failed)
 }
 
@@ -140,9 +173,67 @@ fn opened(note: &str) -> Result<EpochRequest, Failure> {
     EpochRequest::open(note).map_err(|e| Failure::new(Exit::Proof, e.to_string()))
 }
 
+/// What is asked for, as it was read from a note.
+enum AskedFor {
+    NextEpoch(Box<EpochRequest>),
+    Join(Box<JoinRequest>),
+}
+
+impl AskedFor {
+    fn open(note: &str) -> Result<Self, Failure> {
+        if JoinRequest::is_one(note) {
+            let request = JoinRequest::open(note).map_err(|e| Failure::new(Exit::Proof, e.to_string()))?;
+            return Ok(Self::Join(Box::new(request)));
+        }
+        opened(note).map(|r| Self::NextEpoch(Box::new(r)))
+    }
+
+    fn node(&self) -> LogId {
+        match self {
+            Self::NextEpoch(request) => request.log,
+            Self::Join(request) => request.node(),
+        }
+    }
+
+    fn code(&self) -> String {
+        match self {
+            Self::NextEpoch(request) => request.code(),
+            Self::Join(request) => request.code(),
+        }
+    }
+
+    fn federation(&self) -> &Federation {
+        match self {
+            Self::NextEpoch(request) => &request.federation,
+            Self::Join(request) => &request.invite.invite.federation,
+        }
+    }
+}
+
+fn join_listed(r: &RequestListed, request: &JoinRequest, code: String) -> Result<serde_json::Value, Failure> {
+    let mut element = serde_json::to_value(r).map_err(Failure::failed)?;
+    let invite = &request.invite.invite;
+    element["kind"] = "join".into();
+    element["code"] = code.into();
+    element["under"] = invite.parent.to_string().into();
+    element["level"] = invite.level.clone().into();
+    element["invited_by"] = invite.by.to_string().into();
+    element["addresses"] = request.addresses.clone().into();
+    Ok(element)
+}
+
 fn list(all: &[RequestListed], json: bool) -> Result<(), Failure> {
     let mut shown = Vec::new();
     for r in all {
+        if let AskedFor::Join(request) = AskedFor::open(&r.note)? {
+            let code = request.code();
+            if json {
+                shown.push(join_listed(r, &request, code)?);
+            } else {
+                joins::list(&request, &r.since, r.via.map(|d| d.to_string()), &code);
+            }
+            continue;
+        }
         let request = opened(&r.note)?;
         let code = request.code();
         if json {
@@ -170,22 +261,27 @@ async fn approve(args: ApproveArgs) -> Result<(), Failure> {
         Some(config) => Some(ConfigFile { config: config.clone() }.client()?),
         None => None,
     };
-    let matter = matter(&args, client.as_ref()).await?;
-    let request = opened(&matter.request)?;
-    if request.log.division != args.division {
-        return Err(Failure::new(Exit::Usage, format!("the request is of {}, not of {}", request.log, args.division)));
+    let mut matter = matter(&args, client.as_ref()).await?;
+    let asked = AskedFor::open(&matter.request)?;
+    if asked.node().division != args.division {
+        return Err(Failure::new(Exit::Usage, format!("the request is of {}, not of {}", asked.node(), args.division)));
     }
-    let code = request.code();
+    let code = asked.code();
     if digits(&args.code) != digits(&code) {
         let why = format!(
-            "the code of this request is another one than {}: ask its operator what `tally status` shows there. If it is \
-             not {code}, somebody else has asked in its name: tally node reject {}",
+            "the code of this request is another one than {}: ask its operator what it shows there (tally status, tally join \
+             --status). If it is not {code}, somebody else has asked in its name: tally node reject {}",
             args.code, args.division
         );
         return Err(Failure::new(Exit::Proof, why));
     }
-    let (note, version) = next_charter(&args, &matter, &request)?;
-    show(&matter, &request, version);
+    let secret = authority_secret(&args.authority, args.passphrase_file.as_deref())?;
+    let authority = authority_signer(asked.federation(), &secret);
+    let (mut note, mut version) = next_of(&args, &matter, &asked, &authority)?;
+    match &asked {
+        AskedFor::NextEpoch(request) => show(&matter, request, version),
+        AskedFor::Join(request) => joins::show(request, version),
+    }
     if !args.yes && !confirmed()? {
         return Err(Failure::failed("not approved"));
     }
@@ -195,13 +291,40 @@ async fn approve(args: ApproveArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let Some(client) = client else { return Ok(()) };
-    client.post("/v1/charter", note.into()).await.map_err(|e| {
-        let mut failure = Failure::from(e);
-        failure.message += "; if another charter came into force meanwhile, approve again";
-        failure
-    })?;
-    outln!("charter version {version} is in force: {} begins {}", args.division, request.next());
+    // What else came into force meanwhile stays: the same is given on top of it.
+    let mut tries = 0;
+    while let Err(e) = client.post("/v1/charter", note.clone().into()).await {
+        let now = charter(&client).await?;
+        tries += 1;
+        if tries >= APPROVE_TRIES || now == matter.charter {
+            return Err(e.into());
+        }
+        matter.charter = now;
+        (note, version) = next_of(&args, &matter, &asked, &authority)?;
+    }
+    if let Some(path) = &args.copy {
+        saving::save(path, note.as_bytes()).map_err(failed(path))?;
+    }
+    match asked {
+        AskedFor::NextEpoch(request) => {
+            outln!("charter version {version} is in force: {} begins {}", args.division, request.next());
+        }
+        AskedFor::Join(_) => outln!("charter version {version} is in force: {} has joined", args.division),
+    }
     Ok(())
+}
+
+fn next_of(
+    args: &ApproveArgs,
+    matter: &Matter,
+    asked: &AskedFor,
+    authority: &Signer,
+) -> Result<(String, u64), Failure> {
+    let current = in_force(&matter.charter, authority)?;
+    match asked {
+        AskedFor::NextEpoch(request) => next_charter(args, matter, request, &current, authority),
+        AskedFor::Join(_) => joins::next_charter(&matter.request, &current, authority),
+    }
 }
 
 async fn matter(args: &ApproveArgs, client: Option<&Client>) -> Result<Matter, Failure> {
@@ -225,11 +348,14 @@ fn digits(code: &str) -> String {
 }
 
 /// The signed charter that follows, and its version. Everything is checked anew: what came by a file is nobody's word.
-fn next_charter(args: &ApproveArgs, matter: &Matter, request: &EpochRequest) -> Result<(String, u64), Failure> {
+fn next_charter(
+    args: &ApproveArgs,
+    matter: &Matter,
+    request: &EpochRequest,
+    current: &SignedCharter,
+    authority: &Signer,
+) -> Result<(String, u64), Failure> {
     let refused = |e: &dyn std::fmt::Display| Failure::new(Exit::Proof, e.to_string());
-    let secret = keyfile::read_as(&args.authority, SecretKind::Authority).map_err(wrong_key)?;
-    let authority = authority_signer(&request.federation, &secret);
-    let current = in_force(&matter.charter, &authority)?;
     open_request(&matter.request, current.charter()).map_err(|e| refused(&e))?;
     let HeldWhole { size, root, note, frozen } = &matter.held;
     let key = current.charter().log_key(request.log).ok_or_else(|| nothing(args.division))?;
@@ -252,13 +378,13 @@ fn next_charter(args: &ApproveArgs, matter: &Matter, request: &EpochRequest) -> 
     }
     let text = Note::parse(current.note()).map_err(|e| refused(&e))?.text().to_owned();
     let text = with_next_epoch(&text, &[(request.log, *size, *root)], &request.keys).map_err(Failure::failed)?;
-    let signed = signed::sign(&text, &authority).map_err(|e| refused(&e))?;
-    let next = SignedCharter::open_next(&signed, &current).map_err(|e| refused(&e))?;
+    let signed = signed::sign(&text, authority).map_err(|e| refused(&e))?;
+    let next = SignedCharter::open_next(&signed, current).map_err(|e| refused(&e))?;
     Ok((signed, next.charter().version()))
 }
 
 /// The charter in force: signed by this authority's key, or naming it as the successor.
-fn in_force(note: &str, authority: &Signer) -> Result<SignedCharter, Failure> {
+pub(super) fn in_force(note: &str, authority: &Signer) -> Result<SignedCharter, Failure> {
     let own = SignedCharter::open(note, authority.public());
     own.map_err(|e| {
         let why = format!(
@@ -277,7 +403,7 @@ fn show(matter: &Matter, request: &EpochRequest, version: u64) {
     errln!("  charter version {version}; nothing else in it changes");
 }
 
-fn confirmed() -> Result<bool, Failure> {
+pub(super) fn confirmed() -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::new(Exit::Usage, "there is no terminal to ask on: look at the above, then add --yes"));
     }

@@ -5,13 +5,15 @@ mod damage;
 mod desk;
 mod epoch;
 mod first;
+mod join_book;
+mod joins;
 mod log_writer;
 mod logging;
 mod parts;
 mod prune;
 mod reload;
 mod signals;
-mod start;
+pub(crate) mod start;
 mod supervisor;
 mod surfaces;
 mod watchdog;
@@ -20,6 +22,7 @@ use crate::config::Config;
 use anyhow::Context as _;
 use damage::OwnDamage;
 use desk::Desk;
+use joins::JoinDesk;
 use logging::LevelSwitch;
 use parts::{Base, Indexing, base, reconcile_context, submissions};
 use reload::Reload;
@@ -33,7 +36,7 @@ use tally_console::{ApiContext, EpochDesk, Quotas, ShownToAll, TokenBook};
 use tally_core::Input;
 use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
 use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle, folder::FolderTroubles};
-use tally_link::{Answerers, Dial, Endpoints, Incoming, LinkContext, dial, listen};
+use tally_link::{Answerers, Dial, Endpoints, Incoming, LinkContext, StrangerCall, dial, listen};
 use tally_protocol::ids::{Division, LogId};
 use tally_reconcile::{
     ReconcileContext,
@@ -204,8 +207,10 @@ impl Node {
             tally_intake::batcher(sources, staged, mailbox.clone(), stopping.clone(), runtime.clone());
         parts::intake(parts, take_in)?;
 
-        let (answerers, incoming, asked) = answerers();
+        let (answerers, incoming, asked, strangers) = answerers();
         let for_links = Arc::new(NodeLinkHost { mailbox: mailbox.clone(), reader: reader.clone() });
+        let desk = JoinDesk::open(keys.clone(), charter.clone(), mailbox.clone(), config.data().join("joins.json"));
+        parts.task("who want to join", desk.serve(strangers));
         let context = LinkContext::new(charter.clone(), for_links, full.clone(), keys, answerers);
         let reconcile = reconcile_context(&context, &mailbox, &reader, &durable, found.damage);
         let rebuild_index = Arc::new(Notify::new());
@@ -382,12 +387,16 @@ fn ready(config: &Config, own: LogId, frames: u64, endpoints: &Endpoints) {
     tracing::info!(event = "node.ready", node = %own, frames, %quic, "ready");
 }
 
-/// Where questions of neighbours go, and where they are read: to compare, and about findings.
-fn answerers() -> (Answerers, mpsc::Receiver<Incoming>, mpsc::Receiver<Incoming>) {
+/// Where questions of neighbours go, and where they are read: to compare, about findings, and to join.
+fn answerers() -> (Answerers, Questions, Questions, mpsc::Receiver<StrangerCall>) {
     let (reconcile, incoming) = mpsc::channel(16);
     let (findings, asked) = mpsc::channel(16);
-    (Answerers { reconcile, findings }, incoming, asked)
+    let (strangers, calls) = mpsc::channel(16);
+    (Answerers { reconcile, findings, strangers }, incoming, asked, calls)
 }
+
+/// Questions of neighbours.
+type Questions = mpsc::Receiver<Incoming>;
 
 /// What answers neighbours, and the core's questions about them.
 fn for_neighbours(

@@ -29,7 +29,7 @@ use tally_topology::{charter::Charter, signed::SignedCharter};
 const ROOM_EVERY: Duration = Duration::from_secs(1);
 
 /// Keys for an epoch from the secrets that lie in the node's folder of keys; `None`: none of them is its.
-pub(super) fn keys_for(config: &Config, charter: &Charter, log: LogId) -> Result<Option<NodeKeys>, StartError> {
+pub(crate) fn keys_for(config: &Config, charter: &Charter, log: LogId) -> Result<Option<NodeKeys>, StartError> {
     let derive = |secret: &[u8; 32]| NodeKeys::derive(charter.federation(), log, secret);
     let fits = |secret: &[u8; 32]| charter.epoch(log).is_some_and(|e| e.log == *derive(secret).log.public());
     let secret = keyfile::find(&config.key(), fits).map_err(|e| StartError::Config(e.into()))?;

@@ -350,6 +350,32 @@ pub(super) const LIST: &[Mutation] = &[
         "a_link_ends_when_the_peer_takes_no_more",
     ),
     mutation(
+        "strangers-have-no-bound",
+        ("node/link/src/strangers.rs", "if all >= STRANGERS_AT_ONCE {", "if all == usize::MAX {"),
+        LINK,
+        "all_places_together",
+    ),
+    mutation(
+        "anybody-invites",
+        (
+            "topology/src/join.rs",
+            "if !key.is_some_and(|key| signed.signed_by(&key)) {",
+            "if !key.is_some_and(|key| signed.signed_by(&key) || true) {",
+        ),
+        TOPOLOGY,
+        "whoever_is_at_the_parent_or_above_invites",
+    ),
+    mutation(
+        "keys-may-be-chosen-after-the-answer",
+        (
+            "protocol/src/join.rs",
+            "sha256(&[COMMITMENT, self.asked().as_bytes()])",
+            "sha256(&[COMMITMENT, self.invite.token().as_bytes()])",
+        ),
+        PROTOCOL,
+        "what_was_said_before_settles",
+    ),
+    mutation(
         "silence-is-not-measured",
         ("node/link/src/run.rs", "() = pace.heard.silent(silence) =>", "() = pace.heard.silent(silence * 1_000) =>"),
         LINK,

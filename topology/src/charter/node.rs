@@ -36,6 +36,25 @@ impl Level {
             Self::County => "county",
         }
     }
+
+    /// The level that a division's code has by GB/T 2260: 35 and four zeros a province, four digits and two zeros a
+    /// prefecture, all others counties.
+    pub fn of(division: Division) -> Self {
+        match division.code() {
+            code if code % 10_000 == 0 => Self::Province,
+            code if code % 100 == 0 => Self::Prefecture,
+            _ => Self::County,
+        }
+    }
+}
+
+impl std::str::FromStr for Level {
+    type Err = String;
+    fn from_str(name: &str) -> Result<Self, String> {
+        let all = [Self::National, Self::Province, Self::Prefecture, Self::County];
+        let names = || all.map(Self::name).join(", ");
+        all.into_iter().find(|l| l.name() == name).ok_or_else(|| format!("{name:?} is no level: one of {}", names()))
+    }
 }
 
 /// A division without a node of its own whose records enter at the node that covers it. In the text: `350199`, or

@@ -10,7 +10,7 @@ use tally_protocol::{
     wire::Refusal,
 };
 use tally_store::staged::StagedCounts;
-use tally_topology::charter::Charter;
+use tally_topology::{charter::Charter, request::NodeRequest};
 
 /// Clocks further apart than this are reported, in milliseconds.
 const SKEW_MS: u64 = 5_000;
@@ -178,14 +178,24 @@ impl Advice<'_> {
                 }
             }
         }
-        for (division, pending) in r.requests().pending.iter().filter(|(d, _)| **d != r.me()) {
-            let name = r.charter().node(*division).map_or("", |n| n.name.as_str());
-            let what = format!("{division} {name} asks for its next epoch");
+        let waits = r.requests().pending.iter().filter(|(d, p)| **d != r.me() && p.request.stands(r.charter()));
+        for (division, pending) in waits {
+            let (name, wants) = match &pending.request {
+                NodeRequest::Join(join) => (join.invite.invite.name.as_str(), "to join"),
+                NodeRequest::NextEpoch(_) => {
+                    (r.charter().node(*division).map_or("", |n| n.name.as_str()), "for its next epoch")
+                }
+            };
+            let what = format!("{division} {name} asks {wants}");
             let next = format!(
                 "compare the code with its operator's (tally node pending); where the authority's key is: tally node \
                  approve {division} --code CODE --authority KEYFILE, or tally node reject {division} --reason R"
             );
-            self.add("request_pending", what, pending.request.reason.clone(), &next);
+            let reason = match &pending.request {
+                NodeRequest::Join(join) => format!("invited by {}", join.invite.invite.by),
+                NodeRequest::NextEpoch(asked) => asked.reason.clone(),
+            };
+            self.add("request_pending", what, reason, &next);
         }
     }
 

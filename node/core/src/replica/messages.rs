@@ -407,11 +407,13 @@ pub enum Event {
         /// Whose.
         peer: Division,
     },
-    /// A node asks for its next epoch.
-    #[error("{node} asks for its next epoch")]
+    /// A node asks for its next epoch, or to be one.
+    #[error("{node} asks {}", if *joins { "to join" } else { "for its next epoch" })]
     Requested {
-        /// Who, in its current epoch.
+        /// Who, in its current epoch or in its first.
         node: LogId,
+        /// To be a node.
+        joins: bool,
     },
     /// A request cannot be looked at.
     #[error("a request from {peer} is not taken: {reason}")]

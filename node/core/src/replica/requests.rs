@@ -1,7 +1,8 @@
 //! What this node and those below it ask of the authority, on its way up, and a rejection on its way down.
 //!
 //! Of a division one request is kept, the latest that came, and only if the key of its current epoch signed it: nobody below
-//! can hold up another's, or fill memory. It is kept until a charter has answered it or it was rejected, and told to the parent
+//! can hold up another's, or fill memory. Requests to join come of divisions that have no key yet: they need an invitation that a
+//! node at the parent or above has signed, and of them a bounded number is kept. A request is kept until a charter has answered it or it was rejected, and told to the parent
 //! once a link. An approval needs no message: the next charter is one. Nothing here is on disk: who asks keeps its request
 //! and tells it again with each link.
 
@@ -10,19 +11,22 @@ use std::{collections::BTreeMap, sync::Arc};
 use tally_protocol::{
     hash::Hash,
     ids::{Division, LogId},
-    request::EpochRequest,
     wire::Control,
 };
-use tally_topology::request::open_request;
+use tally_topology::request::NodeRequest;
 
 /// Requests are told upward this often, in milliseconds, whatever comes from below.
 const TOLD_EVERY_MS: u64 = 1_000;
+/// Requests to join that are kept, of all nodes that are below: some 4 KiB each.
+const JOINS_MAX: usize = 512;
+/// Of them, that came by one child.
+const JOINS_OF_CHILD_MAX: usize = 128;
 
 /// A request that nobody has answered yet.
 #[derive(Debug, Clone)]
 pub struct PendingRequest {
     /// What is asked for.
-    pub request: EpochRequest,
+    pub request: NodeRequest,
     /// The signed note.
     pub note: Arc<str>,
     /// Digest of its text.
@@ -44,6 +48,8 @@ pub struct RejectedRequest {
     pub by: Division,
     /// For people.
     pub reason: String,
+    /// The node at or below which whoever asks is: itself, or the parent that it wants to have.
+    pub place: Division,
 }
 
 /// Requests by who asks.
@@ -71,17 +77,17 @@ impl Replica {
         if self.view.requests.pending.values().any(known) {
             return;
         }
-        let opened = open_request(note, self.charter()).map_err(|e| e.to_string());
+        let opened = NodeRequest::open(note, self.charter());
         let below = via.unwrap_or(self.me());
-        let within = |r: EpochRequest| match self.charter().is_within(r.log.division, below) {
+        let within = |r: NodeRequest| match self.charter().is_within(r.place(), below) {
             true => Ok(r),
-            false => Err(format!("{} is not below {below}", r.log.division)),
+            false => Err(format!("{} is not below {below}", r.place())),
         };
-        let request = match opened.and_then(within) {
+        let request = match opened.and_then(within).and_then(|r| self.has_room_for(via, r)) {
             Ok(request) => request,
             Err(reason) => return self.request_refused(below, reason, out),
         };
-        let (node, digest) = (request.log, request.digest());
+        let (node, digest) = (request.node(), request.digest());
         let rejected = self.view.requests.rejected.get(&node.division).filter(|r| r.digest == digest).cloned();
         if let Some(rejected) = rejected {
             // Who asks did not hear it yet.
@@ -90,9 +96,24 @@ impl Replica {
         }
         let requests = Arc::make_mut(&mut self.view.requests);
         requests.rejected.remove(&node.division);
+        let joins = matches!(request, NodeRequest::Join(_));
         let pending = PendingRequest { request, note: note.into(), digest, via, since_ms: now_ms };
         requests.pending.insert(node.division, pending);
-        out.push(Output::Note(Event::Requested { node }));
+        out.push(Output::Note(Event::Requested { node, joins }));
+    }
+
+    /// Refuses one more request to join where many wait; one that takes another's place always has room.
+    fn has_room_for(&self, via: Option<Division>, request: NodeRequest) -> Result<NodeRequest, String> {
+        let pending = &self.view.requests.pending;
+        if !matches!(request, NodeRequest::Join(_)) || pending.contains_key(&request.node().division) {
+            return Ok(request);
+        }
+        let joins = || pending.values().filter(|p| matches!(p.request, NodeRequest::Join(_)));
+        let (all, of_child) = (joins().count(), joins().filter(|p| via.is_some() && p.via == via).count());
+        if all >= JOINS_MAX || of_child >= JOINS_OF_CHILD_MAX {
+            return Err(format!("{all} requests to join wait already: no more are taken before some are answered"));
+        }
+        Ok(request)
     }
 
     /// Says once, and again only when the reason is another one, that a child's request is not taken.
@@ -104,11 +125,11 @@ impl Replica {
     }
 
     /// A pending request is rejected: here by the operator, or above as the parent tells. Who asks is told.
-    pub(super) fn reject_request(&mut self, rejected: RejectedRequest, out: &mut Vec<Output>) {
+    pub(super) fn reject_request(&mut self, mut rejected: RejectedRequest, out: &mut Vec<Output>) {
         let division = rejected.node.division;
-        if self.view.requests.pending.get(&division).is_none_or(|p| p.digest != rejected.digest) {
-            return;
-        }
+        let pending = self.view.requests.pending.get(&division).filter(|p| p.digest == rejected.digest);
+        let Some(pending) = pending else { return };
+        rejected.place = pending.request.place();
         let RejectedRequest { node, by, reason, .. } = rejected.clone();
         out.push(Output::Note(Event::RequestRejected { node, by, reason }));
         self.send_rejection(&rejected, out);
@@ -118,8 +139,8 @@ impl Replica {
     }
 
     fn send_rejection(&self, rejected: &RejectedRequest, out: &mut Vec<Output>) {
-        let RejectedRequest { node, digest, by, reason } = rejected.clone();
-        let branch = self.charter().branch(node.division, self.me());
+        let RejectedRequest { node, digest, by, reason, place } = rejected.clone();
+        let branch = self.charter().branch(place, self.me());
         let link = branch.and_then(|b| self.view.children.get(&b)).and_then(|c| c.link.as_ref()).filter(|l| l.welcomed);
         if let Some(link) = link {
             let message = Control::RequestRejected { node, request: digest, by, reason };
@@ -138,16 +159,19 @@ impl Replica {
         self.requests_told.last_ms = now_ms;
         let charter = self.view.charter.clone();
         let (charter, me) = (charter.charter(), self.me());
-        let stands = |node: LogId| {
-            let serves = charter.node(node.division).is_some_and(|n| !n.retired);
-            serves && charter.current_log(node.division) == Some(node) && charter.is_within(node.division, me)
+        let stands = |r: &NodeRequest| r.stands(charter) && charter.is_within(r.place(), me);
+        let rejected_stands = |r: &RejectedRequest| {
+            let serves = charter.node(r.place).is_some_and(|n| !n.retired) && charter.is_within(r.place, me);
+            // Of a node of the charter the epoch is still current; of others there is no node yet.
+            let current = charter.current_log(r.node.division);
+            serves && if r.place == r.node.division { current == Some(r.node) } else { current.is_none() }
         };
-        let answered = requests.pending.values().any(|p| !stands(p.request.log))
-            || requests.rejected.values().any(|r| !stands(r.node));
+        let answered = requests.pending.values().any(|p| !stands(&p.request))
+            || requests.rejected.values().any(|r| !rejected_stands(r));
         if answered {
             let requests = Arc::make_mut(&mut self.view.requests);
-            requests.pending.retain(|_, p| stands(p.request.log));
-            requests.rejected.retain(|_, r| stands(r.node));
+            requests.pending.retain(|_, p| stands(&p.request));
+            requests.rejected.retain(|_, r| rejected_stands(r));
         }
         let Some(up) = self.view.parent.link.as_ref().filter(|l| l.welcomed) else { return };
         for (division, pending) in &self.view.requests.pending {

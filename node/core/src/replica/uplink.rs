@@ -108,7 +108,8 @@ impl Replica {
             Control::Health(_) => {}
             Control::RequestRejected { node, request, by, reason } => {
                 let reason = reason.chars().take(300).collect();
-                self.reject_request(RejectedRequest { node, digest: request, by, reason }, out);
+                let place = node.division;
+                self.reject_request(RejectedRequest { node, digest: request, by, reason, place }, out);
             }
             Control::Welcome(_)
             | Control::Hello(_)

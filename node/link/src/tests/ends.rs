@@ -1,7 +1,7 @@
 //! Why links end: each reason is found, and told apart by its type.
 
 use super::*;
-use crate::{frame::Pace, trouble::CallFailure};
+use crate::{endpoint::widen, frame::Pace, trouble::CallFailure};
 use tally_protocol::{limits::CONTROL_BYTES_MAX, wire::Refusal};
 use tokio::sync::oneshot::Receiver;
 
@@ -73,7 +73,9 @@ async fn a_link_ends_when_the_peer_takes_no_more_of_a_log() {
 
 /// The city as a peer that does as the test likes: a connection that nothing runs on.
 async fn accepted(city: &Node) -> quinn::Connection {
-    soon(city.endpoints.listening().accept()).await.unwrap().await.unwrap()
+    let connection = soon(city.endpoints.listening().accept()).await.unwrap().await.unwrap();
+    widen(&connection);
+    connection
 }
 
 #[tokio::test]

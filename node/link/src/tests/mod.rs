@@ -3,14 +3,16 @@
 
 mod addresses;
 mod ends;
+mod joining;
 mod pace;
 mod strangers;
 
 use crate::{
-    Answerers, BatchToken, Dial, Endpoints, LinkContext, LinkEvent, LinkHost, LinkOut, NodeGone, Outbox, Peer, Told,
+    Answerers, BatchToken, Dial, Endpoints, LinkContext, LinkEvent, LinkHost, LinkOut, NodeGone, Outbox, Peer,
+    StrangerCall, Told,
     call::{Called, call},
     frame::{Heard, write_frame},
-    limits::{PLACE_AT_ONCE, Patience, SETUPS},
+    limits::{PLACE_AT_ONCE, Patience, SETUPS, STRANGERS_AT_ONCE},
     run::{Start, run},
     trouble::LinkEnd,
 };
@@ -89,6 +91,7 @@ struct Node {
     endpoints: Endpoints,
     context: LinkContext,
     events: Mutex<mpsc::Receiver<LinkEvent>>,
+    strangers: Mutex<mpsc::Receiver<StrangerCall>>,
     tasks: JoinSet<()>,
 }
 
@@ -100,12 +103,14 @@ impl Node {
     fn with(keys: NodeKeys, at: SocketAddr, patience: Patience) -> Self {
         let (tell, events) = mpsc::channel(1_024);
         let (reconcile, findings) = (mpsc::channel(1).0, mpsc::channel(1).0);
-        let answerers = Answerers { reconcile, findings };
+        let (strangers, called) = mpsc::channel(STRANGERS_AT_ONCE);
+        let answerers = Answerers { reconcile, findings, strangers };
         let full = Arc::new(AtomicBool::new(false));
         let mut context = LinkContext::new(charter(), Arc::new(TestHost(tell)), full, Arc::new(keys), answerers);
         context.patience = patience;
         let endpoints = Endpoints::open(at, &context).unwrap();
-        Self { endpoints, context, events: Mutex::new(events), tasks: JoinSet::new() }
+        let (events, strangers) = (Mutex::new(events), Mutex::new(called));
+        Self { endpoints, context, events, strangers, tasks: JoinSet::new() }
     }
 
     /// A city that listens.

@@ -4,9 +4,11 @@ use super::*;
 use crate::{Append, Disk, Entry, FoundBy, Input, NotSealed, Place, Replica, Ticket};
 use tally_protocol::{
     canonical::Object,
+    invite::Invite,
+    join::JoinRequest,
     keys::NodeKeys,
     record::Record,
-    request::ProposedKeys,
+    request::{EpochRequest, ProposedKeys},
     wire::{Hello, Welcome},
 };
 use tally_topology::sample;
@@ -133,11 +135,15 @@ fn a_request_goes_up_once_a_link_and_its_rejection_comes_down() {
         tell(&mut city, NOW + 7_000, DOWN, Control::Request { note: request("350102", reason) });
     }
     let pending = city.view().requests().pending.values().next().unwrap().clone();
-    assert_eq!((city.view().requests().pending.len(), pending.request.reason.as_str()), (1, "d"));
+    assert_eq!((city.view().requests().pending.len(), pending.request.reason()), (1, "d"));
     assert_eq!(sent(&round(&mut city, NOW + 7_100, Input::Tick, &mut Kept::default()), again), []);
     let by = "350000".parse().unwrap();
-    let rejected =
-        Control::RequestRejected { node: pending.request.log, request: pending.digest, by, reason: "not now".into() };
+    let rejected = Control::RequestRejected {
+        node: pending.request.node(),
+        request: pending.digest,
+        by,
+        reason: "not now".into(),
+    };
     let down = tell(&mut city, NOW + 8_000, again, rejected.clone());
     assert_eq!(sent(&down, DOWN), std::slice::from_ref(&rejected));
     assert!(city.view().requests().pending.is_empty());
@@ -158,7 +164,7 @@ fn a_child_cannot_ask_for_others_nor_keep_others_from_asking() {
         let out = tell(&mut city, NOW, DOWN, Control::Request { note });
         assert!(out.iter().any(|o| matches!(o, Output::Note(Event::RequestRefused { .. }))), "{out:?}");
     }
-    let kept: Vec<_> = city.view().requests().pending.values().map(|p| p.request.reason.clone()).collect();
+    let kept: Vec<_> = city.view().requests().pending.values().map(|p| p.request.reason().to_owned()).collect();
     assert_eq!(kept, ["mine"]);
     assert!(city.view().children.values().all(|c| c.link.is_some()), "the link goes on");
     // The same fault is told once.
@@ -169,6 +175,57 @@ fn a_child_cannot_ask_for_others_nor_keep_others_from_asking() {
         round(&mut city, NOW, Input::Request { note: request(division, "r") }, &mut Kept::default());
     }
     assert_eq!(city.view().requests().pending.len(), 3);
+}
+
+/// A request to join under a parent, with an invitation that `by` signed.
+fn join(by: &str, parent: &str, division: u32) -> String {
+    let invite = Invite {
+        federation: sample::charter("").federation().clone(),
+        division: division.try_into().unwrap(),
+        name: "N".into(),
+        level: "county".into(),
+        parent: parent.parse().unwrap(),
+        parent_link: sample::keys(parent).link.public().public(),
+        addresses: vec!["h:1".into()],
+        authority: [0; 32],
+        by: sample::keys(by).node,
+        id: [0; 16],
+        expires: 0,
+    };
+    let invite = invite.sign(&sample::keys(by).log).unwrap();
+    let keys = NodeKeys::derive(&invite.invite.federation, invite.invite.node(), &[9; 32]);
+    let (nonce, own) = ([0; 16], ProposedKeys::of(&keys));
+    JoinRequest { invite, time: 1, addresses: Vec::new(), nonce, keys: own, answer: None }.sign(&keys)
+}
+
+/// I7: of divisions without a key a bounded number waits, whatever a child makes up, and nobody joins elsewhere by it.
+#[test]
+fn requests_to_join_go_up_and_have_a_bound() {
+    let mut city = city();
+    let first = join("350102", "350102", 350_200);
+    // A county has no level below it.
+    tell(&mut city, NOW, DOWN, Control::Request { note: first });
+    assert!(city.view().requests().pending.is_empty());
+    // At another parent than the child that brings it.
+    tell(&mut city, NOW, DOWN, Control::Request { note: join("350100", "350100", 350_104) });
+    assert!(city.view().requests().pending.is_empty());
+    for n in 0..600 {
+        let note = join("350100", "350100", 360_001 + n);
+        round(&mut city, NOW, Input::Request { note }, &mut Kept::default());
+    }
+    assert_eq!(city.view().requests().pending.len(), JOINS_MAX);
+    let note = request("350102", "an epoch is no join");
+    tell(&mut city, NOW, DOWN, Control::Request { note });
+    assert_eq!(city.view().requests().pending.len(), JOINS_MAX + 1);
+    assert_eq!(tick(&mut city, NOW + 2_000).len(), JOINS_MAX + 1, "all of them go up");
+    // One is rejected above: it is known here, and who asks is told when it asks again.
+    let pending = city.view().requests().pending[&360_001.try_into().unwrap()].clone();
+    let (by, node) = ("350000".parse().unwrap(), pending.request.node());
+    let rejected = Control::RequestRejected { node, request: pending.digest, by, reason: "no".into() };
+    tell(&mut city, NOW + 3_000, UP, rejected);
+    round(&mut city, NOW + 9_000, Input::Tick, &mut Kept::default());
+    let kept = city.view().requests().rejected.get(&node.division).cloned().unwrap();
+    assert_eq!((kept.reason.as_str(), kept.place), ("no", city.me()));
 }
 
 fn record(n: usize) -> Record {

@@ -1,0 +1,118 @@
+//! What a new node has on its disk: `tally.toml`, its keys, its charter, and the word for its first start.
+
+use super::super::{Exit, Failure};
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+use tally_client::save::save;
+use tally_protocol::{ids::Division, keys::VerifierKey};
+
+/// Where a node with children listens if nobody says otherwise.
+const DEFAULT_QUIC: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7443);
+/// The folder of a packaged node's configuration: its data and its socket are elsewhere, as in `deploy/config/`.
+const PACKAGED: &str = "/etc/tally";
+/// An address of the documentation (RFC 5737): asked only which way it would be; no packet goes out.
+const ELSEWHERE: &str = "192.0.2.1:7443";
+
+/// A node's folder.
+#[derive(Debug, Clone)]
+pub(super) struct NodePlace(pub(super) PathBuf);
+
+/// What goes into `tally.toml`.
+#[derive(Debug)]
+pub(super) struct Settings<'a> {
+    pub(super) division: Division,
+    pub(super) authority: &'a VerifierKey,
+    /// Where children call; `None`: it has none, and any free port does.
+    pub(super) quic: Option<SocketAddr>,
+    pub(super) http: Option<SocketAddr>,
+    /// There is no network to its parent.
+    pub(super) offline: bool,
+    /// Which command writes it.
+    pub(super) by: &'a str,
+}
+
+pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> Failure {
+    move |e| Failure::failed(format!("{}: {e}", path.display()))
+}
+
+impl NodePlace {
+    pub(super) fn config(&self) -> PathBuf {
+        self.0.join("tally.toml")
+    }
+    pub(super) fn key(&self) -> PathBuf {
+        self.0.join("keys/node.key")
+    }
+    pub(super) fn charter(&self) -> PathBuf {
+        self.0.join("charter.note")
+    }
+
+    /// Makes the folder; those above it too.
+    pub(super) fn make(&self) -> Result<(), Failure> {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.0).map_err(at(&self.0))
+    }
+
+    /// Refuses a folder in which one of these files is already.
+    pub(super) fn is_free(&self, files: &[PathBuf]) -> Result<(), Failure> {
+        let there = files.iter().find(|f| f.exists());
+        there.map_or(Ok(()), |file| {
+            let why = format!("{} exists, and is left as it is: another --dir is needed", file.display());
+            Err(Failure::new(Exit::Usage, why))
+        })
+    }
+
+    /// Writes `tally.toml`; what is not in it has its default.
+    pub(super) fn configure(&self, settings: &Settings<'_>) -> Result<(), Failure> {
+        let Settings { division, authority, quic, http, offline, by } = settings;
+        let mut text = format!("# Written by `{by}`. What may stand here besides: deploy/config/ and OPERATING.md.\n");
+        text += &format!("[node]\ndivision = \"{division}\"\nauthority = \"{authority}\"\n");
+        if *offline {
+            text += "offline = true\n";
+        }
+        let packaged = self.0 == Path::new(PACKAGED);
+        if packaged {
+            text += "data = \"/var/lib/tally/data\"\n";
+        }
+        text += "\n[listen]\n";
+        if packaged {
+            text += "admin = \"/run/tally/admin.sock\"\n";
+        }
+        if let Some(quic) = quic {
+            text += &format!("quic = \"{quic}\"\n");
+        }
+        if let Some(http) = http {
+            text += &format!("http = \"{http}\"\n");
+        }
+        save(&self.config(), text.as_bytes()).map_err(at(&self.config()))
+    }
+
+    /// Puts the charter in its place, and the word beside the key: the node may run.
+    pub(super) fn admit(&self, note: &str) -> Result<(), Failure> {
+        save(&self.charter(), note.as_bytes()).map_err(at(&self.charter()))?;
+        tally_client::keyfile::leave_first_start(&self.key()).map_err(at(&self.key()))
+    }
+}
+
+/// Where a node that may have children listens, and at which addresses these find it: those given, or the one where it listens,
+/// or where it listens on all, the one by which this machine reaches others.
+pub(super) fn reached(quic: Option<SocketAddr>, given: &[String]) -> (SocketAddr, Vec<String>) {
+    let quic = quic.unwrap_or(DEFAULT_QUIC);
+    if !given.is_empty() {
+        return (quic, given.to_vec());
+    }
+    if !quic.ip().is_unspecified() {
+        return (quic, vec![quic.to_string()]);
+    }
+    let own = own_address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    (quic, vec![SocketAddr::new(own, quic.port()).to_string()])
+}
+
+/// This machine's address towards others.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(ELSEWHERE).ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
+}

@@ -1,0 +1,67 @@
+//! Nodes as an operator sees and changes them: listed with what is known, moved, taken out of service and let in again.
+
+use serde_json::Value;
+use tally_tests::{CITY, COUNTY, Federation, LINE, PROVINCE, find, seconds, wait_for};
+
+fn ls(federation: &Federation) -> Value {
+    let ran = federation.ask(PROVINCE, &["node", "ls", "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    ran.json()
+}
+
+#[test]
+fn nodes_are_listed_moved_and_taken_out_and_back() {
+    let federation = Federation::running(LINE);
+    federation.expects(&["link.refused", "link.unreached", "link.closed", "charter.refused"]);
+    federation.enter(COUNTY, 0..20);
+    federation.wait_converged(&[PROVINCE, CITY, COUNTY], seconds(60));
+    let known = wait_for("the province has heard of the county", seconds(30), || {
+        let all = ls(&federation);
+        let county = find(&all, "division", COUNTY).clone();
+        (county["state"] == "live" && county["software"].is_string()).then_some(county)
+    });
+    assert_eq!(
+        (&known["parent"], &known["retired"], &known["epoch"]),
+        (&CITY.into(), &false.into(), &1.into()),
+        "{known}"
+    );
+    assert_eq!(find(&ls(&federation), "division", PROVINCE)["state"], "here");
+    let shown = federation.ask(PROVINCE, &["node", "show", CITY, "--json"]).json();
+    assert_eq!((&shown["children"][0], &shown["level"]), (&COUNTY.into(), &"prefecture".into()), "{shown}");
+    assert_eq!(federation.ask(PROVINCE, &["node", "show", "350999"]).code, 2);
+
+    let key = federation.at("authority.key");
+    let changed = |args: &[&str]| {
+        federation
+            .ask(PROVINCE, &[&["node"], args, &["--authority", &key, "--reason", "the city moves", "--yes"]].concat())
+    };
+    let dry = federation.ask(PROVINCE, &["node", "move", COUNTY, "--under", PROVINCE, "--reason", "r", "--dry-run"]);
+    assert!(dry.code == 0 && dry.err.contains("reports to 350000, not to 350100"), "{dry:?}");
+    assert_eq!(find(&ls(&federation), "division", COUNTY)["parent"], CITY, "nothing was changed");
+    changed(&["move", COUNTY, "--under", PROVINCE]).done();
+    wait_for("the county is linked with the province", seconds(60), || {
+        let status = federation.try_status(COUNTY)?;
+        let parent = &status["parent"];
+        (parent["division"] == PROVINCE && parent["state"] == "live").then_some(())
+    });
+    // The same again is nothing that changes; a node that is none, and one below itself, are refused.
+    for (args, why) in [
+        (&["move", COUNTY, "--under", PROVINCE][..], "already"),
+        (&["move", "350999", "--under", PROVINCE], "not a node"),
+        (&["move", CITY, "--under", COUNTY], "cannot report"),
+        (&["resume", CITY], "already"),
+    ] {
+        let ran = changed(args);
+        assert!(ran.code == 2 && ran.err.contains(why), "{args:?}: {ran:?}");
+    }
+    changed(&["suspend", COUNTY]).done();
+    wait_for("the county is out", seconds(60), || {
+        let status = federation.try_status(COUNTY)?;
+        (status["parent"]["state"] != "live").then_some(())
+    });
+    assert_eq!(find(&ls(&federation), "division", COUNTY)["retired"], true);
+    changed(&["resume", COUNTY]).done();
+    assert_eq!(find(&ls(&federation), "division", COUNTY)["retired"], false);
+    let charter = federation.ask(PROVINCE, &["node", "show", COUNTY, "--json"]).json();
+    assert_eq!(charter["parent"], PROVINCE);
+}
