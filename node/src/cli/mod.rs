@@ -12,7 +12,9 @@ mod export;
 mod gate;
 mod ingest;
 mod keygen;
+mod language;
 mod node;
+mod place;
 mod question;
 mod receipt;
 mod reconcile;
@@ -22,19 +24,24 @@ mod status;
 mod task;
 mod verify;
 
-use tally_client::{Client, ClientError, Exit, Failure, block_on};
+use place::ConfigFile;
+use tally_client::{Client, ClientError, Exit, Failure, block_on, print};
+use tally_texts::{Lang, english_run, said, speak};
 
 use crate::{
     config::{Config, ConfigError},
     daemon::{self, StartError, StartOptions},
 };
-use clap::{Args, Parser, Subcommand};
-use std::{path::PathBuf, process::ExitCode};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use std::{ffi::OsString, process::ExitCode};
 
 /// Tally: verifiable replication of enterprise records from county to city to province.
 #[derive(Debug, Parser)]
 #[command(name = "tally", version, arg_required_else_help = true)]
 struct Cli {
+    /// Language of what is told to people; by default TALLY_LANG says, then LC_ALL, LC_MESSAGES, LANG. JSON is never translated.
+    #[arg(long, global = true, value_name = "LANG", value_parser = ["zh", "en"])]
+    lang: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -122,25 +129,6 @@ impl RunArgs {
     }
 }
 
-/// Which node.
-#[derive(Debug, Args)]
-pub(crate) struct ConfigFile {
-    /// The node's tally.toml.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-}
-
-impl ConfigFile {
-    fn load(&self) -> Result<Config, Failure> {
-        Config::load(&self.config).map_err(bad_config)
-    }
-
-    fn client(&self) -> Result<Client, Failure> {
-        let config = self.load()?;
-        Ok(Client::new(config.admin(), config.node.division))
-    }
-}
-
 fn bad_config(e: ConfigError) -> Failure {
     Failure::new(Exit::Config, e.to_string())
 }
@@ -155,17 +143,53 @@ fn not_started(e: StartError) -> Failure {
     Failure::new(exit, e.to_string())
 }
 
+/// All commands, with their help in this language.
+fn command(lang: Lang) -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    language::translated(command, lang)
+}
+
+/// The command line of this process; else how it ends.
+fn parsed() -> Result<Cli, ExitCode> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let lang = language::of(&args, |name| std::env::var(name).ok());
+    speak(lang);
+    let parsed = command(lang).try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|e| {
+        let told = if lang == Lang::Zh { language::usage_error(&e) } else { None };
+        let written = match &told {
+            Some(told) => {
+                errln!("{told}");
+                Ok(())
+            }
+            None => e.print(),
+        };
+        // Help and version are output; a usage error is told as well as can be.
+        let lost = e.exit_code() == 0 && written.is_err_and(|e| e.kind() != std::io::ErrorKind::BrokenPipe);
+        ExitCode::from(if lost { Exit::Failed as u8 } else { e.exit_code() as u8 })
+    })
+}
+
+/// Says why a command has failed. Where the catalog of texts does not know the message, at least its kind is told.
+fn tell(failure: &Failure) {
+    errln!("tally: {failure}");
+    if tally_texts::lang() == Lang::Zh && english_run(&said(&failure.to_string())) >= 3 {
+        let code = failure.exit as u8;
+        errln!("（退出码 {code}，详见 `tally explain {code}`）");
+    }
+}
+
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parsed() {
         Ok(cli) => cli,
-        Err(e) => {
-            let written = e.print();
-            // Help and version are output; a usage error is told as well as can be.
-            let lost = e.exit_code() == 0 && written.is_err_and(|e| e.kind() != std::io::ErrorKind::BrokenPipe);
-            return ExitCode::from(if lost { Exit::Failed as u8 } else { e.exit_code() as u8 });
-        }
+        Err(ended) => return ended,
     };
+    let programs = matches!(&cli.command, Command::Export(_) | Command::Keygen(_) | Command::Charter(_));
+    if programs || std::env::args_os().any(|a| a == "--json") {
+        print::for_programs();
+    }
     let result = match cli.command {
         Command::Run(args) => {
             args.config.load().and_then(|c| daemon::run(&c, args.options()).map_err(not_started)).map(|()| Exit::Done)
@@ -193,11 +217,11 @@ pub fn main() -> ExitCode {
         Command::Node(command) => block_on(node::run(command)),
         Command::Charter(command) => charter::run(command),
     };
-    let result = result.and_then(|exit| tally_client::print::written().map(|()| exit));
+    let result = result.and_then(|exit| print::written().map(|()| exit));
     match result {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(failure) => {
-            errln!("tally: {failure}");
+            tell(&failure);
             ExitCode::from(failure.exit as u8)
         }
     }

@@ -167,7 +167,7 @@ fn list(all: &[RequestListed], json: bool) -> Result<(), Failure> {
 
 async fn approve(args: ApproveArgs) -> Result<(), Failure> {
     let client = match &args.config {
-        Some(config) => Some(ConfigFile { config: config.clone() }.client()?),
+        Some(config) => Some(ConfigFile::at(config.clone()).client()?),
         None => None,
     };
     let matter = matter(&args, client.as_ref()).await?;
