@@ -15,6 +15,7 @@ mod hostile;
 mod in_force;
 mod journal;
 mod links;
+mod looking;
 mod mistakes;
 mod only_copy;
 mod outage;

@@ -4,22 +4,29 @@ mod answer;
 mod bundle;
 mod catalog;
 mod charter;
+mod check;
 mod compare;
 mod deadline;
+mod doctor;
 mod epoch;
 mod evidence;
+mod explain;
 mod export;
 mod gate;
+mod history;
 mod ingest;
 mod keygen;
 mod language;
+mod manual;
 mod node;
 mod place;
 mod question;
 mod receipt;
 mod reconcile;
+mod record;
 mod restore;
 mod route;
+mod settings;
 mod status;
 mod task;
 mod verify;
@@ -70,6 +77,20 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Show a node's state, and what needs attention.
     Status(status::StatusArgs),
+    /// Judge the node's state for monitoring: exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    Check(check::CheckArgs),
+    /// Test what can be tested on this machine, also while the node does not run, and say what to do.
+    Doctor(doctor::DoctorArgs),
+    /// What happened by day: links, charters, freezes, repairs, starts and stops.
+    History(history::HistoryArgs),
+    /// Say what a code means and what to do: of status, of a row, of a refusal, an exit code.
+    Explain(explain::ExplainArgs),
+    /// The node's configuration: check it, or show what holds.
+    #[command(subcommand)]
+    Config(settings::ConfigCommand),
+    /// Single records: show one, or list those that fit.
+    #[command(subcommand)]
+    Record(record::RecordCommand),
     /// Write the records that a node holds as NDJSON.
     Export(export::ExportArgs),
     /// What is due, late or missing, and how a deadline is counted.
@@ -106,6 +127,10 @@ enum Command {
     /// Write, check, sign, show or load a charter.
     #[command(subcommand)]
     Charter(charter::CharterCommand),
+    /// Print the script that completes commands and options in a shell.
+    Completion(manual::CompletionArgs),
+    /// Write man pages.
+    Man(manual::ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -145,7 +170,7 @@ fn not_started(e: StartError) -> Failure {
 
 /// All commands, with their help in this language.
 fn command(lang: Lang) -> clap::Command {
-    let mut command = Cli::command();
+    let mut command = manual::with_uses(Cli::command());
     command.build();
     language::translated(command, lang)
 }
@@ -155,6 +180,7 @@ fn parsed() -> Result<Cli, ExitCode> {
     let args: Vec<OsString> = std::env::args_os().collect();
     let lang = language::of(&args, |name| std::env::var(name).ok());
     speak(lang);
+    let checking = args.get(1).is_some_and(|a| a == "check");
     let parsed = command(lang).try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.map_err(|e| {
         let told = if lang == Lang::Zh { language::usage_error(&e) } else { None };
@@ -167,7 +193,10 @@ fn parsed() -> Result<Cli, ExitCode> {
         };
         // Help and version are output; a usage error is told as well as can be.
         let lost = e.exit_code() == 0 && written.is_err_and(|e| e.kind() != std::io::ErrorKind::BrokenPipe);
-        ExitCode::from(if lost { Exit::Failed as u8 } else { e.exit_code() as u8 })
+        // To monitoring, 2 is CRITICAL; a plugin that is called wrongly knows nothing.
+        let check = e.exit_code() == 2 && checking;
+        let exit = if check { Exit::Look as u8 } else { e.exit_code() as u8 };
+        ExitCode::from(if lost { Exit::Failed as u8 } else { exit })
     })
 }
 
@@ -202,6 +231,12 @@ pub fn main() -> ExitCode {
         Command::Route(command) => block_on(route::run(command)),
         Command::Compare(args) => block_on(compare::run(args)),
         Command::Status(args) => block_on(status::run(args)),
+        Command::Check(args) => block_on(check::run(args)),
+        Command::Doctor(args) => block_on(doctor::run(args)),
+        Command::History(args) => block_on(history::run(args)),
+        Command::Explain(args) => explain::run(&args),
+        Command::Config(command) => settings::run(command),
+        Command::Record(command) => block_on(record::run(command)),
         Command::Export(args) => block_on(export::run(args)),
         Command::Deadline(command) => block_on(deadline::run(command)),
         Command::Verify(args) => block_on(verify::run(args)),
@@ -216,6 +251,8 @@ pub fn main() -> ExitCode {
         Command::Epoch(command) => block_on(epoch::run(command)),
         Command::Node(command) => block_on(node::run(command)),
         Command::Charter(command) => charter::run(command),
+        Command::Completion(args) => manual::completion(&args),
+        Command::Man(args) => manual::man(&args),
     };
     let result = result.and_then(|exit| print::written().map(|()| exit));
     match result {
