@@ -81,8 +81,8 @@ pub(super) struct ApproveArgs {
     /// Without a network: where the next charter is written, to be loaded with `tally charter load`.
     #[arg(short, long, value_name = "FILE", requires = "file")]
     output: Option<PathBuf>,
-    /// The node's tally.toml; not needed with --output.
-    #[arg(long, value_name = "FILE", required_unless_present = "output")]
+    /// The node's tally.toml; not needed with --output, and else found as by other commands.
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
@@ -166,9 +166,10 @@ fn list(all: &[RequestListed], json: bool) -> Result<(), Failure> {
 }
 
 async fn approve(args: ApproveArgs) -> Result<(), Failure> {
-    let client = match &args.config {
-        Some(config) => Some(ConfigFile::at(config.clone()).client()?),
-        None => None,
+    // Without a network there is no node to ask.
+    let client = match (&args.config, &args.output) {
+        (None, Some(_)) => None,
+        (config, _) => Some(ConfigFile::or_found(config.clone()).client()?),
     };
     let matter = matter(&args, client.as_ref()).await?;
     let request = opened(&matter.request)?;

@@ -56,6 +56,11 @@ impl ConfigFile {
         Self { config }
     }
 
+    /// Of this file, or of the one that is meant where none is named.
+    pub(super) fn or_found(config: Option<PathBuf>) -> Self {
+        Self { config: config.unwrap_or_else(by_default) }
+    }
+
     pub(super) fn load(&self) -> Result<Config, Failure> {
         self.is_there()?;
         Config::load(&self.config).map_err(bad_config)
