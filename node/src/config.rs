@@ -1,5 +1,7 @@
 //! `tally.toml`: what one node is told. Paths in it are relative to the file's folder.
 
+mod settings;
+
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -11,6 +13,8 @@ use tally_journal::SEGMENT_BYTES;
 use tally_protocol::{ids::Division, keys::VerifierKey};
 use tally_reconcile::task::ScheduleSection;
 use tracing_subscriber::EnvFilter;
+
+pub use settings::{Origin, Setting};
 
 /// The whole file. Unknown names are refused.
 #[derive(Debug, Clone, Deserialize)]

@@ -16,6 +16,7 @@ mod in_force;
 mod joining;
 mod journal;
 mod links;
+mod looking;
 mod mistakes;
 mod nodes;
 mod only_copy;

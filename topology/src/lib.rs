@@ -11,6 +11,7 @@
 //! * [`mod@unit`], [`route`]: who may hand in what, and at which node it enters.
 //! * [`calendar`], [`deadline`]: working days, and whether a record is in time.
 //! * [`digits`], [`divisions`]: check digits, and the table of divisions.
+//! * [`names`]: categories and divisions as people name them.
 //! * [`content`]: what a record is: its content, its business key, what it counts for.
 //! * [`signs`]: characters that nobody sees or that look like others, and the form in which numbers are compared.
 //! * [`request`]: whether what a node asks of the authority may be looked at.
@@ -31,6 +32,7 @@ mod formats;
 pub mod in_force;
 pub mod join;
 pub mod judge;
+pub mod names;
 pub mod request;
 pub mod route;
 #[doc(hidden)]

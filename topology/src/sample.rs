@@ -39,6 +39,15 @@ pub fn charter(more: &str) -> Charter {
     Charter::parse(&text(&nodes(), more)).unwrap()
 }
 
+/// The same, where these divisions have these names.
+pub fn called(names: &[(&str, &str)]) -> Charter {
+    let own = text(&nodes(), "");
+    let named = names
+        .iter()
+        .fold(own, |text, (d, name)| text.replace(&format!("name = \"N{d}\""), &format!("name = \"{name}\"")));
+    Charter::parse(&named).unwrap()
+}
+
 /// The same, signed.
 pub fn signed(more: &str) -> SignedCharter {
     let f = Federation::try_from("t.example".to_owned()).unwrap();

@@ -4,16 +4,24 @@
 //! has JSON's own form. A line break is one of ours: fields that others wrote go through [`shown`] or [`tame`] first. What
 //! could not be written on stdout is a failure of the command ([`written`]); whoever reads it may have seen enough and gone,
 //! which is none.
+//!
+//! Lines for people are told in the reader's language, with local times, as far as the catalog of texts knows them. What
+//! programs read on stdout is said so first ([`for_programs`]), and stays as it is.
 
 use crate::Failure;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{
+    borrow::Cow,
     fmt::Arguments,
     io::{self, IsTerminal as _, Write},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tally_protocol::tame::{tame, tame_lines};
+use tally_texts::{Lang, lang, local_times, said};
 
 /// Why stdout could not be written, the first time.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -24,16 +32,42 @@ fn keep(result: io::Result<()>) {
     }
 }
 
+/// Whether programs read what is written on stdout.
+static FOR_PROGRAMS: AtomicBool = AtomicBool::new(false);
+
+/// What is written on stdout from now on is read by programs.
+pub fn for_programs() {
+    FOR_PROGRAMS.store(true, Ordering::Relaxed);
+}
+
+/// Lines as their reader wants them. What indents a line stays, since a table's columns hang on it.
+fn told(text: &str) -> Cow<'_, str> {
+    let line = |line: &str| {
+        let bare = line.trim_start();
+        let indent = line.get(..line.len() - bare.len()).unwrap_or("");
+        format!("{indent}{}", said(bare.trim_end()))
+    };
+    let text = match lang() {
+        Lang::En => Cow::Borrowed(text),
+        Lang::Zh => Cow::Owned(text.lines().map(|l| line(l) + "\n").collect()),
+    };
+    match local_times(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(local) => Cow::Owned(local),
+    }
+}
+
 /// Lines on stdout.
 pub fn out(text: Arguments<'_>) {
     let text = format!("{text}\n");
+    let text = if FOR_PROGRAMS.load(Ordering::Relaxed) { Cow::Borrowed(&*text) } else { told(&text) };
     keep(io::stdout().write_all(tame_lines(&text).as_bytes()));
 }
 
 /// Lines on stderr. A log file that is full stops nothing.
 pub fn err(text: Arguments<'_>) {
     let text = format!("{text}\n");
-    let _ = io::stderr().write_all(tame_lines(&text).as_bytes());
+    let _ = io::stderr().write_all(tame_lines(&told(&text)).as_bytes());
 }
 
 /// Part of a line on stderr with commands for the terminal, such as a bar that is drawn again. What others wrote in it is
@@ -99,7 +133,7 @@ pub fn tame_all(value: &mut Value) {
         Value::String(text) => *text = tame(text).into_owned(),
         Value::Array(all) => all.iter_mut().for_each(tame_all),
         Value::Object(members) => {
-            let wild = members.keys().any(|name| matches!(tame(name), std::borrow::Cow::Owned(_)));
+            let wild = members.keys().any(|name| matches!(tame(name), Cow::Owned(_)));
             members.values_mut().for_each(tame_all);
             if wild {
                 *members = std::mem::take(members).into_iter().map(|(n, v)| (tame(&n).into_owned(), v)).collect();

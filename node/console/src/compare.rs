@@ -52,6 +52,7 @@ impl CompareQuery {
         let unit = self.unit.filter(|u| !u.is_empty()).ok_or_else(|| missing("unit"))?;
         let category = self.category.ok_or_else(|| missing("category"))?;
         let charter = api.charter.charter();
+        let category = charter.charter().catalogs().category_named(&category).unwrap_or(category);
         let catalog = charter.charter().catalogs().current(tally_clock::today());
         if catalog.category(&category).is_none() {
             let list: Vec<_> = catalog.categories().map(|c| &*c.id).collect();

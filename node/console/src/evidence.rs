@@ -32,7 +32,7 @@ fn unreadable(e: &dyn std::fmt::Display) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", &e.to_string())
 }
 
-async fn index_ready(api: &ApiContext) -> Result<(), Problem> {
+pub(super) async fn index_ready(api: &ApiContext) -> Result<(), Problem> {
     if api.index_caught_up().await.is_some() {
         return Ok(());
     }

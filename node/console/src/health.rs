@@ -1,7 +1,7 @@
 //! What a node says of its own state: alive, ready, which version, and the whole snapshot.
 
 use super::{
-    ApiContext, INDEX_PATIENCE, metrics,
+    ApiContext, INDEX_PATIENCE, judged, metrics,
     problem::{Problem, bad},
     status::Status,
 };
@@ -50,13 +50,7 @@ pub(super) async fn readyz(State(api): State<ApiContext>) -> Response {
 
 /// See [`readyz`].
 fn ready(status: &Status) -> (StatusCode, String) {
-    let failing = |codes: &[&str]| status.actions.iter().any(|a| codes.contains(&a.code.as_str()));
-    let checks = [
-        ("signing", !failing(&["not_signing"])),
-        ("store", !failing(&["storage_full", "journal_damaged", "log_damaged"])),
-        ("index", !failing(&["index_failed"])),
-        ("parent", !failing(&["parent_not_live"])),
-    ];
+    let checks = judged::readiness(status);
     let text: String = checks.iter().map(|(n, ok)| format!("[{}]{n}\n", if *ok { '+' } else { '-' })).collect();
     let code = if checks.iter().all(|(_, ok)| *ok) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, text)

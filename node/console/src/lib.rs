@@ -22,6 +22,8 @@ mod evidence;
 mod export;
 mod gate;
 mod health;
+mod history;
+mod judged;
 mod metrics;
 mod openapi;
 mod parameters;
@@ -29,6 +31,7 @@ mod problem;
 mod questions;
 mod quota;
 pub mod receipts;
+mod record;
 mod records;
 mod requests;
 mod routes;
@@ -42,6 +45,8 @@ mod tlog;
 pub use auth::{Token, TokenBook};
 pub use evidence::{IDS_MAX, Ids};
 pub use health::ShownToAll;
+pub use history::{HistoryBook, HistoryNote, NoteKind, note_changes};
+pub use judged::{CheckFinding, CheckLevel, CheckScope, action_codes, judged};
 pub use quota::Quotas;
 pub use requests::{AskedEpoch, EpochAsk, EpochDesk, HeldWhole, RequestKind, RequestListed, WithReason};
 pub use routes::{admin, public};
@@ -114,6 +119,8 @@ pub struct ApiContext {
     pub lost: LostRecords,
     /// What is shown without a token.
     pub shown_to_all: ShownToAll,
+    /// What happened.
+    pub history: HistoryBook,
 }
 
 impl ApiContext {

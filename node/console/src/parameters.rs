@@ -44,27 +44,17 @@ pub(super) fn input_format(format: Option<&str>, headers: &HeaderMap) -> Result<
     }
 }
 
-/// A division of this federation, if one is named. Of one that nobody knows nothing is held, and saying that would look like
-/// an answer.
+/// A division of this federation by its code or name, if one is named. Of one that nobody knows nothing is held, and saying
+/// that would look like an answer.
 pub(super) fn division(charter: &Charter, text: Option<&String>) -> Result<Option<Division>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    let division: Division = text.parse().map_err(|e| bad(&format!("division: {e}")))?;
-    if charter.entry_node(division).is_none() {
-        return Err(bad(&format!("division: {division} is not of this federation / 区划 {division} 不在本联盟内")));
-    }
-    Ok(Some(division))
+    let named = |name: &String| charter.division_named(name).map_err(|e| bad(&format!("division: {e}")));
+    text.map(named).transpose()
 }
 
-/// A category that some version of the catalog has, if one is named.
-pub(super) fn category(charter: &Charter, id: Option<String>) -> Result<Option<String>, Problem> {
-    let Some(id) = id else { return Ok(None) };
-    let catalogs = charter.catalogs();
-    if catalogs.versions().iter().any(|c| c.category(&id).is_some()) {
-        return Ok(Some(id));
-    }
-    let list: Vec<_> = catalogs.current(tally_clock::today()).categories().map(|c| &*c.id).collect();
-    let list = list.join(", ");
-    Err(bad(&format!("category: {id:?} is not in the catalog; there are: {list} / 目录中没有该信息类别")))
+/// A category that some version of the catalog has, by its identifier or Chinese name, if one is named.
+pub(super) fn category(charter: &Charter, name: Option<String>) -> Result<Option<String>, Problem> {
+    let named = |name: String| charter.catalogs().category_named(&name).map_err(|e| bad(&format!("category: {e}")));
+    name.map(named).transpose()
 }
 
 /// A producing unit: one of the registry, or while that is open, a credit code that can be one. A slip of the pen would
@@ -151,6 +141,7 @@ mod tests {
         assert_eq!((of("110101"), of("Fuzhou"), of("")), (Err(()), Err(()), Err(())));
         let of = |c: &str| category(&charter, Some(c.to_owned())).map_err(|_| ());
         assert_eq!(of("admin_license"), Ok(Some("admin_license".to_owned())));
+        assert_eq!(of("行政许可"), Ok(Some("admin_license".to_owned())));
         assert_eq!((of("weather"), of(""), of("Admin_License")), (Err(()), Err(()), Err(())));
         let of = |charter: &Charter, u: &str| unit(charter, u.to_owned()).map_err(|_| ());
         // The last is that of the first with a slip of the pen.

@@ -126,13 +126,14 @@ pub(super) async fn post(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<GivenAnswer>, Problem> {
-    let Query(query) = query.map_err(|e| bad(&e.to_string()))?;
+    let Query(mut query) = query.map_err(|e| bad(&e.to_string()))?;
     let format = input_format(query.format.as_deref(), &headers)?;
     let charter = api.charter.charter();
-    if format == InputFormat::Ndjson {
+    query.category = match format {
+        InputFormat::Ndjson => category(charter.charter(), query.category)?,
         // Tables are held against the catalog by their heads.
-        category(charter.charter(), query.category.clone())?;
-    }
+        _ => query.category.map(|c| charter.charter().catalogs().category_named(&c).unwrap_or(c)),
+    };
     let dry_run = query.dry_run;
     let submission = query.submission(charter.charter(), &caller, idempotency_key(&headers)?)?;
     if !dry_run && api.submissions.intake().full.load(Ordering::Relaxed) {

@@ -6,9 +6,9 @@
 use super::{
     ApiContext, addressed, answers,
     auth::{self, Caller, Need, require},
-    bundle, charter, compare, deadlines, evidence, export, gate, health, metrics, openapi,
+    bundle, charter, compare, deadlines, evidence, export, gate, health, history, metrics, openapi,
     problem::{Problem, as_problem, without_parameters},
-    questions, records, requests,
+    questions, record, records, requests,
     serve::engage,
     tasks, tlog,
 };
@@ -79,6 +79,9 @@ pub fn admin(api: ApiContext) -> Router {
         )
         .route("/v1/requests/{division}", post(requests::reject))
         .route("/v1/evidence", get(evidence::evidence))
+        .route("/v1/history", get(history::list))
+        .route("/v1/record", get(record::show))
+        .route("/v1/record/list", get(record::list))
         .route("/v1/gate/open", post(gate::open))
         .route("/v1/receipts", post(evidence::receipts).layer(DefaultBodyLimit::max(evidence::IDS_BYTES_MAX)))
         .route("/v1/bundle", get(bundle::export).post(bundle::import).layer(DefaultBodyLimit::disable()))

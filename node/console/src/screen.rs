@@ -3,7 +3,8 @@
 
 use super::status::{LogState, NodeBelowStatus, PeerState, Status};
 use std::fmt::Write as _;
-use tally_sheet::text::{count, table};
+use tally_sheet::text::{self, count};
+use tally_texts::{Lang, lang, local_times, said};
 
 /// Nodes below that are shown one by one.
 const BELOW_SHOWN: usize = 20;
@@ -20,8 +21,32 @@ fn agrees(agrees: Option<bool>, since: Option<&String>) -> String {
     }
 }
 
-/// The whole screen.
+/// Columns in the reader's language: heads and states are looked up, and times are local, before the widths are measured.
+fn table(out: &mut String, heads: &[&str], numbers: &[usize], rows: &[Vec<String>]) {
+    let shown = |cell: &str| said(&local_times(cell)).into_owned();
+    let heads: Vec<String> = heads.iter().map(|h| said(h).into_owned()).collect();
+    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
+    text::table(out, &heads, numbers, &rows);
+}
+
+/// The whole screen, in the reader's language.
 pub fn render(s: &Status) -> String {
+    let screen = in_english(s);
+    let line = |line: &str| {
+        let bare = line.trim_start();
+        let indent = line.get(..line.len() - bare.len()).unwrap_or("");
+        format!("{indent}{}\n", said(bare))
+    };
+    let told = match lang() {
+        Lang::En => screen,
+        Lang::Zh => screen.lines().map(line).collect(),
+    };
+    local_times(&told).into_owned()
+}
+
+/// The screen; its tables are in the reader's language already, since their columns hang on it.
+fn in_english(s: &Status) -> String {
     let mut out = String::new();
     let overall = match s.actions.len() {
         0 => "OK".to_owned(),
@@ -90,7 +115,8 @@ fn render_logs(out: &mut String, s: &Status) {
                 .receipts
                 .iter()
                 .map(|r| {
-                    format!("{} {}", r.holder, if Some(r.size) == l.size { "all".into() } else { count(Some(r.size)) })
+                    let all = || said("all").into_owned();
+                    format!("{} {}", r.holder, if Some(r.size) == l.size { all() } else { count(Some(r.size)) })
                 })
                 .collect();
             vec![l.log.clone(), count(l.size), state.into(), receipts.join(", ")]
@@ -109,7 +135,7 @@ fn render_below(out: &mut String, s: &Status) {
     for node in &s.nodes {
         *counts.entry(if node.excused { "silent as expected" } else { name(node.state) }).or_default() += 1;
     }
-    let told: Vec<_> = counts.iter().map(|(state, n)| format!("{n} {state}")).collect();
+    let told: Vec<_> = counts.iter().map(|(state, n)| format!("{n} {}", said(state))).collect();
     let _ = writeln!(out, "\nBELOW    {} nodes: {}", s.nodes.len(), told.join(", "));
     let rank = |n: &NodeBelowStatus| match n.state {
         _ if n.excused => 9,

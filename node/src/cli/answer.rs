@@ -1,6 +1,6 @@
 //! `tally answer`: what was said of rows that were rejected or asked about.
 
-use super::{ConfigFile, Exit, Failure};
+use super::{ConfigFile, Exit, Failure, language::message};
 use axum::body::Body;
 use clap::Subcommand;
 use serde_json::Value;
@@ -180,12 +180,7 @@ pub(super) fn beyond(answer: &Value, indent: &str) {
     }
     let ended = &answer["ended"];
     if ended.is_object() {
-        outln!(
-            "{indent}{} rows were not looked at: {}  {}",
-            ended["rows"],
-            text(ended, "message"),
-            text(ended, "message_zh")
-        );
+        outln!("{indent}{} rows were not looked at: {}", ended["rows"], message(ended));
     }
 }
 
@@ -197,7 +192,7 @@ fn row(row: &Value) {
     outln!("line {}{since}", row["line"]);
     for f in row["findings"].as_array().map(Vec::as_slice).unwrap_or_default() {
         let (code, severity, field) = (text(f, "code"), text(f, "severity"), text(f, "field"));
-        outln!("  {code}  {severity}  {field}  {}  {}", text(f, "message"), text(f, "message_zh"));
+        outln!("  {code}  {severity}  {field}  {}", message(f));
     }
 }
 

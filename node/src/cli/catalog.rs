@@ -3,9 +3,12 @@
 use super::{Client, ConfigFile, Exit, Failure, answer::write, charter::content};
 use clap::Subcommand;
 use serde_json::json;
-use std::{collections::BTreeSet, io::Cursor, path::PathBuf, sync::Arc};
+use std::{io::Cursor, path::PathBuf, sync::Arc};
 use tally_sheet::{Column, text::pad, write_csv_row, write_xlsx};
-use tally_topology::catalog::{Catalog, Catalogs, Category, Condition, Field, FieldType, Severity};
+use tally_topology::{
+    catalog::{Catalog, Catalogs, Category, Condition, Field, FieldType, Severity},
+    charter::Charter,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CatalogCommand {
@@ -51,7 +54,7 @@ impl CatalogPlace {
     async fn catalog(self) -> Result<Arc<Catalog>, Failure> {
         let catalogs = match self.config {
             None => Catalogs::shipped().map_err(Failure::failed)?,
-            Some(config) => ConfigFile { config }.client()?.charter().await?.catalogs().clone(),
+            Some(config) => ConfigFile::at(config).client()?.charter().await?.catalogs().clone(),
         };
         match &self.version {
             None => Ok(catalogs.current(tally_clock::today()).clone()),
@@ -64,23 +67,23 @@ impl CatalogPlace {
 }
 
 fn category<'c>(catalog: &'c Catalog, id: &str) -> Result<&'c Arc<Category>, Failure> {
-    catalog.category(id).ok_or_else(|| {
+    catalog.category(id).or_else(|| catalog.categories().find(|c| &*c.zh == id)).ok_or_else(|| {
         let known: Vec<_> = catalog.categories().map(|c| &*c.id).collect();
         Failure::new(Exit::Usage, format!("there is no category {id:?}; there are: {}", known.join(", ")))
     })
 }
 
-/// A category that no version of the node's catalog has is a usage error, and not an answer without rows.
-pub(super) async fn known(client: &Client, id: Option<&str>) -> Result<(), Failure> {
-    let Some(id) = id else { return Ok(()) };
-    let charter = client.charter().await?;
-    let versions = charter.catalogs().versions();
-    if versions.iter().any(|catalog| catalog.category(id).is_some()) {
-        return Ok(());
-    }
-    let known: BTreeSet<_> = versions.iter().flat_map(|catalog| catalog.categories().map(|c| &*c.id)).collect();
-    let known: Vec<_> = known.into_iter().collect();
-    Err(Failure::new(Exit::Usage, format!("--category: there is no category {id:?}; there are: {}", known.join(", "))))
+/// The identifier of a category that is named by it or in Chinese. One that no version of the node's catalog has is a usage
+/// error, and not an answer without rows.
+pub(super) async fn known(client: &Client, name: Option<&str>) -> Result<Option<String>, Failure> {
+    let Some(name) = name else { return Ok(None) };
+    in_charter(&client.charter().await?, name).map(Some)
+}
+
+/// The same, of a charter that is there already.
+pub(super) fn in_charter(charter: &Charter, name: &str) -> Result<String, Failure> {
+    let named = charter.catalogs().category_named(name);
+    named.map_err(|e| Failure::new(Exit::Usage, format!("--category: {e}")))
 }
 
 pub(super) async fn run(command: CatalogCommand) -> Result<Exit, Failure> {

@@ -23,10 +23,10 @@ pub(super) struct CompareArgs {
     /// Credit code of the unit that produced the records.
     #[arg(long, value_name = "CODE")]
     unit: String,
-    /// Category of the records.
+    /// Category of the records, by identifier or Chinese name.
     #[arg(long, value_name = "C")]
     category: String,
-    /// Only records that count for this division or those below it.
+    /// Only records that count for this division or those below it, by code or name.
     #[arg(long, value_name = "D")]
     division: Option<String>,
     /// Format of the file; by default its name says it, and without a name NDJSON.
@@ -48,9 +48,8 @@ pub(super) struct CompareArgs {
 
 pub(super) async fn run(args: CompareArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
-    catalog::known(&client, Some(&args.category)).await?;
-    let terms =
-        Terms { format: args.format, category: Some(args.category), unit: Some(args.unit), division: args.division };
+    let category = catalog::known(&client, Some(&args.category)).await?;
+    let terms = Terms { format: args.format, category, unit: Some(args.unit), division: args.division };
     let query = terms.query(&args.file)?;
     if args.apply && !confirmed(&client, &query, &args.file, args.yes).await? {
         errln!("nothing was changed");

@@ -1,12 +1,12 @@
 //! `tally deadline`: what is due, late or missing, and how a deadline is counted.
 
-use super::{ConfigFile, Exit, Failure, ingest::encoded};
+use super::{ConfigFile, Exit, Failure, catalog, ingest::encoded};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::civil::Date;
 use std::path::{Path, PathBuf};
 use tally_client::{print, save::save, shown};
-use tally_protocol::ids::Division;
 use tally_reports::deadline::{DeadlineReport, Month, explain, render, render_explained};
+use tally_texts::{Lang, lang};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeadlineCommand {
@@ -22,9 +22,9 @@ pub(super) struct ReportArgs {
     /// current month.
     #[arg(long, value_name = "MONTH")]
     month: Option<Month>,
-    /// Only records that count for this division or those below it.
+    /// Only records that count for this division or those below it, by code or name.
     #[arg(long, value_name = "D")]
-    division: Option<Division>,
+    division: Option<String>,
     /// Totals of these in place of single lines.
     #[arg(long, value_enum)]
     by: Option<ByArg>,
@@ -84,7 +84,7 @@ impl ReportArgs {
             _ => "json",
         };
         let by = self.by.and_then(|b| Some(b.to_possible_value()?.get_name().to_owned()));
-        let (month, division) = (self.month.map(|m| m.to_string()), self.division.map(|d| d.to_string()));
+        let (month, division) = (self.month.map(|m| m.to_string()), self.division.clone());
         let mut path = format!("/v1/deadlines?format={format}");
         for (name, value) in [("month", month), ("division", division), ("by", by)] {
             if let Some(value) = value {
@@ -92,6 +92,14 @@ impl ReportArgs {
             }
         }
         path
+    }
+}
+
+/// In Chinese alone, or in both languages.
+fn warn(en: &str, zh: &str) {
+    match lang() {
+        Lang::En => errln!("tally: WARNING {en}\n       {zh}"),
+        Lang::Zh => errln!("tally：警告 {zh}"),
     }
 }
 
@@ -110,7 +118,7 @@ async fn report(args: ReportArgs) -> Result<Exit, Failure> {
         written(output, render(&report).as_bytes())?;
     }
     for w in report.warnings.iter().filter(|_| args.json || output.is_some()) {
-        errln!("tally: WARNING {}\n       {}", w.message, w.message_zh);
+        warn(&w.message, &w.message_zh);
     }
     Ok(if report.warnings.is_empty() { Exit::Done } else { Exit::Look })
 }
@@ -126,11 +134,12 @@ fn written(output: Option<&Path>, bytes: &[u8]) -> Result<Exit, Failure> {
 
 async fn explained(args: ExplainArgs) -> Result<Exit, Failure> {
     let charter = args.config.client()?.charter().await?;
-    let explained = explain(&charter, args.produced_on, args.category.as_deref());
+    let category = args.category.map(|name| catalog::in_charter(&charter, &name)).transpose()?;
+    let explained = explain(&charter, args.produced_on, category.as_deref());
     let explained = explained.map_err(|why| Failure::new(Exit::Usage, format!("--category: {why}")))?;
     if args.json {
         outln!("{}", serde_json::to_string(&explained).map_err(Failure::failed)?);
-        explained.warnings.iter().for_each(|w| errln!("tally: WARNING {}\n       {}", w.message, w.message_zh));
+        explained.warnings.iter().for_each(|w| warn(&w.message, &w.message_zh));
     } else {
         written(None, render_explained(&explained).as_bytes())?;
     }

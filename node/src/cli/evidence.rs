@@ -1,6 +1,6 @@
 //! `tally evidence`: one record's proof as a file, and the check of such a file, which needs no node.
 
-use super::{ConfigFile, Exit, Failure, block_on};
+use super::{ConfigFile, Exit, Failure, block_on, record};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::{
@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tally_client::{print as printed, save::save};
-use tally_protocol::{canonical::Object, ids::LogId, keys::VerifierKey, record::RecordId, tame::tame};
+use tally_protocol::{canonical::Object, ids::LogId, keys::VerifierKey, tame::tame};
 use tally_topology::evidence::{EVIDENCE_BYTES_MAX, Failed, Verified, verify};
 
 /// Largest file that is searched for the authority's key, in bytes.
@@ -19,9 +19,9 @@ const KEYFILE_BYTES_MAX: u64 = 1 << 20;
 pub(super) enum EvidenceCommand {
     /// Write the proof of a record that a running node holds.
     Export {
-        /// The record's id, as in `_tally.id` of an export.
+        /// The record's id, as in `_tally.id` of an export, or the first 8 digits of it.
         #[arg(long, value_name = "ID")]
-        record: RecordId,
+        record: String,
         /// Where it is written; `-` is stdout.
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
@@ -46,7 +46,7 @@ pub(super) enum EvidenceCommand {
 
 pub(super) fn run(command: EvidenceCommand) -> Result<Exit, Failure> {
     match command {
-        EvidenceCommand::Export { record, output, log, config } => export(record, &output, log, &config),
+        EvidenceCommand::Export { record, output, log, config } => export(&record, &output, log, &config),
         EvidenceCommand::Verify { file, authority, json } => check(&file, &authority, json),
     }
 }
@@ -55,11 +55,13 @@ fn named(path: &Path) -> impl Fn(io::Error) -> Failure {
     move |e| Failure::failed(format!("{}: {e}", path.display()))
 }
 
-fn export(record: RecordId, output: &Path, log: Option<LogId>, config: &ConfigFile) -> Result<Exit, Failure> {
+fn export(digits: &str, output: &Path, log: Option<LogId>, config: &ConfigFile) -> Result<Exit, Failure> {
     let client = config.client()?;
     let log = log.map_or(String::new(), |l| format!("&log={}%2Fe{}", l.division, l.epoch));
-    let path = format!("/v1/evidence?record={record}{log}");
-    let text = block_on(async { Ok(client.get(&path).await?) })?;
+    let (record, text) = block_on(async {
+        let record = record::whole(&client, digits).await?;
+        Ok((record, client.get(&format!("/v1/evidence?record={record}{log}")).await?))
+    })?;
     if output.as_os_str() == "-" {
         // What could not be written is looked at when the command ends.
         let _ = printed::raw(&text);

@@ -9,14 +9,13 @@ use std::{
     path::{Path, PathBuf},
 };
 use tally_client::{print, save::save};
-use tally_protocol::ids::Division;
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// Only records that count for this division or those below it.
+    /// Only records that count for this division or those below it, by code or name.
     #[arg(long, value_name = "D")]
-    division: Option<Division>,
-    /// Only this category.
+    division: Option<String>,
+    /// Only this category, by identifier or Chinese name.
     #[arg(long, value_name = "C")]
     category: Option<String>,
     /// Only records that have come to this node since then: a date (2026-11-24), an RFC 3339 time, or the cursor of an
@@ -57,14 +56,13 @@ fn keep_cursor(file: &Path, cursor: &str) -> anyhow::Result<()> {
 
 pub(super) async fn run(args: ExportArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
-    catalog::known(&client, args.category.as_deref()).await?;
+    let category = catalog::known(&client, args.category.as_deref()).await?;
     let mut path = format!("/v1/export?history={}", args.history);
-    let division = args.division.map(|d| d.to_string());
     let since = match &args.cursor {
         Some(file) => last_cursor(file).map_err(Failure::failed)?,
         None => args.since.clone(),
     };
-    for (name, value) in [("division", &division), ("category", &args.category), ("since", &since)] {
+    for (name, value) in [("division", &args.division), ("category", &category), ("since", &since)] {
         if let Some(value) = value {
             path = format!("{path}&{name}={}", quoted(value));
         }

@@ -5,8 +5,7 @@ use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum GateCommand {
-    /// Let this node sign although nobody has confirmed how far its log had got. Changes what this node does until its next
-    /// start. Example: tally gate open --reason "province rebuilt, old disk destroyed" --config tally.toml
+    /// Let this node sign although nobody has confirmed how far its log had got.
     Open(OpenArgs),
 }
 

@@ -1,6 +1,6 @@
 //! `tally ingest`.
 
-use super::{ConfigFile, Exit, Failure, catalog};
+use super::{ConfigFile, Exit, Failure, catalog, language::message};
 use axum::body::{Body, Bytes};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use tally_client::{
     print::{draw, tame_all},
 };
 use tally_protocol::tame::tame;
+use tally_texts::said;
 use tokio::sync::mpsc;
 
 /// Pause before a file is sent again for which there was no room.
@@ -48,13 +49,14 @@ pub(super) struct Terms {
     /// Format of the files; by default their names say it, and without a name NDJSON.
     #[arg(long, value_enum)]
     pub(super) format: Option<Format>,
-    /// Category of rows that name none; a row of another category is rejected. Tables: by default the heads say it.
+    /// Category of rows that name none, by identifier or Chinese name; a row of another category is rejected. Tables: by default
+    /// the heads say it.
     #[arg(long, value_name = "C")]
     pub(super) category: Option<String>,
     /// Credit code of the unit that hands in, for rows that name none.
     #[arg(long, value_name = "CODE")]
     pub(super) unit: Option<String>,
-    /// Division of rows that name none.
+    /// Division of rows that name none, by code or name.
     #[arg(long, value_name = "D")]
     pub(super) division: Option<String>,
 }
@@ -77,10 +79,7 @@ impl Terms {
         let mut query = vec![("format", format), ("source", "cli".to_owned())];
         for (name, value) in [("category", &self.category), ("unit", &self.unit), ("division", &self.division)] {
             if let Some(value) = value {
-                if value.is_empty() || !value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-                    return Err(Failure::new(Exit::Usage, format!("--{name} {value:?}: letters, digits and _ only")));
-                }
-                query.push((name, value.clone()));
+                query.push((name, encoded(value)));
             }
         }
         if let Some(name) = file.file_name().filter(|_| file.as_os_str() != "-") {
@@ -106,7 +105,8 @@ pub(super) fn encoded(text: &str) -> String {
 
 pub(super) async fn run(args: IngestArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
-    catalog::known(&client, args.terms.category.as_deref()).await?;
+    let mut terms = args.terms;
+    terms.category = catalog::known(&client, terms.category.as_deref()).await?;
     let mut total = json!({
         "read": 0, "accepted": 0, "staged": 0, "duplicate": 0, "rejected": 0, "questions": 0,
         "log": null, "from": null, "to": null, "errors": [], "notes": [], "answers": [], "formats": [], "failed": [],
@@ -114,7 +114,7 @@ pub(super) async fn run(args: IngestArgs) -> Result<Exit, Failure> {
     let several = args.files.len() > 1;
     for file in &args.files {
         let name = file.display().to_string();
-        let mut path = format!("/v1/records?{}", args.terms.query(file)?);
+        let mut path = format!("/v1/records?{}", terms.query(file)?);
         for (flag, is_set) in [("backfill", args.backfill), ("dry_run", args.dry_run)] {
             if is_set {
                 path += &format!("&{flag}=true");
@@ -258,12 +258,12 @@ fn print(name: &str, answer: &Value) {
     for note in answer["notes"].as_array().map(Vec::as_slice).unwrap_or_default() {
         let (field, count, line) = (text(note, "field"), note["count"].as_u64().unwrap_or(0), &note["line"]);
         let rows = if count > 1 { format!(", {count} rows") } else { String::new() };
-        outln!("  note  {field} (line {line}{rows}): {}  {}", text(note, "message"), text(note, "message_zh"));
+        outln!("  note  {field} (line {line}{rows}): {}", message(note));
     }
     let errors = answer["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
     for e in errors.iter().take(SHOWN) {
         let (code, field, severity) = (text(e, "code"), text(e, "field"), text(e, "severity"));
-        outln!("  line {}  {code}  {severity}  {field}  {}  {}", e["line"], text(e, "message"), text(e, "message_zh"));
+        outln!("  line {}  {code}  {severity}  {field}  {}", e["line"], message(e));
     }
     let omitted = errors.len().saturating_sub(SHOWN) as u64 + n("errors_omitted");
     if omitted > 0 {
@@ -281,9 +281,8 @@ fn print_trial(rows: &Value, omitted: u64) {
     for row in rows.as_array().map(Vec::as_slice).unwrap_or_default() {
         outln!("  line {}  {}", row["line"], text(row, "verdict"));
         for c in row["changes"].as_array().map(Vec::as_slice).unwrap_or_default() {
-            let to = if c["to"] == "" { "(empty 空)".to_owned() } else { text(c, "to") };
-            let (field, from, message) = (text(c, "field"), text(c, "from"), text(c, "message_zh"));
-            outln!("    {field}: {from} -> {to}  {}  {message}", text(c, "message"));
+            let to = if c["to"] == "" { said("(empty 空)").into_owned() } else { text(c, "to") };
+            outln!("    {}: {} -> {to}  {}", text(c, "field"), text(c, "from"), message(c));
         }
         if !row["record"].is_null() {
             outln!("    {}", row["record"]);

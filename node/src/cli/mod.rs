@@ -4,39 +4,53 @@ mod answer;
 mod bundle;
 mod catalog;
 mod charter;
+mod check;
 mod compare;
 mod deadline;
+mod doctor;
 mod epoch;
 mod evidence;
+mod explain;
 mod export;
 mod gate;
+mod history;
 mod ingest;
 mod joining;
 mod keygen;
+mod language;
+mod manual;
 mod node;
 mod nodes;
+mod place;
 mod question;
 mod receipt;
 mod reconcile;
+mod record;
 mod restore;
 mod route;
+mod settings;
 mod status;
 mod task;
 mod verify;
 
-use tally_client::{Client, ClientError, Exit, Failure, block_on};
+use place::ConfigFile;
+use tally_client::{Client, ClientError, Exit, Failure, block_on, print};
+use tally_texts::{Lang, english_run, said, speak};
 
 use crate::{
     config::{Config, ConfigError},
     daemon::{self, StartError, StartOptions},
 };
-use clap::{Args, Parser, Subcommand};
-use std::{path::PathBuf, process::ExitCode};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use std::{ffi::OsString, process::ExitCode};
 
 /// Tally: verifiable replication of enterprise records from county to city to province.
 #[derive(Debug, Parser)]
 #[command(name = "tally", version, arg_required_else_help = true)]
 struct Cli {
+    /// Language of what is told to people; by default TALLY_LANG says, then LC_ALL, LC_MESSAGES, LANG. JSON is never translated.
+    #[arg(long, global = true, value_name = "LANG", value_parser = ["zh", "en"])]
+    lang: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -65,6 +79,20 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Show a node's state, and what needs attention.
     Status(status::StatusArgs),
+    /// Judge the node's state for monitoring: exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    Check(check::CheckArgs),
+    /// Test what can be tested on this machine, also while the node does not run, and say what to do.
+    Doctor(doctor::DoctorArgs),
+    /// What happened by day: links, charters, freezes, repairs, starts and stops.
+    History(history::HistoryArgs),
+    /// Say what a code means and what to do: of status, of a row, of a refusal, an exit code.
+    Explain(explain::ExplainArgs),
+    /// The node's configuration: check it, or show what holds.
+    #[command(subcommand)]
+    Config(settings::ConfigCommand),
+    /// Single records: show one, or list those that fit.
+    #[command(subcommand)]
+    Record(record::RecordCommand),
     /// Write the records that a node holds as NDJSON.
     Export(export::ExportArgs),
     /// What is due, late or missing, and how a deadline is counted.
@@ -106,6 +134,10 @@ enum Command {
     /// Write, check, sign, show or load a charter.
     #[command(subcommand)]
     Charter(charter::CharterCommand),
+    /// Print the script that completes commands and options in a shell.
+    Completion(manual::CompletionArgs),
+    /// Write man pages.
+    Man(manual::ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -129,25 +161,6 @@ impl RunArgs {
     }
 }
 
-/// Which node.
-#[derive(Debug, Args)]
-pub(crate) struct ConfigFile {
-    /// The node's tally.toml.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-}
-
-impl ConfigFile {
-    fn load(&self) -> Result<Config, Failure> {
-        Config::load(&self.config).map_err(bad_config)
-    }
-
-    fn client(&self) -> Result<Client, Failure> {
-        let config = self.load()?;
-        Ok(Client::new(config.admin(), config.node.division))
-    }
-}
-
 fn bad_config(e: ConfigError) -> Failure {
     Failure::new(Exit::Config, e.to_string())
 }
@@ -162,17 +175,57 @@ fn not_started(e: StartError) -> Failure {
     Failure::new(exit, e.to_string())
 }
 
+/// All commands, with their help in this language.
+fn command(lang: Lang) -> clap::Command {
+    let mut command = manual::with_uses(Cli::command());
+    command.build();
+    language::translated(command, lang)
+}
+
+/// The command line of this process; else how it ends.
+fn parsed() -> Result<Cli, ExitCode> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let lang = language::of(&args, |name| std::env::var(name).ok());
+    speak(lang);
+    let checking = args.get(1).is_some_and(|a| a == "check");
+    let parsed = command(lang).try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|e| {
+        let told = if lang == Lang::Zh { language::usage_error(&e) } else { None };
+        let written = match &told {
+            Some(told) => {
+                errln!("{told}");
+                Ok(())
+            }
+            None => e.print(),
+        };
+        // Help and version are output; a usage error is told as well as can be.
+        let lost = e.exit_code() == 0 && written.is_err_and(|e| e.kind() != std::io::ErrorKind::BrokenPipe);
+        // To monitoring, 2 is CRITICAL; a plugin that is called wrongly knows nothing.
+        let check = e.exit_code() == 2 && checking;
+        let exit = if check { Exit::Look as u8 } else { e.exit_code() as u8 };
+        ExitCode::from(if lost { Exit::Failed as u8 } else { exit })
+    })
+}
+
+/// Says why a command has failed. Where the catalog of texts does not know the message, at least its kind is told.
+fn tell(failure: &Failure) {
+    errln!("tally: {failure}");
+    if tally_texts::lang() == Lang::Zh && english_run(&said(&failure.to_string())) >= 3 {
+        let code = failure.exit as u8;
+        errln!("（退出码 {code}，详见 `tally explain {code}`）");
+    }
+}
+
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parsed() {
         Ok(cli) => cli,
-        Err(e) => {
-            let written = e.print();
-            // Help and version are output; a usage error is told as well as can be.
-            let lost = e.exit_code() == 0 && written.is_err_and(|e| e.kind() != std::io::ErrorKind::BrokenPipe);
-            return ExitCode::from(if lost { Exit::Failed as u8 } else { e.exit_code() as u8 });
-        }
+        Err(ended) => return ended,
     };
+    let programs = matches!(&cli.command, Command::Export(_) | Command::Keygen(_) | Command::Charter(_));
+    if programs || std::env::args_os().any(|a| a == "--json") {
+        print::for_programs();
+    }
     let result = match cli.command {
         Command::Run(args) => {
             args.config.load().and_then(|c| daemon::run(&c, args.options()).map_err(not_started)).map(|()| Exit::Done)
@@ -185,6 +238,12 @@ pub fn main() -> ExitCode {
         Command::Route(command) => block_on(route::run(command)),
         Command::Compare(args) => block_on(compare::run(args)),
         Command::Status(args) => block_on(status::run(args)),
+        Command::Check(args) => block_on(check::run(args)),
+        Command::Doctor(args) => block_on(doctor::run(args)),
+        Command::History(args) => block_on(history::run(args)),
+        Command::Explain(args) => explain::run(&args),
+        Command::Config(command) => settings::run(command),
+        Command::Record(command) => block_on(record::run(command)),
         Command::Export(args) => block_on(export::run(args)),
         Command::Deadline(command) => block_on(deadline::run(command)),
         Command::Verify(args) => block_on(verify::run(args)),
@@ -201,12 +260,14 @@ pub fn main() -> ExitCode {
         Command::Federation(command) => joining::federation::run(command),
         Command::Node(command) => block_on(node::run(command)),
         Command::Charter(command) => charter::run(command),
+        Command::Completion(args) => manual::completion(&args),
+        Command::Man(args) => manual::man(&args),
     };
-    let result = result.and_then(|exit| tally_client::print::written().map(|()| exit));
+    let result = result.and_then(|exit| print::written().map(|()| exit));
     match result {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(failure) => {
-            errln!("tally: {failure}");
+            tell(&failure);
             ExitCode::from(failure.exit as u8)
         }
     }

@@ -102,10 +102,10 @@ pub(super) struct ApproveArgs {
     #[arg(short, long, value_name = "FILE", requires = "file")]
     output: Option<PathBuf>,
     /// Write the charter that has come into force to a file too, to be carried to a node that joins without a network.
-    #[arg(long, value_name = "FILE", requires = "config")]
+    #[arg(long, value_name = "FILE", conflicts_with = "output")]
     copy: Option<PathBuf>,
-    /// The node's tally.toml; not needed with --output.
-    #[arg(long, value_name = "FILE", required_unless_present = "output")]
+    /// The node's tally.toml; not needed with --output, and else found as by other commands.
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
@@ -257,9 +257,10 @@ fn list(all: &[RequestListed], json: bool) -> Result<(), Failure> {
 }
 
 async fn approve(args: ApproveArgs) -> Result<(), Failure> {
-    let client = match &args.config {
-        Some(config) => Some(ConfigFile { config: config.clone() }.client()?),
-        None => None,
+    // Without a network there is no node to ask.
+    let client = match (&args.config, &args.output) {
+        (None, Some(_)) => None,
+        (config, _) => Some(ConfigFile::or_found(config.clone()).client()?),
     };
     let mut matter = matter(&args, client.as_ref()).await?;
     let asked = AskedFor::open(&matter.request)?;

@@ -1,10 +1,9 @@
 //! `tally question`: records that are held and asked about, by this node or by those above.
 
-use super::{ConfigFile, Exit, Failure};
+use super::{ConfigFile, Exit, Failure, ingest::encoded, language::message};
 use clap::Subcommand;
 use serde_json::Value;
 use tally_client::shown;
-use tally_protocol::ids::Division;
 
 /// Records asked for at once.
 const PAGE: usize = 1_000;
@@ -13,9 +12,9 @@ const PAGE: usize = 1_000;
 pub(super) enum QuestionCommand {
     /// List the records that are asked about; an amendment or withdrawal answers a question.
     Ls {
-        /// Only of this division and those below it.
+        /// Only of this division and those below it, by code or name.
         #[arg(long, value_name = "D")]
-        division: Option<Division>,
+        division: Option<String>,
         /// Also those that were answered.
         #[arg(long)]
         all: bool,
@@ -29,7 +28,7 @@ pub(super) enum QuestionCommand {
 
 pub(super) async fn run(command: QuestionCommand) -> Result<Exit, Failure> {
     let QuestionCommand::Ls { division, all, json, config } = command;
-    let division = division.map_or(String::new(), |d| format!("&division={d}"));
+    let division = division.map_or(String::new(), |d| format!("&division={}", encoded(&d)));
     let client = config.client()?;
     let (mut questions, mut number, mut open, mut after) = (Vec::new(), 0_u64, false, String::new());
     loop {
@@ -68,7 +67,7 @@ fn show(q: &Value) {
         for f in by["findings"].as_array().map(Vec::as_slice).unwrap_or_default() {
             let (code, severity) = (text(f, "code"), text(f, "severity"));
             let (division, field) = (text(by, "division"), text(f, "field"));
-            outln!("  by {division}  {code}  {severity}  {field}  {}  {}", text(f, "message"), text(f, "message_zh"));
+            outln!("  by {division}  {code}  {severity}  {field}  {}", message(f));
         }
     }
 }

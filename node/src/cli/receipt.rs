@@ -1,7 +1,7 @@
 //! `tally receipt`: since when each level has had records on disk. With files it names what was handed in and is not
 //! held: accepted elsewhere, or lost.
 
-use super::{Client, ConfigFile, Exit, Failure, catalog};
+use super::{Client, ConfigFile, Exit, Failure, catalog, record};
 use clap::Args;
 use serde_json::{Value, json};
 use std::{
@@ -22,9 +22,9 @@ pub(super) struct ReceiptArgs {
     /// NDJSON files that were handed in; `-` is stdin.
     #[arg(value_name = "FILE", required_unless_present = "record", conflicts_with = "record")]
     files: Vec<PathBuf>,
-    /// One record by its id.
+    /// One record by its id, or the first 8 digits of it.
     #[arg(long, value_name = "ID")]
-    record: Option<RecordId>,
+    record: Option<String>,
     /// Category of lines that name none, as it was for `tally ingest`.
     #[arg(long, value_name = "C", conflicts_with = "record")]
     category: Option<String>,
@@ -62,12 +62,13 @@ struct Asker {
 
 pub(super) async fn run(args: ReceiptArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
-    catalog::known(&client, args.category.as_deref()).await?;
     let charter = client.charter().await?;
+    let category = args.category.as_deref().map(|name| catalog::in_charter(&charter, name)).transpose()?;
     let me = args.config.load()?.node.division;
-    let (json, category) = (args.json, args.category.clone());
+    let json = args.json;
     let mut asker = Asker { client, json, page: Vec::new(), read: 0, held: 0, staged: 0, charter, me, category };
-    if let Some(id) = args.record {
+    if let Some(digits) = &args.record {
+        let id = record::whole(&asker.client, digits).await?;
         asker.page.push(Line { file: None, number: None, record: Ok(id), text: Vec::new() });
     }
     let several = args.files.len() > 1;

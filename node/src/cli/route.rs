@@ -9,6 +9,7 @@ use tally_topology::{
     catalog::Severity,
     charter::Charter,
     judge::{Finding, JudgeContext, judge},
+    names::NameError,
     route::{Asked, Case, Route, RouteRule},
     unit::Unit,
 };
@@ -20,12 +21,12 @@ pub(super) enum RouteCommand {
         /// Credit code of the producing unit.
         #[arg(long, value_name = "CODE")]
         unit: String,
-        /// Category.
+        /// Category, by identifier or Chinese name.
         #[arg(long, value_name = "C")]
         category: String,
-        /// Division that the record counts for; by default the unit's.
+        /// Division that the record counts for, by code or name; by default the unit's.
         #[arg(long, value_name = "D")]
-        division: Option<Division>,
+        division: Option<String>,
         /// Day on which the record is produced, YYYY-MM-DD; by default today.
         #[arg(long, value_name = "DAY")]
         on: Option<Date>,
@@ -49,6 +50,9 @@ pub(super) async fn run(command: RouteCommand) -> Result<Exit, Failure> {
     match command {
         RouteCommand::Explain { unit, category, division, on, json, config } => {
             let charter = config.client()?.charter().await?;
+            let usage = |e: NameError| Failure::new(Exit::Usage, format!("--division: {e}"));
+            let division = division.map(|name| charter.division_named(&name).map_err(usage)).transpose()?;
+            let category = charter.catalogs().category_named(&category).unwrap_or(category);
             explain(&charter, &unit, &category, division, on.unwrap_or_else(tally_clock::today), json)
         }
         RouteCommand::Ls { json, config } => {

@@ -32,7 +32,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use supervisor::Supervisor;
 use surfaces::surfaces;
 use tally_client::BindError;
-use tally_console::{ApiContext, EpochDesk, Quotas, ShownToAll, TokenBook};
+use tally_console::{ApiContext, EpochDesk, HistoryBook, Quotas, ShownToAll, TokenBook};
 use tally_core::Input;
 use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
 use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle, folder::FolderTroubles};
@@ -214,8 +214,7 @@ impl Node {
         let context = LinkContext::new(charter.clone(), for_links, full.clone(), keys, answerers);
         let reconcile = reconcile_context(&context, &mailbox, &reader, &durable, found.damage);
         let rebuild_index = Arc::new(Notify::new());
-        let (engine_too, rebuild) = (engine.clone(), rebuild_index.clone());
-        let tasks_context = parts::task_context(&reconcile, engine_too, &progress, rebuild);
+        let tasks_context = parts::task_context(&reconcile, engine.clone(), &progress, rebuild_index.clone());
         let state = parts::operational(config);
         let list = Tasks::open(state.as_ref().and_then(|s| s.shelf("tasks").ok()));
         let endpoints = Endpoints::open(config.listen.quic, &context)?;
@@ -250,6 +249,7 @@ impl Node {
             epochs: epoch_desk(config, &mailbox, parts),
             lost,
             shown_to_all: ShownToAll::default(),
+            history: HistoryBook::open(state.as_ref().and_then(|s| s.shelf("history").ok())),
         };
 
         let (again_tell, again) = watch::channel(None);

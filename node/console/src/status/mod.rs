@@ -1,5 +1,6 @@
 //! The snapshot behind `tally status`, `/v1/status`, `/readyz` and `/metrics`.
 
+mod action;
 mod advice;
 mod below;
 mod disk;
@@ -236,7 +237,7 @@ pub struct DivisionStatus {
 }
 
 /// Something to look at: what, why, and what to do next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Action {
     /// Stable name.
     pub code: String,

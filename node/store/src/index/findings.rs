@@ -62,6 +62,14 @@ pub(super) fn kept(engine: &dyn Engine, log: LogId, index: u64) -> Result<Vec<Fi
     Ok(found.map(|f| f.findings).unwrap_or_default())
 }
 
+/// What this node found about the record at a place; empty: nothing.
+///
+/// # Errors
+/// The engine's.
+pub fn at(engine: &dyn Engine, log: LogId, index: u64) -> Result<Vec<Finding>, EngineError> {
+    kept(engine, log, index)
+}
+
 /// What this node found in a log, from an index on, at most `limit` records.
 ///
 /// # Errors

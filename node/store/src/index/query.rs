@@ -4,8 +4,10 @@
 
 mod cursor;
 mod ordered;
+mod prefix;
 
 pub use cursor::{ExportCursor, NotACursor};
+pub use prefix::ids_beginning;
 
 use super::{
     Engine, EngineError, InForce, IndexEntry,
@@ -23,7 +25,7 @@ use std::{
 };
 use tally_protocol::{
     canonical::{Object, Value},
-    ids::{Division, LogId},
+    ids::{Division, LOG_ID_BYTES, LogId},
     record::RecordId,
 };
 use tally_topology::charter::Charter;
@@ -235,9 +237,23 @@ pub fn not_indexed(engine: &dyn Engine, source: &Source<'_>) -> Result<BTreeMap<
 /// The engine's, and those of `take`.
 pub fn each_record(
     in_force: &InForce<'_>,
+    take: impl FnMut(RecordId, Attested) -> Result<ControlFlow<()>, EngineError>,
+) -> Result<(), EngineError> {
+    each_record_after(in_force, None, take)
+}
+
+/// The same, of those behind an id.
+///
+/// # Errors
+/// The engine's, and those of `take`.
+pub fn each_record_after(
+    in_force: &InForce<'_>,
+    after: Option<RecordId>,
     mut take: impl FnMut(RecordId, Attested) -> Result<ControlFlow<()>, EngineError>,
 ) -> Result<(), EngineError> {
-    each_attested(in_force.engine(), |id, mut attested| {
+    // No log's bytes come behind these.
+    let from = after.map_or_else(|| b"r".to_vec(), |id| [&record_prefix(id)[..], &[0xff; LOG_ID_BYTES], &[0]].concat());
+    attested_from(in_force.engine(), from, |id, mut attested| {
         in_force.sort(&mut attested)?;
         take(id, attested)
     })
@@ -249,11 +265,18 @@ pub fn each_record(
 /// The engine's, and those of `take`.
 pub fn each_attested(
     engine: &dyn Engine,
+    take: impl FnMut(RecordId, Attested) -> Result<ControlFlow<()>, EngineError>,
+) -> Result<(), EngineError> {
+    attested_from(engine, b"r".to_vec(), take)
+}
+
+fn attested_from(
+    engine: &dyn Engine,
+    mut from: Vec<u8>,
     mut take: impl FnMut(RecordId, Attested) -> Result<ControlFlow<()>, EngineError>,
 ) -> Result<(), EngineError> {
     let mut whole = |(id, attested): (RecordId, Attested)| take(id, attested);
     let mut current: Option<(RecordId, Attested)> = None;
-    let mut from = b"r".to_vec();
     loop {
         let page = engine.scan(b"r", &from, PAGE)?;
         let done = page.len() < PAGE;
