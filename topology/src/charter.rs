@@ -16,6 +16,7 @@ mod retire;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use build::is_address;
 pub use change_node::{CHANGE_REASON_BYTES_MAX, NodeChange, with_change};
 pub use document::{Exceptions, FORMAT, epoch_entry, heading};
 pub use expected::Expected;

@@ -36,8 +36,11 @@ use tally_console::{ApiContext, EpochDesk, HistoryBook, Quotas, ShownToAll, Toke
 use tally_core::Input;
 use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
 use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle, folder::FolderTroubles};
-use tally_link::{Answerers, Dial, Endpoints, Incoming, LinkContext, StrangerCall, dial, listen};
-use tally_protocol::ids::{Division, LogId};
+use tally_link::{Answerers, Dial, Endpoints, Incoming, LinkContext, dial, listen};
+use tally_protocol::{
+    ids::{Division, LogId},
+    keys::NodeKeys,
+};
 use tally_reconcile::{
     ReconcileContext,
     findings::{self, FindingsContext},
@@ -46,6 +49,7 @@ use tally_reconcile::{
 };
 use tally_reports::compare::Comparisons;
 use tally_store::{index::IndexProgress, operational::OperationalState};
+use tally_topology::in_force::CharterHandle;
 use tokio::sync::{Notify, mpsc, watch};
 
 /// A stop ends after this long, whatever still hangs.
@@ -207,10 +211,8 @@ impl Node {
             tally_intake::batcher(sources, staged, mailbox.clone(), stopping.clone(), runtime.clone());
         parts::intake(parts, take_in)?;
 
-        let (answerers, incoming, asked, strangers) = answerers();
+        let (answerers, incoming, asked) = answerers(config, (&keys, &charter, &mailbox), parts);
         let for_links = Arc::new(NodeLinkHost { mailbox: mailbox.clone(), reader: reader.clone() });
-        let desk = JoinDesk::open(keys.clone(), charter.clone(), mailbox.clone(), config.data().join("joins.json"));
-        parts.task("who want to join", desk.serve(strangers));
         let context = LinkContext::new(charter.clone(), for_links, full.clone(), keys, answerers);
         let reconcile = reconcile_context(&context, &mailbox, &reader, &durable, found.damage);
         let rebuild_index = Arc::new(Notify::new());
@@ -387,12 +389,19 @@ fn ready(config: &Config, own: LogId, frames: u64, endpoints: &Endpoints) {
     tracing::info!(event = "node.ready", node = %own, frames, %quic, "ready");
 }
 
-/// Where questions of neighbours go, and where they are read: to compare, about findings, and to join.
-fn answerers() -> (Answerers, Questions, Questions, mpsc::Receiver<StrangerCall>) {
+/// Where questions of neighbours go, and where they are read: to compare, and about findings; and who hears those who want to join.
+fn answerers(
+    config: &Config,
+    (keys, charter, mailbox): (&Arc<NodeKeys>, &CharterHandle, &Mailbox),
+    parts: &mut Supervisor,
+) -> (Answerers, Questions, Questions) {
     let (reconcile, incoming) = mpsc::channel(16);
     let (findings, asked) = mpsc::channel(16);
     let (strangers, calls) = mpsc::channel(16);
-    (Answerers { reconcile, findings, strangers }, incoming, asked, calls)
+    let book = config.data().join("joins.json");
+    let desk = JoinDesk::open(keys.clone(), charter.clone(), mailbox.clone(), book);
+    parts.task("who want to join", desk.serve(calls));
+    (Answerers { reconcile, findings, strangers }, incoming, asked)
 }
 
 /// Questions of neighbours.

@@ -234,9 +234,9 @@ fn rules_mark(text: &str) -> Result<[u8; 8], CharterError> {
     Ok(crate::content::unit_mark(&format!("{table:?}")))
 }
 
-/// `host:port` with a port above 0.
-/// `host:port`. An IPv6 address stands in brackets, or its last part would be taken for the port.
-fn is_address(text: &str) -> bool {
+/// Whether a text is `host:port` with a port above 0. An IPv6 address stands in brackets, or its last part would be taken for the
+/// port.
+pub fn is_address(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     let host_fits = match literal {

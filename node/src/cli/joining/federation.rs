@@ -82,7 +82,7 @@ fn init(args: &InitArgs) -> Result<(), Failure> {
     place.is_free(&[place.config(), place.key(), place.charter(), authority.clone(), successor.clone()])?;
     let passphrase = sealing(args)?;
     let log = LogId::records(args.division, 1);
-    let (quic, addresses) = reached(args.quic, &args.addresses);
+    let (quic, addresses) = reached(args.quic, &args.addresses)?;
     let node = NewNode {
         division: args.division,
         name: args.name.clone(),

@@ -193,6 +193,8 @@ fn make(args: &JoinArgs, place: NodePlace, invite: SignedInvite, token: String) 
             place.is_free(&[place.config(), place.charter()])?;
         }
     }
+    // What cannot be is refused before anything is made.
+    let (quic, addresses) = heard(args, &invite.invite)?;
     place.make()?;
     let secret = match place.key().exists() {
         true => keyfile::read_as(&place.key(), SecretKind::Node),
@@ -200,7 +202,6 @@ fn make(args: &JoinArgs, place: NodePlace, invite: SignedInvite, token: String) 
     };
     let secret = secret.map_err(wrong_key)?;
     let keys = NodeKeys::derive(&invite.invite.federation, invite.invite.node(), &secret);
-    let (quic, addresses) = heard(args, &invite.invite);
     let authority =
         invite.invite.authority().ok_or_else(|| words::no_invitation("the authority's key in it is none"))?;
     let settings =
@@ -216,13 +217,13 @@ fn make(args: &JoinArgs, place: NodePlace, invite: SignedInvite, token: String) 
 }
 
 /// Where nodes below are heard, and find this one. A county has none: any free port does.
-fn heard(args: &JoinArgs, invite: &Invite) -> (Option<SocketAddr>, Vec<String>) {
+fn heard(args: &JoinArgs, invite: &Invite) -> Result<(Option<SocketAddr>, Vec<String>), Failure> {
     let county = invite.level.parse() == Ok(Level::County);
     if county && args.quic.is_none() && args.addresses.is_empty() {
-        return (None, Vec::new());
+        return Ok((None, Vec::new()));
     }
-    let (quic, addresses) = reached(args.quic, &args.addresses);
-    (Some(quic), addresses)
+    let (quic, addresses) = reached(args.quic, &args.addresses)?;
+    Ok((Some(quic), addresses))
 }
 
 pub(super) fn step(number: u8, what: &str) {

@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 use tally_client::save::save;
-use tally_protocol::{ids::Division, keys::VerifierKey};
+use tally_protocol::{ids::Division, keys::VerifierKey, limits::INVITE_ADDRESSES_MAX};
+use tally_topology::charter::is_address;
 
 /// Where a node with children listens if nobody says otherwise.
 const DEFAULT_QUIC: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7443);
@@ -98,16 +99,28 @@ impl NodePlace {
 
 /// Where a node that may have children listens, and at which addresses these find it: those given, or the one where it listens,
 /// or where it listens on all, the one by which this machine reaches others.
-pub(super) fn reached(quic: Option<SocketAddr>, given: &[String]) -> (SocketAddr, Vec<String>) {
+pub(super) fn reached(quic: Option<SocketAddr>, given: &[String]) -> Result<(SocketAddr, Vec<String>), Failure> {
     let quic = quic.unwrap_or(DEFAULT_QUIC);
+    if let Some(bad) = given.iter().find(|a| !is_address(a)) {
+        let why =
+            format!("--address {bad}: host:port is needed, such as 10.20.0.5:7443, or [2001:db8::5]:7443 for IPv6");
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    if given.len() > INVITE_ADDRESSES_MAX {
+        return Err(Failure::new(Exit::Usage, format!("--address: at most {INVITE_ADDRESSES_MAX} are taken")));
+    }
     if !given.is_empty() {
-        return (quic, given.to_vec());
+        return Ok((quic, given.to_vec()));
+    }
+    // Any free port is another one after each start: nobody could be told of it.
+    if quic.port() == 0 {
+        return Ok((quic, Vec::new()));
     }
     if !quic.ip().is_unspecified() {
-        return (quic, vec![quic.to_string()]);
+        return Ok((quic, vec![quic.to_string()]));
     }
     let own = own_address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    (quic, vec![SocketAddr::new(own, quic.port()).to_string()])
+    Ok((quic, vec![SocketAddr::new(own, quic.port()).to_string()]))
 }
 
 /// This machine's address towards others.
@@ -115,4 +128,51 @@ fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect(ELSEWHERE).ok()?;
     Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(quic: &str, given: &[&str]) -> Result<Vec<String>, Failure> {
+        let given: Vec<_> = given.iter().map(|g| (*g).to_owned()).collect();
+        reached(quic.parse().ok(), &given).map(|(_, addresses)| addresses)
+    }
+
+    #[test]
+    fn children_find_a_node_where_it_listens_or_where_it_says() {
+        assert_eq!(found("10.0.0.5:7443", &[]).unwrap(), ["10.0.0.5:7443"]);
+        assert_eq!(found("[2001:db8::5]:7443", &[]).unwrap(), ["[2001:db8::5]:7443"]);
+        assert_eq!(found("10.0.0.5:7443", &["city.example:7443"]).unwrap(), ["city.example:7443"]);
+        assert_eq!(found("10.0.0.5:0", &[]).unwrap(), Vec::<String>::new());
+        let on_all = found("0.0.0.0:7000", &[]).unwrap();
+        assert!(on_all[0].ends_with(":7000") && !on_all[0].starts_with("0.0.0.0"), "{on_all:?}");
+        for bad in ["10.0.0.5", "10.0.0.5:0", "a b:1", "http://x:1"] {
+            assert_eq!(found("10.0.0.5:7443", &[bad]).unwrap_err().exit, Exit::Usage, "{bad}");
+        }
+        assert!(found("10.0.0.5:1", &["a:1"; INVITE_ADDRESSES_MAX + 1]).is_err());
+    }
+
+    /// The folder of a package has its data and its socket elsewhere; any other has all of it.
+    #[test]
+    fn what_is_written_is_a_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = NodePlace(dir.path().to_owned());
+        let federation = "t.example".to_owned().try_into().unwrap();
+        let authority = tally_protocol::keys::authority_signer(&federation, &[1; 32]);
+        let settings = Settings {
+            division: "350102".parse().unwrap(),
+            authority: authority.public(),
+            quic: "10.0.0.5:7443".parse().ok(),
+            http: "127.0.0.1:8443".parse().ok(),
+            offline: true,
+            by: "a test",
+        };
+        place.configure(&settings).unwrap();
+        let config = crate::config::Config::load(&place.config()).unwrap();
+        assert_eq!((config.node.division, config.node.offline), (settings.division, true));
+        assert_eq!((Some(config.listen.quic), config.listen.http), (settings.quic, settings.http));
+        assert_eq!((config.authority().as_ref(), config.key()), (Ok(authority.public()), place.key()));
+        assert_eq!(config.charter(), place.charter());
+    }
 }
