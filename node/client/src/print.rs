@@ -21,7 +21,7 @@ use std::{
     },
 };
 use tally_protocol::tame::{tame, tame_lines};
-use tally_texts::{Lang, lang, local_times, said};
+use tally_texts::{Lang, english_run, is_chinese, lang, local_times, said};
 
 /// Why stdout could not be written, the first time.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -49,12 +49,29 @@ fn told(text: &str) -> Cow<'_, str> {
     };
     let text = match lang() {
         Lang::En => Cow::Borrowed(text),
-        Lang::Zh => Cow::Owned(text.lines().map(|l| line(l) + "\n").collect()),
+        Lang::Zh => Cow::Owned(without_english(&text.lines().map(line).collect::<Vec<_>>())),
     };
     match local_times(&text) {
         Cow::Borrowed(_) => text,
         Cow::Owned(local) => Cow::Owned(local),
     }
+}
+
+/// Lines of which an English one is left out where the next says the same in Chinese, indented below it: but for the code that
+/// it begins with.
+fn without_english(lines: &[String]) -> String {
+    let mut out = String::new();
+    for (n, line) in lines.iter().enumerate() {
+        let below = lines.get(n + 1).filter(|next| next.starts_with(' ') && is_chinese(next));
+        match below.filter(|_| english_run(line) >= 3 && !is_chinese(line)) {
+            Some(_) => {
+                let code = line.split_once(": ").map(|(code, _)| code).filter(|code| english_run(code) < 2);
+                out += &code.map_or(String::new(), |code| format!("{code}：\n"));
+            }
+            None => out += &format!("{line}\n"),
+        }
+    }
+    out
 }
 
 /// Lines on stdout.
@@ -146,6 +163,14 @@ pub fn tame_all(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_lines_in_both_languages_the_chinese_is_left_with_its_code() {
+        let of = |text: &str| without_english(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(of("E1103: the key at x is another one\n  公钥与令牌不符\n"), "E1103：\n  公钥与令牌不符\n");
+        assert_eq!(of("nobody has put this into Chinese\n  状态\n"), "  状态\n");
+        assert_eq!(of("one line that stands alone\n\n  next one\n"), "one line that stands alone\n\n  next one\n");
+    }
 
     #[test]
     fn every_text_of_an_answer_is_tamed() {

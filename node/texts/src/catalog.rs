@@ -9,13 +9,14 @@
 use crate::lang::{Lang, lang};
 use std::{borrow::Cow, collections::HashMap, sync::OnceLock};
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     include_str!("../zh/status.txt"),
     include_str!("../zh/records.txt"),
     include_str!("../zh/errors.txt"),
     include_str!("../zh/node.txt"),
     include_str!("../zh/looking.txt"),
     include_str!("../zh/help.txt"),
+    include_str!("../zh/joining.txt"),
 ];
 /// Messages within messages that are looked up.
 const DEPTH_MAX: u8 = 6;
@@ -26,6 +27,8 @@ const MESSAGE_BYTES_MAX: usize = 4 << 10;
 const FIXED_MIN: usize = 16;
 /// Words in a row that make a sentence, which no gap for a name or number holds.
 const SENTENCE: usize = 3;
+/// What stands between the English and the Chinese of one message.
+const BOTH: &str = " / ";
 /// What stands between two messages, and in Chinese.
 const BETWEEN: [(&str, &str); 4] = [("; ", "；"), (": ", "："), (" / ", " / "), (", ", "，")];
 
@@ -140,24 +143,45 @@ fn found(text: &str, depth: u8) -> Option<String> {
         return None;
     }
     // One whose parts are all known wins over a surer one with an unknown part.
-    by_form(text, depth, true).or_else(|| in_parts(text, depth)).or_else(|| by_form(text, depth, false))
+    let known = in_both(text, depth).or_else(|| by_form(text, depth, true)).or_else(|| in_parts(text, depth));
+    known.or_else(|| by_form(text, depth, false))
+}
+
+/// Whether a text is Chinese: it has Han characters, and no English sentence.
+pub fn is_chinese(text: &str) -> bool {
+    text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)) && english_run(text) < SENTENCE
+}
+
+/// The Chinese of a message that is in both languages already, as those for departments are: English / Chinese.
+fn in_both(text: &str, depth: u8) -> Option<String> {
+    let (english, chinese) = text.split_once(BOTH)?;
+    if english_run(english) < SENTENCE || !is_chinese(chinese) {
+        return None;
+    }
+    // A form may say more, such as a list that the English alone has.
+    let mut longer = catalog().forms.iter().filter(|f| f.pieces.iter().any(|p| p.contains(BOTH)));
+    longer.find_map(|f| filled(f, text, depth, true)).or_else(|| Some(chinese.to_owned()))
 }
 
 fn by_form(text: &str, depth: u8, all_known: bool) -> Option<String> {
     let longest = |f: &Form| f.pieces.iter().copied().max_by_key(|p| p.len()).unwrap_or("");
     let likely = catalog().forms.iter().filter(|f| text.contains(longest(f)));
-    let likely = likely.filter(|f| all_known || f.is_sure());
-    likely.filter_map(|f| Some((f, f.fill(text)?))).find_map(|(form, filled)| {
-        let one = |(gap, looked_up): (&&str, &bool)| {
-            let kept = |most| (!all_known || english_run(gap) < most).then(|| Cow::Owned((*gap).to_owned()));
-            match looked_up {
-                false => kept(if form.is_sure() { SENTENCE } else { 2 }),
-                true => found(gap, depth + 1).map(Cow::Owned).or_else(|| kept(2)),
-            }
-        };
-        let filled = filled.iter().zip(&form.looked_up).map(one).collect::<Option<Vec<_>>>()?;
-        Some(form.write(&filled))
-    })
+    let mut likely = likely.filter(|f| all_known || f.is_sure());
+    likely.find_map(|form| filled(form, text, depth, all_known))
+}
+
+/// What a form makes of a message, if it fits.
+fn filled(form: &Form, text: &str, depth: u8, all_known: bool) -> Option<String> {
+    let filled = form.fill(text)?;
+    let one = |(gap, looked_up): (&&str, &bool)| {
+        let kept = |most| (!all_known || english_run(gap) < most).then(|| Cow::Owned((*gap).to_owned()));
+        match looked_up {
+            false => kept(if form.is_sure() { SENTENCE } else { 2 }),
+            true => found(gap, depth + 1).map(Cow::Owned).or_else(|| kept(2)),
+        }
+    };
+    let filled = filled.iter().zip(&form.looked_up).map(one).collect::<Option<Vec<_>>>()?;
+    Some(form.write(&filled))
 }
 
 /// A message that is put together of others, at least one of which is known, and the rest of which is no English.
@@ -225,6 +249,7 @@ mod tests {
         assert_eq!(zh(text).as_deref(), Some("上级 350100 断开，5 条记录待确认"));
         // A label is told, whatever stands behind it; a form that fits by chance is not.
         assert_eq!(zh("why:  nobody has said this").as_deref(), Some("原因：nobody has said this"));
+        assert_eq!(zh("this is said in both languages / 两种语言").as_deref(), Some("两种语言"));
         assert_eq!(zh("compare a full export with what is held; with more"), None);
     }
 

@@ -9,7 +9,7 @@ mod explain;
 mod lang;
 mod time;
 
-pub use catalog::{english_run, said, zh};
+pub use catalog::{english_run, is_chinese, said, zh};
 pub use explain::{CodeMeaning, explain, explained_codes};
 pub use lang::{Lang, lang, speak};
 pub use time::local_times;
