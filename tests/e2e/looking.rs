@@ -194,7 +194,7 @@ fn verdict(examined: &Value, name: &str) -> String {
 fn the_doctor_examines_a_node_that_runs_and_one_that_does_not() {
     let federation = Federation::running(LINE);
     let examined = federation.ask(COUNTY, &["doctor", "--json"]).json();
-    for name in ["config", "charter", "key", "data", "clock", "ports", "parent"] {
+    for name in ["config", "charter", "key", "data", "time", "ports", "parent"] {
         assert_eq!(verdict(&examined, name), "ok", "{name}: {examined}");
     }
     // Without the node the parent answers all the same, and no link of anybody is disturbed.

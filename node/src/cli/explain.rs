@@ -3,7 +3,8 @@
 use super::{Exit, Failure};
 use clap::Args;
 use serde_json::json;
-use tally_texts::{explain, explained_codes, lang};
+use tally_texts::{Lang, explain, explained_codes, lang};
+use tally_topology::catalog::Catalogs;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
@@ -34,15 +35,30 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
         outln!("{}", serde_json::Value::from(all));
     } else {
         found.iter().for_each(|e| outln!("{}\n  {}", e.code, e.text(lang())));
+        if let Some(rule) = args.code.as_deref().and_then(rule_text) {
+            outln!("  {rule}");
+        }
     }
     Ok(Exit::Done)
+}
+
+/// What a rule of the catalog that comes with the program says of a row, with dots for what stands in the row. A charter may
+/// have other words for it.
+fn rule_text(code: &str) -> Option<String> {
+    let catalogs = Catalogs::shipped().ok()?;
+    let code = code.to_ascii_uppercase();
+    let rule = catalogs.versions().iter().rev().find_map(|c| c.rule(&code))?;
+    let text = match lang() {
+        Lang::En => &rule.en,
+        Lang::Zh => &rule.zh,
+    };
+    Some(text.replace("{field}", "...").replace("{value}", "..."))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::{collections::BTreeSet, fs, path::Path};
-    use tally_topology::catalog::Catalogs;
 
     fn known(code: &str) -> bool {
         !explain(code).is_empty()
@@ -98,5 +114,7 @@ mod tests {
     #[test]
     fn a_rule_of_a_row_is_named_in_capitals_or_not() {
         assert!(known("v001") && known("V001") && !known("V999"));
+        assert!(rule_text("v028").is_some_and(|t| t.contains("brackets") && !t.contains('{')));
+        assert_eq!((rule_text("V999"), rule_text("node_lost")), (None, None));
     }
 }

@@ -145,7 +145,7 @@ fn room(data: &Path, reserve_mib: u64) -> Test {
 
 /// The clock against the neighbours if the node runs, else against what was written last.
 pub(super) fn clock(p: &Patient) -> Test {
-    const NAME: &str = "clock";
+    const NAME: &str = "time";
     const SET: &str = "set the clock: chronyc makestep";
     let skew = p.status.as_ref().and_then(|s| s.parent.as_ref()).and_then(|parent| parent.clock_skew_ms);
     if let Some(ms) = skew {
