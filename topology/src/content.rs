@@ -180,8 +180,8 @@ impl Dimensions {
     /// Of a record's content.
     pub fn of(object: &Object<'_>) -> Self {
         let text = |f: &str, most: usize| object.text(f).filter(|t| t.len() <= most).unwrap_or_default();
-        let digits = text("produced_on", 10).bytes().filter(u8::is_ascii_digit);
-        let day = digits.fold(Some(0_u32), |n, d| n?.checked_mul(10)?.checked_add(u32::from(d - b'0')));
+        let mut digits = text("produced_on", 10).bytes().filter(u8::is_ascii_digit);
+        let day = digits.try_fold(0_u32, |n, d| n.checked_mul(10)?.checked_add(u32::from(d - b'0')));
         Self {
             produced_on: day.unwrap_or(0),
             division: text("producer_division", 6).parse().unwrap_or(0),

@@ -51,9 +51,12 @@ pub fn lang() -> Lang {
 mod tests {
     use super::*;
 
+    /// What `--lang` says, the variables that are set, and what follows.
+    type Case = (Option<&'static str>, &'static [(&'static str, &'static str)], Lang);
+
     #[test]
     fn the_first_that_says_anything_decides() {
-        let cases: [(Option<&str>, &[(&str, &str)], Lang); 8] = [
+        let cases: [Case; 8] = [
             (None, &[], Lang::En),
             (Some("zh"), &[("TALLY_LANG", "en")], Lang::Zh),
             (Some("en"), &[("LANG", "zh_CN.UTF-8")], Lang::En),
