@@ -21,7 +21,9 @@ fn english(line: &str) -> usize {
         let is_word = !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_alphabetic()) && !command;
         run = if is_word { run + 1 } else { 0 };
         longest = longest.max(run);
-        command &= word.is_ascii();
+        if !word.is_ascii() {
+            (run, command) = (0, false);
+        }
     }
     longest
 }
