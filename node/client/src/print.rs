@@ -21,7 +21,7 @@ use std::{
     },
 };
 use tally_protocol::tame::{tame, tame_lines};
-use tally_texts::{Lang, english_run, is_chinese, lang, local_times, said};
+use tally_texts::{Lang, is_chinese, lang, local_times, said};
 
 /// Why stdout could not be written, the first time.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -57,21 +57,26 @@ fn told(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Lines of which an English one is left out where the next says the same in Chinese, indented below it: but for the code that
-/// it begins with.
+/// Lines of which the English of a fault with a code (`E1103: ...`) is left out where the next says the same in Chinese,
+/// indented below it. Any other line stays, also one that is not known in Chinese.
 fn without_english(lines: &[String]) -> String {
     let mut out = String::new();
     for (n, line) in lines.iter().enumerate() {
-        let below = lines.get(n + 1).filter(|next| next.starts_with(' ') && is_chinese(next));
-        match below.filter(|_| english_run(line) >= 3 && !is_chinese(line)) {
-            Some(_) => {
-                let code = line.split_once(": ").map(|(code, _)| code).filter(|code| english_run(code) < 2);
-                out += &code.map_or(String::new(), |code| format!("{code}：\n"));
-            }
+        let below = lines.get(n + 1).is_some_and(|next| next.starts_with(' ') && is_chinese(next));
+        match fault(line).filter(|_| below) {
+            Some(code) => out += &format!("{code}\n"),
             None => out += &format!("{line}\n"),
         }
     }
     out
+}
+
+/// The beginning of a line up to the code of a fault in it, E and four digits.
+fn fault(line: &str) -> Option<&str> {
+    let is_code =
+        |word: &str| word.len() == 5 && word.starts_with('E') && word[1..].bytes().all(|b| b.is_ascii_digit());
+    let (begin, _) = line.split_once(": ")?;
+    begin.rsplit(['：', ' ']).next().filter(|word| word.is_ascii() && is_code(word)).map(|_| begin)
 }
 
 /// Lines on stdout.
@@ -167,9 +172,10 @@ mod tests {
     #[test]
     fn of_lines_in_both_languages_the_chinese_is_left_with_its_code() {
         let of = |text: &str| without_english(&text.lines().map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(of("E1103: the key at x is another one\n  公钥与令牌不符\n"), "E1103：\n  公钥与令牌不符\n");
-        assert_eq!(of("nobody has put this into Chinese\n  状态\n"), "  状态\n");
-        assert_eq!(of("one line that stands alone\n\n  next one\n"), "one line that stands alone\n\n  next one\n");
+        assert_eq!(of("tally：E1103: the key at x is another\n  公钥与令牌不符\n"), "tally：E1103\n  公钥与令牌不符\n");
+        assert_eq!(of("E1107: it waits\nand nothing else\n"), "E1107: it waits\nand nothing else\n");
+        let unknown = "  1 [some_code] nobody has put this into Chinese\n      原因：见上\n";
+        assert_eq!(of(unknown), unknown, "what is not known is never left out");
     }
 
     #[test]

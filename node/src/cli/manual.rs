@@ -117,11 +117,9 @@ fn of(command: Command, above: &str) -> Command {
     let path = format!("{above}{}", command.get_name());
     let below = format!("{path} ");
     let command = match USES.iter().find(|(p, ..)| *p == path) {
-        Some((_, effect, example)) => command.after_help(format!(
-            "{}\n{}{example}",
-            said(effect.words()),
-            said("Example: ").trim_end().to_owned() + " "
-        )),
+        Some((_, effect, example)) => {
+            command.after_help(format!("{}\n{} {example}", said(effect.words()), said("Example:")))
+        }
         None => command,
     };
     command.mut_subcommands(|c| of(c, &below))
