@@ -229,7 +229,7 @@ mod tests {
                 let [en, zh] = pair else { panic!("file {n}: {pair:?} stands alone") };
                 let gaps = Form::new(en, zh).looked_up.len();
                 let has_all = (1..=gaps).all(|gap| zh.contains(&format!("{{{gap}}}")));
-                let is_chinese = zh.chars().any(|c| !c.is_ascii()) || !zh.bytes().any(|b| b.is_ascii_alphabetic());
+                let is_chinese = !zh.is_ascii() || !zh.bytes().any(|b| b.is_ascii_alphabetic());
                 let right = !en.starts_with(' ') && zh.starts_with("  ") && is_chinese;
                 let no_english = english_run(zh) < SENTENCE || zh.contains("tally ");
                 if !(right && has_all && zh.matches('{').count() == gaps && no_english && seen.insert(*en)) {

@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn the_first_that_says_anything_decides() {
-        let cases: [(Option<&str>, &[(&str, &str)], Lang); 8] = [
+        type Case<'c> = (Option<&'c str>, &'c [(&'c str, &'c str)], Lang);
+        let cases: [Case<'_>; 8] = [
             (None, &[], Lang::En),
             (Some("zh"), &[("TALLY_LANG", "en")], Lang::Zh),
             (Some("en"), &[("LANG", "zh_CN.UTF-8")], Lang::En),

@@ -74,7 +74,7 @@ pub(super) fn key(p: &Patient) -> Test {
         let keys = NodeKeys::derive(charter.federation(), log, s);
         charter.epoch(log).is_some_and(|e| e.log == *keys.log.public())
     };
-    match keyfile::find(&path, &fits) {
+    match keyfile::find(&path, fits) {
         _ if fits(&secret) => Test::ok(NAME, format!("{}: the secret of {log}", path.display())),
         Ok(Some(_)) => Test::ok(NAME, format!("another file beside {} is the secret of {log}", path.display())),
         // The journal may hold a newer charter.
