@@ -267,3 +267,47 @@ fn a_record_is_named_by_its_first_digits_and_found_by_what_it_counts_for() {
     let table = federation.ask(PROVINCE, &["record", "ls"]).done();
     assert!(table.contains(&id[..12]) && table.contains("late"), "{table}");
 }
+
+/// U11: a receipt reads whatever is handed in, with the same terms: the table that a department has, and the corrected one.
+#[test]
+fn receipts_are_asked_for_by_the_file_that_was_handed_in() {
+    let federation = Federation::running(LINE);
+    let rows: Vec<Value> = (0..30).map(|n| serde_json::from_str(&record(n, COUNTY)).unwrap()).collect();
+    // Without what follows from others, as a department's table is; and the unit only by word.
+    let left_out =
+        ["business_key", "operation", "catalog_version", "submitter_uscc", "submitter_name", "submitter_division"];
+    let unit = rows[0]["submitter_uscc"].as_str().unwrap().to_owned();
+    let heads: Vec<String> =
+        rows[0].as_object().unwrap().keys().filter(|k| !left_out.contains(&k.as_str())).cloned().collect();
+    let cells = |row: &Value| heads.iter().map(|h| row[h].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let csv: String =
+        std::iter::once(heads.clone()).chain(rows[..20].iter().map(cells)).map(|line| line.join(",") + "\n").collect();
+    let mut book = rust_xlsxwriter::Workbook::new();
+    let sheet = book.add_worksheet();
+    for (r, line) in std::iter::once(heads.clone()).chain(rows[10..].iter().map(cells)).enumerate() {
+        for (c, cell) in line.iter().enumerate() {
+            sheet.write_string(r as u32, c as u16, cell).unwrap();
+        }
+    }
+    let (table, workbook) = (federation.at("rows.csv"), federation.at("rows.xlsx"));
+    fs::write(&table, csv).unwrap();
+    book.save(&workbook).unwrap();
+    let terms = ["--unit", &unit, "--json"];
+    let asked = |command: &str, file: &str| federation.ask(COUNTY, &[&[command, file][..], &terms].concat());
+
+    let before = asked("receipt", &table);
+    assert_eq!((before.code, &before.json()["missing"]), (3, &20.into()), "{before:?}");
+    let taken = asked("ingest", &table);
+    assert_eq!((taken.code, &taken.json()["accepted"]), (0, &20.into()), "{taken:?}");
+    federation.wait_converged(&[PROVINCE, CITY, COUNTY], seconds(60));
+    let held = asked("receipt", &table);
+    assert_eq!((held.code, &held.json()["held"]), (0, &20.into()), "{held:?}");
+    let levels = list(&held.json()["records"][0]["held_by"]).len();
+    assert_eq!(levels, 3, "{held:?}");
+    // Ten of the workbook's rows are the table's last ones.
+    let part = asked("receipt", &workbook);
+    let counts = part.json();
+    assert_eq!((part.code, &counts["held"], &counts["missing"]), (3, &10.into(), &10.into()), "{part:?}");
+    let numbers: Vec<_> = list(&counts["records"]).iter().map(|r| r["line"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (2..22).collect::<Vec<_>>(), "rows of the sheet");
+}

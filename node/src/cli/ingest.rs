@@ -13,6 +13,7 @@ use tally_client::{
     Client, ClientError,
     print::{draw, tame_all},
 };
+use tally_intake::InputFormat;
 use tally_protocol::tame::tame;
 use tally_texts::said;
 use tokio::sync::mpsc;
@@ -72,6 +73,15 @@ pub(super) enum Format {
 }
 
 impl Terms {
+    /// How a file is read.
+    pub(super) fn format_of(&self, file: &Path) -> InputFormat {
+        match self.format.unwrap_or_else(|| by_name(file)) {
+            Format::Ndjson => InputFormat::Ndjson,
+            Format::Csv => InputFormat::Csv,
+            Format::Xlsx => InputFormat::Xlsx,
+        }
+    }
+
     /// The query that says them for a file.
     pub(super) fn query(&self, file: &Path) -> Result<String, Failure> {
         let format = self.format.unwrap_or_else(|| by_name(file));

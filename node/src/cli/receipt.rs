@@ -1,33 +1,40 @@
-//! `tally receipt`: since when each level has had records on disk. With files it names what was handed in and is not
-//! held: accepted elsewhere, or lost.
+//! `tally receipt`: since when each level has had records on disk. With files, of whatever form `tally ingest` reads, it names
+//! what was handed in and is not held: accepted elsewhere, or lost.
 
-use super::{Client, ConfigFile, Exit, Failure, catalog, record};
+use super::{Client, ConfigFile, Exit, Failure, catalog, ingest::Terms, record};
 use clap::Args;
 use serde_json::{Value, json};
 use std::{
     fs::File,
-    io::{self, Read},
+    io,
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use tally_console::{IDS_MAX, Ids, receipts::RecordReceipts};
-use tally_intake::{LineSplitter, RowContext, identify, identify_otherwise};
-use tally_protocol::{ids::Division, record::RecordId, tame::tame};
-use tally_topology::charter::Charter;
-
-/// Piece of a file that is read at once, in bytes.
-const PIECE: usize = 64 << 10;
+use tally_intake::{
+    InputError, InputNote, JudgedRow, RowChunk, RowContext, RowSink, TableColumns, file_pieces, identify,
+    identify_otherwise, read_input,
+};
+use tally_protocol::{
+    canonical::Object,
+    finding::{AtLine, Severity},
+    ids::Division,
+    record::RecordId,
+    tame::tame,
+};
+use tally_topology::{catalog::Catalog, charter::Charter, content::BACKFILL};
 
 #[derive(Debug, Args)]
 pub(super) struct ReceiptArgs {
-    /// NDJSON files that were handed in; `-` is stdin.
+    /// Files that were handed in, as they were; `-` is stdin. Terms that were given to `tally ingest` are given here too.
     #[arg(value_name = "FILE", required_unless_present = "record", conflicts_with = "record")]
     files: Vec<PathBuf>,
     /// One record by its id, or the first 8 digits of it.
     #[arg(long, value_name = "ID")]
     record: Option<String>,
-    /// Category of lines that name none, as it was for `tally ingest`.
-    #[arg(long, value_name = "C", conflicts_with = "record")]
-    category: Option<String>,
+    #[command(flatten)]
+    terms: Terms,
     /// One JSON document on stdout.
     #[arg(long)]
     json: bool,
@@ -56,24 +63,48 @@ struct Asker {
     /// The node's charter: what rows leave unsaid is filled in by it, as when they are handed in.
     charter: Charter,
     me: Division,
-    /// Category of lines that name none.
+    /// Category of rows that name none.
     category: Option<String>,
+    unit: Option<String>,
+    division: Option<Division>,
+    /// The file that is read, where there are several.
+    file: Option<String>,
+    /// What the heads of the table say that is read.
+    table: Option<String>,
+    /// Why the node was asked in vain.
+    failure: Option<Failure>,
 }
 
 pub(super) async fn run(args: ReceiptArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
     let charter = client.charter().await?;
-    let category = args.category.as_deref().map(|name| catalog::in_charter(&charter, name)).transpose()?;
-    let me = args.config.load()?.node.division;
-    let json = args.json;
-    let mut asker = Asker { client, json, page: Vec::new(), read: 0, held: 0, staged: 0, charter, me, category };
+    let Terms { category, unit, division, .. } = &args.terms;
+    let category = category.as_deref().map(|name| catalog::in_charter(&charter, name)).transpose()?;
+    let wrong = |e: &dyn std::fmt::Display| Failure::new(Exit::Usage, e.to_string());
+    let division = division.as_deref().map(|name| charter.division_named(name)).transpose().map_err(|e| wrong(&e))?;
+    let mut asker = Asker {
+        client,
+        json: args.json,
+        page: Vec::new(),
+        read: 0,
+        held: 0,
+        staged: 0,
+        me: args.config.load()?.node.division,
+        charter,
+        category,
+        unit: unit.clone(),
+        division,
+        file: None,
+        table: None,
+        failure: None,
+    };
     if let Some(digits) = &args.record {
         let id = record::whole(&asker.client, digits).await?;
         asker.page.push(Line { file: None, number: None, record: Ok(id), text: Vec::new() });
     }
     let several = args.files.len() > 1;
     for file in &args.files {
-        asker.file(file, several).await?;
+        asker.file(file, &args.terms, several).await?;
     }
     asker.ask().await?;
     let Asker { read, held, staged, .. } = asker;
@@ -90,35 +121,41 @@ pub(super) async fn run(args: ReceiptArgs) -> Result<Exit, Failure> {
 }
 
 impl Asker {
-    /// As what lines are read.
+    /// As what rows are read.
     fn context(&self) -> RowContext<'_> {
         let (charter, me, today) = (&self.charter, self.me, tally_clock::today());
-        let category = self.category.as_deref();
-        RowContext { charter, me, today, category, unit: None, division: None, rights: None, backfill: false }
+        let (category, unit) = (self.category.as_deref().or(self.table.as_deref()), self.unit.as_deref());
+        RowContext { charter, me, today, category, unit, division: self.division, rights: None, backfill: false }
     }
 
-    async fn file(&mut self, path: &Path, several: bool) -> Result<(), Failure> {
+    async fn file(&mut self, path: &Path, terms: &Terms, several: bool) -> Result<(), Failure> {
         let name = path.display().to_string();
-        let fail = |e: io::Error| Failure::failed(format!("{name}: {e}"));
-        let mut source: Box<dyn Read> =
-            if path.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(fail)?) };
-        let (mut lines, mut piece) = (LineSplitter::default(), vec![0; PIECE]);
-        loop {
-            let n = source.read(&mut piece).map_err(fail)?;
-            let mut take = |number, line: &[u8]| {
-                let record = identify(&self.context(), line).map_err(|f| f.message);
-                let (file, text) = (several.then(|| name.clone()), line.to_vec());
-                self.page.push(Line { file, number: Some(number), record, text });
-            };
-            if n == 0 {
-                lines.finish(&mut take);
-                return Ok(());
+        let open = || -> io::Result<File> {
+            if path.as_os_str() == "-" {
+                Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
+            } else {
+                File::open(path)
             }
-            lines.feed(&piece[..n], &mut take);
-            if self.page.len() >= IDS_MAX {
-                self.ask().await?;
-            }
+        };
+        let file = open().map_err(|e| Failure::failed(format!("{name}: {e}")))?;
+        (self.file, self.table) = (several.then(|| name.clone()), None);
+        let read = read_input(self, file_pieces(file), terms.format_of(path), &std::env::temp_dir()).await;
+        match (self.failure.take(), read) {
+            (Some(failure), _) => Err(failure),
+            (None, Err(e)) => Err(Failure::failed(format!("{name}: {}", tally_intake::chain(&e)))),
+            (None, Ok(())) => Ok(()),
         }
+    }
+
+    /// A row of a table: the record that it is, as far as its values are in order.
+    fn line_of(&self, row: &JudgedRow) -> Line {
+        let why = || {
+            let worst = row.findings.iter().find(|f| f.severity == Severity::Reject).or(row.findings.first());
+            worst.map_or_else(|| "no record".to_owned(), |f| f.message.to_string())
+        };
+        let record = row.record.as_ref().map(|r| &r.record);
+        let text = record.and_then(|r| without_version(r.bytes())).unwrap_or_default();
+        Line { file: self.file.clone(), number: Some(row.line), record: record.map(|r| r.id()).ok_or_else(why), text }
     }
 
     /// Asks for the lines that are waiting, and prints them.
@@ -190,6 +227,64 @@ impl Asker {
         }
         outln!("{}{element}", if self.read == 0 { "{\"records\":[" } else { "," });
     }
+}
+
+/// A record as it would be said without the catalog's version: a table seldom has a column for it, so that on another day it was
+/// another record.
+fn without_version(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut object = Object::parse(bytes).ok()?;
+    ["catalog_version", BACKFILL].iter().for_each(|name| object.remove(name));
+    let mut text = Vec::new();
+    object.write(&mut text);
+    Some(text)
+}
+
+impl RowSink for Asker {
+    async fn rows(&mut self, rows: RowChunk) -> Result<(), InputError> {
+        match &rows {
+            RowChunk::Lines(lines) => {
+                for (number, line) in lines {
+                    let record = identify(&self.context(), line).map_err(|f| f.message.to_string());
+                    let (file, text) = (self.file.clone(), line.clone());
+                    self.page.push(Line { file, number: Some(*number), record, text });
+                }
+            }
+            RowChunk::Table(..) => {
+                let read: Vec<_> = rows.judged(&self.context()).iter().map(|row| self.line_of(row)).collect();
+                self.page.extend(read);
+            }
+        }
+        if self.page.len() >= IDS_MAX
+            && let Err(failure) = self.ask().await
+        {
+            let message = failure.message.clone();
+            self.failure = Some(failure);
+            return Err(InputError::SinkEnded { code: "node", message });
+        }
+        Ok(())
+    }
+
+    async fn broken_row(&mut self, at: AtLine) -> Result<(), InputError> {
+        let (file, number) = (self.file.clone(), Some(at.line));
+        self.page.push(Line { file, number, record: Err(at.finding.message.to_string()), text: Vec::new() });
+        Ok(())
+    }
+
+    fn note(&mut self, _: InputNote) {}
+
+    fn catalog(&self) -> Arc<Catalog> {
+        self.charter.catalogs().current(tally_clock::today()).clone()
+    }
+
+    fn category(&self) -> Option<&str> {
+        self.category.as_deref()
+    }
+
+    fn table_found(&mut self, _: &TableColumns, category: &str) {
+        self.table = Some(category.to_owned());
+    }
+
+    fn format_found(&mut self, _: String) {}
 }
 
 /// Whether nothing is known of a record.

@@ -4,7 +4,7 @@ use super::InputError;
 use crate::{InputNote, RowChunk, TableColumns};
 use std::sync::Arc;
 use tally_protocol::finding::AtLine;
-use tally_topology::signed::SignedCharter;
+use tally_topology::catalog::Catalog;
 
 /// Takes the rows of an input in their order.
 pub trait RowSink: Send {
@@ -23,8 +23,8 @@ pub trait RowSink: Send {
     /// Something to know about the input that no row is wrong for.
     fn note(&mut self, note: InputNote);
 
-    /// The charter by whose catalog heads are read.
-    fn charter(&self) -> Arc<SignedCharter>;
+    /// The catalog by which heads are read.
+    fn catalog(&self) -> Arc<Catalog>;
 
     /// Category of rows that name none.
     fn category(&self) -> Option<&str>;

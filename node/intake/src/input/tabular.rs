@@ -70,8 +70,7 @@ pub(super) async fn read_text(sink: &mut impl RowSink, mut pieces: InputPieces) 
 
 /// The heads that a table of this sink may have.
 fn words(sink: &impl RowSink) -> HeadWords {
-    let catalog = sink.charter().charter().catalogs().current(tally_clock::judging_day()).clone();
-    HeadWords::new(catalog, sink.category().map(str::to_owned))
+    HeadWords::new(sink.catalog(), sink.category().map(str::to_owned))
 }
 
 /// Parses a table on a thread of its own, and hands its rows to the sink.

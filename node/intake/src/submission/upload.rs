@@ -25,7 +25,7 @@ use tally_protocol::{
     finding::{AtLine, FINDING_BYTES_MAX, Finding, Severity},
     ids::Division,
 };
-use tally_topology::{judge::FINDINGS_MAX, signed::SignedCharter};
+use tally_topology::{catalog::Catalog, judge::FINDINGS_MAX};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 /// Chunks being judged at the same time, for one submission.
@@ -396,8 +396,8 @@ impl RowSink for Upload {
         self.notes.add(note);
     }
 
-    fn charter(&self) -> Arc<SignedCharter> {
-        self.intake.charter.charter()
+    fn catalog(&self) -> Arc<Catalog> {
+        self.intake.charter.charter().charter().catalogs().current(tally_clock::judging_day()).clone()
     }
 
     fn category(&self) -> Option<&str> {

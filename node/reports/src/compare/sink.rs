@@ -5,9 +5,8 @@ use std::sync::{Arc, atomic::Ordering};
 use tally_intake::{CheckedRecord, InputError, InputNote, JudgedRow, RowChunk, RowSink, TableColumns};
 use tally_protocol::finding::{AtLine, Finding};
 use tally_topology::{
-    catalog::{Category, Severity},
+    catalog::{Catalog, Category, Severity},
     content::business_key_hash,
-    signed::SignedCharter,
 };
 
 /// Chunks of rows being judged at the same time.
@@ -66,8 +65,8 @@ impl RowSink for Comparison {
         }
     }
 
-    fn charter(&self) -> Arc<SignedCharter> {
-        self.charter.clone()
+    fn catalog(&self) -> Arc<Catalog> {
+        self.charter.charter().catalogs().current(tally_clock::judging_day()).clone()
     }
 
     fn category(&self) -> Option<&str> {
