@@ -3,7 +3,7 @@
 //! The bytes as they were written are kept apart from what happened to them, so that the oracle can know both.
 
 use super::step::{CrashAt, Harm};
-use tally_core::{Append, Disk, Entry, Place};
+use tally_core::{Append, Disk, Entry, FoundBy, Place};
 use tally_protocol::batch::from_record;
 
 /// The process has stopped in the middle of writing.
@@ -94,15 +94,18 @@ impl SimDisk {
         Ok(())
     }
 
-    /// Entries as recovery reads them, and where they are kept.
-    pub fn recovered(&mut self) -> Vec<(Entry, Place)> {
-        let mut found = Vec::new();
+    /// Entries as recovery reads them, where they are kept, and how they were found: behind damage by a search, which also finds
+    /// what only looks like an entry (altered).
+    pub fn recovered(&mut self) -> Vec<(Entry, Place, FoundBy)> {
+        let (mut found, mut by) = (Vec::new(), FoundBy::Order);
         for (i, frame) in self.frames.iter_mut().enumerate() {
             let mut entry = frame.append.entry().clone();
             let gone = matches!(frame.harm, Some(Harm::Gone | Harm::Altered));
-            if gone && !frame.known_gone {
-                frame.known_gone = true;
-                self.generation += 1;
+            if gone {
+                by = FoundBy::Search;
+                if !std::mem::replace(&mut frame.known_gone, true) {
+                    self.generation += 1;
+                }
             }
             match (frame.harm, &mut entry) {
                 (Some(Harm::Gone), _) => continue,
@@ -110,7 +113,7 @@ impl SimDisk {
                 (Some(Harm::Altered), _) => continue,
                 _ => {}
             }
-            found.push((entry, Place(i as u64)));
+            found.push((entry, Place(i as u64), by));
         }
         found
     }

@@ -6,7 +6,7 @@ use crate::{
     oracle::{Judgement, Logs, logs::Counts},
 };
 use std::collections::BTreeSet;
-use tally_core::{Entry, FoundBy, Input, Replica};
+use tally_core::{Entry, Input, Replica};
 use tally_protocol::{batch::Batch, canonical::Object, ids::Division, merkle::Tree, record::Record};
 
 impl World {
@@ -25,9 +25,10 @@ impl World {
             replica.first_start();
         }
         node.was_run = true;
-        for (entry, place) in node.disk.recovered() {
-            replica.recover(entry, place, FoundBy::Order);
+        for (entry, place, by) in node.disk.recovered() {
+            replica.recover(entry, place, by);
         }
+        assert!(replica.edges_hold(), "{code} has to read its journal twice");
         replica.all_read();
         let mut carry = Vec::new();
         node.uncut.clear();
