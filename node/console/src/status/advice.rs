@@ -180,13 +180,13 @@ impl Advice<'_> {
         }
         let waits = r.requests().pending.iter().filter(|(d, p)| **d != r.me() && p.request.stands(r.charter()));
         for (division, pending) in waits {
-            let (name, wants) = match &pending.request {
-                NodeRequest::Join(join) => (join.invite.invite.name.as_str(), "to join"),
+            let what = match &pending.request {
+                NodeRequest::Join(join) => format!("{division} {} asks to join", join.invite.invite.name),
                 NodeRequest::NextEpoch(_) => {
-                    (r.charter().node(*division).map_or("", |n| n.name.as_str()), "for its next epoch")
+                    let name = r.charter().node(*division).map_or("", |n| n.name.as_str());
+                    format!("{division} {name} asks for its next epoch")
                 }
             };
-            let what = format!("{division} {name} asks {wants}");
             let next = format!(
                 "compare the code with its operator's (tally node pending); where the authority's key is: tally node \
                  approve {division} --code CODE --authority KEYFILE, or tally node reject {division} --reason R"
