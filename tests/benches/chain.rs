@@ -12,7 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 use tally_tests::{
-    CITY, COUNTY, Federation, LINE, PROVINCE, find, list, origin, sample::write_records, seconds, wait_for,
+    CITY, COUNTY, Federation, LINE, PROVINCE, free_port,
+    http::{Body, request},
+    origin,
+    sample::write_records,
+    seconds, wait_for,
 };
 
 const ALL: [&str; 3] = [COUNTY, CITY, PROVINCE];
@@ -37,15 +41,23 @@ fn machine() -> f64 {
     done / start.elapsed().as_secs_f64()
 }
 
-fn confirmed(federation: &Federation, level: &str) -> Option<u64> {
-    let status = federation.try_status(COUNTY)?;
-    let log = find(&status["logs"], "log", &origin(COUNTY)).clone();
-    list(&log["receipts"]).iter().find(|r| r["level"] == level)?["size"].as_u64()
+/// Records of the county's log that the province has on its disk. Asked of its metrics, which wait for nothing: status waits for
+/// the index.
+fn at_province(port: u16) -> u64 {
+    let metrics = request(port, "GET", "/metrics", None, &Body::None).body;
+    let log = format!("\"{}\"", origin(COUNTY));
+    let line = metrics.lines().find(|l| l.starts_with("tally_log_records{") && l.contains(&log));
+    line.and_then(|l| l.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
 }
 
 fn main() {
     let records = std::env::args().filter_map(|a| a.parse::<u64>().ok()).next().unwrap_or(200_000).max(1);
-    let federation = Federation::running(LINE);
+    let (federation, port) = (Federation::new(LINE), free_port());
+    federation.configure(PROVINCE, &format!("http = \"127.0.0.1:{port}\"\n"));
+    LINE.iter().for_each(|(division, ..)| federation.start(division));
+    wait_for("the county may sign", seconds(60), || {
+        federation.try_status(COUNTY)?["staged"]["because"].is_null().then_some(())
+    });
     let file = federation.at("rows.ndjson");
     write_records(&file, 0..records, COUNTY);
     let cpu = || ALL.map(|d| federation.cpu_ms(d));
@@ -59,7 +71,7 @@ fn main() {
     let (code, answer) = federation.ingest_file(COUNTY, &file);
     assert_eq!((code, &answer["accepted"]), (0, &records.into()), "{answer}");
     let acknowledged = start.elapsed();
-    wait_for("the province's receipt", seconds(600), || (confirmed(&federation, "province")? >= records).then_some(()));
+    wait_for("all at the province", seconds(600), || (at_province(port) >= records).then_some(()));
     let (at_province, until_then) = (start.elapsed(), cpu());
     wait_for("all indexes", seconds(600), || ALL.iter().all(|d| federation.count(d) == records).then_some(()));
     let (indexed, with_index) = (start.elapsed(), cpu());
