@@ -150,6 +150,8 @@ impl RecordJudge<'_> {
         });
         let Some(e) = found else { return false };
         let before = self.findings.len();
+        // Whether it is collected does not depend on how much is said of it.
+        let rules = self.catalog.rule("V018").is_some_and(|r| r.severity.is_some());
         self.say_so(
             Severity::Reject,
             "V018",
@@ -159,7 +161,7 @@ impl RecordJudge<'_> {
         if let Some(f) = self.findings.get_mut(before) {
             f.name = Some(e.code.clone());
         }
-        self.findings.len() > before
+        rules
     }
 
     fn division(&self, field: &str) -> Option<Division> {

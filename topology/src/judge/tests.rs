@@ -254,3 +254,21 @@ fn a_value_of_any_length_makes_short_and_tame_messages() {
     }
     assert!(most > 200, "values are repeated at all: {most}");
 }
+
+/// Who keeps no notes judges as everybody else does: what is not collected is not judged as a record of its category.
+#[test]
+fn what_is_not_collected_is_so_however_little_is_said_of_it() {
+    let note =
+        crate::catalog::SHIPPED.replace("id = \"V018\"\nseverity = \"reject\"", "id = \"V018\"\nseverity = \"note\"");
+    assert_ne!(note, crate::catalog::SHIPPED);
+    let charter = Charter::parse(&(document(1, &sample()) + &note)).unwrap();
+    let of = |least: Severity| {
+        let (today, origin) = ("2026-06-08".parse().unwrap(), "350102".parse().unwrap());
+        let json = r#"{"catalog_version":"2026.1","category":"statistical_annual_report"}"#;
+        let object = Object::parse(json.as_bytes()).unwrap();
+        let judged = judge(&JudgeContext { charter: &charter, today, origin, least }, &object);
+        (judged.findings.into_iter().map(|f| f.code).collect::<Vec<_>>(), judged.by.is_none())
+    };
+    assert_eq!(of(Severity::Note), (vec!["V018".into()], true));
+    assert_eq!(of(Severity::Question), (Vec::new(), true));
+}
