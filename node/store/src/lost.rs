@@ -5,12 +5,11 @@
 //! as lost once nobody above can have it either; one that came back is taken out. It stays until the operator has said that
 //! everybody concerned knows. Who acts on it is not known here.
 
-use crate::index::{Engine, EngineError, IndexEntry, query::each_attested};
+use crate::index::{Engine, EngineError, each_position};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs, io,
-    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -173,12 +172,14 @@ fn write(path: &Path, ranges: &[LostRange]) -> io::Result<()> {
 /// The engine's.
 pub fn ids_of(engine: &dyn Engine, ranges: &Ranges) -> Result<Vec<(LogId, u64, RecordId)>, EngineError> {
     let mut found = Vec::new();
-    let within = |(log, e): &(LogId, IndexEntry)| {
-        ranges.get(log).is_some_and(|all| all.iter().any(|(from, to)| (*from..*to).contains(&e.index)))
+    let within = |log: LogId, index: u64| {
+        ranges.get(&log).is_some_and(|all| all.iter().any(|(from, to)| (*from..*to).contains(&index)))
     };
-    each_attested(engine, |id, attested| {
-        found.extend(attested.iter().filter(|a| within(a)).map(|(log, e)| (*log, e.index, id)));
-        Ok(if found.len() < IDS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    each_position(engine, |log, id, e| {
+        if found.len() < IDS_MAX && within(log, e.index) {
+            found.push((log, e.index, id));
+        }
+        Ok(())
     })?;
     Ok(found)
 }

@@ -53,8 +53,10 @@ impl Engine for Memory {
         let range = all.range(from.max(prefix).to_vec()..).take_while(|(k, _)| k.starts_with(prefix));
         Ok(range.take(limit).map(|(k, v)| (k.clone(), v.clone())).collect())
     }
-    fn write(&self, pairs: Write) -> Result<(), EngineError> {
-        self.0.lock().unwrap().extend(pairs);
+    fn change(&self, pairs: Write, gone: Vec<Vec<u8>>) -> Result<(), EngineError> {
+        let mut all = self.0.lock().unwrap();
+        gone.iter().for_each(|key| drop(all.remove(key)));
+        all.extend(pairs);
         Ok(())
     }
     fn flush(&self) -> Result<(), EngineError> {

@@ -127,11 +127,19 @@ pub trait Engine: Debug + Send + Sync {
     /// The engine's.
     fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Write, EngineError>;
 
-    /// Writes all pairs atomically; of pairs with one key the last counts.
+    /// Writes all pairs and removes other keys atomically; of pairs with one key the last counts.
     ///
     /// # Errors
     /// The engine's; then nothing was written.
-    fn write(&self, pairs: Write) -> Result<(), EngineError>;
+    fn change(&self, pairs: Write, gone: Vec<Vec<u8>>) -> Result<(), EngineError>;
+
+    /// Writes all pairs atomically.
+    ///
+    /// # Errors
+    /// Those of [`Engine::change`].
+    fn write(&self, pairs: Write) -> Result<(), EngineError> {
+        self.change(pairs, Vec::new())
+    }
 
     /// Makes everything written durable.
     ///

@@ -1,22 +1,27 @@
-//! Keys and values of the index.
+//! Keys and values of the index. What it knows of a record stands once, by its position in its log; everything by which a record
+//! is looked for leads there.
 //!
 //! ```text
-//! r ‖ record id (32) ‖ log (8)                         -> IndexEntry
-//! k ‖ business key hash (16) ‖ log ‖ index             -> Version
-//! a ‖ form of a business key (16) ‖ business key hash  -> nothing: another text has this form
-//! n ‖ mark of a producing unit's name (8)              -> the name
-//! s ‖ subject's credit code                            -> SubjectName, by the newest registration held
-//! f ‖ log (8) ‖ index (8)                              -> what was found wrong with the record, see `findings`
-//! v ‖ holder (4) ‖ log (8) ‖ index (8)                 -> what a node above found wrong with it
-//! w ‖ holder (4) ‖ log (8)                             -> one past the last of these
-//! m ‖ "state"                                          -> State, written together with what it counts
+//! r ‖ beginning of a record's id (8) ‖ log (10) ‖ index (5)          -> nothing
+//! k ‖ beginning of a business key's hash (8) ‖ log ‖ index           -> nothing
+//! p ‖ log ‖ index of a chunk's first record (5)                      -> the chunk, see `chunk`
+//! p ‖ log ‖ the same (5) ‖ position in the chunk (1)                 -> one record, as long as its chunk is not complete
+//! a ‖ form of a business key (16) ‖ business key hash                -> nothing: another text has this form
+//! n ‖ mark of a producing unit's name (8)                            -> the name
+//! s ‖ subject's credit code                                          -> SubjectName, by the newest registration held
+//! f ‖ log (10) ‖ index (8)                                           -> what was found wrong with the record, see `findings`
+//! v ‖ holder (4) ‖ log (10) ‖ index (8)                              -> what a node above found wrong with it
+//! w ‖ holder (4) ‖ log (10)                                          -> one past the last of these
+//! m ‖ "state"                                                        -> State, written together with what it counts
 //! ```
+//!
+//! To come, in the same form as `r`: beginnings of document numbers, of credit codes, and fragments of names.
 
+use super::chunk::{CHUNK, ChunkBuilder};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tally_protocol::{
     codec::{self, CodecError},
-    hash::Hash,
     ids::{Division, LOG_ID_BYTES, LogId},
     record::RecordId,
 };
@@ -47,7 +52,7 @@ pub(super) struct State {
     pub(super) distinct: u64,
     /// Entries of each log.
     pub(super) logs: BTreeMap<LogId, u64>,
-    /// Keys under `r` of each log: as many as its entries, unless a record stands twice in a log.
+    /// Records of each log that have their keys and stand under `p`.
     pub(super) keys: BTreeMap<LogId, u64>,
     /// One past the last record seen of each log: what comes below may be in already.
     pub(super) reached: BTreeMap<LogId, u64>,
@@ -78,7 +83,6 @@ pub(super) struct JudgedAgain {
 }
 
 const STATE_BYTES_MAX: usize = 1 << 20;
-const ENTRY_BYTES_MAX: usize = 512;
 impl State {
     /// Records that stand before others that are in, and are not in themselves.
     pub(super) fn missing(&self, of: impl Fn(LogId) -> bool) -> u64 {
@@ -97,10 +101,6 @@ impl State {
 
 pub(super) const STATE_KEY: &[u8] = b"mstate";
 
-pub(super) fn record_prefix(id: RecordId) -> Vec<u8> {
-    [b"r", &id.0.0[..]].concat()
-}
-
 fn log_bytes(log: LogId) -> [u8; LOG_ID_BYTES] {
     log.to_bytes()
 }
@@ -109,45 +109,113 @@ fn log_of(bytes: &[u8]) -> Option<LogId> {
     LogId::from_bytes(bytes.try_into().ok()?).ok()
 }
 
-pub(super) fn record_key(id: RecordId, log: LogId) -> Vec<u8> {
-    [&record_prefix(id)[..], &log_bytes(log)].concat()
+/// Where a record stands: log, and index there.
+pub(super) type Position = (LogId, u64);
+
+/// Bytes of an index in a key: at a thousand records a second a log fills them in 35 years.
+const INDEX_BYTES: usize = 5;
+/// Bytes of a hash by which a record is looked for. Others may begin with the same: what stands at the position decides.
+const BEGINNING_BYTES: usize = 8;
+/// Of a key that leads to a position: kind and beginning of a hash.
+pub(super) const LOOKUP_PREFIX_BYTES: usize = 1 + BEGINNING_BYTES;
+/// Of the whole key.
+pub(super) const LOOKUP_BYTES: usize = LOOKUP_PREFIX_BYTES + LOG_ID_BYTES + INDEX_BYTES;
+/// Of a key that leads to a position, up to the log.
+pub(super) const LOOKUP_LOG_BYTES: usize = LOOKUP_PREFIX_BYTES + LOG_ID_BYTES;
+const CHUNK_KEY_BYTES: usize = 1 + LOG_ID_BYTES + INDEX_BYTES;
+/// Keys of one chunk: its own, and those of its records.
+pub(super) const CHUNK_KEYS: usize = CHUNK as usize + 1;
+
+/// By what a record is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lookup {
+    /// By its id.
+    Record(RecordId),
+    /// By its business key.
+    Key([u8; 16]),
 }
 
-/// Reads a pair under `r`.
-pub(super) fn read_record(key: &[u8], value: &[u8]) -> Option<(RecordId, LogId, IndexEntry)> {
-    let id = RecordId(Hash(key.get(1..33)?.try_into().ok()?));
-    let log = log_of(key.get(33..33 + LOG_ID_BYTES)?)?;
-    Some((id, log, codec::decode::<IndexEntry, ENTRY_BYTES_MAX>(value).ok()?))
+impl Lookup {
+    /// What all keys that may lead to it begin with.
+    pub(super) fn prefix(self) -> [u8; LOOKUP_PREFIX_BYTES] {
+        let (kind, hash) = match &self {
+            Self::Record(id) => (b'r', &id.0.0[..]),
+            Self::Key(key) => (b'k', &key[..]),
+        };
+        let mut prefix = [kind; LOOKUP_PREFIX_BYTES];
+        prefix.iter_mut().skip(1).zip(hash).for_each(|(p, h)| *p = *h);
+        prefix
+    }
+
+    /// The key that leads to a position.
+    pub(super) fn key(self, log: LogId, index: u64) -> [u8; LOOKUP_BYTES] {
+        let mut key = [0; LOOKUP_BYTES];
+        let bytes = self.prefix().into_iter().chain(log_bytes(log)).chain(index_bytes(index));
+        key.iter_mut().zip(bytes).for_each(|(k, b)| *k = b);
+        key
+    }
+
+    /// What keys that lead to positions in logs of one division begin with.
+    pub(super) fn prefix_of(self, division: Division) -> Vec<u8> {
+        let [_, code @ ..] = division.code().to_be_bytes();
+        [&self.prefix()[..], &code].concat()
+    }
 }
 
-/// Of all pairs under `k`.
-pub(super) fn versions_prefix() -> &'static [u8] {
-    b"k"
+/// Of all keys by record id.
+pub(super) const RECORDS: &[u8] = b"r";
+/// Of all keys by business key.
+pub(super) const KEYS: &[u8] = b"k";
+/// Of all chunks and single records.
+pub(super) const CHUNKS: &[u8] = b"p";
+
+/// Beginning of a business key's hash, as it stands in a key.
+pub(super) fn beginning_of(key: &[u8; 16]) -> &[u8; BEGINNING_BYTES] {
+    key.first_chunk().unwrap_or(&[0; BEGINNING_BYTES])
 }
 
-/// Business key in a key under `k`.
-pub(super) fn version_business_key(key: &[u8]) -> Option<[u8; 16]> {
-    key.get(1..17)?.try_into().ok()
+/// Beginning of the hash in a key that leads to a position.
+pub(super) fn beginning(key: &[u8]) -> Option<[u8; BEGINNING_BYTES]> {
+    key.get(1..LOOKUP_PREFIX_BYTES)?.try_into().ok()
 }
 
-pub(super) fn version_prefix(key: &[u8; 16]) -> Vec<u8> {
-    [b"k", &key[..]].concat()
+/// The position that a key leads to.
+pub(super) fn position(key: &[u8]) -> Option<Position> {
+    let (log, index) = key.get(LOOKUP_PREFIX_BYTES..LOOKUP_BYTES)?.split_at(LOG_ID_BYTES);
+    Some((log_of(log)?, read_index(index)?))
 }
 
-/// Versions that logs of one division hold.
-pub(super) fn version_prefix_of(key: &[u8; 16], division: Division) -> Vec<u8> {
-    let [_, code @ ..] = division.code().to_be_bytes();
-    [&version_prefix(key)[..], &code].concat()
+fn index_bytes(index: u64) -> [u8; INDEX_BYTES] {
+    let [_, _, _, bytes @ ..] = index.to_be_bytes();
+    bytes
 }
 
-pub(super) fn version_key(log: LogId, e: &IndexEntry) -> Vec<u8> {
-    [&version_prefix(&e.content.key)[..], &log_bytes(log), &e.index.to_be_bytes()].concat()
+fn read_index(bytes: &[u8]) -> Option<u64> {
+    let [a, b, c, d, e] = *bytes.first_chunk::<INDEX_BYTES>()?;
+    Some(u64::from_be_bytes([0, 0, 0, a, b, c, d, e]))
 }
 
-/// Log and index in a key under `k`.
-pub(super) fn version_place(key: &[u8]) -> Option<(LogId, u64)> {
-    let (log, index) = key.get(17..25 + LOG_ID_BYTES)?.split_at(LOG_ID_BYTES);
-    Some((log_of(log)?, u64::from_be_bytes(index.try_into().ok()?)))
+/// Index of the first record of the chunk in which an index lies.
+pub(super) fn first_of(index: u64) -> u64 {
+    index - index % CHUNK
+}
+
+/// Of the chunk in which a record lies, and of what stands by itself as long as it is not complete.
+pub(super) fn chunk_key(log: LogId, index: u64) -> Vec<u8> {
+    [CHUNKS, &log_bytes(log), &index_bytes(first_of(index))].concat()
+}
+
+/// Of a record by itself.
+pub(super) fn single_key(log: LogId, index: u64) -> Vec<u8> {
+    let mut key = chunk_key(log, index);
+    key.push((index % CHUNK) as u8);
+    key
+}
+
+/// Log, first record of the chunk, and whether it is a whole chunk, in a key under `p`.
+pub(super) fn read_chunk_key(key: &[u8]) -> Option<(LogId, u64, bool)> {
+    let (log, index) = key.get(1..CHUNK_KEY_BYTES)?.split_at(LOG_ID_BYTES);
+    Some((log_of(log)?, read_index(index)?, key.len() == CHUNK_KEY_BYTES))
 }
 
 /// Under `a`: business keys whose text is another than their form.
@@ -188,22 +256,6 @@ impl Version {
     pub(super) fn of(id: RecordId, content: &ContentId) -> Self {
         Self { id, operation: content.operation, content: content.content, substance: content.substance }
     }
-}
-
-pub(super) fn version_value(id: RecordId, content: &ContentId) -> Vec<u8> {
-    [&id.0.0[..], &[content.operation as u8], &content.content, &content.substance].concat()
-}
-
-/// Reads a value under `k`.
-pub(super) fn read_version(value: &[u8]) -> Option<Version> {
-    let id = RecordId(Hash(value.get(..32)?.try_into().ok()?));
-    let operation = match *value.get(32)? {
-        1 => Operation::Amend,
-        2 => Operation::Withdraw,
-        _ => Operation::Create,
-    };
-    let (content, substance) = (value.get(33..49)?.try_into().ok()?, value.get(49..57)?.try_into().ok()?);
-    Some(Version { id, operation, content, substance })
 }
 
 pub(super) fn subject_key(code: &str) -> Vec<u8> {
@@ -265,31 +317,43 @@ pub(super) fn reached_key(holder: Division, log: LogId) -> Vec<u8> {
     [b"w", &holder.code().to_be_bytes()[..], &log_bytes(log)].concat()
 }
 
-/// The pairs for one record of a log.
-pub fn pairs(id: RecordId, log: LogId, e: &IndexEntry) -> [(Vec<u8>, Vec<u8>); 2] {
-    [(record_key(id, log), codec::encode(e)), (version_key(log, e), version_value(id, &e.content))]
+/// The pairs for one record of a log that stands by itself.
+pub fn pairs(id: RecordId, log: LogId, e: &IndexEntry) -> [(Vec<u8>, Vec<u8>); 3] {
+    let mut alone = ChunkBuilder::default();
+    alone.put(id, e);
+    let single = (single_key(log, e.index), alone.encode());
+    let [record, key] =
+        [Lookup::Record(id), Lookup::Key(e.content.key)].map(|by| (by.key(log, e.index).to_vec(), vec![]));
+    [record, key, single]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tally_protocol::canonical::Object;
 
     #[test]
-    fn pairs_read_back() {
+    fn keys_read_back() {
         let log: LogId = "350102/e1".parse().unwrap();
-        let json = r#"{"business_key":"b","category":"c","operation":"withdraw","produced_on":"2026-01-31","producer_division":"350102","producer_uscc":"u"}"#;
-        let id = RecordId::of(json.as_bytes());
-        let object = Object::parse(json.as_bytes()).unwrap();
-        let (content, dimensions) = (ContentId::of(id, &object), Dimensions::of(&object));
-        assert_eq!((dimensions.produced_on, dimensions.division), (20_260_131, 350_102));
-        let e = IndexEntry { index: 9, sealed_at: 5, content, dimensions };
-        let [(rk, rv), (vk, vv)] = pairs(id, log, &e);
-        assert_eq!(read_record(&rk, &rv), Some((id, log, e)));
-        assert!(vk.starts_with(&version_prefix(&content.key)));
-        assert_eq!(version_place(&vk), Some((log, 9)));
-        assert!(vk.starts_with(&version_prefix_of(&content.key, log.division)));
-        assert_eq!(read_version(&vv), Some(Version::of(id, &content)));
+        let by = Lookup::Record(RecordId::of(b"x"));
+        for index in [0, 9, CHUNK - 1, CHUNK, 700 * CHUNK + 3, (1 << 40) - 1] {
+            let key = by.key(log, index);
+            assert!(key.starts_with(&by.prefix()) && key.starts_with(&by.prefix_of(log.division)));
+            assert_eq!(position(&key), Some((log, index)));
+            let chunk = chunk_key(log, index);
+            assert_eq!(read_chunk_key(&chunk), Some((log, first_of(index), true)));
+            let single = single_key(log, index);
+            assert_eq!(read_chunk_key(&single), Some((log, first_of(index), false)));
+            assert!(single.starts_with(&chunk));
+        }
+        assert_eq!(Lookup::Key([7; 16]).key(log, 1)[..9], [b'k', 7, 7, 7, 7, 7, 7, 7, 7]);
         assert_eq!(read_finding_key(&finding_key(log, 7)), Some((log, 7)));
+    }
+
+    #[test]
+    fn keys_are_in_the_order_of_positions() {
+        let logs: [LogId; 3] = ["350100/e1", "350102/e1", "350102/e2"].map(|l| l.parse().unwrap());
+        let by = Lookup::Key([1; 16]);
+        let keys: Vec<_> = logs.iter().flat_map(|log| [0, 1, 255, 256, 70_000].map(|n| by.key(*log, n))).collect();
+        assert!(keys.is_sorted());
     }
 }

@@ -5,8 +5,9 @@
 //! it. What follows from being held is not decided here.
 
 use super::{
-    Effect, Engine, EngineError, InForce, Version,
+    Effect, Engine, EngineError, InForce, IndexEntry, Version,
     entry::{self, SubjectName},
+    positions,
 };
 use crate::lost::Ranges;
 use fastbloom::BloomFilter;
@@ -28,8 +29,8 @@ use tally_topology::{
 const FIRST_LAYER: usize = 1 << 20;
 /// Other forms of one number that are looked at.
 pub(super) const FORMS_MAX: usize = 16;
-/// More logs than this are not asked whether they hold a record.
-const ATTESTED: usize = 4_096;
+/// More versions than this of one business key are not looked at.
+const VERSIONS_MAX: usize = 4_096;
 /// One lookup in so many finds a new id "perhaps known" and asks the engine.
 const FALSE_POSITIVE: f64 = 0.005;
 
@@ -203,28 +204,14 @@ impl DedupIndex {
     /// # Errors
     /// The engine's.
     pub fn fill(&self) -> Result<(), EngineError> {
-        const PAGE: usize = 4_096;
         if self.complete.load(Ordering::Acquire) {
             return Ok(());
         }
-        let mut from = b"r".to_vec();
-        loop {
-            let page = self.engine.scan(b"r", &from, PAGE)?;
-            let (mut ids, mut keys) = (lock(&self.ids), lock(&self.keys));
-            for (key, value) in &page {
-                if let Some((id, _, e)) = entry::read_record(key, value) {
-                    ids.insert(&id);
-                    insert_forms(&mut keys, e.content.forms());
-                }
-            }
-            drop((ids, keys));
-            match page.last() {
-                Some((key, _)) if page.len() == PAGE => {
-                    from = [key.as_slice(), &[0]].concat();
-                }
-                _ => break,
-            }
-        }
+        positions::each(&*self.engine, |_, id, e| {
+            lock(&self.ids).insert(&id);
+            insert_forms(&mut lock(&self.keys), e.content.forms());
+            Ok(())
+        })?;
         self.complete.store(true, Ordering::Release);
         Ok(())
     }
@@ -255,11 +242,8 @@ impl DedupIndex {
         if !self.maybe(id) {
             return Ok(false);
         }
-        let attested = self.engine.scan(&entry::record_prefix(*id), b"", ATTESTED)?;
-        let place =
-            |(key, value): &(Vec<u8>, Vec<u8>)| entry::read_record(key, value).map(|(_, log, e)| (log, e.index));
-        let own = |(log, index): (LogId, u64)| log.division == self.own.division && !self.is_lost(log, index);
-        if attested.iter().filter_map(place).any(own) {
+        let own = |(log, e): &(LogId, IndexEntry)| log.division == self.own.division && !self.is_lost(*log, e.index);
+        if positions::of_record(&*self.engine, *id)?.iter().any(own) {
             return Ok(true);
         }
         // It may have come in between.
@@ -315,7 +299,7 @@ impl DedupIndex {
             self.no()?;
             let signed = self.charter.charter();
             let in_force = InForce::new(&*self.engine, signed.charter());
-            let (mut held, cut) = in_force.versions_near(key, self.own.division, ATTESTED)?;
+            let (mut held, cut) = in_force.versions_near(key, self.own.division, VERSIONS_MAX)?;
             history.cut = cut;
             held.retain(|v| !self.is_lost(v.log, v.index));
             held.sort_by_key(|v| (v.effect != Effect::InForce, !v.is_current(), v.standing, v.log, v.index));

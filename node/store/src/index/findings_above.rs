@@ -1,7 +1,7 @@
 //! What nodes above found wrong with records, as they told it; and this node's own findings in the same form. They are kept by
 //! holder and log, each with a mark of how far that holder was heard.
 
-use super::{Engine, EngineError, Write, entry, findings};
+use super::{Engine, EngineError, Write, entry, findings, positions};
 use std::collections::BTreeSet;
 use tally_protocol::{
     codec,
@@ -127,9 +127,7 @@ pub fn reached(engine: &dyn Engine, holder: Division, log: LogId) -> Result<u64,
 /// # Errors
 /// The engine's.
 pub fn is_held(engine: &dyn Engine, id: RecordId, log: LogId, index: u64) -> Result<bool, EngineError> {
-    let key = entry::record_key(id, log);
-    let held = engine.get(&key)?.and_then(|v| entry::read_record(&key, &v));
-    Ok(held.is_some_and(|(_, _, e)| e.index == index))
+    Ok(positions::at(engine, (log, index))?.is_some_and(|(held, _)| held == id))
 }
 
 /// Keeps what was told.

@@ -55,10 +55,12 @@ impl Fjall {
         Ok(Self { db, pairs })
     }
 
-    /// Pairs as a table of their own: durable, and seen all at once, when this returns.
-    fn write_run(&self, mut pairs: Write) -> Result<(), EngineError> {
+    /// Changes as a table of their own: durable, and seen all at once, when this returns.
+    fn write_run(&self, pairs: Write, gone: Vec<Vec<u8>>) -> Result<(), EngineError> {
+        let written = pairs.into_iter().map(|(key, value)| (key, Some(value)));
+        let mut changes: Vec<_> = gone.into_iter().map(|key| (key, None)).chain(written).collect();
         // The order is that of the keys, and no key stands there twice; of two the later one counts.
-        pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        changes.sort_by(|(a, _), (b, _)| a.cmp(b));
         let since = Instant::now();
         while self.pairs.l0_table_count() > TABLES_MAX {
             if since.elapsed() > MERGED_WITHIN {
@@ -67,11 +69,16 @@ impl Fjall {
             sleep(Duration::from_millis(5));
         }
         let mut run = self.pairs.start_ingestion().map_err(failed)?;
-        let mut pairs = pairs.into_iter().peekable();
-        while let Some((key, value)) = pairs.next() {
-            if pairs.peek().is_none_or(|(next, _)| *next != key) {
-                run.write(key, value).map_err(failed)?;
+        let mut changes = changes.into_iter().peekable();
+        while let Some((key, value)) = changes.next() {
+            if changes.peek().is_some_and(|(next, _)| *next == key) {
+                continue;
             }
+            let done = match value {
+                Some(value) => run.write(key, value),
+                None => run.write_tombstone(key),
+            };
+            done.map_err(failed)?;
         }
         run.finish().map_err(failed)
     }
@@ -94,11 +101,14 @@ impl Engine for Fjall {
         Ok(found)
     }
 
-    fn write(&self, pairs: Write) -> Result<(), EngineError> {
+    fn change(&self, pairs: Write, gone: Vec<Vec<u8>>) -> Result<(), EngineError> {
         if pairs.len() >= RUN_PAIRS {
-            return self.write_run(pairs);
+            return self.write_run(pairs, gone);
         }
         let mut batch = self.db.batch();
+        for key in gone {
+            batch.remove(&self.pairs, key);
+        }
         for (key, value) in pairs {
             batch.insert(&self.pairs, key, value);
         }
@@ -170,6 +180,27 @@ mod tests {
             e.flush().unwrap();
         }
         check(&Fjall::open(dir.path()).unwrap());
+    }
+
+    /// Removed and written in one change, small or as a run: what is removed is away, before and after opening anew.
+    #[test]
+    fn what_is_removed_is_away() {
+        for more in [0, RUN_PAIRS] {
+            let dir = tempfile::tempdir().unwrap();
+            let check = |e: &Fjall| {
+                assert_eq!(e.scan(b"x", b"", 9).unwrap(), [pair("x2", "new"), pair("x3", "old")]);
+                assert_eq!(e.get(b"x1").unwrap(), None);
+            };
+            {
+                let e = Fjall::open(dir.path()).unwrap();
+                e.write(vec![pair("x1", "old"), pair("x2", "old"), pair("x3", "old")]).unwrap();
+                let fill = (0..more).map(|n| pair(&format!("y{n}"), "v"));
+                e.change(fill.chain([pair("x2", "new")]).collect(), vec![b"x1".to_vec(), b"x2".to_vec()]).unwrap();
+                check(&e);
+                e.flush().unwrap();
+            }
+            check(&Fjall::open(dir.path()).unwrap());
+        }
     }
 
     /// More runs than may pile up: each waits for its turn.

@@ -2,6 +2,7 @@
 //! it can be deleted at any time (I8), and nothing on the replication path asks it.
 
 pub mod audit;
+mod chunk;
 mod effect;
 mod engine;
 mod entry;
@@ -13,6 +14,7 @@ mod follow;
 mod key_findings;
 mod open;
 mod overlay;
+mod positions;
 pub mod query;
 mod shared;
 mod versions;
@@ -25,6 +27,7 @@ pub use filter::{DedupIndex, KeyHistory};
 pub use follow::{FollowSources, IndexProgress, Judging, WRITE_RECORDS, follow};
 pub use key_findings::other_form;
 pub use open::{IndexCounts, OpenedIndex, open};
+pub use positions::each as each_position;
 pub use query::entry_of;
 pub use versions::{HeldKeyVersion, InForce, KeyVersions};
 pub use walk::walk;

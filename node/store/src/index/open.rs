@@ -26,7 +26,7 @@ use std::{
 const FOLDER: &str = "fjall";
 
 /// Changes when the entries change their form; an index of another form is rebuilt.
-const FORMAT: u32 = 9;
+const FORMAT: u32 = 10;
 
 /// The index of a node.
 #[derive(Debug)]

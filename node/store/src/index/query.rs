@@ -5,13 +5,15 @@
 mod cursor;
 mod ordered;
 mod prefix;
+mod walk;
 
 pub use cursor::{ExportCursor, NotACursor};
 pub use prefix::ids_beginning;
 
 use super::{
     Engine, EngineError, InForce, IndexEntry,
-    entry::{STATE_KEY, State, read_record, record_key, record_prefix},
+    entry::{STATE_KEY, State},
+    positions,
 };
 use crate::batch_map::BatchMap;
 use crate::entries::EntryReader;
@@ -25,13 +27,11 @@ use std::{
 };
 use tally_protocol::{
     canonical::{Object, Value},
-    ids::{Division, LOG_ID_BYTES, LogId},
+    ids::{Division, LogId},
     record::RecordId,
 };
 use tally_topology::charter::Charter;
 
-/// Index pairs read at once.
-const PAGE: usize = 4_096;
 /// Records that are read together: 80 bytes each in memory, and one reading of every batch for all of them.
 const SLICE: usize = 262_144;
 const _: () = assert!(SLICE <= u32::MAX as usize);
@@ -73,13 +73,12 @@ pub struct Exported {
 /// Every log that holds a record; the first is the one that the route names, else the lowest.
 pub type Attested = Vec<(LogId, IndexEntry)>;
 
-/// The entry of a record in a log.
+/// The entry of a record in a log: the first, if it stands there several times.
 ///
 /// # Errors
 /// The engine's.
 pub fn entry_of(engine: &dyn Engine, id: RecordId, log: LogId) -> Result<Option<IndexEntry>, EngineError> {
-    let key = record_key(id, log);
-    Ok(engine.get(&key)?.and_then(|v| read_record(&key, &v)).map(|(_, _, e)| e))
+    positions::of_record_in(engine, id, log)
 }
 
 /// Every log that holds a record, in the order of the logs.
@@ -87,8 +86,7 @@ pub fn entry_of(engine: &dyn Engine, id: RecordId, log: LogId) -> Result<Option<
 /// # Errors
 /// The engine's.
 pub fn holders(engine: &dyn Engine, id: RecordId) -> Result<Vec<(LogId, IndexEntry)>, EngineError> {
-    let pairs = engine.scan(&record_prefix(id), b"", PAGE)?;
-    Ok(pairs.iter().filter_map(|(k, v)| read_record(k, v)).map(|(_, log, e)| (log, e)).collect())
+    positions::of_record(engine, id)
 }
 
 /// Every log that holds a record, the one that the route names first; empty if none does.
@@ -230,8 +228,8 @@ pub fn not_indexed(engine: &dyn Engine, source: &Source<'_>) -> Result<BTreeMap<
     Ok(lacks.filter(|(_, lacks)| *lacks > 0).collect())
 }
 
-/// Goes through every record that is held, by record id, with all logs that hold it, the one that the route names first. A
-/// page is in memory at a time.
+/// Goes through every record that is held, by record id, with all logs that hold it, the one that the route names first. Some
+/// ten thousand are in memory at a time.
 ///
 /// # Errors
 /// The engine's, and those of `take`.
@@ -251,55 +249,10 @@ pub fn each_record_after(
     after: Option<RecordId>,
     mut take: impl FnMut(RecordId, Attested) -> Result<ControlFlow<()>, EngineError>,
 ) -> Result<(), EngineError> {
-    // No log's bytes come behind these.
-    let from = after.map_or_else(|| b"r".to_vec(), |id| [&record_prefix(id)[..], &[0xff; LOG_ID_BYTES], &[0]].concat());
-    attested_from(in_force.engine(), from, |id, mut attested| {
+    walk::by_id(in_force.engine(), after, |id, mut attested| {
         in_force.sort(&mut attested)?;
         take(id, attested)
     })
-}
-
-/// The same; the logs that hold a record come in the order of their ids.
-///
-/// # Errors
-/// The engine's, and those of `take`.
-pub fn each_attested(
-    engine: &dyn Engine,
-    take: impl FnMut(RecordId, Attested) -> Result<ControlFlow<()>, EngineError>,
-) -> Result<(), EngineError> {
-    attested_from(engine, b"r".to_vec(), take)
-}
-
-fn attested_from(
-    engine: &dyn Engine,
-    mut from: Vec<u8>,
-    mut take: impl FnMut(RecordId, Attested) -> Result<ControlFlow<()>, EngineError>,
-) -> Result<(), EngineError> {
-    let mut whole = |(id, attested): (RecordId, Attested)| take(id, attested);
-    let mut current: Option<(RecordId, Attested)> = None;
-    loop {
-        let page = engine.scan(b"r", &from, PAGE)?;
-        let done = page.len() < PAGE;
-        if let Some((key, _)) = page.last() {
-            from = [key.as_slice(), &[0]].concat();
-        }
-        for (key, value) in &page {
-            let Some((id, log, e)) = read_record(key, value) else { continue };
-            match &mut current {
-                Some((open, attested)) if *open == id => attested.push((log, e)),
-                _ => {
-                    if let Some(before) = current.replace((id, vec![(log, e)]))
-                        && whole(before)?.is_break()
-                    {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        if done {
-            return current.map_or(Ok(()), |last| whole(last).map(|_| ()));
-        }
-    }
 }
 
 /// Reads the records of `places`, each batch once, and hands them over in no order, with their first entries. The answer

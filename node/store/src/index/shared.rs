@@ -51,8 +51,8 @@ impl Engine for SharedEngine {
         self.engine()?.scan(prefix, from, limit)
     }
 
-    fn write(&self, pairs: Write) -> Result<(), EngineError> {
-        self.engine()?.write(pairs)
+    fn change(&self, pairs: Write, gone: Vec<Vec<u8>>) -> Result<(), EngineError> {
+        self.engine()?.change(pairs, gone)
     }
 
     fn flush(&self) -> Result<(), EngineError> {

@@ -7,7 +7,8 @@
 use super::{
     Effect, Engine, EngineError, IndexEntry, Version, effect,
     effect::KeyVersion,
-    entry::{self, read_record, read_version, record_key, version_place},
+    entry::{self, Lookup},
+    positions,
 };
 use std::{
     cell::RefCell,
@@ -25,7 +26,7 @@ use tally_topology::{
     route::{Door, LogStanding, Submitted},
 };
 
-/// Index pairs read at once.
+/// Index keys read at once.
 const PAGE: usize = 4_096;
 /// Keys with more versions than this are remembered, so that nobody can make a question slow by signing many.
 const REMEMBERED_FROM: usize = 16;
@@ -75,8 +76,8 @@ pub struct InForce<'a> {
     /// Whether a route goes by the name of a unit.
     by_name: bool,
     remembers: bool,
-    /// Keys with more than one version, for a question about all records; `None`: each key is looked up.
-    several: Option<HashSet<[u8; 16]>>,
+    /// Beginnings of keys with more than one version, for a question about all records; `None`: each key is looked up.
+    several: Option<HashSet<[u8; 8]>>,
     names: RefCell<HashMap<[u8; 8], Rc<str>>>,
     remembered: RefCell<(usize, HashMap<[u8; 16], KeyVersions>)>,
 }
@@ -146,29 +147,10 @@ impl<'a> InForce<'a> {
     /// # Errors
     /// The engine's.
     pub fn versions(&self, key: &[u8; 16]) -> Result<KeyVersions, EngineError> {
-        self.versions_with(key, None)
-    }
-
-    /// The same, where the entries of one record are at hand.
-    fn versions_with(
-        &self,
-        key: &[u8; 16],
-        known: Option<(RecordId, &[(LogId, IndexEntry)])>,
-    ) -> Result<KeyVersions, EngineError> {
         if let Some(versions) = self.remembered.borrow().1.get(key) {
             return Ok(versions.clone());
         }
-        let (prefix, mut found) = (entry::version_prefix(key), Vec::new());
-        let mut from = prefix.clone();
-        loop {
-            let page = self.engine.scan(&prefix, &from, PAGE)?;
-            self.read(&page, known, &mut found)?;
-            match page.last() {
-                Some((key, _)) if page.len() == PAGE => from = [key.as_slice(), &[0]].concat(),
-                _ => break,
-            }
-        }
-        let versions = Rc::new(self.judged(found)?);
+        let versions = Rc::new(self.judged(positions::of_key(self.engine, key)?)?);
         if self.remembers && versions.len() > REMEMBERED_FROM {
             let mut remembered = self.remembered.borrow_mut();
             if remembered.0 > REMEMBERED_MAX {
@@ -191,44 +173,31 @@ impl<'a> InForce<'a> {
         own: Division,
         most: usize,
     ) -> Result<(Vec<HeldKeyVersion>, bool), EngineError> {
-        let mut pairs = self.engine.scan(&entry::version_prefix(key), b"", most)?;
-        let cut = pairs.len() >= most;
+        let lookup = Lookup::Key(*key);
+        let mut keys = self.engine.scan(&lookup.prefix(), b"", most)?;
+        let cut = keys.len() >= most;
         if cut {
-            pairs.extend(self.engine.scan(&entry::version_prefix_of(key, own), b"", most)?);
-            pairs.sort_unstable();
-            pairs.dedup();
+            keys.extend(self.engine.scan(&lookup.prefix_of(own), b"", most)?);
+            keys.sort_unstable();
+            keys.dedup();
         }
         let mut found = Vec::new();
-        self.read(&pairs, None, &mut found)?;
+        positions::of_key_at(self.engine, key, &keys, &mut found)?;
         Ok((self.judged(found)?, cut))
     }
 
-    fn read(
-        &self,
-        pairs: &[(Vec<u8>, Vec<u8>)],
-        known: Option<(RecordId, &[(LogId, IndexEntry)])>,
-        found: &mut Vec<(Version, LogId, u64, IndexEntry)>,
-    ) -> Result<(), EngineError> {
-        for (key, value) in pairs {
-            let (Some((log, index)), Some(version)) = (version_place(key), read_version(value)) else { continue };
-            let at_hand = known.filter(|(id, _)| *id == version.id);
-            if let Some((_, e)) = at_hand.and_then(|(_, held)| held.iter().find(|(l, _)| *l == log)) {
-                found.push((version, log, index, e.clone()));
-                continue;
-            }
-            let key = record_key(version.id, log);
-            let e = self.engine.get(&key)?.and_then(|v| read_record(&key, &v));
-            found.extend(e.map(|(_, _, e)| (version, log, index, e)));
-        }
-        Ok(())
-    }
-
-    fn judged(&self, found: Vec<(Version, LogId, u64, IndexEntry)>) -> Result<Vec<HeldKeyVersion>, EngineError> {
+    fn judged(&self, found: Vec<(LogId, RecordId, IndexEntry)>) -> Result<Vec<HeldKeyVersion>, EngineError> {
         let mut versions = Vec::with_capacity(found.len());
-        for (version, log, index, e) in &found {
-            let door = self.door(*log, e)?;
-            let (id, operation, amends) = (version.id, version.operation, e.content.amends);
-            versions.push(KeyVersion { id, log: *log, index: *index, operation, amends, door });
+        for (log, id, e) in &found {
+            let (operation, amends) = (e.content.operation, e.content.amends);
+            versions.push(KeyVersion {
+                id: *id,
+                log: *log,
+                index: e.index,
+                operation,
+                amends,
+                door: self.door(*log, e)?,
+            });
         }
         let names = found.iter().map(|(.., e)| self.unit_name(e)).collect::<Result<Vec<_>, _>>()?;
         let may_change = |node: Division, at: usize| {
@@ -238,10 +207,10 @@ impl<'a> InForce<'a> {
         let effects = effect::effects(&versions, may_change);
         let held = found.into_iter().zip(versions).zip(effects);
         Ok(held
-            .map(|(((version, log, index, entry), v), effect)| HeldKeyVersion {
-                version,
+            .map(|(((log, id, entry), v), effect)| HeldKeyVersion {
+                version: Version::of(id, &entry.content),
                 log,
-                index,
+                index: entry.index,
                 entry,
                 standing: v.door.standing,
                 effect,
@@ -267,11 +236,13 @@ impl<'a> InForce<'a> {
     pub fn is_current(&self, id: RecordId, attested: &[(LogId, IndexEntry)]) -> Result<bool, EngineError> {
         let Some((log, first)) = attested.first() else { return Ok(false) };
         let original = first.content.operation == Operation::Create && first.content.amends.is_none();
-        if original && self.several.as_ref().is_some_and(|several| !several.contains(&first.content.key)) {
+        if original
+            && self.several.as_ref().is_some_and(|several| !several.contains(entry::beginning_of(&first.content.key)))
+        {
             // Nothing can have taken its place.
             return Ok(self.door(*log, first)?.standing != LogStanding::Closed);
         }
-        let versions = self.versions_with(&first.content.key, Some((id, attested)))?;
+        let versions = self.versions(&first.content.key)?;
         Ok(versions.iter().any(|v| v.version.id == id && v.is_current()))
     }
 
@@ -312,12 +283,12 @@ impl<'a> InForce<'a> {
     }
 }
 
-/// Business keys with more than one version; `None`: they are too many.
-fn keys_with_several(engine: &dyn Engine) -> Result<Option<HashSet<[u8; 16]>>, EngineError> {
-    let (mut several, mut from, mut last) = (HashSet::new(), entry::versions_prefix().to_vec(), None);
+/// Beginnings of business keys with more than one version; `None`: they are too many.
+fn keys_with_several(engine: &dyn Engine) -> Result<Option<HashSet<[u8; 8]>>, EngineError> {
+    let (mut several, mut from, mut last) = (HashSet::new(), entry::KEYS.to_vec(), None);
     loop {
-        let page = engine.scan(entry::versions_prefix(), &from, PAGE)?;
-        for key in page.iter().filter_map(|(key, _)| entry::version_business_key(key)) {
+        let page = engine.scan(entry::KEYS, &from, PAGE)?;
+        for key in page.iter().filter_map(|(key, _)| entry::beginning(key)) {
             if last.replace(key) == Some(key) {
                 several.insert(key);
             }

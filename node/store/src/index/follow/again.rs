@@ -2,7 +2,7 @@
 //! newest charter, as they would be in an index that was built anew.
 
 use super::{Follower, counts, take::ReadRecord};
-use crate::index::{Engine as _, EngineError, InForce, entry};
+use crate::index::{Engine as _, EngineError, InForce, entry::Lookup};
 use tally_core::{Entry as KeptAs, Place};
 use tally_protocol::{batch::Batch, ids::LogId};
 use tally_topology::charter::Charter;
@@ -56,7 +56,7 @@ impl Follower<'_> {
         let in_force = InForce::of_follower(&*overlay, charter);
         for (i, bytes) in records.iter().enumerate() {
             let record = ReadRecord::of(bytes, start + i as u64, sealed_at);
-            if overlay.get(&entry::record_key(record.id, log))?.is_some() {
+            if overlay.get(&Lookup::Record(record.id).key(log, record.entry.index))?.is_some() {
                 self.judge(&in_force, log, &record, false)?;
             }
             if overlay.waiting() >= super::WRITE_PAIRS {

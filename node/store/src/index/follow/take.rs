@@ -3,8 +3,8 @@
 use super::{Follower, WRITE_PAIRS};
 use crate::index::{
     Engine as _, EngineError, InForce,
-    entry::{self, IndexEntry, SubjectName},
-    findings, key_findings,
+    entry::{self, IndexEntry, Lookup, SubjectName},
+    findings, key_findings, positions,
 };
 use tally_core::Place;
 use tally_protocol::{batch::Batch, canonical::Object, ids::LogId, record::RecordId};
@@ -67,18 +67,17 @@ impl Follower<'_> {
         let in_force = InForce::of_follower(&*overlay, charter);
         for (i, bytes) in records.iter().enumerate().skip(done) {
             let record = ReadRecord::of(bytes, start + i as u64, sealed_at);
-            let again = self.count(log, record.id, record.entry.index)?;
             let content = record.entry.content;
-            let alone = !self.may_have_versions(&content.key) && !self.may_have_forms(content.forms());
-            self.keep_name(&record);
-            let pairs = entry::pairs(record.id, log, &record.entry);
-            for (key, value) in pairs.into_iter().chain(entry::form_pair(content.forms())) {
-                overlay.put(key, value);
-            }
-            self.ids.push((log, record.id, content.forms()));
-            if !again {
+            if !self.count(log, record.id, record.entry.index)? {
+                let alone = !self.may_have_versions(&content.key) && !self.may_have_forms(content.forms());
+                self.keep_name(&record);
+                overlay.put_record(record.id, log, &record.entry);
+                if let Some((key, value)) = entry::form_pair(content.forms()) {
+                    overlay.put(key, value);
+                }
                 self.judge(&in_force, log, &record, alone && content.operation == Operation::Create)?;
             }
+            self.ids.push((log, record.id, content.forms()));
             self.state.done = i as u16 + 1;
             if self.ids.len() >= self.write_at || overlay.waiting() >= WRITE_PAIRS {
                 self.write()?;
@@ -88,43 +87,38 @@ impl Follower<'_> {
     }
 
     fn may_have_versions(&self, key: &[u8; 16]) -> bool {
-        self.overlay.is_fresh(&entry::version_prefix(key)) || self.sources.known.maybe_key(key)
+        self.overlay.is_fresh(Lookup::Key(*key)) || self.sources.known.maybe_key(key)
     }
 
     /// Whether the same number may be held in another form.
     fn may_have_forms(&self, forms: KeyForms) -> bool {
         let form = forms.common();
         self.sources.known.maybe_form(&form)
-            || self.overlay.is_fresh(&entry::form_prefix(&form))
+            || self.overlay.is_fresh_pair(&entry::form_prefix(&form))
             || forms.form.is_some_and(|key| self.may_have_versions(&key))
     }
 
-    /// Counts a record. Answers whether the index knows already that this log holds it: a batch that was repaired comes a second
-    /// time, or late, and must not count twice.
+    /// Counts a record. Answers whether the index knows already that this log holds it here: a batch that was repaired comes a
+    /// second time, or late, and must not count twice.
     fn count(&mut self, log: LogId, id: RecordId, index: u64) -> Result<bool, EngineError> {
-        let reached = self.state.reached.get(&log).copied().unwrap_or(0);
         let new = self.is_new(id)?;
-        let known = !new && self.overlay.get(&entry::record_key(id, log))?.is_some();
+        let known = !new && self.overlay.get(&Lookup::Record(id).key(log, index))?.is_some();
         if !known {
             *self.state.keys.entry(log).or_default() += 1;
+            *self.state.logs.entry(log).or_default() += 1;
         }
         if new {
             self.state.distinct += 1;
         }
-        if !(known && index < reached) {
-            *self.state.logs.entry(log).or_default() += 1;
-        }
-        self.state.reached.insert(log, reached.max(index + 1));
+        let reached = self.state.reached.entry(log).or_default();
+        *reached = (*reached).max(index + 1);
         Ok(known)
     }
 
     /// Whether no log is known to hold the record yet.
     fn is_new(&self, id: RecordId) -> Result<bool, EngineError> {
-        let prefix = entry::record_prefix(id);
-        if self.overlay.is_fresh(&prefix) {
-            return Ok(false);
-        }
-        Ok(!self.sources.known.maybe(&id) || self.overlay.scan(&prefix, b"", 1)?.is_empty())
+        let may_be_held = self.overlay.is_fresh(Lookup::Record(id)) || self.sources.known.maybe(&id);
+        Ok(!may_be_held || positions::of_record(&*self.overlay, id)?.is_empty())
     }
 
     /// Keeps the name of the producing unit, which some routes go by.

@@ -303,7 +303,7 @@ impl Engine for Broken {
     fn scan(&self, _: &[u8], _: &[u8], _: usize) -> Result<Write, EngineError> {
         Err(self.0())
     }
-    fn write(&self, _: Write) -> Result<(), EngineError> {
+    fn change(&self, _: Write, _: Vec<Vec<u8>>) -> Result<(), EngineError> {
         Err(self.0())
     }
     fn flush(&self) -> Result<(), EngineError> {
