@@ -2,18 +2,22 @@
 //!
 //! Few pairs go in by its journal and its table in memory, many as a sorted run of their own, straight into a table on the
 //! disk: so an indexer that is far behind costs less the further it is behind.
+//!
+//! It has one worker: two pass what is to be merged to and fro for as long as one of them merges. As that one may be busy for
+//! seconds, what is in memory is bounded here, and not left to its turn.
 
 use super::engine::{Engine, EngineError, Write};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::{
     path::Path,
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering},
     thread::sleep,
     time::{Duration, Instant},
 };
 
 /// Block cache in bytes.
 const CACHE_BYTES: u64 = 32 << 20;
-/// Bytes in memory that are not in a table yet.
+/// Bytes in memory that are not in a table yet; the engine would count twice as many.
 const MEMTABLE_BYTES: u64 = 16 << 20;
 /// What an open may have to replay.
 const JOURNAL_BYTES: u64 = 64 << 20;
@@ -22,12 +26,23 @@ const RUN_PAIRS: usize = 8_192;
 /// More tables than this that overlap, and a run waits until some are merged: the engine itself lets any number pile up, and
 /// each makes every reading slower.
 const TABLES_MAX: usize = 12;
+/// Tables in memory that wait for the disk, beside the one that is written to.
+const SEALED_MAX: usize = 1;
+/// Flushes after a run that also free the tables that were merged into others: the engine does so only when it puts another
+/// table aside, and merging goes on for a while.
+const FREEING_FLUSHES: u32 = 6;
+/// A key of nobody: the engine puts no empty table aside.
+const NO_KEY: &[u8] = &[0xff];
 /// Tables that are not merged within this time say that the engine does not work any more.
 const MERGED_WITHIN: Duration = Duration::from_secs(300);
 
 pub(super) struct Fjall {
     db: Database,
     pairs: Keyspace,
+    /// Bytes in the table in memory, about.
+    in_memory: AtomicUsize,
+    /// Flushes that are to free merged tables yet.
+    freeing: AtomicU32,
 }
 
 fn failed(e: fjall::Error) -> EngineError {
@@ -47,12 +62,31 @@ impl std::fmt::Debug for Fjall {
 impl Fjall {
     pub(super) fn open(dir: &Path) -> Result<Self, EngineError> {
         let open =
-            Database::builder(dir).cache_size(CACHE_BYTES).max_journaling_size(JOURNAL_BYTES).worker_threads(2).open();
+            Database::builder(dir).cache_size(CACHE_BYTES).max_journaling_size(JOURNAL_BYTES).worker_threads(1).open();
         let db = open.map_err(failed)?;
         let pairs = db
-            .keyspace("index", || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
+            .keyspace("index", || KeyspaceCreateOptions::default().max_memtable_size(2 * MEMTABLE_BYTES))
             .map_err(failed)?;
-        Ok(Self { db, pairs })
+        Ok(Self { db, pairs, in_memory: AtomicUsize::new(0), freeing: AtomicU32::new(0) })
+    }
+
+    /// Waits until the engine has caught up as far as `is_behind` asks.
+    fn wait_while(&self, is_behind: impl Fn(&Keyspace) -> bool) -> Result<(), EngineError> {
+        let since = Instant::now();
+        while is_behind(&self.pairs) {
+            if since.elapsed() > MERGED_WITHIN {
+                return Err(EngineError::Engine("its tables are not merged any more".into()));
+            }
+            sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Puts the table in memory aside, to be written to the disk, and frees what was merged into other tables.
+    fn put_aside(&self) -> Result<(), EngineError> {
+        self.in_memory.store(0, Ordering::Relaxed);
+        self.pairs.rotate_memtable().map_err(failed)?;
+        self.wait_while(|pairs| pairs.sealed_memtable_count() > SEALED_MAX)
     }
 
     /// Changes as a table of their own: durable, and seen all at once, when this returns.
@@ -61,13 +95,7 @@ impl Fjall {
         let mut changes: Vec<_> = gone.into_iter().map(|key| (key, None)).chain(written).collect();
         // The order is that of the keys, and no key stands there twice; of two the later one counts.
         changes.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let since = Instant::now();
-        while self.pairs.l0_table_count() > TABLES_MAX {
-            if since.elapsed() > MERGED_WITHIN {
-                return Err(EngineError::Engine("its tables are not merged any more".into()));
-            }
-            sleep(Duration::from_millis(5));
-        }
+        self.wait_while(|pairs| pairs.l0_table_count() > TABLES_MAX)?;
         let mut run = self.pairs.start_ingestion().map_err(failed)?;
         let mut changes = changes.into_iter().peekable();
         while let Some((key, value)) = changes.next() {
@@ -80,6 +108,7 @@ impl Fjall {
             };
             done.map_err(failed)?;
         }
+        self.freeing.store(FREEING_FLUSHES, Ordering::Relaxed);
         run.finish().map_err(failed)
     }
 }
@@ -105,6 +134,7 @@ impl Engine for Fjall {
         if pairs.len() >= RUN_PAIRS {
             return self.write_run(pairs, gone);
         }
+        let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
         let mut batch = self.db.batch();
         for key in gone {
             batch.remove(&self.pairs, key);
@@ -112,10 +142,20 @@ impl Engine for Fjall {
         for (key, value) in pairs {
             batch.insert(&self.pairs, key, value);
         }
-        batch.commit().map_err(failed)
+        batch.commit().map_err(failed)?;
+        if self.in_memory.fetch_add(bytes, Ordering::Relaxed) + bytes > MEMTABLE_BYTES as usize {
+            self.put_aside()?;
+        }
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), EngineError> {
+        let freeing = self.freeing.load(Ordering::Relaxed);
+        if freeing > 0 {
+            self.freeing.store(freeing - 1, Ordering::Relaxed);
+            self.pairs.remove(NO_KEY).map_err(failed)?;
+            self.put_aside()?;
+        }
         self.db.persist(PersistMode::SyncAll).map_err(failed)
     }
 }

@@ -33,8 +33,9 @@ use tokio::sync::watch;
 pub const WRITE_RECORDS: usize = 20_000;
 /// Pairs that one write may have.
 const WRITE_PAIRS: usize = 3 * WRITE_RECORDS;
-/// Flushed this often.
+/// Flushed this often, as long as something comes and a while longer: the engine merges what came, and frees room with a flush.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
+const FLUSH_LONGER: Duration = Duration::from_secs(60);
 /// Pauses before the index is brought back: doubled each time up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_LONGEST: Duration = Duration::from_secs(60);
@@ -70,6 +71,8 @@ struct Follower<'s> {
     names: HashSet<[u8; 8]>,
     /// Records that were missing when that was last looked into.
     missing: u64,
+    /// When something was written.
+    written: Instant,
     /// It has been at the end of the journal.
     whole: bool,
     /// The index was begun anew: what it could not read is damaged in the journal, and building it once more helps nothing.
@@ -146,6 +149,7 @@ impl<'s> Follower<'s> {
             ids: Vec::new(),
             names: HashSet::new(),
             missing: 0,
+            written: Instant::now(),
             whole: false,
             anew: opened.rebuilt.is_some(),
         };
@@ -200,13 +204,15 @@ impl<'s> Follower<'s> {
             let rules = charter.rules_mark();
             let version = charter.version();
             drop(in_force);
+            let flushes = self.written.elapsed() < FLUSH_LONGER;
             let ended = runtime.block_on(async {
                 loop {
                     match tokio::time::timeout(Duration::from_secs(1), durable.changed()).await {
                         Ok(changed) => return changed.is_err(),
                         Err(_) => {
                             let now = charters.charter();
-                            if (now.charter().rules_mark(), now.charter().version()) != (rules, version) {
+                            let other = (now.charter().rules_mark(), now.charter().version()) != (rules, version);
+                            if other || flushes && flushed.elapsed() > FLUSH_EVERY {
                                 return false;
                             }
                         }
@@ -306,6 +312,7 @@ impl<'s> Follower<'s> {
 
     fn write_state(&mut self) -> Result<(), EngineError> {
         self.overlay.commit((STATE_KEY.to_vec(), self.state.encode()))?;
+        self.written = Instant::now();
         self.sources.known.indexed(&self.ids);
         self.ids.clear();
         Ok(())
