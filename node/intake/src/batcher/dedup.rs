@@ -96,7 +96,7 @@ impl DedupLookup<'_> {
             (Operation::Withdraw, Some(_)) => {}
             (Operation::Amend | Operation::Withdraw, None) => say(HeldFinding::NoOriginal, policy.no_original),
         }
-        findings.extend(self.by_form(checked, policy)?);
+        findings.extend(self.by_form(checked, false, policy)?);
         findings.extend(self.by_registration(checked, policy)?);
         Ok(Looked { held: None, findings })
     }
@@ -116,7 +116,7 @@ impl DedupLookup<'_> {
         }
         let conflict = policy.conflict.filter(|_| history.is_some_and(|h| conflicted(h, &checked.content)));
         let mut findings: Vec<_> = conflict.map(|s| (HeldFinding::Conflict, s)).into_iter().collect();
-        findings.extend(self.by_form(checked, policy)?);
+        findings.extend(self.by_form(checked, on_its_way.is_none() && history.is_some(), policy)?);
         findings.extend(self.by_registration(checked, policy)?);
         // It is held: nothing rejects it any more.
         findings.iter_mut().for_each(|(_, s)| *s = (*s).min(Severity::Question));
@@ -127,13 +127,14 @@ impl DedupLookup<'_> {
     fn by_form(
         &self,
         checked: &CheckedRecord,
+        key_is_held: bool,
         policy: &DedupPolicy,
     ) -> Result<Option<(HeldFinding, Severity)>, EngineError> {
         let Some(severity) = policy.other_form.filter(|_| checked.numbered) else { return Ok(None) };
         if checked.content.operation != Operation::Create {
             return Ok(None);
         }
-        for key in self.index.other_forms(checked.content.forms())? {
+        for key in self.index.other_forms(checked.content.forms(), key_is_held)? {
             let history = self.index.versions(&key)?;
             let counts = history.as_ref().and_then(KeyHistory::latest).filter(|v| v.operation != Operation::Withdraw);
             if let Some(held) = counts {

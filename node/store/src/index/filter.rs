@@ -5,7 +5,8 @@
 //! it. What follows from being held is not decided here.
 
 use super::{
-    Effect, Engine, EngineError, InForce, IndexEntry, Version,
+    Effect, Engine, EngineError, HeldKeyVersion, InForce, Version,
+    beside::Beside,
     entry::{self, SubjectName},
     positions,
 };
@@ -42,6 +43,10 @@ pub struct DedupIndex {
     own: LogId,
     ids: Mutex<Layers>,
     keys: Mutex<Layers>,
+    /// Of what is in `keys` what came more than once.
+    several: Mutex<Layers>,
+    /// Where the next record may stand that is handed in again.
+    beside: Mutex<Beside>,
     /// The filters hold every id and key of the index.
     complete: AtomicBool,
     /// The index has been at the end of the journal since it was opened or begun anew.
@@ -139,10 +144,10 @@ impl Layers {
         self.layers.iter().any(|l| l.contains(item))
     }
 
-    fn insert(&mut self, item: &impl Hash) {
-        // What comes again, as after a rebuild, takes no room.
+    /// Whether it is in for certain only now. What comes again, as after a rebuild, takes no room.
+    fn insert(&mut self, item: &impl Hash) -> bool {
         if self.contains(item) {
-            return;
+            return false;
         }
         if self.last_items >= FIRST_LAYER << (self.layers.len() - 1) {
             self.layers.push(Self::layer(FIRST_LAYER << self.layers.len()));
@@ -152,6 +157,7 @@ impl Layers {
             last.insert(item);
             self.last_items += 1;
         }
+        true
     }
 }
 
@@ -162,10 +168,15 @@ struct OtherText([u8; 16], u8);
 /// Tells it apart.
 const OTHER_TEXT: u8 = b'a';
 
-fn insert_forms(keys: &mut Layers, forms: KeyForms) {
-    keys.insert(&forms.key);
-    if let Some(form) = forms.form {
-        keys.insert(&OtherText(form, OTHER_TEXT));
+/// Puts in a business key and its form; what may be in already is one of several then.
+fn insert_forms(keys: &mut Layers, several: &mut Layers, forms: KeyForms) {
+    if !keys.insert(&forms.key) {
+        several.insert(&forms.key);
+    }
+    if let Some(form) = forms.form.map(|form| OtherText(form, OTHER_TEXT))
+        && !keys.insert(&form)
+    {
+        several.insert(&form);
     }
 }
 
@@ -182,6 +193,8 @@ impl DedupIndex {
             own,
             ids: Mutex::new(Layers::new()),
             keys: Mutex::new(Layers::new()),
+            several: Mutex::new(Layers::new()),
+            beside: Mutex::default(),
             complete: AtomicBool::new(empty),
             whole: AtomicBool::new(false),
             judged: Mutex::default(),
@@ -209,7 +222,7 @@ impl DedupIndex {
         }
         positions::each(&*self.engine, |_, id, e| {
             lock(&self.ids).insert(&id);
-            insert_forms(&mut lock(&self.keys), e.content.forms());
+            insert_forms(&mut lock(&self.keys), &mut lock(&self.several), e.content.forms());
             Ok(())
         })?;
         self.complete.store(true, Ordering::Release);
@@ -242,10 +255,21 @@ impl DedupIndex {
         if !self.maybe(id) {
             return Ok(false);
         }
-        let own = |(log, e): &(LogId, IndexEntry)| log.division == self.own.division && !self.is_lost(*log, e.index);
-        if positions::of_record(&*self.engine, *id)?.iter().any(own) {
+        let own = |log: LogId, index: u64| log.division == self.own.division && !self.is_lost(log, index);
+        let mut beside = lock(&self.beside);
+        let next = beside.next(&*self.engine)?.filter(|(_, held, _)| held == id).map(|(log, _, e)| (log, e.index));
+        let held = match next.filter(|(log, index)| own(*log, *index)) {
+            Some(here) => Some(here),
+            None => {
+                let mut all = positions::of_record(&*self.engine, *id)?.into_iter().map(|(log, e)| (log, e.index));
+                all.find(|(log, index)| own(*log, *index))
+            }
+        };
+        if let Some(here) = held {
+            beside.found(here);
             return Ok(true);
         }
+        drop(beside);
         // It may have come in between.
         if lock(&self.pending).ids.contains_key(id) {
             return Ok(true);
@@ -268,16 +292,31 @@ impl DedupIndex {
         !self.complete.load(Ordering::Acquire) || lock(&self.keys).contains(&OtherText(*form, OTHER_TEXT))
     }
 
+    /// The only version of a business key, if it stands where it is expected.
+    fn only_version(&self, in_force: &InForce<'_>, key: &[u8; 16]) -> Result<Option<HeldKeyVersion>, EngineError> {
+        if !self.complete.load(Ordering::Acquire) || lock(&self.several).contains(key) {
+            return Ok(None);
+        }
+        let mut beside = lock(&self.beside);
+        let next = beside.next(&*self.engine)?.filter(|(.., e)| e.content.key == *key);
+        next.map_or(Ok(None), |(log, id, e)| in_force.only_version(log, id, e).map(Some))
+    }
+
     /// Business keys of other texts than this one's, of the same form (brackets, width, gaps, dashes), that may be held here:
-    /// at most 16 that are in the index, and those on their way to it.
+    /// at most 16 that are in the index, and those on their way to it. `held`: this one is in the index.
     ///
     /// # Errors
     /// The engine's.
-    pub fn other_forms(&self, forms: KeyForms) -> Result<Vec<[u8; 16]>, EngineError> {
+    pub fn other_forms(&self, forms: KeyForms, held: bool) -> Result<Vec<[u8; 16]>, EngineError> {
         let form = forms.common();
         let mut keys: Vec<[u8; 16]> = forms.form.into_iter().collect();
         keys.extend(lock(&self.pending).forms.get(&form).into_iter().flatten());
-        if self.maybe_form(&form) {
+        // Of one text with this form, which is in the index, it is the text itself.
+        let is_alone = held
+            && forms.form.is_some()
+            && self.complete.load(Ordering::Acquire)
+            && !lock(&self.several).contains(&OtherText(form, OTHER_TEXT));
+        if !is_alone && self.maybe_form(&form) {
             self.no()?;
             let held = self.engine.scan(&entry::form_prefix(&form), b"", FORMS_MAX)?;
             keys.extend(held.iter().filter_map(|(key, _)| entry::read_form(key)));
@@ -299,7 +338,10 @@ impl DedupIndex {
             self.no()?;
             let signed = self.charter.charter();
             let in_force = InForce::new(&*self.engine, signed.charter());
-            let (mut held, cut) = in_force.versions_near(key, self.own.division, VERSIONS_MAX)?;
+            let (mut held, cut) = match self.only_version(&in_force, key)? {
+                Some(only) => (vec![only], false),
+                None => in_force.versions_near(key, self.own.division, VERSIONS_MAX)?,
+            };
             history.cut = cut;
             held.retain(|v| !self.is_lost(v.log, v.index));
             held.sort_by_key(|v| (v.effect != Effect::InForce, !v.is_current(), v.standing, v.log, v.index));
@@ -366,12 +408,12 @@ impl DedupIndex {
 
     /// These are in the index now.
     pub(super) fn indexed(&self, records: &[(LogId, RecordId, KeyForms)]) {
-        let (mut ids, mut keys) = (lock(&self.ids), lock(&self.keys));
+        let (mut ids, mut keys, mut several) = (lock(&self.ids), lock(&self.keys), lock(&self.several));
         for (_, id, forms) in records {
             ids.insert(id);
-            insert_forms(&mut keys, *forms);
+            insert_forms(&mut keys, &mut several, *forms);
         }
-        drop((ids, keys));
+        drop((ids, keys, several));
         let mut pending = lock(&self.pending);
         // The same record in another log says nothing about the own one.
         for (_, id, _) in records.iter().filter(|(log, _, _)| *log == self.own) {
@@ -387,3 +429,6 @@ impl DedupIndex {
         lock(&self.pending).ids.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! it can be deleted at any time (I8), and nothing on the replication path asks it.
 
 pub mod audit;
+mod beside;
 mod chunk;
 mod effect;
 mod engine;
@@ -27,6 +28,7 @@ pub use filter::{DedupIndex, KeyHistory};
 pub use follow::{FollowSources, IndexProgress, Judging, WRITE_RECORDS, follow};
 pub use key_findings::other_form;
 pub use open::{IndexCounts, OpenedIndex, open};
+pub use overlay::Overlay;
 pub use positions::each as each_position;
 pub use query::entry_of;
 pub use versions::{HeldKeyVersion, InForce, KeyVersions};

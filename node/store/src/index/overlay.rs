@@ -18,7 +18,7 @@ use tally_protocol::{ids::LogId, record::RecordId};
 
 /// An engine and what is about to be written to it.
 #[derive(Debug)]
-pub(super) struct Overlay {
+pub struct Overlay {
     below: Arc<dyn Engine>,
     fresh: Mutex<Fresh>,
 }
@@ -113,7 +113,8 @@ impl Fresh {
 }
 
 impl Overlay {
-    pub(super) fn new(below: Arc<dyn Engine>) -> Self {
+    /// Over an engine.
+    pub fn new(below: Arc<dyn Engine>) -> Self {
         Self { below, fresh: Mutex::default() }
     }
 
@@ -122,7 +123,7 @@ impl Overlay {
     }
 
     /// Gathers a record of a log, with the keys that lead to it.
-    pub(super) fn put_record(&self, id: RecordId, log: LogId, e: &IndexEntry) {
+    pub fn put_record(&self, id: RecordId, log: LogId, e: &IndexEntry) {
         let mut fresh = self.fresh();
         for lookup in [Lookup::Record(id), Lookup::Key(e.content.key)] {
             fresh.lookups.put(lookup.prefix(), lookup.key(log, e.index));
@@ -155,7 +156,7 @@ impl Overlay {
     ///
     /// # Errors
     /// The engine's; then what was gathered is forgotten, and nothing of it was written.
-    pub(super) fn commit(&self, last: (Vec<u8>, Vec<u8>)) -> Result<(), EngineError> {
+    pub fn commit(&self, last: (Vec<u8>, Vec<u8>)) -> Result<(), EngineError> {
         let fresh = std::mem::take(&mut *self.fresh());
         let (mut pairs, mut gone) = (Write::with_capacity(fresh.len() + fresh.chunks.len() + 1), Vec::new());
         for ((log, first), chunk) in fresh.chunks {

@@ -162,6 +162,12 @@ impl<'a> InForce<'a> {
         Ok(versions)
     }
 
+    /// A version of a business key that has no other.
+    pub(super) fn only_version(&self, log: LogId, id: RecordId, e: &IndexEntry) -> Result<HeldKeyVersion, EngineError> {
+        let mut one = self.judged(vec![(log, id, e.clone())])?;
+        one.pop().ok_or(EngineError::Differs)
+    }
+
     /// The versions of a business key that logs of one division hold, and so many others as `most` says: whether there are
     /// more.
     ///

@@ -394,14 +394,14 @@ fn a_number_on_its_way_is_known_in_every_form() {
         (id, tally_topology::content::ContentId::of(id, &object))
     };
     let [(round_id, round), (plain_id, plain), (_, square)] = ["许（1）", "许〔1〕", "许[1]"].map(content);
-    assert_eq!(known.other_forms(round.forms()).unwrap(), [plain.key], "the form itself may be a key");
-    assert_eq!(known.other_forms(plain.forms()).unwrap(), [[0_u8; 16]; 0]);
+    assert_eq!(known.other_forms(round.forms(), false).unwrap(), [plain.key], "the form itself may be a key");
+    assert_eq!(known.other_forms(plain.forms(), false).unwrap(), [[0_u8; 16]; 0]);
     known.add_pending(round_id, &round);
-    assert_eq!(known.other_forms(plain.forms()).unwrap(), [round.key]);
+    assert_eq!(known.other_forms(plain.forms(), false).unwrap(), [round.key]);
     known.add_pending(plain_id, &plain);
-    assert_eq!(known.other_forms(square.forms()).unwrap().len(), 2);
+    assert_eq!(known.other_forms(square.forms(), false).unwrap().len(), 2);
     known.forget_pending([round_id].iter());
-    assert_eq!(known.other_forms(plain.forms()).unwrap(), [[0_u8; 16]; 0]);
+    assert_eq!(known.other_forms(plain.forms(), false).unwrap(), [[0_u8; 16]; 0]);
     known.add_pending(round_id, &round);
     known.indexed(&[(sources.own, round_id, round.forms())]);
     assert!(known.maybe_form(&plain.key) && !known.maybe_form(&square.key));
