@@ -379,4 +379,19 @@ fn departments_hand_in_over_http_with_a_token() {
     );
     federation.wait_converged(&ALL[..3], seconds(60));
     assert_eq!(federation.count(PROVINCE), 9);
+
+    // What the alerts look at is told: by a node that has a parent, and was compared and verified.
+    federation.assert_verified(COUNTY);
+    assert_eq!(federation.reconcile(COUNTY, CITY, &[]).code, 0);
+    let rules = fs::read_to_string(shipped("deploy/prometheus/tally.rules.yml")).unwrap();
+    let names = rules.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).filter(|n| n.starts_with("tally_"));
+    let names: BTreeSet<&str> = names.collect();
+    assert!(names.len() > 20, "{names:?}");
+    let missing = |metrics: &str| {
+        let told = |name: &&str| !metrics.contains(&format!("# TYPE {} ", name.trim_end_matches("_total")));
+        names.iter().copied().filter(told).collect::<Vec<_>>()
+    };
+    wait_for("every series of the alerts", seconds(10), || {
+        missing(&get("/metrics", None).body).is_empty().then_some(())
+    });
 }

@@ -73,6 +73,9 @@ pub(super) fn text(api: &ApiContext, status: &Status) -> Option<String> {
     }
     let full = i64::from(api.submissions.intake().full.load(Ordering::Relaxed));
     gauge(&mut registry, "store_full", "1 while the disk is nearly full; should be 0", full);
+    if let Some(free) = api.mailbox.free_bytes() {
+        gauge(&mut registry, "store_free_bytes", "Bytes that are free where the data lies", clamp(free));
+    }
     gauge(
         &mut registry,
         "staged_records",
@@ -131,6 +134,8 @@ fn below(registry: &mut Registry, nodes: &[NodeBelowStatus]) {
     let (waiting, staged) = (Gauges::<NodeLabel>::default(), Gauges::<NodeLabel>::default());
     let (damaged, agrees) = (Gauges::<NodeLabel>::default(), Gauges::<NodeLabel>::default());
     let expected = Gauges::<NodeLabel>::default();
+    let (oldest, heard) = (Gauges::<NodeLabel>::default(), Gauges::<NodeLabel>::default());
+    let (skew, frozen) = (Gauges::<NodeLabel>::default(), Gauges::<NodeLabel>::default());
     for n in nodes {
         let label = NodeLabel { node: n.division.to_string() };
         known.get_or_create(&label).set(i64::from(n.state.is_some()));
@@ -141,6 +146,10 @@ fn below(registry: &mut Registry, nodes: &[NodeBelowStatus]) {
             (&staged, n.staged.map(clamp)),
             (&damaged, n.damaged_records.map(clamp)),
             (&agrees, n.agrees.map(i64::from)),
+            (&oldest, n.oldest_ms.map(|ms| clamp(ms / 1_000))),
+            (&heard, n.heard_ms.map(|ms| clamp(ms / 1_000))),
+            (&skew, n.clock_skew_ms.map(|ms| ms / 1_000)),
+            (&frozen, n.frozen.map(i64::from)),
         ];
         for (family, value) in told {
             if let Some(value) = value {
@@ -155,6 +164,14 @@ fn below(registry: &mut Registry, nodes: &[NodeBelowStatus]) {
     registry.register("node_staged_records", "Rows that only this node below has; should be 0", staged);
     registry.register("node_damaged_records", "Records that this node below cannot read; should be 0", damaged);
     registry.register("node_agrees", "1 if this node below and its parent hold the same", agrees);
+    registry.register("node_frozen", "1 if this node below holds a log of which two histories were signed", frozen);
+    for (name, help, family) in [
+        ("node_oldest_waiting", "How long ago the oldest of these records was sealed", oldest),
+        ("node_heard", "How long ago this node below was heard", heard),
+        ("node_clock_skew", "The clock of this node below minus its parent's", skew),
+    ] {
+        registry.register_with_unit(name, help, Unit::Seconds, family);
+    }
 }
 
 /// Every enrolled neighbour has a series, linked or not: one that vanishes would end its own alert.

@@ -120,6 +120,8 @@ pub struct Mailbox {
     busy_until_ms: Arc<AtomicU64>,
     /// See [`Mailbox::shortage`]; 0: nothing is wanting.
     shortage: Arc<AtomicU8>,
+    /// See [`Mailbox::free_bytes`]; the largest number: not known.
+    free: Arc<AtomicU64>,
     beats: Arc<AtomicU64>,
     view: watch::Receiver<Arc<View>>,
 }
@@ -132,7 +134,8 @@ impl Mailbox {
     pub fn new(view: watch::Receiver<Arc<View>>) -> (Self, mpsc::Receiver<Mail>) {
         let (mail, read) = mpsc::channel(MAILBOX);
         let (busy_until_ms, shortage, beats) = Default::default();
-        (Self { mail, busy_until_ms, shortage, beats, view }, read)
+        let free = Arc::new(AtomicU64::new(u64::MAX));
+        (Self { mail, busy_until_ms, shortage, free, beats, view }, read)
     }
 
     /// The node as it stood at the end of the last round. Never waits.
@@ -177,6 +180,16 @@ impl Mailbox {
     /// What the node is short of; while it is, nothing more is taken in. It goes on by itself.
     pub fn shortage(&self) -> Option<Shortage> {
         shortage_of(self.shortage.load(Ordering::Relaxed))
+    }
+
+    /// Bytes that were free on the data's file system when that was last looked at, within the last seconds; `None`: not known.
+    pub fn free_bytes(&self) -> Option<u64> {
+        Some(self.free.load(Ordering::Relaxed)).filter(|free| *free < u64::MAX)
+    }
+
+    /// So many are free.
+    pub(crate) fn set_free_bytes(&self, free: u64) {
+        self.free.store(free, Ordering::Relaxed);
     }
 
     /// The driver has found that something is wanting, or nothing any more. Answers what was before.

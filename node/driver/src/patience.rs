@@ -66,6 +66,7 @@ impl Space {
     /// Looks how much is free.
     pub(crate) fn look(&self) {
         if let Ok(stat) = rustix::fs::statvfs(&self.data) {
+            self.mailbox.set_free_bytes(stat.f_bavail.saturating_mul(stat.f_frsize));
             self.set(self.lacks(&stat));
         }
     }

@@ -41,8 +41,12 @@ pub struct NodeBelowStatus {
     pub waiting_records: Option<u64>,
     /// When the oldest of them was sealed, by this node's clock.
     pub oldest_waiting: Option<String>,
+    /// How long ago, in milliseconds.
     #[serde(skip)]
-    oldest_ms: Option<u64>,
+    pub(crate) oldest_ms: Option<u64>,
+    /// How long ago it was heard, in milliseconds.
+    #[serde(skip)]
+    pub(crate) heard_ms: Option<u64>,
     /// What it does with rows, as far as it is known: `signing`, `asking`, `fetching`, `staging`, `frozen`, `refused`, `same_key`.
     pub signing: Option<HealthState>,
     /// Rows that it has taken and not signed.
@@ -95,6 +99,7 @@ pub(super) fn nodes(r: &View, now_ms: u64) -> Vec<NodeBelowStatus> {
             waiting_records: h.waiting,
             oldest_waiting: h.oldest_ms.map(ago),
             oldest_ms: h.oldest_ms,
+            heard_ms: h.heard_ms,
             signing: (h.state != HealthState::Unknown).then_some(h.state),
             staged: h.staged,
             agrees: h.agrees.filter(|_| reach == Reach::Live),
