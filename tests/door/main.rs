@@ -6,6 +6,7 @@ mod compare;
 mod deadline;
 mod dropped;
 mod intake;
+mod pages;
 mod questions;
 mod rights;
 mod signals;

@@ -146,6 +146,12 @@ impl Doors {
                 Vec::new()
             }
             "/v1/questions" => ok(&["/v1/questions", "/v1/questions?all=true&limit=1"]),
+            // By first digits, which are answered with the id only where it is theirs.
+            "/v1/receipts" => {
+                let all = self.federation.export(division, &["--history"]);
+                let begins = |r: &Value| r["_tally"]["id"].as_str().unwrap()[..12].to_owned();
+                all.iter().map(|r| get(port, &format!("/v1/receipts?record={}", begins(r)), token)).collect()
+            }
             // A report of one division, for those who may see it.
             "/v1/deadlines" => {
                 let mut all = Vec::new();
@@ -172,7 +178,7 @@ fn a_limited_token_sees_nothing_of_others_on_any_path() {
     let doors = doors();
     let document = get(doors.nodes[0].0, "/v1/openapi.json", "").json();
     let paths: Vec<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
-    assert!(paths.len() >= 14, "{paths:?}");
+    assert!(paths.len() >= 15, "{paths:?}");
     let mut asked = 0;
     for node in doors.nodes {
         for ((limit, theirs), token) in LIMITS.iter().zip(&doors.tokens) {
@@ -207,6 +213,62 @@ fn a_limited_token_sees_nothing_of_others_on_any_path() {
         assert!(all.to_string().contains(OTHER_UNIT), "{all}");
     }
     assert_eq!(asked, 2 * LIMITS.len() as u64 - 1);
+}
+
+/// A record's id is made of its content, so who has the one may guess the other: of what is another's it is said that nothing
+/// is held.
+#[test]
+fn receipts_tell_a_limited_token_of_its_own_records_only() {
+    let doors = doors();
+    let receipts = |port, what: &str, token: &str| get(port, &format!("/v1/receipts?{what}"), token);
+    // From then on nothing comes to what is told of these records.
+    wait_for("the county has the city's receipts", seconds(60), || {
+        (doors.federation.status(COUNTY)["parent"]["unacked_records"] == 0).then_some(())
+    });
+    let (mut own, mut foreign) = (0, 0);
+    for (port, division) in doors.nodes {
+        let all = doors.federation.export(division, &["--history"]);
+        for ((limit, theirs), token) in LIMITS.iter().zip(&doors.tokens) {
+            for record in &all {
+                let id = record["_tally"]["id"].as_str().unwrap();
+                let (whole, begins) = (format!("record={id}"), format!("record={}", &id[..8]));
+                let (whole, begins) = (receipts(port, &whole, token), receipts(port, &begins, token));
+                let (held, missing) = (whole.json()["held"].clone(), whole.json()["missing"].clone());
+                if theirs(record) {
+                    own += 1;
+                    assert_eq!((&held, &missing, begins.status), (&1.into(), &0.into(), 200), "{limit}: {whole:?}");
+                    assert_eq!(begins.json(), whole.json());
+                    let operators = doors.federation.ask(division, &["receipt", "--record", id, "--json"]).json();
+                    let mut shown = operators["records"][0].clone();
+                    shown.as_object_mut().unwrap().remove("line");
+                    assert_eq!(shown, whole.json()["records"][0], "as the command shows it");
+                } else {
+                    foreign += 1;
+                    assert_eq!((&held, &missing, begins.status), (&0.into(), &1.into(), 404), "{limit}: {whole:?}");
+                    let bare = receipts(port, &format!("record={}", "0".repeat(64)), token).json();
+                    let mut said = whole.json();
+                    said["records"][0]["id"] = bare["records"][0]["id"].clone();
+                    assert_eq!(said, bare, "as of a record that nobody has");
+                }
+            }
+        }
+    }
+    assert!(own > 10 && foreign > 10, "{own} {foreign}");
+    let (port, division) = doors.nodes[0];
+    let line = version(3, division, "create", "7");
+    let posted = request(port, "POST", "/v1/records", Some(&doors.tokens[0]), &Body::Sized(&line)).json();
+    let id = posted["answer"].as_str().unwrap_or_else(|| panic!("{posted}")).to_owned();
+    let mine = wait_for("the city has it", seconds(60), || {
+        let mine = receipts(port, &format!("answer={id}"), &doors.tokens[0]).json();
+        (list(&mine["held_by"]).len() == 2).then_some(mine)
+    });
+    let holders: Vec<_> = list(&mine["held_by"]).iter().map(|h| h["holder"].as_str().unwrap()).collect();
+    assert_eq!((holders, &mine["accepted"], &mine["lost"]), (vec![COUNTY, CITY], &1.into(), &0.into()), "{mine}");
+    assert_eq!(receipts(port, &format!("answer={id}"), &doors.tokens[1]).status, 404, "another's answer");
+    assert_eq!(receipts(port, &format!("answer={id}"), &doors.tokens[4]).status, 403, "an auditor's token");
+    for (what, status) in [("", 400), ("record=12345678&answer=1", 400), ("record=xyz", 400), ("answer=1", 404)] {
+        assert_eq!(receipts(port, what, &doors.tokens[3]).status, status, "{what}");
+    }
 }
 
 /// S7: logs are for tokens without limits, and for those that say so.
@@ -255,6 +317,8 @@ fn what_is_not_known_is_an_error_on_every_path() {
         ("/v1/status?wait=perhaps", "wait"),
         ("/v1/status?division=350102", "division"),
         ("/v1/charter?version=1", "version"),
+        ("/v1/receipts?log=350102/e1", "log"),
+        ("/v1/receipts?record=1234", "record"),
         ("/tlog/350102/e1/checkpoint?size=1", "size"),
     ] {
         let response = get(port, path, token);

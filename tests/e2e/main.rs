@@ -22,6 +22,7 @@ mod nodes;
 mod only_copy;
 mod outage;
 mod outputs;
+mod pages;
 mod places;
 mod repair;
 mod slow;

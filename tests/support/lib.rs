@@ -9,6 +9,7 @@ mod federation;
 pub mod feeder;
 pub mod http;
 mod log;
+pub mod pages;
 mod ports;
 mod process;
 mod program;

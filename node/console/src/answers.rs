@@ -48,7 +48,7 @@ fn may_see(caller: &Caller, meta: &SubmissionMeta) -> bool {
 }
 
 /// Answers that are kept, the newest first: submissions with rows that were rejected, are asked about, or were staged.
-#[utoipa::path(get, path = "/v1/answers", responses((status = 200, description = "At most 200", body = [super::schema::Meta])))]
+#[utoipa::path(get, path = "/v1/answers", operation_id = "listAnswers", responses((status = 200, description = "At most 200", body = Vec<super::schema::Meta>)))]
 pub(super) async fn list(
     State(api): State<ApiContext>,
     Extension(caller): Extension<Caller>,
@@ -80,13 +80,15 @@ pub(super) struct AnswerQuery {
 #[utoipa::path(
     get,
     path = "/v1/answers/{name}",
+    operation_id = "showAnswer",
     params(
-        ("name" = String, Path, description = "ID, ID.csv or ID.xlsx"),
+        ("name" = String, Path, description = "ID, ID.csv or ID.xlsx", min_length = 1),
         ("from" = Option<u64>, Query, description = "JSON only: go on where `next` of the last document says"),
     ),
     responses(
-        (status = 200, description = "The rows to look at, with the reasons; `corrected` where the row was handed in again and taken. Rows that were staged have their range once all of them are sealed"),
-        (status = 404, description = "None of this name; answers are kept 90 days"),
+        (status = 200, description = "The rows to look at, with the reasons; `corrected` where the row was handed in again and taken. Rows that were staged have their range once all of them are sealed", content((super::schema::AnswerRows = "application/json"), (String = "text/csv"), ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))),
+        (status = 404, description = "None of this name (`no_answer`); answers are kept 90 days"),
+        (status = 422, description = "A workbook has no room for so many rows (`too_many_rows`)"),
     )
 )]
 pub(super) async fn show(
@@ -115,6 +117,21 @@ pub(super) async fn show(
             None => document(&kept, from, &corrected),
             Some(form) => file(kept, form, spool, permit),
         }
+    });
+    open.await.map_err(|_| Problem::stopping())?
+}
+
+/// An answer without its rows, as it is now, if the caller may see it.
+pub(super) async fn meta(api: &ApiContext, caller: &Caller, id: String) -> Result<SubmissionMeta, Problem> {
+    let (store, staged) = (api.submissions.kept().clone(), api.submissions.intake().staged.clone());
+    let permit = permit(api, caller).await?;
+    let caller = caller.clone();
+    let open = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let kept = store.open_kept(&id).map_err(|e| answers_unusable(&e))?;
+        let mut meta = kept.map(|k| k.meta).filter(|m| may_see(&caller, m)).ok_or_else(|| no_answer(&id))?;
+        meta.as_of_now(&staged).map_err(|e| answers_unusable(&e))?;
+        Ok(meta)
     });
     open.await.map_err(|_| Problem::stopping())?
 }

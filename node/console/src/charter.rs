@@ -21,9 +21,9 @@ use tokio::sync::oneshot;
 #[utoipa::path(
     get,
     path = "/v1/charter",
+    operation_id = "showCharter",
     responses(
-        (status = 200, description = "A signed note: who is in the federation, with keys, units and catalog", content_type = "text/plain"),
-        (status = 403, description = "The token is limited"),
+        (status = 200, description = "A signed note: who is in the federation, with keys, units and catalog", body = String, content_type = "text/plain"),
     )
 )]
 pub(super) async fn show(State(api): State<ApiContext>) -> String {

@@ -99,16 +99,16 @@ fn core(r: &View) -> Core {
 #[utoipa::path(
     get,
     path = "/v1/deadlines",
+    operation_id = "reportDeadlines",
     params(
-        ("month" = Option<String>, Query, description = "2026-11: what is due in it; by default what is open, and due in this month"),
+        ("month" = Option<String>, Query, pattern = "^[0-9]{4}-(0[1-9]|1[0-2])$", description = "2026-11: what is due in it; by default what is open, and due in this month"),
         ("division" = Option<String>, Query, description = "Only of this division and those below it"),
         ("by" = Option<String>, Query, description = "division, unit or category: only those totals"),
         ("format" = Option<String>, Query, description = "json (default), csv or xlsx"),
     ),
     responses(
-        (status = 200, description = "`rows`, `total`, `warnings`; or a table"),
-        (status = 403, description = "The token is limited to a unit"),
-        (status = 503, description = "Not now; Retry-After says when"),
+        (status = 200, description = "`rows`, `total`, `warnings`; or a table", content((DeadlineReport = "application/json"), (String = "text/csv"), ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))),
+        (status = 403, description = "The token is limited to a unit, or to divisions and none of them was named (`not_allowed`)"),
     )
 )]
 pub(super) async fn report(

@@ -65,6 +65,7 @@ fn since(text: &str) -> Option<ArrivedSince> {
 #[utoipa::path(
     get,
     path = "/v1/export",
+    operation_id = "exportRecords",
     params(
         ("division" = Option<String>, Query, description = "Only what counts for this division and those below it"),
         ("category" = Option<String>, Query, description = "Only this category"),
@@ -72,9 +73,10 @@ fn since(text: &str) -> Option<ArrivedSince> {
         ("history" = Option<bool>, Query, description = "All versions, withdrawals too"),
     ),
     responses(
-        (status = 200, description = "NDJSON; `_tally` in each line says where the record stands and, with `since`, when it came here. The header `Tally-Cursor` is where this export ends, to be given as `since`; `Tally-Charter` is the version of the charter by which it was judged what is in force. A stream that breaks off is not whole", content_type = "application/x-ndjson"),
-        (status = 403, description = "The token is limited"),
-        (status = 503, description = "Not now; Retry-After says when"),
+        (status = 200, description = "NDJSON; `_tally` in each line says where the record stands and, with `since`, when it came here. The header `Tally-Cursor` is where this export ends, to be given as `since`; `Tally-Charter` is the version of the charter by which it was judged what is in force. A stream that breaks off is not whole", body = String, content_type = "application/x-ndjson", headers(
+            ("Tally-Cursor" = String, description = "Where this export ends, to be given as `since`"),
+            ("Tally-Charter" = u64, description = "Version of the charter by which it was judged what is in force"),
+        )),
     )
 )]
 pub(super) async fn export(

@@ -22,8 +22,9 @@ use tokio::sync::Mutex;
 #[utoipa::path(
     get,
     path = "/healthz",
+    operation_id = "isAlive",
     security(()),
-    responses((status = 200, description = "Alive", content_type = "text/plain"), (status = 503, description = "It hangs"))
+    responses((status = 200, description = "Alive", body = String, content_type = "text/plain"), (status = 503, description = "It hangs", body = String, content_type = "text/plain"))
 )]
 pub(super) async fn healthz(State(api): State<ApiContext>) -> Response {
     let ask = || async { matches!(tokio::time::timeout(INDEX_PATIENCE, api.mailbox.settled()).await, Ok(Ok(_))) };
@@ -38,8 +39,9 @@ pub(super) async fn healthz(State(api): State<ApiContext>) -> Response {
 #[utoipa::path(
     get,
     path = "/readyz",
+    operation_id = "isReady",
     security(()),
-    responses((status = 200, description = "Ready", content_type = "text/plain"), (status = 503, description = "Which check fails"))
+    responses((status = 200, description = "Ready", body = String, content_type = "text/plain"), (status = 503, description = "Which check fails", content((String = "text/plain"), (super::schema::RefusalSent = "application/problem+json"))))
 )]
 pub(super) async fn readyz(State(api): State<ApiContext>) -> Response {
     match api.shown_to_all.now(&api).await {
@@ -126,7 +128,7 @@ fn is_fresh(age: Duration, same_view: bool) -> bool {
 }
 
 /// Version of the software, and of the protocol between nodes.
-#[utoipa::path(get, path = "/version", security(()), responses((status = 200, description = "`version` and `protocol`")))]
+#[utoipa::path(get, path = "/version", operation_id = "showVersion", security(()), responses((status = 200, description = "`version` and `protocol`", body = super::schema::VersionSent)))]
 pub(super) async fn version() -> Json<serde_json::Value> {
     Json(serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "protocol": tally_protocol::wire::VERSION }))
 }
@@ -147,10 +149,10 @@ fn yes() -> bool {
 #[utoipa::path(
     get,
     path = "/v1/status",
+    operation_id = "showStatus",
     params(("wait" = Option<bool>, Query, description = "false: do not wait until the index knows how many records there are")),
     responses(
-        (status = 200, description = "As `tally status --json` prints it"),
-        (status = 403, description = "The token is limited"),
+        (status = 200, description = "As `tally status --json` prints it", body = Status),
     )
 )]
 pub(super) async fn status(

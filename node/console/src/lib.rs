@@ -22,6 +22,7 @@ mod evidence;
 mod export;
 mod gate;
 mod health;
+mod held;
 mod history;
 mod judged;
 mod metrics;
@@ -43,8 +44,8 @@ mod tasks;
 mod tlog;
 
 pub use auth::{Token, TokenBook};
-pub use evidence::{IDS_MAX, Ids};
 pub use health::ShownToAll;
+pub use held::{IDS_MAX, Ids};
 pub use history::{HistoryBook, HistoryNote, NoteKind, note_changes};
 pub use judged::{CheckFinding, CheckLevel, CheckScope, action_codes, judged};
 pub use quota::Quotas;

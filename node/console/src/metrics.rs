@@ -46,8 +46,9 @@ fn clamp(n: u64) -> i64 {
 #[utoipa::path(
     get,
     path = "/metrics",
+    operation_id = "showMetrics",
     security(()),
-    responses((status = 200, description = "OpenMetrics text", content_type = "application/openmetrics-text"))
+    responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text"), (status = 503, description = "The node is stopping"))
 )]
 pub(super) async fn metrics(State(api): State<ApiContext>) -> Result<Response, Problem> {
     let shown = api.shown_to_all.now(&api).await.ok_or_else(Problem::stopping)?;

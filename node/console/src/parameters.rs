@@ -77,6 +77,21 @@ pub(super) fn unit(charter: &Charter, code: String) -> Result<String, Problem> {
     }
 }
 
+/// Fewest digits of an id by which a record may be named.
+const ID_DIGITS_MIN: usize = 8;
+/// Digits of a whole id.
+const ID_DIGITS: usize = 64;
+
+/// The first digits of an id, in the case in which ids are written.
+pub(super) fn id_digits(name: &str, text: &str) -> Result<String, Problem> {
+    let hex = text.bytes().all(|b| b.is_ascii_hexdigit());
+    if hex && (ID_DIGITS_MIN..=ID_DIGITS).contains(&text.len()) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    let shown: String = text.chars().take(ID_DIGITS).collect();
+    Err(bad(&format!("{name}: {shown:?} is no id: {ID_DIGITS_MIN} to {ID_DIGITS} hexadecimal digits are needed")))
+}
+
 /// A body as pieces. A sender that stops sending holds a place that others wait for, so it may not pause for long, and a
 /// token's must bring something meanwhile (`paced`).
 pub(super) fn body_pieces(body: Body, paced: bool) -> InputPieces {

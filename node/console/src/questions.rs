@@ -36,13 +36,14 @@ pub(super) struct QuestionsQuery {
 #[utoipa::path(
     get,
     path = "/v1/questions",
+    operation_id = "listQuestions",
     params(
         ("division" = Option<String>, Query, description = "Only of this division and those below it"),
         ("all" = Option<bool>, Query, description = "Also those that a later version has answered"),
-        ("limit" = Option<usize>, Query, description = "Records listed, 1,000 by default, at most 5,000"),
+        ("limit" = Option<usize>, Query, description = "Records listed, 1,000 by default, at most 5,000", minimum = 0),
         ("after" = Option<String>, Query, description = "Go on behind what `next` of the last answer says"),
     ),
-    responses((status = 200, description = "`questions`, how many more there are (`omitted`; counted on the first page, to 100,000), and if there are any, `next`"))
+    responses((status = 200, description = "`questions`, how many more there are (`omitted`; counted on the first page, to 100,000), and if there are any, `next`", body = QuestionPage))
 )]
 pub(super) async fn list(
     State(api): State<ApiContext>,

@@ -9,13 +9,16 @@ use tally_protocol::{
     record::RecordId,
 };
 use tally_topology::charter::Level;
+use utoipa::ToSchema;
 
 /// One level's copy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HeldBy {
     /// Who has it on disk.
+    #[schema(value_type = String)]
     pub holder: Division,
     /// Level of the holder; null if the charter does not name it.
+    #[schema(value_type = Option<String>)]
     pub level: Option<Level>,
     /// Records of the log that the holder's first receipt over this record covers.
     pub size: u64,
@@ -24,9 +27,10 @@ pub struct HeldBy {
 }
 
 /// Where a record is. One element of the contract of `tally receipt --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordReceipts {
     /// The record.
+    #[schema(value_type = String)]
     pub id: RecordId,
     /// Origin of the log that had it first; null: not held here.
     pub log: Option<String>,
@@ -44,7 +48,7 @@ pub struct RecordReceipts {
 }
 
 /// Where a record stood that is on no disk any more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LostPlace {
     /// Origin of the log.
     pub log: String,
@@ -65,20 +69,28 @@ impl RecordReceipts {
 
     /// Of the record at `index` of `log`.
     pub fn of(r: &View, id: RecordId, log: LogId, index: u64) -> Self {
-        let charter = r.charter();
-        let level = |d| charter.node(d).map(|n| n.level);
-        let held_by = |holder, size, at| HeldBy { holder, level: level(holder), size, time: time(at) };
-        let mut answer = Self { log: Some(charter.federation().origin(log)), index: Some(index), ..Self::missing(id) };
-        let Some(held) = r.log(log) else { return answer };
-        if let Some((end, batch)) = held.batch_of(index) {
-            answer.sealed_at = Some(time(batch.sealed_at));
-            answer.held_by.push(held_by(log.division, end, batch.sealed_at));
-        }
-        let mut above: Vec<_> = held.holders().filter(|d| *d != log.division).collect();
-        above.sort_by_key(|d| (Reverse(level(*d)), *d));
-        for holder in above {
-            answer.held_by.extend(held.first_receipt(holder, index).map(|k| held_by(holder, k.size, k.time)));
-        }
-        answer
+        let (sealed_at, held_by) = held_by(r, log, index);
+        let log = Some(r.charter().federation().origin(log));
+        Self { log, index: Some(index), sealed_at, held_by, ..Self::missing(id) }
     }
+}
+
+/// When the record at `index` of `log` was sealed, and who has it on disk since when: the origin, then those above as far as their
+/// receipts are known here, lower levels first.
+pub(crate) fn held_by(r: &View, log: LogId, index: u64) -> (Option<String>, Vec<HeldBy>) {
+    let charter = r.charter();
+    let level = |d| charter.node(d).map(|n| n.level);
+    let held_by = |holder, size, at| HeldBy { holder, level: level(holder), size, time: time(at) };
+    let (mut sealed_at, mut all) = (None, Vec::new());
+    let Some(held) = r.log(log) else { return (sealed_at, all) };
+    if let Some((end, batch)) = held.batch_of(index) {
+        sealed_at = Some(time(batch.sealed_at));
+        all.push(held_by(log.division, end, batch.sealed_at));
+    }
+    let mut above: Vec<_> = held.holders().filter(|d| *d != log.division).collect();
+    above.sort_by_key(|d| (Reverse(level(*d)), *d));
+    for holder in above {
+        all.extend(held.first_receipt(holder, index).map(|k| held_by(holder, k.size, k.time)));
+    }
+    (sealed_at, all)
 }

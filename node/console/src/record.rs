@@ -5,7 +5,7 @@ use super::{
     ApiContext,
     evidence::index_ready,
     export::batch_maps,
-    parameters::{category, division, unit},
+    parameters::{category, division, id_digits, unit},
     problem::{Problem, bad},
 };
 use axum::{
@@ -23,10 +23,6 @@ use tally_store::index::{
     query::{Source, attested, ids_beginning, read_each},
 };
 
-/// Fewest digits of an id by which a record may be named.
-const DIGITS_MIN: usize = 8;
-/// Digits of a whole id.
-const DIGITS: usize = 64;
 /// Most records that are named where several begin alike.
 const NAMED_MAX: usize = 10;
 /// Records of a page.
@@ -71,12 +67,8 @@ fn index_failed(e: &EngineError) -> Problem {
 
 /// The record that these digits begin.
 async fn named(api: &ApiContext, digits: &str) -> Result<RecordId, Problem> {
-    let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
-    if !hex || !(DIGITS_MIN..=DIGITS).contains(&digits.len()) {
-        let shown: String = digits.chars().take(DIGITS).collect();
-        return Err(bad(&format!("id: {shown:?} is no id: {DIGITS_MIN} to {DIGITS} hexadecimal digits are needed")));
-    }
-    let (engine, digits) = (api.engine.clone(), digits.to_owned());
+    let digits = id_digits("id", digits)?;
+    let engine = api.engine.clone();
     let look = {
         let digits = digits.clone();
         move || ids_beginning(&*engine, &digits, NAMED_MAX + 1)

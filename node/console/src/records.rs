@@ -77,23 +77,28 @@ impl RecordsQuery {
 #[derive(Serialize)]
 pub(super) struct GivenAnswer {
     #[serde(flatten)]
-    answer: Box<SubmissionAnswer>,
+    pub(super) answer: Box<SubmissionAnswer>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    repeated: bool,
+    pub(super) repeated: bool,
 }
 
 /// The client's own key for the submission: a repetition gets the answer of the first.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = key.to_str().ok().filter(|k| !k.is_empty() && k.len() <= KEY_BYTES_MAX);
-    key.map(|k| Some(k.to_owned()))
-        .ok_or_else(|| bad(&format!("Idempotency-Key: 1 to {KEY_BYTES_MAX} visible ASCII characters are needed")))
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    let printable = |k: &&str| k.bytes().all(|b| (b' '..=b'~').contains(&b));
+    let key = key.to_str().ok().filter(printable).filter(|k| !k.is_empty() && k.len() <= KEY_BYTES_MAX);
+    // Two keys are two submissions, and this is one.
+    key.filter(|_| keys.next().is_none()).map(|k| Some(k.to_owned())).ok_or_else(|| {
+        bad(&format!("Idempotency-Key: one of 1 to {KEY_BYTES_MAX} printable ASCII characters is needed"))
+    })
 }
 
 /// Hands in rows as NDJSON, CSV or XLSX. Answers when everything accepted is durable.
 #[utoipa::path(
     post,
     path = "/v1/records",
+    operation_id = "handIn",
     params(
         ("category" = Option<String>, Query, description = "Category of rows that name none; tables: by default the heads say it"),
         ("unit" = Option<String>, Query, description = "Credit code of the unit that hands in; by default the token's"),
@@ -102,17 +107,16 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         ("file" = Option<String>, Query, description = "Name of the file, for the kept answer"),
         ("backfill" = Option<bool>, Query, description = "The rows are a load of history, which does not count as late"),
         ("dry_run" = Option<bool>, Query, description = "Nothing is taken or kept; `trial` tells what would become of each row"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repetition with the same key and content gets the first answer"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 200 printable ASCII characters. A repetition with the same key and content gets the first answer", min_length = 1, max_length = 200, pattern = "^[!-~]([ -~]*[!-~])?$"),
     ),
     request_body(
         description = "The rows",
-        content(("application/x-ndjson"), ("text/csv"), ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))
+        content((String = "application/x-ndjson"), (String = "text/csv"), ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))
     ),
     responses(
         (status = 200, description = "Every row has its verdict: read = accepted + duplicate + rejected; of the accepted, `staged` are on this disk and not signed yet", body = super::schema::Answer),
         (status = 400, description = "The input broke off, or a parameter is not valid"),
-        (status = 401, description = "No token, or one that is not known"),
-        (status = 409, description = "A submission with this key is under way"),
+        (status = 409, description = "A submission with this key is under way (`in_progress`), or what it corrects was changed meanwhile (`changed`)"),
         (status = 415, description = "A content type that is not read here"),
         (status = 422, description = "The file is no table or list of records, or the key came with another content"),
         (status = 503, description = "Not now; Retry-After says when"),
@@ -152,4 +156,28 @@ pub(super) async fn post(
         SubmissionOutcome::Repeated(answer) => (answer, true),
     };
     Ok(Json(GivenAnswer { answer, repeated }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn a_key_is_one_and_printable() {
+        let of = |values: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("idempotency-key", HeaderValue::from_bytes(value).unwrap());
+            }
+            idempotency_key(&headers).map_err(|_| ())
+        };
+        let long = [b'x'; KEY_BYTES_MAX + 1];
+        assert_eq!(of(&[]), Ok(None));
+        assert_eq!(of(&[b"a key 1"]), Ok(Some("a key 1".to_owned())));
+        assert_eq!(of(&[&long[1..]]), Ok(Some("x".repeat(KEY_BYTES_MAX))));
+        for bad in [&[&b""[..]][..], &[b"a\tb"], &[&long], &["键".as_bytes()], &[b"a", b"b"], &[b"a", b"a"]] {
+            assert_eq!(of(bad), Err(()), "{bad:?}");
+        }
+    }
 }

@@ -6,7 +6,7 @@
 use super::{
     ApiContext, addressed, answers,
     auth::{self, Caller, Need, require},
-    bundle, charter, compare, deadlines, evidence, export, gate, health, history, metrics, openapi,
+    bundle, charter, compare, deadlines, evidence, export, gate, health, held, history, metrics, openapi,
     problem::{Problem, as_problem, without_parameters},
     questions, record, records, requests,
     serve::engage,
@@ -23,46 +23,47 @@ use axum::{
 use tally_protocol::limits::CHARTER_BYTES_MAX;
 
 /// Paths, and what they do.
-type Paths = Vec<(&'static str, MethodRouter<ApiContext>)>;
+type Paths = Vec<(Method, &'static str, MethodRouter<ApiContext>)>;
 
 /// For whoever reaches the port. Nothing here says anything of a record.
 fn for_all() -> Paths {
     vec![
-        ("/healthz", get(health::healthz)),
-        ("/readyz", get(health::readyz)),
-        ("/version", get(health::version)),
-        ("/v1/openapi.json", get(openapi::document)),
-        ("/metrics", get(metrics::metrics)),
+        (Method::GET, "/healthz", get(health::healthz)),
+        (Method::GET, "/readyz", get(health::readyz)),
+        (Method::GET, "/version", get(health::version)),
+        (Method::GET, "/v1/openapi.json", get(openapi::document)),
+        (Method::GET, "/metrics", get(metrics::metrics)),
     ]
 }
 
 /// For every token that may hand in: its handler shows each caller what is theirs.
 fn of_own_rows() -> Paths {
     vec![
-        ("/v1/records", post(records::post).layer(DefaultBodyLimit::disable())),
-        ("/v1/answers", get(answers::list).layer(middleware::from_fn(without_parameters))),
-        ("/v1/answers/{name}", get(answers::show)),
-        ("/v1/questions", get(questions::list)),
-        ("/v1/deadlines", get(deadlines::report)),
+        (Method::POST, "/v1/records", post(records::post).layer(DefaultBodyLimit::disable())),
+        (Method::GET, "/v1/answers", get(answers::list).layer(middleware::from_fn(without_parameters))),
+        (Method::GET, "/v1/answers/{name}", get(answers::show)),
+        (Method::GET, "/v1/questions", get(questions::list)),
+        (Method::GET, "/v1/receipts", get(held::find)),
+        (Method::GET, "/v1/deadlines", get(deadlines::report)),
     ]
 }
 
 /// For tokens without limits: here is told what all units hand in.
 fn of_all_rows() -> Paths {
     vec![
-        ("/v1/status", get(health::status)),
-        ("/v1/export", get(export::export)),
-        ("/v1/charter", get(charter::show).layer(middleware::from_fn(without_parameters))),
+        (Method::GET, "/v1/status", get(health::status)),
+        (Method::GET, "/v1/export", get(export::export)),
+        (Method::GET, "/v1/charter", get(charter::show).layer(middleware::from_fn(without_parameters))),
     ]
 }
 
 /// For tokens that may read logs.
 fn of_logs() -> Paths {
-    vec![("/tlog/{*path}", get(tlog::serve).layer(middleware::from_fn(without_parameters)))]
+    vec![(Method::GET, "/tlog/{*path}", get(tlog::serve).layer(middleware::from_fn(without_parameters)))]
 }
 
 fn router(paths: Paths) -> Router<ApiContext> {
-    paths.into_iter().fold(Router::new(), |router, (path, method)| router.route(path, method))
+    paths.into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
 }
 
 /// Routes of the admin socket.
@@ -83,7 +84,7 @@ pub fn admin(api: ApiContext) -> Router {
         .route("/v1/record", get(record::show))
         .route("/v1/record/list", get(record::list))
         .route("/v1/gate/open", post(gate::open))
-        .route("/v1/receipts", post(evidence::receipts).layer(DefaultBodyLimit::max(evidence::IDS_BYTES_MAX)))
+        .route("/v1/receipts", post(held::receipts).layer(DefaultBodyLimit::max(held::IDS_BYTES_MAX)))
         .route("/v1/bundle", get(bundle::export).post(bundle::import).layer(DefaultBodyLimit::disable()))
         .route("/v1/compare", get(compare::last).post(compare::post).layer(DefaultBodyLimit::disable()))
         .route("/v1/tasks", get(tasks::list).post(tasks::add))
@@ -129,8 +130,8 @@ async fn require_token(State(api): State<ApiContext>, mut request: Request, next
 }
 
 async fn not_found() -> Problem {
-    let paths = "/v1/records, /v1/answers, /v1/questions, /v1/deadlines, /v1/status, /v1/export, /v1/charter, \
-                 /v1/openapi.json, /tlog/, /metrics, /healthz, /readyz, /version";
+    let paths = "/v1/records, /v1/answers, /v1/questions, /v1/receipts, /v1/deadlines, /v1/status, /v1/export, \
+                 /v1/charter, /v1/openapi.json, /tlog/, /metrics, /healthz, /readyz, /version";
     Problem::new(StatusCode::NOT_FOUND, "not_found", &format!("no such path here; there are: {paths}"))
 }
 
@@ -147,8 +148,9 @@ mod tests {
     #[test]
     fn every_path_over_tcp_is_described() {
         let all = [for_all(), of_own_rows(), of_all_rows(), of_logs()].into_iter().flatten();
-        let served: BTreeSet<String> = all.map(|(path, _)| path.replace("{*", "{")).collect();
-        let described: BTreeSet<String> = openapi::paths().into_iter().collect();
+        let named = |method: &Method, path: &str| format!("{} {path}", method.as_str().to_lowercase());
+        let served: BTreeSet<String> = all.map(|(method, path, _)| named(&method, &path.replace("{*", "{"))).collect();
+        let described: BTreeSet<String> = openapi::described().into_iter().map(|(m, p)| format!("{m} {p}")).collect();
         assert_eq!(served, described);
     }
 }

@@ -47,6 +47,64 @@ pub(super) struct Answer {
     format: Option<String>,
     /// Of a trial (`dry_run`): what would become of each row.
     trial: Option<Trial>,
+    /// This is the answer that was given before: the key and the content are those of an earlier submission.
+    #[schema(required = false)]
+    repeated: bool,
+}
+
+/// A kept answer with some of its rows.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct AnswerRows {
+    #[schema(inline)]
+    #[serde(flatten)]
+    meta: Meta,
+    /// In line order.
+    rows: Vec<ShownRow>,
+    /// Where the rows go on: to be given as `from`.
+    next: Option<u64>,
+}
+
+/// A row that is kept, and what became of it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct ShownRow {
+    #[schema(inline)]
+    #[serde(flatten)]
+    row: KeptRow,
+    /// The record by which it was corrected: its `id`, and when it was `sealed_at`.
+    #[schema(value_type = Option<Object>)]
+    corrected: Option<serde_json::Value>,
+}
+
+/// Which program answers.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct VersionSent {
+    /// Version of the software.
+    version: String,
+    /// Version of the protocol between nodes.
+    protocol: u32,
+}
+
+/// A refusal (RFC 9457).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+#[schema(example = json!({"type": "about:blank", "title": "Unauthorized", "status": 401, "code": "no_token", "detail": "this token is not known here"}))]
+pub(super) struct RefusalSent {
+    /// `about:blank`: `code` tells which it is.
+    r#type: String,
+    /// The status in words.
+    title: String,
+    /// The status.
+    status: u16,
+    /// Stable name.
+    code: String,
+    /// What is wrong and what to do, for people.
+    detail: String,
+    /// Of a submission that ended early: how many rows were `accepted`, `staged`, `duplicate` and `rejected` before.
+    #[schema(value_type = Option<Object>, required = false)]
+    done: Option<serde_json::Value>,
 }
 
 /// Rows of a submission of which nothing was taken.
@@ -274,6 +332,7 @@ pub(super) struct Said {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::GivenAnswer;
     use serde::Serialize;
     use std::collections::BTreeSet;
     use tally_intake::submission::{self, SubmissionAnswer, SubmissionMeta};
@@ -320,7 +379,7 @@ mod tests {
             trial: Some(Box::default()),
             ..SubmissionAnswer::default()
         };
-        same::<Answer>(&answer);
+        same::<Answer>(&GivenAnswer { answer: Box::new(answer), repeated: true });
         same::<Meta>(&SubmissionMeta {
             folder: text(),
             not_kept,

@@ -50,12 +50,12 @@ fn not_here() -> Problem {
 #[utoipa::path(
     get,
     path = "/tlog/{path}",
+    operation_id = "readLog",
     params(("path" = String, Path, description = "<division>/e<epoch>/ and checkpoint, tile/... or tile/entries/... as c2sp.org/tlog-tiles says")),
     responses(
-        (status = 200, description = "A signed note, hashes, or records with their lengths", content_type = "application/octet-stream"),
+        (status = 200, description = "A signed note, hashes, or records with their lengths", content((String = "text/plain"), ("application/octet-stream"))),
         (status = 403, description = "The token is limited and does not say `logs = true`, or is for other divisions"),
         (status = 404, description = "Nothing of a log held here has this path"),
-        (status = 503, description = "Not now; Retry-After says when"),
     )
 )]
 pub(super) async fn serve(

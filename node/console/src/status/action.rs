@@ -3,6 +3,46 @@
 
 use super::Action;
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use std::borrow::Cow;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+/// Something to look at: what, why, and what to do next; in Chinese too, where the words are known.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+struct SentAction {
+    /// Stable name.
+    code: String,
+    /// What is affected.
+    what: String,
+    /// Why.
+    why: String,
+    /// What to do.
+    next: String,
+    /// In Chinese.
+    #[schema(required = false)]
+    what_zh: String,
+    /// See `what_zh`.
+    #[schema(required = false)]
+    why_zh: String,
+    /// See `what_zh`.
+    #[schema(required = false)]
+    next_zh: String,
+}
+
+impl PartialSchema for Action {
+    fn schema() -> RefOr<Schema> {
+        SentAction::schema()
+    }
+}
+
+impl ToSchema for Action {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Action")
+    }
+}
 
 impl Serialize for Action {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -15,19 +15,24 @@ use tally_protocol::{
     ids::Division,
 };
 use tally_topology::charter::Level;
+use utoipa::ToSchema;
 
 /// One node below.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct NodeBelowStatus {
     /// Division code.
+    #[schema(value_type = String)]
     pub division: Division,
     /// Name by charter.
     pub name: String,
     /// Level by charter.
+    #[schema(value_type = String)]
     pub level: Level,
     /// To whom it reports, by charter.
+    #[schema(value_type = Option<String>)]
     pub parent: Option<Division>,
     /// Who told of it last; this node itself for its children.
+    #[schema(value_type = String)]
     pub via: Division,
     /// State of its link to its parent; null when nobody knows.
     pub state: Option<PeerState>,
@@ -48,6 +53,7 @@ pub struct NodeBelowStatus {
     #[serde(skip)]
     pub(crate) heard_ms: Option<u64>,
     /// What it does with rows, as far as it is known: `signing`, `asking`, `fetching`, `staging`, `frozen`, `refused`, `same_key`.
+    #[schema(value_type = Option<String>)]
     pub signing: Option<HealthState>,
     /// Rows that it has taken and not signed.
     pub staged: Option<u64>,

@@ -22,9 +22,10 @@ use tally_protocol::{
 use tally_reconcile::task::RepeatedDamage;
 use tally_store::{index::IndexProgress, lost::LostRange, staged::StagedCounts};
 use tally_topology::charter::{Level, RowsOfNode};
+use utoipa::ToSchema;
 
 /// State of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogState {
     /// Held, and confirmed by the parent as far as there is one.
@@ -40,7 +41,7 @@ pub enum LogState {
 }
 
 /// State of a neighbour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerState {
     /// Linked and heard from.
@@ -69,13 +70,14 @@ impl PeerState {
 }
 
 /// The whole snapshot; its JSON is the contract of `tally status --json`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// Who.
     pub node: NodeStatus,
     /// Distinct records; null while the index is behind.
     pub records: Option<u64>,
     /// Division digest of what this node holds; null when it holds nothing.
+    #[schema(value_type = Option<String>)]
     pub digest: Option<Hash>,
     /// Rows that were taken and are not signed yet; `records` and `digest` leave them out.
     pub staged: StagedStatus,
@@ -109,7 +111,7 @@ pub struct Status {
 }
 
 /// Rows that only this node's disk has.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct StagedStatus {
     /// How many.
     pub records: u64,
@@ -120,13 +122,15 @@ pub struct StagedStatus {
 }
 
 /// Who answers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct NodeStatus {
     /// Division code.
+    #[schema(value_type = String)]
     pub division: Division,
     /// Name by charter.
     pub name: String,
     /// Level by charter.
+    #[schema(value_type = String)]
     pub level: Level,
     /// Software.
     pub version: String,
@@ -135,13 +139,14 @@ pub struct NodeStatus {
 }
 
 /// One log.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct LogStatus {
     /// Origin.
     pub log: String,
     /// Records; null when nothing of it ever arrived.
     pub size: Option<u64>,
     /// Root at that size.
+    #[schema(value_type = Option<String>)]
     pub root: Option<Hash>,
     /// The same as `size`: a log holds a record once.
     pub records: Option<u64>,
@@ -152,11 +157,13 @@ pub struct LogStatus {
 }
 
 /// One holder's latest receipt.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ReceiptStatus {
     /// Who has it on disk.
+    #[schema(value_type = String)]
     pub holder: Division,
     /// Level of the holder.
+    #[schema(value_type = Option<String>)]
     pub level: Option<Level>,
     /// Records covered.
     pub size: u64,
@@ -165,9 +172,10 @@ pub struct ReceiptStatus {
 }
 
 /// The parent.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ParentStatus {
     /// Division code.
+    #[schema(value_type = String)]
     pub division: Division,
     /// State of the link.
     pub state: PeerState,
@@ -188,9 +196,10 @@ pub struct ParentStatus {
 }
 
 /// One child.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ChildStatus {
     /// Division code.
+    #[schema(value_type = String)]
     pub division: Division,
     /// Name by charter.
     pub name: String,
@@ -211,13 +220,15 @@ pub struct ChildStatus {
 }
 
 /// A retired node whose records are not all accounted for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct RetiredStatus {
     /// Division code.
+    #[schema(value_type = String)]
     pub division: Division,
     /// Name by charter.
     pub name: String,
     /// Where it reported to.
+    #[schema(value_type = Option<String>)]
     pub parent: Option<Division>,
     /// Records held here of it, and of those that came through it.
     pub held: u64,
@@ -226,11 +237,13 @@ pub struct RetiredStatus {
 }
 
 /// What is held here of one division and those below it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct DivisionStatus {
     /// Division code.
+    #[schema(value_type = String)]
     pub division: Division,
     /// Digest.
+    #[schema(value_type = Option<String>)]
     pub digest: Option<Hash>,
     /// Records, counted per log.
     pub log_records: u64,

@@ -3,6 +3,7 @@
 use super::judge::Took;
 use serde::{Deserialize, Serialize};
 use tally_topology::deadline::{DeadlineState, Judged, Stage};
+use utoipa::ToSchema;
 
 /// What is added up while records are judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,7 +32,7 @@ struct StageCounter {
 }
 
 /// Counts of records as they are shown. Shares are of 1; days are working days; null is not known.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeadlineCounts {
     /// Records that this is about.
     pub records: u64,
@@ -69,7 +70,7 @@ pub struct DeadlineCounts {
 }
 
 /// Average working days of the stages that are over; null: of no record is it known.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StageDays {
     /// From the unit to the node where it entered.
     pub unit: Option<f64>,
@@ -80,7 +81,7 @@ pub struct StageDays {
 }
 
 /// Records by stage.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StageCounts {
     /// The unit had them.
     pub unit: u64,

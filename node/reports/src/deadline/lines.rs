@@ -9,9 +9,10 @@ use tally_topology::{
     divisions,
     route::{Case, Route},
 };
+use utoipa::ToSchema;
 
 /// What a line is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LineKind {
     /// 报送: records of a unit.
@@ -55,7 +56,7 @@ impl LineKind {
 }
 
 /// What a division's total takes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LineScope {
     /// 本级: the division alone.
@@ -65,9 +66,10 @@ pub enum LineScope {
 }
 
 /// Who delivers for a unit whose data lie in a higher system, and so answers for their time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Provider {
     /// The node at which the records enter.
+    #[schema(value_type = String)]
     pub division: Division,
     /// The unit that delivers; null: the route does not say.
     pub unit: Option<String>,
@@ -76,7 +78,7 @@ pub struct Provider {
 }
 
 /// A liaison task: what the route says, and the newest record of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LiaisonTask {
     /// Who sees to it.
     pub owner: Option<String>,
@@ -89,7 +91,7 @@ pub struct LiaisonTask {
 }
 
 /// How many lines of each kind a total takes in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LineCounts {
     /// 漏报
     pub missing: u64,

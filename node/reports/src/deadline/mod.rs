@@ -14,6 +14,7 @@ mod judge;
 mod lines;
 mod listed;
 mod report;
+mod sent;
 mod survey;
 mod table;
 mod text;
@@ -32,6 +33,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 use tally_protocol::ids::Division;
+use utoipa::ToSchema;
 
 /// A calendar month, written 2026-11.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +81,7 @@ impl fmt::Display for Month {
 }
 
 /// What the lines of a report are of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupBy {
     /// 行政区划

@@ -4,9 +4,10 @@ use super::{GroupBy, lines::ReportLine};
 use serde::{Deserialize, Serialize};
 use tally_protocol::ids::Division;
 use tally_topology::charter::Level;
+use utoipa::ToSchema;
 
 /// Something that the reader must know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReportWarning {
     /// Stable name.
     pub code: String,
@@ -17,7 +18,7 @@ pub struct ReportWarning {
 }
 
 /// Totals of the lines.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReportTotals {
     /// By division: each alone, and with those below it.
     pub divisions: Vec<ReportLine>,
@@ -28,23 +29,26 @@ pub struct ReportTotals {
 }
 
 /// The whole report.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeadlineReport {
     /// When it was made.
     pub generated_at: String,
     /// The day in China that it was judged on.
     pub today: String,
     /// Node that answers: what it does not know of, the report does not either.
+    #[schema(value_type = String)]
     pub node: Division,
     /// Its name.
     pub node_name: String,
     /// Its level.
+    #[schema(value_type = String)]
     pub node_level: Level,
     /// Records whose collect limit ends in this month; null: those that are open, and those of the current month.
     pub month: Option<String>,
     /// The month is over: nothing more is due in it. (Without a month: of the current one.)
     pub month_over: bool,
     /// Only this division and those below it.
+    #[schema(value_type = Option<String>)]
     pub division: Option<Division>,
     /// What `rows` are totals of; null: single lines.
     pub by: Option<GroupBy>,

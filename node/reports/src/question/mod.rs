@@ -16,6 +16,7 @@ use tally_protocol::{
     ids::{Division, LogId},
     record::RecordId,
 };
+use utoipa::ToSchema;
 
 /// Which questions are asked for.
 #[derive(Debug, Clone)]
@@ -62,7 +63,7 @@ impl fmt::Display for QuestionPlace {
 }
 
 /// Whether a question still waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum QuestionState {
     /// Nothing has come since.
@@ -72,9 +73,10 @@ pub enum QuestionState {
 }
 
 /// A record that is asked about.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct RecordQuestion {
     /// The record.
+    #[schema(value_type = String)]
     pub id: RecordId,
     /// Origin of its log.
     pub log: String,
@@ -99,16 +101,18 @@ pub struct RecordQuestion {
 }
 
 /// What one holder found wrong with a record.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct HolderFindings {
     /// The holder.
+    #[schema(value_type = String)]
     pub division: Division,
     /// What it found.
+    #[schema(value_type = Vec<Object>)]
     pub findings: Vec<Finding>,
 }
 
 /// Some questions. Its JSON is the contract of `GET /v1/questions`.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct QuestionPage {
     /// In the order of log and index.
     pub questions: Vec<RecordQuestion>,
