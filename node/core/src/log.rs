@@ -5,7 +5,7 @@
 
 use crate::{
     HeadStanding, Place,
-    chunks::{Chunks, Keyed},
+    chunks::{Chunks, Keyed, Packs},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub struct WholeCopy {
 }
 
 /// One batch that is on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldBatch {
     /// Index of the first record.
     pub start: u64,
@@ -52,7 +52,7 @@ pub struct Receipt {
     pub line: String,
 }
 
-/// A receipt whose frame is in the journal; its line can be read there. 32 bytes.
+/// A receipt whose frame is in the journal; its line can be read there. 32 bytes; some 7 once others came behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeptReceipt {
     /// Records covered.
@@ -73,6 +73,35 @@ impl Keyed for HeldBatch {
 impl Keyed for KeptReceipt {
     fn key(&self) -> u64 {
         self.size
+    }
+}
+
+impl Packs for HeldBatch {
+    fn numbers(&self) -> [u64; 4] {
+        [self.end, self.end.wrapping_sub(self.start), self.sealed_at, self.place.0]
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.root.0
+    }
+
+    fn of([end, records, sealed_at, place]: [u64; 4], root: &[u8]) -> Option<Self> {
+        let root = Hash(root.try_into().ok()?);
+        Some(Self { start: end.wrapping_sub(records), end, root, sealed_at, place: Place(place) })
+    }
+}
+
+impl Packs for KeptReceipt {
+    fn numbers(&self) -> [u64; 4] {
+        [self.size, self.time, self.epoch.into(), self.place.0]
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &[]
+    }
+
+    fn of([size, time, epoch, place]: [u64; 4], _: &[u8]) -> Option<Self> {
+        Some(Self { size, time, epoch: u32::try_from(epoch).ok()?, place: Place(place) })
     }
 }
 
@@ -190,7 +219,7 @@ impl HeldLog {
             let here = |c: &&WholeCopy| (c.start, c.root) == (held.start, held.root);
             let mine: Vec<_> = mine.iter().take_while(|c| c.end == held.end).filter(here).map(|c| c.place).collect();
             let elsewhere = mine.first().filter(|_| read(held) && !mine.contains(&held.place))?;
-            Some(HeldBatch { place: *elsewhere, ..held.clone() })
+            Some(HeldBatch { place: *elsewhere, ..*held })
         });
     }
 
@@ -221,22 +250,22 @@ impl HeldLog {
     }
 
     /// The batch that starts at `start`.
-    pub fn batch_at(&self, start: u64) -> Option<(u64, &HeldBatch)> {
+    pub fn batch_at(&self, start: u64) -> Option<(u64, HeldBatch)> {
         self.batches.from(start.checked_add(1)?).next().filter(|h| h.start == start).map(|h| (h.end, h))
     }
 
     /// The batch that holds record `index`.
-    pub fn batch_of(&self, index: u64) -> Option<(u64, &HeldBatch)> {
+    pub fn batch_of(&self, index: u64) -> Option<(u64, HeldBatch)> {
         self.batches.from(index.checked_add(1)?).next().filter(|h| h.start <= index).map(|h| (h.end, h))
     }
 
     /// The batches that hold records of `from..to`, by one past their last record.
-    pub fn batches_within(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, &HeldBatch)> {
+    pub fn batches_within(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, HeldBatch)> {
         self.batches.from(from.saturating_add(1)).take_while(move |h| h.start < to).map(|h| (h.end, h))
     }
 
     /// All batches, by one past their last record.
-    pub fn batches(&self) -> impl Iterator<Item = (u64, &HeldBatch)> {
+    pub fn batches(&self) -> impl Iterator<Item = (u64, HeldBatch)> {
         self.batches.iter().map(|h| (h.end, h))
     }
 
@@ -300,13 +329,13 @@ impl HeldLog {
     }
 
     /// The first receipt of `holder` that covers record `index`: the one of the smallest size above it.
-    pub fn first_receipt(&self, holder: Division, index: u64) -> Option<&KeptReceipt> {
+    pub fn first_receipt(&self, holder: Division, index: u64) -> Option<KeptReceipt> {
         self.receipts_over(holder, index).next()
     }
 
     /// All receipts of `holder` that cover record `index`, smallest first: where the frame of one cannot be read, the
     /// next covers the record too.
-    pub fn receipts_over(&self, holder: Division, index: u64) -> impl Iterator<Item = &KeptReceipt> {
+    pub fn receipts_over(&self, holder: Division, index: u64) -> impl Iterator<Item = KeptReceipt> {
         self.kept.get(&holder).into_iter().flat_map(move |kept| kept.from(index.saturating_add(1)))
     }
 

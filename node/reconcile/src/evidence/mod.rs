@@ -53,7 +53,7 @@ impl Snapshot {
         let above = held.holders().filter(|d| *d != log.division);
         let holders = above.map(|division| Holder {
             division,
-            kept: held.receipts_over(division, index).take(TRIES).copied().collect(),
+            kept: held.receipts_over(division, index).take(TRIES).collect(),
             latest: held.receipts.get(&division).filter(|x| x.size > index).cloned(),
         });
         let (charter, batches) = (r.signed_charter().clone(), BatchMap::of(held));
