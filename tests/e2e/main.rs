@@ -24,6 +24,7 @@ mod outage;
 mod outputs;
 mod places;
 mod repair;
+mod replace;
 mod slow;
 mod staged;
 mod system;

@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tally_client::{print::draw, save as saving};
-use tally_console::{HeldWhole, RequestListed};
+use tally_console::{HeldWhole, RequestKind, RequestListed};
 use tally_protocol::{
     checkpoint::Checkpoint,
     ids::{Division, Federation, LogId},
@@ -59,6 +59,8 @@ pub(super) enum NodeCommand {
     Resume(nodes::ChangeArgs),
     /// Let a node report to another one.
     Move(nodes::MoveArgs),
+    /// Let another machine take a node's place: shows what ends and what is lost, and prints one line for it.
+    Replace(joining::replace::ReplaceArgs),
     /// Invite a machine to be a division's node: prints one line for it.
     Invite(joining::invite::InviteArgs),
     /// Give what a node asks for: signs the next charter and loads it.
@@ -119,6 +121,9 @@ struct Matter {
     request: String,
     charter: String,
     held: HeldWhole,
+    /// Why nodes between may hold more of the log than that; null: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    more: Option<String>,
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> Failure {
@@ -133,7 +138,7 @@ pub(super) async fn run(command: NodeCommand) -> Result<Exit, Failure> {
             all.retain(|r| division.is_none_or(|d| d == r.division));
             if let (Some(path), Some(division)) = (save, division) {
                 let asked = all.into_iter().next().ok_or_else(|| nothing(division))?;
-                let matter = Matter { request: asked.note, charter: charter(&client).await?, held: asked.held };
+                let matter = matter_of(&client, asked).await?;
                 let text = serde_json::to_string_pretty(&matter).map_err(Failure::failed)?;
                 saving::save(&path, text.as_bytes()).map_err(failed(&path))?;
                 return Ok(Exit::Done);
@@ -146,6 +151,7 @@ pub(super) async fn run(command: NodeCommand) -> Result<Exit, Failure> {
         NodeCommand::Suspend(args) => return nodes::suspend(args).await,
         NodeCommand::Resume(args) => return nodes::resume(args).await,
         NodeCommand::Move(args) => return nodes::move_to(args).await,
+        NodeCommand::Replace(args) => return joining::replace::run(args).await,
         NodeCommand::Invite(args) => return joining::invite::run(args).await,
         NodeCommand::Approve(args) => approve(args).await?,
         NodeCommand::Reject { division, reason, config } => {
@@ -213,7 +219,7 @@ impl AskedFor {
 fn join_listed(r: &RequestListed, request: &JoinRequest, code: String) -> Result<serde_json::Value, Failure> {
     let mut element = serde_json::to_value(r).map_err(Failure::failed)?;
     let invite = &request.invite.invite;
-    element["kind"] = "join".into();
+    element["kind"] = if invite.ends().is_some() { "replace" } else { "join" }.into();
     element["code"] = code.into();
     element["under"] = invite.parent.to_string().into();
     element["level"] = invite.level.clone().into();
@@ -281,7 +287,7 @@ async fn approve(args: ApproveArgs) -> Result<(), Failure> {
     let (mut note, mut version) = next_of(&args, &matter, &asked, &authority)?;
     match &asked {
         AskedFor::NextEpoch(request) => show(&matter, request, version),
-        AskedFor::Join(request) => joins::show(request, version),
+        AskedFor::Join(request) => joins::show(request, &matter.held, version),
     }
     if !args.yes && !confirmed()? {
         return Err(Failure::failed("not approved"));
@@ -310,6 +316,9 @@ async fn approve(args: ApproveArgs) -> Result<(), Failure> {
         AskedFor::NextEpoch(request) => {
             outln!("charter version {version} is in force: {} begins {}", args.division, request.next());
         }
+        AskedFor::Join(request) if request.invite.invite.ends().is_some() => {
+            outln!("charter version {version} is in force: another machine is {} from now on", args.division);
+        }
         AskedFor::Join(_) => outln!("charter version {version} is in force: {} has joined", args.division),
     }
     Ok(())
@@ -324,7 +333,12 @@ fn next_of(
     let current = in_force(&matter.charter, authority)?;
     match asked {
         AskedFor::NextEpoch(request) => next_charter(args, matter, request, &current, authority),
-        AskedFor::Join(_) => joins::next_charter(&matter.request, &current, authority),
+        AskedFor::Join(_) => {
+            if let Some(more) = matter.more.as_ref().filter(|_| !args.accept_less) {
+                return Err(Failure::failed(format!("{more}. If it cannot come: --accept-less")));
+            }
+            joins::next_charter(&matter.request, &matter.held, &current, authority)
+        }
     }
 }
 
@@ -341,7 +355,18 @@ async fn matter(args: &ApproveArgs, client: Option<&Client>) -> Result<Matter, F
     }
     let asked = pending(client).await?.into_iter().find(|r| r.division == args.division);
     let asked = asked.ok_or_else(|| nothing(args.division))?;
-    Ok(Matter { request: asked.note, charter: charter(client).await?, held: asked.held })
+    matter_of(client, asked).await
+}
+
+async fn matter_of(client: &Client, asked: RequestListed) -> Result<Matter, Failure> {
+    // What a node between has more is asked first: what it hands on meanwhile is then among what is held.
+    let more = match asked.kind {
+        RequestKind::Replace => joining::replace::more_between(client, asked.division).await?,
+        RequestKind::NextEpoch | RequestKind::Join => None,
+    };
+    let again = pending(client).await?.into_iter().find(|r| r.division == asked.division && r.note == asked.note);
+    let asked = again.ok_or_else(|| nothing(asked.division))?;
+    Ok(Matter { request: asked.note, charter: charter(client).await?, held: asked.held, more })
 }
 
 fn digits(code: &str) -> String {
@@ -358,17 +383,8 @@ fn next_charter(
 ) -> Result<(String, u64), Failure> {
     let refused = |e: &dyn std::fmt::Display| Failure::new(Exit::Proof, e.to_string());
     open_request(&matter.request, current.charter()).map_err(|e| refused(&e))?;
-    let HeldWhole { size, root, note, frozen } = &matter.held;
-    let key = current.charter().log_key(request.log).ok_or_else(|| nothing(args.division))?;
-    let proved = match note {
-        _ if *size == 0 => *root == Tree::default().root(),
-        Some(note) => Checkpoint::open(note, &key).is_ok_and(|c| (c.size, c.root) == (*size, *root)),
-        // The node itself says so, over its own socket.
-        None => args.output.is_none(),
-    };
-    if !proved {
-        return Err(refused(&"what is held of the log is not signed by its key: repair it first (tally reconcile)"));
-    }
+    let HeldWhole { size, root, frozen, .. } = &matter.held;
+    proved(&matter.held, request.log, current, args.output.is_none())?;
     if *size < request.size && !frozen && !args.accept_less {
         let why = format!(
             "{} vouches for {} records of {}, and {size} are held here: wait until the rest has come. If it cannot come: \
@@ -382,6 +398,18 @@ fn next_charter(
     let signed = signed::sign(&text, authority).map_err(|e| refused(&e))?;
     let next = SignedCharter::open_next(&signed, current).map_err(|e| refused(&e))?;
     Ok((signed, next.charter().version()))
+}
+
+/// What is held of a log that is to end is signed by its key. `own`: the node itself says so, over its own socket.
+pub(super) fn proved(held: &HeldWhole, log: LogId, current: &SignedCharter, own: bool) -> Result<(), Failure> {
+    let key = current.charter().log_key(log).ok_or_else(|| nothing(log.division))?;
+    let proved = match &held.note {
+        _ if held.size == 0 => held.root == Tree::default().root(),
+        Some(note) => Checkpoint::open(note, &key).is_ok_and(|c| (c.size, c.root) == (held.size, held.root)),
+        None => own,
+    };
+    let why = "what is held of the log is not signed by its key: repair it first (tally reconcile)";
+    if proved { Ok(()) } else { Err(Failure::new(Exit::Proof, why)) }
 }
 
 /// The charter in force: signed by this authority's key, or naming it as the successor.

@@ -113,7 +113,7 @@ fn init(args: &InitArgs) -> Result<(), Failure> {
         by: "tally federation init",
     };
     place.configure(&settings)?;
-    place.admit(&note)?;
+    place.admit(&note, true)?;
     std::fs::File::open(&args.dir).and_then(|f| f.sync_all()).map_err(at(&args.dir))?;
     tell(args, &place, &node, signer.public(), (&authority, &successor));
     Ok(())

@@ -1,6 +1,7 @@
 //! What a new node has on its disk: `tally.toml`, its keys, its charter, and the word for its first start.
 
 use super::super::{Exit, Failure};
+use crate::config::Config;
 use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
@@ -90,9 +91,17 @@ impl NodePlace {
         save(&self.config(), text.as_bytes()).map_err(at(&self.config()))
     }
 
-    /// Puts the charter in its place, and the word beside the key: the node may run.
-    pub(super) fn admit(&self, note: &str) -> Result<(), Failure> {
+    /// Whether its configuration says that there is no network to its parent.
+    pub(super) fn is_offline(&self) -> bool {
+        Config::load(&self.config()).is_ok_and(|config| config.node.offline)
+    }
+
+    /// Puts the charter in its place; of a node that has signed nothing yet, also the word beside the key: it may run.
+    pub(super) fn admit(&self, note: &str, fresh: bool) -> Result<(), Failure> {
         save(&self.charter(), note.as_bytes()).map_err(at(&self.charter()))?;
+        if !fresh {
+            return Ok(());
+        }
         tally_client::keyfile::leave_first_start(&self.key()).map_err(at(&self.key()))
     }
 }
@@ -169,7 +178,7 @@ mod tests {
             by: "a test",
         };
         place.configure(&settings).unwrap();
-        let config = crate::config::Config::load(&place.config()).unwrap();
+        let config = Config::load(&place.config()).unwrap();
         assert_eq!((config.node.division, config.node.offline), (settings.division, true));
         assert_eq!((Some(config.listen.quic), config.listen.http), (settings.quic, settings.http));
         assert_eq!((config.authority().as_ref(), config.key()), (Ok(authority.public()), place.key()));
