@@ -195,6 +195,7 @@ fn make(args: &JoinArgs, place: NodePlace, invite: SignedInvite, token: String) 
     }
     // What cannot be is refused before anything is made.
     let (quic, addresses) = heard(args, &invite.invite)?;
+    place.ports_are_free(quic, args.http)?;
     place.make()?;
     let secret = match place.key().exists() {
         true => keyfile::read_as(&place.key(), SecretKind::Node),
@@ -315,8 +316,7 @@ fn end(args: &JoinArgs, joining: &Joining) -> Result<Exit, Failure> {
     match joining.kept.state {
         JoinState::Admitted => {
             outln!("{} {} has joined under {}", invite.division, tame(&invite.name), invite.parent);
-            let config = config.display();
-            let start = format!("tally run --config {config}");
+            let (config, start) = (config.display(), joining.place.start());
             match invite.ends() {
                 None => outln!("next: {start}"),
                 Some(_) if joining.place.is_offline() => outln!(
