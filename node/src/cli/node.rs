@@ -72,6 +72,9 @@ pub(super) enum NodeCommand {
         /// Why: one line.
         #[arg(long, value_name = "TEXT")]
         reason: String,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         config: ConfigFile,
     },
@@ -106,6 +109,9 @@ pub(super) struct ApproveArgs {
     /// Write the charter that has come into force to a file too, to be carried to a node that joins without a network.
     #[arg(long, value_name = "FILE", conflicts_with = "output")]
     copy: Option<PathBuf>,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
     /// The node's tally.toml; not needed with --output, and else found as by other commands.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -154,9 +160,12 @@ pub(super) async fn run(command: NodeCommand) -> Result<Exit, Failure> {
         NodeCommand::Replace(args) => return joining::replace::run(args).await,
         NodeCommand::Invite(args) => return joining::invite::run(args).await,
         NodeCommand::Approve(args) => approve(args).await?,
-        NodeCommand::Reject { division, reason, config } => {
+        NodeCommand::Reject { division, reason, json, config } => {
             let path = format!("/v1/requests/{division}");
-            config.client()?.post_json(&path, with_reason(reason)?).await?;
+            let answer = config.client()?.post_json(&path, with_reason(reason)?).await?;
+            if json {
+                outln!("{}", String::from_utf8_lossy(&answer));
+            }
             errln!("{division} is told that what it asks for is not given");
         }
     }
@@ -295,6 +304,9 @@ async fn approve(args: ApproveArgs) -> Result<(), Failure> {
     if let Some(path) = &args.output {
         saving::save(path, note.as_bytes()).map_err(failed(path))?;
         errln!("charter version {version} is in {}; next, at a node: tally charter load {0}", path.display());
+        if args.json {
+            outln!("{}", approved(&asked, version, Some(path)));
+        }
         return Ok(());
     }
     let Some(client) = client else { return Ok(()) };
@@ -313,6 +325,7 @@ async fn approve(args: ApproveArgs) -> Result<(), Failure> {
         saving::save(path, note.as_bytes()).map_err(failed(path))?;
     }
     match asked {
+        asked if args.json => outln!("{}", approved(&asked, version, None)),
         AskedFor::NextEpoch(request) => {
             outln!("charter version {version} is in force: {} begins {}", args.division, request.next());
         }
@@ -322,6 +335,21 @@ async fn approve(args: ApproveArgs) -> Result<(), Failure> {
         AskedFor::Join(_) => outln!("charter version {version} is in force: {} has joined", args.division),
     }
     Ok(())
+}
+
+/// What was given: in which version of the charter, which is in force, or in a file.
+fn approved(asked: &AskedFor, version: u64, file: Option<&PathBuf>) -> serde_json::Value {
+    let begins = match asked {
+        AskedFor::NextEpoch(request) => request.next(),
+        AskedFor::Join(request) => request.node(),
+    };
+    serde_json::json!({
+        "division": begins.division,
+        "begins": begins.to_string(),
+        "charter_version": version,
+        "in_force": file.is_none(),
+        "file": file,
+    })
 }
 
 fn next_of(

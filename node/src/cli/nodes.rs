@@ -65,6 +65,9 @@ pub(super) struct ChangeArgs {
     /// Nodes below may be cut off, and records that are not here may stay there.
     #[arg(long)]
     retire_anyway: bool,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     config: ConfigFile,
 }
@@ -232,8 +235,19 @@ async fn change(args: ChangeArgs, change: &NodeChange, comes_back: bool) -> Resu
     next_text(&note, args.division, change, &args.reason)?;
     errln!("charter version {} follows version {}:", current.version() + 1, current.version());
     told(&current, args.division, change).iter().for_each(|line| errln!("{line}"));
+    let said = |version: Option<u64>| {
+        json!({
+            "division": args.division,
+            "follows": current.version(),
+            "charter_version": version,
+            "changes": told(&current, args.division, change).iter().map(|l| l.trim()).collect::<Vec<_>>(),
+        })
+    };
     if args.dry_run {
-        outln!("nothing was changed (--dry-run)");
+        match args.json {
+            true => outln!("{}", said(None)),
+            false => outln!("nothing was changed (--dry-run)"),
+        }
         return Ok(Exit::Done);
     }
     let key = args.authority.as_deref().unwrap_or(std::path::Path::new(""));
@@ -245,7 +259,10 @@ async fn change(args: ChangeArgs, change: &NodeChange, comes_back: bool) -> Resu
     }
     let anyway = if args.retire_anyway || comes_back { args.division.to_string() } else { String::new() };
     let version = put(&client, &authority, (args.division, change, &args.reason), &anyway).await?;
-    outln!("charter version {version} is in force");
+    match args.json {
+        true => outln!("{}", said(Some(version))),
+        false => outln!("charter version {version} is in force"),
+    }
     Ok(Exit::Done)
 }
 
