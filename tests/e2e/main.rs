@@ -3,6 +3,7 @@
 
 mod below;
 mod bundle;
+mod callers;
 mod charters;
 mod crash;
 mod epochs;
