@@ -5,6 +5,7 @@ mod below;
 mod bundle;
 mod callers;
 mod charters;
+mod chinese;
 mod clones;
 mod crash;
 mod epochs;
