@@ -85,6 +85,7 @@ fn texts() -> Vec<(&'static str, String)> {
     let path = vec![records[1].id().0];
     let request = crate::request::tests::sample();
     let (invite, join) = (crate::invite::tests::sample(), crate::join::tests::sample());
+    let another = crate::invite::tests::sample_of_another();
     vec![
         ("names", lines(&names)),
         ("keys", lines(&publics)),
@@ -95,6 +96,8 @@ fn texts() -> Vec<(&'static str, String)> {
         ("request code", request.0.code() + "\n"),
         ("invite", invite.invite.text()),
         ("invite token", invite.token() + "\n"),
+        ("invite of another machine", another.invite.text()),
+        ("invite token of another machine", another.token() + "\n"),
         ("join request note", join.1),
         ("join request code", join.0.code() + "\n"),
     ]

@@ -3,8 +3,9 @@
 //! It names one division and its place, the parent with its link key and addresses, and the authority, so whoever holds it
 //! knows whom to call and whose word counts. It gives the right to ask, and no more: what is asked for, the authority decides.
 //! The inviting node's log key signs the text below, whose first line has spaces, which no origin has. The line itself is
-//! `tly1_` and base64url of the fields, the signature, and four bytes of SHA-256 against slips of the pen. Whether a
-//! charter knows who invites is not known here, nor whether the invitation was used.
+//! `tly1_` and base64url of the fields, the signature, and four bytes of SHA-256 against slips of the pen. An invitation of
+//! another machine for a division that is a node already names the epoch that is to begin, and its line begins with `tly2_`.
+//! Whether a charter knows who invites is not known here, nor whether the invitation was used.
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -18,10 +19,14 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
-/// Before the fields.
+/// Before the fields of who is to be a node first.
 const PREFIX: &str = "tly1_";
-/// First line of what is signed.
+/// Before the epoch and the fields of who is to take a node's place.
+const NEXT_PREFIX: &str = "tly2_";
+/// First line of what is signed, of who is to be a node first.
 const FIRST_LINE: &str = "tally invite: node, version 1";
+/// The same of who is to take a node's place.
+const NEXT_FIRST_LINE: &str = "tally invite: another machine, version 1";
 /// Bytes of the sum against slips.
 const SUM: usize = 4;
 
@@ -32,6 +37,9 @@ pub struct Invite {
     pub federation: Federation,
     /// Who is invited.
     pub division: Division,
+    /// The epoch that is to begin: 1 of a division that is no node yet, else the one after the node's current epoch.
+    #[serde(skip, default = "first")]
+    pub epoch: u32,
     /// Its name in the charter; one line of at most [`INVITE_NAME_BYTES_MAX`] bytes.
     #[serde(deserialize_with = "bounded::text::<_, INVITE_NAME_BYTES_MAX>")]
     pub name: String,
@@ -54,6 +62,11 @@ pub struct Invite {
     pub id: [u8; 16],
     /// It is good before this, POSIX seconds, by the parent's clock.
     pub expires: u64,
+}
+
+/// The epoch of an invitation that names none.
+fn first() -> u32 {
+    1
 }
 
 /// At most [`INVITE_ADDRESSES_MAX`] addresses of at most [`ADDRESS_BYTES_MAX`] bytes.
@@ -99,11 +112,12 @@ pub enum InviteError {
 impl Invite {
     /// The text that is signed.
     pub fn text(&self) -> String {
-        let (federation, division) = (&self.federation, self.division);
+        let federation = &self.federation;
+        let first_line = if self.epoch == 1 { FIRST_LINE } else { NEXT_FIRST_LINE };
         let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
         format!(
-            "{FIRST_LINE}\nto {}\nname {}\nlevel {}\nunder {} {}\nat {}\nauthority {}\nby {}\nid {}\nexpires {}\n",
-            federation.origin(LogId::records(division, 1)),
+            "{first_line}\nto {}\nname {}\nlevel {}\nunder {} {}\nat {}\nauthority {}\nby {}\nid {}\nexpires {}\n",
+            federation.origin(self.node()),
             self.name,
             self.level,
             self.parent,
@@ -127,6 +141,9 @@ impl Invite {
         {
             return Err(InviteError::Field("a name is one line of 1 to 120 bytes"));
         }
+        if self.epoch == 0 {
+            return Err(InviteError::Field("epochs count from 1"));
+        }
         let address = |a: &String| !a.is_empty() && a.len() <= ADDRESS_BYTES_MAX && !a.contains(is_gap);
         let few = (1..=INVITE_ADDRESSES_MAX).contains(&self.addresses.len());
         if !few || !self.addresses.iter().all(address) {
@@ -143,18 +160,27 @@ impl Invite {
         authority_key(&self.federation, &self.authority)
     }
 
-    /// The node that is invited, in its first epoch.
+    /// The node that is invited, in the epoch that is to begin.
     pub fn node(&self) -> LogId {
-        LogId::records(self.division, 1)
+        LogId::records(self.division, self.epoch)
+    }
+
+    /// The epoch that ends with it; `None`: the division is no node yet.
+    pub fn ends(&self) -> Option<LogId> {
+        let before = self.epoch.checked_sub(1).filter(|e| *e > 0)?;
+        Some(LogId::records(self.division, before))
     }
 }
 
 impl SignedInvite {
     /// The line that is handed on.
     pub fn token(&self) -> String {
-        let mut bytes = codec::encode(self);
-        bytes.extend_from_slice(&sum(&bytes));
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+        let (prefix, mut bytes) = match self.invite.epoch {
+            1 => (PREFIX, codec::encode(self)),
+            epoch => (NEXT_PREFIX, codec::encode(&(epoch, self))),
+        };
+        bytes.extend_from_slice(&sum(prefix, &bytes));
+        format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes))
     }
 
     /// Reads a line. Who signed it, [`SignedInvite::signed_by`] tells.
@@ -166,16 +192,27 @@ impl SignedInvite {
         if token.len() > INVITE_TOKEN_BYTES_MAX {
             return Err(InviteError::Form);
         }
-        let Some(rest) = token.strip_prefix(PREFIX) else {
+        let form = [PREFIX, NEXT_PREFIX].into_iter().find_map(|p| Some((p, token.strip_prefix(p)?)));
+        let Some((prefix, rest)) = form else {
             let later = token.starts_with("tly") && token.contains('_');
             return Err(if later { InviteError::Unknown } else { InviteError::Form });
         };
         let bytes = URL_SAFE_NO_PAD.decode(rest).map_err(|_| InviteError::Changed)?;
         let (fields, found) = bytes.split_last_chunk::<SUM>().ok_or(InviteError::Changed)?;
-        if *found != sum(fields) {
+        if *found != sum(prefix, fields) {
             return Err(InviteError::Changed);
         }
-        let signed = codec::decode::<Self, INVITE_TOKEN_BYTES_MAX>(fields).map_err(|_| InviteError::Unknown)?;
+        let signed = if prefix == PREFIX {
+            codec::decode::<Self, INVITE_TOKEN_BYTES_MAX>(fields).map_err(|_| InviteError::Unknown)?
+        } else {
+            let read = codec::decode::<(u32, Self), INVITE_TOKEN_BYTES_MAX>(fields);
+            let (epoch, mut signed) = read.map_err(|_| InviteError::Unknown)?;
+            signed.invite.epoch = epoch;
+            if epoch == 0 {
+                return Err(InviteError::Unknown);
+            }
+            signed
+        };
         // One form only: the line names the invitation wherever it is compared.
         if signed.token() != token || signed.invite.name.contains(char::is_control) {
             return Err(InviteError::Unknown);
@@ -194,8 +231,8 @@ impl SignedInvite {
     }
 }
 
-fn sum(bytes: &[u8]) -> [u8; SUM] {
-    let Hash(hash) = sha256(&[PREFIX.as_bytes(), bytes]);
+fn sum(prefix: &str, bytes: &[u8]) -> [u8; SUM] {
+    let Hash(hash) = sha256(&[prefix.as_bytes(), bytes]);
     hash.first_chunk().copied().unwrap_or_default()
 }
 
@@ -218,6 +255,7 @@ pub(crate) mod tests {
         let invite = Invite {
             federation: federation(),
             division: "350102".parse().unwrap(),
+            epoch: 1,
             name: "鼓楼区".into(),
             level: "county".into(),
             parent: city.node.division,
@@ -229,6 +267,11 @@ pub(crate) mod tests {
             expires: 1_790_000_000,
         };
         invite.sign(&province.log).unwrap()
+    }
+
+    /// The same for another machine, in the node's second epoch.
+    pub(crate) fn sample_of_another() -> SignedInvite {
+        Invite { epoch: 2, ..sample().invite }.sign(&keys("350000", 2).log).unwrap()
     }
 
     /// What is handed out is read for ever.
@@ -255,8 +298,31 @@ pub(crate) mod tests {
         }
         assert_eq!(SignedInvite::read(&token[..token.len() - 5]), Err(InviteError::Changed));
         assert_eq!(SignedInvite::read("hello"), Err(InviteError::Form));
-        assert_eq!(SignedInvite::read(&token.replacen("tly1", "tly2", 1)), Err(InviteError::Unknown));
+        assert_eq!(SignedInvite::read(&token.replacen("tly1", "tly2", 1)), Err(InviteError::Changed));
+        assert_eq!(SignedInvite::read(&token.replacen("tly1", "tly3", 1)), Err(InviteError::Unknown));
         assert_eq!(SignedInvite::read(&"x".repeat(INVITE_TOKEN_BYTES_MAX + 1)), Err(InviteError::Form));
+    }
+
+    /// The line of another machine is a form of its own: neither can be made of the other, and what was said of a first epoch says
+    /// nothing of a later one.
+    #[test]
+    fn frozen_invite_of_another_machine() {
+        let (first, next) = (sample(), sample_of_another());
+        assert_eq!(crate::formats::text("invite of another machine"), next.invite.text());
+        assert_eq!(crate::formats::text("invite token of another machine"), next.token() + "\n");
+        assert_eq!(SignedInvite::read(&next.token()), Ok(next.clone()));
+        assert_eq!((next.invite.node(), next.invite.ends()), ("350102/e2".parse().unwrap(), "350102/e1".parse().ok()));
+        assert_eq!((first.invite.ends(), first.invite.node().epoch), (None, 1));
+        let key = keys("350000", 2).log.public().clone();
+        for epoch in [0, 1, 3] {
+            let other = SignedInvite { invite: Invite { epoch, ..next.invite.clone() }, ..next.clone() };
+            assert!(!SignedInvite::read(&other.token()).is_ok_and(|read| read.signed_by(&key)), "{epoch}");
+        }
+        // A first epoch has one form.
+        let mut bytes = codec::encode(&(1_u32, &first));
+        bytes.extend_from_slice(&sum(NEXT_PREFIX, &bytes));
+        let spelled = format!("{NEXT_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
+        assert_eq!(SignedInvite::read(&spelled), Err(InviteError::Unknown));
     }
 
     #[test]

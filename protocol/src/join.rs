@@ -52,7 +52,7 @@ pub struct JoinRequest {
     pub addresses: Vec<String>,
     /// Random: nobody knows the request before it is shown.
     pub nonce: [u8; 16],
-    /// Its keys in its first epoch.
+    /// Its keys in the epoch that is to begin.
     pub keys: ProposedKeys,
     /// What the parent has answered to the commitment; `None`: the request is carried as a file.
     pub answer: Option<[u8; 16]>,
@@ -152,12 +152,12 @@ impl JoinRequest {
             return Err(form("it is not written as such requests are"));
         }
         if !request.keys.are_of(&request.invite.invite.federation, request.node()) {
-            return Err(form("a key is not one of the division's first epoch"));
+            return Err(form("a key is not one of the epoch of the invitation"));
         }
         Ok(request)
     }
 
-    /// Who asks, in its first epoch.
+    /// Who asks, in the epoch that is to begin.
     pub fn node(&self) -> LogId {
         self.invite.invite.node()
     }
@@ -209,7 +209,7 @@ pub enum JoinRefusal {
     OtherParent,
     /// It is for another division than the request.
     OtherDivision,
-    /// The division has a node in service, with other keys.
+    /// The division has a node, with other keys, or the epoch of the invitation is not its next one.
     Taken,
     /// The request is not the one that was said before.
     NotCommitted,

@@ -39,6 +39,13 @@ fn records_go_up_and_receipts_come_back_as_files() {
     assert!(find(&status["actions"], "code", "bundle_due").is_object(), "{status}");
     let up = export(&federation, COUNTY, CITY, "receipt", "up-1");
     assert!(run(&["bundle", "show", &up]).done().contains("whole"));
+    let shown = run(&["bundle", "show", &up, "--json"]).json();
+    assert_eq!(
+        (&shown["from"], &shown["to"], &shown["whole"]),
+        (&COUNTY.into(), &CITY.into(), &true.into()),
+        "{shown}"
+    );
+    assert_eq!(shown["heads"][0]["size"], 700, "{shown}");
     let taken = import(&federation, CITY, &up);
     assert_eq!((taken.code, taken.json()["records"].as_u64()), (0, Some(700)), "{taken:?}");
     // Again, as files are copied twice: nothing changes.

@@ -19,6 +19,7 @@ use tally_protocol::{
     canonical::Object,
     hash::Hash,
     ids::LogId,
+    join::JOIN_ALPN,
     keys::NodeKeys,
     merkle::Tree,
     record::Record,
@@ -79,6 +80,14 @@ pub(crate) fn keys_of(federation: &Federation, division: &str) -> NodeKeys {
 }
 
 fn client(keys: &NodeKeys) -> quinn::ClientConfig {
+    client_with(keys, ALPN)
+}
+
+/// The protocol of those who want to join.
+pub(crate) const JOINS: &[u8] = JOIN_ALPN;
+
+/// A caller with these keys that speaks this protocol.
+pub(crate) fn client_with(keys: &NodeKeys, protocol: &[u8]) -> quinn::ClientConfig {
     let pkcs8 = [&b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20"[..], keys.link_seed()].concat();
     let spki = [&b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"[..], &keys.link.public().public()].concat();
     let key = rustls::crypto::ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8)).unwrap();
@@ -90,7 +99,7 @@ fn client(keys: &NodeKeys) -> quinn::ClientConfig {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyServer))
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified)));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()))
 }
 

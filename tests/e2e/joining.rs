@@ -13,13 +13,13 @@ use tally_tests::{
 const ALL: [&str; 3] = [PROVINCE, CITY, COUNTY];
 
 /// A province that was founded and runs, and the addresses of its nodes.
-struct Founded {
-    federation: Federation,
+pub(crate) struct Founded {
+    pub(crate) federation: Federation,
     quic: String,
 }
 
 impl Founded {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (federation, quic) = (Federation::nobody(), format!("127.0.0.1:{}", free_port()));
         fs::write(federation.at("passphrase"), "correct horse battery\n").unwrap();
         let founded = Self { federation, quic };
@@ -31,34 +31,34 @@ impl Founded {
         founded
     }
 
-    fn running() -> Self {
+    pub(crate) fn running() -> Self {
         let founded = Self::new();
         founded.federation.start(PROVINCE);
         founded
     }
 
-    fn dir(&self, name: &str) -> String {
+    pub(crate) fn dir(&self, name: &str) -> String {
         self.federation.at(name)
     }
 
     /// The harness reads the log as JSON.
-    fn tell_json(&self, division: &str) {
+    pub(crate) fn tell_json(&self, division: &str) {
         self.federation.configure(division, "\n[log]\nformat = \"json\"\n");
     }
 
-    fn invite(&self, at: &str, division: &str, more: &[&str]) -> Value {
+    pub(crate) fn invite(&self, at: &str, division: &str, more: &[&str]) -> Value {
         let args = ["node", "invite", division, "--name", "新节点", "--json"];
         let ran = self.federation.ask(at, &[&args, more].concat());
         assert_eq!(ran.code, 0, "{ran:?}");
         ran.json()
     }
 
-    fn token(&self, at: &str, division: &str) -> String {
+    pub(crate) fn token(&self, at: &str, division: &str) -> String {
         self.invite(at, division, &[])["token"].as_str().unwrap().to_owned()
     }
 
     /// Asks, and does not wait; answers the digits.
-    fn asks(&self, token: &str, division: &str) -> String {
+    pub(crate) fn asks(&self, token: &str, division: &str) -> String {
         let quic = format!("127.0.0.1:{}", free_port());
         let ran = run(&["join", token, "--dir", &self.dir(division), "--quic", &quic, "--no-wait", "--json"]);
         let told = ran.json();
@@ -68,36 +68,49 @@ impl Founded {
     }
 
     /// The digits as the province has them.
-    fn pending(&self, division: &str) -> String {
+    pub(crate) fn pending(&self, division: &str) -> String {
         wait_for("the request is at the province", seconds(30), || {
             let all = self.federation.ask(PROVINCE, &["node", "pending", division, "--json"]).json();
             let first = all.as_array()?.first()?.clone();
-            assert_eq!(first["kind"], "join", "{first}");
+            let kind = first["kind"].as_str()?;
+            assert!(["join", "replace"].contains(&kind), "{first}");
             first["code"].as_str().map(str::to_owned)
         })
     }
 
-    fn approve(&self, division: &str, code: &str) -> Ran {
+    pub(crate) fn approve(&self, division: &str, code: &str) -> Ran {
         self.federation.ask(PROVINCE, &self.approval(division, code).iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    fn approval(&self, division: &str, code: &str) -> Vec<String> {
+    pub(crate) fn approval(&self, division: &str, code: &str) -> Vec<String> {
         let (key, words) = (self.dir(&format!("{PROVINCE}/authority.key")), self.dir("passphrase"));
         let args =
             ["node", "approve", division, "--code", code, "--authority", &key, "--passphrase-file", &words, "--yes"];
         args.map(str::to_owned).into()
     }
 
-    fn admitted(&self, division: &str) {
+    pub(crate) fn admitted(&self, division: &str) {
+        self.is_admitted(division);
+        self.federation.start(division);
+    }
+
+    pub(crate) fn is_admitted(&self, division: &str) {
         wait_for("the node is admitted", seconds(60), || {
             let ran = run(&["join", "--status", "--config", &self.federation.config(division), "--json"]);
             (ran.code == 0 && ran.json()["state"] == "admitted").then_some(())
         });
         self.tell_json(division);
-        self.federation.start(division);
     }
 
-    fn refused(&self, args: &[&str], exit: i32, code: &str) -> Ran {
+    /// Another node joins by the way of all.
+    pub(crate) fn joins(&self, division: &str, under: &str) {
+        let code = self.asks(&self.token(under, division), division);
+        assert_eq!(self.pending(division), code);
+        self.approve(division, &code).done();
+        self.admitted(division);
+    }
+
+    pub(crate) fn refused(&self, args: &[&str], exit: i32, code: &str) -> Ran {
         let ran = run(args);
         assert!(ran.code == exit && ran.err.contains(code), "{exit} {code}: {ran:?}");
         ran

@@ -13,7 +13,7 @@ use tally_tests::{
 const PROGRAMS: [&str; 5] = ["tally", "systemctl", "chronyc", "chmod", "journalctl"];
 
 /// Words of letters that stand in a row in a line, where commands are none: at most so many.
-fn english(line: &str) -> usize {
+pub(crate) fn english(line: &str) -> usize {
     let (mut longest, mut run, mut command) = (0, 0, false);
     for word in line.split_inclusive(|c: char| c.is_whitespace() || !c.is_ascii()) {
         let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());

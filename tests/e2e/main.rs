@@ -3,7 +3,10 @@
 
 mod below;
 mod bundle;
+mod callers;
 mod charters;
+mod chinese;
+mod clones;
 mod crash;
 mod epochs;
 mod evidence;
@@ -25,6 +28,7 @@ mod outputs;
 mod pages;
 mod places;
 mod repair;
+mod replace;
 mod slow;
 mod staged;
 mod system;

@@ -1,7 +1,7 @@
 //! Nodes as an operator sees and changes them: listed with what is known, moved, taken out of service and let in again.
 
 use serde_json::Value;
-use tally_tests::{CITY, COUNTY, Federation, LINE, PROVINCE, find, seconds, wait_for};
+use tally_tests::{CITY, COUNTY, Federation, LINE, PROVINCE, find, run, seconds, wait_for};
 
 fn ls(federation: &Federation) -> Value {
     let ran = federation.ask(PROVINCE, &["node", "ls", "--json"]);
@@ -54,7 +54,11 @@ fn nodes_are_listed_moved_and_taken_out_and_back() {
         let ran = changed(args);
         assert!(ran.code == 2 && ran.err.contains(why), "{args:?}: {ran:?}");
     }
-    changed(&["suspend", COUNTY]).done();
+    let would = changed(&["suspend", COUNTY, "--dry-run", "--json"]).json();
+    assert_eq!((&would["follows"], &would["charter_version"]), (&2.into(), &Value::Null), "{would}");
+    assert!(would["changes"][0].as_str().unwrap().contains("out of service"), "{would}");
+    let told = changed(&["suspend", COUNTY, "--json"]).json();
+    assert_eq!((&told["division"], &told["charter_version"]), (&COUNTY.into(), &3.into()), "{told}");
     wait_for("the county is out", seconds(60), || {
         let status = federation.try_status(COUNTY)?;
         (status["parent"]["state"] != "live").then_some(())
@@ -64,4 +68,9 @@ fn nodes_are_listed_moved_and_taken_out_and_back() {
     assert_eq!(find(&ls(&federation), "division", COUNTY)["retired"], false);
     let charter = federation.ask(PROVINCE, &["node", "show", COUNTY, "--json"]).json();
     assert_eq!(charter["parent"], PROVINCE);
+    let first = federation.file(PROVINCE, "charter.note");
+    let shown = run(&["charter", "show", &first, "--json"]).json();
+    assert_eq!((&shown["version"], &find(&shown["nodes"], "division", COUNTY)["parent"]), (&1.into(), &CITY.into()));
+    let checked = run(&["charter", "check", &first, "--json"]).json();
+    assert_eq!((&checked["version"], &checked["nodes"], &checked["signed"]), (&1.into(), &3.into(), &false.into()));
 }

@@ -12,6 +12,7 @@ mod expected;
 mod new_node;
 mod next_epoch;
 mod node;
+mod replace_node;
 mod retire;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -23,6 +24,7 @@ pub use expected::Expected;
 pub use new_node::{NODE_NAME_BYTES_MAX, NewNode, with_node};
 pub use next_epoch::{LogEnd, epoch_block, with_next_epoch};
 pub use node::{Cover, Epoch, Level, Node};
+pub use replace_node::{Replacement, with_replacement};
 pub use retire::{RetireConcern, RowsOfNode, retire_concerns};
 
 use crate::{calendar::Calendar, catalog::Catalogs, route::rule::RouteRule, unit::Units};

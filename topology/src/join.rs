@@ -33,6 +33,12 @@ pub enum JoinRefused {
     /// The division has a node, in service or not.
     #[error("{0} is a node of charter version {1} already, with other keys")]
     Taken(Division, u64),
+    /// Another machine is invited, and the epoch that it is to begin does not follow the node's current one.
+    #[error("{0} is not the next epoch of a node of charter version {1}: a new invitation is needed")]
+    NotNext(LogId, u64),
+    /// Another machine is invited under a parent that the node does not report to.
+    #[error("{0} does not report to {1} by charter version {2}: a new invitation is needed")]
+    Elsewhere(Division, Division, u64),
 }
 
 /// Checks an invitation by the charter: federation, who signed it, the parent and its key, the level. Its time is not looked at,
@@ -63,14 +69,24 @@ pub fn check_invite(signed: &SignedInvite, charter: &Charter) -> Result<(), Join
     Ok(())
 }
 
-/// Whether the division of an invitation has no node yet.
+/// Whether the division of an invitation has no node yet; of one for another machine, whether the node is where the invitation
+/// has it, and the epoch its next one. A node that is out of service may be replaced: a new machine is how it comes back.
 ///
 /// # Errors
-/// [`JoinRefused::Taken`].
+/// [`JoinRefused::Taken`], [`JoinRefused::NotNext`], [`JoinRefused::Elsewhere`].
 pub fn check_free(invite: &Invite, charter: &Charter) -> Result<(), JoinRefused> {
-    match charter.node(invite.division) {
-        Some(_) => Err(JoinRefused::Taken(invite.division, charter.version())),
-        None => Ok(()),
+    let version = charter.version();
+    match (invite.ends(), charter.node(invite.division)) {
+        (None, None) => Ok(()),
+        (None, Some(_)) => Err(JoinRefused::Taken(invite.division, version)),
+        (Some(ends), Some(node)) => match node.parent {
+            _ if charter.current_log(invite.division) != Some(ends) => {
+                Err(JoinRefused::NotNext(invite.node(), version))
+            }
+            Some(parent) if parent == invite.parent => Ok(()),
+            _ => Err(JoinRefused::Elsewhere(invite.division, invite.parent, version)),
+        },
+        (Some(_), None) => Err(JoinRefused::NotNext(invite.node(), version)),
     }
 }
 
@@ -85,7 +101,7 @@ pub fn open_join(note: &str, charter: &Charter) -> Result<JoinRequest, JoinRefus
     Ok(request)
 }
 
-/// The node that a charter has to name if the request is given.
+/// The node that a charter has to name if the request of a new one is given.
 ///
 /// # Errors
 /// [`JoinRefused::Level`].
@@ -112,6 +128,7 @@ mod tests {
         Invite {
             federation: sample::charter("").federation().clone(),
             division: division.parse().unwrap(),
+            epoch: 1,
             name: "N".into(),
             level: "county".into(),
             parent: parent.parse().unwrap(),
@@ -159,6 +176,22 @@ mod tests {
         assert!(matches!(with(&|i| i.level = "village".into()), Err(JoinRefused::Level(..))));
         let federation = || Federation::try_from("other.example".to_owned()).unwrap();
         assert!(matches!(with(&|i| i.federation = federation()), Err(JoinRefused::Federation(_))));
+    }
+
+    /// Another machine takes a node's place in its next epoch, and in no other, under the parent that it has.
+    #[test]
+    fn another_machine_is_invited_for_the_next_epoch_alone() {
+        let charter = sample::charter("");
+        let free = |division: &str, parent: &str, epoch| {
+            check_free(&Invite { epoch, ..invite("350000", parent, division) }, &charter)
+        };
+        assert_eq!(free("350102", "350100", 2), Ok(()));
+        for epoch in [3, u32::MAX] {
+            assert!(matches!(free("350102", "350100", epoch), Err(JoinRefused::NotNext(..))), "{epoch}");
+        }
+        assert!(matches!(free("350104", "350100", 2), Err(JoinRefused::NotNext(..))), "it is no node");
+        assert!(matches!(free("350102", "350000", 2), Err(JoinRefused::Elsewhere(..))));
+        assert!(matches!(free("350102", "350100", 1), Err(JoinRefused::Taken(..))));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Whether what a node asks of the authority may be looked at: the charter in force knows who asks, by the key of the epoch
 //! that is to end. Whether it is given is a person's decision, where the authority's key is.
 
-use crate::{charter::Charter, join::open_join};
+use crate::{
+    charter::Charter,
+    join::{check_free, open_join},
+};
 use tally_protocol::{
     hash::Hash,
     ids::{Division, Federation, LogId},
@@ -65,6 +68,14 @@ impl NodeRequest {
         }
     }
 
+    /// The log that ends if it is given; of one that is no node yet, the log that begins.
+    pub fn log(&self) -> LogId {
+        match self {
+            Self::NextEpoch(request) => request.log,
+            Self::Join(request) => request.invite.invite.ends().unwrap_or(request.node()),
+        }
+    }
+
     /// The node at or below which whoever asks is, by the charter: itself, or the parent that it wants to have.
     pub fn place(&self) -> Division {
         match self {
@@ -94,7 +105,7 @@ impl NodeRequest {
         let serves = |d: Division| charter.node(d).is_some_and(|n| !n.retired);
         match self {
             Self::NextEpoch(r) => serves(r.log.division) && charter.current_log(r.log.division) == Some(r.log),
-            Self::Join(r) => charter.node(r.node().division).is_none() && serves(r.invite.invite.parent),
+            Self::Join(r) => check_free(&r.invite.invite, charter).is_ok() && serves(r.invite.invite.parent),
         }
     }
 }

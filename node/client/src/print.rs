@@ -49,7 +49,7 @@ fn told(text: &str) -> Cow<'_, str> {
     };
     let text = match lang() {
         Lang::En => Cow::Borrowed(text),
-        Lang::Zh => Cow::Owned(without_english(&text.lines().map(line).collect::<Vec<_>>())),
+        Lang::Zh => Cow::Owned(without_english(&text.lines().collect::<Vec<_>>(), line)),
     };
     match local_times(&text) {
         Cow::Borrowed(_) => text,
@@ -58,14 +58,14 @@ fn told(text: &str) -> Cow<'_, str> {
 }
 
 /// Lines of which the English of a fault with a code (`E1103: ...`) is left out where the next says the same in Chinese,
-/// indented below it. Any other line stays, also one that is not known in Chinese.
-fn without_english(lines: &[String]) -> String {
+/// indented below it. Any other line is `told` as it can be, also one that is not known in Chinese.
+fn without_english(lines: &[&str], told: impl Fn(&str) -> String) -> String {
     let mut out = String::new();
     for (n, line) in lines.iter().enumerate() {
         let below = lines.get(n + 1).is_some_and(|next| next.starts_with(' ') && is_chinese(next));
         match fault(line).filter(|_| below) {
-            Some(code) => out += &format!("{code}\n"),
-            None => out += &format!("{line}\n"),
+            Some(code) => out += &format!("{}\n", code.replace(": ", "：")),
+            None => out += &format!("{}\n", told(line)),
         }
     }
     out
@@ -75,8 +75,10 @@ fn without_english(lines: &[String]) -> String {
 fn fault(line: &str) -> Option<&str> {
     let is_code =
         |word: &str| word.len() == 5 && word.starts_with('E') && word[1..].bytes().all(|b| b.is_ascii_digit());
-    let (begin, _) = line.split_once(": ")?;
-    begin.rsplit(['：', ' ']).next().filter(|word| word.is_ascii() && is_code(word)).map(|_| begin)
+    let begins = line.match_indices(": ").filter_map(|(at, _)| line.get(..at));
+    let ends_with_code =
+        |begin: &&str| begin.rsplit(['：', ' ']).next().is_some_and(|word| word.is_ascii() && is_code(word));
+    begins.into_iter().find(ends_with_code)
 }
 
 /// Lines on stdout.
@@ -171,8 +173,10 @@ mod tests {
 
     #[test]
     fn of_lines_in_both_languages_the_chinese_is_left_with_its_code() {
-        let of = |text: &str| without_english(&text.lines().map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(of("tally：E1103: the key at x is another\n  公钥与令牌不符\n"), "tally：E1103\n  公钥与令牌不符\n");
+        let of = |text: &str| without_english(&text.lines().collect::<Vec<_>>(), str::to_owned);
+        let told = "tally：E1103\n  公钥与令牌不符\n";
+        assert_eq!(of("tally: E1103: the key at x is another: so\n  公钥与令牌不符\n"), told);
+        assert_eq!(of("tally：E1103: the key at x is another\n  公钥与令牌不符\n"), told);
         assert_eq!(of("E1107: it waits\nand nothing else\n"), "E1107: it waits\nand nothing else\n");
         let unknown = "  1 [some_code] nobody has put this into Chinese\n      原因：见上\n";
         assert_eq!(of(unknown), unknown, "what is not known is never left out");

@@ -73,6 +73,8 @@ pub enum RequestKind {
     NextEpoch,
     /// To be a node.
     Join,
+    /// To take a node's place, in its next epoch.
+    Replace,
 }
 
 /// One element of `GET /v1/requests`.
@@ -80,7 +82,7 @@ pub enum RequestKind {
 pub struct RequestListed {
     /// Who asks.
     pub division: Division,
-    /// What for: `next_epoch` or `join`.
+    /// What for: `next_epoch`, `join` or `replace`.
     #[serde(default)]
     pub kind: RequestKind,
     /// Its name by charter, or by its invitation.
@@ -140,13 +142,16 @@ pub(super) async fn ask(
 pub(super) async fn list(State(api): State<ApiContext>) -> Json<Vec<RequestListed>> {
     let view = api.mailbox.view();
     let one = |(division, pending): (&Division, &tally_core::PendingRequest)| {
-        let log = pending.request.node();
+        let log = pending.request.log();
         let (size, root) = view.whole_head(log);
         let held = view.log(log);
         let note = held.filter(|l| l.size() == size && size > 0).map(|l| l.note.clone());
         let frozen = held.is_some_and(|l| l.frozen.is_some());
         let (kind, name, reason) = match &pending.request {
-            NodeRequest::Join(r) => (RequestKind::Join, r.invite.invite.name.clone(), String::new()),
+            NodeRequest::Join(r) => {
+                let kind = if r.invite.invite.ends().is_some() { RequestKind::Replace } else { RequestKind::Join };
+                (kind, r.invite.invite.name.clone(), String::new())
+            }
             NodeRequest::NextEpoch(r) => {
                 let name = view.charter().node(*division).map_or(String::new(), |n| n.name.clone());
                 (RequestKind::NextEpoch, name, r.reason.clone())

@@ -22,6 +22,7 @@ use std::{
 use tally_client::{Exit, Failure, block_on};
 use tally_console::status::{PeerState, Status};
 use tally_sheet::text::{count, pad};
+use tally_texts::said;
 use tokio::task::JoinSet;
 
 /// The table is drawn this often.
@@ -278,33 +279,29 @@ fn table(fleet: &Fleet, statuses: &[Status], fed: &Fed, elapsed: Duration) -> St
         let cells: Vec<_> = cells.iter().zip(widths).map(|(c, w)| pad(c, w)).collect();
         format!("{}\n", cells.concat().trim_end())
     };
-    out.push_str(&row(&head.map(str::to_owned)));
+    out.push_str(&row(&head.map(|h| said(h).into_owned())));
     for (m, s) in fleet.members.iter().zip(statuses) {
         let own = s.divisions.iter().find(|d| d.division == m.division);
         let above = statuses.iter().find(|p| Some(p.node.division) == m.parent);
         let there = above.and_then(|p| p.divisions.iter().find(|d| d.division == m.division)).and_then(|d| d.digest);
         let copy = match m.parent {
-            None => "-",
-            Some(_) if s.digest.is_some() && there == s.digest => "agrees",
-            Some(_) => "behind",
+            None => "-".into(),
+            Some(_) if s.digest.is_some() && there == s.digest => said("agrees"),
+            Some(_) => said("behind"),
         };
         out.push_str(&row(&[
             m.division.to_string(),
             m.name.clone(),
-            m.level.clone(),
+            said(&m.level).into_owned(),
             count(own.map(|o| o.log_records)),
             s.records.map_or("...".into(), |r| count(Some(r))),
             s.parent.as_ref().map_or("-".into(), |p| count(Some(p.unacked_records))),
             s.digest.map_or("-".into(), |d| d.to_string()[..12].to_owned()),
-            copy.into(),
+            copy.into_owned(),
         ]));
     }
-    let seconds = elapsed.as_secs_f64();
-    out.push_str(&format!(
-        "{seconds:6.1} s   answered so far: {} accepted, {} duplicates, {} rejected\n",
-        count(Some(fed.accepted)),
-        count(Some(fed.duplicate)),
-        count(Some(fed.rejected))
-    ));
+    let [accepted, duplicate, rejected] = [fed.accepted, fed.duplicate, fed.rejected].map(|n| count(Some(n)));
+    let answered = format!("answered so far: {accepted} accepted, {duplicate} duplicates, {rejected} rejected");
+    out.push_str(&format!("{:6.1} s   {}\n", elapsed.as_secs_f64(), said(&answered)));
     out
 }

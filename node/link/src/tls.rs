@@ -75,10 +75,36 @@ fn check(
     verify_tls13_signature_with_raw_key(message, &key, signed, &algorithms())
 }
 
+/// By what whoever answers is known.
 #[derive(Debug)]
-struct VerifyParent(CharterHandle);
+enum VerifyServer {
+    /// The name that was called, by the charter as it is now.
+    Parent(CharterHandle),
+    /// The key that an invitation names.
+    Pin([u8; 32]),
+}
 
-impl ServerCertVerifier for VerifyParent {
+impl VerifyServer {
+    /// Whether this key is the one that was meant.
+    fn is_meant(&self, key: Option<[u8; 32]>, name: &ServerName<'_>) -> Result<(), Error> {
+        match self {
+            Self::Parent(charter) => {
+                let ServerName::DnsName(name) = name else { return Err(bad("not a node name")) };
+                let wanted = name.as_ref().strip_suffix(NAME_SUFFIX).and_then(|d| d.parse::<Division>().ok());
+                let found = key.and_then(|k| charter.charter().charter().by_link_key(&k));
+                match (wanted, found) {
+                    (Some(w), Some(f)) if w == f.division => Ok(()),
+                    (_, Some(f)) => Err(bad(&format!("this is the key of {f}, not of the parent"))),
+                    (_, None) => Err(bad("the key at this address is not in the charter")),
+                }
+            }
+            Self::Pin(pin) if key == Some(*pin) => Ok(()),
+            Self::Pin(_) => Err(bad("the key at this address is not the one that the invitation names")),
+        }
+    }
+}
+
+impl ServerCertVerifier for VerifyServer {
     fn verify_server_cert(
         &self,
         key: &CertificateDer<'_>,
@@ -87,56 +113,7 @@ impl ServerCertVerifier for VerifyParent {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let ServerName::DnsName(name) = name else { return Err(bad("not a node name")) };
-        let wanted = name.as_ref().strip_suffix(NAME_SUFFIX).and_then(|d| d.parse::<Division>().ok());
-        let found = key_of(key).and_then(|k| self.0.charter().charter().by_link_key(&k));
-        match (wanted, found) {
-            (Some(w), Some(f)) if w == f.division && chain.is_empty() => Ok(ServerCertVerified::assertion()),
-            (_, Some(f)) => Err(bad(&format!("this is the key of {f}, not of the parent"))),
-            (_, None) => Err(bad("the key at this address is not in the charter")),
-        }
-    }
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls13RequiredForQuic.into())
-    }
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        key: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        check(message, key, signed)
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
-}
-
-/// The parent by its key alone.
-#[derive(Debug)]
-struct VerifyPin([u8; 32]);
-
-impl ServerCertVerifier for VerifyPin {
-    fn verify_server_cert(
-        &self,
-        key: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        match key_of(key) {
-            Some(found) if found == self.0 && chain.is_empty() => Ok(ServerCertVerified::assertion()),
-            _ => Err(bad("the key at this address is not the one that the invitation names")),
-        }
+        self.is_meant(key_of(key).filter(|_| chain.is_empty()), name).map(|()| ServerCertVerified::assertion())
     }
     fn verify_tls12_signature(
         &self,
@@ -261,7 +238,7 @@ pub(super) fn client(context: &LinkContext) -> anyhow::Result<quinn::ClientConfi
     let mut c = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(VerifyParent(context.charter.clone())))
+        .with_custom_certificate_verifier(Arc::new(VerifyServer::Parent(context.charter.clone())))
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(&context.keys)?)));
     c.alpn_protocols = vec![ALPN.to_vec()];
     c.resumption = Resumption::disabled();
@@ -304,7 +281,7 @@ pub(super) fn stranger(
     let mut c = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(VerifyPin(pin)))
+        .with_custom_certificate_verifier(Arc::new(VerifyServer::Pin(pin)))
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(keys)?)));
     c.alpn_protocols = vec![JOIN_ALPN.to_vec()];
     c.resumption = Resumption::disabled();

@@ -3,6 +3,7 @@
 use super::{ConfigFile, Exit, Failure};
 use axum::body::Body;
 use clap::{Subcommand, ValueEnum};
+use serde_json::json;
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
@@ -40,6 +41,9 @@ pub(super) enum BundleCommand {
         /// Where the bundle is written (never over an existing file).
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         config: ConfigFile,
     },
@@ -57,6 +61,9 @@ pub(super) enum BundleCommand {
     Show {
         /// The bundle.
         file: PathBuf,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -66,13 +73,19 @@ fn named(path: &Path) -> impl Fn(&dyn std::fmt::Display) -> Failure {
 
 pub(super) async fn run(command: BundleCommand) -> Result<Exit, Failure> {
     match command {
-        BundleCommand::Export { to, since, output, config } => export(to, since, &output, &config).await,
+        BundleCommand::Export { to, since, output, json, config } => export(to, since, &output, json, &config).await,
         BundleCommand::Import { file, json, config } => import(&file, json, &config).await,
-        BundleCommand::Show { file } => show(&file),
+        BundleCommand::Show { file, json } => show(&file, json),
     }
 }
 
-async fn export(to: Division, since: SinceArg, output: &Path, config: &ConfigFile) -> Result<Exit, Failure> {
+async fn export(
+    to: Division,
+    since: SinceArg,
+    output: &Path,
+    json: bool,
+    config: &ConfigFile,
+) -> Result<Exit, Failure> {
     let client = config.client()?;
     let since = match since {
         SinceArg::Receipt => "receipt",
@@ -94,6 +107,9 @@ async fn export(to: Division, since: SinceArg, output: &Path, config: &ConfigFil
     written?;
     file.keep_new()
         .map_err(|e| if e.kind() == std::io::ErrorKind::AlreadyExists { exists() } else { named(output)(&e) })?;
+    if json {
+        outln!("{}", json!({ "to": to, "file": output, "bytes": bytes }));
+    }
     errln!("{}: {bytes} bytes for {to}; take it there: tally bundle import", output.display());
     Ok(Exit::Done)
 }
@@ -130,10 +146,11 @@ async fn import(path: &Path, json: bool, config: &ConfigFile) -> Result<Exit, Fa
     Ok(if done.refused.is_empty() { Exit::Done } else { Exit::Look })
 }
 
-fn show(path: &Path) -> Result<Exit, Failure> {
+fn show(path: &Path, json: bool) -> Result<Exit, Failure> {
     let mut file = File::open(path).map_err(|e| named(path)(&e))?;
     let (mut items, mut piece) = (BundleReader::default(), vec![0; PIECE]);
     let (mut batches, mut bytes, mut receipts) = (0_u64, 0_usize, 0_u64);
+    let (mut told, mut heads) = (json!({ "whole": true }), Vec::new());
     loop {
         let n = file.read(&mut piece).map_err(|e| named(path)(&e))?;
         if n == 0 {
@@ -142,12 +159,20 @@ fn show(path: &Path) -> Result<Exit, Failure> {
         items.feed(&piece[..n]);
         while let Some(item) = items.next_item().map_err(|e| named(path)(&e))? {
             match item {
+                Item::Opening { federation, from, to, charter, time } if json => {
+                    told["federation"] = federation.to_string().into();
+                    told["from"] = from.division.to_string().into();
+                    told["to"] = to.to_string().into();
+                    told["charter_version"] = json!(charter);
+                    told["time"] = tally_clock::time(time).into();
+                }
                 Item::Opening { federation, from, to, charter, time } => {
                     let time = tally_clock::time(time);
                     outln!(
                         "bundle of federation {federation}, made by {from} for {to} at {time}, charter version {charter}"
                     );
                 }
+                Item::Head(head) if json => heads.push(json!({ "log": head.log.to_string(), "size": head.size })),
                 Item::Head(head) => outln!("  {} holds {} records", head.log, head.size),
                 Item::Batch { bytes: b, .. } => (batches, bytes) = (batches + 1, bytes + b.len()),
                 Item::Receipt { .. } => receipts += 1,
@@ -156,6 +181,14 @@ fn show(path: &Path) -> Result<Exit, Failure> {
         }
     }
     items.finish().map_err(|e| named(path)(&e))?;
+    if json {
+        told["heads"] = heads.into();
+        told["batches"] = batches.into();
+        told["bytes"] = bytes.into();
+        told["receipts"] = receipts.into();
+        outln!("{told}");
+        return Ok(Exit::Done);
+    }
     outln!(
         "{batches} batches ({bytes} bytes), {receipts} receipts; whole. Nothing in it is proved before a node takes it in"
     );

@@ -2,6 +2,7 @@
 
 use super::{ConfigFile, Exit, Failure, block_on};
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -19,7 +20,7 @@ use tally_protocol::{
 };
 use tally_sheet::text::pad;
 use tally_topology::{
-    charter::{Charter, Expected, retire_concerns},
+    charter::{Charter, Expected, Node, retire_concerns},
     signed::{self, SignedCharter},
 };
 
@@ -42,6 +43,9 @@ pub(super) enum CharterCommand {
         /// The charter in force; checks that FILE may follow it.
         #[arg(long, value_name = "FILE", requires = "authority")]
         follows: Option<PathBuf>,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         word: RetireWord,
     },
@@ -66,6 +70,9 @@ pub(super) enum CharterCommand {
     Show {
         /// The file.
         file: PathBuf,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
     },
     /// Load a newer signed charter into a running node; it hands it down to its children.
     Load {
@@ -79,6 +86,13 @@ pub(super) enum CharterCommand {
         #[command(flatten)]
         config: ConfigFile,
     },
+}
+
+impl CharterCommand {
+    /// Whether what it writes on stdout is a file's content or a document.
+    pub(super) fn is_for_programs(&self) -> bool {
+        matches!(self, Self::New { .. } | Self::Load { .. })
+    }
 }
 
 /// The operator's word on what a charter does to nodes that it retires.
@@ -151,13 +165,14 @@ pub(super) fn run(command: CharterCommand) -> Result<Exit, Failure> {
         CharterCommand::New { federation } => {
             outln!("{}", TEMPLATE.replace("FEDERATION", &federation).trim_end());
         }
-        CharterCommand::Check { file, authority, follows, word } => {
-            check(&file, authority.as_deref(), follows.as_deref(), &word)?;
+        CharterCommand::Check { file, authority, follows, json, word } => {
+            check(&file, authority.as_deref(), follows.as_deref(), json, &word)?;
         }
         CharterCommand::Sign { files, key, passphrase_file, output, word } => {
             sign(&files, (&key, passphrase_file.as_deref()), &output, &word)?;
         }
-        CharterCommand::Show { file } => show(&content(&file)?),
+        CharterCommand::Show { file, json: true } => outln!("{}", described(&content(&file)?)),
+        CharterCommand::Show { file, json: false } => show(&content(&file)?),
         CharterCommand::Load { file, here, word, config } => {
             let (client, note) = (config.client()?, read(&file)?);
             let nodes: Vec<_> = word.nodes.iter().map(ToString::to_string).collect();
@@ -220,11 +235,27 @@ fn node_of(charter: &Charter, secret: &Secret) -> Option<LogId> {
     logs.into_iter().find(is_its)
 }
 
-fn check(file: &Path, authority: Option<&str>, follows: Option<&Path>, word: &RetireWord) -> Result<(), Failure> {
+fn check(
+    file: &Path,
+    authority: Option<&str>,
+    follows: Option<&Path>,
+    json: bool,
+    word: &RetireWord,
+) -> Result<(), Failure> {
+    let tell = |charter: &Charter, signed: bool| {
+        let (version, nodes) = (charter.version(), charter.nodes().count());
+        let how = if signed { "signed and in order" } else { "in order" };
+        if json {
+            let told = json!({ "file": file, "version": version, "nodes": nodes, "signed": signed });
+            outln!("{told}");
+        } else {
+            outln!("{}: version {version}, {nodes} nodes: {how}", file.display());
+        }
+    };
     let Some(authority) = authority else {
         let charter = content(file)?;
         word.on(file, None, &charter)?;
-        outln!("{}: version {}, {} nodes: in order", file.display(), charter.version(), charter.nodes().count());
+        tell(&charter, false);
         return Ok(());
     };
     let key: VerifierKey = authority.parse().map_err(|e| Failure::new(Exit::Usage, format!("--authority: {e}")))?;
@@ -236,9 +267,29 @@ fn check(file: &Path, authority: Option<&str>, follows: Option<&Path>, word: &Re
         Some(current) => SignedCharter::open_next(&read(file)?, current).map_err(|e| named(file)(&e))?,
     };
     word.on(file, current.as_ref().map(SignedCharter::charter), signed.charter())?;
-    let charter = signed.charter();
-    outln!("{}: version {}, {} nodes: signed and in order", file.display(), charter.version(), charter.nodes().count());
+    tell(signed.charter(), true);
     Ok(())
+}
+
+fn described(charter: &Charter) -> Value {
+    let node = |n: &Node| {
+        json!({
+            "division": n.division,
+            "name": n.name,
+            "level": n.level,
+            "parent": n.parent,
+            "epoch": n.epochs.len(),
+            "addresses": n.addresses,
+            "covers": n.covers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "expected": n.expected.to_string(),
+            "retired": n.retired,
+        })
+    };
+    json!({
+        "federation": charter.federation().to_string(),
+        "version": charter.version(),
+        "nodes": charter.nodes().map(node).collect::<Vec<_>>(),
+    })
 }
 
 fn show(charter: &Charter) {
@@ -262,41 +313,5 @@ fn show_under(charter: &Charter, division: Division, depth: usize) {
     }
 }
 
-const TEMPLATE: &str = r#"# A charter: who is in the federation, who reports to whom, whose keys count.
-# Fill in, check with `tally charter check`, sign with `tally charter sign`. No tabs.
-# Units, routes, catalog and calendar may follow in the same file, or in files of their own that are signed with it:
-#   tally charter sign nodes.toml units.toml routes.toml catalog.toml calendar.toml --key authority.key
-# Without a catalog or calendar of its own, a charter uses those that come with the program.
-format = 1
-federation = "FEDERATION"
-version = 1
-# The key that may sign charters after the authority's: a second secret, made by `tally keygen --federation FEDERATION
-# --authority -o successor.key` and kept in another place than the first. Here stands the key that this printed.
-successor = "FEDERATION/authority+..."
-
-# The top has no parent. A parent needs an address: host:port, UDP, reachable from its children.
-[[node]]
-division = "350000"
-name = "福建省"
-level = "province"
-addresses = ["10.0.0.1:7443"]
-# Paste what `tally keygen --federation FEDERATION --division 350000` printed there:
-# [[node.epoch]]
-# epoch = 1
-# log = "..."
-# operations = "..."
-# returns = "..."
-# mirror = "..."
-# link = "..."
-
-# [[node]]
-# division = "350100"
-# name = "福州市"
-# level = "prefecture"
-# parent = "350000"
-# addresses = ["10.1.0.1:7443"]
-# covers = []            # divisions without a node of their own, whose records enter here; one that has ended stays,
-#                          # as "350199 until 2026-06-30" (the last day, by the day on which a record was produced)
-# expected = { hours = "08:00-18:00", workdays = true }   # off at night: silence outside of these hours is no alarm
-# expected = { by_file_days = 3 }                         # carries bundles, one every 3 days at least
-"#;
+/// What `charter new` prints.
+const TEMPLATE: &str = include_str!("charter.toml");

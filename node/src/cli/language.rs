@@ -77,6 +77,14 @@ pub(super) fn message(said_of: &Value) -> String {
     }
 }
 
+/// What is said in both languages, one below the other, the second one indented; in Chinese alone for who reads that.
+pub(super) fn in_both(en: &str, zh: &str, indent: usize) -> String {
+    match lang() {
+        Lang::En => format!("{en}\n{}{zh}", " ".repeat(indent)),
+        Lang::Zh => zh.to_owned(),
+    }
+}
+
 /// A usage error in Chinese; `None`: it is help or version, or of a kind that is shown as the parser says it.
 pub(super) fn usage_error(e: &clap::Error) -> Option<String> {
     let text = |kind: ContextKind| e.get(kind).map(shown);

@@ -164,13 +164,31 @@ pub(super) fn completion(args: &CompletionArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Pages of all commands, in English: whoever reads man pages in Chinese has `--lang zh --help`.
+/// Pages of all commands, in the reader's language.
 pub(super) fn man(args: &ManArgs) -> Result<Exit, Failure> {
     let failed = |e: std::io::Error| Failure::failed(format!("{}: {e}", args.folder.display()));
     fs::create_dir_all(&args.folder).map_err(failed)?;
-    clap_mangen::generate_to(command(Lang::En), &args.folder).map_err(failed)?;
+    clap_mangen::generate_to(command(lang()), &args.folder).map_err(failed)?;
+    if lang() == Lang::Zh {
+        for page in fs::read_dir(&args.folder).map_err(failed)? {
+            let path = page.map_err(failed)?.path();
+            // Other programs' pages may lie there too.
+            if path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("tally")) {
+                fs::write(&path, with_headings(&fs::read_to_string(&path).map_err(failed)?)).map_err(failed)?;
+            }
+        }
+    }
     errln!("{}: the pages are written", args.folder.display());
     Ok(Exit::Done)
+}
+
+/// A page with its sections' headings in the reader's language; the generator knows English ones only.
+fn with_headings(page: &str) -> String {
+    let line = |line: &str| match line.strip_prefix(".SH ") {
+        Some(heading) => format!(".SH {}\n", said(heading)),
+        None => format!("{line}\n"),
+    };
+    page.lines().map(line).collect()
 }
 
 #[cfg(test)]

@@ -222,7 +222,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(ended) => return ended,
     };
-    let programs = matches!(&cli.command, Command::Export(_) | Command::Keygen(_) | Command::Charter(_));
+    let programs = match &cli.command {
+        Command::Export(_) | Command::Keygen(_) => true,
+        Command::Charter(command) => command.is_for_programs(),
+        _ => false,
+    };
     if programs || std::env::args_os().any(|a| a == "--json") {
         print::for_programs();
     }

@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tally_client::{print::draw, save as saving};
-use tally_console::{HeldWhole, RequestListed};
+use tally_console::{HeldWhole, RequestKind, RequestListed};
 use tally_protocol::{
     checkpoint::Checkpoint,
     ids::{Division, Federation, LogId},
@@ -59,6 +59,8 @@ pub(super) enum NodeCommand {
     Resume(nodes::ChangeArgs),
     /// Let a node report to another one.
     Move(nodes::MoveArgs),
+    /// Let another machine take a node's place: shows what ends and what is lost, and prints one line for it.
+    Replace(joining::replace::ReplaceArgs),
     /// Invite a machine to be a division's node: prints one line for it.
     Invite(joining::invite::InviteArgs),
     /// Give what a node asks for: signs the next charter and loads it.
@@ -70,6 +72,9 @@ pub(super) enum NodeCommand {
         /// Why: one line.
         #[arg(long, value_name = "TEXT")]
         reason: String,
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         config: ConfigFile,
     },
@@ -104,6 +109,9 @@ pub(super) struct ApproveArgs {
     /// Write the charter that has come into force to a file too, to be carried to a node that joins without a network.
     #[arg(long, value_name = "FILE", conflicts_with = "output")]
     copy: Option<PathBuf>,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
     /// The node's tally.toml; not needed with --output, and else found as by other commands.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -119,6 +127,9 @@ struct Matter {
     request: String,
     charter: String,
     held: HeldWhole,
+    /// Why nodes between may hold more of the log than that; null: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    more: Option<String>,
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> Failure {
@@ -133,7 +144,7 @@ pub(super) async fn run(command: NodeCommand) -> Result<Exit, Failure> {
             all.retain(|r| division.is_none_or(|d| d == r.division));
             if let (Some(path), Some(division)) = (save, division) {
                 let asked = all.into_iter().next().ok_or_else(|| nothing(division))?;
-                let matter = Matter { request: asked.note, charter: charter(&client).await?, held: asked.held };
+                let matter = matter_of(&client, asked).await?;
                 let text = serde_json::to_string_pretty(&matter).map_err(Failure::failed)?;
                 saving::save(&path, text.as_bytes()).map_err(failed(&path))?;
                 return Ok(Exit::Done);
@@ -146,11 +157,15 @@ pub(super) async fn run(command: NodeCommand) -> Result<Exit, Failure> {
         NodeCommand::Suspend(args) => return nodes::suspend(args).await,
         NodeCommand::Resume(args) => return nodes::resume(args).await,
         NodeCommand::Move(args) => return nodes::move_to(args).await,
+        NodeCommand::Replace(args) => return joining::replace::run(args).await,
         NodeCommand::Invite(args) => return joining::invite::run(args).await,
         NodeCommand::Approve(args) => approve(args).await?,
-        NodeCommand::Reject { division, reason, config } => {
+        NodeCommand::Reject { division, reason, json, config } => {
             let path = format!("/v1/requests/{division}");
-            config.client()?.post_json(&path, with_reason(reason)?).await?;
+            let answer = config.client()?.post_json(&path, with_reason(reason)?).await?;
+            if json {
+                outln!("{}", String::from_utf8_lossy(&answer));
+            }
             errln!("{division} is told that what it asks for is not given");
         }
     }
@@ -213,7 +228,7 @@ impl AskedFor {
 fn join_listed(r: &RequestListed, request: &JoinRequest, code: String) -> Result<serde_json::Value, Failure> {
     let mut element = serde_json::to_value(r).map_err(Failure::failed)?;
     let invite = &request.invite.invite;
-    element["kind"] = "join".into();
+    element["kind"] = if invite.ends().is_some() { "replace" } else { "join" }.into();
     element["code"] = code.into();
     element["under"] = invite.parent.to_string().into();
     element["level"] = invite.level.clone().into();
@@ -281,7 +296,7 @@ async fn approve(args: ApproveArgs) -> Result<(), Failure> {
     let (mut note, mut version) = next_of(&args, &matter, &asked, &authority)?;
     match &asked {
         AskedFor::NextEpoch(request) => show(&matter, request, version),
-        AskedFor::Join(request) => joins::show(request, version),
+        AskedFor::Join(request) => joins::show(request, &matter.held, version),
     }
     if !args.yes && !confirmed()? {
         return Err(Failure::failed("not approved"));
@@ -289,6 +304,9 @@ async fn approve(args: ApproveArgs) -> Result<(), Failure> {
     if let Some(path) = &args.output {
         saving::save(path, note.as_bytes()).map_err(failed(path))?;
         errln!("charter version {version} is in {}; next, at a node: tally charter load {0}", path.display());
+        if args.json {
+            outln!("{}", approved(&asked, version, Some(path)));
+        }
         return Ok(());
     }
     let Some(client) = client else { return Ok(()) };
@@ -307,12 +325,31 @@ async fn approve(args: ApproveArgs) -> Result<(), Failure> {
         saving::save(path, note.as_bytes()).map_err(failed(path))?;
     }
     match asked {
+        asked if args.json => outln!("{}", approved(&asked, version, None)),
         AskedFor::NextEpoch(request) => {
             outln!("charter version {version} is in force: {} begins {}", args.division, request.next());
+        }
+        AskedFor::Join(request) if request.invite.invite.ends().is_some() => {
+            outln!("charter version {version} is in force: another machine is {} from now on", args.division);
         }
         AskedFor::Join(_) => outln!("charter version {version} is in force: {} has joined", args.division),
     }
     Ok(())
+}
+
+/// What was given: in which version of the charter, which is in force, or in a file.
+fn approved(asked: &AskedFor, version: u64, file: Option<&PathBuf>) -> serde_json::Value {
+    let begins = match asked {
+        AskedFor::NextEpoch(request) => request.next(),
+        AskedFor::Join(request) => request.node(),
+    };
+    serde_json::json!({
+        "division": begins.division,
+        "begins": begins.to_string(),
+        "charter_version": version,
+        "in_force": file.is_none(),
+        "file": file,
+    })
 }
 
 fn next_of(
@@ -324,7 +361,12 @@ fn next_of(
     let current = in_force(&matter.charter, authority)?;
     match asked {
         AskedFor::NextEpoch(request) => next_charter(args, matter, request, &current, authority),
-        AskedFor::Join(_) => joins::next_charter(&matter.request, &current, authority),
+        AskedFor::Join(_) => {
+            if let Some(more) = matter.more.as_ref().filter(|_| !args.accept_less) {
+                return Err(Failure::failed(format!("{more}. If it cannot come: --accept-less")));
+            }
+            joins::next_charter(&matter.request, &matter.held, &current, authority)
+        }
     }
 }
 
@@ -341,7 +383,18 @@ async fn matter(args: &ApproveArgs, client: Option<&Client>) -> Result<Matter, F
     }
     let asked = pending(client).await?.into_iter().find(|r| r.division == args.division);
     let asked = asked.ok_or_else(|| nothing(args.division))?;
-    Ok(Matter { request: asked.note, charter: charter(client).await?, held: asked.held })
+    matter_of(client, asked).await
+}
+
+async fn matter_of(client: &Client, asked: RequestListed) -> Result<Matter, Failure> {
+    // What a node between has more is asked first: what it hands on meanwhile is then among what is held.
+    let more = match asked.kind {
+        RequestKind::Replace => joining::replace::more_between(client, asked.division).await?,
+        RequestKind::NextEpoch | RequestKind::Join => None,
+    };
+    let again = pending(client).await?.into_iter().find(|r| r.division == asked.division && r.note == asked.note);
+    let asked = again.ok_or_else(|| nothing(asked.division))?;
+    Ok(Matter { request: asked.note, charter: charter(client).await?, held: asked.held, more })
 }
 
 fn digits(code: &str) -> String {
@@ -358,17 +411,8 @@ fn next_charter(
 ) -> Result<(String, u64), Failure> {
     let refused = |e: &dyn std::fmt::Display| Failure::new(Exit::Proof, e.to_string());
     open_request(&matter.request, current.charter()).map_err(|e| refused(&e))?;
-    let HeldWhole { size, root, note, frozen } = &matter.held;
-    let key = current.charter().log_key(request.log).ok_or_else(|| nothing(args.division))?;
-    let proved = match note {
-        _ if *size == 0 => *root == Tree::default().root(),
-        Some(note) => Checkpoint::open(note, &key).is_ok_and(|c| (c.size, c.root) == (*size, *root)),
-        // The node itself says so, over its own socket.
-        None => args.output.is_none(),
-    };
-    if !proved {
-        return Err(refused(&"what is held of the log is not signed by its key: repair it first (tally reconcile)"));
-    }
+    let HeldWhole { size, root, frozen, .. } = &matter.held;
+    proved(&matter.held, request.log, current, args.output.is_none())?;
     if *size < request.size && !frozen && !args.accept_less {
         let why = format!(
             "{} vouches for {} records of {}, and {size} are held here: wait until the rest has come. If it cannot come: \
@@ -382,6 +426,18 @@ fn next_charter(
     let signed = signed::sign(&text, authority).map_err(|e| refused(&e))?;
     let next = SignedCharter::open_next(&signed, current).map_err(|e| refused(&e))?;
     Ok((signed, next.charter().version()))
+}
+
+/// What is held of a log that is to end is signed by its key. `own`: the node itself says so, over its own socket.
+pub(super) fn proved(held: &HeldWhole, log: LogId, current: &SignedCharter, own: bool) -> Result<(), Failure> {
+    let key = current.charter().log_key(log).ok_or_else(|| nothing(log.division))?;
+    let proved = match &held.note {
+        _ if held.size == 0 => held.root == Tree::default().root(),
+        Some(note) => Checkpoint::open(note, &key).is_ok_and(|c| (c.size, c.root) == (held.size, held.root)),
+        None => own,
+    };
+    let why = "what is held of the log is not signed by its key: repair it first (tally reconcile)";
+    if proved { Ok(()) } else { Err(Failure::new(Exit::Proof, why)) }
 }
 
 /// The charter in force: signed by this authority's key, or naming it as the successor.

@@ -11,7 +11,12 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use tally_client::shown;
 use tally_console::status::Status;
-use tally_protocol::{ids::Division, keys::authority_signer, note::Note, tame::tame};
+use tally_protocol::{
+    ids::Division,
+    keys::{Signer, authority_signer},
+    note::Note,
+    tame::tame,
+};
 use tally_sheet::text::pad;
 use tally_topology::{
     charter::{Charter, Node, NodeChange, with_change},
@@ -60,6 +65,9 @@ pub(super) struct ChangeArgs {
     /// Nodes below may be cut off, and records that are not here may stay there.
     #[arg(long)]
     retire_anyway: bool,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     config: ConfigFile,
 }
@@ -181,24 +189,24 @@ pub(super) async fn show(args: ShowArgs) -> Result<Exit, Failure> {
 }
 
 pub(super) async fn retire(args: ChangeArgs) -> Result<Exit, Failure> {
-    change(args, NodeChange::Retired(true), false).await
+    change(args, &NodeChange::Retired(true), false).await
 }
 
 pub(super) async fn suspend(args: ChangeArgs) -> Result<Exit, Failure> {
     // It comes back, and what it holds with it.
-    change(args, NodeChange::Retired(true), true).await
+    change(args, &NodeChange::Retired(true), true).await
 }
 
 pub(super) async fn resume(args: ChangeArgs) -> Result<Exit, Failure> {
-    change(args, NodeChange::Retired(false), false).await
+    change(args, &NodeChange::Retired(false), false).await
 }
 
 pub(super) async fn move_to(args: MoveArgs) -> Result<Exit, Failure> {
-    change(args.change, NodeChange::Parent(args.under), false).await
+    change(args.change, &NodeChange::Parent(args.under), false).await
 }
 
 /// What changes, for people.
-fn told(charter: &Charter, division: Division, change: NodeChange) -> Vec<String> {
+fn told(charter: &Charter, division: Division, change: &NodeChange) -> Vec<String> {
     let Some(node) = charter.node(division) else { return Vec::new() };
     let name = tame(&node.name);
     let mut lines = Vec::new();
@@ -209,27 +217,37 @@ fn told(charter: &Charter, division: Division, change: NodeChange) -> Vec<String
         }
         NodeChange::Retired(true) => lines.push(format!("  {division} {name}: out of service, its links close")),
         NodeChange::Retired(false) => lines.push(format!("  {division} {name}: in service again")),
+        NodeChange::Addresses(all) => {
+            lines.push(format!("  {division} {name}: is found at {}", tame(&all.join(" "))));
+        }
     }
-    if change == NodeChange::Retired(true) {
+    if *change == NodeChange::Retired(true) {
         let cut = charter.children(division).filter(|c| !c.retired);
         lines.extend(cut.map(|c| format!("  {} {}: is cut off by that", c.division, tame(&c.name))));
     }
     lines
 }
 
-async fn change(args: ChangeArgs, change: NodeChange, comes_back: bool) -> Result<Exit, Failure> {
+async fn change(args: ChangeArgs, change: &NodeChange, comes_back: bool) -> Result<Exit, Failure> {
     let client = args.config.client()?;
-    let mut note = charter(&client).await?;
-    let next_text = |note: &str| -> Result<String, Failure> {
-        let text = Note::parse(note).map_err(Failure::failed)?.text().to_owned();
-        with_change(&text, args.division, change, &args.reason).map_err(usage)
-    };
+    let note = charter(&client).await?;
     let current = client.charter().await?;
-    next_text(&note)?;
+    next_text(&note, args.division, change, &args.reason)?;
     errln!("charter version {} follows version {}:", current.version() + 1, current.version());
     told(&current, args.division, change).iter().for_each(|line| errln!("{line}"));
+    let said = |version: Option<u64>| {
+        json!({
+            "division": args.division,
+            "follows": current.version(),
+            "charter_version": version,
+            "changes": told(&current, args.division, change).iter().map(|l| l.trim()).collect::<Vec<_>>(),
+        })
+    };
     if args.dry_run {
-        outln!("nothing was changed (--dry-run)");
+        match args.json {
+            true => outln!("{}", said(None)),
+            false => outln!("nothing was changed (--dry-run)"),
+        }
         return Ok(Exit::Done);
     }
     let key = args.authority.as_deref().unwrap_or(std::path::Path::new(""));
@@ -240,17 +258,36 @@ async fn change(args: ChangeArgs, change: NodeChange, comes_back: bool) -> Resul
         return Err(Failure::failed("nothing was changed"));
     }
     let anyway = if args.retire_anyway || comes_back { args.division.to_string() } else { String::new() };
+    let version = put(&client, &authority, (args.division, change, &args.reason), &anyway).await?;
+    match args.json {
+        true => outln!("{}", said(Some(version))),
+        false => outln!("charter version {version} is in force"),
+    }
+    Ok(Exit::Done)
+}
+
+fn next_text(note: &str, division: Division, change: &NodeChange, reason: &str) -> Result<String, Failure> {
+    let text = Note::parse(note).map_err(Failure::failed)?.text().to_owned();
+    with_change(&text, division, change, reason).map_err(usage)
+}
+
+/// Signs the charter with this change and loads it; answers its version. What else came into force meanwhile stays.
+pub(super) async fn put(
+    client: &Client,
+    authority: &Signer,
+    (division, change, reason): (Division, &NodeChange, &str),
+    anyway: &str,
+) -> Result<u64, Failure> {
+    let (mut note, mut tries) = (charter(client).await?, 0);
     let path = format!("/v1/charter?retire_anyway={anyway}");
-    let mut tries = 0;
     loop {
-        let current = in_force(&note, &authority)?;
-        let signed = signed::sign(&next_text(&note)?, &authority).map_err(Failure::failed)?;
+        let current = in_force(&note, authority)?;
+        let signed = signed::sign(&next_text(&note, division, change, reason)?, authority).map_err(Failure::failed)?;
         let next = SignedCharter::open_next(&signed, &current).map_err(Failure::failed)?;
         let Err(e) = client.post(&path, signed.into()).await else {
-            outln!("charter version {} is in force", next.charter().version());
-            return Ok(Exit::Done);
+            return Ok(next.charter().version());
         };
-        let now = charter(&client).await?;
+        let now = charter(client).await?;
         tries += 1;
         if tries >= APPROVE_TRIES || now == note {
             return Err(e.into());

@@ -1,6 +1,6 @@
 //! `tally route`: where the records of a unit, a category and a division enter, and why.
 
-use super::{ConfigFile, Exit, Failure};
+use super::{ConfigFile, Exit, Failure, language::in_both};
 use clap::Subcommand;
 use jiff::civil::Date;
 use serde_json::json;
@@ -134,12 +134,13 @@ fn explain(
         Some((n, r)) => outln!("rule      {n}: {}", shown(r)),
         None => outln!("rule      none fits: by territory"),
     }
-    outln!("why       {}\n          {}", why(&route).0, why(&route).1);
+    let (en, zh) = why(&route);
+    outln!("why       {}", in_both(en, zh, 10));
     outln!("enters    {}{}", route.entry, name(&route.entry));
     let way: Vec<String> = path.iter().map(|d| format!("{d}{}", name(d))).collect();
     outln!("path      {}", way.join(" -> "));
     for f in &against {
-        outln!("BUT       {} {}: {}\n          {}", f.code, f.severity.name(), f.message, f.message_zh);
+        outln!("BUT       {} {}: {}", f.code, f.severity.name(), in_both(&f.message, &f.message_zh, 10));
     }
     Ok(Exit::Done)
 }

@@ -13,12 +13,15 @@ use tokio::sync::watch;
 /// The charter in force, and the folder of keys, are looked at this often.
 const LOOK: Duration = Duration::from_millis(300);
 
+/// A log that is held beyond where the charter closed it: how far it counts, and the batch that ends there.
+pub(super) type Overrun = (LogId, u64, Option<Place>);
+
 /// Tells when the node has to start again. `known`: logs that could not be cut back at this start either.
 pub(super) async fn watch(
     config: Config,
     reconcile: ReconcileContext,
     own: LogId,
-    known: Vec<(LogId, u64, Option<Place>)>,
+    known: Vec<Overrun>,
     again: watch::Sender<Option<RestartReason>>,
 ) {
     loop {

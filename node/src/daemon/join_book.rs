@@ -172,6 +172,7 @@ mod tests {
         Invite {
             federation,
             division: "350102".parse().unwrap(),
+            epoch: 1,
             name: "N".into(),
             level: "county".into(),
             parent: by.division,

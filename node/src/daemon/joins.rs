@@ -204,8 +204,8 @@ fn opened(
 fn not_so(e: &JoinRefused) -> NotSo {
     let code = match e {
         JoinRefused::Note(_) => JoinRefusal::Request,
-        JoinRefused::ParentKey(..) | JoinRefused::NoParent(..) => JoinRefusal::OtherParent,
-        JoinRefused::Taken(..) => JoinRefusal::Taken,
+        JoinRefused::ParentKey(..) | JoinRefused::NoParent(..) | JoinRefused::Elsewhere(..) => JoinRefusal::OtherParent,
+        JoinRefused::Taken(..) | JoinRefused::NotNext(..) => JoinRefusal::Taken,
         JoinRefused::Federation(_) | JoinRefused::NotSigned(..) | JoinRefused::Level(..) => JoinRefusal::Invite,
     };
     (code, e.to_string())

@@ -22,9 +22,10 @@ use crate::config::Config;
 use anyhow::Context as _;
 use damage::OwnDamage;
 use desk::Desk;
+use epoch::Overrun;
 use joins::JoinDesk;
 use logging::LevelSwitch;
-use parts::{Base, Indexing, base, reconcile_context, submissions};
+use parts::{Base, Indexing, Operational, base, reconcile_context, submissions};
 use reload::Reload;
 use rustix::fs::Mode;
 use signals::{Asked, Signals};
@@ -32,7 +33,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use supervisor::Supervisor;
 use surfaces::surfaces;
 use tally_client::BindError;
-use tally_console::{ApiContext, EpochDesk, HistoryBook, Quotas, ShownToAll, TokenBook};
+use tally_console::{ApiContext, EpochDesk, Quotas, ShownToAll, TokenBook};
 use tally_core::Input;
 use tally_driver::{HeadQuestion, Mail, Mailbox, NodeLinkHost};
 use tally_intake::{self, BatcherParts, DedupSources, IntakeHandle, folder::FolderTroubles};
@@ -45,7 +46,7 @@ use tally_reconcile::{
     ReconcileContext,
     findings::{self, FindingsContext},
     session,
-    task::{self, DamageBook, Tasks},
+    task::{self, DamageBook},
 };
 use tally_reports::compare::Comparisons;
 use tally_store::{index::IndexProgress, operational::OperationalState};
@@ -217,8 +218,7 @@ impl Node {
         let reconcile = reconcile_context(&context, &mailbox, &reader, &durable, found.damage);
         let rebuild_index = Arc::new(Notify::new());
         let tasks_context = parts::task_context(&reconcile, engine.clone(), &progress, rebuild_index.clone());
-        let state = parts::operational(config);
-        let list = Tasks::open(state.as_ref().and_then(|s| s.shelf("tasks").ok()));
+        let Operational { state, tasks: list, history } = parts::operational(config);
         let endpoints = Endpoints::open(config.listen.quic, &context)?;
         let base_is_complete = config.intake.registrations_complete;
         let intake =
@@ -251,12 +251,10 @@ impl Node {
             epochs: epoch_desk(config, &mailbox, parts),
             lost,
             shown_to_all: ShownToAll::default(),
-            history: HistoryBook::open(state.as_ref().and_then(|s| s.shelf("history").ok())),
+            history,
         };
 
-        let (again_tell, again) = watch::channel(None);
-        parts.job("epochs", well(epoch::watch(config.clone(), reconcile.clone(), own, overruns, again_tell.clone())));
-        parts.job("rebuild index", rebuilt(rebuild_index, again_tell));
+        let again = starts_again(config, parts, (&reconcile, own, overruns), rebuild_index);
         parts.job("carry over", well(epoch::carry_over(carry, reader, own, beyond)));
         let mut reload = Reload::new(config, tokens, level, (submissions, troubles), runtime.clone());
         reload.folders(parts).context("no thread for a drop folder")?;
@@ -418,6 +416,19 @@ fn for_neighbours(
     parts.task("findings from above", findings::follow(above, reconcile.links.clone()));
     parts.task("roots of heads", tally_reconcile::heads::answer(reconcile.clone(), heads));
     parts.task("reconcile with neighbours", session::serve(reconcile, incoming));
+}
+
+/// Watches for all that has the node start again; tells it, once.
+fn starts_again(
+    config: &Config,
+    parts: &mut Supervisor,
+    (reconcile, own, overruns): (&ReconcileContext, LogId, Vec<Overrun>),
+    rebuild_index: Arc<Notify>,
+) -> watch::Receiver<Option<RestartReason>> {
+    let (tell, again) = watch::channel(None);
+    parts.job("epochs", well(epoch::watch(config.clone(), reconcile.clone(), own, overruns, tell.clone())));
+    parts.job("rebuild index", rebuilt(rebuild_index, tell));
+    again
 }
 
 /// Has the node start again once a task asks for the index to be built anew.

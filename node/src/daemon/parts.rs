@@ -2,13 +2,16 @@
 //!
 //! It knows how each part is made and which thread it gets; in what order they come and go, the node itself says.
 
-use super::{DRIVER, INDEX, INTAKE, StartError, StartOptions, first, no_socket, start, supervisor::Supervisor};
+use super::{
+    DRIVER, INDEX, INTAKE, StartError, StartOptions, epoch::Overrun, first, no_socket, start, supervisor::Supervisor,
+};
 use crate::config::Config;
 use anyhow::Context as _;
 use std::{
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
+use tally_console::HistoryBook;
 use tally_core::Place;
 use tally_driver::{Driver, HeadQuestion, Mailbox};
 use tally_intake::{
@@ -21,7 +24,11 @@ use tally_protocol::{
     ids::{Division, LogId},
     keys::NodeKeys,
 };
-use tally_reconcile::{KnownDamage, ReconcileContext, findings::FindingsContext, task::TaskContext};
+use tally_reconcile::{
+    KnownDamage, ReconcileContext,
+    findings::FindingsContext,
+    task::{TaskContext, Tasks},
+};
 use tally_store::{
     entries::EntryReader,
     index::{DedupIndex, FollowSources, IndexCounts, IndexProgress, follow},
@@ -47,7 +54,7 @@ pub(super) struct Base {
     /// Batches of a closed epoch that are to be carried over.
     pub(super) beyond: Vec<(LogId, Vec<Place>)>,
     /// Logs that hold more than their closed epoch had, which are cut already: see [`tally_core::View::overruns`].
-    pub(super) overruns: Vec<(LogId, u64, Option<Place>)>,
+    pub(super) overruns: Vec<Overrun>,
     /// Records that are on no disk any more.
     pub(super) lost: LostRecords,
     pub(super) lock: std::fs::File,
@@ -262,12 +269,22 @@ pub(super) fn submissions(config: &Config, intake: IntakeHandle) -> anyhow::Resu
     Ok((Submissions::new(intake, answers.clone(), spool), answers))
 }
 
-/// The store of what is only of use while the node runs; none where the system refuses it.
-pub(super) fn operational(config: &Config) -> Option<OperationalState> {
+/// What is only of use while the node runs, and what is kept in it.
+pub(super) struct Operational {
+    /// The store; none where the system refuses it.
+    pub(super) state: Option<OperationalState>,
+    pub(super) tasks: Tasks,
+    pub(super) history: HistoryBook,
+}
+
+/// Opens it. Where there is no store, what is in it lasts as long as this run of the node.
+pub(super) fn operational(config: &Config) -> Operational {
     let opened = OperationalState::open(&config.state());
-    opened
+    let state = opened
         .inspect_err(|reason| {
             tracing::warn!(event = "state.failed", %reason, "the list of tasks is not kept beyond this run of the node");
         })
-        .ok()
+        .ok();
+    let shelf = |name| state.as_ref().and_then(|s| s.shelf(name).ok());
+    Operational { tasks: Tasks::open(shelf("tasks")), history: HistoryBook::open(shelf("history")), state }
 }

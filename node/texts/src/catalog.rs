@@ -9,7 +9,7 @@
 use crate::lang::{Lang, lang};
 use std::{borrow::Cow, collections::HashMap, sync::OnceLock};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     include_str!("../zh/status.txt"),
     include_str!("../zh/records.txt"),
     include_str!("../zh/errors.txt"),
@@ -17,6 +17,7 @@ const FILES: [&str; 7] = [
     include_str!("../zh/looking.txt"),
     include_str!("../zh/help.txt"),
     include_str!("../zh/joining.txt"),
+    include_str!("../zh/commands.txt"),
 ];
 /// Messages within messages that are looked up.
 const DEPTH_MAX: u8 = 6;

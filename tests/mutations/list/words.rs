@@ -366,6 +366,16 @@ pub(super) const LIST: &[Mutation] = &[
         "whoever_is_at_the_parent_or_above_invites",
     ),
     mutation(
+        "another-machine-begins-any-epoch",
+        (
+            "topology/src/join.rs",
+            "_ if charter.current_log(invite.division) != Some(ends) => {",
+            "_ if charter.current_log(invite.division) == None => {",
+        ),
+        TOPOLOGY,
+        "another_machine_is_invited_for_the_next_epoch_alone",
+    ),
+    mutation(
         "keys-may-be-chosen-after-the-answer",
         (
             "protocol/src/join.rs",

@@ -42,11 +42,16 @@ impl NewNode {
             block += &format!("parent = \"{parent}\"\n");
         }
         if !self.addresses.is_empty() {
-            let all: Vec<_> = self.addresses.iter().map(|a| quoted(a)).collect();
-            block += &format!("addresses = [{}]\n", all.join(", "));
+            block += &format!("addresses = {}\n", address_list(&self.addresses));
         }
         Ok(block + &epoch_block(1, keys))
     }
+}
+
+/// A TOML list of addresses.
+pub(super) fn address_list(all: &[String]) -> String {
+    let all: Vec<_> = all.iter().map(|a| quoted(a)).collect();
+    format!("[{}]", all.join(", "))
 }
 
 /// A TOML string; the text has no control characters.

@@ -162,9 +162,10 @@ impl Replica {
         let stands = |r: &NodeRequest| r.stands(charter) && charter.is_within(r.place(), me);
         let rejected_stands = |r: &RejectedRequest| {
             let serves = charter.node(r.place).is_some_and(|n| !n.retired) && charter.is_within(r.place, me);
-            // Of a node of the charter the epoch is still current; of others there is no node yet.
+            // Of a node that asks for itself the epoch is still current. A machine that asks to be one asks for the epoch after it.
             let current = charter.current_log(r.node.division);
-            serves && if r.place == r.node.division { current == Some(r.node) } else { current.is_none() }
+            let next = current.map_or(1, |log| log.epoch.saturating_add(1));
+            serves && if r.place == r.node.division { current == Some(r.node) } else { next == r.node.epoch }
         };
         let answered = requests.pending.values().any(|p| !stands(&p.request))
             || requests.rejected.values().any(|r| !rejected_stands(r));

@@ -83,6 +83,7 @@ fn init(args: &InitArgs) -> Result<(), Failure> {
     let passphrase = sealing(args)?;
     let log = LogId::records(args.division, 1);
     let (quic, addresses) = reached(args.quic, &args.addresses)?;
+    place.ports_are_free(Some(quic), args.http)?;
     let node = NewNode {
         division: args.division,
         name: args.name.clone(),
@@ -113,7 +114,7 @@ fn init(args: &InitArgs) -> Result<(), Failure> {
         by: "tally federation init",
     };
     place.configure(&settings)?;
-    place.admit(&note)?;
+    place.admit(&note, true)?;
     std::fs::File::open(&args.dir).and_then(|f| f.sync_all()).map_err(at(&args.dir))?;
     tell(args, &place, &node, signer.public(), (&authority, &successor));
     Ok(())
@@ -169,6 +170,6 @@ fn tell(
     outln!("  nodes below find it at  {}", node.addresses.join(" "));
     outln!("  authority's key {}   keep it apart, off this machine", authority.display());
     outln!("  its successor's {}   keep it in another place than the first", successor.display());
-    outln!("next: tally run --config {}", config.display());
+    outln!("next: {}", place.start());
     outln!("then: tally node invite DIVISION --name NAME --config {}", config.display());
 }

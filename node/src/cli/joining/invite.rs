@@ -12,7 +12,7 @@ use tally_client::save::save;
 use tally_protocol::{
     ids::Division,
     invite::{Invite, SignedInvite},
-    keys::VerifierKey,
+    keys::{NodeKeys, VerifierKey},
     tame::tame,
 };
 use tally_topology::{
@@ -36,17 +36,42 @@ pub(in super::super) struct InviteArgs {
     /// Whom it is to report to: this node or one below it. Without it, the nearest by the code.
     #[arg(long, value_name = "D")]
     under: Option<Division>,
+    #[command(flatten)]
+    handed: Handed,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// How an invitation is handed on.
+#[derive(Debug, Args)]
+pub(super) struct Handed {
     /// How long it may be used: minutes, hours or days, such as 30m, 24h, 7d.
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = valid)]
     valid: Duration,
     /// Where it is written as a file too; beside tally.toml, in invites/, without it.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// One JSON document on stdout.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    config: ConfigFile,
+}
+
+/// Whom an invitation names.
+pub(super) struct Invited<'a> {
+    pub(super) division: Division,
+    pub(super) name: &'a str,
+    pub(super) level: Level,
+    pub(super) parent: Division,
+    /// The epoch that is to begin.
+    pub(super) epoch: u32,
+}
+
+/// The node that invites, with its secret and the charter in force.
+pub(super) struct Inviter {
+    config: crate::config::Config,
+    pub(super) charter: Charter,
+    authority: VerifierKey,
+    keys: NodeKeys,
 }
 
 fn valid(text: &str) -> Result<Duration, String> {
@@ -69,25 +94,18 @@ fn usage(why: impl std::fmt::Display) -> Failure {
 }
 
 pub(in super::super) async fn run(args: InviteArgs) -> Result<Exit, Failure> {
-    let (config, client) = (args.config.load()?, args.config.client()?);
-    let charter = client.charter().await?;
-    let authority = client.get("/v1/authority").await?;
-    let authority: VerifierKey = String::from_utf8_lossy(&authority).parse().map_err(Failure::failed)?;
-    let me = config.node.division;
-    let log = charter.current_log(me).ok_or_else(|| usage(format!("{me} is not a node of the charter in force")))?;
-    let keys = keys_for(&config, &charter, log).map_err(Failure::failed)?;
-    let keys = keys.ok_or_else(|| {
-        Failure::new(
-            Exit::NotAdmitted,
-            format!("the secret of {log} is not among the keys: an invitation is signed with it"),
-        )
-    })?;
-    let parent = args.under.unwrap_or_else(|| nearest(&charter, args.division, me));
-    let invite = invite(&args, &charter, &authority, parent, log)?;
-    let signed = invite.sign(&keys.log).map_err(usage)?;
-    check_free(&signed.invite, &charter).map_err(|e| usage(format!("E1106: {e}")))?;
-    check_invite(&signed, &charter).map_err(usage)?;
-    tell(&args, &config, &signed)
+    let inviter = Inviter::of(&args.config).await?;
+    let me = inviter.me();
+    let invited = Invited {
+        division: args.division,
+        name: args.name.trim(),
+        level: args.level.unwrap_or(Level::of(args.division)),
+        parent: args.under.unwrap_or_else(|| nearest(&inviter.charter, args.division, me)),
+        epoch: 1,
+    };
+    let signed = inviter.sign(&invited, &args.handed)?;
+    inviter.hand_on(&signed, &args.handed, args.json.then(|| serde_json::json!({})))?;
+    Ok(Exit::Done)
 }
 
 /// The nearest node above a division by its code; the inviting one, if there is none.
@@ -99,73 +117,112 @@ fn nearest(charter: &Charter, division: Division, me: Division) -> Division {
     above.find(serves).unwrap_or(me)
 }
 
-fn invite(
-    args: &InviteArgs,
-    charter: &Charter,
-    authority: &VerifierKey,
-    parent: Division,
-    by: tally_protocol::ids::LogId,
-) -> Result<Invite, Failure> {
-    let node = charter.node(parent).filter(|n| !n.retired);
-    let node = node.ok_or_else(|| usage(format!("--under: {parent} is not a node in service")))?;
-    if !charter.is_within(parent, by.division) {
-        return Err(usage(format!("--under: {parent} is not {} nor below it: invite at a node above it", by.division)));
+impl Inviter {
+    /// The node of this configuration, which runs.
+    pub(super) async fn of(file: &ConfigFile) -> Result<Self, Failure> {
+        let (config, client) = (file.load()?, file.client()?);
+        let charter = client.charter().await?;
+        let authority = client.get("/v1/authority").await?;
+        let authority: VerifierKey = String::from_utf8_lossy(&authority).parse().map_err(Failure::failed)?;
+        let me = config.node.division;
+        let log =
+            charter.current_log(me).ok_or_else(|| usage(format!("{me} is not a node of the charter in force")))?;
+        let keys = keys_for(&config, &charter, log).map_err(Failure::failed)?;
+        let keys = keys.ok_or_else(|| {
+            let why = format!("the secret of {log} is not among the keys: an invitation is signed with it");
+            Failure::new(Exit::NotAdmitted, why)
+        })?;
+        Ok(Self { config, charter, authority, keys })
     }
-    let link = charter.current_log(parent).and_then(|log| charter.epoch(log)).map(|e| e.link.public());
-    let link = link.ok_or_else(|| usage(format!("{parent} has no key")))?;
-    if node.addresses.is_empty() {
-        return Err(usage(format!(
-            "{parent} has no address in the charter, so nobody below could call it: one is needed there"
-        )));
-    }
-    let mut id = [0; 16];
-    getrandom::fill(&mut id).map_err(Failure::failed)?;
-    let expires = (tally_clock::now_ms() / 1_000).saturating_add(args.valid.as_secs());
-    Ok(Invite {
-        federation: charter.federation().clone(),
-        division: args.division,
-        name: args.name.trim().to_owned(),
-        level: args.level.unwrap_or(Level::of(args.division)).name().to_owned(),
-        parent,
-        parent_link: link,
-        addresses: node.addresses.iter().take(tally_protocol::limits::INVITE_ADDRESSES_MAX).cloned().collect(),
-        authority: authority.public(),
-        by,
-        id,
-        expires,
-    })
-}
 
-fn tell(args: &InviteArgs, config: &crate::config::Config, signed: &SignedInvite) -> Result<Exit, Failure> {
-    let (token, expires) = (signed.token(), tally_clock::time(signed.invite.expires));
-    let file = match &args.save {
-        Some(path) => {
-            write(path, &token).map_err(at(path))?;
-            Some(path.clone())
+    pub(super) fn me(&self) -> Division {
+        self.keys.node.division
+    }
+
+    /// Signs an invitation, if the charter lets it be used.
+    pub(super) fn sign(&self, invited: &Invited<'_>, handed: &Handed) -> Result<SignedInvite, Failure> {
+        let signed = self.invite(invited, handed)?.sign(&self.keys.log).map_err(usage)?;
+        check_free(&signed.invite, &self.charter).map_err(|e| usage(format!("E1106: {e}")))?;
+        check_invite(&signed, &self.charter).map_err(usage)?;
+        Ok(signed)
+    }
+
+    fn invite(&self, invited: &Invited<'_>, handed: &Handed) -> Result<Invite, Failure> {
+        let (charter, by, parent) = (&self.charter, self.keys.node, invited.parent);
+        let node = charter.node(parent).filter(|n| !n.retired);
+        let node = node.ok_or_else(|| usage(format!("--under: {parent} is not a node in service")))?;
+        if !charter.is_within(parent, by.division) {
+            return Err(usage(format!(
+                "--under: {parent} is not {} nor below it: invite at a node above it",
+                by.division
+            )));
         }
-        None => {
-            let path = config.folder.join(format!("invites/{}.join", args.division));
-            let made = fs::create_dir_all(config.folder.join("invites")).and_then(|()| write(&path, &token));
-            match made {
-                Ok(()) => Some(path),
-                Err(e) => {
-                    errln!("warning: {}: {e}: not written as a file too", path.display());
-                    None
-                }
+        let link = charter.current_log(parent).and_then(|log| charter.epoch(log)).map(|e| e.link.public());
+        let link = link.ok_or_else(|| usage(format!("{parent} has no key")))?;
+        if node.addresses.is_empty() {
+            return Err(usage(format!(
+                "{parent} has no address in the charter, so nobody below could call it: one is needed there"
+            )));
+        }
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(Failure::failed)?;
+        let expires = (tally_clock::now_ms() / 1_000).saturating_add(handed.valid.as_secs());
+        Ok(Invite {
+            federation: charter.federation().clone(),
+            division: invited.division,
+            epoch: invited.epoch,
+            name: invited.name.to_owned(),
+            level: invited.level.name().to_owned(),
+            parent,
+            parent_link: link,
+            addresses: node.addresses.iter().take(tally_protocol::limits::INVITE_ADDRESSES_MAX).cloned().collect(),
+            authority: self.authority.public(),
+            by,
+            id,
+            expires,
+        })
+    }
+
+    /// Writes the line to a file and tells it; with `json`, as a part of that document.
+    pub(super) fn hand_on(
+        &self,
+        signed: &SignedInvite,
+        handed: &Handed,
+        json: Option<serde_json::Value>,
+    ) -> Result<(), Failure> {
+        let (token, expires) = (signed.token(), tally_clock::time(signed.invite.expires));
+        let file = self.write(signed.invite.division, &token, handed)?.map(|f| f.display().to_string());
+        if let Some(mut told) = json {
+            told["token"] = token.clone().into();
+            told["command"] = format!("tally join {token} --dir DIR").into();
+            told["file"] = file.into();
+            told["expires"] = expires.into();
+            outln!("{told}");
+            return Ok(());
+        }
+        let invite = &signed.invite;
+        errln!("{} {} may join under {}", invite.division, tame(&invite.name), invite.parent);
+        words::invited(invite.division, &token, file.as_deref(), &expires, &self.config.file.display().to_string());
+        outln!("{token}");
+        Ok(())
+    }
+
+    /// Where it was written; `None`: nowhere, and nobody had said where.
+    fn write(&self, division: Division, token: &str, handed: &Handed) -> Result<Option<PathBuf>, Failure> {
+        if let Some(path) = &handed.save {
+            write(path, token).map_err(at(path))?;
+            return Ok(Some(path.clone()));
+        }
+        let folder = self.config.folder.join("invites");
+        let path = folder.join(format!("{division}.join"));
+        match fs::create_dir_all(&folder).and_then(|()| write(&path, token)) {
+            Ok(()) => Ok(Some(path)),
+            Err(e) => {
+                errln!("warning: {}: {e}: not written as a file too", path.display());
+                Ok(None)
             }
         }
-    };
-    let file = file.map(|f| f.display().to_string());
-    if args.json {
-        let command = format!("tally join {token} --dir DIR");
-        outln!("{}", serde_json::json!({ "token": token, "command": command, "file": file, "expires": expires }));
-        return Ok(Exit::Done);
     }
-    let invite = &signed.invite;
-    errln!("{} {} may join under {}", invite.division, tame(&invite.name), invite.parent);
-    words::invited(args.division, &token, file.as_deref(), &expires, &config.file.display().to_string());
-    outln!("{token}");
-    Ok(Exit::Done)
 }
 
 /// Whoever reads it may ask in that division's name.

@@ -33,7 +33,7 @@ const BUSY_TRIES: u32 = 5;
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(in super::super) struct JoinArgs {
-    /// The invitation, one line that begins with tly1_.
+    /// The invitation, one line that begins with tly1_ or tly2_.
     #[arg(value_name = "TOKEN", conflicts_with = "file")]
     token: Option<String>,
     /// A file with the invitation.
@@ -195,6 +195,7 @@ fn make(args: &JoinArgs, place: NodePlace, invite: SignedInvite, token: String) 
     }
     // What cannot be is refused before anything is made.
     let (quic, addresses) = heard(args, &invite.invite)?;
+    place.ports_are_free(quic, args.http)?;
     place.make()?;
     let secret = match place.key().exists() {
         true => keyfile::read_as(&place.key(), SecretKind::Node),
@@ -245,7 +246,10 @@ impl Joining {
             );
             return Err(words::other_charter(&why));
         }
-        self.place.admit(note)?;
+        // Who takes another's place has a history, which is fetched first: an empty disk is no word that nothing was signed. Without a
+        // network nobody could fetch it, and a bundle brings it.
+        let fresh = invite.ends().is_none() || self.place.is_offline();
+        self.place.admit(note, fresh)?;
         self.kept.state = JoinState::Admitted;
         self.kept.save(&self.place.0)
     }
@@ -312,7 +316,17 @@ fn end(args: &JoinArgs, joining: &Joining) -> Result<Exit, Failure> {
     match joining.kept.state {
         JoinState::Admitted => {
             outln!("{} {} has joined under {}", invite.division, tame(&invite.name), invite.parent);
-            outln!("next: tally run --config {}", config.display());
+            let (config, start) = (config.display(), joining.place.start());
+            match invite.ends() {
+                None => outln!("next: {start}"),
+                Some(_) if joining.place.is_offline() => outln!(
+                    "next: {start}, and before the first rows what {0} holds: there tally bundle export --to {1} \
+                     --since start, here tally bundle import",
+                    invite.parent,
+                    invite.division
+                ),
+                Some(_) => outln!("next: tally restore --config {config}, then {start}"),
+            }
         }
         JoinState::Pending => {
             let code = joining.kept.request(&joining.invite, &joining.keys).code();

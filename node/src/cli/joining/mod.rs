@@ -4,6 +4,7 @@
 //! ```text
 //! federation.rs  the top node, the authority's keys, the first charter
 //! invite.rs      the line with which a machine may ask
+//! replace.rs     what it means that another machine takes a node's place, and its line
 //! join.rs        the machine that asks; ask.rs one question to the parent, state.rs what it keeps
 //! approve.rs     the charter that names it
 //! words.rs       what people are told
@@ -16,5 +17,6 @@ pub(super) mod federation;
 pub(super) mod invite;
 pub(super) mod join;
 mod place;
+pub(super) mod replace;
 mod state;
 mod words;

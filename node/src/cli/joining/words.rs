@@ -93,8 +93,8 @@ pub(super) fn refused(code: JoinRefusal, reason: &str, parent: Division) -> Fail
         ),
         JoinRefusal::Taken => (
             "E1106",
-            "该区划已有节点在用（密钥不同）；更换机器请用 tally restore 或联系上级",
-            "if it is the same node on another machine, bring its keys along (tally restore)",
+            "该区划已有节点在用（密钥不同）；更换机器请由上级执行 tally node replace",
+            "another machine takes a node's place by an invitation of its own: tally node replace",
         ),
         JoinRefusal::OtherParent => ("E1114", "令牌不是为该上级签发的，请上级重新生成", "ask for a new invitation"),
         JoinRefusal::OtherDivision => ("E1111", "令牌属于其他区划", "each division has an invitation of its own"),

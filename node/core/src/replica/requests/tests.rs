@@ -179,9 +179,15 @@ fn a_child_cannot_ask_for_others_nor_keep_others_from_asking() {
 
 /// A request to join under a parent, with an invitation that `by` signed.
 fn join(by: &str, parent: &str, division: u32) -> String {
+    join_in(by, parent, division, 1)
+}
+
+/// The same for the epoch that is to begin.
+fn join_in(by: &str, parent: &str, division: u32, epoch: u32) -> String {
     let invite = Invite {
         federation: sample::charter("").federation().clone(),
         division: division.try_into().unwrap(),
+        epoch,
         name: "N".into(),
         level: "county".into(),
         parent: parent.parse().unwrap(),
@@ -196,6 +202,32 @@ fn join(by: &str, parent: &str, division: u32) -> String {
     let keys = NodeKeys::derive(&invite.invite.federation, invite.invite.node(), &[9; 32]);
     let (nonce, own) = ([0; 16], ProposedKeys::of(&keys));
     JoinRequest { invite, time: 1, addresses: Vec::new(), nonce, keys: own, answer: None }.sign(&keys)
+}
+
+/// Another machine that is to take a node's place asks like any other, for the epoch that follows; a rejection of it is kept.
+#[test]
+fn another_machine_asks_for_the_next_epoch_and_hears_its_rejection() {
+    let mut city = city();
+    let note = join_in("350100", "350100", 350_102, 2);
+    let ask = |city: &mut Replica, now_ms, note: &str| {
+        round(city, now_ms, Input::Request { note: note.into() }, &mut Kept::default());
+    };
+    for epoch in [1, 3] {
+        ask(&mut city, NOW, &join_in("350100", "350100", 350_102, epoch));
+        assert!(city.view().requests().pending.is_empty(), "epoch {epoch}");
+    }
+    ask(&mut city, NOW, &note);
+    let pending = city.view().requests().pending[&350_102.try_into().unwrap()].clone();
+    let (node, log) = (pending.request.node().to_string(), pending.request.log().to_string());
+    assert_eq!((node.as_str(), log.as_str()), ("350102/e2", "350102/e1"));
+    assert_eq!(tick(&mut city, NOW + 2_000).len(), 1, "it goes up");
+    let (by, node) = ("350000".parse().unwrap(), pending.request.node());
+    let rejected = Control::RequestRejected { node, request: pending.digest, by, reason: "no".into() };
+    tell(&mut city, NOW + 3_000, UP, rejected);
+    round(&mut city, NOW + 9_000, Input::Tick, &mut Kept::default());
+    ask(&mut city, NOW + 10_000, &note);
+    let requests = city.view().requests();
+    assert!(requests.pending.is_empty() && requests.rejected[&node.division].reason == "no");
 }
 
 /// I7: of divisions without a key a bounded number waits, whatever a child makes up, and nobody joins elsewhere by it.
