@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::FileExt as _};
 use tally_tests::{
-    CITY, COUNTY, Federation, NEIGHBOUR, PROVINCE, find, free_port,
+    CITY, COUNTY, Federation, NEIGHBOUR, PROVINCE, find, free_port, origin,
     pages::{Machine, Page, PageRun},
     run, seconds, shipped, wait_for,
 };
@@ -10,8 +10,6 @@ use tally_tests::{
 const PAGES: [&str; 2] = ["deploy/RUNBOOK.md", "deploy/运行手册.md"];
 /// Blocks that a test cannot run; each has its reason in the page.
 const NOT_RUN_MAX: usize = 5;
-/// The county's log by its name in the page.
-const COUNTYS_LOG: &str = "credit.fj.example/350102/e1";
 /// The machines of the page. What they carry to one another lies in folders that all of them have.
 fn machines(federation: &Federation, lang: &str) -> BTreeMap<&'static str, Machine> {
     let addresses: Vec<_> = ["10.0.0.1:7443", "10.1.0.1:7443"]
@@ -101,7 +99,7 @@ fn damage(federation: &Federation) {
     federation.stop(CITY);
     let segments = federation.segments(CITY);
     let frames = segments.frames();
-    let of_county = |f: &&tally_tests::segments::Frame| f.records.as_ref().is_some_and(|r| r.0 == COUNTYS_LOG);
+    let of_county = |f: &&tally_tests::segments::Frame| f.records.as_ref().is_some_and(|r| r.0 == origin(COUNTY));
     let frame = frames.iter().find(of_county).expect("a batch of the county's");
     let path = federation.segment(CITY, frame.segment);
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
