@@ -379,6 +379,7 @@ impl Replica {
         if now_ms.abs_diff(self.last_heartbeat_ms) >= HEARTBEAT_MS {
             self.last_heartbeat_ms = now_ms;
             self.send_heartbeats(now_ms, out);
+            self.tell_receipts_left(out);
             self.tell_health(now_ms, out);
             self.tell_faults(now_ms, out);
             self.tell_ancestors(out);
