@@ -221,9 +221,8 @@ impl Node {
         let list = Tasks::open(state.as_ref().and_then(|s| s.shelf("tasks").ok()));
         let endpoints = Endpoints::open(config.listen.quic, &context)?;
         let base_is_complete = config.intake.registrations_complete;
-        let held = parts::held_records(&engine, &reader, &mailbox, &charter);
-        let (in_force, staged) = (charter.clone(), staged_book);
-        let intake = IntakeHandle { charter: in_force, batcher, own, staged, full, base_is_complete, held };
+        let (held, staged) = (parts::held_records(&engine, &reader, &mailbox, &charter), staged_book);
+        let intake = IntakeHandle { charter: charter.clone(), batcher, own, staged, full, base_is_complete, held };
         let (submissions, answers) = submissions(config, intake)?;
         let (me, engine_too) = (own.division, engine.clone());
         let above = parts::findings_context(me, &charter, engine_too, &progress, &mailbox);
