@@ -7,7 +7,9 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::{
+    bounded,
     codec::{self, CodecError},
+    fork::ForkEvidence,
     hash::Hash,
     ids::{Division, LogId, node_epoch},
     limits::BATCH_BYTES_MAX,
@@ -69,6 +71,16 @@ pub enum Item {
         items: u64,
         /// BLAKE3 of everything before this item, from the first byte on.
         sum: Hash,
+    },
+    /// Two histories of a log were signed.
+    Conflict {
+        /// Of which log.
+        log: LogId,
+        /// Both signed notes, and what shows that they contradict each other.
+        evidence: ForkEvidence,
+        /// For people.
+        #[serde(with = "bounded::reason")]
+        reason: String,
     },
 }
 
@@ -237,6 +249,7 @@ mod tests {
             Item::Charter { note: "n".into() },
             Item::Batch { log: log(), bytes: vec![7; 3_000] },
             Item::Receipt { log: log(), size: 5, holder: log(), line: "l\n".into() },
+            Item::Conflict { log: log(), evidence: ForkEvidence::default(), reason: "r".into() },
         ]
     }
 
@@ -263,8 +276,8 @@ mod tests {
         let bytes = file(&sample());
         for piece in [1, 7, 1_000, 1 << 20] {
             let items = read(&bytes, piece).unwrap();
-            assert_eq!(items[..4], sample());
-            assert!(matches!(items[4], Item::End { items: 4, .. }));
+            assert_eq!(items[..5], sample());
+            assert!(matches!(items[5], Item::End { items: 5, .. }));
         }
         // As files have it, for ever.
         let start =
@@ -276,8 +289,8 @@ mod tests {
     fn what_is_wrong_is_named() {
         let bytes = file(&sample());
         assert_eq!(read(b"PK and a long enough rest", 9), Err(BundleError::Magic));
-        assert_eq!(read(&bytes[..bytes.len() - 1], 50), Err(BundleError::BreaksOff(4)));
-        assert_eq!(read(&[&bytes[..], b"x"].concat(), 50), Err(BundleError::Order(6)));
+        assert_eq!(read(&bytes[..bytes.len() - 1], 50), Err(BundleError::BreaksOff(5)));
+        assert_eq!(read(&[&bytes[..], b"x"].concat(), 50), Err(BundleError::Order(7)));
         assert_eq!(read(&file(&sample()[1..]), 50), Err(BundleError::Order(1)));
         assert_eq!(read(&file(&[sample()[0].clone(), sample()[0].clone()]), 50), Err(BundleError::Order(2)));
         let long = [&MAGIC[..], &u32::MAX.to_le_bytes()].concat();

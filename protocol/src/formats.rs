@@ -132,6 +132,8 @@ fn bytes() -> Vec<(String, Vec<u8>)> {
     let evidence =
         ForkEvidence { notes: ["a\n".into(), "b\n".into()], root_at: Some(Hash([7; 32])), proof: vec![Hash([8; 32])] };
     all.push(("fork evidence".into(), crate::codec::encode(&evidence)));
+    let conflict = Item::Conflict { log: log(), evidence, reason: "r".into() };
+    all.push(("bundle conflict".into(), crate::codec::encode(&conflict)));
 
     let part = [LogPart { origin: "t.example/350102/e1", size: 3, root: leaf_hash(b"r") }];
     let county = fold(division(350_102), &part, &[]);

@@ -26,8 +26,8 @@ pub const NOT_CONTENT: &[&str] = &["amends", BACKFILL, "catalog_version", "opera
 /// Members that name the deliverer, not the content. The city may deliver for a county (R-43).
 const DELIVERY: &[&str] =
     &["source_unit", "source_unit_uscc", "submitter_division", "submitter_name", "submitter_uscc"];
-/// All of these.
-const NOT_SUBSTANCE: &[&str] = &[
+/// Members that do not make two records different in substance: all of these.
+pub const NOT_SUBSTANCE: &[&str] = &[
     "amends",
     BACKFILL,
     "catalog_version",

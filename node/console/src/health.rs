@@ -35,7 +35,8 @@ pub(super) async fn healthz(State(api): State<ApiContext>) -> Response {
     }
 }
 
-/// Ready means: records can be taken in now, and the parent (if there is one) is linked. Names of checks only.
+/// Ready means: records can be taken in now, and the parent (if there is one) is linked. Names of checks only, and of a check
+/// that fails the code of its reason, as the status has it.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -53,8 +54,13 @@ pub(super) async fn readyz(State(api): State<ApiContext>) -> Response {
 /// See [`readyz`].
 fn ready(status: &Status) -> (StatusCode, String) {
     let checks = judged::readiness(status);
-    let text: String = checks.iter().map(|(n, ok)| format!("[{}]{n}\n", if *ok { '+' } else { '-' })).collect();
-    let code = if checks.iter().all(|(_, ok)| *ok) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let line = |(check, why): &(&str, Option<&str>)| match why {
+        None => format!("[+]{check}\n"),
+        Some(why) => format!("[-]{check} {why}\n"),
+    };
+    let text: String = checks.iter().map(line).collect();
+    let code =
+        if checks.iter().all(|(_, why)| why.is_none()) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, text)
 }
 

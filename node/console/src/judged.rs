@@ -125,7 +125,7 @@ const WEIGHTS: [Weight; 43] = [
     weight("lost_records", Store, Critical),
     weight("staged", Store, Warning),
     weight("staged_damaged", Store, Critical),
-    unready("not_signing", Store, Warning, "signing"),
+    weight("not_signing", Store, Warning),
     weight("gate_opened", Store, Fine),
     weight("folder_refused", Store, Warning),
     unready("index_failed", Store, Warning, "index"),
@@ -174,10 +174,18 @@ pub fn judged(status: &Status, scopes: &[CheckScope]) -> Vec<CheckFinding> {
     found
 }
 
-/// The checks of `/readyz`: whether records can be taken in and signed now, and the parent is linked.
-pub(crate) fn readiness(status: &Status) -> [(&'static str, bool); 4] {
-    let fails = |check| status.actions.iter().any(|a| known(&a.code).is_some_and(|w| w.unready == Some(check)));
-    ["signing", "store", "index", "parent"].map(|check| (check, !fails(check)))
+/// The checks of `/readyz`: whether records can be taken in and signed now, and the parent is linked; each with the code of
+/// why not, if it fails. Whatever keeps a node from signing counts, also where the page calls it by another name: whoever
+/// sends rows to this node learns that only its disk has them.
+pub(crate) fn readiness(status: &Status) -> [(&'static str, Option<&str>); 4] {
+    let fails = |check| {
+        let failing = |a: &&Action| known(&a.code).is_some_and(|w| w.unready == Some(check));
+        status.actions.iter().find(failing).map(|a| a.code.as_str())
+    };
+    ["signing", "store", "index", "parent"].map(|check| match check {
+        "signing" => (check, status.staged.because.as_deref()),
+        check => (check, fails(check)),
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tally_clock::now_ms;
-use tally_core::{Input, View, log::HeldLog};
+use tally_core::{
+    Input, View,
+    log::{Frozen, HeldLog},
+};
 use tally_driver::Mail;
 use tally_journal::ReadError;
 use tally_protocol::{
@@ -181,6 +184,11 @@ fn contents(r: &View, to: Division, since: Since) -> Result<(Vec<Item>, Vec<Part
             }));
         }
     }
+    let of_branch = r.logs().iter().filter(|(id, _)| r.charter().is_within(id.division, division));
+    items.extend(of_branch.filter_map(|(log, held)| {
+        let Frozen { evidence, reason } = held.frozen.clone()?;
+        Some(Item::Conflict { log: *log, evidence, reason })
+    }));
     let part = |(id, log): (&LogId, &Arc<HeldLog>)| {
         let from = match since {
             Since::Start => 0,
@@ -310,6 +318,12 @@ impl<'g> Import<'g> {
                 self.logs.insert(head.log);
                 if let Some((from, _)) = self.writer {
                     core(Input::BundledHead { from, head }).await?;
+                }
+            }
+            Item::Conflict { log, evidence, reason } => {
+                self.logs.insert(log);
+                if let Some((from, _)) = self.writer {
+                    core(Input::BundledConflict { from, log, evidence, reason }).await?;
                 }
             }
             Item::Receipt { log, size, holder, line } => {

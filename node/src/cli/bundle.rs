@@ -13,6 +13,7 @@ use tally_client::save::SavedFile;
 use tally_protocol::{
     bundle::{BundleReader, Item},
     ids::Division,
+    tame::tame,
 };
 use tally_reconcile::bundle::Imported;
 use tokio::sync::mpsc;
@@ -176,6 +177,9 @@ fn show(path: &Path, json: bool) -> Result<Exit, Failure> {
                 Item::Head(head) => outln!("  {} holds {} records", head.log, head.size),
                 Item::Batch { bytes: b, .. } => (batches, bytes) = (batches + 1, bytes + b.len()),
                 Item::Receipt { .. } => receipts += 1,
+                Item::Conflict { log, reason, .. } => {
+                    outln!("  two histories of {log} were signed: {}", tame(&reason));
+                }
                 Item::Charter { .. } | Item::End { .. } => {}
             }
         }

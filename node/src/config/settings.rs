@@ -155,12 +155,13 @@ fn of_token(n: usize, token: &Token) -> Values {
 }
 
 fn of_folder(n: usize, folder: &FolderSection) -> Values {
-    let FolderSection { path, category, unit, division, poll_ms, settle_ms } = folder;
+    let FolderSection { path, category, unit, division, backfill, poll_ms, settle_ms } = folder;
     let values = [
         ("path", quoted(path.display())),
         ("category", or_none(category.as_ref())),
         ("unit", or_none(unit.as_ref())),
         ("division", or_none(division.as_ref())),
+        ("backfill", backfill.to_string()),
         ("poll_ms", poll_ms.to_string()),
         ("settle_ms", settle_ms.to_string()),
     ];

@@ -221,8 +221,8 @@ impl Node {
         let Operational { state, tasks: list, history } = parts::operational(config);
         let endpoints = Endpoints::open(config.listen.quic, &context)?;
         let base_is_complete = config.intake.registrations_complete;
-        let intake =
-            IntakeHandle { charter: charter.clone(), batcher, own, staged: staged_book, full, base_is_complete };
+        let (held, staged) = (parts::held_records(&engine, &reader, &mailbox, &charter), staged_book);
+        let intake = IntakeHandle { charter: charter.clone(), batcher, own, staged, full, base_is_complete, held };
         let (submissions, answers) = submissions(config, intake)?;
         let (me, engine_too) = (own.division, engine.clone());
         let above = parts::findings_context(me, &charter, engine_too, &progress, &mailbox);

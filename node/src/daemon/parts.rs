@@ -16,7 +16,7 @@ use tally_core::Place;
 use tally_driver::{Driver, HeadQuestion, Mailbox};
 use tally_intake::{
     IntakeHandle,
-    submission::{SubmissionStore, Submissions},
+    submission::{HeldReader, IndexedRecords, SubmissionStore, Submissions},
 };
 use tally_journal::{Damage, Found, JournalError};
 use tally_link::LinkContext;
@@ -31,7 +31,7 @@ use tally_reconcile::{
 };
 use tally_store::{
     entries::EntryReader,
-    index::{DedupIndex, FollowSources, IndexCounts, IndexProgress, follow},
+    index::{DedupIndex, Engine, FollowSources, IndexCounts, IndexProgress, follow},
     lost::LostRecords,
     merkle_store::MerkleStore,
     operational::OperationalState,
@@ -45,6 +45,17 @@ const HEAD_QUESTIONS: usize = 256;
 
 /// A round's view is published so long after it became durable, at most, unless the machine is very busy.
 const VIEW_AFTER: Duration = Duration::from_secs(1);
+
+/// What intake reads records again from.
+pub(super) fn held_records(
+    engine: &Arc<dyn Engine>,
+    reader: &EntryReader,
+    mailbox: &Mailbox,
+    charter: &CharterHandle,
+) -> Arc<dyn HeldReader> {
+    let (engine, reader, mailbox) = (engine.clone(), reader.clone(), mailbox.clone());
+    Arc::new(IndexedRecords { engine, reader, mailbox, charter: charter.clone() })
+}
 
 /// What every part works with: the node's identity, its recovered journal, and the running driver and index.
 pub(super) struct Base {
@@ -77,7 +88,7 @@ pub(super) type CloseIndex = Arc<dyn Fn(bool) + Send + Sync>;
 /// What the index thread works with, and what it tells.
 pub(super) struct Indexing {
     pub(super) known: Arc<DedupIndex>,
-    pub(super) engine: Arc<dyn tally_store::index::Engine>,
+    pub(super) engine: Arc<dyn Engine>,
     pub(super) progress: watch::Receiver<IndexProgress>,
     pub(super) close: CloseIndex,
 }
@@ -226,7 +237,7 @@ fn index(
 pub(super) fn findings_context(
     me: Division,
     charter: &CharterHandle,
-    engine: Arc<dyn tally_store::index::Engine>,
+    engine: Arc<dyn Engine>,
     progress: &watch::Receiver<IndexProgress>,
     mailbox: &Mailbox,
 ) -> FindingsContext {
@@ -235,7 +246,7 @@ pub(super) fn findings_context(
 
 pub(super) fn task_context(
     reconcile: &ReconcileContext,
-    engine: Arc<dyn tally_store::index::Engine>,
+    engine: Arc<dyn Engine>,
     progress: &watch::Receiver<IndexProgress>,
     rebuild_index: Arc<Notify>,
 ) -> TaskContext {

@@ -1,12 +1,14 @@
 //! Column heads of tables: which field a title or code means.
 
 use super::Category;
+use crate::signs::is_margin;
 use std::collections::{BTreeMap, BTreeSet};
 use unicode_normalization::UnicodeNormalization as _;
 
-/// A head as it is compared: half-width, upper case, without white space and stars.
+/// A head as it is compared: half-width, upper case, without white space, stars, and what nobody sees (a delimiter of another
+/// program, a byte order mark of a file that was joined).
 fn whole(text: &str) -> String {
-    let dress = |c: &char| c.is_whitespace() || matches!(c, '*' | '\u{feff}' | '\u{200b}');
+    let dress = |c: &char| is_margin(*c) || c.is_control() || *c == '*';
     let wide: String = text.nfkc().filter(|c| !dress(c)).collect();
     wide.trim_end_matches(':').to_uppercase()
 }
@@ -84,6 +86,8 @@ mod tests {
             ("ｘｋ_ＷＳＨ", "XK_WSH"),
             ("行政相对人\n代码：", "行政相对人代码"),
             ("（空）", "(空)"),
+            ("\u{1f}许可\u{200e}内容\u{a0}", "许可内容"),
+            ("\u{feff}备注\0", "备注"),
             ("intCls", "INTCLS"),
         ] {
             assert_eq!(bare(&whole(text)), plain);

@@ -104,6 +104,36 @@ fn the_class_of_a_code_is_that_of_its_party() {
     assert_eq!(party("个体工商户", "individual_business", enterprise), ["subject_type"]);
 }
 
+/// A holder may be registered anywhere in China, also where the division of its code is no more; who produces a record is of
+/// this federation.
+#[test]
+fn a_holder_may_be_registered_elsewhere() {
+    for code in ["9144030071526726XG", "91110108551385082Q", "91330103MA2TE5T1X6"] {
+        assert_eq!(
+            said("", &[("party_uscc", code), ("subject_uscc", code)])
+                .into_iter()
+                .filter(|(c, ..)| c != "V026")
+                .collect::<Vec<_>>(),
+            [],
+            "{code}"
+        );
+    }
+    let address = |division| {
+        let found = said("", &[("category", "registration"), ("division", division)]);
+        found.into_iter().filter(|(_, field, _)| field == "division").collect::<Vec<_>>()
+    };
+    for elsewhere in ["440305", "110101", "650102", "710000", "820000", "350100", "350000"] {
+        assert_eq!(address(elsewhere), [], "{elsewhere}");
+    }
+    // One that is no more names that of today; one that never was is asked about.
+    for code in ["350182", "330103", "999999"] {
+        assert_eq!(address(code), one("V019", "division", Severity::Question), "{code}");
+    }
+    assert!(
+        said("", &[("producer_division", "440305")]).contains(&one("V017", "producer_division", Severity::Reject)[0])
+    );
+}
+
 #[test]
 fn a_unit_that_has_ended_delivers_what_was_produced_before() {
     let until = |day: &str| {

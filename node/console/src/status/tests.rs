@@ -52,6 +52,15 @@ fn staged_rows_are_told_apart_from_records() {
         StatusInputs { progress, durable, short_of, damaged_places, folders, damaged_again, staged, lost, asked };
     let status = Status::of(county.view(), 1_790_000_000_000, &inputs);
     assert_eq!((status.records, status.staged.records), (Some(0), 7));
+    let signing = |status: &Status| crate::judged::readiness(status)[0].1.map(str::to_owned);
+    assert_eq!(signing(&status).as_deref(), Some("parent_unknown"), "{:?}", crate::judged::readiness(&status));
+    // Whatever keeps it from signing, and whatever the page calls that.
+    for why in ["clock", "same_key", "frozen", "damaged", "behind"] {
+        let (staged, actions) = (StagedStatus { because: Some(why.into()), ..status.staged.clone() }, Vec::new());
+        assert_eq!(signing(&Status { staged, actions, ..status.clone() }).as_deref(), Some(why));
+    }
+    let open = Status { staged: StagedStatus { because: None, ..status.staged.clone() }, ..status.clone() };
+    assert_eq!(signing(&open), None);
     assert_eq!(status.staged.because.as_deref(), Some("parent_unknown"));
     let action = |code: &str| status.actions.iter().find(|a| a.code == code).unwrap_or_else(|| panic!("{code}"));
     assert!(action("staged").what.contains('7') && action("staged").why.contains("parent"));

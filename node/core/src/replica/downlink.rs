@@ -14,6 +14,11 @@ use tally_topology::admit::{AdmitError, admit};
 
 /// Refused logs that are remembered for a child; one with more is not making mistakes.
 const REJECTED_MAX: usize = 256;
+/// Receipts that a child is told with the answer to its hello. A link's queue holds 4,096 messages, and a child whose queue is
+/// full is taken for too slow.
+const RECEIPTS_AT_ONCE: usize = 1_024;
+/// Receipts that it is told with each heartbeat after that, until it knows all: 20 kB a second.
+const RECEIPTS_A_BEAT: usize = 64;
 
 impl Replica {
     /// A caller whose key the charter names has opened a link; an older link of the same node is closed.
@@ -32,6 +37,7 @@ impl Replica {
             version: 0,
             heard_ms: now_ms,
             skew_ms: 0,
+            receipts_left: None,
             serving: BTreeMap::new(),
             told: BTreeSet::new(),
             told_above: BTreeMap::new(),
@@ -171,17 +177,42 @@ impl Replica {
                 if !self.charter().is_within(id.division, peer) {
                     continue;
                 }
-                for (holder, r) in &log.receipts {
-                    let holder = LogId::records(*holder, r.epoch);
-                    let message = Control::Receipt { log: *id, size: r.size, holder, line: r.line.clone() };
-                    out.push(Output::Send { link, message });
-                }
                 if let Some(frozen) = &log.frozen {
                     let (evidence, reason) = (frozen.evidence.clone(), frozen.reason.clone());
                     out.push(Output::Send { link, message: Control::Conflict { log: *id, evidence, reason } });
                 }
             }
+            let first = self.view.logs.keys().next().map(|first| (*first, None));
+            if let Some(up) = self.view.children.get_mut(&peer).and_then(|c| c.link.as_mut()) {
+                up.receipts_left = first;
+            }
+            self.tell_receipts(peer, RECEIPTS_AT_ONCE, out);
             self.tell_stands_to(peer, link, out);
+        }
+    }
+
+    /// Goes on telling children of the receipts that there were when they called.
+    pub(super) fn tell_receipts_left(&mut self, out: &mut Vec<Output>) {
+        let left = |(d, c): (&Division, &Child)| c.link.as_ref()?.receipts_left.map(|_| *d);
+        let peers: Vec<Division> = self.view.children.iter().filter_map(left).collect();
+        peers.into_iter().for_each(|peer| self.tell_receipts(peer, RECEIPTS_A_BEAT, out));
+    }
+
+    /// Tells a child of so many of the receipts that are left.
+    fn tell_receipts(&mut self, peer: Division, most: usize, out: &mut Vec<Output>) {
+        let up = self.view.children.get(&peer).and_then(|c| c.link.as_ref());
+        let Some((link, (first, holder))) = up.and_then(|up| Some((up.id, up.receipts_left?))) else { return };
+        let of_branch = self.view.logs.range(first..).filter(|(id, _)| self.charter().is_within(id.division, peer));
+        let all = of_branch.flat_map(|(id, log)| log.receipts.iter().map(move |(holder, r)| (*id, *holder, r)));
+        let mut left = all.skip_while(|(id, h, _)| *id == first && holder.is_some_and(|from| *h < from));
+        for (log, holder, r) in left.by_ref().take(most) {
+            let holder = LogId::records(holder, r.epoch);
+            let message = Control::Receipt { log, size: r.size, holder, line: r.line.clone() };
+            out.push(Output::Send { link, message });
+        }
+        let next = left.next().map(|(log, holder, _)| (log, Some(holder)));
+        if let Some(up) = self.view.children.get_mut(&peer).and_then(|c| c.link.as_mut()) {
+            up.receipts_left = next;
         }
     }
 

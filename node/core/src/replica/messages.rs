@@ -4,6 +4,7 @@
 use super::RejectedRequest;
 use crate::{Place, log::WholeCopy};
 use tally_protocol::{
+    fork::ForkEvidence,
     hash::Hash,
     ids::{Division, LogId},
     record::Record,
@@ -131,6 +132,17 @@ pub enum Input {
         holder: LogId,
         /// The cosignature line.
         line: String,
+    },
+    /// A neighbour's report of two histories that came in a bundle.
+    BundledConflict {
+        /// Whose.
+        from: Division,
+        /// Of which log.
+        log: LogId,
+        /// What shows it.
+        evidence: ForkEvidence,
+        /// For people.
+        reason: String,
     },
     /// A neighbour's head that came in a bundle.
     BundledHead {

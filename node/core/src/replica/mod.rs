@@ -237,6 +237,9 @@ impl Replica {
             Input::BundledReceipt { log, size, holder, line } => {
                 self.take_receipt(now_ms, log, size, holder, &line, out);
             }
+            Input::BundledConflict { from, log, evidence, reason } => {
+                self.bundled_conflict(from, log, evidence, &reason, out);
+            }
             Input::BundledHead { from, head } => self.bundled_head(from, &head, out),
             Input::Charter { ticket, note } => self.load_charter(ticket, note, out),
             Input::OpenGate { ticket, reason } => {
@@ -379,6 +382,7 @@ impl Replica {
         if now_ms.abs_diff(self.last_heartbeat_ms) >= HEARTBEAT_MS {
             self.last_heartbeat_ms = now_ms;
             self.send_heartbeats(now_ms, out);
+            self.tell_receipts_left(out);
             self.tell_health(now_ms, out);
             self.tell_faults(now_ms, out);
             self.tell_ancestors(out);

@@ -180,6 +180,8 @@ pub struct ChildLink {
     pub heard_ms: u64,
     /// The child's clock minus ours, milliseconds.
     pub skew_ms: i64,
+    /// From which log and holder on it has still to be told what receipts there are; none: it was told of all.
+    pub receipts_left: Option<(LogId, Option<Division>)>,
     /// Logs that the child asked for.
     pub serving: BTreeMap<LogId, Push>,
     /// Logs of which it was told a sure head.

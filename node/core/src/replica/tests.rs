@@ -9,6 +9,7 @@ use crate::{FoundBy, Gate};
 use std::fmt::Write as _;
 use tally_protocol::{
     canonical::Object,
+    fork::ForkEvidence,
     ids::Federation,
     keys::{Algorithm, Signer},
     record::Record,
@@ -322,6 +323,33 @@ fn two_histories_in_the_journal_stop_one_log_and_not_the_node() {
             && frozen.evidence.verify(county.log.public()).is_ok()
     );
     assert_ne!(*city.view().gate(), Gate::Frozen, "the city's own log goes on");
+}
+
+/// Whoever has no link learns of a second history from a bundle: by what is signed, and from a neighbour.
+#[test]
+fn a_bundle_carries_what_shows_two_histories() {
+    use tally_protocol::{batch::seal, merkle::Tree};
+    let (county, reason) = (keys(350_101), "shown".to_owned());
+    let note = |what: &str| {
+        let bytes = seal(&county, &Tree::default(), &rows(0, 5, what), NOW / 1_000);
+        tally_protocol::batch::Batch::decode(&bytes).unwrap().note
+    };
+    let evidence = ForkEvidence::of([note("a"), note("b")], county.log.public());
+    assert!(evidence.verify(county.log.public()).is_ok());
+    let told = |replica: &mut Replica, from: u32, evidence: ForkEvidence| {
+        let (log, from, reason) = (county.node, from.try_into().unwrap(), reason.clone());
+        round(replica, NOW, Input::BundledConflict { from, log, evidence, reason });
+        replica.view().logs().get(&log).and_then(|l| l.frozen.clone()).map(|f| f.evidence)
+    };
+    // Up, at the city; and down, at the county itself.
+    let (mut city, mut itself) = (replica(350_100, 2), replica(350_101, 2));
+    assert_eq!(told(&mut city, 350_102, evidence.clone()), None, "another county says nothing of this one");
+    assert_eq!(told(&mut city, 350_999, evidence.clone()), None, "a stranger");
+    let forged = ForkEvidence { notes: [note("a"), note("a")], ..evidence.clone() };
+    assert_eq!(told(&mut city, 350_101, forged), None, "one history");
+    assert_eq!(told(&mut city, 350_101, evidence.clone()), Some(evidence.clone()));
+    assert_eq!(told(&mut itself, 350_100, evidence.clone()), Some(evidence));
+    assert_eq!(*itself.view().gate(), Gate::Frozen);
 }
 
 /// Batches were signed while the clock ran ahead, then it was put right: what was signed since says so, at each later start.

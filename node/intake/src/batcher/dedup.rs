@@ -74,8 +74,10 @@ impl DedupLookup<'_> {
                     return self.duplicate(checked, policy, held, Some(history));
                 }
                 // The same record by another path is no conflict here: a node that holds both logs asks about it (V012).
-                if history.versions.iter().all(|v| v.substance != content.substance) {
-                    say(HeldFinding::Conflict, policy.conflict);
+                if let Some(held) = history.latest().or(history.versions.last())
+                    && history.versions.iter().all(|v| v.substance != content.substance)
+                {
+                    say(HeldFinding::Conflict(held.id), policy.conflict);
                 }
             }
             // Another log's record is changed only by its name: without it this would change nothing.
@@ -114,8 +116,9 @@ impl DedupLookup<'_> {
         if history.is_some_and(|h| !is_in_force(h, &checked.content)) {
             return Ok(Looked { held: Some(HeldRecord { id, on_its_way, in_force: false }), findings: Vec::new() });
         }
-        let conflict = policy.conflict.filter(|_| history.is_some_and(|h| conflicted(h, &checked.content)));
-        let mut findings: Vec<_> = conflict.map(|s| (HeldFinding::Conflict, s)).into_iter().collect();
+        let other = history.and_then(|h| conflicted(h, &checked.content));
+        let mut findings: Vec<_> =
+            policy.conflict.zip(other).map(|(s, other)| (HeldFinding::Conflict(other), s)).into_iter().collect();
         findings.extend(self.by_form(checked, on_its_way.is_none() && history.is_some(), policy)?);
         findings.extend(self.by_registration(checked, policy)?);
         // It is held: nothing rejects it any more.
@@ -181,15 +184,16 @@ fn is_in_force(history: &KeyHistory, content: &ContentId) -> bool {
     history.cut || if content.operation == Operation::Withdraw { history.is_withdrawn() } else { same() }
 }
 
-/// Whether a record that is held was created although another of its business key was in force.
-fn conflicted(history: &KeyHistory, content: &ContentId) -> bool {
-    let mut other = false;
+/// The other record of its business key that was in force when a record that is held was created.
+fn conflicted(history: &KeyHistory, content: &ContentId) -> Option<RecordId> {
+    let mut other = None;
     for v in &history.versions {
         match v.operation {
-            Operation::Withdraw => other = false,
+            Operation::Withdraw => other = None,
             Operation::Create if v.content == content.content => return other,
-            Operation::Create | Operation::Amend => other |= v.substance != content.substance,
+            Operation::Create | Operation::Amend if v.substance != content.substance => other = Some(v.id),
+            Operation::Create | Operation::Amend => {}
         }
     }
-    false
+    None
 }

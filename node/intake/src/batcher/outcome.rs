@@ -11,8 +11,8 @@ pub enum HeldFinding {
     OtherName(String),
     /// V011: no registration of the subject is held.
     NoSubject,
-    /// V013: the business key is held with other content.
-    Conflict,
+    /// V013: the business key is held with other content, by this record.
+    Conflict(RecordId),
     /// V028: its number is held in another form, by this record.
     OtherForm(RecordId),
     /// V014: nothing is held that it could amend or withdraw.

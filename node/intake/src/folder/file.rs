@@ -83,8 +83,7 @@ fn submission(folder: &Folder, name: String) -> Submission {
         unit: s.unit.clone(),
         division: s.division,
         rights: s.rights(),
-        // A load of history says so in a column: a folder takes both.
-        backfill: false,
+        backfill: s.backfill,
     };
     let meta = SubmissionMeta {
         file: Some(name),

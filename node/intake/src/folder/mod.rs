@@ -60,6 +60,9 @@ pub struct FolderSection {
     /// Division of rows that name none.
     #[serde(default)]
     pub division: Option<Division>,
+    /// Its files are loads of history (历史补录), which are not late: for a folder that is there for that alone.
+    #[serde(default)]
+    pub backfill: bool,
     /// Looked at so often, in milliseconds.
     #[serde(default = "default_poll")]
     pub poll_ms: u64,

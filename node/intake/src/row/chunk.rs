@@ -66,6 +66,15 @@ impl RowChunk {
         self.len() == 0
     }
 
+    /// The row at a place, as a chunk of its own; empty if there is none.
+    #[must_use]
+    pub fn one(&self, place: usize) -> Self {
+        match self {
+            Self::Lines(lines) => Self::Lines(lines.get(place).cloned().into_iter().collect()),
+            Self::Table(columns, rows) => Self::Table(columns.clone(), rows.get(place).cloned().into_iter().collect()),
+        }
+    }
+
     /// Line of the row at a place.
     pub fn line(&self, place: usize) -> u64 {
         match self {

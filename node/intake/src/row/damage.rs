@@ -24,7 +24,18 @@ pub(super) enum Damage {
 
 /// Of a code of which a spreadsheet has lost digits, in the words that its own file gets (F001).
 fn lost_digits(field: &Field, value: &str) -> Finding {
+    let short = value.contains(['E', 'e']);
     let (id, value) = (&field.id, if field.personal { masked(value) } else { shown(value) });
+    if short {
+        let en = format!(
+            "{id} is a number that a spreadsheet wrote in short ({value}), so it has lost digits already. Make the column text, and type it again"
+        );
+        let zh = format!(
+            "{}：表格软件已将其写成科学计数法（{value}），部分数字已丢失，请将该列设为文本后重新填写",
+            field.zh
+        );
+        return Finding::reject("F001", id, en, zh);
+    }
     Finding::reject(
         "F001",
         id,
@@ -78,6 +89,14 @@ impl Told<'_, '_> {
         };
         let mut causes: Vec<String> = said.iter().filter(|f| is_cause(f)).map(|f| f.field.clone()).collect();
         causes.extend(unreadable.iter().map(|f| (*f).to_owned()));
+        // What is copied says nothing of its own.
+        let twice = |f: &Finding| {
+            f.code == "V029"
+                && self.is_made(&f.field)
+                && self.sources(&f.field).any(|s| said.iter().any(|g| g.code == f.code && g.field == s))
+        };
+        let copied: Vec<String> = said.iter().filter(|f| twice(f)).map(|f| f.field.clone()).collect();
+        said.retain(|f| f.code != "V029" || !copied.contains(&f.field));
         if causes.is_empty() {
             return said;
         }

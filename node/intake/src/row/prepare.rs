@@ -5,6 +5,7 @@ use super::{
     context::RowContext,
     normal::{Change, is_short_number, normal},
 };
+use jiff::civil::Date;
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use tally_protocol::{
     canonical::{NameMark, Object, Value},
@@ -59,15 +60,37 @@ pub(crate) fn prepare<'l>(
     let mut prepared = Prepared::default();
     values(catalog, category, object, &mut prepared);
     defaults(category, object, &mut prepared);
-    if context.backfill && category.counts && object.text(BACKFILL) != Some(BACKFILL_YES) {
-        let [from, to] = [object.text(BACKFILL).unwrap_or_default(), BACKFILL_YES].map(shown);
-        prepared.changes.push(FieldChange { field: BACKFILL.to_owned(), change: Change::Backfill, from, to });
-        object.set(BACKFILL, Value::text(BACKFILL_YES));
-    }
     if !is_complete(category, object) {
         envelope(context, category, object, &mut prepared.filled);
     }
+    history(context, category, object, &mut prepared);
     prepared
+}
+
+/// Marks a load of history, and takes the mark from what is none. Decided here: history (历史补录) is what was produced
+/// before this year began. What is newer was to be handed in while it was produced, so it is late if it comes late (R-30,
+/// R-35), whoever calls it history.
+fn history<'l>(context: &RowContext<'l>, category: &Category, object: &mut Object<'l>, prepared: &mut Prepared<'_>) {
+    let says = object.text(BACKFILL) == Some(BACKFILL_YES);
+    if !category.counts || !(says || context.backfill) {
+        return;
+    }
+    // A day that is none is refused; one that is not known bounds nothing.
+    let day = object.text("produced_on").and_then(|day| day.parse::<Date>().ok());
+    let is_history = day.is_none_or(|day| day.year() < context.today.year());
+    if says && is_history {
+        return;
+    }
+    let from = shown(object.text(BACKFILL).unwrap_or_default());
+    let (change, to) = match is_history {
+        true => (Change::Backfill, BACKFILL_YES),
+        false => (Change::NotHistory, ""),
+    };
+    prepared.changes.push(FieldChange { field: BACKFILL.to_owned(), change, from, to: to.to_owned() });
+    match is_history {
+        true => object.set(BACKFILL, Value::text(BACKFILL_YES)),
+        false => object.remove(BACKFILL),
+    }
 }
 
 /// Whether the row says everything itself. Most rows of a careful sender do, so one walk that tells saves the rest.

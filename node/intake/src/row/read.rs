@@ -117,7 +117,7 @@ pub fn read_line<'l>(context: &RowContext<'l>, line: u64, json: &'l [u8]) -> Jud
             let came = Came { reply: None, spoiled: &[], in_parts: (!in_form).then_some(json) };
             read(context, line, object, came)
         }
-        Err(e) => JudgedRow::refused(line, not_json(&e)),
+        Err(e) => JudgedRow::refused(line, not_utf8(json).unwrap_or_else(|| not_json(&e))),
     }
 }
 
@@ -316,6 +316,15 @@ fn too_long(bytes: usize) -> Finding {
     Finding::reject("S003", "", message, format!("记录过长：{bytes} 字节，上限 {RECORD_BYTES_MAX} 字节"))
 }
 
+/// Of a line in another encoding: of it a reader of JSON would say only where it stopped.
+fn not_utf8(json: &[u8]) -> Option<Finding> {
+    let at = std::str::from_utf8(json).err()?.valid_up_to();
+    let message =
+        format!("the line is not UTF-8, from byte {} on: save the file as UTF-8 (now it is perhaps GB18030)", at + 1);
+    let zh = format!("该行自第 {} 字节起不是 UTF-8 编码（可能为 GB18030/GBK），请将文件另存为 UTF-8 后再报", at + 1);
+    Some(Finding::reject("S001", "", message, zh))
+}
+
 fn not_json(e: &JsonError) -> Finding {
     let (code, zh) = match e {
         JsonError::Syntax(_) => ("S001", "不是有效的 JSON"),
@@ -331,6 +340,10 @@ fn not_json(e: &JsonError) -> Finding {
         JsonError::Float(number) => JsonError::Float(shown(number)).to_string(),
         JsonError::TooBig(number) => JsonError::TooBig(shown(number)).to_string(),
         JsonError::Syntax(_) | JsonError::NotAnObject | JsonError::TooDeep => e.to_string(),
+    };
+    let zh = match e {
+        JsonError::Twice(what) | JsonError::Float(what) | JsonError::TooBig(what) => format!("{zh}：{}", shown(what)),
+        _ => zh.to_owned(),
     };
     Finding::reject(code, "", message, zh)
 }

@@ -16,7 +16,9 @@
 //! Not known here: who may hand in, how many may at the same time, and how an outcome is shown.
 
 mod answer;
+mod differs;
 mod errors;
+mod held;
 pub mod kept;
 mod keys;
 mod settled;
@@ -28,6 +30,7 @@ mod upload;
 
 pub use answer::{InputNote, SubmissionAnswer};
 pub use errors::{ERRORS_BYTES_MAX, ERRORS_MAX, EarlyEnd, HOPELESS_ROWS, ListedErrors, RowsNotKept};
+pub use held::{HeldReader, IndexedRecords};
 pub use kept::{KeptRow, KeptSubmission, SubmissionMeta, SubmissionStore};
 pub use source::{InputSource, RowSource};
 pub use terms::{IntakeHandle, SubmissionTerms};

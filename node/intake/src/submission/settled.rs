@@ -41,7 +41,7 @@ pub(super) fn finding_of(found: &HeldFinding) -> Finding {
             "no registration of this subject is held: compare its code with the certificate",
             "未找到对应主体（记名不成功）",
         ),
-        HeldFinding::Conflict => Finding::reject(
+        HeldFinding::Conflict(_) => Finding::reject(
             "V013",
             "business_key",
             "another record with the same business key and other content is held: amend that one, or correct the number",

@@ -36,6 +36,17 @@ fn charter(own: LogId) -> CharterHandle {
     CharterHandle::new(Arc::new(SignedCharter::open(&sign(&text, &authority).unwrap(), authority.public()).unwrap()))
 }
 
+/// One record is held, under the id that is the hash of `held`: the row 3 with its name in full width.
+#[derive(Debug)]
+struct OneHeld;
+
+impl HeldReader for OneHeld {
+    fn read(&self, id: RecordId) -> Option<Vec<u8>> {
+        let held = row(3).replace("榕盛餐饮", "榕盛Ａ餐饮");
+        (id == RecordId::of(b"held")).then(|| held.into_bytes())
+    }
+}
+
 struct Desk {
     submissions: Submissions,
     chunks: mpsc::Receiver<RecordChunk>,
@@ -52,7 +63,8 @@ fn desk_within(limits: KeptLimits) -> Desk {
     let (batcher, chunks) = BatcherHandle::of_test();
     let full = Arc::new(AtomicBool::new(false));
     let staged = StagedBook::new(dir.path().join("staged"));
-    let intake = IntakeHandle { charter: charter(own), batcher, own, staged, full, base_is_complete: false };
+    let held = Arc::new(OneHeld);
+    let intake = IntakeHandle { charter: charter(own), batcher, own, staged, full, base_is_complete: false, held };
     let kept = SubmissionStore::open_within(dir.path().join("answers"), own.division, limits).unwrap();
     Desk { submissions: Submissions::new(intake, kept, dir.path().join("spool")), chunks, _dir: dir }
 }
@@ -95,7 +107,7 @@ async fn every_outcome_of_the_batcher_is_counted_and_said() {
         assert_eq!((chunk.records.len(), chunk.policy.conflict), (4, Some(Severity::Question)));
         assert_ne!(chunk.policy, DedupPolicy::default());
         let outcome = |fate| RowOutcome { fate, findings: Vec::new() };
-        let conflict = vec![(HeldFinding::Conflict, Severity::Reject)];
+        let conflict = vec![(HeldFinding::Conflict(held), Severity::Reject)];
         let rows = vec![
             outcome(RowFate::Accepted { index: 7 }),
             outcome(RowFate::Duplicate { held }),
@@ -104,13 +116,17 @@ async fn every_outcome_of_the_batcher_is_counted_and_said() {
         ];
         chunk.reply.send(Ok(ChunkResult { rows, range: Some((7, 8)), ..ChunkResult::default() })).unwrap();
     });
-    let text = (0..4).map(row).chain(["no json".to_owned()]).collect::<Vec<_>>().join("\n");
+    let narrow = row(3).replace("榕盛餐饮", "榕盛A餐饮");
+    let text = (0..3).map(row).chain([narrow, "no json".to_owned()]).collect::<Vec<_>>().join("\n");
     let answer = answered(desk.submissions.hand_in(keyed("a"), source(text)).await.unwrap());
     batcher.await.unwrap();
     assert_eq!((answer.read, answer.accepted, answer.duplicate, answer.rejected), (5, 1, 2, 2), "{answer:?}");
     assert_eq!((answer.from, answer.to), (Some(7), Some(8)));
     let errors: Vec<_> = answer.errors.iter().map(|at| (at.line, at.finding.code.as_str())).collect();
     assert_eq!(errors, [(4, "V013"), (5, "S001")]);
+    let conflict = &answer.errors[0].finding;
+    assert!(conflict.message_zh.contains("仅主体名称的写法不同"), "{conflict:?}");
+    assert!(conflict.message.contains("榕盛Ａ餐饮") && conflict.severity == Severity::Reject, "{conflict:?}");
     let notes: Vec<_> = answer.notes.iter().filter(|n| n.code == "V013").map(|n| n.line).collect();
     assert_eq!(notes, [3], "it is told that it is not in force");
     let kept = desk.submissions.kept().open_kept(answer.answer.as_ref().unwrap()).unwrap().unwrap();

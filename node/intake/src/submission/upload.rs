@@ -8,16 +8,17 @@ use super::{
     ERRORS_BYTES_MAX, EarlyEnd, HOPELESS_ROWS, InputNote, IntakeHandle, KeptRow, ListedErrors, SubmissionAnswer,
     SubmissionTerms, Trial,
     answer::NotesByField,
+    differs::{COMPARED_MAX, Conflicting, conflicts},
     kept::{Correction, SharedWriter},
     settled::{correction, finding_of, superseded},
     terms::policy,
 };
 use crate::{
-    CheckedRecord, ChunkAnswer, ChunkError, ChunkResult, DedupPolicy, InputError, JudgedRow, RawRow, RecordChunk,
-    RowChunk, RowFate, RowOutcome, RowSink, TableColumns,
+    CheckedRecord, ChunkAnswer, ChunkError, ChunkResult, DedupPolicy, HeldFinding, InputError, JudgedRow, RawRow,
+    RecordChunk, RowChunk, RowFate, RowOutcome, RowSink, TableColumns,
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
     sync::{Arc, atomic::Ordering},
 };
@@ -80,6 +81,8 @@ pub struct Upload {
     /// Bytes of findings that wait with their chunks.
     waiting_bytes: usize,
     writer: SharedWriter,
+    /// Rows that were compared with what is held.
+    compared: usize,
     /// Nothing is taken: it is only told what would become of the rows.
     trial: Option<Box<Trial>>,
     judging: VecDeque<JoinHandle<JudgedChunk>>,
@@ -127,7 +130,8 @@ impl Upload {
         let answer = SubmissionAnswer { log: Some(log), ..SubmissionAnswer::default() };
         let (judging, waiting) = (VecDeque::new(), VecDeque::new());
         let (notes, errors, terms) = (NotesByField::default(), ListedErrors::default(), Arc::new(terms));
-        Self { intake, terms, answer, notes, errors, waiting_bytes: 0, writer, trial: None, judging, waiting }
+        let (waiting_bytes, compared, trial) = (0, 0, None);
+        Self { intake, terms, answer, notes, errors, waiting_bytes, writer, compared, trial, judging, waiting }
     }
 
     /// The same, of which nothing is to be taken.
@@ -272,6 +276,7 @@ impl Upload {
         let batcher = self.intake.batcher.clone();
         let looked = tokio::task::spawn_blocking(move || batcher.look(&records, &policy).map(|fates| (records, fates)));
         let (records, fates) = looked.await.map_err(|_| UploadError::Internal)??;
+        let mut differ = self.differences(&rows, &judged, &fates).await?;
         let (mut would_be, mut keep) = (records.into_iter().zip(fates), ToKeep::default());
         for (place, mut row) in judged.into_iter().enumerate() {
             let found = row.id.and_then(|id| would_be.next().map(|(checked, outcome)| (id, checked, outcome)));
@@ -281,7 +286,7 @@ impl Upload {
                         outcome.fate = RowFate::Duplicate { held: id };
                     }
                     let fate = outcome.fate.clone();
-                    self.conclude(&mut row, outcome);
+                    self.conclude(&mut row, outcome, differ.remove(&place));
                     (Some(checked.record), fate)
                 }
                 None => {
@@ -315,6 +320,7 @@ impl Upload {
         if let Some(why) = &result.because {
             self.answer.staged_because = Some(why.code().to_owned());
         }
+        let mut differ = self.differences(&rows, &judged, &result.rows).await?;
         let before = self.answer.rejected;
         let (mut outcomes, mut keep) = (result.rows.into_iter(), ToKeep::default());
         for (place, mut row) in judged.into_iter().enumerate() {
@@ -322,7 +328,7 @@ impl Upload {
             match row.id.and_then(|_| outcomes.next()) {
                 Some(outcome) => {
                     keep.corrections.extend(correction(&row, &outcome.fate));
-                    self.conclude(&mut row, outcome);
+                    self.conclude(&mut row, outcome, differ.remove(&place));
                 }
                 None => self.answer.rejected += 1,
             }
@@ -333,9 +339,48 @@ impl Upload {
         self.keep(keep).await
     }
 
-    /// Counts what became of a row, and puts together what is to be said of it.
-    fn conclude(&mut self, row: &mut JudgedRow, RowOutcome { fate, findings }: RowOutcome) {
-        let found = findings.into_iter().map(|(found, severity)| finding_of(&found).with_severity(severity));
+    /// In what the first rows that conflict with what is held differ from it, by their places.
+    async fn differences(
+        &mut self,
+        rows: &RowChunk,
+        judged: &[JudgedRow],
+        outcomes: &[RowOutcome],
+    ) -> Result<BTreeMap<usize, Finding>, UploadError> {
+        let conflict = |found: &[(HeldFinding, Severity)]| {
+            found.iter().find_map(|(f, _)| if let HeldFinding::Conflict(held) = f { Some(*held) } else { None })
+        };
+        let with_record = judged.iter().enumerate().filter(|(_, row)| row.id.is_some()).zip(outcomes);
+        let asked: Vec<_> = with_record
+            .filter_map(|((place, _), outcome)| {
+                let held = conflict(&outcome.findings)?;
+                let held_place = judged[..place].iter().position(|row| row.id == Some(held));
+                Some(Conflicting { place, held, held_place })
+            })
+            .take(COMPARED_MAX - self.compared)
+            .collect();
+        if asked.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        self.compared += asked.len();
+        let (intake, terms, rows) = (self.intake.clone(), self.terms.clone(), rows.clone());
+        let compared = tokio::task::spawn_blocking(move || {
+            let charter = intake.charter.charter();
+            conflicts(&terms.row_context(charter.charter(), intake.own.division), &*intake.held, &rows, &asked)
+        });
+        compared.await.map_err(|_| UploadError::Internal)
+    }
+
+    /// Counts what became of a row, and puts together what is to be said of it; `differs`: in what it differs from what is held.
+    fn conclude(
+        &mut self,
+        row: &mut JudgedRow,
+        RowOutcome { fate, findings }: RowOutcome,
+        mut differs: Option<Finding>,
+    ) {
+        let found = findings.into_iter().map(|(found, severity)| {
+            let differs = if matches!(found, HeldFinding::Conflict(_)) { differs.take() } else { None };
+            differs.unwrap_or_else(|| finding_of(&found)).with_severity(severity)
+        });
         match fate {
             RowFate::Accepted { .. } | RowFate::Staged => self.answer.accepted += 1,
             RowFate::Rejected => self.answer.rejected += 1,

@@ -118,6 +118,9 @@ impl<R: Read> Text<R> {
             self.raw.drain(..mark.len());
             self.decoder = Some(encoding.new_decoder_without_bom_handling());
             self.encoding = Some(name);
+        } else if let Some(encoding) = unmarked_utf16(&self.raw) {
+            self.decoder = Some(encoding.new_decoder_without_bom_handling());
+            self.encoding = Some(Encoding::Utf16);
         }
     }
 
@@ -175,6 +178,27 @@ impl<R: Read> Text<R> {
     }
 }
 
+/// UTF-16 without its mark, as databases export it. Between cells and lines stand signs of ASCII, there each with a byte 0,
+/// which text in UTF-8 or GB18030 does not have; old systems fill up with it, at the end only.
+fn unmarked_utf16(raw: &[u8]) -> Option<&'static encoding_rs::Encoding> {
+    /// So many such signs are no chance.
+    const SIGNS: usize = 4;
+    let is_sign = |b: u8| matches!(b, b',' | b'\t' | b';' | b'|' | b'"' | b'\n' | b'\r');
+    let (mut little, mut big) = (0, 0);
+    for unit in raw.chunks_exact(2) {
+        match *unit {
+            [sign, 0] if is_sign(sign) => little += 1,
+            [0, sign] if is_sign(sign) => big += 1,
+            _ => {}
+        }
+    }
+    match (little, big) {
+        (SIGNS.., 0) => Some(UTF_16LE),
+        (0, SIGNS..) => Some(UTF_16BE),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +238,12 @@ mod tests {
         assert_eq!(decoded(&[b"\xef\xbb\xbf", text.as_bytes()].concat()), (text.to_owned(), Some(Encoding::Utf8)));
         let wide: Vec<u8> = [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
         assert_eq!(decoded(&wide), (text.to_owned(), Some(Encoding::Utf16)));
+        for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+            let unmarked: Vec<u8> = format!("{text}{text}").encode_utf16().flat_map(bytes).collect();
+            assert_eq!(decoded(&unmarked), (format!("{text}{text}"), Some(Encoding::Utf16)));
+        }
+        let filled = [text.as_bytes(), &[0; 64]].concat();
+        assert_eq!(decoded(&filled).1, Some(Encoding::Utf8), "filling is none");
         assert_eq!(decoded(b"a,b\n"), ("a,b\n".to_owned(), None));
         let late = [vec![b'a'; 200_000], gb.to_vec()].concat();
         assert_eq!(decoded(&late).1, Some(Encoding::Gb18030));

@@ -12,6 +12,8 @@ use std::collections::HashSet;
 const EXACT_BELOW: f64 = 1e15;
 /// Numbers that may be days: from 1950 to the end of 9999, counted from the end of 1899.
 const DAYS: std::ops::Range<f64> = 18_264.0..2_958_466.0;
+/// What is shown of a number below zero that has the format of a day.
+const NO_DAY: &str = "########";
 /// Days between the two beginnings that a workbook may count from.
 const DAYS_TO_1904: f64 = 1_462.0;
 
@@ -74,6 +76,16 @@ impl CellReader {
             DataRef::Int(n) => self.number(row, column, *n as f64, style),
             DataRef::Float(f) => self.number(row, column, *f, style),
             DataRef::DateTime(d) if d.is_duration() => number(d.as_f64()),
+            // A time of day alone, as it is shown: a day before 1900 was never seen.
+            DataRef::DateTime(d) if (0.0..1.0).contains(&d.as_f64()) && !self.is_1904 => {
+                let (.., h, min, s, _) = d.to_ymd_hms_milli();
+                format!("{h:02}:{min:02}:{s:02}")
+            }
+            // A spreadsheet shows no day for it.
+            DataRef::DateTime(d) if d.as_f64() < 0.0 && !self.is_1904 => {
+                row.mark(column, MarkKind::ErrorValue);
+                NO_DAY.to_owned()
+            }
             DataRef::DateTime(d) => {
                 let (y, m, day, h, min, s, _) = d.to_ymd_hms_milli();
                 match (h, min, s) {

@@ -36,6 +36,30 @@ fn after_a_power_cut() -> Replica {
 
 const LATER: u64 = NOW + 3_600_000;
 
+/// L13: of many logs and holders a child is told some at a time, so that its link's queue of 4,096 never fills; and of each once.
+#[test]
+fn a_child_with_many_logs_is_told_its_receipts_some_at_a_time() {
+    let mut city = replica(350_100, 1);
+    let (county, holders) = (Division::try_from(350_101).unwrap(), [350_000, 350_100]);
+    for epoch in 1..=2_500 {
+        let mut log = HeldLog::default();
+        for holder in holders {
+            let receipt = Receipt { size: 1, time: 1, epoch: 1, line: format!("{epoch} {holder}") };
+            log.receipts.insert(holder.try_into().unwrap(), receipt);
+        }
+        city.view.logs.insert(LogId::records(county, epoch), Arc::new(log));
+    }
+    let mut told = given(&call(&mut city, NOW, 350_101));
+    assert!(!told.is_empty() && told.len() < 2_048, "{}", told.len());
+    for beat in 1..=200 {
+        let more = given(&sent(round(&mut city, NOW + beat * 1_000, Input::Tick)));
+        assert!(more.len() <= 256, "{}", more.len());
+        told.extend(more);
+    }
+    let distinct: BTreeSet<_> = told.iter().collect();
+    assert_eq!((told.len(), distinct.len()), (5_000, 5_000), "of each once, and of all");
+}
+
 /// The receipt was told and is not in the journal: the city takes it back from the county, and gives no other.
 #[test]
 fn a_receipt_that_a_power_cut_took_is_taken_back_and_not_given_anew() {

@@ -70,6 +70,51 @@ pub(super) fn look(words: &HeadWords, head: &TableHead, names: &HeadNames, row: 
     Ok(Again::Heads(Some(Order(places))))
 }
 
+/// Other signs than the one by which the cells of a table were told apart.
+const DELIMITERS: [char; 6] = [',', '\t', ';', '|', '^', '~'];
+
+/// Why a row that is one cell cannot be read: it is heads with another sign between the cells.
+pub(super) fn other_delimiter(words: &HeadWords, row: &Row) -> Option<SheetError> {
+    let mut there = row.cells.iter().filter(|c| !c.trim().is_empty());
+    let (Some(one), None) = (there.next(), there.next()) else { return None };
+    let is_it = |delimiter: &&char| {
+        let cells: Vec<String> = one.split(**delimiter).map(str::to_owned).collect();
+        cells.len() >= KNOWN_MIN && words.known(&cells) >= KNOWN_MIN.max(cells.len() / 2)
+    };
+    let delimiter = DELIMITERS.iter().find(is_it)?;
+    let (name, zh) = if *delimiter == '\t' {
+        ("a tab", "制表符".to_owned())
+    } else {
+        ("another sign", format!("“{delimiter}”"))
+    };
+    let line = row.line;
+    let en = format!(
+        "from row {line} on {name} stands between the cells: files of several programs were joined. Hand in what follows as a file of its own; nothing from this row on was read"
+    );
+    let zh = format!(
+        "自第 {line} 行起单元格改用{zh}分隔，可能由不同系统的文件拼接而成；请将其后内容另存为单独文件报送；自该行起未读取"
+    );
+    Some(SheetError::new("other_delimiter", line, en, zh))
+}
+
+/// What a row below the heads is, if it only helps to read the form: numbers of the columns, or a line of dashes.
+pub(super) fn form_row(row: &Row) -> Option<(&'static str, &'static str, &'static str)> {
+    /// Fewer cells may be data.
+    const CELLS_MIN: usize = 3;
+    let cells: Vec<&str> = row.cells.iter().map(|c| c.trim()).filter(|c| !c.is_empty()).collect();
+    if cells.len() < CELLS_MIN || row.fault.is_some() {
+        return None;
+    }
+    let number =
+        |text: &str| text.trim_matches(['(', ')', '（', '）', '[', ']']).trim_end_matches(".0").parse::<usize>().ok();
+    let is_numbered = |from: usize| cells.iter().zip(from..).all(|(text, n)| number(text) == Some(n));
+    if is_numbered(1) || is_numbered(0) {
+        return Some(("number_row", "numbers of the columns", "栏次编号"));
+    }
+    let is_line = |text: &&str| text.len() > 1 && text.chars().all(|c| matches!(c, '-' | '=' | ':' | '—' | '─'));
+    cells.iter().all(is_line).then_some(("line_row", "a line of dashes", "分隔线"))
+}
+
 /// Whether rows hold the same texts.
 fn same(a: &[String], b: &[String]) -> bool {
     let text = |cells: &[String], i: usize| cells.get(i).map_or(String::new(), |c| c.trim().to_owned());

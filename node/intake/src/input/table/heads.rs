@@ -1,6 +1,6 @@
 //! Which rows name the columns of a table, and what each column means.
 
-use super::{join::HeadNames, noted};
+use super::{KNOWN_MIN, join::HeadNames, noted};
 use crate::{ADDED_HEADS, InputNote, TableColumns};
 use std::{collections::BTreeSet, sync::Arc};
 use tally_sheet::{Row, column_name};
@@ -42,9 +42,17 @@ pub(super) fn known(category: &Category, cells: &[String]) -> usize {
 /// The rows in which most heads of a category are known: one of them, or some one below the other if these say more.
 pub(super) fn find(category: &Category, names: &HeadNames, rows: &[Row]) -> Option<Found> {
     let whole = |row: &Row| if row.fault.is_none() { known(category, &row.cells) } else { 0 };
-    // The first of equals: a row of codes below the titles is a second head.
-    let counts = rows.iter().enumerate().map(|(i, row)| (whole(row), i));
-    let (count, at) = counts.max_by_key(|(count, i)| (*count, std::cmp::Reverse(*i)))?;
+    let counts: Vec<usize> = rows.iter().map(whole).collect();
+    let known_in = |row: usize| counts.get(row).copied().unwrap_or(0);
+    let most = *counts.iter().max()?;
+    // The first of equals: a row of codes below the titles is a second head. Heads with rows of data below them are those of
+    // the table also where later ones, of a table that was joined, name more: what stands between is no title.
+    let is_upper = |row: usize| {
+        known_in(row) >= KNOWN_MIN && 2 * known_in(row) >= most && row + 1 < rows.len() && known_in(row + 1) < KNOWN_MIN
+    };
+    let first = (0..rows.len()).find(|row| known_in(*row) == most)?;
+    let at = (0..first).find(|row| is_upper(*row)).unwrap_or(first);
+    let count = known_in(at);
     let one = fields_of(category, names, rows.get(at..=at)?);
     let mut best = Found { at, height: 1, known: distinct(&one).max(count), fields: one };
     if count == 0 {

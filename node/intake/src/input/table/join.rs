@@ -2,7 +2,10 @@
 //! before it. `许可机关` above `名称` and `代码` names an authority and its code.
 
 use std::collections::BTreeSet;
-use tally_topology::catalog::{Category, Field};
+use tally_topology::{
+    catalog::{Category, Field},
+    signs::is_margin,
+};
 use unicode_normalization::UnicodeNormalization as _;
 
 /// Words behind a group's name that say nothing of what it is.
@@ -27,7 +30,7 @@ fn plain(text: &str) -> String {
     let mut numbered = false;
     let keep = |c: &char| {
         numbered = *c == '_' || (numbered && c.is_ascii_digit());
-        !numbered && !c.is_whitespace() && !matches!(c, '*' | '(' | ')' | ':' | '、' | '\u{feff}')
+        !numbered && !is_margin(*c) && !c.is_control() && !matches!(c, '*' | '(' | ')' | ':' | '、')
     };
     text.nfkc().filter(keep).collect()
 }

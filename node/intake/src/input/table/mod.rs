@@ -34,6 +34,8 @@ pub(crate) struct Table {
     names: Option<HeadNames>,
     /// The columns stand in another order since heads that came within the table.
     order: Option<Order>,
+    /// No row below the heads has come yet.
+    untouched: bool,
     /// Why the next row cannot be read.
     fault: Option<SheetError>,
 }
@@ -49,7 +51,7 @@ pub(crate) enum Taken {
 
 impl Table {
     pub(crate) fn new(words: HeadWords, title: Title) -> Self {
-        Self { words, title, waiting: Vec::new(), head: None, names: None, order: None, fault: None }
+        Self { words, title, waiting: Vec::new(), head: None, names: None, order: None, untouched: true, fault: None }
     }
 
     /// What the columns mean; known once the first rows were given.
@@ -177,6 +179,13 @@ impl Table {
             notes.push(skipped("note_row", row.line, first, "a note of the template", "模板说明行"));
             return Ok(None);
         }
+        if let Some((code, en, zh)) = again::form_row(&row).filter(|_| self.untouched) {
+            notes.push(skipped(code, row.line, first, en, zh));
+            return Ok(None);
+        }
+        if let Some(why) = again::other_delimiter(&self.words, &row).filter(|_| row.fault.is_none()) {
+            return Err(why);
+        }
         // Most rows do not begin with a head: the others need not be looked at.
         if row.fault.is_none() && self.words.begins(&row) {
             match again::look(&self.words, head, names, &row)? {
@@ -199,6 +208,7 @@ impl Table {
                 }
             }
         }
+        self.untouched = false;
         let row = match &self.order {
             Some(order) => order.of_first(row, notes),
             None => row,

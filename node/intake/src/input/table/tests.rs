@@ -135,6 +135,50 @@ fn heads_that_the_first_ones_have_no_column_for_end_the_reading() {
     }
 }
 
+/// A13: heads of a joined table that name more were taken for those of the file, and the rows above them for titles.
+#[test]
+fn rows_above_longer_heads_are_data() {
+    let row = ["甲公司", "91350102MA2TE5T1X0", "1号", "2025-06-03", "2025-06-20"];
+    let longer = ["行政相对人名称", "统一社会信用代码", "行政许可决定文书号", "许可决定日期", "有效期自", "备注"];
+    let (seen, codes, fault) = cells(&[&HEADS, &row, &row, &longer, &row]);
+    assert_eq!((seen.len(), fault.map(|f| (f.code, f.line))), (2, Some(("other_heads", 4))));
+    assert!(!codes.contains(&"title_row".to_owned()), "{codes:?}");
+    // Titles of which some are known, and the row of all codes below them, are heads of one table.
+    let titles = ["行政相对人名称", "自编二", "行政许可决定文书号", "许可决定日期", "自编五"];
+    let (seen, _, fault) = cells(&[&titles, &["XK_XDR_MC", "XK_XDR_SHXYM", "XK_WSH", "XK_JDRQ", "XK_YXQZ"], &row]);
+    assert_eq!((seen.len(), fault), (1, None));
+}
+
+#[test]
+fn numbers_of_columns_and_lines_of_dashes_are_no_data() {
+    let row = ["甲公司", "91350102MA2TE5T1X0", "1号", "2025-06-03", "2025-06-20"];
+    for (form, code) in [
+        (["1", "2", "3", "4", "5"], "number_row"),
+        (["（1）", "（2）", "（3）", "（4）", "（5）"], "number_row"),
+        (["0", "1", "2", "3", "4"], "number_row"),
+        (["---", ":--", "---", "--:", "==="], "line_row"),
+    ] {
+        let (seen, codes, fault) = cells(&[&HEADS, &form, &row, &form]);
+        // Behind the first row of data it is none.
+        assert_eq!((seen.len(), codes, fault), (2, vec![code.to_owned()], None), "{form:?}");
+    }
+    for data in [["1", "2", "", "", ""], ["1", "3", "5", "7", "9"], ["甲", "1", "2", "3", "4"]] {
+        assert_eq!(cells(&[&HEADS, &data]).0.len(), 1, "{data:?}");
+    }
+}
+
+#[test]
+fn another_sign_between_the_cells_ends_the_reading() {
+    let row = ["甲公司", "91350102MA2TE5T1X0", "1号", "2025-06-03", "2025-06-20"];
+    for delimiter in ["\t", ";", "|"] {
+        let joined = [HEADS.join(delimiter)];
+        let joined: Vec<&str> = joined.iter().map(String::as_str).collect();
+        let (seen, _, fault) = cells(&[&HEADS, &row, &joined, &["甲公司;x"]]);
+        assert_eq!((seen.len(), fault.map(|f| (f.code, f.line))), (1, Some(("other_delimiter", 3))), "{delimiter}");
+    }
+    assert_eq!(cells(&[&HEADS, &["甲;乙;丙"]]).0.len(), 1, "data");
+}
+
 /// A03: of two rows of heads one was taken alone, and the other one for data.
 #[test]
 fn heads_in_two_rows_are_read_together() {

@@ -36,7 +36,7 @@ pub(super) fn code(value: &str, changes: &mut Vec<Change>) -> Option<String> {
 }
 
 /// Digits that a program wrote as a number with a point, where no digit can have been lost.
-fn whole(code: &str) -> Option<&str> {
+pub(super) fn whole(code: &str) -> Option<&str> {
     let (whole, zeros) = code.split_once('.')?;
     let is_whole = (1..=KEPT_DIGITS).contains(&whole.len())
         && whole.bytes().all(|b| b.is_ascii_digit())
@@ -49,15 +49,71 @@ pub(super) fn amount(value: &str, in_wan: bool) -> Option<String> {
     if value.bytes().all(|b| b.is_ascii_digit() || b == b'.') && !value.starts_with('.') && !value.ends_with('.') {
         return None;
     }
-    let text: String = value.nfkc().filter(|c| !is_margin(*c) && *c != ',').collect();
-    let text = text.trim_start_matches(['¥', '+']);
-    let text = if in_wan { text.trim_end_matches("万元") } else { text };
+    let text: String = value.nfkc().filter(|c| !is_unseen(*c)).map(|c| if is_blank(c) { ' ' } else { c }).collect();
+    let text = text.trim().trim_start_matches(['¥', '+']).trim_start();
+    // In a column of 万元 both mean the same number.
+    let unit = ["万元", "万"].iter().find_map(|unit| text.strip_suffix(unit)).filter(|_| in_wan);
+    let text = &ungrouped(unit.unwrap_or(text).trim_end())?;
     let text = match (text.strip_prefix('.'), text.strip_suffix('.')) {
         (Some(part), _) => format!("0.{part}"),
         (_, Some(whole)) => whole.to_owned(),
-        _ => text.to_owned(),
+        _ => text.clone(),
     };
     (text != value).then_some(text)
+}
+
+/// A number without what stands between its thousands: one kind of sign, and three digits behind each. Otherwise nobody knows
+/// whether a comma is one of decimals.
+fn ungrouped(text: &str) -> Option<String> {
+    let (whole, part) = text.split_once('.').map_or((text, None), |(whole, part)| (whole, Some(part)));
+    let Some(sign) = whole.chars().find(|c| matches!(c, ',' | ' ')) else { return Some(text.to_owned()) };
+    let digits = |group: &str| group.bytes().all(|b| b.is_ascii_digit());
+    let mut groups = whole.split(sign);
+    let first = groups.next().is_some_and(|g| (1..=3).contains(&g.len()) && digits(g));
+    let rest = groups.all(|g| g.len() == 3 && digits(g));
+    let joined: String = whole.split(sign).collect();
+    (first && rest).then(|| part.map_or(joined.clone(), |part| format!("{joined}.{part}")))
+}
+
+/// What is wrong with an amount that is none, in English and Chinese.
+pub(super) fn amount_trouble(field: &Field, value: &str) -> (String, String) {
+    let text: String = value.nfkc().filter(|c| !is_margin(*c)).collect();
+    let parts = text.split_once('.').filter(|(w, p)| [w, p].iter().all(|t| t.bytes().all(|b| b.is_ascii_digit())));
+    let told = |en: &str, zh: &str| (en.to_owned(), zh.to_owned());
+    if is_short_number(&text) || (text.contains(['e', 'E']) && text.starts_with(|c: char| c.is_ascii_digit())) {
+        return told("it is written in short, so write the number out", "为科学计数法，请写成普通数字");
+    }
+    if text.starts_with(['-', '(']) {
+        return told("it is below zero", "不得为负数，请核对");
+    }
+    if let Some((_, part)) = parts.filter(|(_, part)| part.len() > field.scale as usize) {
+        let (n, scale) = (part.len(), field.scale);
+        return (
+            format!("it has {n} decimals, of which {scale} are stored: round it"),
+            format!("小数有 {n} 位，最多 {scale} 位，请四舍五入后填写"),
+        );
+    }
+    if text.contains([',', '\'', '’']) || value.trim().contains(is_blank) {
+        return told(
+            "where its thousands end is not sure: write it without signs between the digits",
+            "千分位写法不明确，请去掉数字中的逗号、空格后填写",
+        );
+    }
+    match text.chars().find(|c| !c.is_ascii_digit() && *c != '.') {
+        Some(c) if "元万亿千百圆%％角分".contains(c) => told(
+            "it bears a unit: write the number alone, in the unit of the column",
+            "含有单位或百分号，请按栏目所示单位只填数字",
+        ),
+        Some(c) => {
+            let (number, en, zh) = named(c);
+            let sign = if is_margin(c) || c.is_control() { String::new() } else { format!("{c} ") };
+            (
+                format!("it holds {sign}{number} ({en}): write the number alone"),
+                format!("含有{sign}{number}（{zh}），只填数字"),
+            )
+        }
+        None => told("it is no number, or too long", "不是数字，或位数过多"),
+    }
 }
 
 /// A number that a spreadsheet wrote in short: `9.13501E+17`.
@@ -143,6 +199,42 @@ fn wanted_length(kind: FieldType) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::row::normal::tests::field;
+
+    /// "1,5" was stored as 15: what parts thousands stands before three digits each.
+    #[test]
+    fn amounts_are_ungrouped_only_where_that_is_certain() {
+        for (written, stored) in [
+            ("1,234.50", Some("1234.50")),
+            ("1，234，567", Some("1234567")),
+            ("15 000", Some("15000")),
+            ("15\u{a0}000.5", Some("15000.5")),
+            ("￥ 1,500", Some("1500")),
+            ("1.5万", Some("1.5")),
+            ("1.5 万元", Some("1.5")),
+            ("1,5", None),
+            ("1 5", None),
+            ("1,2345", None),
+            ("1234,567", None),
+            ("1,234 567", None),
+            (",5", None),
+            ("1,", None),
+        ] {
+            assert_eq!(amount(written, true).as_deref(), stored, "{written}");
+        }
+        let fine = field("fine_wan");
+        for (value, part) in [
+            ("1,5", "thousands"),
+            ("-1", "below zero"),
+            ("1.5e3", "in short"),
+            ("1.1234567", "7 decimals"),
+            ("15000元", "unit"),
+            ("约1.5", "约"),
+            ("99999999999999999", "too long"),
+        ] {
+            let (en, zh) = amount_trouble(&fine, value);
+            assert!(en.contains(part) && !zh.is_empty(), "{value}: {en}");
+        }
+    }
 
     #[test]
     fn short_numbers_are_told_from_codes() {

@@ -13,6 +13,14 @@ use tally_topology::{
     signs::{is_margin, is_unseen},
 };
 
+/// Longest text, in characters, that is a code of digits where it looks like one: kinds of entities, authorities, postcodes.
+const SHORT_CODE_MAX: u32 = 10;
+/// What is read as a day, in English and Chinese.
+const FORMS: (&str, &str) = (
+    "2026-11-02, 2026/11/2, 20261102 and 2026年11月2日 are read",
+    "可填写 2026-11-02、2026/11/2、20261102 或 2026年11月2日",
+);
+
 /// What was changed about a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -47,6 +55,8 @@ pub enum Change {
     ListWord,
     /// Handed in as a load of history.
     Backfill,
+    /// Called history, and produced this year.
+    NotHistory,
     /// A number where text is stored.
     NumberAsText,
     /// What the row does not say follows from another field, or is what is usual.
@@ -65,7 +75,10 @@ impl Change {
             Self::Nothing => ("a word for an empty cell was taken for an empty cell", "填写的是空值用语，已视为空"),
             Self::SpreadsheetMark => ("the spreadsheet's mark for text was removed", "已去除表格软件的文本标记"),
             Self::WholeNumber => ("the .0 of a number was removed", "已去除数字末尾的 .0"),
-            Self::CodeForm => ("full-width or lower-case characters were brought into form", "已转换全角或小写字符"),
+            Self::CodeForm => (
+                "full-width or lower-case characters and spaces in it were brought into form",
+                "已转换全角或小写字符、去除其中空格",
+            ),
             Self::DateForm => ("dates were written as YYYY-MM-DD", "日期已统一为 YYYY-MM-DD"),
             Self::DayInChina => (
                 "a time with another offset was taken for the day in China (UTC+8)",
@@ -76,6 +89,10 @@ impl Change {
             Self::ListWord => ("words were replaced by the codes of the list", "文字已替换为代码表中的代码"),
             Self::FilledIn => ("empty, so filled in as the catalog says", "为空，已按目录补填"),
             Self::Backfill => ("taken as a load of history: not counted as late", "按历史补录入库，不计迟报"),
+            Self::NotHistory => (
+                "produced this year, so it is no history (历史补录) and is counted like any other",
+                "本年度产生的信息不属于历史补录，按正常报送计算时限",
+            ),
             Self::NumberAsText => ("numbers were stored as text", "数字已按文本保存"),
         }
     }
@@ -138,10 +155,17 @@ fn formed(field: &Field, value: &str, changes: &mut Vec<Change>) -> Option<Strin
     };
     match field.kind {
         FieldType::Text if field.list.is_some() => told(listed(field, value), Change::ListWord),
+        // A code that a program made a number of: nothing is lost.
+        FieldType::Text if field.max <= SHORT_CODE_MAX && code::whole(value).is_some() => {
+            told(code::whole(value).map(str::to_owned), Change::WholeNumber)
+        }
         FieldType::Text => text::clean(value, field.max, changes),
         FieldType::Date => {
             let (day, change) = day::day(value)?;
             told(Some(day), change)
+        }
+        FieldType::Integer if code::whole(value).is_some() => {
+            told(code::whole(value).map(str::to_owned), Change::WholeNumber)
         }
         FieldType::Decimal | FieldType::Integer => {
             // A unit may only go where it is the field's own.
@@ -194,14 +218,21 @@ pub(super) fn is_short_number(field: &Field, value: &str) -> bool {
 /// What a value was that is refused, or what happened to it on its way: more than the rule can say of it.
 pub(super) fn damage(field: &Field, value: &str) -> Option<Damage> {
     match field.kind {
-        FieldType::Date => day::meant(value).map(|(en, zh)| Damage::Because(en, zh)),
+        FieldType::Date => {
+            let (en, zh) = day::meant(value).unwrap_or_else(|| (FORMS.0.to_owned(), FORMS.1.to_owned()));
+            Some(Damage::Because(en, zh))
+        }
         FieldType::Uscc | FieldType::OrgCode | FieldType::RegNo | FieldType::IdNo | FieldType::Division => {
             if code::has_lost_digits(field, value) {
                 return Some(Damage::LostDigits);
             }
             code::trouble(field, value).map(|(en, zh)| Damage::Because(en, zh))
         }
-        FieldType::Text | FieldType::Decimal | FieldType::Integer => None,
+        FieldType::Decimal | FieldType::Integer => {
+            let (en, zh) = code::amount_trouble(field, value);
+            Some(Damage::Because(en, zh))
+        }
+        FieldType::Text => None,
     }
 }
 

@@ -173,6 +173,8 @@ fn every_rule_is_told_with_line_field_and_code() {
         assert_eq!(read_with(&charter(""), 350_102, line.as_bytes()).findings[0].code, code, "{line}");
     }
     assert_eq!(read_with(&charter(""), 350_102, &[b'x'; 300_000]).findings[0].code, "S003");
+    let gb18030 = read_with(&charter(""), 350_102, b"{\"remark\":\"\xb8\xa3\xd6\xdd\"}");
+    assert!(gb18030.findings[0].code == "S001" && gb18030.findings[0].message_zh.contains("GB18030"), "{gb18030:?}");
 }
 
 #[test]
@@ -408,6 +410,33 @@ fn a_load_of_history_is_marked_in_the_record() {
     assert_eq!(said.record.unwrap().record.id(), history.record.id(), "as a column says it too");
 }
 
+/// what was produced this year is late if it is late, whoever calls it history.
+#[test]
+fn this_years_rows_are_no_history() {
+    let with = |day: &str, said: Option<&str>, backfill: bool| {
+        let mut line = of_department();
+        (line["decision_date"], line["valid_from"]) = (day.into(), day.into());
+        if let Some(said) = said {
+            line["backfill"] = said.into();
+        }
+        read_later(&line, backfill)
+    };
+    for (day, is_history) in [("2025-12-31", true), ("2026-01-01", false), ("2026-03-04", false)] {
+        for (said, backfill) in [(Some("是"), false), (Some("1"), true), (None, true)] {
+            let row = with(day, said, backfill);
+            assert_eq!(codes(&row).contains(&("V020", Severity::Note)), !is_history, "{day} {said:?}");
+            let told = row.changes.iter().any(|c| c.change == Change::NotHistory && c.to.is_empty());
+            assert_eq!(told, !is_history, "{day} {said:?}: {:?}", row.changes);
+            let record = row.record.unwrap().record;
+            let stored = Object::parse(record.bytes()).unwrap();
+            assert_eq!(stored.text("backfill"), is_history.then_some("1"), "{day} {said:?}");
+            assert_eq!(is_history, record.id() != with(day, None, false).id.unwrap(), "{day} {said:?}");
+        }
+    }
+    let none = with("2026-02-30", None, true);
+    assert_eq!(codes(&none), [("V004", Severity::Reject); 2], "both days, and nothing else");
+}
+
 /// A row that was handed in before a version of the catalog, or as a load of history, is found by the row all the same.
 #[test]
 fn a_row_is_found_under_the_catalog_of_its_day() {
@@ -422,7 +451,9 @@ fn a_row_is_found_under_the_catalog_of_its_day() {
         rights: None,
         backfill,
     };
-    let line = of_department().to_string();
+    let mut line = of_department();
+    (line["decision_date"], line["valid_from"]) = ("2016-06-03".into(), "2016-06-03".into());
+    let line = line.to_string();
     let id = |today, backfill| identify(&context(today, backfill), line.as_bytes()).unwrap();
     let now = id("2026-11-12", false);
     let others = identify_otherwise(&context("2026-11-12", false), line.as_bytes());
