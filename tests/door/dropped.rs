@@ -17,11 +17,16 @@ fn row(n: usize, name: &str) -> String {
 }
 
 fn folder(federation: &Federation) -> PathBuf {
+    folder_with(federation, "")
+}
+
+/// A folder with more said of it.
+fn folder_with(federation: &Federation, more: &str) -> PathBuf {
     // A file may be there before the node may sign.
     federation.expects(&["folder.later"]);
     let path = PathBuf::from(federation.file(COUNTY, "exchange"));
     fs::create_dir_all(path.join("inbox")).unwrap();
-    federation.configure(COUNTY, "\n[[folder]]\npath = \"exchange\"\npoll_ms = 50\nsettle_ms = 200\n");
+    federation.configure(COUNTY, &format!("\n[[folder]]\npath = \"exchange\"\npoll_ms = 50\nsettle_ms = 200\n{more}"));
     path
 }
 
@@ -74,6 +79,29 @@ fn a_dropped_file_gets_its_receipt_and_the_rows_to_correct_beside_it() {
     }
     federation.wait_converged(&ALL, seconds(60));
     assert_eq!(federation.count(PROVINCE), 2);
+}
+
+/// A folder may be there for loads of history: each row is marked, and the receipt tells it. Of this year nothing is history.
+#[test]
+fn a_folder_of_history_marks_the_rows_of_earlier_years() {
+    let federation = Federation::new(LINE);
+    let path = folder_with(&federation, "backfill = true\n");
+    ALL.iter().for_each(|d| federation.start(d));
+    let today = jiff::tz::Offset::constant(8).to_datetime(jiff::Timestamp::now()).date().to_string();
+    let now = row(3, "福州丙公司").replace("2025/6/3", &today);
+    let table = [HEADS.to_owned(), row(1, "福州甲公司"), row(2, "福州乙公司"), now].join("\r\n");
+    dropped(&path, "补录.csv", table.as_bytes());
+    let (done, answer) = wait_for("the receipt", seconds(30), || receipt(&path, "补录.csv"));
+    assert!(done && answer["accepted"] == 3, "{answer}");
+    let note = |code: &str| {
+        let note = answer["notes"].as_array().unwrap().iter().find(|n| n["code"] == code);
+        note.unwrap_or_else(|| panic!("{code}: {answer}"))["count"].as_u64()
+    };
+    assert_eq!((note("backfill"), note("not_history")), (Some(2), Some(1)));
+    federation.wait_converged(&ALL, seconds(60));
+    let held = federation.export(PROVINCE, &[]);
+    let marked = held.iter().filter(|r| r["backfill"] == "1" && r["checked_on"] == "2025-06-03").count();
+    assert_eq!((held.len(), marked), (3, 2), "{held:?}");
 }
 
 #[test]

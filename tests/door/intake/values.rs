@@ -107,6 +107,39 @@ fn one_number_in_several_forms_is_asked_about() {
     unharmed(&federation);
 }
 
+/// A18: what differs in width alone looks the same, so it is said; of other content the fields are named.
+#[test]
+fn a_conflict_names_what_differs() {
+    let federation = Federation::running(ALONE);
+    let held = Sheet::licenses(0..2).with(0, NAME, "福州（榕盛）餐饮管理有限公司");
+    csv(&federation, &held, &[]).all_taken(2);
+    // The index has them.
+    federation.count(COUNTY);
+    let narrow = Sheet::licenses(0..1).with(0, NAME, "福州(榕盛)餐饮管理有限公司");
+    let other = Sheet::licenses(1..2).with(0, CONTENT, "冷食类食品制售").with(0, "有效期至", "2031-06-02");
+    // The one that is held comes in the same file.
+    let mut both = Sheet::licenses(7..8).with(0, PERSON, "陈ＡＢ");
+    both.rows.push(both.rows[0].clone());
+    both.set(1, PERSON, "陈AB");
+    for (sheet, line, en, zh) in [
+        (narrow, 2, "only the way of writing differs", "仅行政相对人名称的写法不同"),
+        (other, 2, "They differ in license_content, valid_until", "不同之处：许可内容、有效期至"),
+        (both, 3, "only the way of writing differs", "仅法定代表人的写法不同"),
+    ] {
+        for args in [&["--dry-run"][..], &[]] {
+            if line == 3 && !args.is_empty() {
+                continue;
+            }
+            let handed = csv(&federation, &sheet, args);
+            assert_eq!(handed.codes(line), ["V013"], "{handed:?}");
+            let found = list(&handed.answer["errors"]).iter().find(|e| e["line"] == line).unwrap();
+            let (message, message_zh) = (found["message"].as_str().unwrap(), found["message_zh"].as_str().unwrap());
+            assert!(message.contains(en) && message_zh.contains(zh), "{found}");
+        }
+    }
+    unharmed(&federation);
+}
+
 /// A08, A09a, A11, A12: words for nothing are told wherever they stand; what nobody sees is taken out.
 #[test]
 fn words_for_nothing_and_signs_that_nobody_sees() {
