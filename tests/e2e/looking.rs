@@ -83,7 +83,7 @@ fn a_clerk_who_reads_chinese_alone_can_do_a_days_work() {
     federation.stop(COUNTY);
     federation.start(COUNTY);
     let why = chinese(&federation, COUNTY, &["status"]).done();
-    assert!(why.contains("[not_signing]") && why.contains("等待上级确认重启前本级日志的进度"), "{why}");
+    assert!(why.contains("[not_signing]") && why.contains("等待上级确认重启前本级台账的进度"), "{why}");
     fs::write(&file, records(7..8, COUNTY)).unwrap();
     let staged = chinese(&federation, COUNTY, &["ingest", &file]);
     assert!(staged.code == 0 && staged.out.contains("暂存") && staged.out.contains("上级进度未知"), "{staged:?}");

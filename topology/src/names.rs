@@ -20,7 +20,7 @@ pub enum NameError {
         known: String,
     },
     /// No division of the federation has this code or name.
-    #[error("{name} is not of this federation / 区划 {name} 不在本联盟内")]
+    #[error("{name} is not of this federation / 区划 {name} 不在本体系内")]
     NoDivision {
         /// What was written.
         name: String,
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(named("福州市台江区"), code("350103"));
         assert_eq!(named("350199"), code("350199"), "its records enter at the city");
         for nobody in ["110101", "东城区", "", "鼓楼"] {
-            assert!(named(nobody).unwrap_err().contains("不在本联盟内"), "{nobody}");
+            assert!(named(nobody).unwrap_err().contains("不在本体系内"), "{nobody}");
         }
     }
 }

@@ -106,13 +106,13 @@ impl Caller {
     fn lacks(&self, need: Need) -> Option<&'static str> {
         match need {
             Need::OwnRows | Need::AllRows if self.only_reads_logs() => Some(
-                "this token reads logs (/tlog/) and does nothing else / 该令牌仅可读取日志（/tlog/），不能用于其他操作",
+                "this token reads logs (/tlog/) and does nothing else / 该令牌仅可读取台账（/tlog/），不能用于其他操作",
             ),
             Need::AllRows if self.rights.is_some() => Some(
                 "this token is limited to its own rows, and here is told what others handed in / 该令牌仅限本单位（区划、类别）数据，不能查询全部数据",
             ),
             Need::Logs if self.rights.is_some() && !self.logs => Some(
-                "this token is limited to its own rows, and logs hold those of all units: auditors' tokens say `logs = true` / 该令牌仅限本单位（区划、类别）数据，日志含各单位数据；审计用令牌须设 logs = true",
+                "this token is limited to its own rows, and logs hold those of all units: auditors' tokens say `logs = true` / 该令牌仅限本单位（区划、类别）数据，台账含各单位数据；审计用令牌须设 logs = true",
             ),
             _ => None,
         }

@@ -65,7 +65,7 @@ pub(super) async fn serve(
 ) -> Result<Response, Problem> {
     let (log, wanted) = parse(&path).ok_or_else(not_here)?;
     if !caller.may_read_logs_of(log.division, api.charter.charter().charter()) {
-        return Err(not_allowed("this token is for logs of other divisions / 该令牌不含该区划的日志"));
+        return Err(not_allowed("this token is for logs of other divisions / 该令牌不含该区划的台账"));
     }
     let (tile, entries) = match wanted {
         TlogItem::Checkpoint => return checkpoint(&api, log),

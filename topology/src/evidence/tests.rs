@@ -146,7 +146,7 @@ fn a_rewritten_file_fails_where_it_lies() {
         assert!(text.contains(from), "{from}");
         step(&resealed(&text.replace(from, to)))
     };
-    assert_eq!(altered("合符证据文件", "合符証据文件"), "form");
+    assert_eq!(altered("合符证明文件", "合符証明文件"), "form");
     assert_eq!(altered("held by  350100 prefecture", "held by  350100 province"), "form");
     assert_eq!(altered("by 2026-09-21T14:13:22Z", "by 2026-09-20T14:13:22Z"), "form");
     assert_eq!(altered("\nindex    3\n", "\nindex    4\n"), "form");

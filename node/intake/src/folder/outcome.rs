@@ -125,7 +125,7 @@ fn text(name: &str, a: &SubmissionAnswer) -> String {
         a.read
     ));
     if let (Some(log), Some(from), Some(to)) = (&a.log, a.from, a.to) {
-        line(format!("日志 Log: {log} {from}..{to}"));
+        line(format!("台账 Log: {log} {from}..{to}"));
     }
     if a.staged > 0 {
         let because = a.staged_because.as_deref().unwrap_or_default();

@@ -104,7 +104,7 @@ fn cells(line: &ReportLine) -> Vec<String> {
         LineScope::WithBelow => "含下级",
     });
     let division = match (line.division_name.clone(), line.kind, line.scope) {
-        (None, LineKind::Records, _) | (None, _, Some(_)) if line.division.is_none() => "不在本联盟".to_owned(),
+        (None, LineKind::Records, _) | (None, _, Some(_)) if line.division.is_none() => "不在本体系".to_owned(),
         (name, ..) => name.unwrap_or_default(),
     };
     let mut cells = vec![

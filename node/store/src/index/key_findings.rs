@@ -159,7 +159,7 @@ fn of_key(in_force: &InForce<'_>, versions: &KeyVersions, at: usize) -> Vec<Find
         }
         Operation::Amend | Operation::Withdraw if v.effect == Effect::Contested => {
             let en = "another log's version of this business key counts, and this one does not name it in amends";
-            let zh = "同一文号以其他日志的版本为准：如需变更，请在 amends 中填写现行记录的标识";
+            let zh = "同一文号以其他台账的版本为准：如需变更，请在 amends 中填写现行记录的标识";
             said.say("V013", None, Severity::Question, en.into(), zh.into());
         }
         // It was let in without an original, which another node may hold.
