@@ -3,7 +3,7 @@
 //! A child may push logs of its own division and below, and nothing before its welcome. A batch goes in by `admit()` and by
 //! nothing else; what is refused is refused by log, with where this node stands, and leaves all other logs alone.
 
-use super::{Child, ChildLink, Event, LinkId, Output, Replica, WELCOME_EVERY_MS, WELCOME_QUEUE_MS};
+use super::{Child, ChildLink, Event, LinkId, Output, Replica, SAME_KEY_MS, WELCOME_EVERY_MS, WELCOME_QUEUE_MS};
 use crate::{Push, entry::Waiter, log::HeldLog};
 use std::collections::{BTreeMap, BTreeSet};
 use tally_protocol::{
@@ -149,8 +149,11 @@ impl Replica {
         hello.ancestor_heads.iter().for_each(|head| self.on_ancestor_head(head, true, out));
         if let Some(child) = self.view.children.get_mut(&peer) {
             if child.met(hello.instance, hello.link_count) {
-                child.same_key_ms = Some(now_ms);
-                out.push(Output::Note(Event::SameKeyTwice { peer }));
+                // Two machines that take turns are told once, not at each of their calls.
+                let known = child.same_key_ms.replace(now_ms).is_some_and(|at| now_ms.abs_diff(at) < SAME_KEY_MS);
+                if !known {
+                    out.push(Output::Note(Event::SameKeyTwice { peer }));
+                }
             }
             child.refused = None;
             child.rejected.clear();

@@ -80,3 +80,32 @@ fn levels_above_speak_of_the_logs_below_them() {
     round(&mut county, NOW + 2_000, Input::Control { link, message: Control::Above(Vec::new()) });
     assert!(county.view().above().is_empty());
 }
+
+/// Two machines with one key that take turns are told once, and again if it was quiet for a minute.
+#[test]
+fn machines_that_take_turns_are_told_once() {
+    let mut city = replica(350_100, 1);
+    let mut told = |now: u64| {
+        let (link, peer) = (LinkId(now), keys(350_101).node);
+        let hello = Hello {
+            version_min: 1,
+            version_max: 1,
+            federation: "t.example".into(),
+            node: peer,
+            // The same count each time, as of two that do not know of each other.
+            instance: [1; 16],
+            link_count: 1,
+            charter: city.view.charter.mark(),
+            clock_ms: now,
+            software: "test".into(),
+            ancestor_heads: Vec::new(),
+        };
+        round(&mut city, now, Input::ChildUp { link, peer });
+        let out = round(&mut city, now, Input::Control { link, message: Control::Hello(hello) });
+        out.iter().filter(|o| matches!(o, Output::Note(Event::SameKeyTwice { .. }))).count()
+    };
+    assert_eq!(told(NOW), 0, "the first is alone");
+    let turns: Vec<usize> = (1..=300).map(|turn| told(NOW + turn * 500)).collect();
+    assert_eq!((turns[0], turns.iter().sum::<usize>()), (1, 1));
+    assert_eq!(told(NOW + 150_000 + SAME_KEY_MS), 1);
+}
