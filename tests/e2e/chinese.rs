@@ -199,6 +199,8 @@ fn what_commands_say_day_by_day_is_chinese() {
         e.run(args);
     }
     e.none();
+    // Asked of the top node, and said by the operator.
+    federation.expects(&["gate.opened", "task.failed"]);
 }
 
 #[test]

@@ -342,6 +342,8 @@ fn departments_hand_in_over_http_with_a_token() {
     let made = run(&["keygen", "--token", "卫健委"]);
     let secret = made.err.split_whitespace().last().unwrap();
     federation.configure(COUNTY, &format!("http = \"127.0.0.1:{port}\"\n{}", made.out));
+    let city = free_port();
+    federation.configure(CITY, &format!("http = \"127.0.0.1:{city}\"\n"));
     for (division, ..) in LINE {
         federation.start(division);
     }
@@ -380,18 +382,19 @@ fn departments_hand_in_over_http_with_a_token() {
     federation.wait_converged(&ALL[..3], seconds(60));
     assert_eq!(federation.count(PROVINCE), 9);
 
-    // What the alerts look at is told: by a node that has a parent, and was compared and verified.
-    federation.assert_verified(COUNTY);
-    assert_eq!(federation.reconcile(COUNTY, CITY, &[]).code, 0);
+    // What the alerts look at is told: by a node that has a parent and one below, and was compared and verified.
+    federation.assert_verified(CITY);
+    assert_eq!(federation.reconcile(CITY, PROVINCE, &[]).code, 0);
     let rules = fs::read_to_string(shipped("deploy/prometheus/tally.rules.yml")).unwrap();
     let names = rules.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).filter(|n| n.starts_with("tally_"));
     let names: BTreeSet<&str> = names.collect();
     assert!(names.len() > 20, "{names:?}");
-    let missing = |metrics: &str| {
+    let missing = || {
+        let metrics = request(city, "GET", "/metrics", None, &Body::None).body;
         let told = |name: &&str| !metrics.contains(&format!("# TYPE {} ", name.trim_end_matches("_total")));
-        names.iter().copied().filter(told).collect::<Vec<_>>()
+        names.iter().copied().filter(told).collect::<Vec<&str>>()
     };
-    wait_for("every series of the alerts", seconds(10), || {
-        missing(&get("/metrics", None).body).is_empty().then_some(())
-    });
+    // Nothing waits, so nothing has an age.
+    let none = ["tally_node_oldest_waiting_seconds"];
+    wait_for("every series of the alerts", seconds(30), || (missing() == none).then_some(()));
 }

@@ -145,8 +145,8 @@ fn a_stolen_city_is_out_at_once_and_comes_back_elsewhere() {
     fs::write(&note, fs::read_to_string(federation.file(CITY, "charter.note")).unwrap()).unwrap();
     federation.ask(COUNTY, &["charter", "load", &note, "--here"]).done();
     federation.enter(COUNTY, 40..50);
-    all_hold(&founded, &[PROVINCE, CITY], 60);
     federation.wait_converged(&ALL, seconds(60));
+    all_hold(&founded, &[PROVINCE, CITY], 60);
     assert_eq!(federation.count(COUNTY), 50);
 }
 
