@@ -96,16 +96,56 @@ fn what_commands_say_day_by_day_is_chinese() {
     let federation = Federation::running(LINE);
     federation.enter(COUNTY, 0..6);
     federation.wait_converged(&[PROVINCE, CITY, COUNTY], seconds(60));
-    let mut e = English::default();
-    let at = |name: &str| federation.at(name);
-    let (rows, wrong) = (at("rows.ndjson"), at("wrong.ndjson"));
-    fs::write(&rows, records(4..8, COUNTY)).unwrap();
-    fs::write(&wrong, format!("{}\n{{\n", record(9, COUNTY).replace("福州榕盛餐饮管理有限公司", ""))).unwrap();
-    let id = federation.export(COUNTY, &[])[0]["_tally"]["id"].as_str().unwrap().to_owned();
-    let unit = federation.export(COUNTY, &[])[0]["producer_uscc"].as_str().unwrap().to_owned();
-    let (proof, bundle, table) = (at("one.evidence"), at("one.bundle"), at("empty.xlsx"));
-    let (authority, key) = (federation.config(COUNTY), at("authority.key"));
-    let (text, note, again) = (at("charter.toml"), at("again.note"), federation.charter(2, "authority.key"));
+    let (mut e, things) = (English::default(), Things::of(&federation));
+    at_the_county(&mut e, &federation, &things);
+    at_the_province(&mut e, &federation, &things);
+    without_a_node(&mut e, &federation, &things);
+    e.none();
+    // Asked of the top node, and said by the operator.
+    federation.expects(&["gate.opened", "task.failed"]);
+}
+
+/// What commands are given.
+struct Things {
+    rows: String,
+    wrong: String,
+    id: String,
+    unit: String,
+    proof: String,
+    bundle: String,
+    table: String,
+    authority: String,
+    key: String,
+    text: String,
+    note: String,
+    again: String,
+}
+
+impl Things {
+    fn of(federation: &Federation) -> Self {
+        let at = |name: &str| federation.at(name);
+        let (rows, wrong) = (at("rows.ndjson"), at("wrong.ndjson"));
+        fs::write(&rows, records(4..8, COUNTY)).unwrap();
+        fs::write(&wrong, format!("{}\n{{\n", record(9, COUNTY).replace("福州榕盛餐饮管理有限公司", ""))).unwrap();
+        let first = &federation.export(COUNTY, &[])[0];
+        Self {
+            rows,
+            wrong,
+            id: first["_tally"]["id"].as_str().unwrap().to_owned(),
+            unit: first["producer_uscc"].as_str().unwrap().to_owned(),
+            proof: at("one.evidence"),
+            bundle: at("one.bundle"),
+            table: at("empty.xlsx"),
+            authority: federation.config(COUNTY),
+            key: at("authority.key"),
+            text: at("charter.toml"),
+            note: at("again.note"),
+            again: federation.charter(2, "authority.key"),
+        }
+    }
+}
+
+fn at_the_county(e: &mut English, f: &Federation, t: &Things) {
     for args in [
         &["status"][..],
         &["check"],
@@ -114,49 +154,52 @@ fn what_commands_say_day_by_day_is_chinese() {
         &["history"],
         &["config", "check"],
         &["config", "show", "--origin"],
-        &["ingest", &rows],
-        &["ingest", &rows, "--dry-run"],
-        &["ingest", &wrong],
+        &["ingest", &t.rows],
+        &["ingest", &t.rows, "--dry-run"],
+        &["ingest", &t.wrong],
         &["ingest", "/no/such/file"],
         &["answer", "ls"],
         &["answer", "show", "nothing"],
         &["question", "ls"],
         &["record", "ls"],
-        &["record", "show", &id],
+        &["record", "show", &t.id],
         &["record", "show", "1234"],
-        &["receipt", &rows],
-        &["receipt", &wrong],
+        &["receipt", &t.rows],
+        &["receipt", &t.wrong],
         &["deadline", "report"],
         &["deadline", "report", "--month", "2025-06", "--by", "division"],
         &["deadline", "explain", "--produced-on", "2026-11-20"],
         &["verify"],
         &["reconcile", "--with", "parent"],
         &["reconcile", "--with", "350200"],
-        &["evidence", "export", "--record", &id, "-o", &proof],
-        &["bundle", "export", "--to", CITY, "-o", &bundle],
-        &["bundle", "export", "--to", "350200", "-o", &bundle],
+        &["evidence", "export", "--record", &t.id, "-o", &t.proof],
+        &["bundle", "export", "--to", CITY, "-o", &t.bundle],
+        &["bundle", "export", "--to", "350200", "-o", &t.bundle],
         &["task", "ls"],
         &["task", "show", "t-99"],
         &["epoch", "lost"],
         &["gate", "open", "--reason", "r"],
         &["catalog", "show"],
         &["catalog", "show", "spot_check"],
-        &["catalog", "template", "spot_check", "-o", &table],
+        &["catalog", "template", "spot_check", "-o", &t.table],
         &["route", "ls"],
-        &["route", "explain", "--unit", &unit, "--category", "spot_check"],
+        &["route", "explain", "--unit", &t.unit, "--category", "spot_check"],
         &["route", "explain", "--unit", "1", "--category", "spot_check"],
-        &["route", "explain", "--unit", &unit, "--category", "nothing"],
-        &["compare", &rows, "--unit", &unit, "--category", "spot_check"],
+        &["route", "explain", "--unit", &t.unit, "--category", "nothing"],
+        &["compare", &t.rows, "--unit", &t.unit, "--category", "spot_check"],
         &["node", "ls"],
         &["node", "show", COUNTY],
         &["node", "show", "350200"],
         &["node", "pending"],
         &["node", "reject", CITY, "--reason", "r"],
         &["node", "invite", "350103", "--name", "x"],
-        &["charter", "load", &again],
+        &["charter", "load", &t.again],
     ] {
-        e.at(&federation, COUNTY, args);
+        e.at(f, COUNTY, args);
     }
+}
+
+fn at_the_province(e: &mut English, f: &Federation, t: &Things) {
     for args in [
         &["status"][..],
         &["deadline", "report"],
@@ -172,24 +215,27 @@ fn what_commands_say_day_by_day_is_chinese() {
         &["node", "replace", PROVINCE, "--reason", "r"],
         &["node", "invite", CITY, "--name", "x"],
         &["node", "invite", "350103", "--name", "x", "--under", "350200"],
-        &["node", "approve", CITY, "--code", "1", "--authority", &key],
-        &["charter", "load", &again],
+        &["node", "approve", CITY, "--code", "1", "--authority", &t.key],
+        &["charter", "load", &t.again],
         &["restore"],
     ] {
-        e.at(&federation, PROVINCE, args);
+        e.at(f, PROVINCE, args);
     }
+}
+
+fn without_a_node(e: &mut English, f: &Federation, t: &Things) {
     for args in [
-        &["evidence", "verify", &proof, "--authority", &authority][..],
-        &["evidence", "verify", &rows, "--authority", &authority],
-        &["bundle", "show", &bundle],
-        &["bundle", "show", &rows],
-        &["catalog", "check", &text],
-        &["charter", "check", &text],
-        &["charter", "show", &again],
-        &["charter", "sign", &text, "--key", &key, "-o", &note],
-        &["charter", "sign", &text, "--key", &federation.file(CITY, "keys/node.key"), "-o", &note],
-        &["keygen", "--federation", FEDERATION, "--authority", "-o", &at("more.key")],
-        &["keygen", "--federation", FEDERATION, "--authority", "-o", &at("more.key")],
+        &["evidence", "verify", &t.proof, "--authority", &t.authority][..],
+        &["evidence", "verify", &t.rows, "--authority", &t.authority],
+        &["bundle", "show", &t.bundle],
+        &["bundle", "show", &t.rows],
+        &["catalog", "check", &t.text],
+        &["charter", "check", &t.text],
+        &["charter", "show", &t.again],
+        &["charter", "sign", &t.text, "--key", &t.key, "-o", &t.note],
+        &["charter", "sign", &t.text, "--key", &f.file(CITY, "keys/node.key"), "-o", &t.note],
+        &["keygen", "--federation", FEDERATION, "--authority", "-o", &f.at("more.key")],
+        &["keygen", "--federation", FEDERATION, "--authority", "-o", &f.at("more.key")],
         &["explain", "E1103"],
         &["explain", "nothing"],
         &["status", "--config", "/no/such/file"],
@@ -198,9 +244,6 @@ fn what_commands_say_day_by_day_is_chinese() {
     ] {
         e.run(args);
     }
-    e.none();
-    // Asked of the top node, and said by the operator.
-    federation.expects(&["gate.opened", "task.failed"]);
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! What is held, asked of the filters and what stands behind the last record found: the same as when it is looked up alone.
+
 use super::*;
 use crate::index::{IndexEntry, open, pairs};
 use std::collections::BTreeSet;

@@ -1,3 +1,5 @@
+//! Records by the first digits of their ids, as people copy them.
+
 use super::super::{
     Engine, EngineError,
     entry::{self, Lookup},
