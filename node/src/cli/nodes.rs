@@ -18,6 +18,7 @@ use tally_protocol::{
     tame::tame,
 };
 use tally_sheet::text::pad;
+use tally_texts::said;
 use tally_topology::{
     charter::{Charter, Node, NodeChange, with_change},
     signed::{self, SignedCharter},
@@ -139,13 +140,14 @@ pub(super) async fn ls(args: LsArgs) -> Result<Exit, Failure> {
     let text = |v: &Value| v.as_str().map_or_else(|| "-".to_owned(), |t| tame(t).into_owned());
     for node in &all {
         let state = if node["retired"] == true { "retired".to_owned() } else { text(&node["state"]) };
+        // Word by word: columns are made wide after that.
         outln!(
-            "  {}  {}  {}  under {}  {}  {}",
+            "  {}  {}  {}  {}  {}  {}",
             text(&node["division"]),
             pad(&text(&node["name"]), 20),
-            pad(&text(&node["level"]), 10),
-            pad(&text(&node["parent"]), 6),
-            pad(&state, 10),
+            pad(&said(&text(&node["level"])), 10),
+            pad(&said(&format!("under {}", text(&node["parent"]))), 12),
+            pad(&said(&state), 10),
             text(&node["last_heard"])
         );
     }
