@@ -384,7 +384,7 @@ fn departments_hand_in_over_http_with_a_token() {
 
     // What the alerts look at is told: by a node that has a parent and one below, and was compared and verified.
     federation.assert_verified(CITY);
-    assert_eq!(federation.reconcile(CITY, PROVINCE, &[]).code, 0);
+    assert_eq!(federation.reconcile(CITY, "all", &[]).code, 0);
     let rules = fs::read_to_string(shipped("deploy/prometheus/tally.rules.yml")).unwrap();
     let names = rules.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).filter(|n| n.starts_with("tally_"));
     let names: BTreeSet<&str> = names.collect();

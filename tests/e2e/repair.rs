@@ -278,10 +278,26 @@ fn an_index_built_over_damage_is_no_fault() {
     assert!(exports(&federation) == before, "an export has changed");
 }
 
+/// Waits until every node has the receipts of all levels above a log's origin, over all of it: what comes later is written too.
+fn wait_receipted(federation: &Federation) {
+    let origins = [(PROVINCE, 0), (CITY, 1), (COUNTY, 2), (NEIGHBOUR, 2)];
+    let has_all = |log: &Value| {
+        let of = |(division, above): &(&str, usize)| (log["log"] == origin(division)).then_some(*above);
+        let whole = list(&log["receipts"]).iter().filter(|r| r["size"] == log["size"]).count();
+        log["size"] == 0 || origins.iter().find_map(of).is_none_or(|above| whole >= above)
+    };
+    for division in ALL {
+        wait_for("all receipts", seconds(60), || {
+            list(&federation.status(division)["logs"]).iter().all(has_all).then_some(())
+        });
+    }
+}
+
 #[test]
 fn without_repair_nothing_on_the_disk_is_changed() {
     let mut random = Random(11);
     let federation = federation();
+    wait_receipted(&federation);
     federation.expects(&["verify.damaged", "journal.mended", "reconcile.not_taken"]);
     flip(&federation, CITY, &mut random, |(log, ..)| *log == origin(COUNTY));
     let mut more = Damage::none(federation.segments(PROVINCE));
