@@ -82,11 +82,11 @@ impl Fjall {
         Ok(())
     }
 
-    /// Puts the table in memory aside, to be written to the disk, and frees what was merged into other tables.
+    /// Puts the table in memory aside, to be written to the disk, and frees what was merged into other tables. Waits for nothing:
+    /// a node that stops flushes, also while a full disk lets no table be written.
     fn put_aside(&self) -> Result<(), EngineError> {
         self.in_memory.store(0, Ordering::Relaxed);
-        self.pairs.rotate_memtable().map_err(failed)?;
-        self.wait_while(|pairs| pairs.sealed_memtable_count() > SEALED_MAX)
+        self.pairs.rotate_memtable().map(|_| ()).map_err(failed)
     }
 
     /// Changes as a table of their own: durable, and seen all at once, when this returns.
@@ -145,6 +145,7 @@ impl Engine for Fjall {
         batch.commit().map_err(failed)?;
         if self.in_memory.fetch_add(bytes, Ordering::Relaxed) + bytes > MEMTABLE_BYTES as usize {
             self.put_aside()?;
+            self.wait_while(|pairs| pairs.sealed_memtable_count() > SEALED_MAX)?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ const PAGE: usize = 16;
 /// Chunks read at once: less than a megabyte.
 const CHUNKS_PAGE: usize = 64;
 /// Records of one log with one beginning of an id that are looked at. A node that makes more of them hides its own.
-const SAME_MAX: usize = 64;
+pub(super) const SAME_MAX: usize = 64;
 /// Keys of versions read at once.
 const VERSIONS_PAGE: usize = 4_096;
 

@@ -5,7 +5,7 @@ use super::{
     super::{
         Engine, EngineError, IndexEntry,
         entry::{self, Position},
-        positions,
+        positions::{self, SAME_MAX},
     },
     Attested,
 };
@@ -17,8 +17,6 @@ const FIRST: usize = 256;
 const MOST: usize = 32_768;
 /// Keys read at once.
 const PAGE: usize = 4_096;
-/// Positions of one log with one beginning of an id that are looked at.
-const SAME_MAX: usize = 64;
 
 /// Hands over every record behind `after`, with the first position in each log that holds it, in the order of the logs.
 pub(super) fn by_id(
