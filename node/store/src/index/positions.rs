@@ -4,7 +4,7 @@
 //! for anything more is not decided here.
 
 use super::{
-    Engine, EngineError, IndexEntry,
+    Engine, EngineError, IndexEntry, Write,
     chunk::Chunk,
     entry::{self, CHUNKS, Lookup, Position, chunk_key, first_of, read_chunk_key, single_key},
 };
@@ -19,22 +19,32 @@ pub(super) const SAME_MAX: usize = 64;
 /// Keys of versions read at once.
 const VERSIONS_PAGE: usize = 4_096;
 
-/// The record that stands at a position.
+/// The record that stands at a position, also while the index grows.
 ///
 /// # Errors
 /// The engine's, or what stands there has no right form.
 pub(super) fn at(engine: &dyn Engine, (log, index): Position) -> Result<Option<(RecordId, IndexEntry)>, EngineError> {
-    let position = (index - first_of(index)) as u8;
-    for key in [chunk_key(log, index), single_key(log, index)] {
-        if let Some(bytes) = engine.get(&key)? {
-            return Ok(Chunk::read(&bytes)?.at(first_of(index), position));
+    let (chunk, single) = (chunk_key(log, index), single_key(log, index));
+    // A record that stood by itself goes into its chunk at any time: if it is at neither place, it went there meanwhile.
+    for key in [&chunk, &single, &chunk] {
+        if let Some(bytes) = engine.get(key)? {
+            return Ok(Chunk::read(&bytes)?.at(first_of(index), (index - first_of(index)) as u8));
         }
     }
     Ok(None)
 }
 
-/// The records that stand at `positions`, in their order; each chunk is read once if they are sorted. Where none stands nothing
-/// is told.
+/// What stands of a chunk at one moment: the whole one, or each record by itself.
+fn in_one_piece(engine: &dyn Engine, chunk: &[u8]) -> Result<Write, EngineError> {
+    let mut held = engine.scan(chunk, b"", entry::CHUNK_KEYS)?;
+    if held.first().is_some_and(|(key, _)| key == chunk) {
+        held.truncate(1);
+    }
+    Ok(held)
+}
+
+/// The records that stand at `positions`, in their order, also while the index grows; each chunk is read once if they are
+/// sorted. Where none stands nothing is told.
 ///
 /// # Errors
 /// The same as of [`at`].
@@ -45,6 +55,12 @@ pub(super) fn at_each(
 ) -> Result<(), EngineError> {
     for of_chunk in positions.chunk_by(|a, b| (a.0, first_of(a.1)) == (b.0, first_of(b.1))) {
         let Some((log, index)) = of_chunk.first().copied() else { continue };
+        if let [one] = of_chunk {
+            if let Some((id, e)) = at(engine, *one)? {
+                take(log, id, e);
+            }
+            continue;
+        }
         let first = first_of(index);
         let mut tell = |bytes: &[u8], wanted: &[Position]| -> Result<(), EngineError> {
             let chunk = Chunk::read(bytes)?;
@@ -55,18 +71,22 @@ pub(super) fn at_each(
             }
             Ok(())
         };
-        let key = chunk_key(log, index);
-        if let Some(bytes) = engine.get(&key)? {
+        let chunk = chunk_key(log, index);
+        if let Some(bytes) = engine.get(&chunk)? {
             tell(&bytes, of_chunk)?;
-        } else if let [_] = of_chunk {
-            engine.get(&single_key(log, index))?.map_or(Ok(()), |bytes| tell(&bytes, of_chunk))?;
-        } else {
-            let singles = engine.scan(&key, b"", entry::CHUNK_KEYS)?;
-            for position in of_chunk {
-                let key = single_key(log, position.1);
-                if let Ok(found) = singles.binary_search_by(|(k, _)| k.cmp(&key)) {
-                    singles.get(found).map_or(Ok(()), |(_, bytes)| tell(bytes, &[*position]))?;
-                }
+            continue;
+        }
+        let held = in_one_piece(engine, &chunk)?;
+        if let [(key, bytes)] = &held[..]
+            && *key == chunk
+        {
+            tell(bytes, of_chunk)?;
+            continue;
+        }
+        for position in of_chunk {
+            let key = single_key(log, position.1);
+            if let Ok(found) = held.binary_search_by(|(k, _)| k.cmp(&key)) {
+                held.get(found).map_or(Ok(()), |(_, bytes)| tell(bytes, &[*position]))?;
             }
         }
     }
@@ -161,7 +181,8 @@ pub(super) fn of_key_at(
     })
 }
 
-/// Every record that is held, in the order of logs and indexes. Some chunks are in memory at a time.
+/// Every record that is held, in the order of logs and indexes, also while the index grows: none that stood there at the
+/// beginning is left out, none is told twice. Some chunks are in memory at a time.
 ///
 /// # Errors
 /// The engine's, a chunk without right form, and those of `take`.
@@ -169,24 +190,146 @@ pub fn each(
     engine: &dyn Engine,
     mut take: impl FnMut(LogId, RecordId, &IndexEntry) -> Result<(), EngineError>,
 ) -> Result<(), EngineError> {
-    let (mut from, mut complete) = (CHUNKS.to_vec(), None);
+    let (mut from, mut told) = (CHUNKS.to_vec(), None);
     loop {
         let page = engine.scan(CHUNKS, &from, CHUNKS_PAGE)?;
         for (key, value) in &page {
             let Some((log, first, whole)) = read_chunk_key(key) else { continue };
-            if whole {
-                complete = Some((log, first));
-            } else if complete == Some((log, first)) {
-                // It stood by itself before.
+            if told.replace((log, first)) == Some((log, first)) {
                 continue;
             }
-            for (id, e) in Chunk::read(value)?.all(first) {
-                take(log, id, &e)?;
+            let mut tell = |bytes: &[u8]| Chunk::read(bytes)?.all(first).try_for_each(|(id, e)| take(log, id, &e));
+            if whole {
+                tell(value)?;
+            } else {
+                // By the next page it may be whole, and then it stands before what was read.
+                in_one_piece(engine, &chunk_key(log, first))?.iter().try_for_each(|(_, bytes)| tell(bytes))?;
             }
         }
         match page.last() {
             Some((last, _)) if page.len() == CHUNKS_PAGE => from = [last.as_slice(), &[0]].concat(),
             _ => return Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            audit,
+            chunk::CHUNK,
+            entry::{STATE_KEY, State},
+            open,
+            overlay::Overlay,
+        },
+        *,
+    };
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    /// An engine in which somebody completes a chunk right after it was read so many times.
+    #[derive(Debug)]
+    struct Growing {
+        engine: Arc<dyn Engine>,
+        left: AtomicUsize,
+    }
+
+    fn record(n: u64) -> (RecordId, IndexEntry) {
+        let mut e = IndexEntry { index: n, sealed_at: 1, ..IndexEntry::default() };
+        e.content.key = [(n % 3) as u8; 16];
+        (RecordId::of(&n.to_be_bytes()), e)
+    }
+
+    fn log() -> LogId {
+        "350102/e1".parse().unwrap()
+    }
+
+    fn put(engine: &Arc<dyn Engine>, records: std::ops::Range<u64>) {
+        let (overlay, end) = (Overlay::new(engine.clone()), records.end);
+        for n in records {
+            let (id, e) = record(n);
+            overlay.put_record(id, log(), &e);
+        }
+        let state = State { keys: [(log(), end)].into(), ..State::default() };
+        overlay.commit((STATE_KEY.to_vec(), state.encode())).unwrap();
+    }
+
+    impl Growing {
+        fn read(&self) {
+            if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                put(&self.engine, CHUNK - 28..CHUNK);
+            }
+        }
+    }
+
+    impl Engine for Growing {
+        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+            let found = self.engine.get(key);
+            self.read();
+            found
+        }
+        fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EngineError> {
+            let found = self.engine.scan(prefix, from, limit);
+            self.read();
+            found
+        }
+        fn change(&self, pairs: Write, gone: Vec<Vec<u8>>) -> Result<(), EngineError> {
+            self.engine.change(pairs, gone)
+        }
+        fn flush(&self) -> Result<(), EngineError> {
+            self.engine.flush()
+        }
+    }
+
+    /// What stood by itself goes into its chunk between two readings of one question: no answer lacks it.
+    #[test]
+    fn what_is_held_is_found_while_the_index_grows() {
+        let held: Vec<RecordId> = (0..CHUNK - 28).map(|n| record(n).0).collect();
+        for readings in 1..8 {
+            let ask = |question: &dyn Fn(&dyn Engine) -> Vec<RecordId>| {
+                let dir = tempfile::tempdir().unwrap();
+                let engine = open(&dir.path().join("index"), |_| true).engine;
+                put(&engine, 0..CHUNK - 28);
+                question(&Growing { engine, left: AtomicUsize::new(readings) })
+            };
+            for position in [0, 77] {
+                let found = ask(&|e| at(e, (log(), position)).unwrap().into_iter().map(|(id, _)| id).collect());
+                assert_eq!(found, [record(position).0], "{readings}");
+            }
+            let positions: Vec<Position> = (0..CHUNK - 28).map(|n| (log(), n)).collect();
+            for wanted in [&positions[..], &positions[5..6], &positions[60..62]] {
+                let found = ask(&|e| {
+                    let mut found = Vec::new();
+                    at_each(e, wanted, |_, id, _| found.push(id)).unwrap();
+                    found
+                });
+                assert_eq!(found, wanted.iter().map(|(_, n)| record(*n).0).collect::<Vec<_>>(), "{readings}");
+            }
+            let of_key = ask(&|e| of_key(e, &[1; 16]).unwrap().into_iter().map(|(_, id, _)| id).collect());
+            assert!(held.iter().skip(1).step_by(3).all(|id| of_key.contains(id)), "{readings}");
+            let of_record = ask(&|e| of_record(e, held[9]).unwrap().iter().map(|_| held[9]).collect());
+            assert_eq!(of_record, [held[9]], "{readings}");
+            let mut all = ask(&|e| {
+                let mut found = Vec::new();
+                each(e, |_, id, _| {
+                    found.push(id);
+                    Ok(())
+                })
+                .unwrap();
+                found
+            });
+            assert!(all.starts_with(&held), "{readings}: {}", all.len());
+            let told = all.len();
+            all.sort();
+            all.dedup();
+            assert_eq!(all.len(), told, "{readings}: one is told twice");
+            ask(&|e| {
+                assert!(audit::is_whole(e).unwrap(), "{readings}");
+                Vec::new()
+            });
         }
     }
 }
