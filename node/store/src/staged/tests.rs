@@ -246,6 +246,28 @@ fn a_torn_tail_takes_nothing_that_was_flushed() {
     }
 }
 
+/// Killed before the first flush, again and again: the rows are carried into another segment each time, and the one that they
+/// left is not missed.
+#[test]
+fn a_segment_that_was_left_before_anything_was_sealed_is_not_missed() {
+    let place = Place::new();
+    let mut store = place.open();
+    store.append(&records(0..10)).unwrap();
+    for _ in 0..3 {
+        drop(store);
+        store = place.open();
+        let counts = store.book().counts();
+        assert!(counts.records == 10 && counts.damaged.is_empty(), "{counts:?}");
+        store.append(&records(10..20)).unwrap();
+        drop(store);
+        store = place.open();
+        let counts = store.book().counts();
+        assert!(counts.records == 20 && counts.damaged.is_empty(), "{counts:?}");
+        assert_eq!(seal(&mut store, 0).len(), 20);
+        store.append(&records(0..10)).unwrap();
+    }
+}
+
 #[test]
 fn a_segment_that_somebody_removed_is_named() {
     let place = Place::new();
