@@ -3,6 +3,9 @@
 //! Few pairs go in by its journal and its table in memory, many as a sorted run of their own, straight into a table on the
 //! disk: so an indexer that is far behind costs less the further it is behind.
 //!
+//! A reading sees all of a change or nothing: the engine itself puts a batch in pair by pair, under the eyes of whoever reads. A
+//! run is seen all at once.
+//!
 //! It has one worker: two pass what is to be merged to and fro for as long as one of them merges. As that one may be busy for
 //! seconds, what is in memory is bounded here, and not left to its turn.
 
@@ -10,7 +13,10 @@ use super::engine::{Engine, EngineError, Write};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::{
     path::Path,
-    sync::atomic::{AtomicU32, AtomicUsize, Ordering},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -43,6 +49,8 @@ pub(super) struct Fjall {
     in_memory: AtomicUsize,
     /// Flushes that are to free merged tables yet.
     freeing: AtomicU32,
+    /// Held to write while a change goes in pair by pair, so that nobody reads a part of it.
+    changing: RwLock<()>,
 }
 
 fn failed(e: fjall::Error) -> EngineError {
@@ -67,7 +75,7 @@ impl Fjall {
         let pairs = db
             .keyspace("index", || KeyspaceCreateOptions::default().max_memtable_size(2 * MEMTABLE_BYTES))
             .map_err(failed)?;
-        Ok(Self { db, pairs, in_memory: AtomicUsize::new(0), freeing: AtomicU32::new(0) })
+        Ok(Self { db, pairs, in_memory: AtomicUsize::new(0), freeing: AtomicU32::new(0), changing: RwLock::default() })
     }
 
     /// Waits until the engine has caught up as far as `is_behind` asks.
@@ -115,10 +123,12 @@ impl Fjall {
 
 impl Engine for Fjall {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        let _whole = self.changing.read().unwrap_or_else(PoisonError::into_inner);
         Ok(self.pairs.get(key).map_err(failed)?.map(|v| v.to_vec()))
     }
 
     fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Write, EngineError> {
+        let _whole = self.changing.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
         for guard in self.pairs.range(from.max(prefix)..).take(limit) {
             let (key, value) = guard.into_inner().map_err(failed)?;
@@ -142,7 +152,9 @@ impl Engine for Fjall {
         for (key, value) in pairs {
             batch.insert(&self.pairs, key, value);
         }
+        let changing = self.changing.write().unwrap_or_else(PoisonError::into_inner);
         batch.commit().map_err(failed)?;
+        drop(changing);
         if self.in_memory.fetch_add(bytes, Ordering::Relaxed) + bytes > MEMTABLE_BYTES as usize {
             self.put_aside()?;
             self.wait_while(|pairs| pairs.sealed_memtable_count() > SEALED_MAX)?;
@@ -242,6 +254,34 @@ mod tests {
             }
             check(&Fjall::open(dir.path()).unwrap());
         }
+    }
+
+    /// What was removed by a change stands in what came with it: whoever reads meanwhile finds one of the two.
+    #[test]
+    fn a_change_is_seen_whole() {
+        const PAIRS: usize = 500;
+        let dir = tempfile::tempdir().unwrap();
+        let e = Fjall::open(dir.path()).unwrap();
+        let singles = |round: usize| (0..PAIRS).map(move |n| pair(&format!("x{round:04}s{n:04}"), "single"));
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..200 {
+                    e.write(singles(round).collect()).unwrap();
+                    let gone = singles(round).map(|(key, _)| key).collect();
+                    e.change(vec![pair(&format!("x{round:04}whole"), "whole")], gone).unwrap();
+                }
+                ended.store(true, Ordering::Release);
+            });
+            let mut round = 0;
+            while !ended.load(Ordering::Acquire) {
+                let of_round = format!("x{round:04}");
+                let found = e.scan(of_round.as_bytes(), b"", PAIRS + 1).unwrap();
+                let whole = found.iter().any(|(_, value)| value == b"whole");
+                assert!(found.is_empty() || whole && found.len() == 1 || found.len() == PAIRS, "{}", found.len());
+                round += usize::from(whole && round < 199);
+            }
+        });
     }
 
     /// More runs than may pile up: each waits for its turn.
