@@ -27,19 +27,44 @@ fn is_of_key(f: &Finding) -> bool {
 
 /// Judges all versions of a business key, of which a record has just come or is judged anew, and keeps what is found.
 /// `found`: what was found about that one by itself. Where the number is held in other forms, those are judged too.
+/// Of a key with very many versions only the one that came is judged, and none of the others is read: else each that comes would
+/// take longer than the one before, for ever.
 pub(super) fn keep(
     in_force: &InForce<'_>,
     forms: KeyForms,
-    (log, index, found): (LogId, u64, Vec<Finding>),
+    (id, log, index, found): (RecordId, LogId, u64, Vec<Finding>),
 ) -> Result<(), EngineError> {
+    let engine = in_force.engine();
+    if has_very_many(engine, &forms.key)? {
+        let mut now = not_compared(in_force);
+        now.extend(found);
+        return store(engine, (log, index, id), &findings::kept(engine, log, index)?, &now);
+    }
     let mut of_number = vec![in_force.versions(&forms.key)?];
-    for key in other_forms(in_force.engine(), forms)? {
+    for key in other_forms(engine, forms)? {
+        if has_very_many(engine, &key)? {
+            continue;
+        }
         let versions = in_force.versions(&key)?;
         // The key that is the form itself is perhaps not held.
         of_number.extend((!versions.is_empty()).then_some(versions));
     }
     keep_key(in_force, &of_number, 0, Some((log, index, found)))?;
     (1..of_number.len()).try_for_each(|which| keep_key(in_force, &of_number, which, None))
+}
+
+/// Whether a business key may have more versions than are told one by one that they are too many.
+fn has_very_many(engine: &dyn Engine, key: &[u8; 16]) -> Result<bool, EngineError> {
+    let most = COMPARED_MAX + 2;
+    Ok(engine.scan(&entry::Lookup::Key(*key).prefix(), b"", most)?.len() >= most)
+}
+
+/// That the versions of a business key are too many.
+fn not_compared(in_force: &InForce<'_>) -> Vec<Finding> {
+    let mut said = Said { in_force, findings: Vec::new() };
+    let en = format!("more than {COMPARED_MAX} versions of this business key are held: they are not compared");
+    said.say("V013", None, Severity::Question, en, format!("同一文号版本超过 {COMPARED_MAX} 个，不再逐一比对"));
+    said.findings
 }
 
 /// Business keys of other texts and of the same form, that are in the index.
@@ -62,10 +87,6 @@ fn keep_key(
     let others: Vec<&KeyVersions> = of_number.iter().enumerate().filter(|(i, _)| *i != which).map(|(_, v)| v).collect();
     for (at, v) in versions.iter().enumerate() {
         let this = come.as_ref().is_some_and(|(log, index, _)| (v.log, v.index) == (*log, *index));
-        // Of very many versions each bears the same finding, so that only the first time all are told.
-        if !this && versions.len() > COMPARED_MAX + 1 {
-            continue;
-        }
         let before = findings::kept(engine, v.log, v.index)?;
         let mut now = of_key(in_force, versions, at);
         now.extend(of_form(in_force, v, &others));
@@ -73,7 +94,7 @@ fn keep_key(
             Some((_, _, found)) => now.extend(found),
             None => now.extend(before.iter().filter(|f| !is_of_key(f)).cloned()),
         }
-        store(engine, v, &before, &now)?;
+        store(engine, (v.log, v.index, v.version.id), &before, &now)?;
     }
     Ok(())
 }
@@ -106,21 +127,24 @@ pub fn other_form(held: RecordId) -> (String, String) {
     (en, zh)
 }
 
-/// Keeps what is found about a version, if it is news.
-fn store(engine: &dyn Engine, v: &HeldKeyVersion, before: &[Finding], now: &[Finding]) -> Result<(), EngineError> {
+/// Keeps what is found about the record at a place, if it is news.
+fn store(
+    engine: &dyn Engine,
+    (log, index, id): (LogId, u64, RecordId),
+    before: &[Finding],
+    now: &[Finding],
+) -> Result<(), EngineError> {
     if before == now {
         return Ok(());
     }
-    engine.write(vec![(entry::finding_key(v.log, v.index), findings::encode(v.version.id, now))])
+    engine.write(vec![(entry::finding_key(log, index), findings::encode(id, now))])
 }
 
 fn of_key(in_force: &InForce<'_>, versions: &KeyVersions, at: usize) -> Vec<Finding> {
     let mut said = Said { in_force, findings: Vec::new() };
     let Some(v) = versions.get(at) else { return said.findings };
     if versions.len() > COMPARED_MAX {
-        let en = format!("more than {COMPARED_MAX} versions of this business key are held: they are not compared");
-        said.say("V013", None, Severity::Question, en, format!("同一文号版本超过 {COMPARED_MAX} 个，不再逐一比对"));
-        return said.findings;
+        return not_compared(in_force);
     }
     let me = v.log.division;
     let of_others = || versions.iter().filter(|o| o.log.division != me);

@@ -153,7 +153,7 @@ impl Follower<'_> {
             found = judged.findings;
         }
         if !alone {
-            return key_findings::keep(in_force, e.content.forms(), (log, e.index, found));
+            return key_findings::keep(in_force, e.content.forms(), (record.id, log, e.index, found));
         }
         if !found.is_empty() {
             self.overlay.put(entry::finding_key(log, e.index), findings::encode(record.id, &found));
