@@ -100,7 +100,7 @@ pub(super) async fn export(
         history: wanted.history,
         me: Some(api.own.division),
     };
-    // Before the index is waited for: what comes later lies behind the cursor, and is told again.
+    // Before the index is waited for: what comes later lies behind the cursor, and is told by the next export.
     let batch_maps = batch_maps(&api.mailbox.view());
     if api.index_caught_up().await.is_none() {
         let detail = "the index is being built; exports are complete only after that";
@@ -108,8 +108,6 @@ pub(super) async fn export(
     }
     let permit = api.quotas.exports.take(&caller)?;
     let charter = api.charter.charter();
-    // What the index came to know while it was waited for can be read too.
-    let now = self::batch_maps(&api.mailbox.view());
     let source = Source { reader: &api.reader, batch_maps: &batch_maps, charter: charter.charter() };
     let not_indexed = query::not_indexed(&*api.engine, &source)
         .map_err(|e| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "index_failed", &e.to_string()).retry(10))?;
@@ -121,7 +119,7 @@ pub(super) async fn export(
     let (pieces, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(PIECES);
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        run(&api, &charter, &selection, &now, &pieces);
+        run(&api, &charter, &selection, &batch_maps, &pieces);
     });
     let stream = futures_util::stream::unfold(receive, |mut r| async { r.recv().await.map(|p| (p, r)) });
     Ok((AppendHeaders(heads), Body::from_stream(stream)).into_response())

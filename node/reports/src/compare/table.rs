@@ -57,7 +57,7 @@ impl HeldTable {
     pub(super) fn gather(engine: &dyn Engine, charter: &Charter, terms: &CompareTerms) -> Result<Self, CompareError> {
         let mut table = Self::default();
         let (mut numbers, mut scopes) = (BTreeMap::new(), BTreeMap::new());
-        let in_force = InForce::new(engine, charter);
+        let in_force = InForce::as_of_now(engine, charter)?;
         walk(&in_force, |id, _, e| {
             if e.dimensions.category != terms.category || e.dimensions.unit != terms.unit {
                 return Ok(ControlFlow::Continue(()));

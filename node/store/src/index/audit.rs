@@ -1,11 +1,7 @@
 //! Whether every record that the index claims is there, and may be found by its id and its business key: an engine does not
 //! notice that it lost entries.
 
-use super::{
-    Engine, EngineError,
-    entry::{self, STATE_KEY, State},
-    positions,
-};
+use super::{Engine, EngineError, entry, positions};
 use std::collections::BTreeMap;
 use tally_protocol::ids::LogId;
 
@@ -29,10 +25,7 @@ pub fn is_whole(engine: &dyn Engine) -> Result<bool, EngineError> {
 }
 
 fn account(engine: &dyn Engine) -> Result<BTreeMap<LogId, u64>, EngineError> {
-    match engine.get(STATE_KEY)? {
-        Some(bytes) => Ok(State::decode(&bytes)?.keys),
-        None => Ok(BTreeMap::new()),
-    }
+    Ok(entry::state(engine)?.keys)
 }
 
 /// Keys of a kind that lead to positions, by log.
@@ -63,7 +56,7 @@ fn records(engine: &dyn Engine) -> Result<BTreeMap<LogId, u64>, EngineError> {
 mod tests {
     use super::{
         super::{
-            entry::{IndexEntry, pairs},
+            entry::{IndexEntry, STATE_KEY, State, pairs},
             open,
         },
         *,

@@ -13,6 +13,8 @@ pub enum EngineError {
     Locked,
     /// The engine failed, in its own words: no other file knows its types.
     Engine(String),
+    /// The engine stopped itself, because something failed before that it did not tell.
+    Stopped,
     /// The engine panicked while it opened.
     Panicked(&'static str),
     /// Its folder or its marker.
@@ -48,7 +50,7 @@ impl EngineError {
                     | Kind::UnexpectedEof
                     | Kind::Other
             ),
-            Self::Locked | Self::Journal(ReadError::Io { .. }) => true,
+            Self::Locked | Self::Stopped | Self::Journal(ReadError::Io { .. }) => true,
             Self::Engine(_) | Self::Panicked(_) | Self::Form(_) | Self::Journal(_) => false,
             Self::Away | Self::Unfinished | Self::Differs => false,
         }
@@ -81,6 +83,7 @@ impl EngineError {
         match self {
             Self::Locked => "another engine holds it".into(),
             Self::Engine(words) => words.clone(),
+            Self::Stopped => "its engine stopped after a failure that it did not tell".into(),
             Self::Panicked(engine) => format!("{engine} panicked while it opened"),
             Self::Files(e) => e.to_string(),
             Self::Form(e) => e.to_string(),

@@ -17,7 +17,10 @@
 //!
 //! To come, in the same form as `r`: beginnings of document numbers, of credit codes, and fragments of names.
 
-use super::chunk::{CHUNK, ChunkBuilder};
+use super::{
+    Engine, EngineError,
+    chunk::{CHUNK, ChunkBuilder},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tally_protocol::{
@@ -82,7 +85,8 @@ pub(super) struct JudgedAgain {
     pub(super) until: u64,
 }
 
-const STATE_BYTES_MAX: usize = 1 << 20;
+/// Some 45 bytes a log: of more logs than a charter can name.
+const STATE_BYTES_MAX: usize = 16 << 20;
 impl State {
     /// Records that stand before others that are in, and are not in themselves.
     pub(super) fn missing(&self, of: impl Fn(LogId) -> bool) -> u64 {
@@ -100,6 +104,22 @@ impl State {
 }
 
 pub(super) const STATE_KEY: &[u8] = b"mstate";
+
+/// What the index counts, as of its last write.
+///
+/// # Errors
+/// The engine's, or what stands there has no right form.
+pub(super) fn state(engine: &dyn Engine) -> Result<State, EngineError> {
+    engine.get(STATE_KEY)?.map_or(Ok(State::default()), |bytes| Ok(State::decode(&bytes)?))
+}
+
+/// One past the last record of each log that is in.
+///
+/// # Errors
+/// Those of [`state`].
+pub(super) fn reached(engine: &dyn Engine) -> Result<BTreeMap<LogId, u64>, EngineError> {
+    Ok(state(engine)?.reached)
+}
 
 fn log_bytes(log: LogId) -> [u8; LOG_ID_BYTES] {
     log.to_bytes()
@@ -198,6 +218,11 @@ fn read_index(bytes: &[u8]) -> Option<u64> {
 /// Index of the first record of the chunk in which an index lies.
 pub(super) fn first_of(index: u64) -> u64 {
     index - index % CHUNK
+}
+
+/// Of all chunks of a log.
+pub(super) fn chunks_of(log: LogId) -> Vec<u8> {
+    [CHUNKS, &log_bytes(log)].concat()
 }
 
 /// Of the chunk in which a record lies, and of what stands by itself as long as it is not complete.

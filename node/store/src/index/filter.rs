@@ -169,13 +169,14 @@ struct OtherText([u8; 16], u8);
 const OTHER_TEXT: u8 = b'a';
 
 /// Puts in a business key and its form; what may be in already is one of several then.
-fn insert_forms(keys: &mut Layers, several: &mut Layers, forms: KeyForms) {
-    if !keys.insert(&forms.key) {
+fn insert_forms(keys: &mut Layers, several: Option<&mut Layers>, forms: KeyForms) {
+    let form = forms.form.map(|form| OtherText(form, OTHER_TEXT));
+    let again = [!keys.insert(&forms.key), form.as_ref().is_some_and(|form| !keys.insert(form))];
+    let Some(several) = several else { return };
+    if again[0] {
         several.insert(&forms.key);
     }
-    if let Some(form) = forms.form.map(|form| OtherText(form, OTHER_TEXT))
-        && !keys.insert(&form)
-    {
+    if let Some(form) = form.filter(|_| again[1]) {
         several.insert(&form);
     }
 }
@@ -212,7 +213,15 @@ impl DedupIndex {
         lock(&self.lost).get(&log).is_some_and(|all| all.iter().any(|(from, to)| (*from..*to).contains(&index)))
     }
 
-    /// Fills the filters from the index; until this is done the engine is asked.
+    /// The index failed: a write of which it said so may have gone in, and the filters lack it. The engine is asked until they
+    /// are filled once more.
+    pub(super) fn doubt(&self) {
+        self.complete.store(false, Ordering::Release);
+        *lock(&self.beside) = Beside::default();
+    }
+
+    /// Fills the filters from the index; until this is done the engine is asked. What they hold already stays in: of an index
+    /// that was begun anew they alone know what it held.
     ///
     /// # Errors
     /// The engine's.
@@ -220,11 +229,19 @@ impl DedupIndex {
         if self.complete.load(Ordering::Acquire) {
             return Ok(());
         }
-        positions::each(&*self.engine, |_, id, e| {
+        let (mut once, mut several) = (Layers::new(), Layers::new());
+        positions::each(&*self.engine, |log, id, e| {
+            let forms = e.content.forms();
+            insert_forms(&mut once, Some(&mut several), forms);
             lock(&self.ids).insert(&id);
-            insert_forms(&mut lock(&self.keys), &mut lock(&self.several), e.content.forms());
+            insert_forms(&mut lock(&self.keys), None, forms);
+            // It went in, though its write seemed to fail.
+            if log == self.own {
+                lock(&self.pending).remove(&id);
+            }
             Ok(())
         })?;
+        *lock(&self.several) = several;
         self.complete.store(true, Ordering::Release);
         Ok(())
     }
@@ -369,10 +386,9 @@ impl DedupIndex {
     /// # Errors
     /// The engine's.
     pub fn subject(&self, code: &str) -> Result<Option<String>, EngineError> {
+        // While the index is built, an older name may be there before a newer one.
+        self.no()?;
         let held = self.engine.get(&entry::subject_key(code))?.and_then(|v| SubjectName::decode(&v));
-        if held.is_none() {
-            self.no()?;
-        }
         // What was right by rules that are no more counts only until all has been judged again.
         let judged = *lock(&self.judged);
         Ok(held.filter(|h| judged.is_none_or(|rules| rules == h.rules)).map(|h| h.name))
@@ -411,7 +427,7 @@ impl DedupIndex {
         let (mut ids, mut keys, mut several) = (lock(&self.ids), lock(&self.keys), lock(&self.several));
         for (_, id, forms) in records {
             ids.insert(id);
-            insert_forms(&mut keys, &mut several, *forms);
+            insert_forms(&mut keys, Some(&mut several), *forms);
         }
         drop((ids, keys, several));
         let mut pending = lock(&self.pending);

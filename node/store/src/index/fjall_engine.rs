@@ -56,6 +56,8 @@ pub(super) struct Fjall {
 fn failed(e: fjall::Error) -> EngineError {
     match e {
         fjall::Error::Locked => EngineError::Locked,
+        // A thread of its own failed, mostly for want of room.
+        fjall::Error::Poisoned => EngineError::Stopped,
         fjall::Error::Io(e) => EngineError::Files(e),
         e => EngineError::of(&e),
     }

@@ -115,7 +115,9 @@ pub fn follow(
         }
         failed += 1;
         sources.known.set_whole(false);
-        let anew = if e.may_pass() { !e.is_full() && failed > AS_IT_IS } else { e.is_of_content() || failed > 1 };
+        sources.known.doubt();
+        let is_full = e.is_full() || matches!(e, EngineError::Stopped) && opened.lacks_room();
+        let anew = if e.may_pass() { !is_full && failed > AS_IT_IS } else { e.is_of_content() || failed > 1 };
         let back = catch_unwind(AssertUnwindSafe(|| opened.bring_back(anew, &agrees)));
         trouble = match back {
             Ok(done) => done.err(),
@@ -284,8 +286,11 @@ impl<'s> Follower<'s> {
         super::Engine::flush(&*self.overlay)
     }
 
-    /// Says how far the index is, and that it works.
+    /// Says how far the index is, and that it works: as of the last write, because what was only gathered nobody finds.
     fn tell(&self) {
+        if self.overlay.waiting() > 0 {
+            return;
+        }
         let own = self.sources.own.division;
         let own_missing = self.state.missing(|log| log.division == own);
         let judged = &self.state.judged;
@@ -315,6 +320,7 @@ impl<'s> Follower<'s> {
         self.written = Instant::now();
         self.sources.known.indexed(&self.ids);
         self.ids.clear();
+        self.tell();
         Ok(())
     }
 }

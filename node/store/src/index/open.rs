@@ -25,6 +25,9 @@ use std::{
 /// The engine's folder.
 const FOLDER: &str = "fjall";
 
+/// An engine goes on with this: what it writes at once, and what it merges meanwhile.
+const ROOM_BYTES: u64 = 128 << 20;
+
 /// Changes when the entries change their form; an index of another form is rebuilt.
 const FORMAT: u32 = 10;
 
@@ -189,9 +192,14 @@ impl OpenedIndex {
         }
     }
 
-    /// Whether nothing is in it.
+    /// Whether nothing is in it, for certain: of one that could not be opened yet nobody knows.
     pub fn is_empty(&self) -> bool {
-        self.state == State::default()
+        self.trouble.is_none() && self.state == State::default()
+    }
+
+    /// Whether its disk has less room than an engine needs to go on: one that stopped does not say why.
+    pub(super) fn lacks_room(&self) -> bool {
+        rustix::fs::statvfs(&self.dir).is_ok_and(|v| v.f_bavail.saturating_mul(v.f_frsize) < ROOM_BYTES)
     }
 }
 

@@ -6,7 +6,7 @@
 use super::{
     Engine, EngineError, IndexEntry, Write,
     chunk::Chunk,
-    entry::{self, CHUNKS, Lookup, Position, chunk_key, first_of, read_chunk_key, single_key},
+    entry::{self, CHUNKS, Lookup, Position, chunk_key, chunks_of, first_of, read_chunk_key, single_key},
 };
 use tally_protocol::{ids::LogId, record::RecordId};
 
@@ -188,11 +188,33 @@ pub(super) fn of_key_at(
 /// The engine's, a chunk without right form, and those of `take`.
 pub fn each(
     engine: &dyn Engine,
+    take: impl FnMut(LogId, RecordId, &IndexEntry) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    each_under(engine, CHUNKS, take)
+}
+
+/// Positions before `until` of a log at which a record stands. Reads all of them.
+///
+/// # Errors
+/// The engine's, a chunk without right form.
+pub(super) fn count(engine: &dyn Engine, log: LogId, until: u64) -> Result<u64, EngineError> {
+    let mut count = 0_u64;
+    each_under(engine, &chunks_of(log), |_, _, e| {
+        count = count.saturating_add(u64::from(e.index < until));
+        Ok(())
+    })?;
+    Ok(count)
+}
+
+/// The same as [`each`], of those whose chunks' keys begin so.
+fn each_under(
+    engine: &dyn Engine,
+    prefix: &[u8],
     mut take: impl FnMut(LogId, RecordId, &IndexEntry) -> Result<(), EngineError>,
 ) -> Result<(), EngineError> {
-    let (mut from, mut told) = (CHUNKS.to_vec(), None);
+    let (mut from, mut told) = (prefix.to_vec(), None);
     loop {
-        let page = engine.scan(CHUNKS, &from, CHUNKS_PAGE)?;
+        let page = engine.scan(prefix, &from, CHUNKS_PAGE)?;
         for (key, value) in &page {
             let Some((log, first, whole)) = read_chunk_key(key) else { continue };
             if told.replace((log, first)) == Some((log, first)) {

@@ -10,11 +10,7 @@ mod walk;
 pub use cursor::{ExportCursor, NotACursor};
 pub use prefix::ids_beginning;
 
-use super::{
-    Engine, EngineError, InForce, IndexEntry,
-    entry::{STATE_KEY, State},
-    positions,
-};
+use super::{Engine, EngineError, InForce, IndexEntry, entry, positions};
 use crate::batch_map::BatchMap;
 use crate::entries::EntryReader;
 use ordered::OrderedLines;
@@ -155,11 +151,11 @@ pub fn export(
 ) -> Result<Exported, ExportError> {
     let mut exported = Exported::default();
     let mut slice: Vec<WantedRecord> = Vec::new();
-    let in_force = InForce::of_all(engine, source.charter, !selection.history)?;
+    // What came since is not part of this export: it lies behind its cursor.
+    let until = source.batch_maps.iter().map(|(log, map)| (*log, map.size())).collect();
+    let in_force = InForce::of_all(engine, source.charter, !selection.history, until)?;
     let mut ended = Ok(true);
-    each_record(&in_force, |id, mut attested| {
-        // What came since is not part of this export: it lies behind its cursor.
-        attested.retain(|(log, e)| source.batch_maps.get(log).is_some_and(|map| e.index < map.size()));
+    each_record(&in_force, |id, attested| {
         if wants(&in_force, source, selection, (id, &attested))? {
             slice.extend(WantedRecord::of((id, attested)));
         }
@@ -222,10 +218,20 @@ fn write_slice(
 /// # Errors
 /// The engine's.
 pub fn not_indexed(engine: &dyn Engine, source: &Source<'_>) -> Result<BTreeMap<LogId, u64>, EngineError> {
-    let state = engine.get(STATE_KEY)?.and_then(|bytes| State::decode(&bytes).ok()).unwrap_or_default();
-    let indexed = |log: &LogId| state.logs.get(log).copied().unwrap_or(0);
-    let lacks = source.batch_maps.iter().map(|(log, map)| (*log, map.records().saturating_sub(indexed(log))));
-    Ok(lacks.filter(|(_, lacks)| *lacks > 0).collect())
+    let state = entry::state(engine)?;
+    let of = |all: &BTreeMap<LogId, u64>, log| all.get(log).copied().unwrap_or(0);
+    let mut lacks = BTreeMap::new();
+    for (log, map) in source.batch_maps {
+        let (has, reached) = (of(&state.logs, log), of(&state.reached, log));
+        // Of a log without holes all before the last is in. Else they are counted: what came since fills no hole.
+        let indexed = match has == reached {
+            true => has.min(map.size()),
+            false => positions::count(engine, *log, map.size())?,
+        };
+        let missing = map.records().saturating_sub(indexed);
+        lacks.extend((missing > 0).then_some((*log, missing)));
+    }
+    Ok(lacks)
 }
 
 /// Goes through every record that is held, by record id, with all logs that hold it, the one that the route names first. Some
@@ -250,6 +256,10 @@ pub fn each_record_after(
     mut take: impl FnMut(RecordId, Attested) -> Result<ControlFlow<()>, EngineError>,
 ) -> Result<(), EngineError> {
     walk::by_id(in_force.engine(), after, |id, mut attested| {
+        attested.retain(|(log, e)| in_force.covers(*log, e.index));
+        if attested.is_empty() {
+            return Ok(ControlFlow::Continue(()));
+        }
         in_force.sort(&mut attested)?;
         take(id, attested)
     })

@@ -13,7 +13,7 @@ use super::{
 use std::{
     cell::RefCell,
     cmp::Reverse,
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     rc::Rc,
 };
 use tally_protocol::{
@@ -76,6 +76,8 @@ pub struct InForce<'a> {
     /// Whether a route goes by the name of a unit.
     by_name: bool,
     remembers: bool,
+    /// Of each log only so many records count, of others none; `None`: all that is in.
+    until: Option<BTreeMap<LogId, u64>>,
     /// Beginnings of keys with more than one version, for a question about all records; `None`: each key is looked up.
     several: Option<HashSet<[u8; 8]>>,
     names: RefCell<HashMap<[u8; 8], Rc<str>>>,
@@ -87,17 +89,40 @@ impl<'a> InForce<'a> {
     pub fn new(engine: &'a dyn Engine, charter: &'a Charter) -> Self {
         let by_name = charter.routes().iter().any(|r| r.unit_word.is_some());
         let (names, remembered) = Default::default();
-        Self { engine, charter, by_name, remembers: true, several: None, names, remembered }
+        Self { engine, charter, by_name, remembers: true, until: None, several: None, names, remembered }
     }
 
-    /// For a question about all records: one walk over the keys, where looking each up would take some fifty times as long.
+    /// For a question about all records before `until` in each log: one walk over the keys, where looking each up would take some
+    /// fifty times as long. What comes meanwhile does not count.
     /// Whoever does not ask what is current needs no walk.
     ///
     /// # Errors
     /// The engine's.
-    pub fn of_all(engine: &'a dyn Engine, charter: &'a Charter, asks_for_current: bool) -> Result<Self, EngineError> {
-        let several = if asks_for_current { keys_with_several(engine)? } else { None };
-        Ok(Self { several, ..Self::new(engine, charter) })
+    pub fn of_all(
+        engine: &'a dyn Engine,
+        charter: &'a Charter,
+        asks_for_current: bool,
+        until: BTreeMap<LogId, u64>,
+    ) -> Result<Self, EngineError> {
+        let mut all = Self { until: Some(until), ..Self::new(engine, charter) };
+        if asks_for_current {
+            all.several = all.keys_with_several()?;
+        }
+        Ok(all)
+    }
+
+    /// For a question that goes through what is held for a while: what comes meanwhile does not count, or of one key the old
+    /// version could be met before it came and the new one after.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn as_of_now(engine: &'a dyn Engine, charter: &'a Charter) -> Result<Self, EngineError> {
+        Ok(Self { until: Some(entry::reached(engine)?), ..Self::new(engine, charter) })
+    }
+
+    /// Whether what stands there is among what is asked about.
+    pub(super) fn covers(&self, log: LogId, index: u64) -> bool {
+        self.until.as_ref().is_none_or(|until| until.get(&log).is_some_and(|size| index < *size))
     }
 
     /// For the follower, under whose hands versions come: none is remembered.
@@ -150,7 +175,9 @@ impl<'a> InForce<'a> {
         if let Some(versions) = self.remembered.borrow().1.get(key) {
             return Ok(versions.clone());
         }
-        let versions = Rc::new(self.judged(positions::of_key(self.engine, key)?)?);
+        let mut held = positions::of_key(self.engine, key)?;
+        held.retain(|(log, _, e)| self.covers(*log, e.index));
+        let versions = Rc::new(self.judged(held)?);
         if self.remembers && versions.len() > REMEMBERED_FROM {
             let mut remembered = self.remembered.borrow_mut();
             if remembered.0 > REMEMBERED_MAX {
@@ -235,6 +262,28 @@ impl<'a> InForce<'a> {
         Ok(standing)
     }
 
+    /// Beginnings of business keys with more than one version; `None`: they are too many.
+    fn keys_with_several(&self) -> Result<Option<HashSet<[u8; 8]>>, EngineError> {
+        let (mut several, mut from, mut last) = (HashSet::new(), entry::KEYS.to_vec(), None);
+        loop {
+            let page = self.engine.scan(entry::KEYS, &from, PAGE)?;
+            let covered = |key: &[u8]| entry::position(key).is_some_and(|(log, index)| self.covers(log, index));
+            let counting = page.iter().filter(|(key, _)| covered(key));
+            for key in counting.filter_map(|(key, _)| entry::beginning(key)) {
+                if last.replace(key) == Some(key) {
+                    several.insert(key);
+                }
+            }
+            if several.len() > SEVERAL_MAX {
+                return Ok(None);
+            }
+            match page.last() {
+                Some((key, _)) if page.len() == PAGE => from = [key.as_slice(), &[0]].concat(),
+                _ => return Ok(Some(several)),
+            }
+        }
+    }
+
     /// Whether a record is in force; `attested`: every log that holds it.
     ///
     /// # Errors
@@ -286,26 +335,6 @@ impl<'a> InForce<'a> {
             attested.sort_by_key(|(log, _)| (standings.get(log).copied(), *log));
         }
         Ok(())
-    }
-}
-
-/// Beginnings of business keys with more than one version; `None`: they are too many.
-fn keys_with_several(engine: &dyn Engine) -> Result<Option<HashSet<[u8; 8]>>, EngineError> {
-    let (mut several, mut from, mut last) = (HashSet::new(), entry::KEYS.to_vec(), None);
-    loop {
-        let page = engine.scan(entry::KEYS, &from, PAGE)?;
-        for key in page.iter().filter_map(|(key, _)| entry::beginning(key)) {
-            if last.replace(key) == Some(key) {
-                several.insert(key);
-            }
-        }
-        if several.len() > SEVERAL_MAX {
-            return Ok(None);
-        }
-        match page.last() {
-            Some((key, _)) if page.len() == PAGE => from = [key.as_slice(), &[0]].concat(),
-            _ => return Ok(Some(several)),
-        }
     }
 }
 

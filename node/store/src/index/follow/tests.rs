@@ -11,6 +11,8 @@ use tally_core::{Append, Disk as _};
 use tally_protocol::{batch::seal, canonical::Object, ids::Federation, merkle::Tree, record::Record};
 use tally_topology::{admit::admit, sample, signed::SignedCharter};
 
+mod growing;
+
 const VICTIM: &str = "350102";
 const HOSTILE: &str = "350103";
 const CITY: &str = "350100";
@@ -91,18 +93,18 @@ impl Indexed {
     fn current(&self, rules: &str) -> Vec<RecordId> {
         let charter = sample::charter(rules);
         let engine = &*self.opened.engine;
-        let [looked_up, walked] = [InForce::new(engine, &charter), InForce::of_all(engine, &charter, true).unwrap()]
-            .map(|in_force| {
-                let mut current = Vec::new();
-                each_record(&in_force, |id, attested| {
-                    if in_force.is_current(id, &attested)? {
-                        current.push(id);
-                    }
-                    Ok(ControlFlow::Continue(()))
-                })
-                .unwrap();
-                current
-            });
+        let all = InForce::of_all(engine, &charter, true, crate::index::entry::reached(engine).unwrap()).unwrap();
+        let [looked_up, walked] = [InForce::new(engine, &charter), all].map(|in_force| {
+            let mut current = Vec::new();
+            each_record(&in_force, |id, attested| {
+                if in_force.is_current(id, &attested)? {
+                    current.push(id);
+                }
+                Ok(ControlFlow::Continue(()))
+            })
+            .unwrap();
+            current
+        });
         assert_eq!(looked_up, walked);
         walked
     }
