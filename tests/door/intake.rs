@@ -5,6 +5,7 @@ mod bulk;
 mod csv;
 mod http;
 mod junk;
+mod known;
 mod refused;
 mod rules;
 mod sheet;

@@ -65,6 +65,7 @@ pub(super) fn text(api: &ApiContext, status: &Status) -> Option<String> {
     for (name, help, value) in [
         ("ingest_accepted", "Records accepted since the start", &totals.accepted),
         ("ingest_duplicate", "Duplicate records handed in since the start", &totals.duplicate),
+        ("ingest_known", "Duplicates among them that were known byte for byte and not read again", &totals.known),
         ("ingest_rejected", "Lines rejected since the start", &totals.rejected),
     ] {
         registry.register(name, help, ConstCounter::new(value.load(Ordering::Relaxed)));

@@ -222,7 +222,8 @@ impl Node {
         let endpoints = Endpoints::open(config.listen.quic, &context)?;
         let base_is_complete = config.intake.registrations_complete;
         let (held, staged) = (parts::held_records(&engine, &reader, &mailbox, &charter), staged_book);
-        let intake = IntakeHandle { charter: charter.clone(), batcher, own, staged, full, base_is_complete, held };
+        let (charter_too, known) = (charter.clone(), parts::known_rows()?);
+        let intake = IntakeHandle { charter: charter_too, batcher, own, staged, full, base_is_complete, known, held };
         let (submissions, answers) = submissions(config, intake)?;
         let (me, engine_too) = (own.division, engine.clone());
         let above = parts::findings_context(me, &charter, engine_too, &progress, &mailbox);

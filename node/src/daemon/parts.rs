@@ -16,7 +16,7 @@ use tally_core::Place;
 use tally_driver::{Driver, HeadQuestion, Mailbox};
 use tally_intake::{
     IntakeHandle,
-    submission::{HeldReader, IndexedRecords, SubmissionStore, Submissions},
+    submission::{HeldReader, IndexedRecords, KnownRows, SubmissionStore, Submissions},
 };
 use tally_journal::{Damage, Found, JournalError};
 use tally_link::LinkContext;
@@ -45,6 +45,13 @@ const HEAD_QUESTIONS: usize = 256;
 
 /// A round's view is published so long after it became durable, at most, unless the machine is very busy.
 const VIEW_AFTER: Duration = Duration::from_secs(1);
+
+/// No row is known yet.
+pub(super) fn known_rows() -> Result<KnownRows, StartError> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
+    Ok(KnownRows::new(key))
+}
 
 /// What intake reads records again from.
 pub(super) fn held_records(

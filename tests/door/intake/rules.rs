@@ -47,23 +47,7 @@ impl Desk {
     }
 
     fn register(&self, name: &str, code: &str) {
-        let heads = [
-            "产生单位",
-            "登记机关代码",
-            "UNISCID",
-            "ENTNAME",
-            "ENTTYPE",
-            "NAME",
-            "ESTDATE",
-            "APPRDATE",
-            "REGSTATE",
-            "DOM",
-            "DOMDISTRICT",
-            "REGORG",
-        ];
-        let row =
-            [UNIT, "", code, name, "1130", "陈志强", "2020-01-02", "2025-06-03", "1", "福州市", "350102", "350102"];
-        let base = Sheet::new(&heads, &[&row]);
+        let base = Sheet::registration(name, code, "2025-06-03");
         let handed = hand_in(&self.federation, "base.csv", base.csv().as_bytes(), &["--unit", UNIT_CODE]);
         assert_eq!(handed.counts(), [1, 1, 0, 0], "{handed:?}");
         // A status waits for the index, which is what knows the registrations.

@@ -61,6 +61,26 @@ impl Sheet {
         sheet
     }
 
+    /// A registration of an enterprise, approved on a day.
+    pub(super) fn registration(name: &str, code: &str, day: &str) -> Self {
+        let heads = [
+            "产生单位",
+            "登记机关代码",
+            "UNISCID",
+            "ENTNAME",
+            "ENTTYPE",
+            "NAME",
+            "ESTDATE",
+            "APPRDATE",
+            "REGSTATE",
+            "DOM",
+            "DOMDISTRICT",
+            "REGORG",
+        ];
+        let row = [UNIT, "", code, name, "1130", "陈志强", "2020-01-02", day, "1", "福州市", "350102", "350102"];
+        Self::new(&heads, &[&row])
+    }
+
     /// The same under the codes of the interface.
     pub(super) fn coded(mut self) -> Self {
         for head in &mut self.heads {

@@ -450,6 +450,30 @@ pub(super) const LIST: &[Mutation] = &[
         "no_text_of_a_finding",
     ),
     mutation(
+        "known-row-is-not-asked-about",
+        ("node/store/src/index/filter/again.rs", "&& self.is_alone(e)", ""),
+        STORE,
+        "what_stands",
+    ),
+    mutation(
+        "gathered-is-told-as-there",
+        ("node/store/src/index/follow.rs", "if self.overlay.waiting() > 0 {\n            return;\n        }", ""),
+        STORE,
+        "only_gathered",
+    ),
+    mutation(
+        "record-is-sought-once",
+        ("node/store/src/index/positions.rs", "in [&chunk, &single, &chunk]", "in [&chunk, &single]"),
+        STORE,
+        "while_the_index_grows",
+    ),
+    mutation(
+        "index-that-failed-is-empty",
+        ("node/store/src/index/open.rs", "self.trouble.is_none() && self.state", "self.state"),
+        STORE,
+        "not_taken_for_empty",
+    ),
+    mutation(
         "junk-is-looked-at-to-its-end",
         ("node/intake/src/submission/upload.rs", "a.rejected >= HOPELESS_ROWS", "a.rejected >= u64::MAX"),
         INTAKE,

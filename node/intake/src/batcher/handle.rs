@@ -61,11 +61,18 @@ pub struct IntakeTotals {
     pub accepted: AtomicU64,
     /// Duplicates.
     pub duplicate: AtomicU64,
+    /// Duplicates among them that were known byte for byte.
+    pub known: AtomicU64,
     /// Rejected lines.
     pub rejected: AtomicU64,
 }
 
 impl BatcherHandle {
+    /// What is held, for those who only ask.
+    pub fn held(&self) -> Option<Arc<DedupIndex>> {
+        self.held.clone()
+    }
+
     /// Hands in a chunk; the receiver resolves when it is durable. Cancel-safe: a chunk that was not handed in is not taken.
     ///
     /// # Errors

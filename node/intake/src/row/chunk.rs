@@ -112,6 +112,14 @@ impl RowChunk {
         judged
     }
 
+    /// Keeps the rows for which `keep` says so, asked in their order.
+    pub fn retain(&mut self, mut keep: impl FnMut() -> bool) {
+        match self {
+            Self::Lines(lines) => lines.retain(|_| keep()),
+            Self::Table(_, rows) => rows.retain(|_| keep()),
+        }
+    }
+
     /// Takes off the rows from a place on.
     #[must_use]
     pub fn split_off(&mut self, at: usize) -> Self {

@@ -1,6 +1,6 @@
 //! By whom and as what rows are handed in, and what takes them.
 
-use super::HeldReader;
+use super::{HeldReader, KnownRows};
 use crate::{BatcherHandle, DedupPolicy, Rights, RowContext};
 use std::sync::{Arc, atomic::AtomicBool};
 use tally_protocol::ids::{Division, LogId};
@@ -22,6 +22,8 @@ pub struct IntakeHandle {
     pub full: Arc<AtomicBool>,
     /// The registrations held are all there are: a subject that is not among them is asked about (V011).
     pub base_is_complete: bool,
+    /// Rows that are known byte for byte.
+    pub known: KnownRows,
     /// Reads what is held, to say in what a row differs from it.
     pub held: Arc<dyn HeldReader>,
 }

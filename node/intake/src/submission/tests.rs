@@ -63,8 +63,9 @@ fn desk_within(limits: KeptLimits) -> Desk {
     let (batcher, chunks) = BatcherHandle::of_test();
     let full = Arc::new(AtomicBool::new(false));
     let staged = StagedBook::new(dir.path().join("staged"));
-    let held = Arc::new(OneHeld);
-    let intake = IntakeHandle { charter: charter(own), batcher, own, staged, full, base_is_complete: false, held };
+    let (known, held) = (KnownRows::new([7; 32]), Arc::new(OneHeld));
+    let intake =
+        IntakeHandle { charter: charter(own), batcher, own, staged, full, base_is_complete: false, known, held };
     let kept = SubmissionStore::open_within(dir.path().join("answers"), own.division, limits).unwrap();
     Desk { submissions: Submissions::new(intake, kept, dir.path().join("spool")), chunks, _dir: dir }
 }

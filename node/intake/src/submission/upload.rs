@@ -9,9 +9,10 @@ use super::{
     SubmissionTerms, Trial,
     answer::NotesByField,
     differs::{COMPARED_MAX, Conflicting, conflicts},
+    judged::{JUDGED_BYTES, JudgedChunk, Tagged, judge},
     kept::{Correction, SharedWriter},
+    known::TakenRow,
     settled::{correction, finding_of, superseded},
-    terms::policy,
 };
 use crate::{
     CheckedRecord, ChunkAnswer, ChunkError, ChunkResult, DedupPolicy, HeldFinding, InputError, JudgedRow, RawRow,
@@ -31,8 +32,6 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 /// Chunks being judged at the same time, for one submission.
 const JUDGING: usize = 2;
-/// Bytes of what is said of the rows of one chunk: the rest of a chunk of which more is said is judged after it.
-const JUDGED_BYTES: usize = 2 << 20;
 /// Bytes of findings that may wait with their chunks to be durable.
 const WAITING_BYTES: usize = 8 << 20;
 /// What is said of one row takes at most so many bytes: what the rules say, and what the reader, the token and what is held add.
@@ -95,17 +94,10 @@ impl std::fmt::Debug for Upload {
     }
 }
 
-struct JudgedChunk {
-    rows: RowChunk,
-    judged: Vec<JudgedRow>,
-    /// Rows that are to be judged after these: more was said of the chunk than may wait at once.
-    rest: RowChunk,
-    policy: DedupPolicy,
-}
-
 /// A chunk at the batcher, or one of which nothing could be taken.
 struct SubmittedChunk {
     rows: RowChunk,
+    tags: Vec<Tagged>,
     judged: Vec<JudgedRow>,
     /// Bytes of what is said of its rows.
     bytes: usize,
@@ -168,17 +160,8 @@ impl Upload {
         Ok(())
     }
 
-    /// Judges rows on a thread, as many as may wait at once.
-    fn judge(&self, mut rows: RowChunk) -> JoinHandle<JudgedChunk> {
-        let (in_force, terms, me) = (self.intake.charter.clone(), self.terms.clone(), self.intake.own.division);
-        let base_is_complete = self.intake.base_is_complete;
-        tokio::task::spawn_blocking(move || {
-            let charter = in_force.charter();
-            let charter = charter.charter();
-            let judged = rows.judged_within(&terms.row_context(charter, me), JUDGED_BYTES);
-            let rest = rows.split_off(judged.len());
-            JudgedChunk { rows, judged, rest, policy: policy(charter, base_is_complete) }
-        })
+    fn judge(&self, rows: RowChunk) -> JoinHandle<JudgedChunk> {
+        judge(&self.intake, &self.terms, rows, self.trial.is_none())
     }
 
     /// Whether rows are not looked at any more, because all before them were rejected: then they are counted. They are still
@@ -237,10 +220,15 @@ impl Upload {
     /// The oldest judged chunk goes to the batcher.
     async fn submit(&mut self, chunk: MakeChunk) -> Result<(), UploadError> {
         let Some(judging) = self.judging.pop_front() else { return Ok(()) };
-        let JudgedChunk { rows, mut judged, rest, policy } = judging.await.map_err(|e| match e.is_panic() {
-            true => UploadError::Internal,
-            false => ChunkError::Stopping.into(),
-        })?;
+        let JudgedChunk { rows, known, tags, mut judged, rest, policy } =
+            judging.await.map_err(|e| match e.is_panic() {
+                true => UploadError::Internal,
+                false => ChunkError::Stopping.into(),
+            })?;
+        self.answer.duplicate += known;
+        let totals = &self.intake.batcher.totals;
+        totals.duplicate.fetch_add(known, Ordering::Relaxed);
+        totals.known.fetch_add(known, Ordering::Relaxed);
         if !rest.is_empty() {
             // Before whatever came after them.
             let judging = self.judge(rest);
@@ -256,7 +244,7 @@ impl Upload {
         };
         let bytes = judged.iter().flat_map(|r| &r.findings).map(Finding::bytes).sum();
         self.waiting_bytes += bytes;
-        self.waiting.push_back(SubmittedChunk { rows, judged, bytes, result });
+        self.waiting.push_back(SubmittedChunk { rows, tags, judged, bytes, result });
         // Chunks of which nothing could be taken hold many findings: they do not wait for others.
         let settled = |w: &VecDeque<SubmittedChunk>| w.front().is_some_and(|w| w.result.is_none());
         while self.waiting.len() > WAITING || settled(&self.waiting) || self.waiting_bytes > WAITING_BYTES {
@@ -304,7 +292,9 @@ impl Upload {
 
     /// The oldest chunk at the batcher becomes durable: every row of it has its verdict now.
     async fn settle(&mut self) -> Result<(), UploadError> {
-        let Some(SubmittedChunk { rows, judged, bytes, result }) = self.waiting.pop_front() else { return Ok(()) };
+        let Some(SubmittedChunk { rows, tags, judged, bytes, result }) = self.waiting.pop_front() else {
+            return Ok(());
+        };
         self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
         let result = match result {
             Some(answer) => answer.await.map_err(|_| ChunkError::Stopping)??,
@@ -323,20 +313,39 @@ impl Upload {
         let mut differ = self.differences(&rows, &judged, &result.rows).await?;
         let before = self.answer.rejected;
         let (mut outcomes, mut keep) = (result.rows.into_iter(), ToKeep::default());
+        let (mut taken, mut tags) = (Vec::new(), tags.into_iter());
         for (place, mut row) in judged.into_iter().enumerate() {
+            let tagged = tags.next().unwrap_or_default();
             // A row without a record was refused before the batcher.
             match row.id.and_then(|_| outcomes.next()) {
                 Some(outcome) => {
                     keep.corrections.extend(correction(&row, &outcome.fate));
+                    let fate = outcome.fate.clone();
                     self.conclude(&mut row, outcome, differ.remove(&place));
+                    taken.extend(tagged.taken(&row, fate));
                 }
                 None => self.answer.rejected += 1,
             }
             self.tell(&rows, place, row, &mut keep);
         }
+        self.remember(taken).await;
         let rejected = self.answer.rejected - before;
         self.intake.batcher.totals.rejected.fetch_add(rejected, Ordering::Relaxed);
         self.keep(keep).await
+    }
+
+    /// Remembers rows of which nothing is said, where they stand.
+    async fn remember(&self, taken: Vec<(TakenRow, bool)>) {
+        let Some(held) = self.intake.batcher.held().filter(|_| !taken.is_empty()) else { return };
+        let (known, own) = (self.intake.known.clone(), self.intake.own);
+        let remembered = tokio::task::spawn_blocking(move || {
+            let place = |(row, is_placed): (TakenRow, bool)| {
+                if is_placed { Some(row) } else { Some(TakenRow { index: held.index_of(own, &row.id)?, ..row }) }
+            };
+            known.remember(taken.into_iter().filter_map(place));
+        });
+        // It only saves time later.
+        let _ = remembered.await;
     }
 
     /// In what the first rows that conflict with what is held differ from it, by their places.

@@ -4,6 +4,10 @@
 //! built anew the engine's "no" means nothing, and is an error. What is about to be sealed counts as held until the index has
 //! it. What follows from being held is not decided here.
 
+mod again;
+
+pub use again::SubjectMark;
+
 use super::{
     Effect, Engine, EngineError, HeldKeyVersion, InForce, Version,
     beside::Beside,
@@ -11,6 +15,7 @@ use super::{
     positions,
 };
 use crate::lost::Ranges;
+use again::Renamed;
 use fastbloom::BloomFilter;
 use std::{
     collections::{HashMap, hash_map::Entry as Slot},
@@ -47,6 +52,9 @@ pub struct DedupIndex {
     several: Mutex<Layers>,
     /// Where the next record may stand that is handed in again.
     beside: Mutex<Beside>,
+    /// The same, for whoever remembers where such records stand.
+    beside_again: Mutex<Beside>,
+    renamed: Mutex<Renamed>,
     /// The filters hold every id and key of the index.
     complete: AtomicBool,
     /// The index has been at the end of the journal since it was opened or begun anew.
@@ -196,6 +204,8 @@ impl DedupIndex {
             keys: Mutex::new(Layers::new()),
             several: Mutex::new(Layers::new()),
             beside: Mutex::default(),
+            beside_again: Mutex::default(),
+            renamed: Mutex::default(),
             complete: AtomicBool::new(empty),
             whole: AtomicBool::new(false),
             judged: Mutex::default(),
@@ -217,7 +227,7 @@ impl DedupIndex {
     /// are filled once more.
     pub(super) fn doubt(&self) {
         self.complete.store(false, Ordering::Release);
-        *lock(&self.beside) = Beside::default();
+        [&self.beside, &self.beside_again].into_iter().for_each(|beside| *lock(beside) = Beside::default());
     }
 
     /// Fills the filters from the index; until this is done the engine is asked. What they hold already stays in: of an index
@@ -396,7 +406,9 @@ impl DedupIndex {
 
     /// By which rules everything was judged; `None`: it is being judged again.
     pub(super) fn set_judged(&self, rules: Option<[u8; 8]>) {
-        *lock(&self.judged) = rules;
+        if std::mem::replace(&mut *lock(&self.judged), rules) != rules {
+            self.all_renamed();
+        }
     }
 
     /// A record of the own log is about to be sealed.

@@ -69,6 +69,8 @@ struct Follower<'s> {
     ids: Vec<(LogId, RecordId, KeyForms)>,
     /// Names of units that were written.
     names: HashSet<[u8; 8]>,
+    /// Subjects that the next write gives a name, or another one.
+    renamed: Vec<String>,
     /// Records that were missing when that was last looked into.
     missing: u64,
     /// When something was written.
@@ -150,6 +152,7 @@ impl<'s> Follower<'s> {
             write_at: WRITE_RECORDS,
             ids: Vec::new(),
             names: HashSet::new(),
+            renamed: Vec::new(),
             missing: 0,
             written: Instant::now(),
             whole: false,
@@ -316,6 +319,8 @@ impl<'s> Follower<'s> {
     }
 
     fn write_state(&mut self) -> Result<(), EngineError> {
+        // Before it: whoever asks in between looks at the row itself.
+        self.renamed.drain(..).for_each(|code| self.sources.known.renamed(&code));
         self.overlay.commit((STATE_KEY.to_vec(), self.state.encode()))?;
         self.written = Instant::now();
         self.sources.known.indexed(&self.ids);

@@ -24,7 +24,7 @@ mod walk;
 pub use effect::Effect;
 pub use engine::{Engine, EngineError, Write};
 pub use entry::{IndexEntry, Version, pairs};
-pub use filter::{DedupIndex, KeyHistory};
+pub use filter::{DedupIndex, KeyHistory, SubjectMark};
 pub use follow::{FollowSources, IndexProgress, Judging, WRITE_RECORDS, follow};
 pub use key_findings::other_form;
 pub use open::{IndexCounts, OpenedIndex, open};

@@ -32,7 +32,7 @@ fn held() -> Held {
             ..ContentId::default()
         };
         let id = RecordId::of(&n.to_be_bytes());
-        let dimensions = Dimensions { division: 350_102, ..Dimensions::default() };
+        let dimensions = Dimensions { division: 350_102, produced_on: 20_260_101, ..Dimensions::default() };
         let e = IndexEntry { index: n, sealed_at: 1, content, dimensions };
         let mut written = pairs(id, own, &e).to_vec();
         written.extend(entry::form_pair(content.forms()));
@@ -99,4 +99,50 @@ fn a_lost_record_is_new_wherever_it_stood() {
     held.known.set_lost(Ranges::from([(own, vec![(20, 30)])]));
     let found: BTreeSet<usize> = (0..400).filter(|n| held.known.holds(&held.own[*n].0).unwrap()).collect();
     assert_eq!(found, (0..20).chain(30..400).collect());
+}
+
+/// Records that stand as they did, asked for together, are those of which the long way says nothing: and after anything that could
+/// change that, none of those concerned.
+#[test]
+fn what_stands_is_what_nothing_else_is_held_of() {
+    let mut held = held();
+    let own: LogId = "350102/e1".parse().unwrap();
+    let subject = held.known.subject_mark().of(Some("91350102MA2TE5T1X0"));
+    let ask = |held: &Held| {
+        let of = |(n, (id, _)): (u64, &(RecordId, ContentId))| (n, *id.0.0.first_chunk().unwrap(), subject);
+        held.known.stand(own, &(0..).zip(&held.own).map(of).collect::<Vec<_>>()).unwrap()
+    };
+    let stands = ask(&held);
+    for (n, (_, content)) in held.own.iter().enumerate() {
+        let versions = held.known.versions(&content.key).unwrap().unwrap();
+        let alone = versions.own.len() == 1 && versions.versions.len() == 1 && versions.standing.len() == 1;
+        // One record in two logs counts in one of them only, so another record may look at it.
+        assert!(!stands[n] || alone, "{n}");
+        let counts = alone && content.operation == Operation::Create && n % 13 != 0;
+        assert_eq!(stands[n], counts, "{n}: {versions:?}");
+    }
+    assert!(stands.iter().filter(|s| **s).count() > 250);
+    // Not as another record, and not beyond the end.
+    assert_eq!(held.known.stand(own, &[(1, [0; 3], subject), (9_999, [0; 3], subject)]).unwrap(), [false; 2]);
+    let fell = |held: &Held| (0..400).filter(|n| stands[*n] && !ask(held)[*n]).collect::<Vec<_>>();
+    // Another version, or one of its number, is on its way.
+    let (_, content) = held.own[1];
+    held.known.add_pending(RecordId::of(b"later"), &content);
+    let (_, numbered) = held.own[21];
+    let other = ContentId { key: [1; 16], form: numbered.form, ..numbered };
+    held.known.add_pending(RecordId::of(b"another form"), &other);
+    assert_eq!(fell(&held), [1, 21]);
+    held.known.forget_pending([RecordId::of(b"later"), RecordId::of(b"another form")].iter());
+    assert_eq!(fell(&held), [0_usize; 0]);
+    held.known.set_lost(Ranges::from([(own, vec![(31, 33)])]));
+    assert_eq!(fell(&held), [31, 32]);
+    held.known.set_lost(Ranges::default());
+    // Another subject than this one changes nothing; this one, or all by another rule, everything.
+    held.known.renamed("91350102MA2Y6W3K45");
+    assert_eq!(fell(&held), [0_usize; 0]);
+    held.known.renamed("91350102MA2TE5T1X0");
+    assert!(ask(&held).iter().all(|s| !s));
+    held.own.truncate(3);
+    held.known.set_whole(false);
+    assert_eq!(ask(&held), [false; 3], "while the index is built nobody knows");
 }

@@ -162,12 +162,15 @@ impl Follower<'_> {
     }
 
     /// The newest registration says what a subject is called; of two of one day the greater name, so that no order counts.
-    fn register(&self, object: &Object<'_>, day: u32, rules: [u8; 8]) -> Result<(), EngineError> {
+    fn register(&mut self, object: &Object<'_>, day: u32, rules: [u8; 8]) -> Result<(), EngineError> {
         let Some((code, name)) = object.text("subject_uscc").zip(object.text("subject_name")) else { return Ok(()) };
         let key = entry::subject_key(code);
         let new = SubjectName { day, name: name.to_owned(), rules };
         let held = self.overlay.get(&key)?.and_then(|v| SubjectName::decode(&v));
-        if held.is_none_or(|h| h.rules != rules || h < new) {
+        if held.as_ref().is_none_or(|h| h.rules != rules || *h < new) {
+            if held.is_none_or(|h| h.name != new.name) {
+                self.renamed.push(code.to_owned());
+            }
             self.overlay.put(key, new.encode());
         }
         Ok(())
