@@ -9,6 +9,7 @@ mod list;
 mod nothing;
 
 pub use document::{CatalogDocument, CategoryDocument, FieldDocument};
+pub use head::is_unit;
 pub use list::{CodeList, Matched};
 pub use nothing::EmptyWords;
 pub use tally_protocol::finding::Severity;
@@ -206,6 +207,11 @@ impl Category {
     /// The field that a column's head means: its identifier, its title, or a code of another system.
     pub fn column(&self, title: &str) -> Option<&Field> {
         self.heads.find(title).map(|i| &self.fields[i])
+    }
+
+    /// The field that a column's head would mean if it did not name another unit: 罚款金额（元） where the field is in 万元.
+    pub fn column_in_other_unit(&self, title: &str) -> Option<&Field> {
+        self.heads.in_other_unit(title).map(|i| &self.fields[i])
     }
 
     /// A field by its identifier.
