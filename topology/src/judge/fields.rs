@@ -56,7 +56,17 @@ impl RecordJudge<'_> {
         let t = match value {
             Value::Text(t) => &**t,
             Value::Integer(n) if field.kind == FieldType::Integer && *n >= 0 => return,
-            _ => return self.say("V002", &field.id, &field.zh, ""),
+            Value::Integer(n) => return self.say_of("V002", field, &n.to_string()),
+            Value::List(_) => return self.say("V002", &field.id, &field.zh, "[ … ]"),
+            Value::Object(_) => return self.say("V002", &field.id, &field.zh, "{ … }"),
+            other => {
+                return self.say(
+                    "V002",
+                    &field.id,
+                    &field.zh,
+                    if *other == Value::Bool(true) { "true" } else { "false" },
+                );
+            }
         };
         if let Some(c) = text::unreadable(t) {
             return self.unreadable(&field.id, &field.zh, c);

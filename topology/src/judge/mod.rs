@@ -22,7 +22,7 @@ use tally_protocol::{
 
 pub use fields::SEPARATORS;
 pub use tally_protocol::finding::Finding;
-pub use text::{masked, shown};
+pub use text::{masked, shown, unreadable};
 
 /// Most things that are said of one record.
 pub const FINDINGS_MAX: usize = 64;
@@ -67,8 +67,13 @@ pub fn judge(context: &JudgeContext<'_>, object: &Object<'_>) -> RecordJudgement
         return RecordJudgement { findings: judge.findings, by: None };
     }
     let Some(category) = catalog.category(id) else {
-        let list: Vec<_> = catalog.categories().map(|c| &*c.id).collect();
-        judge.say("V003", "category", "信息类别", &format!("{} ({})", shown(id), list.join(", ")));
+        let ids: Vec<_> = catalog.categories().map(|c| &*c.id).collect();
+        let names: Vec<_> = catalog.categories().map(|c| c.zh.as_str()).collect();
+        let (en, zh) = (
+            format!("category is not one of its code list: {} ({})", shown(id), ids.join(", ")),
+            format!("代码不在代码表：信息类别={}（可填：{}）", shown(id), names.join("、")),
+        );
+        judge.say_so(Severity::Reject, "V003", "category", (en, zh));
         return RecordJudgement { findings: judge.findings, by: None };
     };
     match claim {

@@ -54,7 +54,7 @@ pub(super) fn is_above(a: &str, b: &str) -> bool {
 }
 
 /// The first control character other than tab and line ends, or replacement character: both come from broken conversions.
-pub(super) fn unreadable(text: &str) -> Option<char> {
+pub fn unreadable(text: &str) -> Option<char> {
     // Most text has none of the bytes that such characters begin with.
     let suspicious = |b: u8| b < 0x20 || b == 0x7f || b == 0xc2 || b == 0xef;
     let bad = |c: char| c == '\u{fffd}' || (c.is_control() && !matches!(c, '\n' | '\t' | '\r'));
