@@ -62,17 +62,17 @@ pub(super) fn check(path: &Path) -> Result<HashSet<String>, SheetError> {
     let names: Vec<String> = names.collect::<Result<_, _>>().map_err(broken)?;
     let has = |name: &str| names.iter().any(|n| n.trim_start_matches('/').eq_ignore_ascii_case(name));
     if !has("xl/workbook.xml") {
-        let what = match () {
-            () if has("word/document.xml") => "a Word document",
-            () if has("content.xml") => "an OpenDocument file",
-            () if has("xl/workbook.bin") => "a binary workbook (.xlsb)",
-            () => "a zip archive without a workbook in it",
+        let (what, zh) = match () {
+            () if has("word/document.xml") => ("a Word document", "Word 文档"),
+            () if has("content.xml") => ("an OpenDocument file", "OpenDocument 文件（.ods 等）"),
+            () if has("xl/workbook.bin") => ("a binary workbook (.xlsb)", "二进制工作簿（.xlsb）"),
+            () => ("a zip archive without a workbook in it", "不含工作簿的压缩包"),
         };
         return Err(SheetError::new(
             "no_workbook",
             0,
             format!("this is {what}: save the table as .xlsx or CSV"),
-            "该文件不是 .xlsx 工作簿，请另存为 .xlsx 或 CSV 后再报",
+            format!("该文件是{zh}，不是 .xlsx 工作簿，请另存为 .xlsx 或 CSV 后再报"),
         ));
     }
     let (mut left, mut special) = (EXPANDED_MAX, HashSet::new());

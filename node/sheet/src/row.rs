@@ -39,6 +39,12 @@ pub enum MarkKind {
     Merged(Arc<MergedRange>),
     /// A bare number that may be a day: so many days from the end of 1899 on, as [`day_text`] reads it.
     Day(u32),
+    /// A number whose format shows another text than its digits, or nothing; its digits were read.
+    ShownOtherwise,
+    /// A line goes through it: people strike out what no longer holds.
+    Struck,
+    /// The last cell of a row of text that has more cells than others: a sign between cells stands in one of them, perhaps.
+    Overfull,
 }
 
 /// Cells that are shown as one.
@@ -79,23 +85,37 @@ const ERROR_TEXTS: [&str; 16] = [
     NO_RESULT,
 ];
 
-/// Whether a text is what a spreadsheet shows in place of a value: an error, or a column that is too narrow.
+/// Formulas of WPS for a picture in a cell; what it shows is in no text.
+const PICTURES: [&str; 2] = ["=DISPIMG(", "=_xlfn.DISPIMG("];
+
+/// Whether a text is what a spreadsheet has in place of a value: an error, a column that is too narrow, or a picture.
 pub(super) fn is_error_text(text: &str) -> bool {
     let text = text.trim();
+    if text.starts_with('=') {
+        return PICTURES.iter().any(|p| text.starts_with(p));
+    }
     text.starts_with('#')
         && (ERROR_TEXTS.iter().any(|e| e.eq_ignore_ascii_case(text))
             || (text.len() > 2 && text.bytes().all(|b| b == b'#')))
 }
 
-/// What is no text for a person: white space, and the end marks and filling of old systems.
+/// What is no text for a person: white space, control characters (the end marks and filling of old systems), and signs that
+/// nobody sees.
 fn is_nothing(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\0' | '\u{1a}' | '\u{feff}')
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{feff}')
 }
 
 impl Row {
     /// Whether nothing stands in it.
     pub fn is_blank(&self) -> bool {
         self.cells.iter().all(|c| c.chars().all(is_nothing)) && self.fault.is_none()
+    }
+
+    /// Marks a row of text that has more cells than others.
+    pub fn mark_overfull(&mut self) {
+        self.mark(self.cells.len().saturating_sub(1), MarkKind::Overfull);
     }
 
     /// Marks a cell.
@@ -153,17 +173,17 @@ mod tests {
 
     #[test]
     fn errors_of_spreadsheets_are_known_and_texts_that_only_begin_so_are_not() {
-        for error in ["#N/A", " #ref! ", "#DIV/0!", "####", NO_RESULT] {
+        for error in ["#N/A", " #ref! ", "#DIV/0!", "####", NO_RESULT, "=DISPIMG(\"ID_1F\",1)"] {
             assert!(is_error_text(error), "{error}");
         }
-        for text in ["", "#", "##", "#1 楼", "N/A", "#N/A 说明"] {
+        for text in ["", "#", "##", "#1 楼", "N/A", "#N/A 说明", "=1+2", "DISPIMG"] {
             assert!(!is_error_text(text), "{text}");
         }
     }
 
     #[test]
     fn end_marks_and_filling_are_nothing() {
-        for cells in [&["\u{1a}"][..], &["\0\0\0", " "], &["\u{feff}"], &[""]] {
+        for cells in [&["\u{4}", "\u{200b}"][..], &["\u{1a}"], &["\0\0\0", " "], &["\u{feff}"], &[""]] {
             let cells = cells.iter().map(|c| (*c).to_owned()).collect();
             assert!(Row { cells, ..Row::default() }.is_blank());
         }

@@ -7,13 +7,16 @@ use super::{
     read::{JudgedRow, read_spoiled},
     reply::Reply,
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use tally_protocol::{
     canonical::{Object, Value},
     finding::{Finding, Severity},
 };
 use tally_sheet::{CellMark, MarkKind, Row, column_name};
-use tally_topology::judge::shown;
+use tally_topology::{
+    catalog::{Field, FieldType, Matched},
+    judge::shown,
+};
 
 /// A table of so many columns has rows of data and others, such as totals.
 const SPARSE_COLUMNS: usize = 6;
@@ -22,12 +25,13 @@ const SPARSE_PART: usize = 4;
 /// A row that is none of data breaks more rules than this.
 const SPARSE_FINDINGS: usize = 3;
 /// How totals and signatures begin.
-const TOTALS: [&str; 14] = [
+const TOTALS: [&str; 15] = [
     "合计",
     "总计",
     "小计",
     "共计",
     "累计",
+    "汇总",
     "制表",
     "填表",
     "填报",
@@ -52,7 +56,8 @@ pub(super) fn judged_cells(context: &RowContext<'_>, columns: &TableColumns, row
         (!text.trim().is_empty()).then(|| (field, Value::Text(text.as_str().into())))
     };
     let object = Object::of_sorted(columns.order.iter().filter_map(cell));
-    let unreadable = |mark: &&CellMark| !matches!(mark.kind, MarkKind::Merged(_) | MarkKind::Day(_));
+    let unreadable =
+        |mark: &&CellMark| matches!(mark.kind, MarkKind::DigitsLost | MarkKind::ErrorValue | MarkKind::NoResult);
     let field = |mark: &CellMark| columns.fields.get(mark.column)?.as_deref();
     let spoiled: Vec<&str> = row.marks.iter().filter(unreadable).filter_map(field).collect();
     let mut judged = read_spoiled(context, row.line, object, reply, &spoiled);
@@ -71,8 +76,78 @@ pub(super) fn judged_cells(context: &RowContext<'_>, columns: &TableColumns, row
             _ => judged.findings.push(finding),
         }
     }
+    if row.marks.iter().any(|m| m.kind == MarkKind::Overfull) || is_moved(context, &judged, columns, row) {
+        overfull(&mut judged, columns, row);
+    }
     sparse(&mut judged, columns, row);
     judged
+}
+
+/// Whether the cells that are refused are right below the heads before theirs: a sign between cells moved them.
+fn is_moved(context: &RowContext<'_>, judged: &JudgedRow, columns: &TableColumns, row: &Row) -> bool {
+    /// One cell may be like its neighbour by chance.
+    const MOVED_MIN: usize = 2;
+    if judged.record.is_some() {
+        return false;
+    }
+    let catalog = context.charter.catalogs().current(context.today);
+    let Some(category) = context.category.and_then(|c| catalog.category(c)) else { return false };
+    let is_wrong = |f: &&Finding| f.severity == Severity::Reject && OF_CELLS.contains(&f.code.as_str());
+    let (mut moved, mut stays) = (0, 0);
+    for finding in judged.findings.iter().filter(is_wrong) {
+        let column = columns.fields.iter().position(|f| f.as_deref() == Some(&*finding.field));
+        let Some((column, field)) = column.zip(category.field(&finding.field)) else { continue };
+        let next = row.cells.get(column + 1).map_or("", |c| c.trim());
+        match fits(field, next) {
+            true => moved += 1,
+            false => stays += 1,
+        }
+    }
+    moved >= MOVED_MIN && stays == 0
+}
+
+/// Rules that a cell breaks which belongs below another head.
+const OF_CELLS: [&str; 4] = ["V002", "V003", "V004", "V008"];
+
+/// Whether a text is of the sort that a field holds.
+fn fits(field: &Field, text: &str) -> bool {
+    let coded = |least: usize| text.len() >= least && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    match field.kind {
+        FieldType::Uscc => coded(18) && text.len() == 18,
+        FieldType::OrgCode | FieldType::IdNo | FieldType::RegNo => coded(8),
+        FieldType::Division => coded(6),
+        FieldType::Date => {
+            text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().filter(u8::is_ascii_digit).count() >= 6
+        }
+        FieldType::Decimal | FieldType::Integer => text.parse::<f64>().is_ok(),
+        FieldType::Text => field.list.as_ref().is_some_and(|list| list.find(text) != Matched::None),
+    }
+}
+
+/// A row of text that has more cells than there are heads, and others do not, or whose cells stand one head too far: a sign
+/// between cells that belongs to a text moved what stands behind it. Refused, it is told once; taken, it is asked about.
+fn overfull(judged: &mut JudgedRow, columns: &TableColumns, row: &Row) {
+    let there = row.cells.iter().rposition(|c| !c.trim().is_empty()).map_or(0, |last| last + 1);
+    let (heads, last) = (columns.heads.len(), shown(row.cells.get(there.saturating_sub(1)).map_or("", |c| c.trim())));
+    let (many, many_zh) = match there > heads {
+        true => (
+            format!("has {there} cells and the table {heads} heads, so from somewhere on its cells"),
+            format!("有 {there} 格，表头只有 {heads} 列，内容"),
+        ),
+        false => ("has cells that".to_owned(), "的部分内容".to_owned()),
+    };
+    let en = format!(
+        "the row {many} stand below other heads than their own (the last is {last:?}): put a cell that holds the sign between cells in quotation marks, or move them back"
+    );
+    let zh =
+        format!("该行{many_zh}可能错列（最后一格为“{last}”）：请将含有分隔符的单元格用引号括起，或移回所属列后再报");
+    let finding = Finding::of(Severity::Question, "F006", "", en, zh).named("more_cells");
+    if judged.record.is_some() {
+        judged.findings.push(finding);
+    } else {
+        judged.findings = vec![finding.with_severity(Severity::Reject)];
+        judged.changes.clear();
+    }
 }
 
 /// The field that a column's field is copied to.
@@ -98,8 +173,10 @@ fn finding(columns: &TableColumns, row: &Row, mark: &CellMark, field: &Arc<str>)
         MarkKind::ErrorValue => Finding::reject(
             "F002",
             field,
-            format!("{field} in {at} holds an error of the spreadsheet, {stands}: mend its formula, or type the value"),
-            format!("{head}（{at}）：单元格为公式错误或无法显示（{stands}），请修正公式或直接填写内容"),
+            format!(
+                "{field} in {at} holds an error of the spreadsheet or a picture, {stands}: mend its formula, or type the value"
+            ),
+            format!("{head}（{at}）：单元格为公式错误、图片或无法显示（{stands}），请修正公式或直接填写内容"),
         ),
         MarkKind::NoResult => Finding::reject(
             "F004",
@@ -122,7 +199,7 @@ fn finding(columns: &TableColumns, row: &Row, mark: &CellMark, field: &Arc<str>)
                 range.name
             ),
         ),
-        MarkKind::Day(_) => return None,
+        MarkKind::Day(_) | MarkKind::ShownOtherwise | MarkKind::Struck | MarkKind::Overfull => return None,
     })
 }
 
@@ -132,7 +209,8 @@ fn sparse(judged: &mut JudgedRow, columns: &TableColumns, row: &Row) {
         return;
     }
     let there = || row.cells.iter().map(|c| c.trim()).filter(|c| !c.is_empty());
-    let (filled, all) = (there().count(), columns.heads.len());
+    // A text that is merged over columns is one.
+    let (filled, all) = (there().collect::<BTreeSet<_>>().len(), columns.heads.len());
     let begins = TOTALS.iter().any(|word| there().next().is_some_and(|first| first.starts_with(word)));
     if !begins && SPARSE_PART * filled > all {
         return;

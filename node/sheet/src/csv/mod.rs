@@ -8,10 +8,13 @@ mod quotes;
 use super::{CELLS_MAX, Encoding, ROW_BYTES_MAX, Row, SheetError, Take, decode::Text};
 use csv_core::{ReadRecordResult, ReaderBuilder};
 pub use delimiter::KnownHeads;
+use quotes::Flaw;
 use std::io::Read;
 
 /// Text by which the delimiter is found, in bytes.
 const GUESS_BYTES: usize = 64 << 10;
+/// The byte order mark in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 /// Most lines that are handed over of a row of which it is not certain where it ends.
 const FAULTY_LINES_MAX: usize = 10_000;
 
@@ -48,7 +51,7 @@ pub fn read_csv(source: impl Read, options: CsvOptions<'_>, take: Take<'_>) -> R
     let (mut done, mut written, mut ended) = (0, 0, 0);
     let mut more = true;
     let mut start = None;
-    let mut record = Record { delimiter, usual: 0, from: 0, before: Vec::new() };
+    let mut record = Record { delimiter, usual: 0, from: 0, before: Vec::new(), open_since: None };
     let found = |text: &Text<_>| CsvFound { encoding: text.encoding, delimiter };
     loop {
         if done == input.len() && more {
@@ -66,6 +69,10 @@ pub fn read_csv(source: impl Read, options: CsvOptions<'_>, take: Take<'_>) -> R
             }
             if done == input.len() && more {
                 continue;
+            }
+            // The mark with which a joined file begins would hide the quotation mark behind it.
+            while input.get(done..).is_some_and(|rest| rest.starts_with(MARK)) {
+                done += MARK.len();
             }
             start = Some(parser.line());
             record.begin(done);
@@ -107,6 +114,8 @@ struct Record {
     from: usize,
     /// What of it stood in the pieces before.
     before: Vec<u8>,
+    /// The text of a cell goes on from this line, which ended with a backslash.
+    open_since: Option<u64>,
 }
 
 impl Record {
@@ -131,7 +140,14 @@ impl Record {
             bytes = &self.before;
         }
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        let flaw = memchr::memchr(b'"', bytes).and_then(|_| quotes::flaw(bytes, self.delimiter, self.usual));
+        let flaw = memchr::memchr2(b'"', b'\\', bytes).and_then(|_| quotes::flaw(bytes, self.delimiter, self.usual));
+        // What goes on behind a line that ends with a backslash is no row of its own.
+        let goes_on = self.open_since.filter(|_| ends.len() <= self.usual);
+        let (flaw, since) = match (flaw, goes_on) {
+            (None | Some(Flaw::EscapedEnd), Some(since)) => (Some(Flaw::EscapedEnd), since),
+            (flaw, _) => (flaw, line),
+        };
+        self.open_since = None;
         let Some(flaw) = flaw else {
             if memchr::memchr(b'\n', bytes).is_none() {
                 self.usual = ends.len().saturating_sub(1);
@@ -140,12 +156,15 @@ impl Record {
             tidy(&mut row);
             return !row.is_blank() && take(row).is_break();
         };
+        if flaw == Flaw::EscapedEnd && bytes.ends_with(b"\\") {
+            self.open_since = Some(since);
+        }
         let last = line + memchr::memchr_iter(b'\n', bytes).count() as u64;
         let lines = bytes.split(|b| *b == b'\n').take(FAULTY_LINES_MAX);
         lines.zip(line..).filter(|(bytes, _)| !bytes.trim_ascii().is_empty()).any(|(bytes, at)| {
             let text = String::from_utf8_lossy(bytes);
             let cells = text.split(char::from(self.delimiter)).take(CELLS_MAX).map(str::to_owned).collect();
-            let fault = Some(Box::new(flaw.error(line, last)));
+            let fault = Some(Box::new(flaw.error(since, last)));
             take(Row { line: at, cells, fault, ..Row::default() }).is_break()
         })
     }
@@ -276,6 +295,27 @@ mod tests {
         assert_eq!(self::rows(&formatted), [(1, cells(&["a"]))]);
         let wide = ",".repeat(CELLS_MAX);
         assert_eq!(read(wide.as_bytes()).1.unwrap_err().code, "endless_row");
+    }
+
+    /// A10: a database writes a line end that belongs to a text behind a backslash; what follows is no row of its own.
+    #[test]
+    fn a_text_that_goes_on_behind_a_backslash_is_one_fault() {
+        let mut seen = Vec::new();
+        let text = b"a\tb\tc\n1\t2\t3\n4\t5\\\n6\t7\n8\t9\tx\\\ny\\\nz\n1\t2\t3\n";
+        let found = read_csv(text.as_slice(), CsvOptions { delimiter: Some(b'\t'), heads: None }, &mut |r| {
+            seen.push((r.line, r.fault.map(|f| (f.code, f.line))));
+            ControlFlow::Continue(())
+        });
+        found.unwrap();
+        let cut = |line| Some(("escaped_line_end", line));
+        let wanted = [(1, None), (2, None), (3, cut(3)), (4, cut(3)), (5, cut(5)), (6, cut(5)), (7, cut(5)), (8, None)];
+        assert_eq!(seen, wanted);
+    }
+
+    #[test]
+    fn the_mark_of_a_joined_file_hides_no_quotation_mark() {
+        let text = "\u{feff}\"甲\",1\n\u{feff}\"乙,丙\",2\n";
+        assert_eq!(rows(text.as_bytes()), [(1, cells(&["甲", "1"])), (2, cells(&["乙,丙", "2"]))]);
     }
 
     #[test]

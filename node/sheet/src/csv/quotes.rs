@@ -1,5 +1,6 @@
-//! Quotation marks that do not stand as they should. The parser takes whatever comes, so a mark too many or too few makes
-//! other cells of the same text; this tells it, by the bytes of the row.
+//! Quotation marks that do not stand as they should, and backslashes with which databases write what would end a cell. The
+//! parser takes whatever comes, so a mark too many or too few makes other cells of the same text; this tells it, by the bytes
+//! of the row.
 
 use crate::SheetError;
 
@@ -14,26 +15,46 @@ pub(super) enum Flaw {
     SpaceBefore,
     /// Lines that are rows of their own stand in one cell.
     RowsInCell,
+    /// A delimiter that belongs to the text stands behind a backslash, so the cell was cut there.
+    EscapedDelimiter,
+    /// A line end that belongs to the text stands behind a backslash, so the row was cut there.
+    EscapedEnd,
 }
 
-/// Looks at the bytes of a row that holds marks; without the end of its last line. `usual` is how many delimiters a line
-/// of this table has.
+/// Looks at the bytes of a row that holds marks or backslashes; without the end of its last line. `usual` is how many
+/// delimiters a line of this table has.
 pub(super) fn flaw(row: &[u8], delimiter: u8, usual: usize) -> Option<Flaw> {
-    let mut rest = row;
+    let (mut rest, mut cut, mut delimiters) = (row, false, 0);
     loop {
-        let end = match rest.first() {
-            Some(b'"') => quoted(rest, delimiter)?,
-            _ => unquoted(rest, delimiter)?,
-        };
+        let is_quoted = rest.first() == Some(&b'"');
+        let end = if is_quoted { quoted(rest, delimiter)? } else { unquoted(rest, delimiter)? };
         match end {
             Cell::Flawed(flaw) => return Some(flaw),
-            Cell::Ends(at) if at >= rest.len() => break,
-            Cell::Ends(at) => rest = rest.get(at + 1..)?,
+            Cell::Ends(at) if at >= rest.len() => {
+                if !is_quoted && usual > 0 && is_escaped(rest) {
+                    return Some(Flaw::EscapedEnd);
+                }
+                break;
+            }
+            Cell::Ends(at) => {
+                cut |= !is_quoted && is_escaped(rest.get(..at)?);
+                delimiters += 1;
+                rest = rest.get(at + 1..)?;
+            }
         }
+    }
+    // A path may end with a backslash, too: then the row has as many cells as others.
+    if cut && delimiters > usual {
+        return Some(Flaw::EscapedDelimiter);
     }
     let full = |line: &[u8]| memchr::memchr_iter(delimiter, line).count() >= usual;
     let rows = if usual >= 2 { row.split(|b| *b == b'\n').filter(|line| full(line)).count() } else { 0 };
     (rows > 1).then_some(Flaw::RowsInCell)
+}
+
+/// Whether what follows a text belongs to it, as databases write it: behind a backslash that is none of a pair.
+fn is_escaped(text: &[u8]) -> bool {
+    text.iter().rev().take_while(|b| **b == b'\\').count() % 2 == 1
 }
 
 enum Cell {
@@ -64,6 +85,11 @@ fn quoted(rest: &[u8], delimiter: u8) -> Option<Cell> {
 fn unquoted(rest: &[u8], delimiter: u8) -> Option<Cell> {
     let end = memchr::memchr(delimiter, rest).unwrap_or(rest.len());
     let cell = rest.get(..end)?;
+    // Of a pair of backslashes the second one is meant.
+    let marks = memchr::memchr_iter(b'"', cell).filter(|at| is_escaped(cell.get(..*at).unwrap_or_default()));
+    if marks.count() > 0 {
+        return Some(Cell::Flawed(Flaw::Backslash));
+    }
     let opens = cell.trim_ascii_start().first() == Some(&b'"');
     if opens && memchr::memchr_iter(b'"', cell).count() % 2 == 1 {
         return Some(Cell::Flawed(Flaw::SpaceBefore));
@@ -97,6 +123,18 @@ impl Flaw {
                 "a quotation mark is not closed in its line, so several lines became one cell: close it, or remove it",
                 "引号未在本行闭合，多行被并入同一单元格；请补全或删除该引号",
             ),
+            Self::EscapedDelimiter => (
+                "escaped_delimiter",
+                "the row has more cells than others, and a backslash stands before a delimiter that belongs to the text: \
+                 export the table as CSV, with cells in quotation marks and without backslashes",
+                "该行单元格多于其他行，内容中的分隔符写成了反斜杠加分隔符；请导出为标准 CSV（单元格用引号括起，不用反斜杠转义）",
+            ),
+            Self::EscapedEnd => (
+                "escaped_line_end",
+                "a backslash stands at the end of the line, so the text goes on in the next one: \
+                 export the table as CSV, with cells in quotation marks and without backslashes",
+                "行末为反斜杠，内容在下一行继续；请导出为标准 CSV（单元格用引号括起，不用反斜杠转义）",
+            ),
         };
         let (lines, lines_zh) = match from == to {
             true => (format!("line {from}"), format!("第 {from} 行")),
@@ -120,6 +158,9 @@ mod tests {
             "\"第一行\n第二行, 有逗号\",b,c",
             "a,\"x,y,z\n第二行\",c",
             " \"a\",b,c",
+            "C:\\目录\\,b,c",
+            "a,b\\\\,c\\\\",
+            "a,第一行\\n第二行,\\N",
             "\"a\" ,\"b\"  ",
             "",
         ] {
@@ -137,6 +178,10 @@ mod tests {
             ("a,\"凉菜\\\"\",c", Flaw::Backslash),
             ("a, \"x,y\",c", Flaw::SpaceBefore),
             ("a,\"x,c\n1,2,3\ny\",5,6", Flaw::RowsInCell),
+            ("a,含\\\"凉菜\\\",c", Flaw::Backslash),
+            ("a,热\\,食,c", Flaw::EscapedDelimiter),
+            ("a,b,第一行\\", Flaw::EscapedEnd),
+            ("a,第一行\\", Flaw::EscapedEnd),
         ] {
             assert_eq!(flaw(row.as_bytes(), b',', 2), Some(wanted), "{row}");
         }

@@ -1,18 +1,21 @@
 //! One cell as a person sees it: its text, and what is to be known of it.
 
-use super::format::NumberShape;
+use super::format::{self, NumberShape};
 use crate::{
-    ROW_BYTES_MAX, Row,
+    CELLS_MAX, ROW_BYTES_MAX, Row,
     row::{MarkKind, NO_RESULT, is_error_text},
 };
 use calamine::{DataRef, Style};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// Numbers from here on have more than 15 digits, which a spreadsheet does not keep.
 const EXACT_BELOW: f64 = 1e15;
-/// Numbers that may be days: from 1950 to the end of 9999, counted from the end of 1899.
-const DAYS: std::ops::Range<f64> = 18_264.0..2_958_466.0;
-/// What is shown of a number below zero that has the format of a day.
+/// Numbers that may be days: from 1950 to the end of 2099, counted from the end of 1899. What is above is rather a month
+/// (202611) or a number of its own.
+const DAYS: std::ops::Range<f64> = 18_264.0..73_051.0;
+/// Behind the last day that a spreadsheet has, the end of 9999.
+const DAYS_END: f64 = 2_958_466.0;
+/// What is shown of a number below zero, or behind the last day, that has the format of a day.
 const NO_DAY: &str = "########";
 /// Days between the two beginnings that a workbook may count from.
 const DAYS_TO_1904: f64 = 1_462.0;
@@ -22,15 +25,51 @@ const DAYS_TO_1904: f64 = 1_462.0;
 pub(super) struct CellReader {
     /// For each style, what its format makes of a number.
     shapes: Vec<Option<NumberShape>>,
+    /// For each style, what else is to be known of a cell that has it.
+    looks: Vec<StyleLooks>,
     is_1904: bool,
     /// Formulas without a result, by row and column from 0.
-    no_result: HashSet<(u32, u32)>,
+    no_result: BTreeSet<(u32, u32)>,
+}
+
+/// What a style does to a cell besides.
+#[derive(Debug, Clone, Copy, Default)]
+struct StyleLooks {
+    /// Numbers are shown as a text that is not read.
+    otherwise: bool,
+    /// A line goes through the text.
+    struck: bool,
 }
 
 impl CellReader {
-    pub(super) fn new(styles: &[Style], is_1904: bool, no_result: HashSet<(u32, u32)>) -> Self {
+    pub(super) fn new(styles: &[Style], is_1904: bool, no_result: BTreeSet<(u32, u32)>) -> Self {
         let shape = |s: &Style| NumberShape::of(&s.number_format.as_ref()?.format_code);
-        Self { shapes: styles.iter().map(shape).collect(), is_1904, no_result }
+        let looks = |s: &Style| StyleLooks {
+            otherwise: s.number_format.as_ref().is_some_and(|f| format::shows_otherwise(&f.format_code)),
+            struck: s.font.as_ref().is_some_and(calamine::Font::has_strikethrough),
+        };
+        let (shapes, looks) = (styles.iter().map(shape).collect(), styles.iter().map(looks).collect());
+        Self { shapes, looks, is_1904, no_result }
+    }
+
+    /// Puts in the cells of a row that a formula has no result for and that the file leaves out.
+    pub(super) fn put_absent(&self, row: &mut Row) {
+        if self.no_result.is_empty() {
+            return;
+        }
+        let Some(at) = row.line.checked_sub(1).and_then(|at| u32::try_from(at).ok()) else { return };
+        for (_, column) in self.no_result.range((at, 0)..=(at, u32::MAX)) {
+            let column = *column as usize;
+            if column < CELLS_MAX && !row.marks.iter().any(|m| m.column == column && m.kind == MarkKind::NoResult) {
+                if row.cells.len() <= column {
+                    row.cells.resize(column + 1, String::new());
+                }
+                if let Some(cell) = row.cells.get_mut(column) {
+                    *cell = NO_RESULT.to_owned();
+                }
+                row.mark(column, MarkKind::NoResult);
+            }
+        }
     }
 
     /// Puts a cell into a row; answers how many bytes it has.
@@ -54,6 +93,9 @@ impl CellReader {
             row.cells.resize(column + 1, String::new());
         }
         let bytes = text.len() + 16;
+        if !text.is_empty() && self.looks.get(style).is_some_and(|l| l.struck) {
+            row.mark(column, MarkKind::Struck);
+        }
         if let Some(cell) = row.cells.get_mut(column) {
             *cell = text;
         }
@@ -82,7 +124,7 @@ impl CellReader {
                 format!("{h:02}:{min:02}:{s:02}")
             }
             // A spreadsheet shows no day for it.
-            DataRef::DateTime(d) if d.as_f64() < 0.0 && !self.is_1904 => {
+            DataRef::DateTime(d) if (d.as_f64() < 0.0 && !self.is_1904) || d.as_f64() >= DAYS_END => {
                 row.mark(column, MarkKind::ErrorValue);
                 NO_DAY.to_owned()
             }
@@ -103,6 +145,9 @@ impl CellReader {
     fn number(&self, row: &mut Row, column: usize, f: f64, style: usize) -> String {
         if f.abs() >= EXACT_BELOW {
             row.mark(column, MarkKind::DigitsLost);
+        }
+        if self.looks.get(style).is_some_and(|l| l.otherwise) {
+            row.mark(column, MarkKind::ShownOtherwise);
         }
         match self.shapes.get(style).and_then(Option::as_ref) {
             Some(shape) => shape.text(f, number),

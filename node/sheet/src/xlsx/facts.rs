@@ -23,6 +23,8 @@ const MERGES_MAX: usize = 200_000;
 const NO_RESULT_MAX: usize = 1 << 20;
 /// Most rows of a sheet.
 const ROWS_MAX: u32 = 1 << 20;
+/// Most array formulas whose cells lie in one row.
+const ARRAYS_MAX: usize = 256;
 
 /// What is to be known of a sheet.
 #[derive(Debug, Default)]
@@ -35,7 +37,7 @@ pub(super) struct SheetFacts {
     /// A filter hides rows.
     pub(super) filtered: bool,
     /// Row and column, from 0.
-    pub(super) no_result: HashSet<(u32, u32)>,
+    pub(super) no_result: BTreeSet<(u32, u32)>,
 }
 
 fn broken(e: impl std::fmt::Display) -> SheetError {
@@ -160,12 +162,16 @@ struct Scan {
     column: u32,
     in_filter: bool,
     cell: Option<Cell>,
+    /// Cells of one formula each that reach the present row or one below it.
+    arrays: Vec<MergedRange>,
 }
 
 #[derive(Debug, Default)]
 struct Cell {
     kind: String,
     formula: bool,
+    /// The cells that its formula is that of, if it is one of several.
+    array: Option<MergedRange>,
     in_value: bool,
     has_value: bool,
     value: String,
@@ -176,9 +182,10 @@ impl Cell {
     fn lacks_result(&self, recalculates: bool) -> bool {
         // The result of a formula may be no text.
         let empty = !self.has_value || (self.value.is_empty() && self.kind != "str");
-        // Programs that do not work formulas out write 0, and have the spreadsheet do it on opening.
-        let stand_in = recalculates && self.value == "0" && matches!(self.kind.as_str(), "" | "n");
-        self.formula && (empty || stand_in)
+        // Programs that do not work formulas out write 0, and have the spreadsheet do it on opening. In Java they write 0.0,
+        // as no spreadsheet does, and leave it to the spreadsheet to find out.
+        let zero = (recalculates && self.value == "0") || self.value == "0.0";
+        self.formula && (empty || (zero && matches!(self.kind.as_str(), "" | "n")))
     }
 }
 
@@ -190,6 +197,8 @@ impl Scan {
                     self.row = u32::saturating_sub(row, 1).min(ROWS_MAX);
                 }
                 self.column = 0;
+                let line = u64::from(self.row) + 1;
+                self.arrays.retain(|a| a.last_row >= line);
                 if is_set(attribute(e, "hidden")?) || is_zero(attribute(e, "ht")?) {
                     facts.hidden_rows.insert(u64::from(self.row) + 1);
                 }
@@ -202,16 +211,10 @@ impl Scan {
                 self.cell = Some(Cell { kind: attribute(e, "t")?.unwrap_or_default(), ..Cell::default() });
             }
             Tag::End("c") => {
-                if self.cell.take().is_some_and(|c| c.lacks_result(self.recalculates)) {
-                    facts.no_result.insert((self.row, self.column));
-                    if facts.no_result.len() > NO_RESULT_MAX {
-                        let en = "too many formulas have no result in the file: open it in a spreadsheet and save it";
-                        return Err(too_many(en, "大量公式没有保存计算结果，请用 Excel/WPS 打开并重新保存后再报"));
-                    }
-                }
+                self.cell_ends(facts)?;
                 self.column += 1;
             }
-            Tag::Start(_, "f") => self.cell.iter_mut().for_each(|c| c.formula = true),
+            Tag::Start(e, "f") => self.formula(e)?,
             Tag::Start(_, "v") => self.cell.iter_mut().for_each(|c| (c.in_value, c.has_value) = (true, true)),
             Tag::End("v") => self.cell.iter_mut().for_each(|c| c.in_value = false),
             Tag::Text => {
@@ -222,6 +225,46 @@ impl Scan {
             Tag::Start(e, name) => self.around(e, name, facts)?,
             Tag::End("autoFilter") => self.in_filter = false,
             Tag::End(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A formula begins, which may be that of other cells too.
+    fn formula(&mut self, e: &BytesStart<'_>) -> Result<(), SheetError> {
+        let Some(cell) = &mut self.cell else { return Ok(()) };
+        cell.formula = true;
+        if attribute(e, "t")?.is_some_and(|t| matches!(t.as_str(), "array" | "dataTable")) {
+            cell.array = attribute(e, "ref")?.and_then(|r| range(&r));
+        }
+        Ok(())
+    }
+
+    /// Notes whether the cell lacks its result. Cells of one array have their formula in the first of them; a program that
+    /// does not work it out leaves the others out, or writes 0 into them.
+    fn cell_ends(&mut self, facts: &mut SheetFacts) -> Result<(), SheetError> {
+        let Some(mut cell) = self.cell.take() else { return Ok(()) };
+        let (line, column) = (u64::from(self.row) + 1, self.column as usize);
+        let is_here = |a: &MergedRange| {
+            (a.first_row..=a.last_row).contains(&line) && (a.first_column..=a.last_column).contains(&column)
+        };
+        cell.formula |= self.arrays.iter().any(is_here);
+        let lacks = cell.lacks_result(self.recalculates);
+        match lacks {
+            true => facts.no_result.insert((self.row, self.column)),
+            false => facts.no_result.remove(&(self.row, self.column)),
+        };
+        if let Some(array) = cell.array {
+            if lacks {
+                let rows = array.first_row as u32 - 1..array.last_row as u32;
+                let columns = array.first_column as u32..=array.last_column as u32;
+                let cells = rows.flat_map(|row| columns.clone().map(move |column| (row, column)));
+                facts.no_result.extend(cells.take(NO_RESULT_MAX + 1));
+            }
+            self.arrays.push(array);
+        }
+        if facts.no_result.len() > NO_RESULT_MAX || self.arrays.len() > ARRAYS_MAX {
+            let en = "too many formulas have no result in the file: open it in a spreadsheet and save it";
+            return Err(too_many(en, "大量公式没有保存计算结果，请用 Excel/WPS 打开并重新保存后再报"));
         }
         Ok(())
     }
@@ -278,6 +321,20 @@ fn range(text: &str) -> Option<MergedRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A07: programs that do not work formulas out write a number in place of the result.
+    #[test]
+    fn a_number_that_stands_in_for_a_result_is_none() {
+        let lacks = |kind: &str, value: &str, recalculates| {
+            let (kind, value) = (kind.to_owned(), value.to_owned());
+            let has_value = true;
+            Cell { kind, formula: true, has_value, value, ..Cell::default() }.lacks_result(recalculates)
+        };
+        assert!(lacks("", "0", true) && lacks("n", "0.0", true) && lacks("n", "0.0", false) && lacks("", "", false));
+        assert!(
+            !lacks("", "0", false) && !lacks("", "1.0", true) && !lacks("str", "0", true) && !lacks("b", "0", true)
+        );
+    }
 
     #[test]
     fn places_and_ranges_are_read_as_a_spreadsheet_writes_them() {

@@ -26,14 +26,13 @@ impl NumberShape {
     /// What a format code does to a number that is not negative; `None`: it shows its digits.
     pub(super) fn of(code: &str) -> Option<Self> {
         let (mut shape, mut commas) = (Self { tokens: Vec::new(), percent: false, thousands: 0 }, 0);
-        let mut chars = code.strip_prefix("General").map_or_else(
-            || code.chars(),
-            |rest| {
-                shape.tokens.push(Token::General);
-                rest.chars()
-            },
-        );
+        let mut chars = code.chars();
         while let Some(c) = chars.next() {
+            if let Some(rest) = chars.as_str().strip_prefix("eneral").filter(|_| matches!(c, 'G' | 'g')) {
+                shape.tokens.push(Token::General);
+                chars = rest.chars();
+                continue;
+            }
             if c != ',' && commas > 0 {
                 // Behind the last digit they leave thousands out; between digits they only part them.
                 if !matches!(c, '0' | '#' | '?') {
@@ -117,9 +116,51 @@ impl NumberShape {
     }
 }
 
+/// Whether a format shows a number as a text that is not made of its digits: by a condition, in Chinese numerals, as a fixed
+/// text, or as nothing.
+pub(super) fn shows_otherwise(code: &str) -> bool {
+    let (mut chars, mut first, mut places) = (code.chars(), true, false);
+    while let Some(c) = chars.next() {
+        match c {
+            ';' => first = false,
+            '"' => drop(chars.by_ref().take_while(|c| *c != '"').count()),
+            '\\' | '!' | '_' | '*' => drop(chars.next()),
+            '[' => {
+                let inner: String = chars.by_ref().take_while(|c| *c != ']').collect();
+                if inner.starts_with("DBNum") || inner.starts_with(['<', '>', '=']) {
+                    return true;
+                }
+            }
+            '0' | '#' | '?' | '@' | 'G' | 'g' | '.' => places |= first,
+            _ => {}
+        }
+    }
+    !code.is_empty() && !places
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn formats_that_show_something_else_than_the_digits_are_known() {
+        for code in [
+            ";;;",
+            "\"是\"",
+            "[<100]000;0",
+            "[=1]\"男\";[=2]\"女\"",
+            "[>0]合格;不合格",
+            "[DBNum1][$-804]General",
+            "[DBNum2]0",
+        ] {
+            assert!(shows_otherwise(code), "{code}");
+        }
+        let signed = "_(* #,##0_);_(* (#,##0);_(* \"-\"_);_(@_)";
+        for code in ["", "General", "@", "0", "#,##0.00", "0\"号\"", "[Red]0;[Blue]0", "0%", "\"榕\"General", signed]
+        {
+            assert!(!shows_otherwise(code), "{code}");
+        }
+    }
 
     fn shown(code: &str, number: f64) -> Option<String> {
         NumberShape::of(code).map(|shape| shape.text(number, |f| format!("{f}")))
@@ -142,6 +183,7 @@ mod tests {
             ("0!.0,\"万\"", 15_000.0, "1.5万"),
             ("#,##0,", 15_000.0, "15"),
             ("General\"号\"", 7.0, "7号"),
+            ("\"榕许\"General\"号\"", 12.0, "榕许12号"),
             ("00", -5.0, "-05"),
             ("\"第\"#\"号\"", 3.0, "第3号"),
         ] {

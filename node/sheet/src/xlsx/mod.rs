@@ -122,6 +122,7 @@ fn rows(
             let mut full = std::mem::replace(&mut row, next);
             bytes = 0;
             if full.line > 0 && !full.is_blank() {
+                reader.put_absent(&mut full);
                 merges.fill(&mut full)?;
                 seen.add(&full, &facts);
                 if take(full).is_break() {

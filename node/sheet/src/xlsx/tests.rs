@@ -64,6 +64,43 @@ fn cells_as_a_person_sees_them() {
     assert_eq!(rows[2].cells, ["", "第二行\n续"]);
 }
 
+/// A07: of a formula for several cells the first has the formula, and the others hold 0 until a spreadsheet works it out.
+#[test]
+fn the_other_cells_of_an_array_formula_have_no_result_either() {
+    use rust_xlsxwriter::Formula;
+    let file = book(|b| {
+        let sheet = b.add_worksheet();
+        (0..6).for_each(|row| _ = sheet.write_string(row, 0, "甲").unwrap());
+        sheet.write_array_formula(1, 1, 2, 2, Formula::new("{=A2:B3}").set_result("甲")).unwrap();
+        sheet.write_array_formula(4, 1, 5, 1, Formula::new("{=A5:A6}")).unwrap();
+        sheet.write_number(3, 1, 0).unwrap();
+    });
+    let (rows, found) = read(file.path());
+    found.unwrap();
+    let lacking = |r: &Row| {
+        let marks = r.marks.iter().filter(|m| m.kind == MarkKind::NoResult);
+        marks.map(|m| (r.line, m.column)).collect::<Vec<_>>()
+    };
+    let lacking: Vec<_> = rows.iter().flat_map(lacking).collect();
+    assert_eq!(lacking, [(2, 2), (3, 1), (3, 2), (5, 1), (6, 1)]);
+    assert_eq!((rows[1].cells[1].as_str(), rows[3].cells[1].as_str()), ("甲", "0"));
+}
+
+#[test]
+fn what_is_struck_out_or_shown_otherwise_is_marked() {
+    use rust_xlsxwriter::Format;
+    let file = book(|b| {
+        let sheet = b.add_worksheet();
+        sheet.write_string_with_format(0, 0, "甲", &Format::new().set_font_strikethrough()).unwrap();
+        sheet.write_number_with_format(0, 1, 1, &Format::new().set_num_format("[=1]\"男\";\"女\"")).unwrap();
+        sheet.write_number_with_format(0, 2, 7, &Format::new().set_num_format("0000")).unwrap();
+    });
+    let (rows, _) = read(file.path());
+    let marks: Vec<_> = rows[0].marks.iter().map(|m| (m.column, &m.kind)).collect();
+    assert_eq!(marks, [(0, &MarkKind::Struck), (1, &MarkKind::ShownOtherwise)]);
+    assert_eq!(rows[0].cells, ["甲", "1", "0007"]);
+}
+
 #[test]
 fn what_only_calls_itself_a_workbook_is_named() {
     for (members, code) in [

@@ -97,22 +97,79 @@ pub(super) fn other_delimiter(words: &HeadWords, row: &Row) -> Option<SheetError
     Some(SheetError::new("other_delimiter", line, en, zh))
 }
 
-/// What a row below the heads is, if it only helps to read the form: numbers of the columns, or a line of dashes.
-pub(super) fn form_row(row: &Row) -> Option<(&'static str, &'static str, &'static str)> {
+/// What a cell of a form says of the column below it: whether it must be filled in, and with what.
+const FORM_WORDS: [&str; 27] = [
+    "必填",
+    "选填",
+    "可选",
+    "非必填",
+    "条件必填",
+    "是",
+    "否",
+    "必须",
+    "可空",
+    "不可空",
+    "文本",
+    "字符",
+    "字符型",
+    "字符串",
+    "数字",
+    "数值",
+    "数值型",
+    "整数",
+    "金额",
+    "日期",
+    "日期型",
+    "时间",
+    "代码",
+    "枚举",
+    "YYYY-MM-DD",
+    "YYYYMMDD",
+    "YYYY/MM/DD",
+];
+
+/// Whether a cell is one of [`FORM_WORDS`], or a length or type of a database (`18位`, `C(18)`, `varchar(200)`).
+fn is_form_word(text: &str) -> bool {
+    let sized = |text: &str| {
+        let letters = text.trim_end_matches([')', '）']).trim_end_matches(|c: char| c.is_ascii_digit() || c == ',');
+        let kind = letters.trim_end_matches(['(', '（', '.']).to_ascii_uppercase();
+        letters.len() < text.len()
+            && ["C", "N", "D", "CHAR", "VARCHAR", "VARCHAR2", "NVARCHAR", "NUMBER", "DECIMAL", "INT", "DATE"]
+                .contains(&kind.as_str())
+    };
+    let length = || text.strip_suffix('位').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    FORM_WORDS.contains(&text) || length() || sized(text)
+}
+
+/// What a row is, if it only helps to read the form: anywhere a line of dashes, and below the heads (`below`) numbers of the
+/// columns, or what each of them is to be filled in with.
+pub(super) fn form_row(row: &Row, below: bool) -> Option<(&'static str, &'static str, &'static str)> {
     /// Fewer cells may be data.
     const CELLS_MIN: usize = 3;
+    /// A shorter one may be a dash for an empty cell.
+    const LINE_MIN: usize = 4;
     let cells: Vec<&str> = row.cells.iter().map(|c| c.trim()).filter(|c| !c.is_empty()).collect();
-    if cells.len() < CELLS_MIN || row.fault.is_some() {
+    let is_line = |text: &&str| text.len() > 1 && text.chars().all(|c| matches!(c, '-' | '=' | ':' | '+' | '—' | '─'));
+    let line = ("line_row", "a line of dashes", "分隔线");
+    match cells.as_slice() {
+        _ if row.fault.is_some() => return None,
+        [one] if one.len() >= LINE_MIN && is_line(one) => return Some(line),
+        [_, _, _, ..] => {}
+        _ => return None,
+    }
+    if cells.iter().all(is_line) {
+        return Some(line);
+    }
+    if !below || cells.len() < CELLS_MIN {
         return None;
+    }
+    if cells.iter().all(|text| is_form_word(text)) {
+        return Some(("form_row", "how the columns are to be filled in", "填写要求"));
     }
     let number =
         |text: &str| text.trim_matches(['(', ')', '（', '）', '[', ']']).trim_end_matches(".0").parse::<usize>().ok();
     let is_numbered = |from: usize| cells.iter().zip(from..).all(|(text, n)| number(text) == Some(n));
-    if is_numbered(1) || is_numbered(0) {
-        return Some(("number_row", "numbers of the columns", "栏次编号"));
-    }
-    let is_line = |text: &&str| text.len() > 1 && text.chars().all(|c| matches!(c, '-' | '=' | ':' | '—' | '─'));
-    cells.iter().all(is_line).then_some(("line_row", "a line of dashes", "分隔线"))
+    (is_numbered(1) || is_numbered(0)).then_some(("number_row", "numbers of the columns", "栏次编号"))
 }
 
 /// Whether rows hold the same texts.

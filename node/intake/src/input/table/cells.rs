@@ -9,9 +9,17 @@ use tally_topology::{
     judge::shown,
 };
 
-/// The row as it is judged.
-pub(super) fn read(head: &TableHead, mut row: Row, notes: &mut Vec<InputNote>) -> Row {
+/// One past the last cell that holds anything.
+pub(super) fn filled_to(row: &Row) -> usize {
+    row.cells.iter().rposition(|cell| !cell.trim().is_empty()).map_or(0, |last| last + 1)
+}
+
+/// The row as it is judged. `most`: how many cells a row may have.
+pub(super) fn read(head: &TableHead, mut row: Row, most: usize, notes: &mut Vec<InputNote>) -> Row {
     let width = head.columns.heads.len();
+    if row.fault.is_none() && filled_to(&row) > most {
+        row.mark_overfull();
+    }
     // What stands beyond the heads, or between them, has no name.
     let stands = |cell: &String| !cell.trim().is_empty();
     let between = || head.nameless.iter().any(|c| row.cells.get(*c).is_some_and(stands));
@@ -39,11 +47,15 @@ fn marks(head: &TableHead, row: &mut Row, notes: &mut Vec<InputNote>) {
     let one = is_one_record(row);
     let mut left = Vec::new();
     for mark in std::mem::take(&mut row.marks) {
+        if mark.kind == MarkKind::Overfull {
+            left.push(mark);
+            continue;
+        }
         let Some(field) = field(head, mark.column) else { continue };
         let Some(cell) = row.cells.get_mut(mark.column) else { continue };
         let title = head.columns.heads.get(mark.column).map_or("", String::as_str);
         match &mark.kind {
-            MarkKind::DigitsLost | MarkKind::ErrorValue | MarkKind::NoResult => left.push(mark),
+            MarkKind::DigitsLost | MarkKind::ErrorValue | MarkKind::NoResult | MarkKind::Overfull => left.push(mark),
             MarkKind::Day(days) if field.kind == FieldType::Date => {
                 let (name, day) = (column_name(mark.column), day_text(*days));
                 let en = format!("numbers were read as the spreadsheet's days: {cell} in {name}{} as {day}", row.line);
@@ -52,6 +64,22 @@ fn marks(head: &TableHead, row: &mut Row, notes: &mut Vec<InputNote>) {
                 *cell = day;
             }
             MarkKind::Day(_) => {}
+            MarkKind::ShownOtherwise => {
+                let name = column_name(mark.column);
+                let en = format!(
+                    "numbers are stored as their digits, though the sheet shows a text for them by their format: {cell} in {name}{}",
+                    row.line
+                );
+                let zh =
+                    format!("数字按原值保存，表格中按单元格格式显示为其他文字：{name}{} 的 {cell}，请核对", row.line);
+                notes.push(noted(title, "shown_otherwise", row.line, en, zh));
+            }
+            MarkKind::Struck => {
+                let name = column_name(mark.column);
+                let en = format!("cells with a line through them were read all the same, from {name}{} on", row.line);
+                let zh = format!("带删除线的单元格仍已读取（自 {name}{} 起）；如已作废请删除后重报", row.line);
+                notes.push(noted(title, "struck_out", row.line, en, zh));
+            }
             // An amount over several rows may be the sum of them, or that of each.
             MarkKind::Merged(range) if !one && matches!(field.kind, FieldType::Decimal | FieldType::Integer) => {
                 if !is_first(range, row.line, mark.column) {

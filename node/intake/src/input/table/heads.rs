@@ -191,7 +191,13 @@ pub(super) fn read(
                 format!("column {} means the same field and is taken", column_name(*taken)),
                 format!("与 {} 列含义相同，已取 {0} 列", column_name(*taken)),
             ),
-            None => ("the catalog has no such field".to_owned(), "不在目录中".to_owned()),
+            None => match category.column_in_other_unit(title) {
+                Some(field) => (
+                    format!("its unit is not that of {}: reckon the amounts in {}", field.id, field.zh),
+                    format!("单位与目录不同，请换算为“{}”后填报", field.zh),
+                ),
+                None => ("the catalog has no such field".to_owned(), "不在目录中".to_owned()),
+            },
         };
         let (en, zh) = (format!("the column is not stored: {what}"), format!("该列未入库：{zh}"));
         notes.push(noted(title, "unknown_column", line, en, zh));

@@ -72,8 +72,11 @@ impl HeadNames {
         if group.is_empty() || head.is_empty() {
             return None;
         }
+        // A unit below a title is part of no other name: 元 is none of 万元.
+        let is_unit = head.ends_with(['元', '股']);
         let distance = |rest: &str| match rest {
             "" => None,
+            rest if is_unit && rest != head => None,
             rest if rest == head => Some(0),
             rest if rest.contains(head) || head.ends_with(rest) => Some(rest.len()),
             _ => None,

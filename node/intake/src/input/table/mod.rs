@@ -3,6 +3,7 @@
 
 mod again;
 mod cells;
+mod foreign;
 mod heads;
 mod join;
 mod words;
@@ -36,6 +37,8 @@ pub(crate) struct Table {
     order: Option<Order>,
     /// No row below the heads has come yet.
     untouched: bool,
+    /// Cells of a row, see [`usual_width`].
+    width: usize,
     /// Why the next row cannot be read.
     fault: Option<SheetError>,
 }
@@ -51,7 +54,17 @@ pub(crate) enum Taken {
 
 impl Table {
     pub(crate) fn new(words: HeadWords, title: Title) -> Self {
-        Self { words, title, waiting: Vec::new(), head: None, names: None, order: None, untouched: true, fault: None }
+        Self {
+            words,
+            title,
+            waiting: Vec::new(),
+            head: None,
+            names: None,
+            order: None,
+            untouched: true,
+            width: 0,
+            fault: None,
+        }
     }
 
     /// What the columns mean; known once the first rows were given.
@@ -111,7 +124,15 @@ impl Table {
             let text = row.cells.iter().find(|c| !c.trim().is_empty()).map_or("", |c| c.trim());
             notes.push(skipped("title_row", row.line, text, "a row above the heads", "表头以上的行"));
         }
+        if let Some(why) = foreign::sign_in_each_cell(&head, rows.get(next..).unwrap_or_default()) {
+            return Err(why);
+        }
+        let units = rows.get(next).filter(|row| foreign::is_unit_row(row));
+        if let Some(why) = foreign::other_unit(&head, &rows[..at], units) {
+            return Err(why);
+        }
         self.words.add(&head.rows);
+        self.width = usual_width(&head, rows.get(next..).unwrap_or_default());
         (self.head, self.names) = (Some(head), Some(names));
         let mut data = Vec::new();
         for row in rows.into_iter().skip(next) {
@@ -164,7 +185,11 @@ impl Table {
         match best.into_iter().next() {
             Some((found, category, names)) if found.known >= KNOWN_MIN => Ok((found, category.clone(), names)),
             // Where heads cannot be cut into cells they are not found.
-            _ => Err(rows.iter().find_map(|r| r.fault.as_deref().cloned()).unwrap_or_else(|| no_heads(wanted, rows))),
+            _ => Err(rows
+                .iter()
+                .find_map(|r| r.fault.as_deref().cloned())
+                .or_else(|| foreign::strange_delimiter(&self.words, rows))
+                .unwrap_or_else(|| no_heads(wanted, rows))),
         }
     }
 
@@ -179,7 +204,9 @@ impl Table {
             notes.push(skipped("note_row", row.line, first, "a note of the template", "模板说明行"));
             return Ok(None);
         }
-        if let Some((code, en, zh)) = again::form_row(&row).filter(|_| self.untouched) {
+        let units = ("form_row", "the units of the columns", "计量单位");
+        let is_units = self.untouched && foreign::is_unit_row(&row);
+        if let Some((code, en, zh)) = again::form_row(&row, self.untouched).or(is_units.then_some(units)) {
             notes.push(skipped(code, row.line, first, en, zh));
             return Ok(None);
         }
@@ -209,12 +236,22 @@ impl Table {
             }
         }
         self.untouched = false;
+        let width = if self.title.get().is_some() { usize::MAX } else { self.width };
         let row = match &self.order {
             Some(order) => order.of_first(row, notes),
             None => row,
         };
-        Ok(Some(cells::read(head, row, notes)))
+        Ok(Some(cells::read(head, row, width, notes)))
     }
+}
+
+/// How many cells a row of a text has; none for a workbook, whose cells cannot be moved by a sign between them. Columns behind
+/// the last head that most of the first rows fill belong to the table.
+fn usual_width(head: &TableHead, data: &[Row]) -> usize {
+    let least = head.columns.heads.len();
+    let wider = data.iter().filter(|row| cells::filled_to(row) > least).count();
+    let widest = data.iter().map(cells::filled_to).max().unwrap_or(0);
+    if 2 * wider > data.len() { least.max(widest) } else { least }
 }
 
 /// What stands in it first.
@@ -243,7 +280,11 @@ fn no_heads(wanted: Option<&str>, rows: &[Row]) -> SheetError {
             rows.len(),
             shown(&first.join(" | "))
         ),
-        format!("前 {} 行中未找到表头，请使用模板填报", rows.len()),
+        format!(
+            "前 {} 行中未找到表头（开头为：{}）：第一行应为各列名称；请使用模板填报",
+            rows.len(),
+            shown(&first.join(" | "))
+        ),
     )
 }
 

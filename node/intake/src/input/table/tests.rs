@@ -156,11 +156,16 @@ fn numbers_of_columns_and_lines_of_dashes_are_no_data() {
         (["1", "2", "3", "4", "5"], "number_row"),
         (["（1）", "（2）", "（3）", "（4）", "（5）"], "number_row"),
         (["0", "1", "2", "3", "4"], "number_row"),
-        (["---", ":--", "---", "--:", "==="], "line_row"),
+        (["必填", "必填", "选填", "", "YYYY-MM-DD"], "form_row"),
+        (["文本", "18位", "C(64)", "日期", "varchar(20)"], "form_row"),
     ] {
         let (seen, codes, fault) = cells(&[&HEADS, &form, &row, &form]);
         // Behind the first row of data it is none.
         assert_eq!((seen.len(), codes, fault), (2, vec![code.to_owned()], None), "{form:?}");
+    }
+    for line in [&["---", ":--", "---", "--:", "==="][..], &["+-----+------+"]] {
+        let (seen, codes, _) = cells(&[&HEADS, line, &row, line]);
+        assert_eq!((seen.len(), codes), (1, vec!["line_row".to_owned(); 2]), "{line:?}");
     }
     for data in [["1", "2", "", "", ""], ["1", "3", "5", "7", "9"], ["甲", "1", "2", "3", "4"]] {
         assert_eq!(cells(&[&HEADS, &data]).0.len(), 1, "{data:?}");
@@ -177,6 +182,91 @@ fn another_sign_between_the_cells_ends_the_reading() {
         assert_eq!((seen.len(), fault.map(|f| (f.code, f.line))), (1, Some(("other_delimiter", 3))), "{delimiter}");
     }
     assert_eq!(cells(&[&HEADS, &["甲;乙;丙"]]).0.len(), 1, "data");
+}
+
+/// A02: a sign that nobody sees in each cell was told of each cell of each row.
+#[test]
+fn a_sign_in_each_cell_is_told_once() {
+    let row = ["\u{1f}甲公司", "\u{1f}91350102MA2TE5T1X0", "\u{1f}1号", "\u{1f}2025-06-03", "2025-06-20"];
+    let (seen, _, fault) = cells(&[&HEADS, &row, &row]);
+    let fault = fault.unwrap();
+    assert_eq!((seen.len(), fault.code, fault.line), (0, "sign_in_each_cell", 2));
+    assert!(fault.message_zh.contains("U+001F") && fault.message_zh.contains("A2"), "{fault:?}");
+    // Of one column of which each cell holds it, the column is named; a single cell is a matter of its row.
+    let one = ["甲公司", "\u{1f}91350102MA2TE5T1X0", "1号", "2025-06-03", "2025-06-20"];
+    let fault = cells(&[&HEADS, &one, &one, &one]).2.unwrap();
+    assert!(fault.message_zh.contains("统一社会信用代码"), "{fault:?}");
+    let plain = ["甲公司", "91350102MA2TE5T1X0", "1号", "2025-06-03", "2025-06-20"];
+    assert_eq!(cells(&[&HEADS, &one, &plain, &one]).2, None);
+}
+
+/// An amount in 元 was stored below a head in 万元, ten thousand times too large.
+#[test]
+fn a_head_in_another_unit_is_not_that_of_the_field() {
+    let wanted = Some("admin_penalty");
+    let fields = |rows: &[&[&str]]| {
+        let (table, _, codes) = table(wanted, rows).unwrap();
+        let all: Vec<_> =
+            table.columns().unwrap().fields.iter().map(|f| f.as_deref().unwrap_or("").to_owned()).collect();
+        (all, codes)
+    };
+    let heads = |amount| ["行政处罚决定书文号", "违法事实", amount, "处罚决定日期"];
+    for (amount, field) in [
+        ("罚款金额（万元）", "fine_wan"),
+        ("罚款金额", "fine_wan"),
+        ("罚款金额（单位：人民币万元）", "fine_wan"),
+        ("罚款金额（元）", ""),
+        ("罚款金额（必填）（千元）", ""),
+        ("PENAM(元)", ""),
+    ] {
+        let (found, codes) = fields(&[&heads(amount), &["x"; 4]]);
+        assert_eq!(found[2], field, "{amount}");
+        assert_eq!(codes.contains(&"unknown_column".to_owned()), field.is_empty(), "{amount}");
+    }
+    // Above the heads, and below them.
+    let plain = heads("罚款金额");
+    for rows in [[&["单位：元"][..], &plain, &["x"; 4]], [&plain, &["", "", "（元）", ""], &["x"; 4]]] {
+        let why = table(wanted, &rows).unwrap_err();
+        assert!(why.code == "other_unit" && why.message_zh.contains("罚款金额（万元）"), "{why:?}");
+    }
+    for rows in [
+        [&["金额单位：人民币万元"][..], &plain, &["x"; 4]],
+        [&["填报单位：鼓楼区某局"], &plain, &["x"; 4]],
+        [&["单位：元"], &heads("罚款金额（万元）"), &["x"; 4]],
+        [&plain, &["", "", "万元", ""], &["x"; 4]],
+    ] {
+        let (_, lines, _) = table(wanted, &rows).unwrap();
+        assert_eq!(lines, [3], "{rows:?}");
+    }
+}
+
+#[test]
+fn another_sign_between_the_heads_is_named() {
+    for sign in ["，", "、", "@#@", "  "] {
+        let heads = HEADS.join(sign);
+        let fault = cells(&[&[&heads], &[&["甲公司", "1"].join(sign)]]).2.unwrap();
+        assert_eq!(fault.code, "strange_delimiter", "{sign}: {fault:?}");
+    }
+}
+
+/// A10: a comma that belongs to a text moved the cells behind it, and each of them was refused for its own reason.
+#[test]
+fn a_row_with_more_cells_than_heads_is_marked_where_others_have_none() {
+    let row = ["甲公司", "91350102MA2TE5T1X0", "1号", "2025-06-03", "2025-06-20"];
+    let more = ["甲公司", "91350102MA2TE5T1X0", "1号", "x", "2025-06-03", "2025-06-20"];
+    let catalogs = Catalogs::shipped().unwrap();
+    let marked = |rows: &[&[&str]]| {
+        let mut table = Table::new(HeadWords::new(catalogs.versions()[0].clone(), None), Title::default());
+        for (cells, line) in rows.iter().zip(1..) {
+            let cells = cells.iter().map(|c| (*c).to_owned()).collect();
+            table.take(Row { line, cells, ..Row::default() }).unwrap();
+        }
+        let Ok(Taken::Rows(rows, _)) = table.finish() else { panic!("no heads") };
+        rows.iter().filter(|r| r.marks.iter().any(|m| m.kind == tally_sheet::MarkKind::Overfull)).count()
+    };
+    assert_eq!(marked(&[&HEADS, &row, &more, &row]), 1);
+    // A column without a head that each row fills is one of the table.
+    assert_eq!(marked(&[&HEADS, &more, &more, &row]), 0);
 }
 
 /// A03: of two rows of heads one was taken alone, and the other one for data.
