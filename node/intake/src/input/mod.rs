@@ -3,6 +3,7 @@
 //! An input is read once, from its beginning to its end, and in bounded memory: a sink that waits holds the sender back.
 //! Nothing here knows what a record is, who hands it in, or what becomes of a row: that is the sink's.
 
+mod document;
 mod lines;
 mod pieces;
 mod sink;
@@ -16,6 +17,7 @@ pub use sink::RowSink;
 
 use crate::{RowChunk, UploadError};
 use bytes::Bytes;
+use document::TextInput;
 use futures_util::StreamExt as _;
 use std::{io, path::Path};
 use tally_sheet::{FileKind, SheetError};
@@ -104,11 +106,16 @@ pub async fn read_input(
         first.extend_from_slice(&piece.map_err(InputError::BrokenOff)?);
     }
     let kind = tally_sheet::sniff(&first);
+    let text = document::look(&first);
     let pieces: InputPieces = Box::pin(futures_util::stream::iter([Ok(Bytes::from(first))]).chain(pieces));
     match (kind, format) {
         // A byte of an archive cannot begin a line of JSON or a head.
         (FileKind::Zip, _) => workbook::read(sink, pieces, spool).await,
-        (FileKind::Text, InputFormat::Ndjson) => ndjson(sink, pieces).await,
+        (FileKind::Text, InputFormat::Ndjson) => match text {
+            TextInput::Lines => ndjson(sink, pieces).await,
+            TextInput::Table => tabular::read_text(sink, pieces).await,
+            TextInput::Refused(why) => Err(why.into()),
+        },
         (FileKind::Text, InputFormat::Csv | InputFormat::Xlsx) => tabular::read_text(sink, pieces).await,
         (kind, _) => Ok(tally_sheet::refuse(kind)?),
     }

@@ -11,8 +11,12 @@ use tally_protocol::{
 };
 use tally_topology::{
     catalog::{Category, Field, FieldType},
-    judge::{masked, shown},
+    judge::{masked, shown, unreadable},
+    signs::named,
 };
+
+/// Fields that are named of those in which the same is wrong.
+const FIELDS_NAMED: usize = 3;
 
 /// What a value was that a rule refuses.
 pub(super) enum Damage {
@@ -97,6 +101,8 @@ impl Told<'_, '_> {
         };
         let copied: Vec<String> = said.iter().filter(|f| twice(f)).map(|f| f.field.clone()).collect();
         said.retain(|f| f.code != "V029" || !copied.contains(&f.field));
+        self.once_wanting(&mut said);
+        self.once_a_sign(&mut said);
         if causes.is_empty() {
             return said;
         }
@@ -142,6 +148,56 @@ impl Told<'_, '_> {
             ),
             _ => f,
         }
+    }
+
+    /// What is made of fields that must not be empty, and are, is not said to be empty beside them. Where none of them must be
+    /// filled in, their titles are named: the person does not know the field that is made of them.
+    fn once_wanting(&self, said: &mut Vec<Finding>) {
+        const EMPTY: &str = "V001";
+        let empty: Vec<String> = said.iter().filter(|f| f.code == EMPTY).map(|f| f.field.clone()).collect();
+        let parts = |field: &str| -> Vec<&Field> {
+            let key = self.category.key.iter().flatten().filter(|_| field == "business_key");
+            let day = self.category.produced_on.iter().filter(|_| field == "produced_on");
+            let same = self.category.fields().iter().filter(|f| f.same_as.as_deref() == Some(field));
+            key.chain(day).filter_map(|id| self.category.field(id)).chain(same).collect()
+        };
+        said.retain(|f| f.code != EMPTY || !parts(&f.field).iter().any(|part| empty.iter().any(|e| *e == *part.id)));
+        for f in said.iter_mut().filter(|f| f.code == EMPTY) {
+            let silent = |part: &&Field| self.object.text(&part.id).is_none_or(|t| t.trim().is_empty());
+            let parts: Vec<&Field> = parts(&f.field).into_iter().filter(silent).collect();
+            // Whoever names the field knows it.
+            if parts.is_empty() || f.message_zh.contains('（') || self.object.get(&f.field).is_some() {
+                continue;
+            }
+            let (ids, titles): (Vec<&str>, Vec<&str>) = parts.iter().map(|p| (&*p.id, &*p.zh)).unzip();
+            f.message = format!("{} (it is that of {})", f.message, ids.join(", "));
+            f.message_zh = format!("{}（即 {}）", f.message_zh, titles.join("、"));
+        }
+    }
+
+    /// The same sign in several fields of a row is told once: it comes from the export, not from the fields.
+    fn once_a_sign(&self, said: &mut Vec<Finding>) {
+        const SIGN: &str = "V021";
+        let sign = |f: &Finding| self.object.text(&f.field).and_then(unreadable).filter(|_| f.code == SIGN);
+        let Some(first) = said.iter().find_map(sign) else { return };
+        let is_it = |f: &Finding| sign(f) == Some(first);
+        let own = said.iter().filter(|f| is_it(f) && !self.is_made(&f.field));
+        let fields: Vec<&Field> = own.filter_map(|f| self.category.field(&f.field)).collect();
+        let [field, .., _] = fields.as_slice() else { return };
+        let (number, en, zh) = named(first);
+        let (ids, titles): (Vec<&str>, Vec<&str>) = fields.iter().take(FIELDS_NAMED).map(|f| (&*f.id, &*f.zh)).unzip();
+        let (ids, titles, n) = (ids.join(", "), titles.join("、"), fields.len());
+        let message = format!(
+            "{n} cells of the row hold {number} ({en}), which nobody sees and which is no part of a value: {ids} and so on; take it out, or export the table again"
+        );
+        let message_zh = format!(
+            "该行 {n} 格含有 {number}（{zh}），不可见且不属于内容（{titles}等）：请在导出程序中去除，或以逗号分隔、UTF-8 编码重新导出"
+        );
+        let one = Finding::reject(SIGN, &field.id, message, message_zh);
+        let place = said.iter().position(is_it).unwrap_or(0);
+        let mut kept: Vec<Finding> = said.drain(..).filter(|f| sign(f) != Some(first)).collect();
+        kept.insert(place.min(kept.len()), one);
+        *said = kept;
     }
 
     /// Names and numbers of documents that a spreadsheet took for numbers: no rule refuses such a text.

@@ -6,6 +6,7 @@ mod cells;
 mod chunk;
 mod context;
 mod damage;
+mod keys;
 mod normal;
 mod prepare;
 mod read;

@@ -6,9 +6,11 @@
 use super::{
     context::{Rights, RowContext},
     damage::Told,
+    keys,
     prepare::{FieldChange, Prepared, composed, prepare},
     reply::Reply,
 };
+use std::collections::BTreeMap;
 use tally_protocol::{
     canonical::{JsonError, Object, Value},
     finding::Finding,
@@ -20,6 +22,9 @@ use tally_topology::{
     content::ContentId,
     judge::{JudgeContext, judge, shown},
 };
+
+/// Numbers with a point that are named of one row.
+const FLOATS_MAX: usize = 6;
 
 /// A row that was read and judged.
 #[derive(Debug)]
@@ -117,7 +122,7 @@ pub fn read_line<'l>(context: &RowContext<'l>, line: u64, json: &'l [u8]) -> Jud
             let came = Came { reply: None, spoiled: &[], in_parts: (!in_form).then_some(json) };
             read(context, line, object, came)
         }
-        Err(e) => JudgedRow::refused(line, not_utf8(json).unwrap_or_else(|| not_json(&e))),
+        Err(e) => JudgedRow::refused(line, not_utf8(json).unwrap_or_else(|| not_json(&e, json))),
     }
 }
 
@@ -129,7 +134,7 @@ pub fn identify<'l>(context: &RowContext<'l>, json: &'l [u8]) -> Result<RecordId
     if json.len() > 4 * RECORD_BYTES_MAX {
         return Err(Box::new(too_long(json.len())));
     }
-    let mut object = Object::parse(json).map_err(|e| Box::new(not_json(&e)))?;
+    let mut object = Object::parse(json).map_err(|e| Box::new(not_json(&e, json)))?;
     complete(context, &mut object)?;
     Record::new(&object).map(|r| r.id()).map_err(|e| Box::new(too_long(e.0)))
 }
@@ -165,6 +170,7 @@ fn complete<'l>(context: &RowContext<'l>, object: &mut Object<'l>) -> Result<Pre
         let zh = "_tally 字段只由导出产生，请删除";
         return Err(Box::new(Finding::reject("S009", "_tally", message, zh)));
     }
+    let word = keys::category(context, object)?;
     match (context.category, object.text("category")) {
         (Some(wanted), None) if object.get("category").is_none_or(|v| *v == Value::Null) => {
             object.set("category", Value::Text(wanted.into()));
@@ -176,8 +182,15 @@ fn complete<'l>(context: &RowContext<'l>, object: &mut Object<'l>) -> Result<Pre
         }
         _ => {}
     }
-    let category = category_of(context, object);
-    Ok(category.map(|c| prepare(context, c, object)).unwrap_or_default())
+    let by = category_of(context, object);
+    if let Some((_, category)) = by {
+        keys::fields(category, object);
+    }
+    // The version that it claims may have stood under another key.
+    let by = category_of(context, object);
+    let mut prepared = by.map(|by| prepare(context, by, object)).unwrap_or_default();
+    prepared.changes.extend(word);
+    Ok(prepared)
 }
 
 /// What is known of a row besides its members.
@@ -325,7 +338,49 @@ fn not_utf8(json: &[u8]) -> Option<Finding> {
     Some(Finding::reject("S001", "", message, zh))
 }
 
-fn not_json(e: &JsonError) -> Finding {
+/// What people and programs write in place of JSON, where a line begins and ends so.
+fn habit(json: &[u8]) -> Option<(&'static str, &'static str)> {
+    let line = std::str::from_utf8(json).ok()?.trim();
+    let inner = line.strip_prefix('{').map(str::trim_start).unwrap_or_default();
+    match () {
+        () if inner.starts_with(['“', '”', '＂']) => {
+            Some(("its quotation marks are Chinese: write \"", "引号为中文引号，请改为英文引号 \""))
+        }
+        () if inner.starts_with('\'') => {
+            Some(("its quotation marks are single: write \"", "使用了单引号，请改为双引号 \""))
+        }
+        () if line.ends_with("},") => Some(("a comma stands behind it: leave it out", "行末多了逗号，请删除")),
+        () if !line.ends_with('}') => Some((
+            "it does not end with a bracket }: it was cut, or stands on several lines",
+            "行末没有 }，内容不完整，或一条记录写成了多行",
+        )),
+        () => None,
+    }
+}
+
+/// Names of the members that are numbers with a point or an exponent, with the numbers.
+fn floats(json: &[u8]) -> Vec<(String, String)> {
+    let members: BTreeMap<String, serde_json::Value> = serde_json::from_slice(json).unwrap_or_default();
+    let float = |(name, value): (String, serde_json::Value)| value.is_f64().then(|| (name, value.to_string()));
+    members.into_iter().filter_map(float).collect()
+}
+
+fn not_json(e: &JsonError, json: &[u8]) -> Finding {
+    if matches!(e, JsonError::Float(_))
+        && let floats = floats(json)
+        && let Some((first, _)) = floats.first()
+    {
+        let all: Vec<_> =
+            floats.iter().take(FLOATS_MAX).map(|(name, n)| format!("{}={}", shown(name), shown(n))).collect();
+        let all = all.join(", ");
+        let message =
+            format!("a number with a point is not exact, so none is taken: write it as text (\"1.50\"): {all}");
+        let zh = format!("不得使用浮点数（可能丢失精度），请加引号写成文本（如 \"1.50\"）：{all}");
+        return Finding::reject("S005", &shown(first), message, zh);
+    }
+    if let (JsonError::Syntax(_), Some((en, zh))) = (e, habit(json)) {
+        return Finding::reject("S001", "", format!("{e}: {en}"), format!("不是有效的 JSON：{zh}"));
+    }
     let (code, zh) = match e {
         JsonError::Syntax(_) => ("S001", "不是有效的 JSON"),
         JsonError::NotAnObject => ("S002", "每行应为一个 JSON 对象"),
@@ -348,5 +403,7 @@ fn not_json(e: &JsonError) -> Finding {
     Finding::reject(code, "", message, zh)
 }
 
+#[cfg(test)]
+mod keys_tests;
 #[cfg(test)]
 mod tests;

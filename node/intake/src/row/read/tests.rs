@@ -8,7 +8,7 @@ use tally_protocol::{
 };
 use tally_topology::charter::Charter;
 
-fn charter(more: &str) -> Charter {
+pub(super) fn charter(more: &str) -> Charter {
     let f = Federation::try_from("t.example".to_owned()).unwrap();
     let node = |d: &str, level: &str, parent: &str| {
         let log: LogId = format!("{d}/e1").parse().unwrap();
@@ -29,7 +29,7 @@ fn charter(more: &str) -> Charter {
     Charter::parse(&text.concat()).unwrap()
 }
 
-fn good() -> serde_json::Value {
+pub(super) fn good() -> serde_json::Value {
     serde_json::json!({
         "category": "admin_license", "catalog_version": "2026.1", "producer_name": "福州市鼓楼区卫生健康局",
         "producer_uscc": "113501020036012589", "producer_division": "350102", "submitter_name": "福州市鼓楼区卫生健康局",
@@ -42,7 +42,7 @@ fn good() -> serde_json::Value {
     })
 }
 
-fn read_with(charter: &Charter, at: u32, json: &[u8]) -> JudgedRow {
+pub(super) fn read_with(charter: &Charter, at: u32, json: &[u8]) -> JudgedRow {
     let (me, today) = (at.try_into().unwrap(), "2026-10-12".parse().unwrap());
     read_line(
         &RowContext { charter, me, today, category: None, unit: None, division: None, rights: None, backfill: false },
@@ -51,11 +51,11 @@ fn read_with(charter: &Charter, at: u32, json: &[u8]) -> JudgedRow {
     )
 }
 
-fn read(at: u32, json: &serde_json::Value) -> JudgedRow {
+pub(super) fn read(at: u32, json: &serde_json::Value) -> JudgedRow {
     read_with(&charter(""), at, json.to_string().as_bytes())
 }
 
-fn codes(row: &JudgedRow) -> Vec<(&str, Severity)> {
+pub(super) fn codes(row: &JudgedRow) -> Vec<(&str, Severity)> {
     row.findings.iter().map(|f| (&*f.code, f.severity)).collect()
 }
 
@@ -344,7 +344,9 @@ fn a_damaged_value_is_one_cause() {
         fields.iter().for_each(|f| line[*f] = value.into());
         let row = read_later(&line, false);
         let found: Vec<_> = row.findings.iter().map(|f| (&*f.code, &*f.field)).collect();
-        let expected: Vec<_> = fields.iter().map(|f| (code, *f)).collect();
+        // The same sign in two cells comes from one export.
+        let told = if code == "V021" { &fields[..1] } else { fields };
+        let expected: Vec<_> = told.iter().map(|f| (code, *f)).collect();
         assert_eq!(found, expected, "{value:?}: {:?}", row.findings);
         assert!(row.record.is_none() && row.findings[0].message.contains(part), "{:?}", row.findings);
         assert!(!row.findings[0].message_zh.is_empty());
