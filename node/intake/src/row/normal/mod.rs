@@ -57,6 +57,8 @@ pub enum Change {
     Backfill,
     /// Called history, and produced this year.
     NotHistory,
+    /// Signs in the form in which programs write them where they cannot stand.
+    Escaped,
     /// A number where text is stored.
     NumberAsText,
     /// What the row does not say follows from another field, or is what is usual.
@@ -92,6 +94,10 @@ impl Change {
             Self::NotHistory => (
                 "produced this year, so it is no history (历史补录) and is counted like any other",
                 "本年度产生的信息不属于历史补录，按正常报送计算时限",
+            ),
+            Self::Escaped => (
+                "it holds signs as a database or a web page writes them (\\n, &amp;): they are stored as they stand",
+                "含有数据库或网页的转义写法（如 \\n、&amp;），已原样保存；如非原文请还原后再报",
             ),
             Self::NumberAsText => ("numbers were stored as text", "数字已按文本保存"),
         }
@@ -159,7 +165,10 @@ fn formed(field: &Field, value: &str, changes: &mut Vec<Change>) -> Option<Strin
         FieldType::Text if field.max <= SHORT_CODE_MAX && code::whole(value).is_some() => {
             told(code::whole(value).map(str::to_owned), Change::WholeNumber)
         }
-        FieldType::Text => text::clean(value, field.max, changes),
+        FieldType::Text => {
+            changes.extend(text::is_escaped(value).then_some(Change::Escaped));
+            text::clean(value, field.max, changes)
+        }
         FieldType::Date => {
             let (day, change) = day::day(value)?;
             told(Some(day), change)

@@ -45,6 +45,26 @@ pub(super) fn clean(value: &str, most: u32, changes: &mut Vec<Change>) -> Option
     (unseen || gap || radical).then_some(out)
 }
 
+/// Whether a text holds signs as a program writes them where they cannot stand: line ends and tabs of a database (`\n`), and
+/// characters of a web page (`&amp;`, `&#26228;`) or of a source text (`\u699c`). A path of a file holds none.
+pub(super) fn is_escaped(value: &str) -> bool {
+    let Some(at) = memchr::memchr2(b'\\', b'&', value.as_bytes()) else { return false };
+    let rest = &value[at..];
+    let is_path = value.get(1..3) == Some(":\\") || value.starts_with("\\\\");
+    let backslash = |after: &str| {
+        let hex = after.strip_prefix('u').and_then(|h| h.get(..4));
+        after.starts_with(['n', 'r', 't']) || hex.is_some_and(|h| h.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    let entity = |after: &str| {
+        let name = after.split_once(';').map(|(name, _)| name).filter(|name| name.len() <= 8);
+        name.is_some_and(|name| match name.strip_prefix('#') {
+            Some(number) => !number.is_empty() && number.bytes().all(|b| b.is_ascii_hexdigit() || b == b'x'),
+            None => ["amp", "lt", "gt", "quot", "apos", "nbsp", "ldquo", "rdquo", "middot"].contains(&name),
+        })
+    };
+    (!is_path && rest.split('\\').skip(1).any(backslash)) || rest.split('&').skip(1).any(entity)
+}
+
 /// A gap that no key of a keyboard makes. Control characters are left for the rules: they come from broken conversions.
 fn is_unusual(c: char) -> bool {
     !matches!(c, ' ' | '\t' | '\n' | '\r') && !c.is_control() && is_blank(c)
@@ -108,6 +128,17 @@ mod tests {
             ("㈱①Ⅷ", 200),
         ] {
             assert_eq!(cleaned(value, most), (value.to_owned(), vec![]), "{value}");
+        }
+    }
+
+    #[test]
+    fn signs_as_programs_write_them_are_noticed() {
+        for text in ["第一行\\n第二行", "甲\\t乙", "福州\\u699c公司", "福州&#26228;公司", "甲&amp;乙", "甲&nbsp;乙"]
+        {
+            assert!(is_escaped(text), "{text}");
+        }
+        for text in ["甲&乙", "A&B;C", "C:\\new\\table", "\\\\server\\names", "甲\\乙", "R&D", "&", "\\", "&#;"] {
+            assert!(!is_escaped(text), "{text}");
         }
     }
 
