@@ -66,13 +66,23 @@ pub const MENDED: &[Mended] = &[
         scenario: scenario::old_bundle,
     },
     Mended {
+        name: "receipts_lost_at_both",
+        holds: "a city that takes back its receipts from the province hands them down to a county that has lost them too",
+        scenario: scenario::receipts_lost_at_both,
+    },
+    Mended {
+        name: "older_receipt_hides_the_newest",
+        holds: "a receipt that a county with an old disk tells does not keep out the newer one that the province told",
+        scenario: scenario::older_receipt_at_the_county,
+    },
+    Mended {
         name: "fetch_that_met_damage_stops",
         holds: "a fetch that met damage above goes on after the repair",
         scenario: scenario::fetch_meets_damage,
     },
     Mended {
         name: "moved_away_while_off",
-        holds: "a node that was moved while it was off learns so from its old parent",
+        holds: "a node that was moved while it was off learns so from its old parent, and has the receipts of all above at the new",
         scenario: scenario::moved_while_off,
     },
     Mended {

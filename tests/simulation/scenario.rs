@@ -153,6 +153,39 @@ pub fn both_restored(s: &mut Scenario) {
     s.peace(6);
 }
 
+/// City and county lose their disks, with every receipt there; the county is linked before the city has heard the province, and
+/// nothing more is signed.
+pub fn receipts_lost_at_both(s: &mut Scenario) {
+    s.submit(COUNTY, 0..5);
+    s.peace(4);
+    for node in [COUNTY, CITY] {
+        s.step(Step::SetBack { node: division(node), dice: 0 });
+    }
+    s.step(Step::Cut { child: division(CITY) });
+    for node in [CITY, COUNTY] {
+        s.step(Step::Start { node: division(node) });
+    }
+    s.peace(4);
+    s.step(Step::Heal);
+    s.peace(6);
+}
+
+/// City and county lose their disks; the county's backup has a receipt of the province for less than the province holds.
+pub fn older_receipt_at_the_county(s: &mut Scenario) {
+    let (county, city) = (division(COUNTY), division(CITY));
+    s.submit(COUNTY, 0..5);
+    s.peace(4);
+    let backup = s.world.nodes[&county].disk.durable().len() as u64;
+    s.submit(COUNTY, 5..7);
+    s.peace(4);
+    s.step(Step::SetBack { node: county, dice: backup });
+    s.step(Step::SetBack { node: city, dice: 0 });
+    for node in [city, county] {
+        s.step(Step::Start { node });
+    }
+    s.peace(6);
+}
+
 /// The county has lost its disk, and what it fetches is damaged above; the city repairs itself from the province.
 pub fn fetch_meets_damage(s: &mut Scenario) {
     s.submit(COUNTY, 0..5);

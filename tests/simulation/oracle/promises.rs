@@ -48,14 +48,19 @@ impl Oracle {
         Ok(())
     }
 
+    /// Somebody was told of a head, whether or not he will ever hold its records.
+    pub fn was_told(&mut self, head: &Head) {
+        let told = self.told.entry(head.log).or_default();
+        *told = head.size.max(*told);
+    }
+
     /// I2 and I4: a head that is spoken of is signed, lies on a disk, and belongs to the one history.
     pub fn saw_head(&mut self, head: &Head) -> Judgement {
         if head.size == 0 || self.forged.contains(&head.log) {
             return Ok(());
         }
         let (log, size) = (head.log, head.size);
-        let told = self.told.entry(log).or_default();
-        *told = size.max(*told);
+        self.was_told(head);
         let signed = self.read.note(log, &head.note);
         promise(signed == Some((size, head.root)), || format!("I3: a head of {log} at {size} is not signed"))?;
         let history = self.history.entry(log).or_default();

@@ -46,8 +46,25 @@ impl World {
                 let (n, all) = (there.len(), here.len());
                 return Ok(Some(format!("I6: {above} holds {n} records of {log} as they are, its origin {all}")));
             }
+            if let Some(node) = self.without_receipt(log, above) {
+                return Ok(Some(format!("I6: {node} knows no receipt of {above} for all of {log}")));
+            }
         }
         Ok(None)
+    }
+
+    /// Who has no receipt of a level above for all of a log: its origin, or a node on the way from there. Whatever became of
+    /// disks, it comes by itself, without more records.
+    fn without_receipt(&self, log: LogId, above: Division) -> Option<Division> {
+        let size = self.part(log).len() as u64;
+        let way = std::iter::once(log.division).chain(self.federation.above(log.division));
+        let below = way.take_while(|node| *node != above);
+        let known = |node: Division| {
+            let held = self.nodes[&node].replica.as_ref().and_then(|r| r.view().log(log));
+            held.and_then(|l| l.receipts.get(&above)).is_some_and(|r| r.size == size)
+        };
+        let in_service = |node: &Division| !self.federation.seats[node].retired;
+        below.filter(in_service).find(|node| size > 0 && !known(*node))
     }
 
     fn in_service(&self) -> Vec<Division> {

@@ -160,6 +160,11 @@ impl World {
                 self.oracle.saw_receipt(*log, *size, *holder, line, &mut node.logs)
             }
             Control::Frontier { heads, .. } => heads.iter().try_for_each(|h| self.oracle.saw_head(h)),
+            // Those below are told how far the logs above had got: they know it when the disk is lost.
+            Control::Stands { head: Some(head), .. } => {
+                self.oracle.was_told(head);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -105,6 +105,8 @@ impl Replica {
             // It only ever puts a newer one into force.
             Control::InForce(mark) if child.charter.is_none_or(|before| before.version < mark.version) => {
                 self.charter_at_child(peer, mark, out);
+                // What it passed over by the charter before, as of a node that was moved below it, counts by this one.
+                self.tell_all_receipts(peer);
             }
             _ => self.close(now_ms, link, Refusal::Protocol, "a message that only a parent sends".into(), out),
         }
@@ -185,12 +187,17 @@ impl Replica {
                     out.push(Output::Send { link, message: Control::Conflict { log: *id, evidence, reason } });
                 }
             }
-            let first = self.view.logs.keys().next().map(|first| (*first, None));
-            if let Some(up) = self.view.children.get_mut(&peer).and_then(|c| c.link.as_mut()) {
-                up.receipts_left = first;
-            }
+            self.tell_all_receipts(peer);
             self.tell_receipts(peer, RECEIPTS_AT_ONCE, out);
             self.tell_stands_to(peer, link, out);
+        }
+    }
+
+    /// A child is to be told of all receipts, from the first log on.
+    fn tell_all_receipts(&mut self, peer: Division) {
+        let first = self.view.logs.keys().next().map(|first| (*first, None));
+        if let Some(up) = self.view.children.get_mut(&peer).and_then(|c| c.link.as_mut()) {
+            up.receipts_left = first;
         }
     }
 

@@ -116,8 +116,8 @@ pub struct Replica {
     dialled_ms: u64,
     /// When the parent last said that another machine runs with this node's key, POSIX milliseconds.
     same_key_ms: Option<u64>,
-    /// Latest receipt of each log and holder that covers records which are not here yet: its size and line.
-    pending_receipts: BTreeMap<(LogId, LogId), (u64, String)>,
+    /// Receipts that cover records which are not here yet.
+    pending_receipts: receipts::PendingReceipts,
     /// Mirrored logs that had no receipt in the journal when the node started: see `receipts`.
     unsaid: BTreeSet<LogId>,
     /// No child is welcomed before this, POSIX milliseconds.
@@ -162,7 +162,7 @@ impl Replica {
             now_ms: 0,
             dialled_ms: 0,
             same_key_ms: None,
-            pending_receipts: BTreeMap::new(),
+            pending_receipts: receipts::PendingReceipts::default(),
             unsaid: BTreeSet::new(),
             next_welcome_ms: 0,
             last_heartbeat_ms: 0,

@@ -9,7 +9,10 @@
 
 use super::{Output, Replica};
 use crate::{Append, log::Receipt};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 use tally_protocol::{
     checkpoint::Checkpoint,
     hash::Hash,
@@ -19,10 +22,59 @@ use tally_protocol::{
     wire::Control,
 };
 
-/// Most receipts kept for records that are not here yet, and the longest line of one, in bytes: a neighbour may send any.
-/// What is not kept comes again with the next link.
-const PENDING_MAX: usize = 65_536;
+/// Logs and holders of which receipts are kept for records that are not here yet, receipts of each, and the longest line of one,
+/// in bytes: a neighbour may send any. What is not kept comes again with the next link.
+const PENDING_MAX: usize = 16_384;
+const PENDING_EACH_MAX: usize = 4;
 const PENDING_LINE_BYTES_MAX: usize = 1_024;
+
+/// Receipts of logs and holders that cover records which are not here yet: of each their sizes and lines, as they were told.
+#[derive(Debug, Default)]
+pub(super) struct PendingReceipts(BTreeMap<(LogId, LogId), VecDeque<(u64, String)>>);
+
+impl PendingReceipts {
+    /// Keeps one, beside those that other neighbours know: whose disk was set back tells an older one. Its signature cannot be
+    /// checked yet, so a larger size is no reason to stay: of too many the one goes that was told first.
+    fn keep(&mut self, id: LogId, holder: LogId, size: u64, line: String) {
+        let room = self.0.len() < PENDING_MAX || self.0.contains_key(&(id, holder));
+        if !room || line.len() > PENDING_LINE_BYTES_MAX {
+            return;
+        }
+        let told = self.0.entry((id, holder)).or_default();
+        told.retain(|(other, _)| *other != size);
+        if told.len() == PENDING_EACH_MAX {
+            told.pop_front();
+        }
+        told.push_back((size, line));
+    }
+
+    /// Sizes of those that a holder gave.
+    fn sizes(&self, id: LogId, holder: LogId) -> impl Iterator<Item = u64> {
+        self.0.get(&(id, holder)).into_iter().flatten().map(|(size, _)| *size)
+    }
+
+    /// Takes out those for which `is_due` holds, of each log and holder the smallest first.
+    fn take(&mut self, is_due: impl Fn(LogId, u64) -> bool) -> Vec<(LogId, LogId, u64, String)> {
+        let mut due = Vec::new();
+        for ((id, holder), told) in &mut self.0 {
+            if !told.iter().any(|(size, _)| is_due(*id, *size)) {
+                continue;
+            }
+            let taken: Vec<_> = std::mem::take(told).into();
+            let (now, later): (Vec<_>, Vec<_>) = taken.into_iter().partition(|(size, _)| is_due(*id, *size));
+            *told = later.into();
+            due.extend(now.into_iter().map(|(size, line)| (*id, *holder, size, line)));
+        }
+        self.0.retain(|_, told| !told.is_empty());
+        due.sort_by_key(|(id, holder, size, _)| (*id, *holder, *size));
+        due
+    }
+
+    /// The log ends at `size` from now on.
+    pub(super) fn cut(&mut self, id: LogId, size: u64) {
+        self.take(|log, at| log == id && at > size);
+    }
+}
 
 impl Replica {
     /// Cosigns the head of a mirrored log, if all of it is on this disk and no receipt says so yet.
@@ -37,8 +89,8 @@ impl Replica {
         }
         self.unsaid.remove(&id);
         // This disk was set back, and a receipt of then is known for what is on its way.
-        let known = self.pending_receipts.get(&(id, me)).map(|(at, _)| *at).filter(|at| *at > size);
-        if known.is_some_and(|at| self.ahead.range((id, at)..=(id, u64::MAX)).next().is_some()) {
+        let on_its_way = |at: u64| self.ahead.range((id, at)..=(id, u64::MAX)).next().is_some();
+        if self.pending_receipts.sizes(id, me).any(|at| at > size && on_its_way(at)) {
             return;
         }
         let text = Checkpoint { origin, size, root: log.tree().root() }.text();
@@ -105,6 +157,8 @@ impl Replica {
         self.log_mut(id).receipt(holder.division, Receipt { size, time, epoch: holder.epoch, line: line.to_owned() });
         out.push(Output::Append(Append::receipt(id, holder, size, time, line.to_owned())));
         self.send_receipt_up(id, holder, size, line.to_owned(), out);
+        // Whoever has it below may have lost it with this node: of a log that does not grow no other comes.
+        self.send_receipt_down(id, holder, size, line.to_owned(), out);
         true
     }
 
@@ -127,22 +181,15 @@ impl Replica {
     /// Takes the receipts whose records have arrived by now.
     pub(super) fn take_pending_receipts(&mut self, now_ms: u64, out: &mut Vec<Output>) {
         let logs = &self.view.logs;
-        let due: Vec<_> = self
-            .pending_receipts
-            .extract_if(.., |(id, _), (size, _)| logs.get(id).is_some_and(|l| l.root_at(*size).is_some()))
-            .collect();
-        for ((id, holder), (size, line)) in due {
+        let due = self.pending_receipts.take(|id, size| logs.get(&id).is_some_and(|l| l.root_at(size).is_some()));
+        for (id, holder, size, line) in due {
             self.take_receipt(now_ms, id, size, holder, &line, out);
         }
     }
 
-    /// Keeps a receipt of records that are not here yet, or are missing here: the one that was told last. Its signature cannot be
-    /// checked yet, so a larger size is no reason to stay.
+    /// Keeps a receipt of records that are not here yet, or are missing here.
     pub(super) fn keep_pending_receipt(&mut self, id: LogId, holder: LogId, size: u64, line: String) {
-        let room = self.pending_receipts.len() < PENDING_MAX || self.pending_receipts.contains_key(&(id, holder));
-        if room && line.len() <= PENDING_LINE_BYTES_MAX {
-            self.pending_receipts.insert((id, holder), (size, line));
-        }
+        self.pending_receipts.keep(id, holder, size, line);
     }
 
     /// The time that a receipt states, if its holder's mirror key signed the checkpoint of this size and root; POSIX seconds.

@@ -146,7 +146,7 @@ impl Replica {
     pub fn cut(&mut self, id: LogId, tree: Tree, note: String) -> Vec<Place> {
         let beyond = self.view.logs.get_mut(&id).map(Arc::make_mut).map(|log| log.cut(tree, note)).unwrap_or_default();
         let left = self.view.log(id).map_or(0, HeldLog::size);
-        self.pending_receipts.retain(|(log, _), (size, _)| *log != id || *size <= left);
+        self.pending_receipts.cut(id, left);
         self.proven.cut(id, left);
         beyond.into_iter().map(|held| held.place).collect()
     }
