@@ -6,6 +6,7 @@ mod bundle;
 mod callers;
 mod charters;
 mod chinese;
+mod clocks;
 mod clones;
 mod crash;
 mod epochs;
