@@ -50,6 +50,8 @@ struct Line {
     record: Result<RecordId, String>,
     /// The line, where it may have become another record on another day.
     text: Vec<u8>,
+    /// It answers a question of a record, so it amends that one, or says what that one says.
+    replies: bool,
 }
 
 /// Asks page by page and prints as the answers come, so that a file may be of any length.
@@ -100,7 +102,7 @@ pub(super) async fn run(args: ReceiptArgs) -> Result<Exit, Failure> {
     };
     if let Some(digits) = &args.record {
         let id = record::whole(&asker.client, digits).await?;
-        asker.page.push(Line { file: None, number: None, record: Ok(id), text: Vec::new() });
+        asker.page.push(Line { file: None, number: None, record: Ok(id), text: Vec::new(), replies: false });
     }
     let several = args.files.len() > 1;
     for file in &args.files {
@@ -155,7 +157,9 @@ impl Asker {
         };
         let record = row.record.as_ref().map(|r| &r.record);
         let text = record.and_then(|r| without_version(r.bytes())).unwrap_or_default();
-        Line { file: self.file.clone(), number: Some(row.line), record: record.map(|r| r.id()).ok_or_else(why), text }
+        let replies = row.record.as_ref().is_some_and(|r| r.replies);
+        let (file, record) = (self.file.clone(), record.map(|r| r.id()).ok_or_else(why));
+        Line { file, number: Some(row.line), record, text, replies }
     }
 
     /// Asks for the lines that are waiting, and prints them.
@@ -182,12 +186,15 @@ impl Asker {
         Ok(())
     }
 
-    /// Lines of which nothing is held may have been handed in under the catalog of that day, or as a load of history.
+    /// Lines of which nothing is held may have been handed in under the catalog of that day, or as a load of history, or say what
+    /// another record says that is held.
     async fn look_otherwise(&self, page: &mut [Line], said: &mut [RecordReceipts]) -> Result<(), Failure> {
         let mut others = Vec::new();
         for (at, (line, receipts)) in page.iter().zip(said.iter()).enumerate() {
             if line.record.is_ok() && is_missing(receipts) {
-                others.extend(identify_otherwise(&self.context(), &line.text).into_iter().map(|id| (at, id)));
+                others.extend(
+                    identify_otherwise(&self.context(), &line.text, line.replies).into_iter().map(|id| (at, id)),
+                );
             }
         }
         for asked in others.chunks(IDS_MAX) {
@@ -246,7 +253,7 @@ impl RowSink for Asker {
                 for (number, line) in lines {
                     let record = identify(&self.context(), line).map_err(|f| f.message.to_string());
                     let (file, text) = (self.file.clone(), line.clone());
-                    self.page.push(Line { file, number: Some(*number), record, text });
+                    self.page.push(Line { file, number: Some(*number), record, text, replies: false });
                 }
             }
             RowChunk::Table(..) => {
@@ -266,7 +273,13 @@ impl RowSink for Asker {
 
     async fn broken_row(&mut self, at: AtLine) -> Result<(), InputError> {
         let (file, number) = (self.file.clone(), Some(at.line));
-        self.page.push(Line { file, number, record: Err(at.finding.message.to_string()), text: Vec::new() });
+        self.page.push(Line {
+            file,
+            number,
+            record: Err(at.finding.message.to_string()),
+            text: Vec::new(),
+            replies: false,
+        });
         Ok(())
     }
 

@@ -201,6 +201,9 @@ fn every_rule_says_what_is_wrong_and_the_corrected_file_is_taken() {
     assert_eq!(again.counts(), [all, mended, all - mended - left, left], "{again:?}");
     assert!(!again.notes().contains(&"unknown_column"), "the added columns are known: {:?}", again.answer["notes"]);
     corrected(&desk, id, &to_look_at);
+    // Rows that amend what was asked about are held as amendments, rows that say the same as they were.
+    let receipts = desk.federation.ask(COUNTY, &["receipt", &desk.federation.at("更正.csv"), "--json"]).json();
+    assert_eq!((&receipts["held"], &receipts["missing"]), (&(all - left).into(), &left.into()), "{receipts}");
     unharmed(&desk.federation);
 }
 
@@ -311,6 +314,11 @@ fn what_is_held_but_no_longer_in_force_is_told_and_can_be_brought_back() {
     let answer = desk.post(&sheet);
     assert_eq!((counts(&answer), &answer["questions"]), ([1, 0, 1, 0], &0.into()), "{answer}");
     assert_eq!(in_force(), ["冷食"]);
+    // That table's row was created here and never taken: what is held of it is the amendment.
+    let table = desk.federation.at("next.csv");
+    std::fs::write(&table, sheet.csv()).unwrap();
+    let receipt = desk.federation.ask(COUNTY, &["receipt", &table, "--json"]);
+    assert_eq!((receipt.code, &receipt.json()["held"]), (0, &1.into()), "{receipt:?}");
 }
 
 #[test]

@@ -140,15 +140,28 @@ pub fn identify<'l>(context: &RowContext<'l>, json: &'l [u8]) -> Result<RecordId
 }
 
 /// The other records that a line may have become on another day or in another way: with each catalog that is in force, where
-/// the line claims none, and as a load of history. The newest first; without the one that it is now.
-pub fn identify_otherwise<'l>(context: &RowContext<'l>, json: &'l [u8]) -> Vec<RecordId> {
-    let (Ok(said), Ok(now)) = (Object::parse(json), identify(context, json)) else { return Vec::new() };
+/// the line claims none, as a load of history, and as what it is a duplicate of. A row that creates is one of an amendment that
+/// says the same; `replies`: so is a row that answers a question of a record, whatever it says itself. The newest first; without
+/// the one that it is now.
+pub fn identify_otherwise<'l>(context: &RowContext<'l>, json: &'l [u8], replies: bool) -> Vec<RecordId> {
+    let (Ok(mut said), Ok(now)) = (Object::parse(json), identify(context, json)) else { return Vec::new() };
     let claims = said.text("catalog_version").is_some_and(|v| !v.trim().is_empty());
     let in_force = context.charter.catalogs().versions().iter().rev().filter(|v| v.in_force(context.today));
     let versions: Vec<Option<&str>> = if claims { vec![None] } else { in_force.map(|v| Some(&*v.version)).collect() };
+    if complete(context, &mut said).is_err() {
+        return Vec::new();
+    }
+    let operation = said.text("operation").unwrap_or_default().to_owned();
+    let operations: &[&str] = match &*operation {
+        "create" => &["create", "amend"],
+        "amend" if replies => &["amend", "create"],
+        only => &[only],
+    };
     let mut others = Vec::new();
-    for (version, backfill) in versions.into_iter().flat_map(|v| [(v, false), (v, true)]) {
-        let mut object = said.clone();
+    let ways = versions.into_iter().flat_map(|v| [(v, false), (v, true)]);
+    for (operation, (version, backfill)) in operations.iter().flat_map(|o| ways.clone().map(move |way| (o, way))) {
+        let Ok(mut object) = Object::parse(json) else { return others };
+        object.set("operation", Value::text((*operation).to_owned()));
         if let Some(version) = version {
             object.set("catalog_version", Value::text(version));
         }

@@ -458,12 +458,19 @@ fn a_row_is_found_under_the_catalog_of_its_day() {
     let line = line.to_string();
     let id = |today, backfill| identify(&context(today, backfill), line.as_bytes()).unwrap();
     let now = id("2026-11-12", false);
-    let others = identify_otherwise(&context("2026-11-12", false), line.as_bytes());
+    let otherwise = |text: &str, replies| identify_otherwise(&context("2026-11-12", false), text.as_bytes(), replies);
+    let others = otherwise(&line, false);
     for then in [id("2026-10-12", false), id("2026-10-12", true), id("2026-11-12", true)] {
         assert!(then != now && others.contains(&then), "{others:?}");
     }
-    assert_eq!(others.len(), 3);
+    // It is a duplicate of an amendment that says the same; one that amends by itself is one of nothing.
+    let amends = line.replacen('{', "{\"operation\":\"amend\",", 1);
+    let amended = identify(&context("2026-11-12", false), amends.as_bytes()).unwrap();
+    assert!(others.iter().position(|id| *id == amended).is_some_and(|at| at >= 3), "{others:?}");
+    assert_eq!((others.len(), otherwise(&amends, false).len()), (7, 3));
+    let replies = otherwise(&amends, true);
+    assert!(replies.len() == 7 && replies.contains(&now), "it answers a question, and says what was held: {replies:?}");
     let claims = line.replacen('{', "{\"catalog_version\":\"2026.1\",", 1);
-    assert_eq!(identify_otherwise(&context("2026-11-12", false), claims.as_bytes()).len(), 1, "as a load of history");
-    assert!(identify_otherwise(&context("2026-11-12", false), b"{").is_empty());
+    assert_eq!(otherwise(&claims, false).len(), 3, "as a load of history, as an amendment, as both");
+    assert!(otherwise("{", false).is_empty());
 }
