@@ -174,6 +174,11 @@ fn by_form(text: &str, depth: u8, all_known: bool) -> Option<String> {
 /// What a form makes of a message, if it fits.
 fn filled(form: &Form, text: &str, depth: u8, all_known: bool) -> Option<String> {
     let filled = form.fill(text)?;
+    // What stands before a colon, such as the name of a file or an option, is a part of its own and no beginning of a sentence.
+    let is_led = form.pieces.first().is_some_and(|p| p.is_empty()) && form.looked_up.first() == Some(&false);
+    if is_led && filled.first().is_some_and(|gap| gap.contains(": ")) {
+        return None;
+    }
     let one = |(gap, looked_up): (&&str, &bool)| {
         let kept = |most| (!all_known || english_run(gap) < most).then(|| Cow::Owned((*gap).to_owned()));
         match looked_up {
@@ -252,6 +257,9 @@ mod tests {
         assert_eq!(zh("why:  nobody has said this").as_deref(), Some("原因：nobody has said this"));
         assert_eq!(zh("this is said in both languages / 两种语言").as_deref(), Some("两种语言"));
         assert_eq!(zh("compare a full export with what is held; with more"), None);
+        // What leads to a sentence is no part of it.
+        let text = "--with: 350999 is neither the parent nor a child of 350102";
+        assert_eq!(zh(text).as_deref(), Some("--with：350999 既不是 350102 的上级，也不是其下级"));
     }
 
     #[test]
