@@ -12,6 +12,7 @@ use tally_intake::folder::FolderSection;
 use tally_journal::SEGMENT_BYTES;
 use tally_protocol::{ids::Division, keys::VerifierKey};
 use tally_reconcile::task::ScheduleSection;
+use tally_topology::toml_fault::TomlFault;
 use tracing_subscriber::EnvFilter;
 
 pub use settings::{Origin, Setting};
@@ -199,8 +200,9 @@ impl Config {
             ),
             _ => wrong(e.to_string()),
         })?;
-        // Parsed by itself first: its messages name line and column.
-        text.parse::<toml::Table>().map_err(|e| wrong(e.to_string()))?;
+        // Parsed by itself first: only of the file's own text line and column can be told.
+        let fault = |e: &toml::de::Error| wrong(TomlFault::new(&text, e).to_string());
+        text.parse::<toml::Table>().map_err(|e| fault(&e))?;
         let built = config::Config::builder()
             .add_source(config::File::from_str(&text, config::FileFormat::Toml))
             .add_source(config::Environment::with_prefix("TALLY").prefix_separator("__").separator("__"))
@@ -209,7 +211,7 @@ impl Config {
         let mut config: Self = built.try_deserialize().map_err(|e| match toml::from_str::<Self>(&text) {
             // The file alone is in order.
             Ok(_) => wrong(format!("with the environment's variables TALLY__...: {e}")),
-            Err(of_file) => wrong(of_file.to_string()),
+            Err(of_file) => fault(&of_file),
         })?;
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         (config.folder, config.file) = (folder.to_owned(), path.to_owned());

@@ -39,4 +39,5 @@ pub mod route;
 pub mod sample;
 pub mod signed;
 pub mod signs;
+pub mod toml_fault;
 pub mod unit;

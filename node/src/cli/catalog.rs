@@ -8,6 +8,7 @@ use tally_sheet::{Column, text::pad, write_csv_row, write_xlsx};
 use tally_topology::{
     catalog::{Catalog, Catalogs, Category, Condition, Field, FieldType, Severity},
     charter::Charter,
+    toml_fault::TomlFault,
 };
 
 #[derive(Debug, Subcommand)]
@@ -200,7 +201,7 @@ fn check(file: &std::path::Path) -> Result<(), Failure> {
     let catalogs = if text.lines().any(|l| l.starts_with("federation")) {
         content(file)?.catalogs().clone()
     } else {
-        let alone: Alone = toml::from_str(&text).map_err(|e| named(&e))?;
+        let alone: Alone = toml::from_str(&text).map_err(|e| named(&TomlFault::new(&text, &e)))?;
         Catalogs::compile(alone.catalog).map_err(|e| named(&e))?
     };
     for c in catalogs.versions() {

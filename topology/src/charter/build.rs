@@ -8,7 +8,7 @@ use super::{
     node::{Cover, Epoch, Node},
     wrong,
 };
-use crate::{calendar::Calendar, catalog::Catalogs, route::rule, unit::Units};
+use crate::{calendar::Calendar, catalog::Catalogs, route::rule, toml_fault::TomlFault, unit::Units};
 use jiff::civil::Date;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,7 +45,8 @@ impl Charter {
     /// [`CharterError`]: TOML syntax with its line, unknown names, keys that are not those of their node and epoch,
     /// a tree that is none.
     pub fn parse(text: &str) -> Result<Self, CharterError> {
-        let document: Document = toml::from_str(text).map_err(|e| CharterError(e.to_string()))?;
+        let document: Document =
+            toml::from_str(text).map_err(|e| CharterError(TomlFault::new(text, &e).to_string()))?;
         if !(1..=FORMAT).contains(&document.format) {
             return wrong(format!("format {} is not known here ({FORMAT} is): update this program", document.format));
         }
@@ -220,7 +221,8 @@ impl Charter {
 
 /// See [`Charter::rules_mark`].
 fn rules_mark(text: &str) -> Result<[u8; 8], CharterError> {
-    let mut table: toml::Table = toml::from_str(text).map_err(|e| CharterError(e.to_string()))?;
+    let mut table: toml::Table =
+        toml::from_str(text).map_err(|e| CharterError(TomlFault::new(text, &e).to_string()))?;
     for name in ["format", "version", "successor"] {
         table.remove(name);
     }
