@@ -35,6 +35,17 @@ pub enum SignedError {
     /// Form of the note, or its signature.
     #[error("charter: {0}")]
     Note(#[from] NoteError),
+    /// The text holds a sign that no note may hold.
+    #[error(
+        "charter: line {line} holds {}, which no signed text may hold: put spaces in its place",
+        if *is_tab { "a tab" } else { "a control character" }
+    )]
+    ControlCharacter {
+        /// Its line, from 1 on.
+        line: usize,
+        /// It is a tab.
+        is_tab: bool,
+    },
     /// It is what the authority signed but for what a program did to the file on its way.
     #[error(
         "charter: the authority signed it, and the file was changed on its way: {0}. Nothing else is wrong with it; copy it again \
@@ -84,13 +95,26 @@ pub enum SignedError {
 /// Signs a charter's text, which must be valid and end with a newline.
 ///
 /// # Errors
-/// [`SignedError::Content`] for a text that is no charter; [`SignedError::Note`] for control characters (tabs,
-/// carriage returns), which a note must not hold.
+/// [`SignedError::Content`] for a text that is no charter; those of [`may_be_signed`].
 pub fn sign(text: &str, authority: &Signer) -> Result<String, SignedError> {
     Charter::parse(text)?;
+    may_be_signed(text)?;
     let note = format!("{text}\n{}", sign_line(text, authority));
     SignedCharter::open(&note, authority.public())?;
     Ok(note)
+}
+
+/// Whether a charter's text can be signed as it stands.
+///
+/// # Errors
+/// [`SignedError::ControlCharacter`]: a note holds none but line ends (C2SP signed-note); editors leave tabs.
+pub fn may_be_signed(text: &str) -> Result<(), SignedError> {
+    let control = |line: &str| line.chars().find(|c| c.is_control());
+    let found = text.split('\n').enumerate().find_map(|(n, line)| control(line).map(|c| (n, c)));
+    match found {
+        None => Ok(()),
+        Some((n, c)) => Err(SignedError::ControlCharacter { line: n.saturating_add(1), is_tab: c == '\t' }),
+    }
 }
 
 impl SignedCharter {

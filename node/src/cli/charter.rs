@@ -4,6 +4,7 @@ use super::{ConfigFile, Exit, Failure, block_on};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -21,7 +22,7 @@ use tally_protocol::{
 use tally_sheet::text::pad;
 use tally_topology::{
     charter::{Charter, Expected, Node, retire_concerns},
-    signed::{self, SignedCharter},
+    signed::{self, SignedCharter, SignedError},
 };
 
 #[derive(Debug, Subcommand)]
@@ -160,6 +161,24 @@ pub(super) fn content(path: &Path) -> Result<Charter, Failure> {
     Charter::parse(&text).map_err(|e| named(path)(&e))
 }
 
+/// Says which nodes in service share an address: a call would reach one of them, and the others never.
+fn tell_shared_addresses(file: &Path, charter: &Charter) {
+    let mut by_address: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for node in charter.nodes().filter(|n| !n.retired) {
+        for address in &node.addresses {
+            by_address.entry(address).or_default().push(node.division.to_string());
+        }
+    }
+    for (address, nodes) in by_address.into_iter().filter(|(_, nodes)| nodes.len() > 1) {
+        errln!(
+            "{}: {} is the address of {}: a call reaches one of them; correct `addresses`",
+            file.display(),
+            tame(address),
+            nodes.join(", ")
+        );
+    }
+}
+
 pub(super) fn run(command: CharterCommand) -> Result<Exit, Failure> {
     match command {
         CharterCommand::New { federation } => {
@@ -207,6 +226,7 @@ fn sign(
         return Err(Failure::new(Exit::Usage, message));
     }
     let signer = authority_signer(charter.federation(), &secret);
+    tell_shared_addresses(first, &charter);
     let note = signed::sign(&text, &signer).map_err(|e| named(first)(&e))?;
     save(output, note.as_bytes()).map_err(|e| named(output)(&e))?;
     errln!("{}: version {} signed as {}", output.display(), charter.version(), signer.public());
@@ -245,6 +265,7 @@ fn check(
     let tell = |charter: &Charter, signed: bool| {
         let (version, nodes) = (charter.version(), charter.nodes().count());
         let how = if signed { "signed and in order" } else { "in order" };
+        tell_shared_addresses(file, charter);
         if json {
             let told = json!({ "file": file, "version": version, "nodes": nodes, "signed": signed });
             outln!("{told}");
@@ -254,17 +275,37 @@ fn check(
     };
     let Some(authority) = authority else {
         let charter = content(file)?;
+        let text = read(file)?;
+        if Note::parse(&text).is_err() {
+            signed::may_be_signed(&text).map_err(|e| named(file)(&e))?;
+        }
         word.on(file, None, &charter)?;
         tell(&charter, false);
         return Ok(());
     };
     let key: VerifierKey = authority.parse().map_err(|e| Failure::new(Exit::Usage, format!("--authority: {e}")))?;
-    let open = |path: &Path| SignedCharter::open(&read(path)?, &key).map_err(|e| named(path)(&e));
+    let refused = |path: &Path| {
+        let path = path.to_owned();
+        move |e: SignedError| {
+            let exit = match e {
+                SignedError::Note(_) | SignedError::Changed(_) => Exit::Proof,
+                SignedError::NotNewer { .. }
+                | SignedError::OtherContent { .. }
+                | SignedError::Successor(_)
+                | SignedError::NotASuccessor { .. } => Exit::NotAdmitted,
+                SignedError::TooLong(_) | SignedError::Content(_) | SignedError::ControlCharacter { .. } => {
+                    Exit::Failed
+                }
+            };
+            Failure::new(exit, format!("{}: {e}", path.display()))
+        }
+    };
+    let open = |path: &Path| SignedCharter::open(&read(path)?, &key).map_err(refused(path));
     let current = follows.map(open).transpose()?;
     let signed = match &current {
         None => open(file)?,
         // The key is that of the charter in force; the next one may be its successor's.
-        Some(current) => SignedCharter::open_next(&read(file)?, current).map_err(|e| named(file)(&e))?,
+        Some(current) => SignedCharter::open_next(&read(file)?, current).map_err(refused(file))?,
     };
     word.on(file, current.as_ref().map(SignedCharter::charter), signed.charter())?;
     tell(signed.charter(), true);

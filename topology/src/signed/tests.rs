@@ -60,7 +60,11 @@ fn what_a_program_did_to_the_file_is_told_from_a_forgery() {
 #[test]
 fn text_that_no_note_can_hold_is_not_signed() {
     let text = document(1, &sample()).replace("format = 1", "format\t= 1");
-    assert!(matches!(sign(&text, &authority(1)), Err(SignedError::Note(NoteError::Form(_)))));
+    let why = sign(&text, &authority(1)).unwrap_err();
+    assert_eq!(why, SignedError::ControlCharacter { line: 1, is_tab: true });
+    assert!(why.to_string().contains("line 1 holds a tab"), "{why}");
+    let text = document(1, &sample()).replacen("\nversion", "\r\nversion", 1);
+    assert!(matches!(sign(&text, &authority(1)), Err(SignedError::ControlCharacter { is_tab: false, .. })));
     assert!(matches!(sign("nonsense\n", &authority(1)), Err(SignedError::Content(_))));
 }
 
