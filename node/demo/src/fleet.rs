@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tally_client::{
-    Client, Failure,
+    BindError, Client, Exit, Failure,
     keyfile::{self, SecretKind},
 };
 use tally_protocol::{
@@ -124,8 +124,28 @@ impl Fleet {
         self.folder(member).join("tally.toml")
     }
 
+    fn socket(&self, member: &Member) -> PathBuf {
+        self.folder(member).join("admin.sock")
+    }
+
+    /// Refuses to start what runs already: another demo's nodes would answer for these.
+    pub(super) fn nobody_runs(&self) -> Result<(), Failure> {
+        let in_use = |m: &&Member| matches!(tally_client::look(&self.socket(m)), Err(BindError::InUse(_)));
+        match self.members.iter().find(in_use) {
+            None => Ok(()),
+            Some(m) => {
+                let why = format!(
+                    "{}: node {} runs already: stop that demo (Ctrl-C), or name another folder (--dir)",
+                    self.dir.display(),
+                    m.division
+                );
+                Err(Failure::new(Exit::Restart, why))
+            }
+        }
+    }
+
     pub(super) fn client(&self, member: &Member) -> Client {
-        Client::new(self.folder(member).join("admin.sock"), member.division)
+        Client::new(self.socket(member), member.division)
     }
 
     pub(super) fn place(&self, member: &Member) -> Place {
@@ -229,5 +249,18 @@ mod tests {
         let all = codes(counties_max());
         assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
         assert!(counties_max() >= 18);
+    }
+
+    /// U40: a second demo in the same folder would speak to the first one's nodes.
+    #[test]
+    fn what_runs_already_is_not_started_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let fleet = Fleet::open(dir.path(), 1).unwrap();
+        assert!(fleet.nobody_runs().is_ok());
+        let listener = std::os::unix::net::UnixListener::bind(fleet.socket(&fleet.members[2])).unwrap();
+        let refused = fleet.nobody_runs().unwrap_err();
+        assert!(refused.exit == Exit::Restart && refused.message.contains("350102 runs already"), "{refused:?}");
+        drop(listener);
+        assert!(fleet.nobody_runs().is_ok(), "what a killed node has left is nobody");
     }
 }

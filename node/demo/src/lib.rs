@@ -63,6 +63,7 @@ pub fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     let dir =
         args.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("tally-demo-{}", std::process::id())));
     let fleet = Fleet::open(&dir, args.counties)?;
+    fleet.nobody_runs()?;
     let processes = Processes::start(&fleet)?;
     block_on(live(args, fleet, processes))
 }

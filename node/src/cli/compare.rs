@@ -56,7 +56,8 @@ pub(super) async fn run(args: CompareArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Differences);
     }
     let path = format!("/v1/compare?{query}&apply={}", args.apply);
-    let answer = client.post(&path, body(args.file.clone(), !args.json)?).await.map_err(failure)?;
+    let named = |e: Failure| Failure::new(e.exit, format!("{}: {e}", args.file.display()));
+    let answer = client.post(&path, body(args.file.clone(), !args.json).map_err(named)?).await.map_err(failure)?;
     if args.json {
         let answer: Value = serde_json::from_slice(&answer).map_err(Failure::failed)?;
         outln!("{answer}");

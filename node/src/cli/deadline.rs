@@ -47,7 +47,7 @@ pub(super) struct ReportArgs {
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
     /// Day on which a record was produced, such as 2026-09-18.
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = super::day)]
     produced_on: Date,
     /// Category, which may have limits of its own; without it 7 and 20 working days.
     #[arg(long, value_name = "C")]

@@ -248,11 +248,14 @@ fn print(name: &str, answer: &Value) {
     let trial = answer["trial"].as_object();
     let would = if trial.is_some() { " (dry run: nothing is taken 试运行，未入库)" } else { "" };
     outln!("{name}: read {read} = accepted {accepted} + duplicate {duplicate} + rejected {rejected}{would}");
+    if read == 0 {
+        outln!("  nothing was handed in: there is no row with data in it");
+    }
     if let Some(trial) = trial {
         print_trial(&trial["rows"], trial["rows_omitted"].as_u64().unwrap_or(0));
     }
     if n("questions") > 0 {
-        outln!("  of the accepted, {} are asked about (疑问)", n("questions"));
+        outln!("  {} of these rows are asked about (疑问)", n("questions"));
     }
     if let (true, Some(log)) = (accepted > 0, answer["log"].as_str()) {
         outln!("  durable in {log} {}..{}", n("from"), n("to"));
@@ -303,15 +306,15 @@ fn print_trial(rows: &Value, omitted: u64) {
     }
 }
 
-/// A file as a stream, read on a thread so that the upload runs meanwhile.
+/// A file as a stream, read on a thread so that the upload runs meanwhile. Whoever asks for it names the file in what is said.
 pub(super) fn body(file: PathBuf, progress: bool) -> Result<Body, Failure> {
     let name = file.display().to_string();
     let mut source: Box<dyn std::io::Read + Send> = if file.as_os_str() == "-" {
         Box::new(std::io::stdin())
     } else {
-        let f = std::fs::File::open(&file).map_err(|e| Failure::failed(format!("{name}: {e}")))?;
+        let f = std::fs::File::open(&file).map_err(Failure::failed)?;
         if f.metadata().is_ok_and(|m| m.is_dir()) {
-            return Err(Failure::failed(format!("{name}: this is a folder, a file is needed")));
+            return Err(Failure::failed("this is a folder, a file is needed"));
         }
         Box::new(f)
     };

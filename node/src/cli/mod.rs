@@ -161,6 +161,11 @@ impl RunArgs {
     }
 }
 
+/// A day, as an argument.
+fn day(text: &str) -> Result<jiff::civil::Date, String> {
+    text.parse().map_err(|_| format!("{text:?} is no day such as 2026-11-24"))
+}
+
 fn bad_config(e: ConfigError) -> Failure {
     Failure::new(Exit::Config, e.to_string())
 }

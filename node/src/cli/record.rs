@@ -45,10 +45,10 @@ pub(super) struct RecordList {
     #[arg(long, value_name = "CODE")]
     unit: Option<String>,
     /// Only produced on this day or later.
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = super::day)]
     from: Option<Date>,
     /// Only produced on this day or earlier.
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = super::day)]
     to: Option<Date>,
     /// Only those that are late or overdue.
     #[arg(long)]

@@ -28,7 +28,7 @@ pub(super) enum RouteCommand {
         #[arg(long, value_name = "D")]
         division: Option<String>,
         /// Day on which the record is produced, YYYY-MM-DD; by default today.
-        #[arg(long, value_name = "DAY")]
+        #[arg(long, value_name = "DAY", value_parser = super::day)]
         on: Option<Date>,
         /// One JSON document on stdout.
         #[arg(long)]
@@ -109,7 +109,7 @@ fn explain(
     let unit_name = registered.map_or("", |u| u.name.as_str());
     let route = charter.route(&Asked { unit: code, unit_name, category, division, day });
     let Some(route) = route else {
-        return Err(Failure::failed(format!("{division} is not a division of this federation")));
+        return Err(usage(format!("{division} is not a division of this federation")));
     };
     let path: Vec<Division> = charter.path(route.entry).collect();
     let against = against(charter, &route, registered, (code, category, division, day));

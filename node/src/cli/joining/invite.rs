@@ -103,6 +103,12 @@ pub(in super::super) async fn run(args: InviteArgs) -> Result<Exit, Failure> {
         parent: args.under.unwrap_or_else(|| nearest(&inviter.charter, args.division, me)),
         epoch: 1,
     };
+    if !tally_topology::divisions::known(args.division) {
+        errln!(
+            "warning: {} is not in this program's table of divisions (GB/T 2260): is the code right?",
+            args.division
+        );
+    }
     let signed = inviter.sign(&invited, &args.handed)?;
     inviter.hand_on(&signed, &args.handed, args.json.then(|| serde_json::json!({})))?;
     Ok(Exit::Done)
