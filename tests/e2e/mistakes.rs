@@ -73,3 +73,131 @@ fn a_nodes_key_signs_no_charter_and_opens_no_epoch() {
     }
     assert_eq!(run(&["charter", "sign", &text, "--key", &federation.at("authority.key"), "-o", &out]).code, 0);
 }
+
+/// A kind of mistake: its exit code, and commands that make it, each at a node.
+type Kind<'k> = (&'static str, i32, &'k [(&'static str, &'k [&'k str])]);
+
+/// Nothing is printed on stdout, and what it is and what to do on stderr.
+fn all_end(federation: &Federation, kinds: &[Kind<'_>]) {
+    let mut others = Vec::new();
+    for (kind, code, cases) in kinds {
+        for (at, args) in *cases {
+            let ran = federation.ask(at, args);
+            if ran.code != *code || !ran.out.is_empty() || ran.err.trim().is_empty() {
+                others.push(format!("{kind} is {code}: {at} {args:?}: {ran:?}"));
+            }
+        }
+    }
+    assert!(others.is_empty(), "{}", others.join("\n"));
+}
+
+/// U19: one exit code for one kind of mistake, whichever command it is made with.
+#[test]
+fn each_kind_of_mistake_has_one_exit_code() {
+    let federation = Federation::running(LINE);
+    federation.enter(COUNTY, 0..3);
+    federation.wait_converged(&[PROVINCE, CITY, COUNTY], tally_tests::seconds(60));
+    let (out, rows) = (federation.at("out"), federation.at("rows.ndjson"));
+    fs::write(&rows, records(0..3, COUNTY)).unwrap();
+    let authority = federation.authority().split('"').nth(1).unwrap().to_owned();
+    let first = federation.file(PROVINCE, "charter.note");
+    let (forged, altered) = (federation.at("forged.note"), federation.at("altered.txt"));
+    fs::write(&forged, fs::read_to_string(&first).unwrap().replacen("version = 1", "version = 9", 1)).unwrap();
+    let (evidence, key) = (federation.at("evidence.txt"), federation.at("authority.pub"));
+    fs::write(&key, &authority).unwrap();
+    let id = federation.export(COUNTY, &[])[0]["_tally"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(federation.ask(COUNTY, &["evidence", "export", "--record", &id, "-o", &evidence]).code, 0);
+    fs::write(&altered, fs::read_to_string(&evidence).unwrap().replacen("spot_check", "spot_chock", 1)).unwrap();
+    let unit = "113501020036012589";
+    let entry = ["route", "explain", "--unit", unit, "--category", "spot_check", "--division", "110101"];
+    all_end(
+        &federation,
+        &[
+            (
+                "usage",
+                2,
+                &[
+                    (COUNTY, &["status", "--now"]),
+                    (COUNTY, &["ingest"]),
+                    (COUNTY, &["ingest", &rows, "--format", "pdf"]),
+                    (COUNTY, &["ingest", &rows, "--category", "weather"]),
+                    (COUNTY, &["export", "--since", "yesterday"]),
+                    (COUNTY, &["receipt", "--record", "12"]),
+                    (COUNTY, &["receipt", "--record", "no digits at all"]),
+                    (COUNTY, &["record", "ls", "--from", "someday"]),
+                    (COUNTY, &["deadline", "report", "--by", "planet"]),
+                    (COUNTY, &["gate", "open", "--reason", " "]),
+                    (COUNTY, &["task", "rate", "quickly", "t-1"]),
+                    (PROVINCE, &["node", "retire", CITY]),
+                    (CITY, &["charter", "load", &first]),
+                    (COUNTY, &["explain", "no_such_code"]),
+                    (COUNTY, &entry),
+                ],
+            ),
+            (
+                "not there",
+                2,
+                &[
+                    (COUNTY, &["receipt", "--record", "0123456789abcdef"]),
+                    (COUNTY, &["record", "show", "0123456789abcdef"]),
+                    (COUNTY, &["record", "ls", "--category", "weather"]),
+                    (COUNTY, &["record", "ls", "--division", "110101"]),
+                    (COUNTY, &["catalog", "show", "weather"]),
+                    (COUNTY, &["catalog", "template", "weather", "-o", &out]),
+                    (COUNTY, &["answer", "file", "350102-20261129-9999", "-o", &out]),
+                    (PROVINCE, &["node", "show", "350999"]),
+                    (PROVINCE, &["node", "approve", "350999", "--code", "1", "--authority", &key, "--yes"]),
+                    (PROVINCE, &["node", "pending", "350999", "--save", &out]),
+                    (COUNTY, &["history", "--division", "110101"]),
+                    (COUNTY, &["task", "pause", "t-99"]),
+                ],
+            ),
+            ("refused", 6, &[(PROVINCE, &["charter", "load", &forged])]),
+        ],
+    );
+    let runs: [(&[&str], i32); 6] = [
+        (&["charter", "check", &forged, "--authority", &authority], 5),
+        (&["charter", "check", &first, "--authority", &authority, "--follows", &first], 6),
+        (&["charter", "check", &evidence], 1),
+        (&["evidence", "verify", &evidence, "--authority", &rows], 2),
+        (&["status", "--config", &federation.at("none.toml")], 78),
+        (&["ingest", &rows, "--config", &federation.at("none.toml")], 78),
+    ];
+    for (args, code) in runs {
+        let ran = run(args);
+        assert_eq!(ran.code, code, "{args:?}: {ran:?}");
+    }
+    let ran = run(&["evidence", "verify", &altered, "--authority", &key]);
+    assert_eq!(ran.code, 5, "{ran:?}");
+    assert!(!fs::exists(&out).unwrap(), "nothing was written");
+
+    federation.stop(COUNTY);
+    let config = ["--reason", "r"];
+    let off: [&[&str]; 22] = [
+        &["status"],
+        &["ingest", &rows],
+        &["export"],
+        &["verify"],
+        &["answer", "ls"],
+        &["question", "ls"],
+        &["task", "ls"],
+        &["receipt", &rows],
+        &["receipt", "--record", &id],
+        &["reconcile", "--with", "parent"],
+        &["record", "ls"],
+        &["record", "show", &id],
+        &["history"],
+        &["deadline", "report"],
+        &["bundle", "export", "--to", CITY, "-o", &out],
+        &["compare", &rows, "--unit", unit, "--category", "spot_check"],
+        &["route", "ls"],
+        &["node", "ls"],
+        &["node", "pending"],
+        &["gate", "open", config[0], config[1]],
+        &["epoch", "next", config[0], config[1]],
+        &["evidence", "export", "--record", &id, "-o", &out],
+    ];
+    let off: Vec<(&'static str, &[&str])> = off.iter().map(|args| (COUNTY, *args)).collect();
+    all_end(&federation, &[("not running", 7, &off)]);
+    assert!(!fs::exists(&out).unwrap(), "nothing was written");
+}

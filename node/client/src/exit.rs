@@ -57,9 +57,13 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable { .. } => Exit::Unreachable,
             ClientError::OtherNode { .. } => Exit::NotAdmitted,
             ClientError::Refused { status, .. } if [401, 403].contains(status) => Exit::NotAdmitted,
-            ClientError::Refused { status: 400, code, .. } if code == "bad_parameter" => Exit::Usage,
-            // What does not exist: a task, an answer, a record, a neighbour.
+            // The upload ended before it was whole; what else is bad about a request was said by its caller.
+            ClientError::Refused { status: 400, code, .. } if code != "broken_off" => Exit::Usage,
+            // What does not exist: a task, an answer, a record, a neighbour, a request.
             ClientError::Refused { status: 404, .. } => Exit::Usage,
+            ClientError::Refused { code, .. } if code == "not_asked" => Exit::Usage,
+            // It answers nobody any more.
+            ClientError::Refused { code, .. } if code == "stopping" => Exit::Unreachable,
             ClientError::Refused { .. } | ClientError::Broken(_) => Exit::Failed,
         };
         Self::new(exit, e.to_string())

@@ -95,7 +95,7 @@ fn authority(path: &Path) -> Result<VerifierKey, Failure> {
     let mut text = String::new();
     let opened = File::open(path).map_err(named(path))?;
     opened.take(KEYFILE_BYTES_MAX).read_to_string(&mut text).map_err(named(path))?;
-    key_in(&text).map_err(|why| Failure::failed(format!("{}: {why}", path.display())))
+    key_in(&text).map_err(|why| Failure::new(Exit::Usage, format!("{}: {why}", path.display())))
 }
 
 fn key_in(text: &str) -> Result<VerifierKey, String> {
