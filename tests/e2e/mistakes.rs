@@ -201,3 +201,57 @@ fn each_kind_of_mistake_has_one_exit_code() {
     all_end(&federation, &[("not running", 7, &off)]);
     assert!(!fs::exists(&out).unwrap(), "nothing was written");
 }
+
+/// What a person has to mend before a node can start: each is named with its next step, in both languages, by one exit code.
+#[test]
+fn a_start_that_a_person_has_to_mend_says_what_to_do() {
+    let federation = Federation::new(LINE);
+    let (config, charter, key) =
+        (federation.config(COUNTY), federation.file(COUNTY, "charter.note"), federation.file(COUNTY, "keys/node.key"));
+    let (text, note) = (fs::read_to_string(&config).unwrap(), fs::read_to_string(&charter).unwrap());
+    federation.authority_key("stranger.key");
+    let foreign = fs::read_to_string(federation.charter(1, "stranger.key")).unwrap();
+    let node = |more: &str| text.replacen("[node]\n", &format!("[node]\n{more}\n"), 1);
+    let renamed = text.replacen(&format!("\"{COUNTY}\""), "\"350199\"", 1);
+    let cases: [(&str, &str, i32, &str, &str); 8] = [
+        (&text, "", 78, "ask whoever signs charters", "请向签发机关索取"),
+        (&text, &note.replacen("county", "County", 1), 6, "Copy the charter again", "请原样重新复制"),
+        (&text, &foreign, 6, "is signed by", "请原样复制主管机关公布的一行"),
+        (&renamed, &note, 6, "correct node.division", "请更正 node.division"),
+        (
+            &node("data = \"/proc/data\""),
+            &note,
+            78,
+            "node.data /proc/data cannot be made",
+            "node.data /proc/data 无法创建",
+        ),
+        (&node("datum = \"x\""), &note, 78, "line 2, column 1, datum in [node]", "第 2 行第 1 列，[node] 下的 datum"),
+        (&text.replacen('"', "“", 1), &note, 78, "line 2, column 12, division in [node]", "不符合 TOML 的写法"),
+        (&node("key = \"keys/none.key\""), &note, 78, "tally keygen makes it", "由 tally join 或 tally keygen 生成"),
+    ];
+    for (config_text, note, code, en, zh) in cases {
+        fs::write(&config, config_text).unwrap();
+        if note.is_empty() {
+            fs::remove_file(&charter).unwrap()
+        } else {
+            fs::write(&charter, note).unwrap()
+        }
+        let aside = format!("{key}.aside");
+        let without_key = config_text.contains("none.key");
+        if without_key {
+            fs::rename(&key, &aside).unwrap();
+        }
+        for (lang, words) in [("en", en), ("zh", zh)] {
+            let ran = run(&["run", "--new", "--lang", lang, "--config", &config]);
+            assert!(ran.code == code && ran.err.contains(words) && ran.out.is_empty(), "{words}: {ran:?}");
+        }
+        if without_key {
+            fs::rename(&aside, &key).unwrap();
+        }
+    }
+    // A secret that lies beside the one that is named is taken, and that is said.
+    fs::write(&config, node("key = \"keys/none.key\"")).unwrap();
+    federation.expects(&["key.beside", "link.unreached"]);
+    federation.start(COUNTY);
+    assert!(federation.log(COUNTY).contains("was found in another *.key file beside it"), "{}", federation.log(COUNTY));
+}

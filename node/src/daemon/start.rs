@@ -12,18 +12,27 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tally_client::keyfile;
+use tally_client::keyfile::{self, KeyFileError};
 use tally_core::{Entry, FoundBy, Place, Replica, View, log::HeldLog};
 use tally_driver::Anchor;
 use tally_journal::{Found, JournalError, ReadError};
-use tally_protocol::{ids::LogId, keys::NodeKeys, merkle::Tree};
+use tally_protocol::{
+    ids::LogId,
+    keys::{NodeKeys, VerifierKey},
+    merkle::Tree,
+    note::{Note, NoteError},
+    tame::tame,
+};
 use tally_store::entries::{self, EntryJournal, EntryReader};
 use tally_store::{
     index::{self, IndexCounts, OpenedIndex},
     lost::{LostRecords, Ranges, ids_of},
     staged::{StagedLimits, StagedStore},
 };
-use tally_topology::{charter::Charter, signed::SignedCharter};
+use tally_topology::{
+    charter::Charter,
+    signed::{SignedCharter, SignedError},
+};
 
 /// A start without room tries again this often.
 const ROOM_EVERY: Duration = Duration::from_secs(1);
@@ -32,7 +41,7 @@ const ROOM_EVERY: Duration = Duration::from_secs(1);
 pub(crate) fn keys_for(config: &Config, charter: &Charter, log: LogId) -> Result<Option<NodeKeys>, StartError> {
     let derive = |secret: &[u8; 32]| NodeKeys::derive(charter.federation(), log, secret);
     let fits = |secret: &[u8; 32]| charter.epoch(log).is_some_and(|e| e.log == *derive(secret).log.public());
-    let secret = keyfile::find(&config.key(), fits).map_err(|e| StartError::Config(e.into()))?;
+    let secret = keyfile::find(&config.key(), fits).map_err(no_secret)?;
     Ok(secret.as_ref().map(|s| derive(s)))
 }
 
@@ -40,25 +49,59 @@ pub(crate) fn keys_for(config: &Config, charter: &Charter, log: LogId) -> Result
 pub(super) fn identity(config: &Config) -> Result<(Arc<NodeKeys>, SignedCharter), StartError> {
     let authority = config.authority().map_err(|e| StartError::Config(anyhow::anyhow!(e)))?;
     let path = config.charter();
-    let note = fs::read_to_string(&path)
-        .with_context(|| format!("node.charter {}", path.display()))
-        .map_err(StartError::Config)?;
-    let charter = SignedCharter::open(&note, &authority).map_err(|e| {
-        StartError::NotAdmitted(format!("{}: {e}; node.authority pins {}", path.display(), authority.name()))
+    let note = fs::read_to_string(&path).map_err(|e| {
+        StartError::Config(anyhow::anyhow!(
+            "node.charter {}: {e}: ask whoever signs charters for charter.note, and put it there",
+            path.display()
+        ))
     })?;
+    let charter = SignedCharter::open(&note, &authority).map_err(|e| unsigned(&path, &note, &e, &authority))?;
     let division = config.node.division;
     let Some(own) = charter.charter().current_log(division) else {
-        return Err(StartError::NotAdmitted(format!("{division} is not a node of charter {}", path.display())));
+        let why = format!(
+            "{division} is not a node of charter version {} ({}): correct node.division, or ask for a charter that names this node",
+            charter.charter().version(),
+            path.display()
+        );
+        return Err(StartError::NotAdmitted(why));
     };
     let keys = match keys_for(config, charter.charter(), own)? {
         Some(keys) => keys,
         // The journal may hold a newer charter, which knows the key.
         None => {
-            let secret = keyfile::read(&config.key()).map_err(|e| StartError::Config(e.into()))?;
+            let secret = keyfile::read(&config.key()).map_err(no_secret)?;
             NodeKeys::derive(charter.charter().federation(), own, &secret)
         }
     };
     Ok((Arc::new(keys), charter))
+}
+
+/// Why the charter of the file does not count: by which key it is signed, if not by the one that is pinned. Of both keys the name
+/// is the same; their ids tell them apart.
+fn unsigned(path: &Path, note: &str, why: &SignedError, authority: &VerifierKey) -> StartError {
+    let pinned = format!("{}+{:08x}", authority.name(), authority.id());
+    let of_another = match why {
+        SignedError::Note(NoteError::Unsigned(_)) => Note::parse(note).ok(),
+        _ => None,
+    };
+    let signed_by = of_another.as_ref().and_then(|note| note.signatures().first());
+    StartError::NotAdmitted(match signed_by {
+        Some(by) => format!(
+            "{} is signed by {}+{:08x}, and node.authority is {pinned}: copy the line of the authority as it was published (that \
+             of the example is nobody's), or take this federation's charter",
+            path.display(),
+            tame(by.name),
+            by.id
+        ),
+        None => format!("{}: {why}; node.authority is {pinned}. Copy the charter again as it is", path.display()),
+    })
+}
+
+/// The node's secret cannot be read.
+fn no_secret(e: KeyFileError) -> StartError {
+    let is_missing = matches!(&e, KeyFileError::Io(_, why) if why.kind() == io::ErrorKind::NotFound);
+    let next = "tally join or tally keygen makes it; one that was lost is replaced with the next epoch";
+    StartError::Config(if is_missing { anyhow::anyhow!("node.key {e}: {next}") } else { e.into() })
 }
 
 /// The key must be that of the epoch in the charter in force, which may be newer than the file. Where bundles are carried, the
@@ -74,6 +117,10 @@ pub(super) fn admitted(config: &Config, replica: &mut Replica) -> Result<(Arc<No
         );
         return Err(StartError::NotAdmitted(why));
     };
+    if let Err(e) = keyfile::read(&config.key()) {
+        tracing::warn!(event = "key.beside", reason = %e, log = %own, "the secret was found in another *.key file beside node.key");
+        errln!("node.key {e}: the secret of {own} was found in another *.key file beside it, and is used");
+    }
     if let Some(why) = retired(replica.view()).filter(|_| !config.node.offline) {
         return Err(StartError::NotAdmitted(why));
     }
@@ -115,8 +162,14 @@ fn retired(view: &View) -> Option<String> {
     Some(why)
 }
 
-pub(super) fn lock(data: &Path) -> anyhow::Result<File> {
-    make_durable_folder(data).with_context(|| format!("{}", data.display()))?;
+pub(super) fn lock(data: &Path) -> Result<File, StartError> {
+    make_durable_folder(data).map_err(|e| {
+        use io::ErrorKind as Kind;
+        let by_a_person = [Kind::NotFound, Kind::PermissionDenied, Kind::NotADirectory, Kind::AlreadyExists];
+        let is_wrong = by_a_person.contains(&e.kind());
+        let why = anyhow::anyhow!("node.data {} cannot be made: {e}", data.display());
+        if is_wrong { StartError::Config(why) } else { StartError::Failed(why) }
+    })?;
     // One that was made before, or by hand, may be open to others.
     let close = |mode: u32| fs::set_permissions(data, fs::Permissions::from_mode(mode & 0o700));
     let closed =
@@ -126,8 +179,15 @@ pub(super) fn lock(data: &Path) -> anyhow::Result<File> {
     }
     let path = data.join("lock");
     let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .with_context(|| format!("{}: another tally runs on this data", path.display()))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|e| {
+        let another =
+            || anyhow::anyhow!("{}: another tally runs on this data: stop it, or correct node.data", data.display());
+        if e == rustix::io::Errno::WOULDBLOCK {
+            another()
+        } else {
+            anyhow::Error::from(e).context(format!("{}", path.display()))
+        }
+    })?;
     Ok(file)
 }
 
