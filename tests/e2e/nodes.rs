@@ -74,3 +74,21 @@ fn nodes_are_listed_moved_and_taken_out_and_back() {
     let checked = run(&["charter", "check", &first, "--json"]).json();
     assert_eq!((&checked["version"], &checked["nodes"], &checked["signed"]), (&1.into(), &3.into(), &false.into()));
 }
+
+/// Right after a move nobody at the new parent knows how many records a node has: that is waited for, or it is said what for.
+#[test]
+fn a_node_that_was_moved_a_moment_ago_is_retired_once_it_has_told_what_it_has() {
+    let federation = Federation::running(LINE);
+    federation.expects(&["link.refused", "link.unreached", "link.closed", "charter.refused"]);
+    federation.enter(COUNTY, 0..20);
+    federation.wait_converged(&[PROVINCE, CITY, COUNTY], seconds(60));
+    let key = federation.at("authority.key");
+    let changed = |args: &[&str]| {
+        federation.ask(PROVINCE, &[&["node"], args, &["--authority", &key, "--reason", "merged", "--yes"]].concat())
+    };
+    let below = changed(&["retire", COUNTY]);
+    assert!(below.code == 6 && below.err.contains("it tells 350100, to which it reports"), "{below:?}");
+    changed(&["move", COUNTY, "--under", PROVINCE]).done();
+    let waited = changed(&["retire", COUNTY]);
+    assert!(waited.code == 0 && find(&ls(&federation), "division", COUNTY)["retired"] == true, "{waited:?}");
+}

@@ -66,12 +66,7 @@ pub(super) async fn load(
     }
     let concerns = open_concerns(&view, &note, &anyway);
     if !concerns.is_empty() {
-        let said: Vec<_> = concerns.iter().map(ToString::to_string).collect();
-        let mut nodes: Vec<_> = concerns.iter().map(|c| c.node().to_string()).collect();
-        nodes.dedup();
-        let detail =
-            format!("not loaded: {}. Or say that it is meant: --retire-anyway {}", said.join("; "), nodes.join(","));
-        return Err(Problem::new(StatusCode::FORBIDDEN, "retire_needs_a_word", &detail));
+        return Err(needs_a_word(&view, &concerns));
     }
     let (reply, answer) = oneshot::channel();
     api.mailbox.send(Mail::Charter { note, reply }).await.map_err(|_| Problem::stopping())?;
@@ -79,6 +74,38 @@ pub(super) async fn load(
         Ok(version) => Ok(Json(serde_json::json!({ "version": version }))),
         Err(why) => Err(Problem::new(StatusCode::FORBIDDEN, "charter_refused", &why.to_string())),
     }
+}
+
+/// What the operator has to say, or to wait for: a child that has not called yet tells by itself how many records it has.
+fn needs_a_word(view: &View, concerns: &[RetireConcern]) -> Problem {
+    let said: Vec<_> = concerns.iter().map(|c| waits_for(view, *c).unwrap_or_else(|| c.to_string())).collect();
+    let mut nodes: Vec<_> = concerns.iter().map(|c| c.node().to_string()).collect();
+    nodes.dedup();
+    let tells_here = |c: &RetireConcern| {
+        matches!(c, RetireConcern::Unknown { .. }) && view.charter().parent(c.node()) == Some(view.me())
+    };
+    let code = if concerns.iter().all(tells_here) { "retire_waits" } else { "retire_needs_a_word" };
+    let detail =
+        format!("not loaded: {}. Or say that it is meant: --retire-anyway {}", said.join("; "), nodes.join(","));
+    Problem::new(StatusCode::FORBIDDEN, code, &detail)
+}
+
+/// Of a node in service whose number of records is not known here: to whom it tells it, and when. `None`: nothing is waited for.
+fn waits_for(view: &View, concern: RetireConcern) -> Option<String> {
+    let RetireConcern::Unknown { node, held } = concern else { return None };
+    let unknown = format!("{node} is retired, and how many records it has is not known here ({held} are held)");
+    let parent = view.charter().parent(node)?;
+    Some(if parent == view.me() {
+        format!(
+            "{unknown}. It reports to this node and has not said so yet: wait until `tally node show {node}` says live, then the \
+             same again"
+        )
+    } else {
+        format!(
+            "{unknown}: it tells {parent}, to which it reports. Wait until `tally node show {node}` says live and 0 \
+             waiting_records, also of {parent}; then nothing of it is missing"
+        )
+    })
 }
 
 fn divisions(text: &str) -> Result<Vec<Division>, Problem> {

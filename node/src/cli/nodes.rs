@@ -2,18 +2,21 @@
 //! goes out by itself.
 
 use super::{
-    Client, ConfigFile, Exit, Failure,
+    Client, ClientError, ConfigFile, Exit, Failure,
     charter::authority_secret,
     node::{APPROVE_TRIES, charter, confirmed, in_force},
 };
 use clap::Args;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tally_client::shown;
 use tally_console::status::Status;
 use tally_protocol::{
-    ids::Division,
-    keys::{Signer, authority_signer},
+    ids::{Division, Federation},
+    keys::authority_signer,
     note::Note,
     tame::tame,
 };
@@ -23,6 +26,9 @@ use tally_topology::{
     charter::{Charter, Node, NodeChange, with_change},
     signed::{self, SignedCharter},
 };
+
+/// A node that was moved a moment ago calls its new parent soon: it is waited for, so often and so long each time.
+const CALLS: (u32, Duration) = (120, Duration::from_millis(500));
 
 #[derive(Debug, Args)]
 pub(super) struct LsArgs {
@@ -82,7 +88,7 @@ pub(super) struct MoveArgs {
     under: Division,
 }
 
-fn usage(why: impl std::fmt::Display) -> Failure {
+pub(super) fn usage(why: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Usage, why.to_string())
 }
 
@@ -122,8 +128,19 @@ fn described(node: &Node, status: &Status) -> Result<Value, Failure> {
     Ok(all)
 }
 
-async fn seen(client: &Client) -> Result<(Charter, Status), Failure> {
-    Ok((client.charter().await?, shown(&client.get("/v1/status").await?)?))
+pub(super) async fn status(client: &Client) -> Result<Status, Failure> {
+    shown(&client.get("/v1/status").await?)
+}
+
+/// The charter in force at a node, and what the node says.
+pub(super) async fn seen(client: &Client) -> Result<(Charter, Status), Failure> {
+    Ok((client.charter().await?, status(client).await?))
+}
+
+/// A node of the charter in force.
+pub(super) fn node_of(charter: &Charter, division: Division) -> Result<&Node, Failure> {
+    let none = || usage(format!("{division} is not a node of charter version {}", charter.version()));
+    charter.node(division).ok_or_else(none)
 }
 
 pub(super) async fn ls(args: LsArgs) -> Result<Exit, Failure> {
@@ -156,8 +173,7 @@ pub(super) async fn ls(args: LsArgs) -> Result<Exit, Failure> {
 
 pub(super) async fn show(args: ShowArgs) -> Result<Exit, Failure> {
     let (charter, status) = seen(&args.config.client()?).await?;
-    let none = || usage(format!("{} is not a node of charter version {}", args.division, charter.version()));
-    let node = charter.node(args.division).ok_or_else(none)?;
+    let node = node_of(&charter, args.division)?;
     let mut all = described(node, &status)?;
     let keys = |e: &tally_topology::charter::Epoch| {
         json!({
@@ -252,15 +268,14 @@ async fn change(args: ChangeArgs, change: &NodeChange, comes_back: bool) -> Resu
         }
         return Ok(Exit::Done);
     }
-    let key = args.authority.as_deref().unwrap_or(std::path::Path::new(""));
-    let secret = authority_secret(key, args.passphrase_file.as_deref())?;
-    let authority = authority_signer(current.federation(), &secret);
-    in_force(&note, &authority)?;
-    if !args.yes && !confirmed()? {
-        return Err(Failure::failed("nothing was changed"));
-    }
-    let anyway = if args.retire_anyway || comes_back { args.division.to_string() } else { String::new() };
-    let version = put(&client, &authority, (args.division, change, &args.reason), &anyway).await?;
+    let word = AuthoritysWord {
+        federation: current.federation(),
+        key: args.authority.as_deref().unwrap_or(Path::new("")),
+        passphrase_file: args.passphrase_file.as_deref(),
+        yes: args.yes,
+        anyway: args.retire_anyway || comes_back,
+    };
+    let version = word.put(&client, (args.division, change, &args.reason)).await?;
     match args.json {
         true => outln!("{}", said(Some(version))),
         false => outln!("charter version {version} is in force"),
@@ -273,28 +288,57 @@ fn next_text(note: &str, division: Division, change: &NodeChange, reason: &str) 
     with_change(&text, division, change, reason).map_err(usage)
 }
 
-/// Signs the charter with this change and loads it; answers its version. What else came into force meanwhile stays.
-pub(super) async fn put(
-    client: &Client,
-    authority: &Signer,
-    (division, change, reason): (Division, &NodeChange, &str),
-    anyway: &str,
-) -> Result<u64, Failure> {
-    let (mut note, mut tries) = (charter(client).await?, 0);
-    let path = format!("/v1/charter?retire_anyway={anyway}");
-    loop {
-        let current = in_force(&note, authority)?;
-        let signed = signed::sign(&next_text(&note, division, change, reason)?, authority).map_err(Failure::failed)?;
-        let next = SignedCharter::open_next(&signed, &current).map_err(Failure::failed)?;
-        let Err(e) = client.post(&path, signed.into()).await else {
-            return Ok(next.charter().version());
-        };
-        let now = charter(client).await?;
-        tries += 1;
-        if tries >= APPROVE_TRIES || now == note {
-            return Err(e.into());
+/// What is asked of the authority before a charter is changed: its key, and a yes.
+pub(super) struct AuthoritysWord<'a> {
+    pub(super) federation: &'a Federation,
+    pub(super) key: &'a Path,
+    pub(super) passphrase_file: Option<&'a Path>,
+    /// It was said already.
+    pub(super) yes: bool,
+    /// The node may be retired whatever is lost by that.
+    pub(super) anyway: bool,
+}
+
+impl AuthoritysWord<'_> {
+    /// Signs the charter with this change, if it is confirmed, and loads it; answers its version. What else came into force
+    /// meanwhile stays. A node that has yet to call tells how many records it has: that is waited for.
+    pub(super) async fn put(
+        &self,
+        client: &Client,
+        (division, change, reason): (Division, &NodeChange, &str),
+    ) -> Result<u64, Failure> {
+        let authority = authority_signer(self.federation, &*authority_secret(self.key, self.passphrase_file)?);
+        let mut note = charter(client).await?;
+        in_force(&note, &authority)?;
+        if !self.yes && !confirmed()? {
+            return Err(Failure::failed("nothing was changed"));
         }
-        // Another charter came into force meanwhile: the same change on top of it.
-        note = now;
+        let anyway = if self.anyway { division.to_string() } else { String::new() };
+        let path = format!("/v1/charter?retire_anyway={anyway}");
+        let (mut tries, mut waited) = (0, 0);
+        loop {
+            let current = in_force(&note, &authority)?;
+            let text = next_text(&note, division, change, reason)?;
+            let signed = signed::sign(&text, &authority).map_err(Failure::failed)?;
+            let next = SignedCharter::open_next(&signed, &current).map_err(Failure::failed)?;
+            let Err(e) = client.post(&path, signed.into()).await else {
+                return Ok(next.charter().version());
+            };
+            if waited < CALLS.0 && matches!(&e, ClientError::Refused { code, .. } if code == "retire_waits") {
+                if waited == 0 {
+                    errln!("{division} has not said yet how many records it has: that is waited for");
+                }
+                waited += 1;
+                tokio::time::sleep(CALLS.1).await;
+                continue;
+            }
+            let now = charter(client).await?;
+            tries += 1;
+            if tries >= APPROVE_TRIES || now == note {
+                return Err(e.into());
+            }
+            // Another charter came into force meanwhile: the same change on top of it.
+            note = now;
+        }
     }
 }

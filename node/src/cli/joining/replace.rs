@@ -5,17 +5,15 @@
 //! above, and what it had not sent is lost, not sent twice.
 
 use super::{
-    super::{Client, ConfigFile, Exit, Failure, charter::authority_secret, node, nodes},
+    super::{Client, ConfigFile, Exit, Failure, nodes},
     invite::{Handed, Invited, Inviter},
 };
 use clap::Args;
 use serde_json::{Value, json};
 use std::{path::PathBuf, time::Duration};
-use tally_client::shown;
 use tally_console::status::{NodeBelowStatus, PeerState, Status};
 use tally_protocol::{
     ids::{Division, LogId},
-    keys::authority_signer,
     tame::tame,
 };
 use tally_topology::charter::{Charter, Node, NodeChange};
@@ -64,15 +62,10 @@ struct Change<'a> {
     cut: Vec<Division>,
 }
 
-fn usage(why: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Usage, why.to_string())
-}
-
 impl<'a> Change<'a> {
     fn of(division: Division, charter: &'a Charter, status: &'a Status) -> Result<Self, Failure> {
-        let none = || usage(format!("{division} is not a node of charter version {}", charter.version()));
-        let node = charter.node(division).ok_or_else(none)?;
-        let ends = charter.current_log(division).ok_or_else(none)?;
+        let node = nodes::node_of(charter, division)?;
+        let ends = charter.current_log(division).ok_or_else(|| nodes::usage(format!("{division} has no log")))?;
         let below = status.nodes.iter().find(|n| n.division == division);
         let child = status.children.iter().find(|c| c.division == division).and_then(|c| c.behind_records);
         let origin = charter.federation().origin(ends);
@@ -146,16 +139,12 @@ impl<'a> Change<'a> {
     }
 }
 
-async fn status(client: &Client) -> Result<Status, Failure> {
-    shown(&client.get("/v1/status").await?)
-}
-
 pub(in super::super) async fn run(args: ReplaceArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
-    let (charter, seen) = (client.charter().await?, status(&client).await?);
+    let (charter, seen) = nodes::seen(&client).await?;
     let change = Change::of(args.division, &charter, &seen)?;
     let parent = change.node.parent.ok_or_else(|| {
-        usage(format!(
+        nodes::usage(format!(
             "{} reports to nobody, so nobody can invite its new machine: bring its keys and a copy of its data along",
             args.division
         ))
@@ -180,14 +169,14 @@ pub(in super::super) async fn run(args: ReplaceArgs) -> Result<Exit, Failure> {
     let signed = inviter.sign(&invited, &args.handed)?;
     let mut told = change.json();
     if let Some(key) = args.authority.as_deref().filter(|_| !change.node.retired) {
-        let authority =
-            authority_signer(charter.federation(), &*authority_secret(key, args.passphrase_file.as_deref())?);
-        node::in_force(&node::charter(&client).await?, &authority)?;
-        if !args.yes && !node::confirmed()? {
-            return Err(Failure::failed("nothing was changed"));
-        }
-        let (away, anyway) = (NodeChange::Retired(true), args.division.to_string());
-        let version = nodes::put(&client, &authority, (args.division, &away, &args.reason), &anyway).await?;
+        let word = nodes::AuthoritysWord {
+            federation: charter.federation(),
+            key,
+            passphrase_file: args.passphrase_file.as_deref(),
+            yes: args.yes,
+            anyway: true,
+        };
+        let version = word.put(&client, (args.division, &NodeChange::Retired(true), &args.reason)).await?;
         errln!("charter version {version} is in force: the old machine of {} is out of service", args.division);
         told["out_of_service"] = true.into();
     }
@@ -201,7 +190,7 @@ pub(in super::super) async fn more_between(client: &Client, division: Division) 
     let charter = client.charter().await?;
     let mut tries = 0;
     loop {
-        let seen = status(client).await?;
+        let seen = nodes::status(client).await?;
         let more = between(&charter, &seen, division);
         tries += 1;
         if more.is_none() || tries >= BETWEEN.0 {
