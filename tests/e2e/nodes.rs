@@ -92,3 +92,23 @@ fn a_node_that_was_moved_a_moment_ago_is_retired_once_it_has_told_what_it_has() 
     let waited = changed(&["retire", COUNTY]);
     assert!(waited.code == 0 && find(&ls(&federation), "division", COUNTY)["retired"] == true, "{waited:?}");
 }
+
+/// The file that a node starts from is the oldest charter that it knows; what is in force the running node says.
+#[test]
+fn doctor_tells_the_charter_in_force_from_that_of_the_file() {
+    let federation = Federation::running(LINE);
+    let charter = || {
+        let tests = federation.ask(PROVINCE, &["doctor", "--json"]).json();
+        find(&tests["tests"], "name", "charter").clone()
+    };
+    let said = |words: &[&str]| {
+        let test = charter();
+        assert!(words.iter().all(|w| test["what"].as_str().unwrap().contains(w)) && test["verdict"] == "ok", "{test}");
+    };
+    said(&["version 1 is in force, that of ", "charter.note; 350000"]);
+    let note = federation.charter(2, "authority.key");
+    federation.ask(PROVINCE, &["charter", "load", &note]).done();
+    said(&["version 2 is in force", "charter.note is version 1"]);
+    federation.stop(PROVINCE);
+    said(&["charter.note is version 1", "only the node can say"]);
+}

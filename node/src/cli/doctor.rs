@@ -113,7 +113,11 @@ async fn examined(place: &ConfigFile) -> Vec<Test> {
     };
     let mut tests = vec![Test::ok("config", config.file.display().to_string())];
     let status = running(place, &mut tests).await;
-    let (charter, told) = machine::charter(&config);
+    let note = match &status {
+        Some(_) => in_force(place).await,
+        None => None,
+    };
+    let (charter, told) = machine::charter(&config, note.as_deref());
     let patient = Patient { config, charter, status };
     tests.push(told);
     tests.push(machine::key(&patient));
@@ -124,6 +128,12 @@ async fn examined(place: &ConfigFile) -> Vec<Test> {
     tests.extend(network::ports(&patient));
     tests.push(network::parent(&patient));
     tests
+}
+
+/// The charter in force, of the node that runs.
+async fn in_force(place: &ConfigFile) -> Option<String> {
+    let note = place.client().ok()?.get("/v1/charter").await.ok()?;
+    String::from_utf8(note.to_vec()).ok()
 }
 
 /// Asks the node, if it runs.

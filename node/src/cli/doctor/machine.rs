@@ -15,35 +15,55 @@ const AHEAD_S: u64 = 5;
 /// A node that a clock shows differing by more, in milliseconds, is told so.
 const SKEW_MS: u64 = 5_000;
 
-/// The charter of the file, under the authority that the configuration pins.
-pub(super) fn charter(config: &Config) -> (Option<SignedCharter>, Test) {
+/// The charter of the file, under the authority that the configuration pins, and the one in force (`note`), of the node that
+/// runs: that one counts.
+pub(super) fn charter(config: &Config, note: Option<&str>) -> (Option<SignedCharter>, Test) {
     const NAME: &str = "charter";
     let path = config.charter();
-    let note = match fs::read_to_string(&path) {
+    let of_file = match fs::read_to_string(&path) {
         Ok(note) => note,
         Err(e) => {
             let next = "ask whoever signs charters for charter.note, and put it there (node.charter)";
             return (None, Test::failed(NAME, format!("{}: {e}", path.display()), next));
         }
     };
-    let opened = config.authority().and_then(|key| SignedCharter::open(&note, &key).map_err(|e| e.to_string()));
-    let charter = match opened {
+    let opened = config.authority().and_then(|key| SignedCharter::open(&of_file, &key).map_err(|e| e.to_string()));
+    let of_file = match opened {
         Ok(charter) => charter,
         Err(e) => {
             let next = "copy charter.note again as it is; compare node.authority with the line that was published";
             return (None, Test::failed(NAME, format!("{}: {e}", path.display()), next));
         }
     };
-    let (division, version) = (config.node.division, charter.charter().version());
-    let test = match charter.charter().node(division) {
-        Some(node) if node.retired => {
-            Test::warning(NAME, format!("version {version}; it retires {division}"), "tally explain retired")
+    let (file, version) = (path.display(), of_file.charter().version());
+    let others = note.filter(|note| *note != of_file.note());
+    // By its signature it follows the one of the file, or the one of the file follows it.
+    let follows = |note| SignedCharter::open_next(note, &of_file);
+    let running = others.and_then(|n| follows(n).or_else(|_| SignedCharter::open(n, of_file.signed_by())).ok());
+    let running = running.filter(|r| r.charter().version() != version);
+    let is_another = others.is_some() && running.is_none();
+    let versions = match (&running, note) {
+        (Some(running), _) => {
+            format!("version {} is in force; {file} is version {version}", running.charter().version())
         }
-        Some(node) => Test::ok(NAME, format!("version {version}; {division} {} is in it", node.name)),
+        _ if is_another => format!("the node goes by another charter than {file}, which is version {version}"),
+        (None, Some(_)) => format!("version {version} is in force, that of {file}"),
+        (None, None) => format!("{file} is version {version}; whether a newer one is in force only the node can say"),
+    };
+    let charter = running.unwrap_or(of_file);
+    let division = config.node.division;
+    let test = match charter.charter().node(division) {
+        _ if is_another => {
+            Test::warning(NAME, versions, "tally status names both charters; only a newer one ends this")
+        }
+        Some(node) if node.retired => {
+            Test::warning(NAME, format!("{versions}; it retires {division}"), "tally explain retired")
+        }
+        Some(node) => Test::ok(NAME, format!("{versions}; {division} {} is in it", node.name)),
         None => {
             let name = divisions::name(division).unwrap_or_default();
             let next = "correct node.division, or ask for a charter that names this node";
-            Test::failed(NAME, format!("version {version} does not name {division} {name}"), next)
+            Test::failed(NAME, format!("{versions}; it does not name {division} {name}"), next)
         }
     };
     (Some(charter), test)
