@@ -321,6 +321,44 @@ fn what_is_held_but_no_longer_in_force_is_told_and_can_be_brought_back() {
     assert_eq!((receipt.code, &receipt.json()["held"]), (0, &1.into()), "{receipt:?}");
 }
 
+/// L12: of a business key with more versions than anybody compares the last one counts, not the last of those that were read
+/// first.
+#[test]
+fn of_hundreds_of_versions_the_last_one_counts() {
+    const VERSIONS: usize = 300;
+    let desk = Desk::open("");
+    let contents: Vec<_> = (0..VERSIONS).map(|n| format!("热食{n}")).collect();
+    let mut sheet = Sheet::licenses(0..1);
+    let row = sheet.rows[0].clone();
+    sheet.rows = vec![row; VERSIONS];
+    for (n, content) in contents.iter().enumerate() {
+        sheet.set(n, CONTENT, content);
+        sheet.set(n, OPERATION, if n == 0 { "新增" } else { "变更" });
+    }
+    let all = VERSIONS as u64;
+    assert_eq!(counts(&desk.post(&sheet)), [all, all, 0, 0]);
+    let in_force = || {
+        desk.federation.count(COUNTY);
+        let held = desk.federation.export(COUNTY, &[]);
+        held.iter().map(|r| r["license_content"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let last = contents.last().unwrap().as_str();
+    assert_eq!(in_force(), [last]);
+    let row = |operation: &str, content: &str| {
+        let answer = desk.post(&Sheet::licenses(0..1).with(0, CONTENT, content).with(0, OPERATION, operation));
+        let notes = list(&answer["notes"]).iter().filter(|n| n["code"] == "V013").count();
+        (counts(&answer)[1..3].to_vec(), notes)
+    };
+    assert_eq!(row("新增", last), (vec![0, 1], 0), "it says what is in force");
+    assert_eq!(row("新增", &contents[VERSIONS / 2]), (vec![0, 1], 1), "another one is in force");
+    assert_eq!(row("撤销", last), (vec![1, 0], 0));
+    assert!(in_force().is_empty());
+    assert_eq!(row("新增", last), (vec![1, 0], 0), "after a withdrawal the same may be created again");
+    assert_eq!(in_force(), [last]);
+    assert_eq!(row("变更", &contents[0]), (vec![1, 0], 0));
+    assert_eq!(in_force(), [contents[0].as_str()]);
+}
+
 #[test]
 fn every_question_is_listed_page_by_page_and_says_which_record_it_means() {
     const ROWS: usize = 2_500;
