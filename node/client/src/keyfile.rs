@@ -1,6 +1,6 @@
 //! Secrets on disk: 32 bytes as text, readable by the owner only; the authority's may be sealed with a passphrase besides.
 
-use crate::sealed;
+use crate::{owner, sealed};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use std::{
     fs::{self, OpenOptions},
@@ -64,6 +64,11 @@ pub enum KeyFileError {
     /// Others may read it.
     #[error("{0}: others can read this secret: run `chmod 600 {0}`")]
     Mode(String),
+    /// This user may not read it.
+    #[error(
+        "{0}: this user may not read the secret: say the command as the user to whom it belongs, or give it away (a node's: `chown tally: {0}`)"
+    )]
+    Denied(String),
     /// Somebody else's.
     #[error("{file}: this secret is {}, and {} is needed here", is.whose(), wanted.whose())]
     Kind {
@@ -115,7 +120,7 @@ pub fn create_with(path: &Path, kind: SecretKind, passphrase: Option<&[u8]>) -> 
             Zeroizing::new(format!("{head}{sealed}\n"))
         }
     };
-    write_new(path, &text)?;
+    write_new(path, &text, kind)?;
     Ok(secret)
 }
 
@@ -129,17 +134,26 @@ fn plain(secret: &Secret, kind: SecretKind) -> Zeroizing<String> {
     text
 }
 
-fn write_new(path: &Path, text: &str) -> Result<(), KeyFileError> {
+fn write_new(path: &Path, text: &str, kind: SecretKind) -> Result<(), KeyFileError> {
     let io_error = |e| KeyFileError::Io(path.display().to_string(), e);
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        let made = !folder.exists();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error)?;
+        if made {
+            owner::hand_over(folder).map_err(io_error)?;
+        }
     }
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.display().to_string()),
             _ => io_error(e),
         })?;
-    if let Err(e) = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()) {
+    let hand_over = |file: &fs::File| match kind {
+        SecretKind::Node => owner::hand_over_open(file, path),
+        // The node that runs from this folder must not be able to read it.
+        SecretKind::Authority => Ok(()),
+    };
+    if let Err(e) = file.write_all(text.as_bytes()).and_then(|()| hand_over(&file)).and_then(|()| file.sync_all()) {
         // Half a secret would only keep the next try from making a whole one.
         let _ = fs::remove_file(path);
         return Err(io_error(e));
@@ -154,6 +168,7 @@ fn write_new(path: &Path, text: &str) -> Result<(), KeyFileError> {
 pub fn leave_first_start(key: &Path) -> io::Result<()> {
     let word = key.with_file_name(FIRST_START);
     fs::write(&word, "This node has never run. The file goes with its first start.\n")?;
+    owner::hand_over(&word)?;
     fs::File::open(word)?.sync_all()
 }
 
@@ -217,7 +232,11 @@ fn read_with_kind(
     passphrase: Option<AskPassphrase<'_>>,
 ) -> Result<(Secret, Option<SecretKind>), KeyFileError> {
     let name = path.display().to_string();
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(|e| KeyFileError::Io(name.clone(), e))?);
+    let text = fs::read_to_string(path).map_err(|e| match e.kind() {
+        io::ErrorKind::PermissionDenied => KeyFileError::Denied(name.clone()),
+        _ => KeyFileError::Io(name.clone(), e),
+    });
+    let text = Zeroizing::new(text?);
     let mode = fs::metadata(path).map_err(|e| KeyFileError::Io(name.clone(), e))?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Mode(name));

@@ -1,4 +1,4 @@
-//! What the commands share: the node's admin socket, exit codes, key files.
+//! What the commands share: the node's admin socket, exit codes, key files, whose files are.
 //!
 //! A command knows a node by what its socket answers and nothing else. Exit codes are a contract with scripts and the service
 //! manager; a secret on disk is its owner's only. The parts of a node must not be known here.
@@ -18,6 +18,7 @@ macro_rules! errln {
 mod client;
 mod exit;
 pub mod keyfile;
+pub mod owner;
 pub mod passphrase;
 pub mod print;
 pub mod save;

@@ -4,14 +4,18 @@
 use super::{Client, ConfigFile, Exit, Failure, task};
 use clap::Args;
 use std::{
-    path::PathBuf,
+    os::unix::process::CommandExt as _,
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+use tally_client::owner::{Owner, make_folder};
 use tally_reconcile::task::TaskKind;
 
 /// A node that is started has this long to answer.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Mode of the folder of the admin socket, as in `deploy/systemd/tally.service`.
+const SOCKET_FOLDER_MODE: u32 = 0o750;
 
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
@@ -40,7 +44,7 @@ pub(super) async fn run(args: RestoreArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
     let started = match client.get("/version").await {
         Ok(_) => None,
-        Err(_) => Some(start(&client, &args.config.config).await?),
+        Err(_) => Some(start(&client, &args.config).await?),
     };
     let restored = task::carry_out(&client, TaskKind::Restore, args.reason, 0).await;
     drop(started);
@@ -68,12 +72,23 @@ pub(super) async fn run(args: RestoreArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-async fn start(client: &Client, config: &PathBuf) -> Result<Started, Failure> {
+async fn start(client: &Client, config: &ConfigFile) -> Result<Started, Failure> {
+    let (settings, config): (_, &Path) = (config.load()?, &config.config);
     let program = std::env::current_exe().map_err(Failure::failed)?;
     let mut node = Command::new(program);
     // An empty data directory is what a restore begins with, and no word that nothing was ever signed.
     node.args(["run", "--until-stdin-closes", "--restoring", "--config"]).arg(config);
     node.env("TALLY__LOG__LEVEL", "warn").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
+    // What root would write, the node's own user could not read afterwards.
+    let owner = Owner::other_than_root(&settings.key()).ok().flatten();
+    if let Some(owner) = owner {
+        node.uid(owner.uid).gid(owner.gid);
+    }
+    // The service manager makes it for the service, and may have removed it since.
+    if let Some(folder) = settings.admin().parent() {
+        let failed = |e| Failure::failed(format!("{}: {e}", folder.display()));
+        make_folder(folder, SOCKET_FOLDER_MODE, owner).map_err(failed)?;
+    }
     let mut started = Started(node.spawn().map_err(Failure::failed)?);
     let deadline = Instant::now() + READY_WITHIN;
     loop {

@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
-use tally_client::save::save;
+use tally_client::{owner::hand_over, save::save};
 use tally_protocol::{ids::Division, keys::VerifierKey, limits::INVITE_ADDRESSES_MAX};
 use tally_topology::charter::is_address;
 
@@ -107,6 +107,11 @@ pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> Failure {
     move |e| Failure::failed(format!("{}: {e}", path.display()))
 }
 
+/// Writes one of a node's files, which is the node's also if root writes it.
+pub(super) fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    save(path, bytes).and_then(|()| hand_over(path)).map_err(at(path))
+}
+
 impl NodePlace {
     pub(super) fn config(&self) -> PathBuf {
         self.0.join("tally.toml")
@@ -141,9 +146,13 @@ impl NodePlace {
         }
     }
 
-    /// Makes the folder; those above it too.
+    /// Makes the folder, which is the node's also if root makes it; those above it too.
     pub(super) fn make(&self) -> Result<(), Failure> {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.0).map_err(at(&self.0))
+        if self.0.is_dir() {
+            return Ok(());
+        }
+        let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.0);
+        made.and_then(|()| hand_over(&self.0)).map_err(at(&self.0))
     }
 
     /// Refuses a folder in which one of these files is already.
@@ -177,7 +186,7 @@ impl NodePlace {
         if let Some(http) = http {
             text += &format!("http = \"{http}\"\n");
         }
-        save(&self.config(), text.as_bytes()).map_err(at(&self.config()))
+        put(&self.config(), text.as_bytes())
     }
 
     /// Whether its configuration says that there is no network to its parent.
@@ -187,7 +196,7 @@ impl NodePlace {
 
     /// Puts the charter in its place; of a node that has signed nothing yet, also the word beside the key: it may run.
     pub(super) fn admit(&self, note: &str, fresh: bool) -> Result<(), Failure> {
-        save(&self.charter(), note.as_bytes()).map_err(at(&self.charter()))?;
+        put(&self.charter(), note.as_bytes())?;
         if !fresh {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
-use tally_client::save::save;
+use tally_client::{owner::hand_over, save::save};
 use tally_protocol::{invite::SignedInvite, join::JoinRequest, keys::NodeKeys, request::ProposedKeys};
 
 /// Where a request stands.
@@ -61,7 +61,8 @@ impl KeptJoin {
         let path = file(dir);
         let text = serde_json::to_vec_pretty(self).map_err(Failure::failed)?;
         save(&path, &text).map_err(at(&path))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(at(&path))
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(at(&path))?;
+        hand_over(&path).map_err(at(&path))
     }
 
     /// The request of this invitation with these keys.
