@@ -16,7 +16,7 @@ fn machines(federation: &Federation, lang: &str) -> BTreeMap<&'static str, Machi
         .into_iter()
         .map(|a| (a.to_owned(), format!("127.0.0.1:{}", free_port())))
         .collect();
-    let shared = ["/mnt/new-machine", "/backup", "/safe", "/media/stick"].map(|place| {
+    let shared = ["/mnt/carry", "/backup", "/safe", "/media/stick"].map(|place| {
         let real = federation.at(&format!("shared{}", place.replace('/', "-")));
         fs::create_dir_all(&real).unwrap();
         (place.to_owned(), real)
@@ -25,7 +25,15 @@ fn machines(federation: &Federation, lang: &str) -> BTreeMap<&'static str, Machi
     let machine = |(name, division): (&'static str, &str)| {
         let home = federation.at(&format!("home-{name}"));
         fs::create_dir_all(&home).unwrap();
-        let mut words = vec![("/etc/tally".to_owned(), federation.at(division))];
+        // Where a package has a node's parts; here all of it is in one folder.
+        let parts = [
+            ("/etc/tally", ""),
+            ("/var/lib/tally", ""),
+            ("/var/lib/tally/data", "/data"),
+            ("/run/tally/admin.sock", "/admin.sock"),
+        ];
+        let part = |(page, real): (&str, &str)| (page.to_owned(), format!("{}{real}", federation.at(division)));
+        let mut words: Vec<_> = parts.map(part).into();
         words.extend(addresses.iter().chain(&shared).cloned());
         let environment = [
             ("HOME", home),
@@ -67,8 +75,7 @@ fn neighbour_joins(federation: &Federation) {
     let (key, words) = (federation.at("home-province/authority.key"), federation.at("home-province/passphrase"));
     let args = ["--code", &code, "--authority", &key, "--passphrase-file", &words, "--yes"];
     federation.ask(PROVINCE, &[&["node", "approve", NEIGHBOUR][..], &args].concat()).done();
-    joined(federation, NEIGHBOUR);
-    federation.start(NEIGHBOUR);
+    joins(federation, NEIGHBOUR);
     agree(federation, &[PROVINCE, CITY, COUNTY, NEIGHBOUR]);
     wait_for("the province has heard of it", seconds(60), || {
         let all = federation.ask(PROVINCE, &["node", "ls", "--json"]).json();
@@ -82,6 +89,12 @@ fn joined(federation: &Federation, division: &str) {
         let ran = run(&["join", "--status", "--config", &federation.config(division), "--json"]);
         (ran.code == 0 && ran.json()["state"] == "admitted").then_some(())
     });
+}
+
+/// Waits until a node is admitted, and starts it as its unit does.
+fn joins(federation: &Federation, division: &str) {
+    joined(federation, division);
+    federation.start(division);
 }
 
 fn agree(federation: &Federation, all: &[&str]) {
@@ -114,13 +127,10 @@ fn damage(federation: &Federation) {
 
 fn hook(federation: &Federation, what: &str) {
     match what {
-        "founded" => {
-            for key in ["authority.key", "successor.key"] {
-                fs::rename(federation.file(PROVINCE, key), federation.at(&format!("home-province/{key}"))).unwrap();
-            }
-        }
-        "city joined" => joined(federation, CITY),
-        "county joined" => joined(federation, COUNTY),
+        // What `deploy/systemd/tally-first-start.path` does.
+        "the unit starts it" => federation.start(PROVINCE),
+        "city joined" => joins(federation, CITY),
+        "county joined" => joins(federation, COUNTY),
         "neighbour joined" => neighbour_joins(federation),
         "some records" => {
             federation.enter(COUNTY, 0..20);
@@ -141,9 +151,9 @@ fn hook(federation: &Federation, what: &str) {
             fs::remove_dir_all(federation.file(COUNTY, "data")).unwrap();
             fs::create_dir(federation.file(COUNTY, "data")).unwrap();
         }
-        "the county has moved" => {
+        "the new machine" => {
             fs::rename(federation.at(COUNTY), federation.at("old-machine")).unwrap();
-            fs::rename(federation.at("shared-mnt-new-machine"), federation.at(COUNTY)).unwrap();
+            fs::create_dir(federation.at(COUNTY)).unwrap();
         }
         "the county takes some more" => {
             federation.enter(COUNTY, 100..110);
