@@ -108,7 +108,7 @@ fn doctor_tells_the_charter_in_force_from_that_of_the_file() {
     said(&["version 1 is in force, that of ", "charter.note; 350000"]);
     let note = federation.charter(2, "authority.key");
     federation.ask(PROVINCE, &["charter", "load", &note]).done();
-    said(&["version 2 is in force", "charter.note is version 1"]);
+    said(&["version 2 is in force", "charter.note has version 1 still"]);
     federation.stop(PROVINCE);
     said(&["charter.note is version 1", "only the node can say"]);
 }

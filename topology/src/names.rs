@@ -12,7 +12,7 @@ use tally_protocol::ids::Division;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Nothing is called so.
-    #[error("{name:?} is not in the catalog; there are: {known} / 目录中没有该信息类别")]
+    #[error("{name:?} is not in the catalog; there are: {known} / 目录中没有信息类别 {name:?}；现有：{known}")]
     NoCategory {
         /// What was written.
         name: String,

@@ -12,14 +12,14 @@ use std::{
 
 /// User and group, as numbers of the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner {
+pub struct FolderOwner {
     /// The user's.
     pub uid: u32,
     /// The group's.
     pub gid: u32,
 }
 
-impl Owner {
+impl FolderOwner {
     /// Who owns this file or folder; where a link leads to one, that one is meant.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ fn folder_of(path: &Path) -> &Path {
 /// # Errors
 /// The file system's.
 pub fn hand_over(made: &Path) -> io::Result<()> {
-    match Owner::other_than_root(folder_of(made))? {
+    match FolderOwner::other_than_root(folder_of(made))? {
         Some(owner) => lchown(made, Some(owner.uid), Some(owner.gid)),
         None => Ok(()),
     }
@@ -61,7 +61,7 @@ pub fn hand_over(made: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// The file system's.
-pub fn make_folder(folder: &Path, mode: u32, owner: Option<Owner>) -> io::Result<()> {
+pub fn make_folder(folder: &Path, mode: u32, owner: Option<FolderOwner>) -> io::Result<()> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
     }
@@ -75,7 +75,7 @@ pub fn make_folder(folder: &Path, mode: u32, owner: Option<Owner>) -> io::Result
 /// # Errors
 /// The file system's.
 pub fn hand_over_open(made: &File, path: &Path) -> io::Result<()> {
-    match Owner::other_than_root(folder_of(path))? {
+    match FolderOwner::other_than_root(folder_of(path))? {
         Some(owner) => fchown(made, Some(owner.uid), Some(owner.gid)),
         None => Ok(()),
     }
@@ -87,10 +87,10 @@ mod tests {
     use crate::keyfile::{self, SecretKind};
 
     /// Any user but root, and any group but root's.
-    const SOMEBODY: Owner = Owner { uid: 7_441, gid: 7_442 };
+    const SOMEBODY: FolderOwner = FolderOwner { uid: 7_441, gid: 7_442 };
 
-    fn owner(path: &Path) -> Owner {
-        Owner::of(path).unwrap()
+    fn owner(path: &Path) -> FolderOwner {
+        FolderOwner::of(path).unwrap()
     }
 
     /// B04: a node could not read the key that its operator had made as root.
@@ -113,8 +113,8 @@ mod tests {
             assert_eq!(owner(&at(name)), expected, "{name}");
         }
         assert_eq!(owner(&at("authority.key")), own);
-        assert_eq!(Owner::other_than_root(dir.path()).unwrap(), root.then_some(SOMEBODY));
-        assert_eq!(Owner::other_than_root(Path::new("/")).unwrap(), None);
+        assert_eq!(FolderOwner::other_than_root(dir.path()).unwrap(), root.then_some(SOMEBODY));
+        assert_eq!(FolderOwner::other_than_root(Path::new("/")).unwrap(), None);
         assert!(hand_over(&at("missing/file")).is_err() || !root);
     }
 

@@ -18,11 +18,12 @@ use tally_intake::{
 };
 use tally_protocol::{
     canonical::Object,
-    finding::{AtLine, Severity},
+    finding::{AtLine, Finding, Severity},
     ids::Division,
     record::RecordId,
     tame::tame,
 };
+use tally_texts::{Lang, lang};
 use tally_topology::{catalog::Catalog, charter::Charter, content::BACKFILL};
 
 #[derive(Debug, Args)]
@@ -52,6 +53,14 @@ struct Line {
     text: Vec<u8>,
     /// It answers a question of a record, so it amends that one, or says what that one says.
     replies: bool,
+}
+
+/// Why a line is no record, in the language of whoever asks.
+fn reason(finding: &Finding) -> String {
+    match lang() {
+        Lang::En => finding.message.to_string(),
+        Lang::Zh => finding.message_zh.to_string(),
+    }
 }
 
 /// Asks page by page and prints as the answers come, so that a file may be of any length.
@@ -153,7 +162,7 @@ impl Asker {
     fn line_of(&self, row: &JudgedRow) -> Line {
         let why = || {
             let worst = row.findings.iter().find(|f| f.severity == Severity::Reject).or(row.findings.first());
-            worst.map_or_else(|| "no record".to_owned(), |f| f.message.to_string())
+            worst.map_or_else(|| "no record".to_owned(), reason)
         };
         let record = row.record.as_ref().map(|r| &r.record);
         let text = record.and_then(|r| without_version(r.bytes())).unwrap_or_default();
@@ -251,7 +260,7 @@ impl RowSink for Asker {
         match &rows {
             RowChunk::Lines(lines) => {
                 for (number, line) in lines {
-                    let record = identify(&self.context(), line).map_err(|f| f.message.to_string());
+                    let record = identify(&self.context(), line).map_err(|f| reason(&f));
                     let (file, text) = (self.file.clone(), line.clone());
                     self.page.push(Line { file, number: Some(*number), record, text, replies: false });
                 }
@@ -273,13 +282,7 @@ impl RowSink for Asker {
 
     async fn broken_row(&mut self, at: AtLine) -> Result<(), InputError> {
         let (file, number) = (self.file.clone(), Some(at.line));
-        self.page.push(Line {
-            file,
-            number,
-            record: Err(at.finding.message.to_string()),
-            text: Vec::new(),
-            replies: false,
-        });
+        self.page.push(Line { file, number, record: Err(reason(&at.finding)), text: Vec::new(), replies: false });
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use tally_client::owner::{Owner, make_folder};
+use tally_client::owner::{FolderOwner, make_folder};
 use tally_reconcile::task::TaskKind;
 
 /// A node that is started has this long to answer.
@@ -80,7 +80,7 @@ async fn start(client: &Client, config: &ConfigFile) -> Result<Started, Failure>
     node.args(["run", "--until-stdin-closes", "--restoring", "--config"]).arg(config);
     node.env("TALLY__LOG__LEVEL", "warn").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
     // What root would write, the node's own user could not read afterwards.
-    let owner = Owner::other_than_root(&settings.key()).ok().flatten();
+    let owner = FolderOwner::other_than_root(&settings.key()).ok().flatten();
     if let Some(owner) = owner {
         node.uid(owner.uid).gid(owner.gid);
     }

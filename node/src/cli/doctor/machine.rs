@@ -44,11 +44,11 @@ pub(super) fn charter(config: &Config, note: Option<&str>) -> (Option<SignedChar
     let is_another = others.is_some() && running.is_none();
     let versions = match (&running, note) {
         (Some(running), _) => {
-            format!("version {} is in force; {file} is version {version}", running.charter().version())
+            format!("version {} is in force, {file} has version {version} still", running.charter().version())
         }
         _ if is_another => format!("the node goes by another charter than {file}, which is version {version}"),
         (None, Some(_)) => format!("version {version} is in force, that of {file}"),
-        (None, None) => format!("{file} is version {version}; whether a newer one is in force only the node can say"),
+        (None, None) => format!("{file} is version {version}: whether a newer one is in force only the node can say"),
     };
     let charter = running.unwrap_or(of_file);
     let division = config.node.division;
