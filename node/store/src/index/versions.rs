@@ -117,7 +117,9 @@ impl<'a> InForce<'a> {
     /// # Errors
     /// The engine's.
     pub fn as_of_now(engine: &'a dyn Engine, charter: &'a Charter) -> Result<Self, EngineError> {
-        Ok(Self { until: Some(entry::reached(engine)?), ..Self::new(engine, charter) })
+        // Before its first write an index has no account, and holds nothing.
+        let until = engine.get(entry::STATE_KEY)?.map(|_| entry::reached(engine)).transpose()?;
+        Ok(Self { until, ..Self::new(engine, charter) })
     }
 
     /// Whether what stands there is among what is asked about.
