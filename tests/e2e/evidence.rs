@@ -183,7 +183,7 @@ fn evidence_is_checked_with_nothing_but_a_key() {
     let config = fs::read_to_string(federation.config(COUNTY)).unwrap();
     let ran = verified(dir.path(), &bytes, &config, &[]);
     assert!(ran.code == 0 && ran.out.contains("on disk  350000 province"), "the key stands in tally.toml too: {ran:?}");
-    assert_eq!(verified(dir.path(), &bytes, "no key", &[]).code, 1);
+    assert_eq!(verified(dir.path(), &bytes, "no key", &[]).code, 2, "what was given is no key");
     let missing = run(&["evidence", "verify", "/nowhere", "--authority", &federation.config(COUNTY)]);
     assert_eq!(missing.code, 1, "{missing:?}");
     assert_eq!(run(&["evidence", "verify", "x"]).code, 2);
