@@ -86,7 +86,7 @@ fn a_stop_in_the_middle_of_an_upload_loses_nothing() {
     federation.stop(COUNTY);
     println!("stopped within {:?} while a request was under way", started.elapsed());
     let ended = Ran::of(upload.wait_with_output().unwrap());
-    assert!(ended.code == 1 && ended.out.is_empty() && !ended.err.is_empty(), "{ended:?}");
+    assert!(ended.code == 7 && ended.out.is_empty() && !ended.err.is_empty(), "{ended:?}");
 
     federation.start(COUNTY);
     let status = federation.status(COUNTY);
