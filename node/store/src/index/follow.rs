@@ -111,13 +111,14 @@ pub fn follow(
         let pause = (PAUSE_FIRST * 2_u32.pow(failed.min(10))).min(PAUSE_LONGEST);
         let reason = format!("{}; it is brought back in {} s", e.reason(), pause.as_secs().max(1));
         tracing::error!(event = "index.failed", %reason, "the index does not go on");
+        // Before the pause: the engine still answers meanwhile, and knows what the filters may lack.
+        sources.known.doubt();
         sources.progress.send_modify(|p| (p.trouble, p.whole) = (Some(reason), false));
         if waited(&sources.durable, pause, runtime) {
             return;
         }
         failed += 1;
         sources.known.set_whole(false);
-        sources.known.doubt();
         let is_full = e.is_full() || matches!(e, EngineError::Stopped) && opened.lacks_room();
         let anew = if e.may_pass() { !is_full && failed > AS_IT_IS } else { e.is_of_content() || failed > 1 };
         let back = catch_unwind(AssertUnwindSafe(|| opened.bring_back(anew, &agrees)));
