@@ -192,6 +192,14 @@ pub enum JoinAsk {
         #[serde(deserialize_with = "bounded::text::<_, NOTE_BYTES_MAX>")]
         note: String,
     },
+    /// Instead of both, of a node that is no longer admitted, or finds a key there that its charter does not name: the charter in
+    /// force, if it is newer than this version. It is signed by the authority, so it does not matter who answers.
+    Charter {
+        /// Newest version spoken.
+        version: u16,
+        /// The version of the charter that the caller has.
+        newer_than: u64,
+    },
 }
 
 /// Why somebody may not ask to join, or not so. Numbers are on the wire.
@@ -217,6 +225,8 @@ pub enum JoinRefusal {
     Request,
     /// Too many wait: later.
     Busy,
+    /// The caller has the charter in force already, or no charter has ever named its key.
+    NoCharter,
 }
 
 /// What the parent says.
@@ -256,6 +266,12 @@ pub enum JoinAnswer {
         /// For people.
         #[serde(with = "bounded::reason")]
         reason: String,
+    },
+    /// The charter in force that was asked for.
+    Charter {
+        /// The signed charter.
+        #[serde(deserialize_with = "bounded::text::<_, CHARTER_BYTES_MAX>")]
+        note: String,
     },
 }
 
@@ -315,11 +331,13 @@ pub(crate) mod tests {
         vec![
             ("join call", JoinAsk::Call { version: 1, token: "t".into(), commitment }.encode()),
             ("join request", JoinAsk::Request { note: "n".into() }.encode()),
+            ("join ask for the charter", JoinAsk::Charter { version: 1, newer_than: 3 }.encode()),
             ("join go", JoinAnswer::Go { version: 1, clock_ms: 2, answer: [3; 16] }.encode()),
             ("join pending", JoinAnswer::Pending.encode()),
             ("join admitted", JoinAnswer::Admitted { charter: "c".into() }.encode()),
             ("join rejected", JoinAnswer::Rejected { by: "350000".parse().unwrap(), reason: "r".into() }.encode()),
             ("join refused", JoinAnswer::Refused { code: JoinRefusal::Used, clock_ms: 2, reason: "r".into() }.encode()),
+            ("join charter", JoinAnswer::Charter { note: "c".into() }.encode()),
         ]
     }
 

@@ -75,6 +75,46 @@ fn nodes_are_listed_moved_and_taken_out_and_back() {
     assert_eq!((&checked["version"], &checked["nodes"], &checked["signed"]), (&1.into(), &3.into(), &false.into()));
 }
 
+/// Charters that come into force while a node is off: its old parent no longer admits it, and tells it why and whom to call.
+#[test]
+fn a_node_that_was_off_learns_that_it_was_moved_and_taken_out_of_service() {
+    let federation = Federation::running(LINE);
+    federation.expects(&["link.refused", "link.unreached", "link.closed"]);
+    federation.enter(COUNTY, 0..20);
+    federation.wait_converged(&[PROVINCE, CITY, COUNTY], seconds(60));
+    let key = federation.at("authority.key");
+    let changed = |args: &[&str]| {
+        let args = [&["node"], args, &["--authority", &key, "--reason", "merged", "--yes"]].concat();
+        federation.ask(PROVINCE, &args).json()["charter_version"].as_u64().unwrap()
+    };
+    let city_has = |version: u64| {
+        wait_for("the city has the charter", seconds(60), || {
+            (federation.try_status(CITY)?["charter_version"] == version).then_some(())
+        });
+    };
+    let county_has = |version: u64| {
+        wait_for("the county has the charter", seconds(60), || {
+            (federation.try_status(COUNTY)?["charter_version"] == version).then_some(())
+        });
+    };
+    federation.stop(COUNTY);
+    city_has(changed(&["suspend", COUNTY, "--json"]));
+    federation.start(COUNTY);
+    county_has(2);
+    changed(&["resume", COUNTY, "--json"]);
+    county_has(3);
+    federation.stop(COUNTY);
+    city_has(changed(&["move", COUNTY, "--under", PROVINCE, "--json"]));
+    federation.start(COUNTY);
+    federation.enter(COUNTY, 20..30);
+    county_has(4);
+    wait_for("the county is linked to the province", seconds(60), || {
+        let parent = federation.try_status(COUNTY)?["parent"].clone();
+        (parent["division"] == PROVINCE && parent["state"] == "live").then_some(())
+    });
+    federation.wait_converged(&[PROVINCE, COUNTY], seconds(60));
+}
+
 /// Right after a move nobody at the new parent knows how many records a node has: that is waited for, or it is said what for.
 #[test]
 fn a_node_that_was_moved_a_moment_ago_is_retired_once_it_has_told_what_it_has() {

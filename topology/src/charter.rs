@@ -223,4 +223,9 @@ impl Charter {
         let current = self.current_log(log.division) == Some(log);
         (current && !self.node(log.division)?.retired).then_some(log)
     }
+
+    /// Whether this is or was a node's link key, in whatever epoch, in service or not.
+    pub fn has_named(&self, link_key: &[u8; 32]) -> bool {
+        self.by_link.contains_key(link_key)
+    }
 }

@@ -339,6 +339,7 @@ impl Driver {
                 waiting.links.remove(&id(link));
                 Input::LinkDown { link: id(link) }
             }
+            LinkEvent::Charter { note } => Input::CharterHeard { note },
             LinkEvent::DialFailed { reason, refused, linked } => Input::DialFailed { reason, refused, linked },
         };
         (input, None)

@@ -5,6 +5,7 @@ use super::{
     Endpoints, LinkContext, LinkEvent, Peer,
     call::{Called, InVain, call},
     frame::Heard,
+    join::ask_for_charter,
     run::{Start, run},
     trouble::{CallFailure, LinkEnd},
 };
@@ -64,8 +65,13 @@ pub async fn dial(dial: Dial) {
                 (event, if passes { PAUSE_UNREACHED } else { PAUSE_MAX })
             }
         };
+        let refused = matches!(event, LinkEvent::DialFailed { refused: true, .. });
         if dial.context.node.tell(event).await.is_err() {
             return;
+        }
+        // A charter may have come into force while this node was off: it has moved, or one of the two has another key.
+        if refused && let Some(note) = newer_charter(&dial, &addresses).await {
+            let _ = dial.context.node.tell(LinkEvent::Charter { note }).await;
         }
         if started.elapsed() > LASTED {
             pause = PAUSE_MIN;
@@ -77,6 +83,12 @@ pub async fn dial(dial: Dial) {
         // Decorrelated jitter: neighbours that lost the same parent spread out.
         pause = jittered(PAUSE_MIN, pause * 3).min(PAUSE_MAX);
     }
+}
+
+/// The charter that whoever answers at the parent's addresses has, if it says that it is newer.
+async fn newer_charter(dial: &Dial, addresses: &[String]) -> Option<String> {
+    let version = dial.context.charter.charter().charter().version();
+    ask_for_charter(addresses, &dial.context.keys, version).await
 }
 
 fn jittered(low: Duration, high: Duration) -> Duration {

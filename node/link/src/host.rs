@@ -103,6 +103,11 @@ pub enum LinkEvent {
         /// There had been a link.
         linked: bool,
     },
+    /// Where the parent is to be, somebody has this charter, signed by whomever. Not verified in any way.
+    Charter {
+        /// The signed note.
+        note: String,
+    },
 }
 
 /// The node has ended: nobody listens to links any more.

@@ -1,4 +1,5 @@
-//! The caller's side of joining: a call of the parent that an invitation names, with a key that nobody knows yet.
+//! The caller's side of joining: a call of the parent that an invitation names, with a key that nobody knows yet; and of a node that
+//! is not admitted any more: it asks whoever answers there for the charter in force.
 
 use super::{
     call::{Address, by_turns, resolve},
@@ -14,7 +15,11 @@ use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
-use tally_protocol::{keys::NodeKeys, limits::CONTROL_BYTES_MAX};
+use tally_protocol::{
+    join::{JOIN_VERSION, JoinAnswer, JoinAsk},
+    keys::NodeKeys,
+    limits::CONTROL_BYTES_MAX,
+};
 
 /// A parent that was reached and has the key that was expected.
 #[derive(Debug)]
@@ -83,6 +88,26 @@ impl JoinLink {
 /// # Errors
 /// What was tried in vain; never empty unless there is no address.
 pub async fn call_to_join(addresses: &[String], pin: [u8; 32], keys: &NodeKeys) -> Result<JoinLink, Vec<Unreached>> {
+    call_as_stranger(addresses, Some(pin), keys).await
+}
+
+/// Asks at these addresses for a charter newer than this version. Who answers is not looked at: the charter is the authority's, or of
+/// no use, which whoever takes it has to see.
+pub(crate) async fn ask_for_charter(addresses: &[String], keys: &NodeKeys, newer_than: u64) -> Option<String> {
+    let mut link = call_as_stranger(addresses, None, keys).await.ok()?;
+    let ask = JoinAsk::Charter { version: JOIN_VERSION, newer_than };
+    match JoinAnswer::decode(&link.ask(&ask.encode()).await.ok()?).ok()? {
+        JoinAnswer::Charter { note } => Some(note),
+        _ => None,
+    }
+}
+
+/// Calls whoever has the key `pin`, or whoever answers.
+async fn call_as_stranger(
+    addresses: &[String],
+    pin: Option<[u8; 32]>,
+    keys: &NodeKeys,
+) -> Result<JoinLink, Vec<Unreached>> {
     let patience = Patience::default();
     let (targets, failed) = resolve(addresses, patience.resolve).await;
     let told =
@@ -99,7 +124,7 @@ pub async fn call_to_join(addresses: &[String], pin: [u8; 32], keys: &NodeKeys) 
 
 async fn attempt(
     address: &Address,
-    pin: [u8; 32],
+    pin: Option<[u8; 32]>,
     keys: &NodeKeys,
     patience: &Patience,
 ) -> Result<JoinLink, CallFailure> {

@@ -1,7 +1,7 @@
 //! `tally restore`: pulls a node's history back from its parent. A node that runs restores itself, and this command
 //! watches; one that does not is started for it and stopped afterwards.
 
-use super::{Client, ConfigFile, Exit, Failure, task};
+use super::{Client, ClientError, ConfigFile, Exit, Failure, task};
 use clap::Args;
 use std::{
     os::unix::process::CommandExt as _,
@@ -14,6 +14,8 @@ use tally_reconcile::task::TaskKind;
 
 /// A node that is started has this long to answer.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// A node that ends so as to be started again, as when a newer charter names its next epoch, is started so often.
+const STARTS_MAX: u32 = 3;
 /// Mode of the folder of the admin socket, as in `deploy/systemd/tally.service`.
 const SOCKET_FOLDER_MODE: u32 = 0o750;
 
@@ -32,6 +34,31 @@ pub(super) struct RestoreArgs {
 /// The node of this command. Ends with it.
 struct Started(Child);
 
+impl Started {
+    /// Waits until it has ended; answers its code.
+    ///
+    /// Cancel-safe.
+    async fn ended(&mut self) -> Option<i32> {
+        loop {
+            match self.0.try_wait() {
+                Ok(Some(status)) => return status.code(),
+                Ok(None) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// What it means for this command that its node has ended. The node itself has said why.
+fn ended_with(code: Option<i32>) -> Failure {
+    let exit = match code {
+        Some(6) => Exit::NotAdmitted,
+        Some(78) => Exit::Config,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, "the node that was started for this has ended, see above")
+}
+
 impl Drop for Started {
     fn drop(&mut self) {
         // Its standard input closes, which tells it to stop.
@@ -42,11 +69,26 @@ impl Drop for Started {
 
 pub(super) async fn run(args: RestoreArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
-    let started = match client.get("/version").await {
+    let mut started = match client.get("/version").await {
         Ok(_) => None,
-        Err(_) => Some(start(&client, &args.config).await?),
+        Err(ClientError::Unreachable { .. }) => Some(start(&client, &args.config).await?),
+        Err(e) => return Err(e.into()),
     };
-    let restored = task::carry_out(&client, TaskKind::Restore, args.reason, 0).await;
+    let mut starts = 1;
+    let restored = loop {
+        let asked = task::carry_out(&client, TaskKind::Restore, args.reason.clone(), 0);
+        let Some(node) = &mut started else { break asked.await };
+        tokio::select! {
+            restored = asked => break restored,
+            code = node.ended() => {
+                if code != Some(Exit::Restart as i32) || starts == STARTS_MAX {
+                    return Err(ended_with(code));
+                }
+            }
+        }
+        starts += 1;
+        *node = start(&client, &args.config).await?;
+    };
     drop(started);
     let (mut result, exit) = restored?;
     if args.json {
@@ -96,12 +138,7 @@ async fn start(client: &Client, config: &ConfigFile) -> Result<Started, Failure>
             return Ok(started);
         }
         if let Some(status) = started.0.try_wait().map_err(Failure::failed)? {
-            let exit = match status.code() {
-                Some(6) => Exit::NotAdmitted,
-                Some(78) => Exit::Config,
-                _ => Exit::Failed,
-            };
-            return Err(Failure::new(exit, "the node did not start, see above"));
+            return Err(ended_with(status.code()));
         }
         if Instant::now() > deadline {
             return Err(Failure::failed(format!("the node did not answer within {} s", READY_WITHIN.as_secs())));

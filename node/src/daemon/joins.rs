@@ -1,6 +1,8 @@
 //! Where those who want to join are heard: invitation and request are checked, an invitation is used once, and the request goes the
 //! way of all requests, to the authority's node. Whether it is given is a person's word, and comes as a charter.
 //!
+//! A node that a newer charter no longer admits as its own charter says, as after a move while it was off, is told that charter here.
+//!
 //! Whoever asks calls again and again until there is an answer; nothing is kept of it here but that its invitation is used.
 
 use super::join_book::{JoinBook, NotSo, UsedInvite};
@@ -63,8 +65,13 @@ impl JoinDesk {
 
     async fn converse(self: &Arc<Self>, call: &mut StrangerCall) {
         let first = call.receive().await;
-        let Some(JoinAsk::Call { version, token, commitment }) = first.and_then(|b| JoinAsk::decode(&b).ok()) else {
-            return self.refuse(call, (JoinRefusal::Protocol, "a call to join begins with an invitation".into())).await;
+        let (version, token, commitment) = match first.and_then(|b| JoinAsk::decode(&b).ok()) {
+            Some(JoinAsk::Call { version, token, commitment }) => (version, token, commitment),
+            Some(JoinAsk::Charter { newer_than, .. }) => return self.tell_charter(call, newer_than).await,
+            Some(JoinAsk::Request { .. }) | None => {
+                let why = "a call to join begins with an invitation".to_owned();
+                return self.refuse(call, (JoinRefusal::Protocol, why)).await;
+            }
         };
         if version < JOIN_VERSION {
             return self.refuse(call, (JoinRefusal::Protocol, "this program is too old to join here".into())).await;
@@ -98,9 +105,28 @@ impl JoinDesk {
         }
     }
 
+    /// Tells a node that is no longer admitted the charter in force, from which it learns why and whom to call.
+    async fn tell_charter(&self, call: &mut StrangerCall, newer_than: u64) {
+        let charter = self.charter.charter();
+        if !charter.charter().has_named(&call.key) || charter.charter().version() <= newer_than {
+            let why = "there is no newer charter for this caller".to_owned();
+            return self.refuse(call, (JoinRefusal::NoCharter, why)).await;
+        }
+        let (from, version) = (call.from, charter.charter().version());
+        tracing::info!(event = "charter.told", %from, version, newer_than, "a node that is not admitted has asked for the charter");
+        call.send(&JoinAnswer::Charter { note: charter.note().to_owned() }.encode()).await;
+    }
+
     async fn refuse(&self, call: &mut StrangerCall, (code, reason): NotSo) {
         // Whoever has no invitation fills no log.
-        if matches!(code, JoinRefusal::Protocol | JoinRefusal::Invite | JoinRefusal::OtherParent | JoinRefusal::Busy) {
+        let quiet = [
+            JoinRefusal::Protocol,
+            JoinRefusal::Invite,
+            JoinRefusal::OtherParent,
+            JoinRefusal::Busy,
+            JoinRefusal::NoCharter,
+        ];
+        if quiet.contains(&code) {
             tracing::debug!(event = "join.refused", from = %call.from, code = ?code, %reason, "somebody may not join so");
         } else {
             tracing::info!(event = "join.refused", from = %call.from, code = ?code, %reason, "somebody may not join so");

@@ -122,7 +122,8 @@ pub(super) fn admitted(config: &Config, replica: &mut Replica) -> Result<(Arc<No
         errln!("node.key {e}: the secret of {own} was found in another *.key file beside it, and is used");
     }
     if let Some(why) = retired(replica.view()).filter(|_| !config.node.offline) {
-        return Err(StartError::NotAdmitted(why));
+        let back = format!("in service again, it starts with the newest charter in {}", config.charter().display());
+        return Err(StartError::NotAdmitted(format!("{why}; {back}")));
     }
     let keys = Arc::new(keys);
     if own != replica.view().own() {

@@ -56,7 +56,12 @@ impl World {
         let known = replica.view().charter().by_link_key(&link_key(above.keys.node)).is_some();
         let (Some(peer), true) = (peer, known) else {
             let reason = "the key is not admitted".to_owned();
-            return self.put(child, Input::DialFailed { reason, refused: true, linked: false });
+            // It asks for the charter, as the transport does.
+            let (theirs, mine) = (other.view().signed_charter(), replica.view().charter().version());
+            let newer = theirs.charter().has_named(&link_key(node.keys.node)) && theirs.charter().version() > mine;
+            let heard = newer.then(|| Input::CharterHeard { note: theirs.note().to_owned() });
+            self.put(child, Input::DialFailed { reason, refused: true, linked: false });
+            return heard.into_iter().for_each(|heard| self.put(child, heard));
         };
         let id = LinkId(self.name());
         self.break_link(child);

@@ -324,8 +324,8 @@ impl Advice<'_> {
             };
             let next = match (&r.parent().refused, &r.parent().trouble) {
                 (Some((Refusal::Identity, _)), _) => {
-                    "the two charters name other keys: if a key was changed while one of the two was off, it does not know the newest \
-                     charter; have it sent there as a file, and: tally charter load FILE --here"
+                    "the two charters name other keys: if a key was changed while one of the two was off, it asks the other for the \
+                     newest charter by itself; if this stays, have that charter sent there as a file, and: tally charter load FILE --here"
                 }
                 (Some((code, _)), _) if p.state == PeerState::Refused => after_refusal(*code),
                 (_, Some(_)) => "see the reason; the node tries again by itself",

@@ -61,6 +61,11 @@ pub enum Input {
         /// There was a link, which has ended.
         linked: bool,
     },
+    /// A charter from somebody at the parent's place who may not be the parent.
+    CharterHeard {
+        /// The signed note.
+        note: String,
+    },
     /// A control message.
     Control {
         /// From which link.

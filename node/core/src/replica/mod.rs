@@ -224,6 +224,11 @@ impl Replica {
                 }
                 self.view.parent.trouble = Some(reason);
             }
+            Input::CharterHeard { note } => {
+                if let Some(parent) = self.charter().parent(self.me()) {
+                    self.charter_from_parent(parent, note, out);
+                }
+            }
             Input::Control { link, message } => self.on_control(now_ms, link, message, out),
             Input::Batch { link, log, bytes } => self.on_batch(now_ms, link, log, bytes, out),
             Input::Pushed { link, log } => self.pushed(link, log, out),

@@ -1,7 +1,8 @@
 //! Callers whose key nobody knows: what they can do, and that nobody else waits for them.
 
 use super::*;
-use crate::{CallFailure, NoAnswer, call_to_join};
+use crate::{CallFailure, NoAnswer, call_to_join, join::ask_for_charter};
+use tally_protocol::join::{JoinAnswer, JoinAsk};
 
 fn stranger(of: &str) -> NodeKeys {
     NodeKeys::derive(&"t.example".to_owned().try_into().unwrap(), log(of), &[77; 32])
@@ -57,6 +58,28 @@ async fn a_stranger_is_no_child() {
     assert!(city.strangers.lock().await.try_recv().is_err());
     let nobody = soon(call_to_join(&["127.0.0.1:1".into()], pin(&city), &stranger("350199"))).await.unwrap_err();
     assert_eq!(nobody[0].why, CallFailure::PortClosed);
+}
+
+/// A node that is not admitted asks whoever answers, with the key that it has; the other end knows for what, and by whom.
+#[tokio::test]
+async fn a_node_that_is_not_admitted_asks_for_the_charter() {
+    let city = Node::city("127.0.0.1:0", Patience::default());
+    let keys = stranger("350199");
+    for note in [Some("a newer charter"), None] {
+        let answering = async {
+            let mut call = city.strangers.lock().await.recv().await.unwrap();
+            assert_eq!(call.key, keys.link.public().public());
+            let ask = call.receive().await.unwrap();
+            assert!(matches!(JoinAsk::decode(&ask), Ok(JoinAsk::Charter { newer_than: 7, .. })));
+            if let Some(note) = note {
+                call.send(&JoinAnswer::Charter { note: note.into() }.encode()).await;
+            }
+            call.end().await;
+        };
+        let at = at(&city);
+        let (asked, ()) = soon(async { tokio::join!(ask_for_charter(&at, &keys, 7), answering) }).await;
+        assert_eq!(asked.as_deref(), note);
+    }
 }
 
 /// 10,000 calls, of which as many as fit stand still: nothing grows, and a child links meanwhile.

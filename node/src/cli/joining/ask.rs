@@ -123,7 +123,7 @@ fn answered(answer: JoinAnswer, parent: Division) -> Result<Told, Asked> {
             let busy = code == JoinRefusal::Busy;
             Err(Asked { passes: busy, busy, why })
         }
-        JoinAnswer::Go { .. } => {
+        JoinAnswer::Go { .. } | JoinAnswer::Charter { .. } => {
             let why = words::refused(JoinRefusal::Protocol, "an answer to something that was not asked", parent);
             Err(why.into())
         }

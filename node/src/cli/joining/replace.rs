@@ -114,7 +114,8 @@ impl<'a> Change<'a> {
         );
         for below in &self.cut {
             errln!(
-                "  {below}: does not know the new key of its parent; load the next charter there (tally charter load --here)"
+                "  {below}: learns the new key where its parent answers; at another address than before, load the next charter \
+                 there (tally charter load --here)"
             );
         }
         if self.is_live() {

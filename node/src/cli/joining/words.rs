@@ -105,7 +105,7 @@ pub(super) fn refused(code: JoinRefusal, reason: &str, parent: Division) -> Fail
             "say `tally join` again with a new invitation and another --dir",
         ),
         JoinRefusal::Busy => ("E1112", "上级暂时无法受理，请稍后再试", "it is worth another try later"),
-        JoinRefusal::Protocol => {
+        JoinRefusal::Protocol | JoinRefusal::NoCharter => {
             ("E1117", "两端程序版本不一致，请升级", "one of the two programs is much older: update it")
         }
     };
