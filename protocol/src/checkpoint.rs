@@ -6,7 +6,7 @@ use crate::{
     hash::Hash,
     keys::VerifierKey,
     limits::NOTE_BYTES_MAX,
-    note::{Note, NoteError, cosign_line, sign_line},
+    note::{Note, NoteError, NoteSignature, cosign_line, sign_line},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
@@ -108,6 +108,15 @@ impl Checkpoint {
             return Err(CheckpointError::Origin { found: checkpoint.origin, wanted: log_key.name().to_owned() });
         }
         Ok(checkpoint)
+    }
+
+    /// A note with the line of `log_key` and no other. `None`: that key has not signed it.
+    pub fn bare(note: &str, log_key: &VerifierKey) -> Option<String> {
+        let parsed = Note::parse(note).ok()?;
+        let text = parsed.text();
+        let own = |line: &&str| NoteSignature::parse(line).is_ok_and(|s| s.verify(log_key, text).is_ok());
+        let line = note.strip_prefix(text)?.lines().find(own)?;
+        Some(format!("{text}\n{line}\n"))
     }
 
     /// Signs with the log's key, and cosigns with the same node's mirror key at `time` (POSIX seconds): the note that

@@ -23,6 +23,12 @@ impl SignedHead {
         Some(Self(Head { log, size, root, note: note.to_owned() }))
     }
 
+    /// The same with the signature of the log's key and no other line: others may have added some.
+    pub fn bare(self, key: &VerifierKey) -> Option<Self> {
+        let note = Checkpoint::bare(&self.0.note, key)?;
+        Some(Self(Head { note, ..self.0 }))
+    }
+
     /// Which log.
     pub fn log(&self) -> LogId {
         self.0.log

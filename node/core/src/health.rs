@@ -122,7 +122,8 @@ impl View {
     pub fn waiting(&self) -> (u64, Option<u64>) {
         let Some(parent) = self.charter().parent(self.me()) else { return (0, None) };
         let (mut waiting, mut oldest) = (0_u64, None::<u64>);
-        for (id, log) in self.logs() {
+        let of_branch = self.logs().iter().filter(|(id, _)| self.charter().is_within(id.division, self.me()));
+        for (id, log) in of_branch {
             let receipt = log.receipts.get(&parent).map_or(0, |r| r.size);
             let confirmed = self.parent().set_back.get(id).map_or(receipt, |now| receipt.min(*now));
             waiting = waiting.saturating_add(log.size().saturating_sub(confirmed));

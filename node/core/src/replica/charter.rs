@@ -8,7 +8,7 @@ use super::{Event, Output, Parent, Replica, Ticket};
 use crate::{Append, entry::Waiter};
 use std::sync::Arc;
 use tally_protocol::{
-    ids::Division,
+    ids::{Division, LogId},
     wire::{CharterMark, Control, Refusal},
 };
 use tally_topology::signed::{SignedCharter, SignedError};
@@ -83,6 +83,9 @@ impl Replica {
             }
         };
         let version = signed.charter().version();
+        // Nobody will tell anything of whoever is out of service from now on.
+        let retired = |id: &LogId| signed.charter().node(id.division).is_none_or(|n| n.retired);
+        self.receipts_due.extend(self.unsaid.extract_if(.., retired));
         let parent_was = self.charter().parent(self.me());
         self.view.charter = Arc::new(signed);
         if self.charter().parent(self.me()) != parent_was {

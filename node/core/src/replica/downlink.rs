@@ -301,7 +301,7 @@ impl Replica {
             self.reject(link, peer, id, 0, Refusal::NotBelow, reason, out);
             return;
         }
-        if self.view.logs.get(&id).is_some_and(|l| l.frozen.is_some()) {
+        if self.is_at_rest(id) {
             let reason = format!("{id} is frozen: two histories of it were signed");
             let size = self.edge(id).size();
             self.reject(link, peer, id, size, Refusal::Frozen, reason, out);

@@ -17,18 +17,53 @@ const RETRY_MAX_MS: u64 = 15 * 60 * 1_000;
 impl Replica {
     /// Pushes refused logs again, each after a wait that doubles: the fault may have been a passing one.
     pub(super) fn retry_rejected(&mut self, now_ms: u64, out: &mut Vec<Output>) {
-        let Some(up) = self.view.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
-        for (id, rejected) in &self.view.parent.rejected {
-            let wait = RETRY_MS.saturating_mul(1 << rejected.times.min(6)).min(RETRY_MAX_MS);
-            let Some(push) = up.pushes.get_mut(id).filter(|p| p.stopped()) else { continue };
-            let Some(log) = self.view.logs.get(id).filter(|l| l.frozen.is_none()) else { continue };
-            if now_ms.abs_diff(rejected.since_ms) >= wait {
-                // From where the parent says to stand: what it had confirmed earlier it may have lost since.
-                let known = log.root_at(rejected.start).or_else(|| self.proven.root_at(*id, rejected.start));
-                *push = Push::from(known.map_or(0, |_| rejected.start));
+        let Some(up) = self.view.parent.link.as_ref().filter(|l| l.frontier_known) else { return };
+        let stopped: Vec<_> = up.pushes.iter().filter(|(_, push)| push.stopped()).map(|(id, _)| *id).collect();
+        for id in stopped {
+            let refusal = self.view.parent.rejected.get(&id).map(|r| (r.start, r.since_ms, r.times));
+            match refusal {
+                _ if self.is_at_rest(id) => {}
+                Some((start, since_ms, times)) => {
+                    let wait = RETRY_MS.saturating_mul(1 << times.min(6)).min(RETRY_MAX_MS);
+                    if now_ms.abs_diff(since_ms) >= wait {
+                        self.push_from(id, start);
+                    }
+                }
+                None => self.restart_push(id),
             }
         }
         self.pump_parent(out);
+    }
+
+    /// Pushes a log from where the parent says to stand: what it had confirmed earlier it may have lost since. From the start where
+    /// that place is not known here.
+    fn push_from(&mut self, id: LogId, stands: u64) {
+        let Some(log) = self.view.logs.get(&id) else { return };
+        let known = log.root_at(stands).or_else(|| self.proven.root_at(id, stands));
+        if let Some(up) = self.view.parent.link.as_mut().filter(|l| l.frontier_known) {
+            up.pushes.insert(id, Push::from(known.map_or(0, |_| stands)));
+        }
+    }
+
+    /// The parent stands at `size` of a log. If that is behind what it had refused, or what could not be read here, the refusal is
+    /// over, and a push that it had stopped goes on from there.
+    pub(super) fn parent_stands_at(&mut self, id: LogId, size: u64) {
+        if self.view.parent.rejected.get(&id).is_none_or(|r| size <= r.start) {
+            return;
+        }
+        self.view.parent.rejected.remove(&id);
+        self.view.parent.damaged.remove(&id);
+        let up = self.view.parent.link.as_ref();
+        let stopped = up.and_then(|up| up.pushes.get(&id)).is_some_and(Push::stopped);
+        if stopped && !self.is_at_rest(id) {
+            self.push_from(id, size);
+        }
+    }
+
+    /// Whether a log takes nothing and gives nothing: two histories of it were signed, and the charter does not say yet which of
+    /// them counts, and how far.
+    pub(super) fn is_at_rest(&self, id: LogId) -> bool {
+        self.view.log(id).is_some_and(|log| log.frozen.is_some()) && self.charter().closed_at(id).is_none()
     }
 
     /// Pushes a log again, from where the parent stands: what was damaged here is back.
@@ -55,13 +90,12 @@ impl Replica {
     /// Starts a push for each log that has none: from 0 if the parent has not named it. A log may appear at any time.
     fn start_missing_pushes(&mut self) {
         let me = self.me();
-        let within: Vec<_> =
-            self.view.logs.keys().copied().filter(|id| self.charter().is_within(id.division, me)).collect();
+        let may = |id: &LogId| self.charter().is_within(id.division, me) && !self.is_at_rest(*id);
+        let within: Vec<_> = self.view.logs.keys().copied().filter(may).collect();
         let Some(up) = self.view.parent.link.as_mut().filter(|l| l.frontier_known) else { return };
         for id in within {
             let Some(log) = self.view.logs.get(&id) else { continue };
-            // A frozen log is pushed as far as it goes, so that a parent that lost it gets it back. Where the parent
-            // was ahead, pushing starts once this node has caught up with it.
+            // Where the parent was ahead, pushing starts once this node has caught up with it.
             let from = up.ahead.get(&id).copied().unwrap_or(0);
             if log.size() >= from && log.root_at(from).is_some() {
                 up.pushes.entry(id).or_insert_with(|| Push::from(from));

@@ -79,6 +79,11 @@ impl PendingReceipts {
 impl Replica {
     /// Cosigns the head of a mirrored log, if all of it is on this disk and no receipt says so yet.
     pub(super) fn issue_receipt(&mut self, now_ms: u64, id: LogId, out: &mut Vec<Output>) {
+        // Its first time never moves: a time that is in doubt is waited for.
+        if self.clock.trouble().is_some() {
+            self.receipts_due.push(id);
+            return;
+        }
         let (me, time) = (self.own(), self.clock.corrected(now_ms) / 1_000);
         let origin = self.charter().federation().origin(id);
         // A receipt says that all of it is on disk.
@@ -234,8 +239,7 @@ impl Replica {
         let Some(time) = self.receipt_time(id, holder, (size, root), line) else { return false };
         if Some(holder.division) == self.charter().parent(self.me()) {
             self.view.parent.last_ack_ms = Some(now_ms);
-            self.view.parent.rejected.remove(&id);
-            self.view.parent.damaged.remove(&id);
+            self.parent_stands_at(id, size);
             let confirmed =
                 self.view.logs.get(&id).and_then(|l| l.receipts.get(&holder.division)).map_or(0, |r| r.size);
             if let Some(now) = self.view.parent.set_back.get_mut(&id) {

@@ -98,6 +98,10 @@ impl Replica {
         if self.view.log(log).is_some_and(|l| l.root_at(size).is_some()) {
             self.view.log_mut(log).keep_receipt(holder.division, (size, time, epoch), place);
         }
+        // What was given beyond the end of a closed log does not count any more, and hides none that does.
+        if self.charter().closed_at(log).is_some_and(|(last, _)| size > last) {
+            return;
+        }
         let key = (log, holder.division);
         if self.receipts_read.get(&key).is_none_or(|(_, latest)| latest.size <= size) {
             self.receipts_read.insert(key, (holder, receipt));

@@ -25,7 +25,7 @@ impl Replica {
         let edge = self.edge(id);
         if batch.start() == edge.size() {
             // The batch continues the log, so it is admitted again, against the edge as it is now.
-            if self.view.logs.get(&id).is_some_and(|l| l.frozen.is_some()) {
+            if self.is_at_rest(id) {
                 out.push(refuse(NotRepaired::Frozen(id)));
                 return;
             }
@@ -94,7 +94,8 @@ impl Replica {
         let Some(log) = self.view.logs.get_mut(&id).map(Arc::make_mut) else { return };
         let before = log.is_whole();
         log.surveyed(missing, copies, from, until);
-        if !before {
+        // A read that failed once had stopped what goes on now; one that fails again stops it again.
+        if !before || self.view.parent.damaged.contains_key(&id) {
             self.resume_if_whole(id, out);
         }
     }

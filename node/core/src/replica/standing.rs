@@ -6,7 +6,7 @@
 
 use super::{Event, LinkId, Output, Replica, sure::head_of};
 use crate::{HeadStanding, Push};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, btree_map};
 use tally_protocol::{
     hash::Hash,
     ids::LogId,
@@ -149,19 +149,22 @@ impl Replica {
         up.ahead.remove(&id);
         up.unproved.remove(&id);
         // A push that runs already knows better than a head that has been on its way.
-        up.pushes.entry(id).or_insert_with(|| Push::from(head.size));
-        parent.rejected.remove(&id);
+        if let btree_map::Entry::Vacant(none) = up.pushes.entry(id) {
+            none.insert(Push::from(head.size));
+            parent.rejected.remove(&id);
+        }
+        self.parent_stands_at(id, head.size);
     }
 
     /// Asks the parent for what it has of a log beyond what is held here, and tells it what is: only the parent can tell whether
     /// that is the beginning of what it has. What is on its way to disk is waited for.
     fn fetch(&mut self, link: LinkId, id: LogId, target: u64, out: &mut Vec<Output>) {
         let held = self.view.log(id);
-        let frozen = held.is_some_and(|l| l.frozen.is_some());
-        let closed = self.charter().closed_at(id).is_some_and(|(last, _)| target > last);
+        let (rests, closed_at) = (self.is_at_rest(id), self.charter().closed_at(id));
+        let closed = closed_at.is_some_and(|(last, _)| target > last);
         let (from, head) = (self.edge(id).size(), held.and_then(|log| head_of(id, log)));
         let waits = self.edges_in_flight.contains_key(&id);
-        let Some(up) = self.view.parent.link.as_mut().filter(|_| !frozen && !closed && !waits) else { return };
+        let Some(up) = self.view.parent.link.as_mut().filter(|_| !rests && !closed && !waits) else { return };
         if from < target && up.fetching.get(&id).is_none_or(|asked| *asked < target) {
             up.fetching.insert(id, target);
             up.asked_from.insert(id, from);

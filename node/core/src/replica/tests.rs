@@ -1,7 +1,9 @@
 //! Rules of the core, with a disk of memory: rounds, links, conflicts, repair.
 
+mod ancestors;
 mod charters;
 mod health;
+mod pushing;
 mod receipts;
 
 use super::*;
@@ -454,4 +456,30 @@ fn a_child_that_has_signatures_checked_without_end_is_closed_and_named() {
     let later = link(&city, log).unwrap();
     round(&mut city, NOW + 60_000, Input::Control { link: later, message: told });
     assert!(link(&city, log).is_some());
+}
+
+/// A frozen log takes nothing until the charter says how far it counts, and then as far as that: whoever had lost it gets it back.
+#[test]
+fn a_frozen_log_takes_what_the_charter_closed_it_at() {
+    use tally_protocol::batch::{Batch, seal};
+    let (county, mut city) = (keys(350_101), replica(350_100, 1));
+    call(&mut city, NOW, 350_101);
+    let link = city.view().children()[&350_101.try_into().unwrap()].link.as_ref().unwrap().id;
+    let sealed = |what: &str| seal(&county, &Tree::default(), &rows(0, 5, what), NOW / 1_000);
+    let note = |what: &str| Batch::decode(&sealed(what)).unwrap().note;
+    let evidence = ForkEvidence::of([note("a"), note("b")], county.log.public());
+    let (log, reason) = (county.node, "shown".to_owned());
+    round(&mut city, NOW, Input::Control { link, message: Control::Conflict { log, evidence, reason } });
+    let push = |city: &mut Replica| {
+        let out = sent(round(city, NOW, Input::Batch { link, log, bytes: sealed("a") }));
+        (city.view().logs()[&log].size(), out)
+    };
+    let (size, out) = push(&mut city);
+    assert!(size == 0 && matches!(out[..], [Control::Reject { code: Refusal::Frozen, .. }]), "{out:?}");
+    let root = tally_topology::admit::admit(city.charter(), log, &Tree::default(), sealed("a")).unwrap().tree().root();
+    let text = charter(2, 1, u32::MAX);
+    let text = text.split("\n\n").next().unwrap();
+    let closed = sign(&format!("{text}\nlast_size = 5\nlast_root = \"{root}\"\n"), &authority()).unwrap();
+    round(&mut city, NOW, Input::Charter { ticket: Ticket(1), note: closed });
+    assert_eq!(push(&mut city).0, 5);
 }

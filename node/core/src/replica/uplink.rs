@@ -164,6 +164,10 @@ impl Replica {
             self.close(now_ms, link, Refusal::Protocol, "a batch that was not asked for".into(), out);
             return;
         }
+        // It was asked for before two histories of the log were known.
+        if self.is_at_rest(id) {
+            return;
+        }
         let edge = self.edge(id);
         match admit(self.view.charter.charter(), id, &edge, bytes) {
             Ok(batch) => {

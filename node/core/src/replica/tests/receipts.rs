@@ -1,7 +1,7 @@
 //! Receipts over power cuts: a first time never moves.
 
 use super::*;
-use tally_protocol::batch::seal;
+use tally_protocol::{batch::seal, wire::ClockEcho};
 
 /// The county's one batch.
 fn batch() -> Vec<u8> {
@@ -132,4 +132,23 @@ fn an_old_copy_gives_no_new_receipt_for_what_it_had_confirmed() {
     }
     assert!(said.iter().all(|l| *l == lines[0]), "{said:?}");
     assert_eq!(city.view().logs()[&log].first_receipt(city.me(), 0).map(|r| r.time), Some(NOW / 1_000));
+}
+
+/// A first time never moves: while the time is in doubt no receipt is given, and the one that is given then has the right time.
+#[test]
+fn a_clock_in_doubt_dates_no_receipt() {
+    let mut city = after_a_power_cut();
+    let above = |city: &mut Replica, clock_ms| {
+        let echo = ClockEcho { clock_ms: LATER, held_ms: 0 };
+        city.clock.parent_beat(LATER, clock_ms, Some(echo), None);
+    };
+    above(&mut city, LATER - 400 * 86_400_000);
+    call(&mut city, LATER, 350_101);
+    let at = link(&city);
+    let said = given(&sent(round(&mut city, LATER, Input::Control { link: at, message: beat(LATER) })));
+    assert!(city.view().clock().is_some() && said.is_empty(), "{said:?}");
+    above(&mut city, LATER);
+    assert_eq!(given(&sent(round(&mut city, LATER, Input::Tick))).len(), 1);
+    let time = city.view().logs()[&keys(350_101).node].receipts[&city.me()].time;
+    assert_eq!(time, LATER / 1_000);
 }
