@@ -5,7 +5,7 @@
 
 use super::{
     StrangerCall,
-    frame::{FrameError, Heard, Pace, write_frame},
+    frame::{FrameError, Heard, Pace, write_frame_within},
 };
 use std::{
     collections::BTreeMap,
@@ -65,15 +65,17 @@ pub enum ExchangeError {
 }
 
 impl Exchange {
-    /// Sends a frame; waits while the peer does not read.
+    /// Sends a frame; waits while the peer reads, however slowly.
     ///
     /// Not cancel-safe: after a call that was dropped the exchange can only be given up.
     ///
     /// # Errors
     /// [`ExchangeError`].
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), ExchangeError> {
-        let written = tokio::time::timeout(SILENCE, write_frame(&mut self.send, bytes)).await;
-        written.map_err(|_| ExchangeError::Silence)?.map_err(|_| ExchangeError::Link)
+        write_frame_within(&mut self.send, bytes, SILENCE).await.map_err(|e| match e {
+            FrameError::Stalled => ExchangeError::Silence,
+            _ => ExchangeError::Link,
+        })
     }
 
     /// The next frame; `None` when the peer has ended the exchange.
@@ -132,7 +134,9 @@ impl LinkRegistry {
         let opened = tokio::time::timeout(SILENCE, connection.open_bi()).await;
         let (mut send, receive) = opened.map_err(|_| ExchangeError::Busy)?.map_err(|_| ExchangeError::Link)?;
         let _ = send.set_priority(PRIORITY);
-        send.write_all(&[purpose.byte()]).await.map_err(|_| ExchangeError::Link)?;
+        // A peer may take the stream and no byte of it.
+        let said = tokio::time::timeout(SILENCE, send.write_all(&[purpose.byte()])).await;
+        said.map_err(|_| ExchangeError::Busy)?.map_err(|_| ExchangeError::Link)?;
         Ok(Exchange { send, receive })
     }
 }

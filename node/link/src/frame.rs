@@ -12,6 +12,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 /// Why there is no frame.
 #[derive(Debug)]
@@ -134,10 +135,54 @@ impl Pace {
     }
 }
 
+/// Bytes of a frame that the peer has to take within the time for one part: 8.7 kbit/s at 30 s.
+const PART: usize = 32 << 10;
+
+/// Writes a frame to a peer of whom progress is expected: each part of it has its own time, and the whole has none.
+///
+/// Not cancel-safe: a call that is dropped may leave half a frame on the stream, which then has to be given up.
+pub(crate) async fn write_frame_within(
+    stream: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    stall: Duration,
+) -> Result<(), FrameError> {
+    let len = (bytes.len() as u32).to_le_bytes();
+    for part in std::iter::once(&len[..]).chain(bytes.chunks(PART)) {
+        let written = tokio::time::timeout(stall, stream.write_all(part)).await;
+        written.map_err(|_| FrameError::Stalled)?.map_err(|_| FrameError::Link)?;
+    }
+    Ok(())
+}
+
 /// Writes a frame.
 ///
 /// Not cancel-safe: a call that is dropped may leave half a frame on the stream, which then has to be given up.
 pub(crate) async fn write_frame(stream: &mut quinn::SendStream, bytes: &[u8]) -> Result<(), quinn::WriteError> {
     stream.write_all(&(bytes.len() as u32).to_le_bytes()).await?;
     stream.write_all(bytes).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt as _;
+
+    /// A slow line: the whole takes longer than the time for one part, and arrives. A peer that takes nothing is given up.
+    #[tokio::test]
+    async fn a_frame_has_time_while_its_parts_are_taken() {
+        let (frame, stall) = (vec![7; 10 * PART], Duration::from_secs(2));
+        let (mut here, mut there) = tokio::io::duplex(PART);
+        let slow = async {
+            let mut got = vec![0; frame.len() + 4];
+            for part in got.chunks_mut(PART) {
+                tokio::time::sleep(stall / 8).await;
+                there.read_exact(part).await.unwrap();
+            }
+            got
+        };
+        let (written, got) = tokio::join!(write_frame_within(&mut here, &frame, stall), slow);
+        assert!(written.is_ok() && got[4..] == frame[..]);
+        let deaf = write_frame_within(&mut here, &frame, Duration::from_millis(50)).await;
+        assert!(matches!(deaf, Err(FrameError::Stalled)));
+    }
 }

@@ -167,6 +167,8 @@ async fn read_control(
             Some(Err(e)) => Err(e),
             None => {
                 let length = tokio::select! {
+                    // While this node itself was held up bytes have come, and they count before the silence.
+                    biased;
                     length = pace.length(&mut stream, CONTROL_BYTES_MAX) => length,
                     () = pace.heard.silent(silence) => return Some(LinkEnd::Silent(silence.as_secs())),
                 };
