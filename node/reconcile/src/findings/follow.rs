@@ -13,9 +13,10 @@ use std::{
 use tally_link::{ExchangeError, LinkRegistry, Purpose};
 use tally_protocol::{
     findings_exchange::{CURSORS_MAX, FindingsCursor, FindingsPage, FindingsQuery, FindingsReport},
-    ids::{Division, LogId},
+    ids::{Division, LogId, LogKind},
 };
 use tally_store::index::{EngineError, findings_above};
+use tally_topology::charter::Charter;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -33,9 +34,10 @@ const ONCE_MORE: [Duration; 4] =
 /// Reports that are remembered while everything is told once more; of more nothing is concluded.
 const REMEMBERED_MAX: usize = 1_000_000;
 
-/// Everything is being told once more.
-#[derive(Debug, Default)]
+/// Everything is being told once more, by one parent.
+#[derive(Debug)]
 struct OnceMore {
+    parent: Division,
     /// Where to go on.
     from: BTreeMap<(Division, LogId), u64>,
     /// What was told.
@@ -47,6 +49,7 @@ struct OnceMore {
 #[derive(Debug)]
 struct Timetable {
     rules: [u8; 8],
+    parent: Option<Division>,
     times: usize,
     due: Instant,
 }
@@ -54,13 +57,13 @@ struct Timetable {
 impl Timetable {
     fn new() -> Self {
         // What was told in an earlier life of the node may be over.
-        Self { rules: [0; 8], times: 0, due: Instant::now() }
+        Self { rules: [0; 8], parent: None, times: 0, due: Instant::now() }
     }
 
-    /// Whether it is time, by these rules.
-    fn is_due(&mut self, rules: [u8; 8]) -> bool {
-        if self.rules != rules {
-            (self.rules, self.times, self.due) = (rules, 0, Instant::now());
+    /// Whether it is time, by these rules and of this parent.
+    fn is_due(&mut self, rules: [u8; 8], parent: Division) -> bool {
+        if self.rules != rules || self.parent != Some(parent) {
+            (self.rules, self.parent, self.times, self.due) = (rules, Some(parent), 0, Instant::now());
         }
         Instant::now() >= self.due
     }
@@ -100,14 +103,16 @@ pub async fn follow(findings: FindingsContext, links: LinkRegistry) {
         let signed = findings.charter.charter();
         let (parent, rules) = (signed.charter().parent(findings.me), signed.charter().rules_mark());
         drop(signed);
-        if timetable.is_due(rules) && once_more.is_none() {
-            once_more = Some(OnceMore::default());
+        // What another parent has told is no beginning of what this one tells.
+        once_more.take_if(|o: &mut OnceMore| Some(o.parent) != parent);
+        if let Some(parent) = parent.filter(|parent| timetable.is_due(rules, *parent) && once_more.is_none()) {
+            once_more = Some(OnceMore { parent, from: BTreeMap::new(), told: BTreeMap::new(), count: 0 });
         }
         let pause = match parent {
             None => AGAIN_AFTER,
             Some(parent) => match round(&findings, &links, parent, &mut once_more).instrument(exchange(parent)).await {
                 Ok(new) => {
-                    if once_more.is_none() && timetable.is_due(rules) {
+                    if once_more.is_none() && timetable.is_due(rules, parent) {
                         timetable.done();
                     }
                     if new > 0 {
@@ -117,6 +122,9 @@ pub async fn follow(findings: FindingsContext, links: LinkRegistry) {
                 }
                 Err(Ended::Exchange(ExchangeError::Link)) => EVERY,
                 Err(e) => {
+                    if matches!(e, Ended::FindingsPage) {
+                        once_more = None;
+                    }
                     tracing::debug!(event = "verdicts.failed", %parent, reason = %e, "asked again later");
                     AGAIN_AFTER
                 }
@@ -147,8 +155,12 @@ async fn round(
         exchange.send(&FindingsQuery { cursors: cursors.collect() }.encode()).await?;
         let frame = exchange.receive().await?.ok_or(Ended::FindingsPage)?;
         let mut answer = FindingsPage::decode(&frame).map_err(|_| Ended::FindingsPage)?;
-        // Each answer goes on from the last, or it is none.
-        answer.reports.retain(|v| v.index >= from.get(&(v.holder, v.log)).copied().unwrap_or(0));
+        // Each answer goes on from the last, or it is none; and of what does not concern this node nothing is kept in mind.
+        let signed = findings.charter.charter();
+        answer.reports.retain(|v| {
+            concerns(signed.charter(), findings.me, v) && v.index >= from.get(&(v.holder, v.log)).copied().unwrap_or(0)
+        });
+        drop(signed);
         for v in &answer.reports {
             let next = from.entry((v.holder, v.log)).or_default();
             *next = (*next).max(v.index.saturating_add(1));
@@ -205,25 +217,28 @@ fn end(findings: &FindingsContext, whole: &OnceMore) -> Result<usize, EngineErro
     let below = charter.nodes().filter(|n| charter.is_within(n.division, findings.me));
     let logs = below.flat_map(|n| (1..=n.epochs.len() as u32).map(|epoch| LogId::records(n.division, epoch)));
     let (none, mut ended) = (BTreeSet::new(), 0_usize);
+    let above: BTreeSet<Division> = charter.path(findings.me).skip(1).collect();
+    // Of those that are not above any more nothing is told again.
+    let holders: BTreeSet<_> = findings_above::holders(&*findings.engine)?.into_iter().chain(above.clone()).collect();
     for log in logs {
-        for holder in charter.path(findings.me).skip(1) {
-            let told = whole.told.get(&(holder, log)).unwrap_or(&none);
+        for holder in holders.iter().copied() {
+            let told = whole.told.get(&(holder, log)).filter(|_| above.contains(&holder)).unwrap_or(&none);
             ended = ended.saturating_add(findings_above::end_others(&*findings.engine, holder, log, told)?);
         }
     }
     Ok(ended)
 }
 
+/// Whether a report is of a node above, on a log of this node's branch.
+fn concerns(charter: &Charter, me: Division, v: &FindingsReport) -> bool {
+    let above = v.holder != me && charter.is_within(me, v.holder);
+    above && v.log.kind() == LogKind::Records && charter.is_within(v.log.division, me) && charter.epoch(v.log).is_some()
+}
+
 /// Keeps the reports that a node above made about records which this node holds at that place; answers how many.
 fn keep(findings: &FindingsContext, found: Vec<FindingsReport>) -> Result<usize, EngineError> {
-    let signed = findings.charter.charter();
-    let charter = signed.charter();
-    let above: Vec<Division> = charter.path(findings.me).skip(1).collect();
     let (mut good, mut gaps) = (Vec::new(), BTreeSet::new());
     for v in found {
-        if !above.contains(&v.holder) || !charter.is_within(v.log.division, findings.me) {
-            continue;
-        }
         let place = (v.holder, v.log);
         if findings_above::is_held(&*findings.engine, v.id, v.log, v.index)? {
             // Behind one that is not held yet nothing is marked as known.

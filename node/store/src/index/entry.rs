@@ -328,9 +328,12 @@ pub(super) fn finding_prefix(log: LogId) -> Vec<u8> {
     [b"f", &log_bytes(log)[..]].concat()
 }
 
+/// Before what nodes above found wrong.
+pub(super) const ABOVE: &[u8; 1] = b"v";
+
 /// Under `v`: what a node above found wrong.
 pub(super) fn above_prefix(holder: Division, log: LogId) -> Vec<u8> {
-    [b"v", &holder.code().to_be_bytes()[..], &log_bytes(log)].concat()
+    [&ABOVE[..], &holder.code().to_be_bytes()[..], &log_bytes(log)].concat()
 }
 
 pub(super) fn above_key(holder: Division, log: LogId, index: u64) -> Vec<u8> {

@@ -13,6 +13,8 @@ use tally_protocol::{
 
 /// Longest encoded report, in bytes.
 const REPORT_BYTES_MAX: usize = 128 << 10;
+/// Most bytes that are kept of one report: several findings in two languages.
+const REPORT_KEPT_BYTES: usize = 2 << 10;
 /// Reports read at once when only the last is wanted.
 const PAGE: usize = 1_000;
 
@@ -130,14 +132,47 @@ pub fn is_held(engine: &dyn Engine, id: RecordId, log: LogId, index: u64) -> Res
     Ok(positions::at(engine, (log, index))?.is_some_and(|(held, _)| held == id))
 }
 
-/// Keeps what was told.
+/// Everybody of whom something was told, also those that are not above any more.
+///
+/// # Errors
+/// The engine's.
+pub fn holders(engine: &dyn Engine) -> Result<Vec<Division>, EngineError> {
+    let (mut holders, mut from) = (Vec::new(), entry::ABOVE.to_vec());
+    while let Some((key, _)) = engine.scan(&entry::ABOVE[..], &from, 1)?.pop() {
+        let code = key.get(1..5).and_then(|b| b.try_into().ok()).map_or(u32::MAX, u32::from_be_bytes);
+        holders.extend(Division::try_from(code).ok());
+        let Some(next) = code.checked_add(1) else { break };
+        from = [&entry::ABOVE[..], &next.to_be_bytes()].concat();
+    }
+    Ok(holders)
+}
+
+/// A report as it is kept: what fits into [`REPORT_KEPT_BYTES`], the heaviest first. A parent may tell of each record that is held.
+fn within_bound(report: &FindingsReport) -> FindingsReport {
+    let mut kept = report.clone();
+    kept.findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
+    while kept.findings.len() > 1 && codec::encode(&kept).len() > REPORT_KEPT_BYTES {
+        kept.findings.pop();
+    }
+    if codec::encode(&kept).len() > REPORT_KEPT_BYTES {
+        for f in &mut kept.findings {
+            let texts = [&mut f.field, &mut f.code, &mut f.message, &mut f.message_zh];
+            for text in texts.into_iter().chain(f.name.as_mut()) {
+                text.truncate(text.floor_char_boundary(REPORT_KEPT_BYTES / 8));
+            }
+        }
+    }
+    kept
+}
+
+/// Keeps what was told, of each report at most [`REPORT_KEPT_BYTES`].
 ///
 /// # Errors
 /// The engine's.
 pub fn keep(engine: &dyn Engine, reports: &[FindingsReport]) -> Result<(), EngineError> {
     let mut pairs = Vec::new();
     for v in reports {
-        pairs.push((entry::above_key(v.holder, v.log, v.index), codec::encode(v)));
+        pairs.push((entry::above_key(v.holder, v.log, v.index), codec::encode(&within_bound(v))));
         pairs.push((entry::reached_key(v.holder, v.log), (v.index + 1).to_be_bytes().to_vec()));
     }
     // Of several marks of one log the last counts.
@@ -178,10 +213,18 @@ mod tests {
         let from_four = told(engine, holder(350_100), a, 4, 10).unwrap();
         assert_eq!(from_four.iter().map(|v| v.index).collect::<Vec<_>>(), [9]);
         assert!(!is_held(engine, RecordId::of(b"x"), a, 3).unwrap());
+        assert_eq!(holders(engine).unwrap(), [holder(350_000), holder(350_100)]);
         // All of it was told once more, without the first.
         assert_eq!(end_others(engine, holder(350_100), a, &BTreeSet::from([9])).unwrap(), 1);
         let left = told(engine, holder(350_100), a, 0, 1).unwrap();
         assert_eq!(left.iter().map(|v| v.index).collect::<Vec<_>>(), [9]);
         assert_eq!(told(engine, holder(350_000), a, 0, 9).unwrap().len(), 1);
+        // As long as a peer may make it.
+        let long = || Finding::reject("V017", "f", "名".repeat(341), "名".repeat(341));
+        let mut much = report(350_000, b, 1);
+        much.findings = (0..FINDINGS_MAX).map(|_| long()).collect();
+        keep(engine, &[much]).unwrap();
+        let kept = &told(engine, holder(350_000), b, 0, 9).unwrap()[0];
+        assert!(!kept.findings.is_empty() && codec::encode(kept).len() <= REPORT_KEPT_BYTES, "{kept:?}");
     }
 }
