@@ -12,6 +12,8 @@ use tally_protocol::{fork::ForkEvidence, hash::Hash, ids::LogId, wire::Head};
 
 /// Heads of a log that are kept until as much of it is held: some 500 bytes each.
 const AHEAD_MAX: usize = 4;
+/// A root that could not be computed is asked for again after so many milliseconds.
+const DOUBT_AGAIN_MS: u64 = 10_000;
 /// Places inside batches of a log at which it is known to be the history of its neighbours: 40 bytes each.
 const PROVEN_MAX: usize = 4;
 
@@ -46,6 +48,8 @@ pub(super) struct DoubtedHead {
     head: SignedHead,
     /// The head held here against which the root is being computed: its size and note.
     against: Option<(u64, String)>,
+    /// When it was asked for last, POSIX milliseconds.
+    asked_ms: u64,
 }
 
 impl Replica {
@@ -77,7 +81,7 @@ impl Replica {
         match standing {
             HeadStanding::Fork => self.freeze_on_notes(&head, out),
             HeadStanding::Unproved | HeadStanding::Hole => {
-                self.doubted.entry(id).or_insert(DoubtedHead { head, against: None });
+                self.doubted.entry(id).or_insert(DoubtedHead { head, against: None, asked_ms: 0 });
                 self.resolve_doubt(id, out);
             }
             HeadStanding::TheyAreAhead if id == self.own() => self.own_is_known_at(head, out),
@@ -137,13 +141,14 @@ impl Replica {
             self.doubted.remove(&id);
             return;
         }
-        doubt.against = Some((log.size(), log.note.clone()));
+        (doubt.against, doubt.asked_ms) = (Some((log.size(), log.note.clone())), self.now_ms);
         let (size, against) = (doubt.head.size(), log.size());
         out.push(Output::CompareHead { log: id, size, against, root: log.tree().root() });
     }
 
     /// The answer: the root at the size of the head in doubt, and the path from there to the head held here. `None`: it
-    /// cannot be computed now; it is tried again when the log was repaired or the head is told again.
+    /// cannot be computed now, as when a read fails: it is asked for again after a while, when the log was repaired, or when the head
+    /// is told again.
     pub(super) fn head_compared(
         &mut self,
         id: LogId,
@@ -152,9 +157,9 @@ impl Replica {
         out: &mut Vec<Output>,
     ) {
         let Some(doubt) = self.doubted.remove(&id) else { return };
-        let DoubtedHead { head, against: Some((_, mine)) } = doubt else { return };
+        let DoubtedHead { head, against: Some((_, mine)), asked_ms } = doubt else { return };
         let (Some((root, path)), true) = (shown, head.size() == size) else {
-            self.doubted.insert(id, DoubtedHead { head, against: None });
+            self.doubted.insert(id, DoubtedHead { head, against: None, asked_ms });
             return;
         };
         let same = root == head.root();
@@ -174,6 +179,13 @@ impl Replica {
         {
             self.on_parent_head(link, &told, out);
         }
+    }
+
+    /// Asks again for what could not be computed a while ago.
+    pub(super) fn retry_doubts(&mut self, now_ms: u64, out: &mut Vec<Output>) {
+        let is_due = |d: &DoubtedHead| d.against.is_none() && now_ms.abs_diff(d.asked_ms) >= DOUBT_AGAIN_MS;
+        let due: Vec<_> = self.doubted.iter().filter(|(_, d)| is_due(d)).map(|(id, _)| *id).collect();
+        due.into_iter().for_each(|id| self.resolve_doubt(id, out));
     }
 
     /// Freezes a log with a signed head of the size that is held here, and of another root.

@@ -396,6 +396,7 @@ impl Replica {
         self.tell_stands(out);
         self.tend_requests(now_ms, out);
         self.retry_rejected(now_ms, out);
+        self.retry_doubts(now_ms, out);
     }
 
     /// Tells each neighbour how much is held of what the two share, and its digest.

@@ -483,3 +483,24 @@ fn a_frozen_log_takes_what_the_charter_closed_it_at() {
     round(&mut city, NOW, Input::Charter { ticket: Ticket(1), note: closed });
     assert_eq!(push(&mut city).0, 5);
 }
+
+/// The root at a head's size cannot be read once: it is asked for again.
+#[test]
+fn a_head_in_doubt_is_looked_at_again_after_a_read_that_failed() {
+    use tally_protocol::batch::{Batch, seal};
+    let (county, mut city) = (keys(350_101), replica(350_100, 1));
+    call(&mut city, NOW, 350_101);
+    let link = city.view().children()[&350_101.try_into().unwrap()].link.as_ref().unwrap().id;
+    let (log, sealed) = (county.node, |n| seal(&county, &Tree::default(), &rows(0, n, "a"), NOW / 1_000));
+    round(&mut city, NOW, Input::Batch { link, log, bytes: sealed(5) });
+    let note = Batch::decode(&sealed(3)).unwrap().note;
+    let root = tally_protocol::checkpoint::Checkpoint::open(&note, county.log.public()).unwrap().root;
+    let head = Head { log, size: 3, root, note };
+    let asked = |out: &[Output]| out.iter().filter(|o| matches!(o, Output::CompareHead { size: 3, .. })).count();
+    let told = Control::Frontier { heads: vec![head], last: true };
+    assert_eq!(asked(&round(&mut city, NOW, Input::Control { link, message: told })), 1);
+    round(&mut city, NOW, Input::HeadCompared { log, size: 3, shown: None });
+    assert_eq!(asked(&round(&mut city, NOW + 1_000, Input::Tick)), 0, "not at once");
+    assert_eq!(asked(&round(&mut city, NOW + 20_000, Input::Tick)), 1);
+    assert_eq!(asked(&round(&mut city, NOW + 40_000, Input::Tick)), 0, "the answer is waited for");
+}
