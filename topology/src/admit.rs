@@ -11,7 +11,7 @@ use tally_protocol::{
     batch::{Batch, BatchError, SealedBatch, sealed},
     checkpoint::{Checkpoint, CheckpointError},
     hash::Hash,
-    ids::LogId,
+    ids::{LogId, LogKind},
     keys::NodeKeys,
     merkle::{Tree, leaf_hash},
     note::{Note, NoteError},
@@ -82,6 +82,9 @@ pub enum AdmitError {
     /// The charter has no such log or epoch.
     #[error("{0} is not in the charter in force")]
     Unknown(LogId),
+    /// A log that no node of this release writes: whoever makes one makes it to fill others' memory with logs.
+    #[error("{0} is a log of a kind that is not written yet")]
+    NotWritten(LogId),
     /// The epoch ends before this batch does.
     #[error("{log} was closed at {last} records; this batch reaches {end}")]
     Closed {
@@ -171,6 +174,9 @@ pub fn admit(charter: &Charter, log: LogId, tree: &Tree, bytes: Vec<u8>) -> Resu
     let (start, end) = (batch.start, batch.end);
     if batch.log != log {
         return Err(AdmitError::OtherLog { found: batch.log, wanted: log });
+    }
+    if log.kind() != LogKind::Records {
+        return Err(AdmitError::NotWritten(log));
     }
     let epoch = charter.epoch(log).ok_or(AdmitError::Unknown(log))?;
     let key = charter.log_key(log).ok_or(AdmitError::Unknown(log))?;
@@ -309,6 +315,19 @@ mod tests {
         let next = keys("350102/e2");
         let bytes = sealed(&next, &empty, 0, 1);
         assert!(matches!(admit(&charter, next.node, &empty, bytes), Err(AdmitError::Unknown(_))));
+    }
+
+    /// One node could fill the memory of those above, and the queue of their links, with a log for each node of the charter.
+    #[test]
+    fn logs_that_nobody_writes_yet_are_refused() {
+        let (charter, empty) = (charter(), Tree::default());
+        let division = keys("350102/e1").node.division;
+        for log in [LogId::operations(division, 1), LogId::to(division, 1, "350100".parse().unwrap()).unwrap()] {
+            let mut county = keys("350102/e1");
+            county.node = log;
+            let why = admit(&charter, log, &empty, sealed(&county, &empty, 0, 1)).unwrap_err();
+            assert_eq!(why, AdmitError::NotWritten(log));
+        }
     }
 
     #[test]

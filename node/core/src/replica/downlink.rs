@@ -372,7 +372,7 @@ fn checks(message: &Control) -> u64 {
 pub(super) fn refusal(why: &AdmitError) -> Refusal {
     match why {
         AdmitError::Batch(_) | AdmitError::OtherLog { .. } | AdmitError::Size { .. } => Refusal::Malformed,
-        AdmitError::Unknown(_) | AdmitError::Closed { .. } => Refusal::NotAdmitted,
+        AdmitError::Unknown(_) | AdmitError::NotWritten(_) | AdmitError::Closed { .. } => Refusal::NotAdmitted,
         AdmitError::Gap { .. } | AdmitError::Known { .. } => Refusal::Gap,
         AdmitError::Checkpoint(_) | AdmitError::Cosignature(_) => Refusal::Signature,
         AdmitError::Root { .. } => Refusal::Root,
