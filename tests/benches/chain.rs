@@ -8,9 +8,7 @@
 use blake3::Hasher;
 use serde_json::{Value, json};
 use std::{
-    fs,
-    io::{self, Read as _},
-    path::Path,
+    io::Read as _,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -23,16 +21,6 @@ use tally_tests::{
 };
 
 const ALL: [&str; 3] = [COUNTY, CITY, PROVINCE];
-
-/// Bytes on the disk of all below a folder.
-fn disk(path: &Path) -> io::Result<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    let meta = fs::symlink_metadata(path)?;
-    if !meta.is_dir() {
-        return Ok(meta.blocks() * 512);
-    }
-    fs::read_dir(path)?.map(|e| disk(&e?.path())).sum()
-}
 
 /// What one core hashes in half a second, in MB a second: a measure of the machine in this sitting.
 fn machine() -> f64 {
@@ -127,7 +115,7 @@ fn chain(records: u64) -> Value {
     });
 
     let rate = |d: Duration| (records as f64 / d.as_secs_f64()).round();
-    let kept = |what: &str| ALL.map(|d| disk(Path::new(&federation.file(d, what))).unwrap_or(0) / records);
+    let kept = |what: &str| ALL.map(|d| federation.disk_bytes(d, what) / records);
     json!({
         "records": records,
         "machine_mb_per_second": machine.round(),

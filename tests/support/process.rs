@@ -126,6 +126,19 @@ impl Federation {
         (field("VmHWM:"), field("VmRSS:"))
     }
 
+    /// Bytes on the disk of a file of a node, or of all below one of its folders.
+    pub fn disk_bytes(&self, division: &str, name: &str) -> u64 {
+        fn below(path: &Path) -> std::io::Result<u64> {
+            use std::os::unix::fs::MetadataExt as _;
+            let meta = fs::symlink_metadata(path)?;
+            if !meta.is_dir() {
+                return Ok(meta.blocks() * 512);
+            }
+            fs::read_dir(path)?.map(|e| below(&e?.path())).sum()
+        }
+        below(Path::new(&self.file(division, name))).unwrap_or(0)
+    }
+
     /// Processor time that a node has used since its start, in milliseconds.
     pub fn cpu_ms(&self, division: &str) -> u64 {
         let pid = self.processes()[division].id();
