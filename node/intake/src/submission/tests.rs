@@ -2,7 +2,8 @@
 
 use super::{kept::KeptLimits, *};
 use crate::{
-    BatcherHandle, ChunkResult, DedupPolicy, HeldFinding, InputFormat, RecordChunk, RowFate, RowOutcome, digested,
+    BatcherHandle, ChunkResult, DedupPolicy, HeldFinding, InputFormat, RecordChunk, Rights, RowFate, RowOutcome,
+    digested,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -132,6 +133,48 @@ async fn every_outcome_of_the_batcher_is_counted_and_said() {
     assert_eq!(notes, [3], "it is told that it is not in force");
     let kept = desk.submissions.kept().open_kept(answer.answer.as_ref().unwrap()).unwrap().unwrap();
     assert_eq!(kept.rows().unwrap().map(|r| r.unwrap().line).collect::<Vec<_>>(), [4, 5]);
+}
+
+/// S7: a row says itself whose it is. Who may hand it in is told of what it meets only where the limits cover that record too.
+#[tokio::test]
+async fn a_limited_token_is_told_of_its_own_records_only() {
+    let (unit, another) = ("113501020036012589", "113501020036116248");
+    let held = RecordId::of(b"held");
+    let submitted =
+        |n| row(n).replace(&format!("\"submitter_uscc\":\"{unit}"), &format!("\"submitter_uscc\":\"{another}"));
+    let moved = |n| row(n).replace("\"producer_division\":\"350102", "\"producer_division\":\"350103");
+    let of_unit = |unit: &str| Rights { unit: Some(unit.into()), ..Rights::default() };
+    let of_division = |d: &str| Rights { divisions: vec![d.parse().unwrap()], ..Rights::default() };
+    let of_category = Rights { categories: vec!["spot_check".into()], ..Rights::default() };
+    for (rights, line, is_told) in [
+        (None, row(3), true),
+        (Some(of_unit(unit)), row(3), true),
+        (Some(of_unit(another)), submitted(3), false),
+        (Some(of_division("350102")), row(3), true),
+        (Some(of_division("350103")), moved(3), false),
+        (Some(of_category), row(3), true),
+    ] {
+        let mut desk = desk();
+        #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
+        let batcher = tokio::spawn(async move {
+            let chunk = desk.chunks.recv().await.unwrap();
+            let found = |found| RowOutcome { fate: RowFate::Staged, findings: vec![(found, Severity::Question)] };
+            let rows = vec![found(HeldFinding::Conflict(held)), found(HeldFinding::OtherForm(held))];
+            chunk.reply.send(Ok(ChunkResult { rows, ..ChunkResult::default() })).unwrap();
+        });
+        let terms = SubmissionTerms { rights: rights.clone(), ..SubmissionTerms::default() };
+        let text = format!("{}\n{}", line.replace("榕盛餐饮", "榕盛A餐饮"), line.replace("抽查3号", "抽查 3号"));
+        let answer =
+            answered(desk.submissions.hand_in(Submission { terms, ..keyed("a") }, source(text)).await.unwrap());
+        batcher.await.unwrap();
+        let codes: Vec<_> = answer.errors.iter().map(|at| (at.line, at.finding.code.as_str())).collect();
+        assert_eq!((codes, answer.accepted), (vec![(1, "V013"), (2, "V028")], 2), "{rights:?}: {answer:?}");
+        let said = serde_json::to_string(&answer).unwrap();
+        let id = held.to_string();
+        for tells in ["榕盛Ａ餐饮", id.get(..8).unwrap()] {
+            assert_eq!(said.contains(tells), is_told, "{rights:?} {tells}: {said}");
+        }
+    }
 }
 
 /// B02: there is no room for the answer. What was taken is durable, so it is told.
