@@ -84,6 +84,12 @@ fn a_province_knows_of_every_node_below_and_names_what_is_lost() {
     let (lost, other) = (node(&status, COUNTY), node(&status, NEIGHBOUR));
     assert!(lost["state"] == "lost" && lost["last_heard"].is_string() && lost["waiting_records"].is_null(), "{lost}");
     assert_eq!(other["state"], "live", "{other}");
+    // What was compared before the link was gone says nothing of now.
+    let lost = wait_for("the city has lost it", seconds(KNOWN_WITHIN), || {
+        let child = find(&federation.status(CITY)["children"], "division", COUNTY).clone();
+        (child["state"] == "lost").then_some(child)
+    });
+    assert!(lost["agrees"].is_null() && lost["since"].is_null(), "{lost}");
     shows(&format!("tally_node_up{{node=\"{COUNTY}\"}} 0"));
     shows(&format!("tally_node_up{{node=\"{NEIGHBOUR}\"}} 1"));
     let screen = federation.ask(PROVINCE, &["status"]).out;
@@ -104,6 +110,14 @@ fn a_province_knows_of_every_node_below_and_names_what_is_lost() {
         );
     }
     shows(&format!("tally_node_known{{node=\"{COUNTY}\"}} 0"));
+    assert!(find(&status["children"], "division", CITY)["agrees"].is_null(), "{status}");
+    let metrics = request(port, "GET", "/metrics", None, &Body::None).body;
+    assert!(!metrics.contains("tally_peer_agrees{"), "{metrics}");
+    let parent = wait_for("the neighbour has lost its parent", seconds(KNOWN_WITHIN), || {
+        let parent = federation.status(NEIGHBOUR)["parent"].clone();
+        (parent["state"] == "lost").then_some(parent)
+    });
+    assert!(parent["agrees"].is_null() && parent["since"].is_null(), "{parent}");
     let lost = find(&status["actions"], "code", "node_lost");
     assert!(lost["why"].as_str().unwrap().contains("2 nodes behind it are unknown"), "{lost}");
     federation.start(CITY);

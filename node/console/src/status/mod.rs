@@ -301,7 +301,7 @@ impl Status {
         let indexed = inputs.progress.cursor >= inputs.durable && inputs.progress.trouble.is_none();
         let mut divisions: Vec<_> = charter.nodes().map(|n| n.division).filter(|d| charter.is_within(*d, me)).collect();
         divisions.sort();
-        let missed = retired(r);
+        let (missed, nodes) = (retired(r), below::nodes(r, now_ms));
         let mut status = Self {
             node: NodeStatus {
                 division: me,
@@ -322,9 +322,9 @@ impl Status {
             children: charter
                 .children(me)
                 .filter(|n| !n.retired || missed.iter().any(|m| m.division == n.division))
-                .map(|n| neighbours::child(r, now_ms, n.division))
+                .map(|n| neighbours::child(r, now_ms, n.division, &nodes))
                 .collect(),
-            nodes: below::nodes(r, now_ms),
+            nodes,
             retired: missed,
             divisions: divisions
                 .iter()
@@ -337,9 +337,6 @@ impl Status {
             judged_by: inputs.progress.judged_by,
             catalog_version: charter.catalogs().current(tally_clock::day(now_ms / 1_000)).version.to_string(),
         };
-        for child in &mut status.children {
-            child.excused = status.nodes.iter().any(|n| n.division == child.division && n.excused);
-        }
         status.actions = advice::actions(r, now_ms, inputs, &status);
         status
     }

@@ -1,6 +1,6 @@
 //! How the neighbours stand: the parent, and each child.
 
-use super::{ChildStatus, ParentStatus, PeerState};
+use super::{ChildStatus, NodeBelowStatus, ParentStatus, PeerState};
 use tally_clock::time;
 use tally_core::{Agreement, Child, STALLED_MS, View};
 use tally_protocol::ids::Division;
@@ -15,7 +15,7 @@ pub(super) fn parent(r: &View, now_ms: u64) -> Option<ParentStatus> {
         _ if p.lost_ms.is_some() => PeerState::Lost,
         _ => PeerState::NeverSeen,
     };
-    let (agrees, since) = agreement(p.agreement);
+    let (agrees, since) = agreement(state, p.agreement);
     let (unacked, oldest) = r.waiting();
     let excused = |d| r.charter().excuses_silence(d, now_ms / 1_000, Some(0));
     Some(ParentStatus {
@@ -31,7 +31,8 @@ pub(super) fn parent(r: &View, now_ms: u64) -> Option<ParentStatus> {
     })
 }
 
-pub(super) fn child(r: &View, now_ms: u64, division: Division) -> ChildStatus {
+/// `nodes`: what is known of all nodes below.
+pub(super) fn child(r: &View, now_ms: u64, division: Division, nodes: &[NodeBelowStatus]) -> ChildStatus {
     let node = r.charter().node(division);
     let (name, retired) = node.map_or((String::new(), false), |n| (n.name.clone(), n.retired));
     let unseen = Child::default();
@@ -43,7 +44,7 @@ pub(super) fn child(r: &View, now_ms: u64, division: Division) -> ChildStatus {
         _ if c.seen_ms.is_some() => PeerState::Lost,
         _ => PeerState::NeverSeen,
     };
-    let (agrees, since) = agreement(c.agreement);
+    let (agrees, since) = agreement(state, c.agreement);
     ChildStatus {
         division,
         name,
@@ -53,13 +54,15 @@ pub(super) fn child(r: &View, now_ms: u64, division: Division) -> ChildStatus {
         agrees,
         since,
         retired,
-        excused: false,
+        excused: nodes.iter().any(|n| n.division == division && n.excused),
     }
 }
 
-/// Whether, and since when; nothing before the first comparison.
-fn agreement(agreement: Agreement) -> (Option<bool>, Option<String>) {
+/// Whether, and since when; nothing before the first comparison, nor of a neighbour that is not live: what was compared on a link
+/// that is gone says nothing of now.
+pub(super) fn agreement(state: PeerState, agreement: Agreement) -> (Option<bool>, Option<String>) {
     match agreement {
+        _ if state != PeerState::Live => (None, None),
         Agreement::Unknown => (None, None),
         Agreement::Agrees(t) => (Some(true), Some(time(t / 1_000))),
         Agreement::Differs(t) => (Some(false), Some(time(t / 1_000))),
