@@ -143,8 +143,18 @@ fn damage_is_known_above_it_and_below_it() {
         let (above, below) = (named(&federation, PROVINCE), named(&federation, COUNTY));
         (names(&above, "node_damaged", CITY) && names(&below, "damaged_above", CITY)).then_some(())
     });
+    // The roots are the same, and the records are not: nobody says that the two copies agree, and that repairs nothing.
+    let of = |at: &str, list: &str, division: &str| {
+        find(&federation.status(at)[list], "division", division)["agrees"].clone()
+    };
+    let parents = |at: &str| federation.status(at)["parent"]["agrees"].clone();
+    assert_eq!([parents(CITY), parents(COUNTY)], [Value::Null, Value::Null]);
+    assert_eq!([of(PROVINCE, "children", CITY), of(PROVINCE, "nodes", CITY)], [Value::Null, Value::Null]);
+    assert_eq!([of(CITY, "children", COUNTY), of(CITY, "nodes", COUNTY)], [Value::Null, Value::Null]);
+    assert_eq!(of(CITY, "children", NEIGHBOUR), true, "its log is whole");
     assert_eq!(federation.reconcile(CITY, "all", &["--repair"]).code, 0);
     all_is_well(&federation);
+    assert_eq!([parents(CITY), parents(COUNTY), of(CITY, "children", COUNTY)], [true, true, true]);
     // At the province: the county hears what became of its log there.
     flip(&federation, PROVINCE, &mut random, |(log, ..)| *log == origin(COUNTY));
     assert_eq!(federation.verify(PROVINCE).code, 4);
@@ -152,6 +162,7 @@ fn damage_is_known_above_it_and_below_it() {
         names(&named(&federation, COUNTY), "damaged_above", PROVINCE).then_some(())
     });
     assert!(!names(&named(&federation, NEIGHBOUR), "damaged_above", PROVINCE), "it is not its log");
+    assert_eq!([of(PROVINCE, "children", CITY), parents(CITY)], [Value::Null, Value::Null]);
     assert_eq!(federation.reconcile(PROVINCE, CITY, &["--repair"]).code, 0);
     all_is_well(&federation);
 }

@@ -187,7 +187,8 @@ pub struct ParentStatus {
     pub oldest_unacked: Option<String>,
     /// Its clock minus ours.
     pub clock_skew_ms: Option<i64>,
-    /// Whether its digest of this division was ours at its last heartbeat; null when unknown.
+    /// Whether its digest of this division was ours at its last heartbeat; null unless it is live and was
+    /// compared, and while either of the two copies is not whole.
     pub agrees: Option<bool>,
     /// Since when.
     pub since: Option<String>,
@@ -209,7 +210,8 @@ pub struct ChildStatus {
     pub last_seen: Option<String>,
     /// Records that it holds and this node does not; null when unknown.
     pub behind_records: Option<u64>,
-    /// Whether its digest was ours at its last heartbeat; null when unknown.
+    /// Whether its digest was ours at its last heartbeat; null unless it is live and was
+    /// compared, and while either of the two copies is not whole.
     pub agrees: Option<bool>,
     /// Since when.
     pub since: Option<String>,

@@ -3,7 +3,7 @@
 use super::{ChildStatus, NodeBelowStatus, ParentStatus, PeerState};
 use tally_clock::time;
 use tally_core::{Agreement, Child, STALLED_MS, View};
-use tally_protocol::ids::Division;
+use tally_protocol::{health::AboveFault, ids::Division};
 
 pub(super) fn parent(r: &View, now_ms: u64) -> Option<ParentStatus> {
     let division = r.charter().parent(r.me())?;
@@ -15,7 +15,8 @@ pub(super) fn parent(r: &View, now_ms: u64) -> Option<ParentStatus> {
         _ if p.lost_ms.is_some() => PeerState::Lost,
         _ => PeerState::NeverSeen,
     };
-    let (agrees, since) = agreement(state, p.agreement);
+    let damaged_there = r.above().iter().any(|t| t.word.by == division && t.word.fault == AboveFault::Damaged);
+    let (agrees, since) = agreement(state, p.agreement, is_whole(r, r.me()) && !damaged_there);
     let (unacked, oldest) = r.waiting();
     let excused = |d| r.charter().excuses_silence(d, now_ms / 1_000, Some(0));
     Some(ParentStatus {
@@ -44,7 +45,9 @@ pub(super) fn child(r: &View, now_ms: u64, division: Division, nodes: &[NodeBelo
         _ if c.seen_ms.is_some() => PeerState::Lost,
         _ => PeerState::NeverSeen,
     };
-    let (agrees, since) = agreement(state, c.agreement);
+    let of_child = |n: &&NodeBelowStatus| n.division == division;
+    let damaged_there = nodes.iter().find(of_child).and_then(|n| n.damaged_records).is_some_and(|n| n > 0);
+    let (agrees, since) = agreement(state, c.agreement, is_whole(r, division) && !damaged_there);
     ChildStatus {
         division,
         name,
@@ -54,17 +57,25 @@ pub(super) fn child(r: &View, now_ms: u64, division: Division, nodes: &[NodeBelo
         agrees,
         since,
         retired,
-        excused: nodes.iter().any(|n| n.division == division && n.excused),
+        excused: nodes.iter().any(|n| of_child(&n) && n.excused),
     }
 }
 
 /// Whether, and since when; nothing before the first comparison, nor of a neighbour that is not live: what was compared on a link
-/// that is gone says nothing of now.
-pub(super) fn agreement(state: PeerState, agreement: Agreement) -> (Option<bool>, Option<String>) {
+/// that is gone says nothing of now. Digests are made of roots, which stay as they are when records under them cannot be read: where one
+/// of the two copies is not whole, equal digests do not say that both hold the same.
+pub(super) fn agreement(state: PeerState, agreement: Agreement, is_whole: bool) -> (Option<bool>, Option<String>) {
     match agreement {
         _ if state != PeerState::Live => (None, None),
+        Agreement::Agrees(_) if !is_whole => (None, None),
         Agreement::Unknown => (None, None),
         Agreement::Agrees(t) => (Some(true), Some(time(t / 1_000))),
         Agreement::Differs(t) => (Some(false), Some(time(t / 1_000))),
     }
+}
+
+/// Whether everything that is held here of a division and those below it can be read, as far as it is known.
+pub(super) fn is_whole(r: &View, top: Division) -> bool {
+    let mut of_it = r.logs().iter().filter(|(id, _)| r.charter().is_within(id.division, top));
+    of_it.all(|(id, log)| log.is_whole() && !r.parent().damaged.contains_key(id))
 }
