@@ -37,14 +37,20 @@ fn charter(own: LogId) -> CharterHandle {
     CharterHandle::new(Arc::new(SignedCharter::open(&sign(&text, &authority).unwrap(), authority.public()).unwrap()))
 }
 
-/// One record is held, under the id that is the hash of `held`: the row 3 with its name in full width.
+/// Two records are held, under the ids that are the hashes of `held` and `elsewhere`: the row 3 with its name in full width, here
+/// and of another division.
 #[derive(Debug)]
-struct OneHeld;
+struct TwoHeld;
 
-impl HeldReader for OneHeld {
+impl HeldReader for TwoHeld {
     fn read(&self, id: RecordId) -> Option<Vec<u8>> {
         let held = row(3).replace("榕盛餐饮", "榕盛Ａ餐饮");
-        (id == RecordId::of(b"held")).then(|| held.into_bytes())
+        let elsewhere = held.replace("\"producer_division\":\"350102", "\"producer_division\":\"350103");
+        match id {
+            _ if id == RecordId::of(b"held") => Some(held.into_bytes()),
+            _ if id == RecordId::of(b"elsewhere") => Some(elsewhere.into_bytes()),
+            _ => None,
+        }
     }
 }
 
@@ -64,7 +70,7 @@ fn desk_within(limits: KeptLimits) -> Desk {
     let (batcher, chunks) = BatcherHandle::of_test();
     let full = Arc::new(AtomicBool::new(false));
     let staged = StagedBook::new(dir.path().join("staged"));
-    let (known, held) = (KnownRows::new([7; 32]), Arc::new(OneHeld));
+    let (known, held) = (KnownRows::new([7; 32]), Arc::new(TwoHeld));
     let intake =
         IntakeHandle { charter: charter(own), batcher, own, staged, full, base_is_complete: false, known, held };
     let kept = SubmissionStore::open_within(dir.path().join("answers"), own.division, limits).unwrap();
@@ -139,20 +145,19 @@ async fn every_outcome_of_the_batcher_is_counted_and_said() {
 #[tokio::test]
 async fn a_limited_token_is_told_of_its_own_records_only() {
     let (unit, another) = ("113501020036012589", "113501020036116248");
-    let held = RecordId::of(b"held");
+    let (held, elsewhere) = (RecordId::of(b"held"), RecordId::of(b"elsewhere"));
     let submitted =
         |n| row(n).replace(&format!("\"submitter_uscc\":\"{unit}"), &format!("\"submitter_uscc\":\"{another}"));
-    let moved = |n| row(n).replace("\"producer_division\":\"350102", "\"producer_division\":\"350103");
     let of_unit = |unit: &str| Rights { unit: Some(unit.into()), ..Rights::default() };
     let of_division = |d: &str| Rights { divisions: vec![d.parse().unwrap()], ..Rights::default() };
     let of_category = Rights { categories: vec!["spot_check".into()], ..Rights::default() };
-    for (rights, line, is_told) in [
-        (None, row(3), true),
-        (Some(of_unit(unit)), row(3), true),
-        (Some(of_unit(another)), submitted(3), false),
-        (Some(of_division("350102")), row(3), true),
-        (Some(of_division("350103")), moved(3), false),
-        (Some(of_category), row(3), true),
+    for (rights, line, held, is_told) in [
+        (None, row(3), held, true),
+        (Some(of_unit(unit)), row(3), held, true),
+        (Some(of_unit(another)), submitted(3), held, false),
+        (Some(of_division("350102")), row(3), held, true),
+        (Some(of_division("350102")), row(3), elsewhere, false),
+        (Some(of_category), row(3), elsewhere, true),
     ] {
         let mut desk = desk();
         #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
