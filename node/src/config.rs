@@ -227,6 +227,17 @@ impl Config {
         if let Some(twice) = config.token.iter().find(|t| !names.insert(&t.name)) {
             return Err(wrong(format!("token {:?} stands there twice: answers are kept by its name", twice.name)));
         }
+        let mut folders = std::collections::BTreeSet::new();
+        for (n, section) in config.folders.iter().enumerate() {
+            let place = config.drop_folder(section);
+            let place = place.canonicalize().or_else(|_| std::path::absolute(&place)).unwrap_or(place);
+            if !folders.insert(place) {
+                let (n, path) = (n + 1, section.path.display());
+                return Err(wrong(format!(
+                    "folder {n} ({path}) is another one's path too: two would take each other's files"
+                )));
+            }
+        }
         for token in &config.token {
             if token.blake3.parse::<tally_protocol::hash::Hash>().is_err() {
                 let name = &token.name;
@@ -372,6 +383,10 @@ mod tests {
             ("[listen]\n[storage]\nsegment_kib = 1", "64 KiB"),
             ("[listen]\n[storage]\nstaged_mib = 0", "64 GiB"),
             ("[listen]\n[schedule]\nverify_weeks = 1", "verify_weeks"),
+            (
+                "[listen]\n[[folder]]\npath = \"in\"\n[[folder]]\npath = \"out\"\n[[folder]]\npath = \"./in/\"",
+                "folder 3",
+            ),
             ("", "listen"),
         ] {
             let why = load(more).unwrap_err();

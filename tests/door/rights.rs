@@ -220,6 +220,55 @@ fn a_limited_token_sees_nothing_of_others_on_any_path() {
     assert_eq!(asked, 2 * LIMITS.len() as u64 - 1);
 }
 
+/// A row by which a token asks for a record that is another's: the token's limits are met, the business key is the record's, and
+/// the rest is made up.
+fn asking(held: &str, (field, value): (&str, &str)) -> String {
+    let mut row: Value = serde_json::from_str(held).unwrap();
+    for (made_up, text) in
+        [("subject_name", "福州一无所知有限公司"), ("source_row_id", "guess"), ("check_result", "8"), (field, value)]
+    {
+        row[made_up] = text.into();
+    }
+    row.to_string()
+}
+
+/// S7: the question about a row that meets another record (V013) named fields of it and showed the first, so a row that met a
+/// foreign record read it field by field, and a trial did so without a trace. A submitter need not be the producer, and a unit
+/// can have rows of two divisions.
+#[test]
+fn a_row_that_meets_another_record_reads_nothing_of_it() {
+    let doors = doors();
+    let ([county, city], [of_unit, of_division, ..]) = (doors.nodes, doors.tokens.as_slice()) else { panic!() };
+    let (own_submitter, own_division) = (("submitter_uscc", UNIT), ("producer_division", COUNTY));
+    for ((port, division), token, held, own) in [
+        (county, of_unit, of_other_unit(&record(0, COUNTY)), own_submitter),
+        (city, of_unit, of_other_unit(&record(1, COUNTY)), own_submitter),
+        (city, of_unit, elsewhere(&record(0, NEIGHBOUR)), own_submitter),
+        (city, of_division, elsewhere(&record(1, NEIGHBOUR)), own_division),
+    ] {
+        let line = asking(&held, own);
+        let record: Value = serde_json::from_str(&held).unwrap();
+        // The trial first: what is taken is held then, and is the sender's own word.
+        for path in ["/v1/records?dry_run=true", "/v1/records"] {
+            let posted = request(port, "POST", path, Some(token), &Body::Sized(&line));
+            let answer = posted.json();
+            let met = list(&answer["errors"]).iter().any(|e| e["code"] == "V013");
+            assert!(posted.status == 200 && met, "{division} {own:?} {path}: {posted:?}");
+            let kept = answer["answer"].as_str().map(|id| get(port, &format!("/v1/answers/{id}"), token));
+            for response in kept.iter().chain([&posted]) {
+                for field in ["subject_name", "source_row_id"] {
+                    let value = record[field].as_str().unwrap();
+                    assert!(!response.body.contains(value), "{division} {own:?} {path} says {field}: {response:?}");
+                }
+            }
+        }
+    }
+    // Of its own records it is told in what the row differs.
+    let own = asking(&record(1, COUNTY), own_submitter);
+    let posted = request(county.0, "POST", "/v1/records?dry_run=true", Some(of_unit), &Body::Sized(&own));
+    assert!(posted.body.contains(SUBJECT) && posted.body.contains("V013"), "{posted:?}");
+}
+
 /// A record's id is made of its content, so who has the one may guess the other: of what is another's it is said that nothing
 /// is held.
 #[test]

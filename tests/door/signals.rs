@@ -83,12 +83,62 @@ fn no_signal_but_two_ends_a_node_and_a_config_is_read_again() {
     federation.signal(COUNTY, "USR1");
     let state: Value = serde_json::from_str(&told(&federation, "node.state", 0)).unwrap();
     assert_eq!((&state["fields"]["own_records"], &state["fields"]["gate"]), (&5.into(), &"open".into()));
-    for (n, name) in ["USR2", "ALRM", "PIPE"].into_iter().enumerate() {
+    let ignored = ["USR2", "ALRM", "QUIT", "VTALRM", "PROF", "XCPU", "XFSZ", "IO", "PWR", "STKFLT", "34", "64", "PIPE"];
+    for (n, name) in ignored.into_iter().enumerate() {
         federation.signal(COUNTY, name);
         if name != "PIPE" {
             assert!(told(&federation, "signal.ignored", n).contains(name));
         }
     }
     assert_eq!(post(&first_secret, 6), 200);
+    federation.stop(COUNTY);
+}
+
+/// What was said of a drop folder stayed for ever once the config was read again: the watcher that had said it was gone.
+#[test]
+fn a_folder_that_cannot_be_used_is_told_of_while_it_is_watched_only() {
+    let federation = Federation::new(&[(COUNTY, "county", None)]);
+    federation.expects(&["folder.refused", "folder.failed"]);
+    let config = federation.config(COUNTY);
+    let plain = fs::read_to_string(&config).unwrap();
+    let write = |more: &str| fs::write(&config, format!("{plain}{more}")).unwrap();
+    let section = |settle: u64| format!("\n[[folder]]\npath = \"exchange\"\npoll_ms = 50\nsettle_ms = {settle}\n");
+    let (folder, elsewhere) = (federation.file(COUNTY, "exchange"), federation.file(COUNTY, "elsewhere"));
+    let is_refused = || {
+        let status = federation.status(COUNTY);
+        tally_tests::list(&status["actions"]).iter().any(|a| a["code"] == "folder_refused")
+    };
+    let refused = |is: bool| wait_for("what is said of the folder", seconds(30), || (is_refused() == is).then_some(()));
+    let to_a_link = || {
+        fs::remove_dir_all(&folder).unwrap();
+        fs::create_dir_all(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &folder).unwrap();
+    };
+    fs::create_dir_all(&folder).unwrap();
+    write(&section(100));
+    federation.start(COUNTY);
+    // The watcher that follows finds it in order.
+    to_a_link();
+    refused(true);
+    write(&section(150));
+    federation.signal(COUNTY, "HUP");
+    told(&federation, "config.reloaded", 0);
+    refused(true);
+    fs::remove_file(&folder).unwrap();
+    fs::create_dir_all(&folder).unwrap();
+    refused(false);
+    // It is mended while nobody watches it: between two watchers, and after the last.
+    to_a_link();
+    refused(true);
+    write("");
+    federation.signal(COUNTY, "HUP");
+    told(&federation, "config.reloaded", 1);
+    refused(false);
+    fs::remove_file(&folder).unwrap();
+    fs::create_dir_all(&folder).unwrap();
+    write(&section(100));
+    federation.signal(COUNTY, "HUP");
+    told(&federation, "config.reloaded", 2);
+    refused(false);
     federation.stop(COUNTY);
 }

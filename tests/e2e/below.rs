@@ -84,6 +84,12 @@ fn a_province_knows_of_every_node_below_and_names_what_is_lost() {
     let (lost, other) = (node(&status, COUNTY), node(&status, NEIGHBOUR));
     assert!(lost["state"] == "lost" && lost["last_heard"].is_string() && lost["waiting_records"].is_null(), "{lost}");
     assert_eq!(other["state"], "live", "{other}");
+    // What was compared before the link was gone says nothing of now.
+    let lost = wait_for("the city has lost it", seconds(KNOWN_WITHIN), || {
+        let child = find(&federation.status(CITY)["children"], "division", COUNTY).clone();
+        (child["state"] == "lost").then_some(child)
+    });
+    assert!(lost["agrees"].is_null() && lost["since"].is_null(), "{lost}");
     shows(&format!("tally_node_up{{node=\"{COUNTY}\"}} 0"));
     shows(&format!("tally_node_up{{node=\"{NEIGHBOUR}\"}} 1"));
     let screen = federation.ask(PROVINCE, &["status"]).out;
@@ -104,6 +110,14 @@ fn a_province_knows_of_every_node_below_and_names_what_is_lost() {
         );
     }
     shows(&format!("tally_node_known{{node=\"{COUNTY}\"}} 0"));
+    assert!(find(&status["children"], "division", CITY)["agrees"].is_null(), "{status}");
+    let metrics = request(port, "GET", "/metrics", None, &Body::None).body;
+    assert!(!metrics.contains("tally_peer_agrees{"), "{metrics}");
+    let parent = wait_for("the neighbour has lost its parent", seconds(KNOWN_WITHIN), || {
+        let parent = federation.status(NEIGHBOUR)["parent"].clone();
+        (parent["state"] == "lost").then_some(parent)
+    });
+    assert!(parent["agrees"].is_null() && parent["since"].is_null(), "{parent}");
     let lost = find(&status["actions"], "code", "node_lost");
     assert!(lost["why"].as_str().unwrap().contains("2 nodes behind it are unknown"), "{lost}");
     federation.start(CITY);
@@ -129,8 +143,18 @@ fn damage_is_known_above_it_and_below_it() {
         let (above, below) = (named(&federation, PROVINCE), named(&federation, COUNTY));
         (names(&above, "node_damaged", CITY) && names(&below, "damaged_above", CITY)).then_some(())
     });
+    // The roots are the same, and the records are not: nobody says that the two copies agree, and that repairs nothing.
+    let of = |at: &str, list: &str, division: &str| {
+        find(&federation.status(at)[list], "division", division)["agrees"].clone()
+    };
+    let parents = |at: &str| federation.status(at)["parent"]["agrees"].clone();
+    assert_eq!([parents(CITY), parents(COUNTY)], [Value::Null, Value::Null]);
+    assert_eq!([of(PROVINCE, "children", CITY), of(PROVINCE, "nodes", CITY)], [Value::Null, Value::Null]);
+    assert_eq!([of(CITY, "children", COUNTY), of(CITY, "nodes", COUNTY)], [Value::Null, Value::Null]);
+    assert_eq!(of(CITY, "children", NEIGHBOUR), true, "its log is whole");
     assert_eq!(federation.reconcile(CITY, "all", &["--repair"]).code, 0);
     all_is_well(&federation);
+    assert_eq!([parents(CITY), parents(COUNTY), of(CITY, "children", COUNTY)], [true, true, true]);
     // At the province: the county hears what became of its log there.
     flip(&federation, PROVINCE, &mut random, |(log, ..)| *log == origin(COUNTY));
     assert_eq!(federation.verify(PROVINCE).code, 4);
@@ -138,6 +162,7 @@ fn damage_is_known_above_it_and_below_it() {
         names(&named(&federation, COUNTY), "damaged_above", PROVINCE).then_some(())
     });
     assert!(!names(&named(&federation, NEIGHBOUR), "damaged_above", PROVINCE), "it is not its log");
+    assert_eq!([of(PROVINCE, "children", CITY), parents(CITY)], [Value::Null, Value::Null]);
     assert_eq!(federation.reconcile(PROVINCE, CITY, &["--repair"]).code, 0);
     all_is_well(&federation);
 }

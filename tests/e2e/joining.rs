@@ -122,6 +122,80 @@ fn waiting(token: &str, dir: &str) -> Child {
     command.args(["join", token, "--dir", dir, "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// The word for a first start came back beside a node that had signed: a second command of the same folder, which had waited
+/// meanwhile, was told of the approval too. On an emptied disk the node would then have begun a second history.
+#[test]
+fn a_join_that_hears_of_the_approval_late_leaves_no_second_word() {
+    let founded = Founded::running();
+    let federation = &founded.federation;
+    let late = waiting(&founded.token(PROVINCE, COUNTY), &founded.dir(COUNTY));
+    let code = founded.pending(COUNTY);
+    signal(&late, "-STOP");
+    founded.approve(COUNTY, &code).done();
+    founded.is_admitted(COUNTY);
+    let word = federation.file(COUNTY, "keys/first-start");
+    assert!(fs::exists(&word).unwrap(), "it may start");
+    federation.start(COUNTY);
+    federation.enter(COUNTY, 0..5);
+    assert!(!fs::exists(&word).unwrap(), "used up by the start");
+    let settings = fs::read(federation.config(COUNTY)).unwrap();
+    signal(&late, "-CONT");
+    let late = late.wait_with_output().unwrap();
+    let told = String::from_utf8(late.stdout).unwrap();
+    assert!(late.status.success() && told.contains("\"admitted\""), "{told} {:?}", late.stderr);
+    assert!(!fs::exists(&word).unwrap(), "the word came back");
+    assert_eq!(fs::read(federation.config(COUNTY)).unwrap(), settings);
+    // Nor by what is kept of the request: whoever kept it from being written would have the word again.
+    let kept = federation.file(COUNTY, "join.json");
+    fs::write(&kept, fs::read_to_string(&kept).unwrap().replace("\"admitted\"", "\"pending\"")).unwrap();
+    founded.is_admitted(COUNTY);
+    assert!(!fs::exists(&word).unwrap(), "a node that has a journal is no new one");
+}
+
+/// `tally join` may be killed between any two of its files; the same command goes on.
+#[test]
+fn a_join_goes_on_from_whatever_file_it_was_killed_behind() {
+    let founded = Founded::running();
+    let federation = &founded.federation;
+    let (token, dir) = (founded.token(PROVINCE, CITY), founded.dir(CITY));
+    let quic = format!("127.0.0.1:{}", free_port());
+    let join = |more: &[&str]| run(&[&["join", &token, "--dir", &dir, "--quic", &quic], more].concat());
+    let file = |name: &str| federation.file(CITY, name);
+    // Nobody answers: the invitation is not used, and the folder is made.
+    federation.stop(PROVINCE);
+    assert_eq!(join(&["--no-wait"]).code, 7);
+    let key = fs::read(file("keys/node.key")).unwrap();
+    // Killed between the settings and the request, as they were written by an earlier program.
+    fs::remove_file(file("join.json")).unwrap();
+    assert_eq!(join(&["--no-wait"]).code, 7);
+    assert!(fs::exists(file("join.json")).unwrap());
+    // Not with other addresses than those that stay.
+    fs::remove_file(file("join.json")).unwrap();
+    let other = run(&["join", &token, "--dir", &dir, "--quic", "127.0.0.1:1", "--no-wait"]);
+    assert!(other.code == 2 && other.err.contains("tally.toml"), "{other:?}");
+    assert_eq!(join(&["--no-wait"]).code, 7);
+    // Killed between the request and the settings.
+    let settings = fs::read(file("tally.toml")).unwrap();
+    fs::remove_file(file("tally.toml")).unwrap();
+    assert_eq!(join(&["--no-wait"]).code, 7);
+    assert_eq!(fs::read(file("tally.toml")).unwrap(), settings);
+    assert_eq!(fs::read(file("keys/node.key")).unwrap(), key, "the key is made once");
+    federation.start(PROVINCE);
+    let told = join(&["--no-wait", "--json"]);
+    assert!(told.code == 0 && told.json()["state"] == "pending", "{told:?}");
+    founded.approve(CITY, &founded.pending(CITY)).done();
+    founded.admitted(CITY);
+    // A node that runs is no join that was begun.
+    federation.stop(CITY);
+    fs::remove_file(file("join.json")).unwrap();
+    let taken = join(&["--no-wait"]);
+    assert!(taken.code == 2 && taken.err.contains("exists"), "{taken:?}");
+}
+
 /// Ten commands, and no file is edited: the province, a city that joins it, a county that joins the city. What the county takes
 /// in is at the province.
 #[test]

@@ -187,6 +187,11 @@ fn monitoring_is_told_what_people_are_told() {
     let gone = federation.ask(COUNTY, &["check", "--format", "json"]);
     assert_eq!((gone.code, &gone.json()["level"]), (3, &"unknown".into()), "{gone:?}");
     assert_eq!(federation.ask(COUNTY, &["check", "weather"]).code, 3);
+    // Wherever the language stands, to monitoring 2 would be CRITICAL.
+    for lang in [&["--lang", "zh"][..], &["--lang=zh"], &["--lang", "en"]] {
+        assert_eq!(federation.ask(COUNTY, &[lang, &["check", "weather"]].concat()).code, 3, "{lang:?}");
+        assert_eq!(federation.ask(COUNTY, &[lang, &["status", "weather"]].concat()).code, 2, "{lang:?}");
+    }
 }
 
 fn verdict(examined: &Value, name: &str) -> String {

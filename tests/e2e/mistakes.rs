@@ -1,7 +1,10 @@
 //! Slips of the pen: each is named as what it is, by one exit code for one kind, and never looks like an empty answer.
 
 use std::fs;
-use tally_tests::{CITY, COUNTY, Federation, LINE, PROVINCE, run, sample::records};
+use tally_tests::{
+    CITY, COUNTY, Federation, LINE, PROVINCE, run,
+    sample::{records, write_records},
+};
 
 /// U19, U20: what does not exist is 2, whatever it is, and nothing is printed on stdout.
 #[test]
@@ -42,6 +45,22 @@ fn what_does_not_exist_has_one_exit_code_and_no_empty_answer() {
         assert!(ran.code == 2 && ran.out.is_empty() && !ran.err.is_empty(), "{division} {args:?}: {ran:?}");
     }
     assert!(!fs::exists(&out).unwrap(), "nothing was written");
+}
+
+/// Of several files the one that ends the command takes nothing back from those before it: what was taken of them is told.
+#[test]
+fn what_was_taken_before_a_file_that_is_not_there_is_told() {
+    let federation = Federation::running(&[(COUNTY, "county", None)]);
+    let (rows, none) = (federation.at("rows.ndjson"), federation.at("none.ndjson"));
+    write_records(&rows, 0..3, COUNTY);
+    let ran = federation.ask(COUNTY, &["ingest", &rows, &none, "--json"]);
+    let told = ran.json();
+    assert!(ran.code != 0 && told["accepted"] == 3, "{ran:?}");
+    assert!(told["failed"][0]["file"].as_str().unwrap().ends_with("none.ndjson"), "{told}");
+    // A node that is away ends it at once.
+    federation.stop(COUNTY);
+    let away = federation.ask(COUNTY, &["ingest", &rows, &rows, "--json"]);
+    assert_eq!((away.code, &away.json()["accepted"]), (7, &0.into()), "{away:?}");
 }
 
 /// U18: one JSON document also where the command does not wait.

@@ -1,11 +1,11 @@
 //! Secrets on disk: 32 bytes as text, readable by the owner only; the authority's may be sealed with a passphrase besides.
 
-use crate::{owner, sealed};
+use crate::{owner, save::SavedFile, sealed};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt, PermissionsExt},
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::Path,
 };
 use tally_protocol::keys::{Secret, Zeroizing};
@@ -141,24 +141,26 @@ fn write_new(path: &Path, text: &str, kind: SecretKind) -> Result<(), KeyFileErr
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error)?;
         if made {
             owner::hand_over(folder).map_err(io_error)?;
+            let above = folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            fs::File::open(above).and_then(|f| f.sync_all()).map_err(io_error)?;
         }
     }
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| match e.kind() {
-            io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.display().to_string()),
-            _ => io_error(e),
-        })?;
-    let hand_over = |file: &fs::File| match kind {
-        SecretKind::Node => owner::hand_over_open(file, path),
-        // The node that runs from this folder must not be able to read it.
-        SecretKind::Authority => Ok(()),
+    // Written beside it, then put in its place: half a secret would only keep the next try from making a whole one, and one that a
+    // power cut takes away again would be named by a charter that nobody can sign for.
+    let exists = |e: io::Error| match e.kind() {
+        io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.display().to_string()),
+        _ => io_error(e),
     };
-    if let Err(e) = file.write_all(text.as_bytes()).and_then(|()| hand_over(&file)).and_then(|()| file.sync_all()) {
-        // Half a secret would only keep the next try from making a whole one.
-        let _ = fs::remove_file(path);
-        return Err(io_error(e));
+    if path.symlink_metadata().is_ok() {
+        return Err(exists(io::ErrorKind::AlreadyExists.into()));
     }
-    Ok(())
+    let mut file = SavedFile::begin_here(path, true).map_err(io_error)?;
+    file.write_all(text.as_bytes()).map_err(io_error)?;
+    // The node that runs from this folder must not be able to read the authority's.
+    if let (SecretKind::Node, Some(written)) = (kind, file.written()) {
+        owner::hand_over_open(written, path).map_err(io_error)?;
+    }
+    file.keep_new().map_err(exists)
 }
 
 /// Leaves the word for a node's first start beside its key. It is used up by that start.
@@ -167,9 +169,12 @@ fn write_new(path: &Path, text: &str, kind: SecretKind) -> Result<(), KeyFileErr
 /// The file system's.
 pub fn leave_first_start(key: &Path) -> io::Result<()> {
     let word = key.with_file_name(FIRST_START);
-    fs::write(&word, "This node has never run. The file goes with its first start.\n")?;
-    owner::hand_over(&word)?;
-    fs::File::open(word)?.sync_all()
+    let mut file = SavedFile::begin_here(&word, false)?;
+    file.write_all(b"This node has never run. The file goes with its first start.\n")?;
+    if let Some(written) = file.written() {
+        owner::hand_over_open(written, &word)?;
+    }
+    file.keep()
 }
 
 /// The secret for which `fits`: the one in `path`, or another `*.key` file beside it. So the secret of the next epoch can
@@ -291,6 +296,29 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "hello").unwrap();
         assert!(matches!(read(&path), Err(KeyFileError::Form(_))));
+    }
+
+    /// A file that a power cut left empty kept every later try from making a secret.
+    #[test]
+    fn a_secret_is_whole_or_not_there_and_no_link_is_written_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (dir.path().join("keys/node.key"), dir.path().join("elsewhere"));
+        create(&path, SecretKind::Node).unwrap();
+        let names =
+            || fs::read_dir(dir.path().join("keys")).unwrap().map(|f| f.unwrap().file_name()).collect::<Vec<_>>();
+        assert_eq!(names(), ["node.key"], "what it is written into first is gone");
+        assert!(matches!(create(&path, SecretKind::Node), Err(KeyFileError::Exists(_))));
+        assert_eq!(names(), ["node.key"]);
+        // Whoever owns the folder could have put a link there.
+        let dangling = dir.path().join("keys/next.key");
+        std::os::unix::fs::symlink(&elsewhere, &dangling).unwrap();
+        assert!(matches!(create(&dangling, SecretKind::Node), Err(KeyFileError::Exists(_))));
+        assert!(!elsewhere.exists());
+        fs::write(&elsewhere, "another's").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, dir.path().join("keys").join(FIRST_START)).unwrap();
+        leave_first_start(&path).unwrap();
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "another's");
+        assert!(fs::symlink_metadata(dir.path().join("keys").join(FIRST_START)).unwrap().is_file());
     }
 
     #[test]

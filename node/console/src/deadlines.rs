@@ -132,6 +132,12 @@ pub(super) async fn report(
     work.await.map_err(|_| Problem::stopping())?
 }
 
+/// The totals over all that is held, now. Blocking.
+pub(super) fn counted(api: &ApiContext, by: GroupBy) -> Result<DeadlineReport, Problem> {
+    let question = DeadlineQuestion { by: Some(by), ..DeadlineQuestion::default() };
+    made(api, &core(&api.mailbox.view()), &question)
+}
+
 fn made(
     api: &ApiContext,
     (batch_maps, arrivals): &Core,

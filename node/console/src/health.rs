@@ -1,7 +1,9 @@
 //! What a node says of its own state: alive, ready, which version, and the whole snapshot.
 
 use super::{
-    ApiContext, INDEX_PATIENCE, judged, metrics,
+    ApiContext, INDEX_PATIENCE,
+    due::DueLast,
+    judged, metrics,
     problem::{Problem, bad},
     status::Status,
 };
@@ -76,6 +78,8 @@ pub(super) struct Shown {
 #[derive(Debug, Clone, Default)]
 pub struct ShownToAll {
     shown: Arc<Mutex<Option<ShownLast>>>,
+    /// What is due, as it was counted last.
+    pub(super) due: DueLast,
     /// Whether the driver answered, and when.
     alive: Arc<Mutex<Option<(Instant, bool)>>>,
 }

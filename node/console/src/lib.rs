@@ -18,6 +18,7 @@ mod charter;
 mod compare;
 mod corrections;
 mod deadlines;
+mod due;
 mod evidence;
 mod export;
 mod gate;
@@ -44,6 +45,7 @@ mod tasks;
 mod tlog;
 
 pub use auth::{Token, TokenBook};
+pub use due::count_deadlines;
 pub use health::ShownToAll;
 pub use held::{IDS_MAX, Ids};
 pub use history::{HistoryBook, HistoryNote, NoteKind, note_changes};

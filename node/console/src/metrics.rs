@@ -12,8 +12,13 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, family::Family, gauge::Gauge, info::Info},
     registry::{Registry, Unit},
 };
-use std::sync::atomic::{AtomicI64, Ordering};
-use tally_reconcile::task::Tasks;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicI64, Ordering},
+};
+use tally_core::View;
+use tally_protocol::health::HealthState;
+use tally_reconcile::task::{TaskState, Tasks};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PeerLabel {
@@ -23,6 +28,11 @@ struct PeerLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NodeLabel {
     node: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,6 +104,8 @@ pub(super) fn text(api: &ApiContext, status: &Status) -> Option<String> {
         clamp(api.known_damage.count() as u64),
     );
     tasks(&mut registry, &api.tasks);
+    ages(&mut registry, &api.mailbox.view(), api.submissions.intake().staged.counts().oldest);
+    due(&mut registry, api);
     logs(&mut registry, status);
     peers(&mut registry, status);
     below(&mut registry, &status.nodes);
@@ -106,7 +118,25 @@ pub(super) fn text(api: &ApiContext, status: &Status) -> Option<String> {
 fn tasks(registry: &mut Registry, tasks: &Tasks) {
     let open = tasks.all().iter().filter(|t| !t.state.is_over()).count();
     gauge(registry, "tasks_open", "Tasks that are queued, running or paused", clamp(open as u64));
-    let (_, verified, reconciled) = tasks.last();
+    let mut ended = BTreeMap::new();
+    for task in tasks.all() {
+        // The latest comes last. One that the operator has ended says nothing of the next.
+        if matches!(task.state, TaskState::Done | TaskState::Failed) {
+            ended.insert(task.kind.name(), task.state == TaskState::Failed);
+        }
+    }
+    let failed = Family::<KindLabel, Gauge<i64, AtomicI64>>::default();
+    for (kind, has_failed) in ended {
+        failed.get_or_create(&KindLabel { kind }).set(i64::from(has_failed));
+    }
+    registry.register("task_failed", "1 if the latest task of the kind that ended has failed; should be 0", failed);
+    let (began, verified, reconciled) = tasks.last();
+    gauge(
+        registry,
+        "first_start",
+        "When this node first ran, POSIX seconds: since then what was never done is outstanding",
+        clamp(began / 1_000),
+    );
     for (name, help, last) in [
         ("verify_last_done", "When everything was last verified, POSIX seconds", verified),
         ("reconcile_last_done", "When there was last a comparison with a neighbour, POSIX seconds", reconciled),
@@ -114,6 +144,49 @@ fn tasks(registry: &mut Registry, tasks: &Tasks) {
         if let Some(ms) = last {
             gauge(registry, name, help, clamp(ms / 1_000));
         }
+    }
+}
+
+/// How long what waits has waited, and how long the parent is silent. What nobody waits for has the age 0.
+fn ages(registry: &mut Registry, r: &View, staged_at: Option<u64>) {
+    let now_ms = tally_clock::wall_ms();
+    let since = |at_ms: u64| clamp(now_ms.saturating_sub(at_ms) / 1_000);
+    let of_s = |at_s: Option<u64>| at_s.map_or(0, |s| since(s.saturating_mul(1_000)));
+    let mut told = |name: &str, help: &str, peer: Option<String>, age: i64| match peer {
+        Some(peer) => {
+            let family = Gauges::<PeerLabel>::default();
+            family.get_or_create(&PeerLabel { peer }).set(age);
+            registry.register_with_unit(name, help, Unit::Seconds, family);
+        }
+        None => {
+            let one = Gauge::<i64, AtomicI64>::default();
+            one.set(age);
+            registry.register_with_unit(name, help, Unit::Seconds, one);
+        }
+    };
+    told("staged_oldest", "How long ago the oldest row that is not signed was taken", None, of_s(staged_at));
+    let Some(parent) = r.charter().parent(r.me()) else { return };
+    let (peer, p) = (|| Some(parent.to_string()), r.parent());
+    let help = "How long ago the oldest record that the parent has not confirmed was sealed";
+    told("unconfirmed_oldest", help, peer(), of_s(r.waiting().1));
+    if let Some(at) = p.link.as_ref().map(|l| l.heard_ms).or(p.lost_ms) {
+        told("parent_heard", "How long ago the parent was heard", peer(), since(at));
+    }
+    if let Some(at) = p.last_ack_ms {
+        told("parent_last_ack", "How long ago the parent confirmed anything", peer(), since(at));
+    }
+}
+
+/// As it was counted last; before the first time it has no series.
+fn due(registry: &mut Registry, api: &ApiContext) {
+    let Some(due) = api.shown_to_all.due.figures() else { return };
+    for (name, help, value) in [
+        ("deadline_overdue", "Records whose limit has passed and which are not known to have arrived", due.overdue),
+        ("deadline_due_soon", "Records whose limit ends within two working days", due.due_soon),
+        ("deadline_missing", "Units and categories of which nothing came although they deliver", due.missing),
+        ("deadline_last_counted", "When these were counted, POSIX seconds", due.at),
+    ] {
+        gauge(registry, name, help, clamp(value));
     }
 }
 
@@ -138,6 +211,7 @@ fn below(registry: &mut Registry, nodes: &[NodeBelowStatus]) {
     let expected = Gauges::<NodeLabel>::default();
     let (oldest, heard) = (Gauges::<NodeLabel>::default(), Gauges::<NodeLabel>::default());
     let (skew, frozen) = (Gauges::<NodeLabel>::default(), Gauges::<NodeLabel>::default());
+    let (charter, signing) = (Gauges::<NodeLabel>::default(), Gauges::<NodeLabel>::default());
     for n in nodes {
         let label = NodeLabel { node: n.division.to_string() };
         known.get_or_create(&label).set(i64::from(n.state.is_some()));
@@ -152,6 +226,8 @@ fn below(registry: &mut Registry, nodes: &[NodeBelowStatus]) {
             (&heard, n.heard_ms.map(|ms| clamp(ms / 1_000))),
             (&skew, n.clock_skew_ms.map(|ms| ms / 1_000)),
             (&frozen, n.frozen.map(i64::from)),
+            (&charter, n.charter_version.map(clamp)),
+            (&signing, n.signing.map(|state| i64::from(state == HealthState::Signing))),
         ];
         for (family, value) in told {
             if let Some(value) = value {
@@ -167,6 +243,8 @@ fn below(registry: &mut Registry, nodes: &[NodeBelowStatus]) {
     registry.register("node_damaged_records", "Records that this node below cannot read; should be 0", damaged);
     registry.register("node_agrees", "1 if this node below and its parent hold the same", agrees);
     registry.register("node_frozen", "1 if this node below holds a log of which two histories were signed", frozen);
+    registry.register("node_charter_version", "Version of the charter in force at this node below", charter);
+    registry.register("node_signing", "1 while this node below signs its log", signing);
     for (name, help, family) in [
         ("node_oldest_waiting", "How long ago the oldest of these records was sealed", oldest),
         ("node_heard", "How long ago this node below was heard", heard),

@@ -16,7 +16,7 @@ use tally_intake::{ChunkError, InputError, SubmissionAnswer, UploadError, chain,
 pub(super) struct Problem {
     status: StatusCode,
     code: &'static str,
-    detail: String,
+    pub(super) detail: String,
     retry_after_s: Option<u32>,
     more: serde_json::Value,
 }

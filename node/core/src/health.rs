@@ -8,7 +8,7 @@ use crate::{
     replica::{Agreement, Child, ChildLink, SAME_KEY_MS, STALLED_MS},
 };
 use tally_protocol::{
-    health::{HealthState, NodeHealth},
+    health::{AboveFault, HealthState, NodeHealth},
     ids::Division,
 };
 
@@ -93,14 +93,18 @@ impl View {
             Some(NotSealed::SameKey) => HealthState::SameKey,
             Some(NotSealed::Clock(_) | NotSealed::Damaged(_)) => HealthState::Staging,
         };
+        let missing = |(from, to): &(u64, u64)| to.saturating_sub(*from);
+        let lost: u64 = self.logs().values().flat_map(|log| log.missing()).map(|range| missing(&range)).sum();
+        // Roots stay as they are when records under them cannot be read, here or at the parent.
+        let by = self.charter().parent(me);
+        let above = self.above.iter().any(|t| Some(t.word.by) == by && t.word.fault == AboveFault::Damaged);
+        let whole = lost == 0 && !above && self.parent().damaged.is_empty();
         let agrees = match self.parent().agreement {
             _ if link.is_none() => None,
-            Agreement::Agrees(_) => Some(true),
+            Agreement::Agrees(_) => whole.then_some(true),
             Agreement::Differs(since) if waiting == 0 && now_ms.saturating_sub(since) > DIFFERS_MS => Some(false),
             Agreement::Differs(_) | Agreement::Unknown => None,
         };
-        let missing = |(from, to): &(u64, u64)| to.saturating_sub(*from);
-        let lost: u64 = self.logs().values().flat_map(|log| log.missing()).map(|range| missing(&range)).sum();
         NodeHealth {
             state,
             heard_ms: Some(0),

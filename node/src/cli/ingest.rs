@@ -134,14 +134,17 @@ pub(super) async fn run(args: IngestArgs) -> Result<Exit, Failure> {
             Ok(answer) => serde_json::from_slice::<Value>(&answer).map_err(Failure::failed)?,
             Err(e) => {
                 let failure = Failure::new(e.exit, format!("{name}: {e}"));
-                // One that is refused does not keep the others out; a node that is away does.
-                if !several || failure.exit != Exit::Failed {
-                    return Err(failure);
-                }
-                errln!("tally: {}", tame(&failure.to_string()));
                 if let Some(failed) = total["failed"].as_array_mut() {
                     failed.push(json!({ "file": name, "message": e.to_string() }));
                 }
+                // One that is refused does not keep the others out; a node that is away does. What was taken before is told.
+                if !several || failure.exit != Exit::Failed {
+                    if args.json && several {
+                        tell(total);
+                    }
+                    return Err(failure);
+                }
+                errln!("tally: {}", tame(&failure.to_string()));
                 continue;
             }
         };
@@ -152,20 +155,25 @@ pub(super) async fn run(args: IngestArgs) -> Result<Exit, Failure> {
         }
         add(&mut total, answer, several.then_some(&name));
     }
-    if args.json {
-        // Where only a part of the rows went is no range of them.
-        if total["staged"] != 0 {
-            (total["log"], total["from"], total["to"]) = (Value::Null, Value::Null, Value::Null);
-        }
-        outln!("{total}");
-    }
     let rejected = total["rejected"].as_u64().unwrap_or(0);
     let failed = total["failed"].as_array().is_some_and(|f| !f.is_empty());
+    if args.json {
+        tell(total);
+    }
     Ok(match (failed, rejected) {
         (true, _) => Exit::Failed,
         (false, 0) => Exit::Done,
         (false, _) => Exit::Look,
     })
+}
+
+/// The sums as one document.
+fn tell(mut total: Value) {
+    // Where only a part of the rows went is no range of them.
+    if total["staged"] != 0 {
+        (total["log"], total["from"], total["to"]) = (Value::Null, Value::Null, Value::Null);
+    }
+    outln!("{total}");
 }
 
 /// Hands a file in; where others hold all places, it waits.

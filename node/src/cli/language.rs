@@ -25,6 +25,20 @@ pub(super) fn of(args: &[OsString], variable: impl Fn(&str) -> Option<String>) -
     Lang::choose(told.as_deref(), variable)
 }
 
+/// The command that is called, wherever the language is named: what begins it is none of the options that stand before it.
+pub(super) fn command_of(args: &[OsString]) -> Option<&OsString> {
+    let mut args = args.iter().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            // Its value is the next one.
+            Some("--lang") => _ = args.next(),
+            Some(option) if option.starts_with('-') => {}
+            _ => return Some(arg),
+        }
+    }
+    None
+}
+
 /// The commands with their help in the reader's language.
 pub(super) fn translated(command: Command, lang: Lang) -> Command {
     match lang {
@@ -148,6 +162,21 @@ mod tests {
         let lang = |line: &str| of(&args(line), |_| None);
         assert_eq!((lang("tally --lang zh status"), lang("tally status --lang=zh")), (Lang::Zh, Lang::Zh));
         assert_eq!((lang("tally status"), lang("tally ingest -- --lang zh")), (Lang::En, Lang::En));
+    }
+
+    #[test]
+    fn the_command_is_found_behind_the_language() {
+        let of = |line: &str| command_of(&args(line)).map(|a| a.to_string_lossy().into_owned());
+        for line in
+            ["tally check bogus", "tally --lang zh check bogus", "tally --lang=zh check bogus", "tally -x check"]
+        {
+            assert_eq!(of(line).as_deref(), Some("check"), "{line}");
+        }
+        assert_eq!(of("tally --lang check status").as_deref(), Some("status"), "the language's value is none");
+        assert_eq!(
+            (of("tally"), of("tally --lang zh"), of("tally ingest check")),
+            (None, None, Some("ingest".to_owned()))
+        );
     }
 
     fn all_help(command: &Command, path: &str, found: &mut Vec<(String, String)>) {

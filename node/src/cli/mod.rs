@@ -192,7 +192,7 @@ fn parsed() -> Result<Cli, ExitCode> {
     let args: Vec<OsString> = std::env::args_os().collect();
     let lang = language::of(&args, |name| std::env::var(name).ok());
     speak(lang);
-    let checking = args.get(1).is_some_and(|a| a == "check");
+    let checking = language::command_of(&args).is_some_and(|a| a == "check");
     let parsed = command(lang).try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.map_err(|e| {
         let told = if lang == Lang::Zh { language::usage_error(&e) } else { None };

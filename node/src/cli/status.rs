@@ -21,7 +21,10 @@ pub(super) struct StatusArgs {
 pub(super) async fn run(args: StatusArgs) -> Result<Exit, Failure> {
     let client = args.config.client()?;
     loop {
-        let answer = client.get("/v1/status").await?;
+        // Whoever looks at a node sees it now, also while its index is far behind: how many records there are is not known then.
+        // A program that counts them waits until that is known.
+        let path = if args.json { "/v1/status" } else { "/v1/status?wait=false" };
+        let answer = client.get(path).await?;
         if args.json {
             outln!("{}", String::from_utf8_lossy(&answer));
         } else {

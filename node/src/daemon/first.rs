@@ -44,7 +44,11 @@ pub(super) fn is_first(config: &Config, options: StartOptions) -> Result<bool, S
     )))
 }
 
-fn has_journal(config: &Config) -> Result<bool, StartError> {
+/// Whether this node has written a journal: it is no new one then.
+///
+/// # Errors
+/// [`StartError`] if that cannot be seen.
+pub(crate) fn has_journal(config: &Config) -> Result<bool, StartError> {
     let dir = config.journal();
     let entries = match fs::read_dir(&dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -4,7 +4,7 @@
 mod damage;
 mod desk;
 mod epoch;
-mod first;
+pub(crate) mod first;
 mod join_book;
 mod joins;
 mod log_writer;

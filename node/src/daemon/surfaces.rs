@@ -1,4 +1,4 @@
-//! Where the node can be asked: the admin socket, and HTTP over TCP; and who notes for them what happens.
+//! Where the node can be asked: the admin socket, and HTTP over TCP; and who notes for them what happens and what is due.
 
 use super::{HTTP, SOCKET, StartError, supervisor::Supervisor};
 use crate::config::Config;
@@ -37,6 +37,7 @@ pub(super) async fn surfaces(
         let _ = s.wait_for(|s| *s).await;
     };
     parts.job("history", super::well(tally_console::note_changes(api.clone(), stopping.clone())));
+    parts.job("count deadlines", super::well(tally_console::count_deadlines(api.clone(), stopping.clone())));
     let descriptors = descriptors();
     let path = config.admin();
     let socket = tally_client::bind(&path).map_err(|e| super::no_socket(&path, e))?;

@@ -3,7 +3,7 @@
 //! What is not known is null, and never taken for well. Behind a node that is lost the others are unknown and not lost: they are
 //! counted with it, not named one by one.
 
-use super::{Action, PeerState, advice::UNCONFIRMED_MS};
+use super::{Action, PeerState, advice::UNCONFIRMED_MS, neighbours::is_whole};
 use serde::{Deserialize, Serialize};
 use tally_clock::time;
 use tally_core::{
@@ -57,7 +57,7 @@ pub struct NodeBelowStatus {
     pub signing: Option<HealthState>,
     /// Rows that it has taken and not signed.
     pub staged: Option<u64>,
-    /// Whether it and its parent hold the same; null unless it is live and was compared.
+    /// Whether it and its parent hold the same; null unless it is live and was compared, and while either cannot read all of it.
     pub agrees: Option<bool>,
     /// Records that it cannot read from its disk.
     pub damaged_records: Option<u64>,
@@ -91,6 +91,9 @@ pub(super) fn nodes(r: &View, now_ms: u64) -> Vec<NodeBelowStatus> {
     let ago = |ms: u64| time(now_ms.saturating_sub(ms) / 1_000);
     let one = |(reach, h): (Reach, NodeHealth)| {
         let node = r.charter().node(h.division);
+        // Roots that agree say nothing of what one of the two cannot read.
+        let damaged = h.damaged.is_some_and(|n| n > 0)
+            || (r.charter().parent(h.division) == Some(r.me()) && !is_whole(r, h.division));
         NodeBelowStatus {
             division: h.division,
             name: node.map_or_else(String::new, |n| n.name.clone()),
@@ -108,7 +111,7 @@ pub(super) fn nodes(r: &View, now_ms: u64) -> Vec<NodeBelowStatus> {
             heard_ms: h.heard_ms,
             signing: (h.state != HealthState::Unknown).then_some(h.state),
             staged: h.staged,
-            agrees: h.agrees.filter(|_| reach == Reach::Live),
+            agrees: h.agrees.filter(|agrees| reach == Reach::Live && !(*agrees && damaged)),
             damaged_records: h.damaged,
             frozen: h.frozen.map(|n| n > 0),
             clock_skew_ms: h.skew_ms,

@@ -187,7 +187,8 @@ pub struct ParentStatus {
     pub oldest_unacked: Option<String>,
     /// Its clock minus ours.
     pub clock_skew_ms: Option<i64>,
-    /// Whether its digest of this division was ours at its last heartbeat; null when unknown.
+    /// Whether its digest of this division was ours at its last heartbeat; null unless it is live and was
+    /// compared, and while either of the two copies is not whole.
     pub agrees: Option<bool>,
     /// Since when.
     pub since: Option<String>,
@@ -209,7 +210,8 @@ pub struct ChildStatus {
     pub last_seen: Option<String>,
     /// Records that it holds and this node does not; null when unknown.
     pub behind_records: Option<u64>,
-    /// Whether its digest was ours at its last heartbeat; null when unknown.
+    /// Whether its digest was ours at its last heartbeat; null unless it is live and was
+    /// compared, and while either of the two copies is not whole.
     pub agrees: Option<bool>,
     /// Since when.
     pub since: Option<String>,
@@ -301,7 +303,7 @@ impl Status {
         let indexed = inputs.progress.cursor >= inputs.durable && inputs.progress.trouble.is_none();
         let mut divisions: Vec<_> = charter.nodes().map(|n| n.division).filter(|d| charter.is_within(*d, me)).collect();
         divisions.sort();
-        let missed = retired(r);
+        let (missed, nodes) = (retired(r), below::nodes(r, now_ms));
         let mut status = Self {
             node: NodeStatus {
                 division: me,
@@ -322,9 +324,9 @@ impl Status {
             children: charter
                 .children(me)
                 .filter(|n| !n.retired || missed.iter().any(|m| m.division == n.division))
-                .map(|n| neighbours::child(r, now_ms, n.division))
+                .map(|n| neighbours::child(r, now_ms, n.division, &nodes))
                 .collect(),
-            nodes: below::nodes(r, now_ms),
+            nodes,
             retired: missed,
             divisions: divisions
                 .iter()
@@ -337,9 +339,6 @@ impl Status {
             judged_by: inputs.progress.judged_by,
             catalog_version: charter.catalogs().current(tally_clock::day(now_ms / 1_000)).version.to_string(),
         };
-        for child in &mut status.children {
-            child.excused = status.nodes.iter().any(|n| n.division == child.division && n.excused);
-        }
         status.actions = advice::actions(r, now_ms, inputs, &status);
         status
     }

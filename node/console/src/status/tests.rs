@@ -72,3 +72,26 @@ fn staged_rows_are_told_apart_from_records() {
     let screen = crate::screen::render(&status);
     assert!(screen.contains("STAGED   7 rows since 2026-"), "{screen}");
 }
+
+/// What was compared on a link that is gone, or that is silent, says nothing of now.
+#[test]
+fn only_a_live_neighbour_agrees_or_differs() {
+    use super::neighbours::agreement;
+    use tally_core::Agreement::{Agrees, Differs, Unknown};
+    let at = 1_790_000_000_000;
+    for state in [PeerState::Stalled, PeerState::Lost, PeerState::NeverSeen, PeerState::Refused] {
+        for compared in [Agrees(at), Differs(at), Unknown] {
+            assert_eq!(agreement(state, compared, true), (None, None), "{state:?} {compared:?}");
+        }
+    }
+    for (compared, agrees) in [(Agrees(at), Some(true)), (Differs(at), Some(false)), (Unknown, None)] {
+        let (shown, since) = agreement(PeerState::Live, compared, true);
+        assert_eq!((shown, since.is_some()), (agrees, agrees.is_some()));
+    }
+    assert_eq!(
+        agreement(PeerState::Live, Agrees(at), false),
+        (None, None),
+        "equal roots, and records that cannot be read"
+    );
+    assert_eq!(agreement(PeerState::Live, Differs(at), false).0, Some(false));
+}

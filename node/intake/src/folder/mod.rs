@@ -175,9 +175,10 @@ impl Watcher {
         while !self.is_stopped() {
             let worked = match self.round(&mut inbox, &mut away) {
                 Ok(worked) => {
+                    // Also what another watcher said of it, before the config was read again.
+                    let path = &self.folder.path;
+                    self.folder.troubles.note(path, None);
                     if self.told.take().is_some() {
-                        let path = &self.folder.path;
-                        self.folder.troubles.note(path, None);
                         tracing::info!(event = "folder.restored", ?path, "the drop folder can be used again");
                     }
                     worked
@@ -192,6 +193,8 @@ impl Watcher {
                 self.pause(poll);
             }
         }
+        // Of a folder that is watched no more nothing is said.
+        self.folder.troubles.note(&self.folder.path, None);
     }
 
     /// Says once why the folder cannot be used.

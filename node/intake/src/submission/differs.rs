@@ -1,11 +1,15 @@
-//! In what a row differs from the record that is held under its business key (V013). Where only the way of writing differs
+//! What is told of the records that a row meets: in what it differs from the one that is held under its business key (V013), and
+//! which one holds its number in another form (V028). Where only the way of writing differs
 //! (width of letters, gaps, brackets, dashes, capitals), that is said: the person sees one text, and looks for a difference in
 //! vain.
 //!
 //! What is held is read from the disk for it, so it is done for the first such rows of a submission only.
+//!
+//! A limited token is told nothing of a record that is not its own: a row says itself whose it is, so who may hand it in need not
+//! be who may read what it meets.
 
-use super::HeldReader;
-use crate::{RowChunk, RowContext};
+use super::{HeldReader, settled::finding_of};
+use crate::{HeldFinding, RowChunk, RowContext};
 use std::collections::BTreeMap;
 use tally_protocol::{
     canonical::{Object, Value},
@@ -14,42 +18,76 @@ use tally_protocol::{
 };
 use tally_topology::{
     catalog::Catalog,
-    content::NOT_SUBSTANCE,
+    content::{Dimensions, NOT_SUBSTANCE},
     judge::{masked, shown},
     signs::folded,
 };
 
-/// Rows of one submission that are compared with what is held.
+/// Records that one submission's rows are compared with.
 pub(super) const COMPARED_MAX: usize = 200;
 /// Fields that are named.
 const NAMED_MAX: usize = 6;
 
-/// A row that conflicts with a record.
-pub(super) struct Conflicting {
+/// A row that meets a record.
+pub(super) struct Meeting {
     /// Its place in the chunk.
     pub(super) place: usize,
     /// The record.
     pub(super) held: RecordId,
+    /// Only its number is the same, in another form.
+    pub(super) in_form: bool,
     /// Its place in the same chunk, where it comes from there: then it is perhaps not in the index yet.
     pub(super) held_place: Option<usize>,
 }
 
-/// What is said of each of some rows of a chunk, by their places. Blocking.
-pub(super) fn conflicts(
+impl Meeting {
+    /// The row at a place, if what was found about it is a record, and reading that tells more. `limited`: not every record may
+    /// be named to who hands in.
+    pub(super) fn of(place: usize, found: &HeldFinding, limited: bool) -> Option<Self> {
+        let (held, in_form) = match found {
+            HeldFinding::Conflict(held) => (*held, false),
+            HeldFinding::OtherForm(held) if limited => (*held, true),
+            _ => return None,
+        };
+        Some(Self { place, held, in_form, held_place: None })
+    }
+}
+
+/// What is told of rows of a chunk, by their places and the records that they meet.
+pub(super) type Differing = BTreeMap<(usize, RecordId), Finding>;
+
+/// What may be told of each of some rows of a chunk; of the others it is only said that something is held. Blocking.
+pub(super) fn differing(
     context: &RowContext<'_>,
     reader: &dyn HeldReader,
     rows: &RowChunk,
-    conflicting: &[Conflicting],
-) -> BTreeMap<usize, Finding> {
+    meetings: &[Meeting],
+) -> Differing {
     let stored = |place| Some(rows.one(place).judged(context).pop()?.record?.record.bytes().to_vec());
-    let one = |conflicting: &Conflicting| {
-        let held = conflicting.held_place.and_then(stored).or_else(|| reader.read(conflicting.held))?;
-        let here = stored(conflicting.place)?;
-        let (here, held) = (Object::parse(&here).ok()?, Object::parse(&held).ok()?);
+    let one = |met: &Meeting| {
+        // What came in the same chunk is its sender's own word.
+        let here_too = met.held_place.and_then(stored);
+        let own_word = here_too.is_some();
+        let held = here_too.or_else(|| reader.read(met.held))?;
+        let held = Object::parse(&held).ok()?;
+        if !own_word && !may_see(context, &held) {
+            return None;
+        }
+        if met.in_form {
+            return Some(((met.place, met.held), finding_of(&HeldFinding::OtherForm(met.held), false)));
+        }
+        let here = stored(met.place)?;
+        let here = Object::parse(&here).ok()?;
         let catalog = context.charter.catalogs().current(context.today);
-        Some((conflicting.place, finding(catalog, &here, &held)?))
+        Some(((met.place, met.held), finding(catalog, &here, &held)?))
     };
-    conflicting.iter().filter_map(one).collect()
+    meetings.iter().filter_map(one).collect()
+}
+
+/// Whether who hands in may read a record, by the same limits as everywhere else.
+fn may_see(context: &RowContext<'_>, held: &Object<'_>) -> bool {
+    let of = Dimensions::of(held);
+    context.rights.is_none_or(|r| r.cover(&of.category, &of.unit, of.division.try_into().ok()))
 }
 
 /// A member that differs.

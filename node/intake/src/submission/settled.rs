@@ -23,8 +23,10 @@ pub(super) fn correction(row: &JudgedRow, fate: &RowFate) -> Option<Correction> 
     (!unchanged).then(|| Correction { reply: reply.clone(), by, at })
 }
 
-/// What a finding by what is held says to people. Its severity is the catalog's.
-pub(super) fn finding_of(found: &HeldFinding) -> Finding {
+/// What a finding by what is held says to people. Its severity is the catalog's. `hides`: no record is named.
+///
+/// The name of V010 is told to everybody: who is registered under a code is public by law, and is what a row is held against.
+pub(super) fn finding_of(found: &HeldFinding, hides: bool) -> Finding {
     match found {
         HeldFinding::OtherName(name) => {
             let name = shown(name);
@@ -48,7 +50,7 @@ pub(super) fn finding_of(found: &HeldFinding) -> Finding {
             "同一文号内容不一致：请变更原记录或更正文号",
         ),
         HeldFinding::OtherForm(held) => {
-            let (en, zh) = other_form(*held);
+            let (en, zh) = other_form(Some(*held).filter(|_| !hides));
             Finding::reject("V028", "business_key", en, zh)
         }
         HeldFinding::NoOriginal => Finding::reject(

@@ -2,7 +2,8 @@
 
 use super::{kept::KeptLimits, *};
 use crate::{
-    BatcherHandle, ChunkResult, DedupPolicy, HeldFinding, InputFormat, RecordChunk, RowFate, RowOutcome, digested,
+    BatcherHandle, ChunkResult, DedupPolicy, HeldFinding, InputFormat, RecordChunk, Rights, RowFate, RowOutcome,
+    digested,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -36,14 +37,20 @@ fn charter(own: LogId) -> CharterHandle {
     CharterHandle::new(Arc::new(SignedCharter::open(&sign(&text, &authority).unwrap(), authority.public()).unwrap()))
 }
 
-/// One record is held, under the id that is the hash of `held`: the row 3 with its name in full width.
+/// Two records are held, under the ids that are the hashes of `held` and `elsewhere`: the row 3 with its name in full width, here
+/// and of another division.
 #[derive(Debug)]
-struct OneHeld;
+struct TwoHeld;
 
-impl HeldReader for OneHeld {
+impl HeldReader for TwoHeld {
     fn read(&self, id: RecordId) -> Option<Vec<u8>> {
         let held = row(3).replace("榕盛餐饮", "榕盛Ａ餐饮");
-        (id == RecordId::of(b"held")).then(|| held.into_bytes())
+        let elsewhere = held.replace("\"producer_division\":\"350102", "\"producer_division\":\"350103");
+        match id {
+            _ if id == RecordId::of(b"held") => Some(held.into_bytes()),
+            _ if id == RecordId::of(b"elsewhere") => Some(elsewhere.into_bytes()),
+            _ => None,
+        }
     }
 }
 
@@ -63,7 +70,7 @@ fn desk_within(limits: KeptLimits) -> Desk {
     let (batcher, chunks) = BatcherHandle::of_test();
     let full = Arc::new(AtomicBool::new(false));
     let staged = StagedBook::new(dir.path().join("staged"));
-    let (known, held) = (KnownRows::new([7; 32]), Arc::new(OneHeld));
+    let (known, held) = (KnownRows::new([7; 32]), Arc::new(TwoHeld));
     let intake =
         IntakeHandle { charter: charter(own), batcher, own, staged, full, base_is_complete: false, known, held };
     let kept = SubmissionStore::open_within(dir.path().join("answers"), own.division, limits).unwrap();
@@ -132,6 +139,47 @@ async fn every_outcome_of_the_batcher_is_counted_and_said() {
     assert_eq!(notes, [3], "it is told that it is not in force");
     let kept = desk.submissions.kept().open_kept(answer.answer.as_ref().unwrap()).unwrap().unwrap();
     assert_eq!(kept.rows().unwrap().map(|r| r.unwrap().line).collect::<Vec<_>>(), [4, 5]);
+}
+
+/// S7: a row says itself whose it is. Who may hand it in is told of what it meets only where the limits cover that record too.
+#[tokio::test]
+async fn a_limited_token_is_told_of_its_own_records_only() {
+    let (unit, another) = ("113501020036012589", "113501020036116248");
+    let (held, elsewhere) = (RecordId::of(b"held"), RecordId::of(b"elsewhere"));
+    let submitted =
+        |n| row(n).replace(&format!("\"submitter_uscc\":\"{unit}"), &format!("\"submitter_uscc\":\"{another}"));
+    let of_unit = |unit: &str| Rights { unit: Some(unit.into()), ..Rights::default() };
+    let of_division = |d: &str| Rights { divisions: vec![d.parse().unwrap()], ..Rights::default() };
+    let of_category = Rights { categories: vec!["spot_check".into()], ..Rights::default() };
+    for (rights, line, held, is_told) in [
+        (None, row(3), held, true),
+        (Some(of_unit(unit)), row(3), held, true),
+        (Some(of_unit(another)), submitted(3), held, false),
+        (Some(of_division("350102")), row(3), held, true),
+        (Some(of_division("350102")), row(3), elsewhere, false),
+        (Some(of_category), row(3), elsewhere, true),
+    ] {
+        let mut desk = desk();
+        #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
+        let batcher = tokio::spawn(async move {
+            let chunk = desk.chunks.recv().await.unwrap();
+            let found = |found| RowOutcome { fate: RowFate::Staged, findings: vec![(found, Severity::Question)] };
+            let rows = vec![found(HeldFinding::Conflict(held)), found(HeldFinding::OtherForm(held))];
+            chunk.reply.send(Ok(ChunkResult { rows, ..ChunkResult::default() })).unwrap();
+        });
+        let terms = SubmissionTerms { rights: rights.clone(), ..SubmissionTerms::default() };
+        let text = format!("{}\n{}", line.replace("榕盛餐饮", "榕盛A餐饮"), line.replace("抽查3号", "抽查 3号"));
+        let answer =
+            answered(desk.submissions.hand_in(Submission { terms, ..keyed("a") }, source(text)).await.unwrap());
+        batcher.await.unwrap();
+        let codes: Vec<_> = answer.errors.iter().map(|at| (at.line, at.finding.code.as_str())).collect();
+        assert_eq!((codes, answer.accepted), (vec![(1, "V013"), (2, "V028")], 2), "{rights:?}: {answer:?}");
+        let said = serde_json::to_string(&answer).unwrap();
+        let id = held.to_string();
+        for tells in ["榕盛Ａ餐饮", id.get(..8).unwrap()] {
+            assert_eq!(said.contains(tells), is_told, "{rights:?} {tells}: {said}");
+        }
+    }
 }
 
 /// B02: there is no room for the answer. What was taken is durable, so it is told.

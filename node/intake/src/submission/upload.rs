@@ -8,18 +8,18 @@ use super::{
     ERRORS_BYTES_MAX, EarlyEnd, HOPELESS_ROWS, InputNote, IntakeHandle, KeptRow, ListedErrors, SubmissionAnswer,
     SubmissionTerms, Trial,
     answer::NotesByField,
-    differs::{COMPARED_MAX, Conflicting, conflicts},
+    differs::{COMPARED_MAX, Differing, Meeting, differing},
     judged::{JUDGED_BYTES, JudgedChunk, Tagged, judge},
     kept::{Correction, SharedWriter},
     known::TakenRow,
     settled::{correction, finding_of, superseded},
 };
 use crate::{
-    CheckedRecord, ChunkAnswer, ChunkError, ChunkResult, DedupPolicy, HeldFinding, InputError, JudgedRow, RawRow,
-    RecordChunk, RowChunk, RowFate, RowOutcome, RowSink, TableColumns,
+    CheckedRecord, ChunkAnswer, ChunkError, ChunkResult, DedupPolicy, InputError, JudgedRow, RawRow, RecordChunk,
+    RowChunk, RowFate, RowOutcome, RowSink, TableColumns,
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     io,
     sync::{Arc, atomic::Ordering},
 };
@@ -80,7 +80,7 @@ pub struct Upload {
     /// Bytes of findings that wait with their chunks.
     waiting_bytes: usize,
     writer: SharedWriter,
-    /// Rows that were compared with what is held.
+    /// Records that rows were compared with.
     compared: usize,
     /// Nothing is taken: it is only told what would become of the rows.
     trial: Option<Box<Trial>>,
@@ -274,7 +274,7 @@ impl Upload {
                         outcome.fate = RowFate::Duplicate { held: id };
                     }
                     let fate = outcome.fate.clone();
-                    self.conclude(&mut row, outcome, differ.remove(&place));
+                    self.conclude((place, &mut row), outcome, &mut differ);
                     (Some(checked.record), fate)
                 }
                 None => {
@@ -321,7 +321,7 @@ impl Upload {
                 Some(outcome) => {
                     keep.corrections.extend(correction(&row, &outcome.fate));
                     let fate = outcome.fate.clone();
-                    self.conclude(&mut row, outcome, differ.remove(&place));
+                    self.conclude((place, &mut row), outcome, &mut differ);
                     taken.extend(tagged.taken(&row, fate));
                 }
                 None => self.answer.rejected += 1,
@@ -348,47 +348,47 @@ impl Upload {
         let _ = remembered.await;
     }
 
-    /// In what the first rows that conflict with what is held differ from it, by their places.
+    /// What is told of the first rows that meet a record.
     async fn differences(
         &mut self,
         rows: &RowChunk,
         judged: &[JudgedRow],
         outcomes: &[RowOutcome],
-    ) -> Result<BTreeMap<usize, Finding>, UploadError> {
-        let conflict = |found: &[(HeldFinding, Severity)]| {
-            found.iter().find_map(|(f, _)| if let HeldFinding::Conflict(held) = f { Some(*held) } else { None })
-        };
+    ) -> Result<Differing, UploadError> {
+        let limited = self.terms.rights.is_some();
         let with_record = judged.iter().enumerate().filter(|(_, row)| row.id.is_some()).zip(outcomes);
-        let asked: Vec<_> = with_record
-            .filter_map(|((place, _), outcome)| {
-                let held = conflict(&outcome.findings)?;
-                let held_place = judged[..place].iter().position(|row| row.id == Some(held));
-                Some(Conflicting { place, held, held_place })
+        let mut asked: Vec<_> = with_record
+            .flat_map(|((place, _), outcome)| {
+                outcome.findings.iter().filter_map(move |(f, _)| Meeting::of(place, f, limited))
             })
             .take(COMPARED_MAX - self.compared)
             .collect();
         if asked.is_empty() {
-            return Ok(BTreeMap::new());
+            return Ok(Differing::new());
+        }
+        for met in &mut asked {
+            met.held_place = judged.iter().take(met.place).position(|row| row.id == Some(met.held));
         }
         self.compared += asked.len();
         let (intake, terms, rows) = (self.intake.clone(), self.terms.clone(), rows.clone());
         let compared = tokio::task::spawn_blocking(move || {
             let charter = intake.charter.charter();
-            conflicts(&terms.row_context(charter.charter(), intake.own.division), &*intake.held, &rows, &asked)
+            differing(&terms.row_context(charter.charter(), intake.own.division), &*intake.held, &rows, &asked)
         });
         compared.await.map_err(|_| UploadError::Internal)
     }
 
-    /// Counts what became of a row, and puts together what is to be said of it; `differs`: in what it differs from what is held.
+    /// Counts what became of a row, and puts together what is to be said of it; `differ`: what may be told of what it meets.
     fn conclude(
         &mut self,
-        row: &mut JudgedRow,
+        (place, row): (usize, &mut JudgedRow),
         RowOutcome { fate, findings }: RowOutcome,
-        mut differs: Option<Finding>,
+        differ: &mut Differing,
     ) {
+        let limited = self.terms.rights.is_some();
         let found = findings.into_iter().map(|(found, severity)| {
-            let differs = if matches!(found, HeldFinding::Conflict(_)) { differs.take() } else { None };
-            differs.unwrap_or_else(|| finding_of(&found)).with_severity(severity)
+            let told = Meeting::of(place, &found, limited).and_then(|met| differ.remove(&(place, met.held)));
+            told.unwrap_or_else(|| finding_of(&found, limited)).with_severity(severity)
         });
         match fate {
             RowFate::Accepted { .. } | RowFate::Staged => self.answer.accepted += 1,

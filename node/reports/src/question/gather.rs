@@ -10,7 +10,7 @@ use tally_protocol::{
     record::RecordId,
 };
 use tally_store::index::{
-    Effect, Engine, EngineError, InForce, IndexEntry, entry_of, findings_above,
+    Effect, Engine, EngineError, InForce, IndexEntry, entry_of, findings_above, other_form,
     query::{Source, read_each},
 };
 use tally_topology::charter::Charter;
@@ -132,9 +132,21 @@ fn question(
         source_row_id: None,
         sealed_at: tally_clock::time(e.sealed_at),
         state: if answered { QuestionState::Answered } else { QuestionState::Open },
-        judged_by: by.into_iter().map(|v| HolderFindings { division: v.holder, findings: v.findings }).collect(),
+        judged_by: by.into_iter().map(|v| shown(&query.rights, v)).collect(),
     };
     Ok(Some((e, question)))
+}
+
+/// What a holder found, as it may be told: a number in another form (V028) may be another division's of the same unit, and who is
+/// limited to some divisions is not told which record that is.
+fn shown(rights: &Rights, report: FindingsReport) -> HolderFindings {
+    let mut findings = report.findings;
+    if !rights.divisions.is_empty() {
+        for f in findings.iter_mut().filter(|f| f.code == "V028") {
+            (f.message, f.message_zh) = other_form(None);
+        }
+    }
+    HolderFindings { division: report.holder, findings }
 }
 
 fn may_see(rights: &Rights, e: &IndexEntry) -> bool {

@@ -71,14 +71,15 @@ pub(super) async fn ask(joining: &mut Joining, tells: bool) -> Result<Told, Aske
     }
     say(4, &format!("clock: {:+.1} s against the parent's, 30 s are allowed", skew as f64 / 1_000.0));
     say(5, &format!("keys: {}, readable by its owner alone", joining.place.key().display()));
-    match joining.kept.answer {
-        None => {
-            joining.kept.answer = Some(answer);
-            joining.kept.save(&joining.place.0)?;
-        }
-        // The request has been shown by now: whoever answers otherwise could choose the digits.
-        Some(before) if before != answer => return Err(words::other_answer(invite.parent).into()),
-        Some(_) => {}
+    if joining.kept.answer.is_none() {
+        joining.change(|j| {
+            j.kept.answer.get_or_insert(answer);
+            Ok(())
+        })?;
+    }
+    // The request has been shown by now: whoever answers otherwise could choose the digits.
+    if joining.kept.answer != Some(answer) {
+        return Err(words::other_answer(invite.parent).into());
     }
     let note = joining.kept.request(&joining.invite, &joining.keys).sign(&joining.keys);
     let told = answered(said(&mut link, &JoinAsk::Request { note }, invite.parent).await?, invite.parent)?;

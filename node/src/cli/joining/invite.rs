@@ -7,8 +7,8 @@ use super::{
 };
 use crate::daemon::start::keys_for;
 use clap::Args;
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
-use tally_client::save::save;
+use std::{fs, path::PathBuf, time::Duration};
+use tally_client::save::save_private;
 use tally_protocol::{
     ids::Division,
     invite::{Invite, SignedInvite},
@@ -233,8 +233,7 @@ impl Inviter {
 
 /// Whoever reads it may ask in that division's name.
 fn write(path: &std::path::Path, token: &str) -> std::io::Result<()> {
-    save(path, format!("{token}\n").as_bytes())?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+    save_private(path, format!("{token}\n").as_bytes())
 }
 
 #[cfg(test)]

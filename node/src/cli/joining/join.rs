@@ -7,11 +7,17 @@ use super::{
     super::{Exit, Failure, charter::wrong_key},
     ask::{Asked, Told, ask},
     place::{NodePlace, Settings, at, reached},
-    state::{JoinState, KeptJoin},
+    state::{JoinState, KeptJoin, KeptListens},
     words,
 };
+use crate::config::Config;
 use clap::Args;
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fs::{self, File},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 use tally_client::{
     keyfile::{self, SecretKind},
     save::save,
@@ -141,6 +147,7 @@ fn begin(args: &JoinArgs, place: NodePlace) -> Result<(Joining, bool), Failure> 
         (None, Some(file)) => Some(fs::read_to_string(file).map_err(at(file))?),
         (None, None) => None,
     };
+    let lock = place.0.is_dir().then(|| place.lock()).transpose()?;
     let before = KeptJoin::load(&place.0)?;
     let token = match (&given, &before) {
         (Some(token), _) => token.trim().to_owned(),
@@ -163,13 +170,23 @@ fn begin(args: &JoinArgs, place: NodePlace) -> Result<(Joining, bool), Failure> 
     if let Some(kept) = before.filter(|_| same || given.is_none()) {
         let secret = keyfile::read_as(&place.key(), SecretKind::Node).map_err(wrong_key)?;
         let keys = NodeKeys::derive(&invite.invite.federation, invite.invite.node(), &secret);
-        return Ok((Joining { place, invite, keys, kept }, false));
+        let mut joining = Joining { place, invite, keys, kept };
+        joining.configure(args)?;
+        return Ok((joining, false));
     }
-    Ok((make(args, place, invite, token)?, true))
+    Ok((make(args, place, invite, token, lock)?, true))
 }
 
-fn make(args: &JoinArgs, place: NodePlace, invite: SignedInvite, token: String) -> Result<Joining, Failure> {
+/// Begins a request. `tally join` may be killed between any two of its files: what is there of the same node is used.
+fn make(
+    args: &JoinArgs,
+    place: NodePlace,
+    invite: SignedInvite,
+    token: String,
+    lock: Option<File>,
+) -> Result<Joining, Failure> {
     let division = invite.invite.division;
+    let mut there = None;
     match KeptJoin::load(&place.0)? {
         // Another invitation for a request that was begun here and not given: its keys are used again.
         Some(earlier) => {
@@ -185,36 +202,70 @@ fn make(args: &JoinArgs, place: NodePlace, invite: SignedInvite, token: String) 
             }
         }
         None => {
-            if let Ok(config) = crate::config::Config::load(&place.config())
+            there = Config::load(&place.config()).ok();
+            if let Some(config) = &there
                 && config.node.division != division
             {
                 return Err(words::other_division(division, config.node.division));
             }
-            place.is_free(&[place.config(), place.charter()])?;
+            let begun = there.as_ref().is_some_and(|config| is_begun(&place, config, &invite));
+            if !begun {
+                place.is_free(&[place.config(), place.charter()])?;
+            }
         }
     }
     // What cannot be is refused before anything is made.
     let (quic, addresses) = heard(args, &invite.invite)?;
+    if let Some(config) = &there
+        && (quic.is_some_and(|q| q != config.listen.quic) || (args.http.is_some() && args.http != config.listen.http))
+    {
+        let (file, listens) = (place.config(), config.listen.quic);
+        let why = format!(
+            "{} says other addresses (quic = {listens}), and is left as it is: say the same, or remove it",
+            file.display()
+        );
+        return Err(Failure::new(Exit::Usage, why));
+    }
     place.ports_are_free(quic, args.http)?;
     place.make()?;
+    let _lock = match lock {
+        Some(lock) => lock,
+        None => {
+            let lock = place.lock()?;
+            if KeptJoin::load(&place.0)?.is_some() {
+                let why =
+                    format!("another tally join has begun in {} just now: say it again to go on", place.0.display());
+                return Err(Failure::failed(why));
+            }
+            lock
+        }
+    };
     let secret = match place.key().exists() {
         true => keyfile::read_as(&place.key(), SecretKind::Node),
         false => keyfile::create(&place.key(), SecretKind::Node),
     };
     let secret = secret.map_err(wrong_key)?;
     let keys = NodeKeys::derive(&invite.invite.federation, invite.invite.node(), &secret);
-    let authority =
-        invite.invite.authority().ok_or_else(|| words::no_invitation("the authority's key in it is none"))?;
-    let settings =
-        Settings { division, authority: &authority, quic, http: args.http, offline: args.offline, by: "tally join" };
-    place.configure(&settings)?;
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(Failure::failed)?;
     let time = tally_clock::now_ms() / 1_000;
     let (state, reason) = (JoinState::Pending, String::new());
-    let kept = KeptJoin { token, time, nonce, addresses, answer: None, state, reason };
+    let listens = there.is_none().then_some(KeptListens { quic, http: args.http, offline: args.offline });
+    let kept = KeptJoin { token, time, nonce, addresses, answer: None, state, reason, listens };
+    // First what says that a request was begun here: whatever ends this command, the same one goes on from it.
     kept.save(&place.0)?;
-    Ok(Joining { place, invite, keys, kept })
+    let mut joining = Joining { place, invite, keys, kept };
+    joining.configure(args)?;
+    Ok(joining)
+}
+
+/// Whether a folder without a request holds what an earlier program wrote before it: a key, and the settings of this node under
+/// this authority. It has never been admitted, and has never run.
+fn is_begun(place: &NodePlace, config: &Config, invite: &SignedInvite) -> bool {
+    place.key().exists()
+        && !place.charter().exists()
+        && !place.has_run()
+        && config.authority().ok() == invite.invite.authority()
 }
 
 /// Where nodes below are heard, and find this one. A county has none: any free port does.
@@ -249,9 +300,48 @@ impl Joining {
         // Who takes another's place has a history, which is fetched first: an empty disk is no word that nothing was signed. Without a
         // network nobody could fetch it, and a bundle brings it.
         let fresh = invite.ends().is_none() || self.place.is_offline();
-        self.place.admit(note, fresh)?;
-        self.kept.state = JoinState::Admitted;
-        self.kept.save(&self.place.0)
+        self.change(|joining| {
+            // Another command of this folder was told first; the node may have run since, and used its word up.
+            if joining.kept.state == JoinState::Admitted {
+                return Ok(());
+            }
+            joining.place.admit(note, fresh)?;
+            joining.kept.state = JoinState::Admitted;
+            Ok(())
+        })
+    }
+
+    /// Changes what is kept of the request as it is kept now, while no other command of this folder does: one that waits for the
+    /// answer may be long behind.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), Failure> {
+        let _lock = self.place.lock()?;
+        let Some(now) = KeptJoin::load(&self.place.0)?.filter(|now| now.is_of(&self.kept)) else {
+            let why = format!("{} holds another request by now: this one is over", self.place.0.display());
+            return Err(Failure::failed(why));
+        };
+        self.kept = now;
+        let before = self.kept.clone();
+        change(self)?;
+        if self.kept == before { Ok(()) } else { self.kept.save(&self.place.0) }
+    }
+
+    /// Writes `tally.toml`, if that is still to be done or it is not there. The folder is locked.
+    fn configure(&mut self, args: &JoinArgs) -> Result<(), Failure> {
+        let invite = &self.invite.invite;
+        if self.kept.listens.is_some() || !self.place.config().exists() {
+            let authority =
+                invite.authority().ok_or_else(|| words::no_invitation("the authority's key in it is none"))?;
+            let KeptListens { quic, http, offline } = match &self.kept.listens {
+                Some(listens) => listens.clone(),
+                None => KeptListens { quic: heard(args, invite)?.0, http: args.http, offline: args.offline },
+            };
+            let (division, by) = (invite.division, "tally join");
+            self.place.configure(&Settings { division, authority: &authority, quic, http, offline, by })?;
+        }
+        if self.kept.listens.take().is_some() {
+            self.kept.save(&self.place.0)?;
+        }
+        Ok(())
     }
 }
 
@@ -266,9 +356,16 @@ async fn wait(args: &JoinArgs, joining: &mut Joining) -> Result<Exit, Failure> {
                 return end(args, joining);
             }
             Ok(Told::Rejected { by, reason }) => {
-                joining.kept.state = JoinState::Rejected;
-                joining.kept.reason.clone_from(&reason);
-                joining.kept.save(&joining.place.0)?;
+                joining.change(|j| {
+                    if j.kept.state == JoinState::Pending {
+                        j.kept.state = JoinState::Rejected;
+                        j.kept.reason.clone_from(&reason);
+                    }
+                    Ok(())
+                })?;
+                if joining.kept.state == JoinState::Admitted {
+                    return end(args, joining);
+                }
                 if args.json {
                     tell(joining)?;
                 }

@@ -1,10 +1,11 @@
 //! What a new node has on its disk: `tally.toml`, its keys, its charter, and the word for its first start.
 
 use super::super::{Exit, Failure};
-use crate::config::Config;
+use crate::{config::Config, daemon::first::has_journal};
 use std::{
     ffi::OsStr,
-    fs, io,
+    fs::{self, File},
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -155,6 +156,17 @@ impl NodePlace {
         made.and_then(|()| hand_over(&self.0)).map_err(at(&self.0))
     }
 
+    /// Keeps every other command of this kind out of the folder until it is dropped. Waits for one that is at work there: none
+    /// holds it while it waits for an answer.
+    pub(super) fn lock(&self) -> Result<File, Failure> {
+        let lock = || {
+            let folder = File::open(&self.0)?;
+            folder.lock()?;
+            Ok(folder)
+        };
+        lock().map_err(at(&self.0))
+    }
+
     /// Refuses a folder in which one of these files is already.
     pub(super) fn is_free(&self, files: &[PathBuf]) -> Result<(), Failure> {
         let there = files.iter().find(|f| f.exists());
@@ -194,10 +206,16 @@ impl NodePlace {
         Config::load(&self.config()).is_ok_and(|config| config.node.offline)
     }
 
-    /// Puts the charter in its place; of a node that has signed nothing yet, also the word beside the key: it may run.
+    /// Whether it has run. What cannot be seen may be there.
+    pub(super) fn has_run(&self) -> bool {
+        Config::load(&self.config()).is_ok_and(|config| has_journal(&config).unwrap_or(true))
+    }
+
+    /// Puts the charter in its place; of a node that has signed nothing yet, also the word beside the key: it may run. One that has
+    /// a journal has used its word up, and a second one would let it begin anew on an emptied disk.
     pub(super) fn admit(&self, note: &str, fresh: bool) -> Result<(), Failure> {
         put(&self.charter(), note.as_bytes())?;
-        if !fresh {
+        if !fresh || self.has_run() {
             return Ok(());
         }
         tally_client::keyfile::leave_first_start(&self.key()).map_err(at(&self.key()))

@@ -1,14 +1,14 @@
 //! What a joining machine keeps of its request, in `join.json` beside `tally.toml`: whoever stops waiting goes on with the same
-//! request, and with the same digits.
+//! request, and with the same digits. It is the first file that is written, and says what is still to be made.
 
 use super::{super::Failure, place::at};
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt as _,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
-use tally_client::{owner::hand_over, save::save};
+use tally_client::{owner::hand_over, save::save_private};
 use tally_protocol::{invite::SignedInvite, join::JoinRequest, keys::NodeKeys, request::ProposedKeys};
 
 /// Where a request stands.
@@ -39,6 +39,18 @@ pub(super) struct KeptJoin {
     /// What was said with the answer.
     #[serde(default)]
     pub(super) reason: String,
+    /// What `tally.toml` is to say, until it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) listens: Option<KeptListens>,
+}
+
+/// What the operator said of a node that has no `tally.toml` yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeptListens {
+    pub(super) quic: Option<SocketAddr>,
+    pub(super) http: Option<SocketAddr>,
+    pub(super) offline: bool,
 }
 
 fn file(dir: &Path) -> PathBuf {
@@ -60,9 +72,13 @@ impl KeptJoin {
     pub(super) fn save(&self, dir: &Path) -> Result<(), Failure> {
         let path = file(dir);
         let text = serde_json::to_vec_pretty(self).map_err(Failure::failed)?;
-        save(&path, &text).map_err(at(&path))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(at(&path))?;
+        save_private(&path, &text).map_err(at(&path))?;
         hand_over(&path).map_err(at(&path))
+    }
+
+    /// Whether another one is of the same request.
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        (&self.token, self.nonce) == (&other.token, other.nonce)
     }
 
     /// The request of this invitation with these keys.

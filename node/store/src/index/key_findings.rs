@@ -110,20 +110,23 @@ fn of_form(in_force: &InForce<'_>, v: &HeldKeyVersion, others: &[&KeyVersions]) 
     }
     let before = |o: &&HeldKeyVersion| o.is_current() && (o.log, o.index) < (v.log, v.index);
     if let Some(other) = others.iter().flat_map(|versions| versions.iter()).find(before) {
-        let (en, zh) = other_form(other.version.id);
+        let (en, zh) = other_form(Some(other.version.id));
         said.say("V028", None, Severity::Question, en, zh);
     }
     said.findings
 }
 
-/// What is said of a record whose number is held in another form, in English and Chinese.
-pub fn other_form(held: RecordId) -> (String, String) {
-    let id: String = held.to_string().chars().take(SHOWN_ID).collect();
+/// What is said of a record whose number is held in another form, in English and Chinese; `None`: which record it is may not be
+/// told.
+pub fn other_form(held: Option<RecordId>) -> (String, String) {
+    let id = held.map(|id| id.to_string().chars().take(SHOWN_ID).collect::<String>());
+    let (which, which_zh) = id.map(|id| (format!(": record {id}"), format!(" {id}"))).unwrap_or_default();
     let en = format!(
-        "a record is held whose number differs from this one only in brackets, width, spaces or dashes: record {id}: if it is the same document, amend or withdraw one of the two"
+        "a record is held whose number differs from this one only in brackets, width, spaces or dashes{which}: if it is the same document, amend or withdraw one of the two"
     );
-    let zh =
-        format!("疑似同一文号：已有记录 {id}，文号仅括号、全半角、空格或连接号不同，如为同一文书请变更或撤销其中一条");
+    let zh = format!(
+        "疑似同一文号：已有记录{which_zh}，文号仅括号、全半角、空格或连接号不同，如为同一文书请变更或撤销其中一条"
+    );
     (en, zh)
 }
 
