@@ -426,7 +426,7 @@ impl Batcher {
                 self.waiting.iter_mut().filter(|w| w.waits_for(number)).for_each(|w| w.sealed(number, range));
             }
             Some(Err(why)) => {
-                self.stage_batch(number, &flying.records, &why).await?;
+                self.is_refused(number, &flying.records, &why).await?;
                 self.was_refused(why);
             }
             None => {
