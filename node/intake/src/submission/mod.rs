@@ -228,4 +228,4 @@ impl Submissions {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

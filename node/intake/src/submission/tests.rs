@@ -47,13 +47,13 @@ impl HeldReader for OneHeld {
     }
 }
 
-struct Desk {
-    submissions: Submissions,
+pub(crate) struct Desk {
+    pub(crate) submissions: Submissions,
     chunks: mpsc::Receiver<RecordChunk>,
     _dir: tempfile::TempDir,
 }
 
-fn desk() -> Desk {
+pub(crate) fn desk() -> Desk {
     desk_within(KeptLimits::default())
 }
 
