@@ -168,6 +168,33 @@ async fn a_key_answers_the_same_again_and_refuses_another_content() {
     assert_eq!(desk.submissions.kept().list(10, None).unwrap().len(), 1);
 }
 
+/// F3: a table that cannot be read to its end has an answer all the same, and is known when the whole of it comes again.
+#[tokio::test]
+async fn a_table_that_is_read_in_part_is_known_by_the_whole_of_it() {
+    let heads = "检查实施机关,检查实施机关代码,检查任务编号,类型,日期,结果,主体名称,主体代码\n";
+    let rows = "福州市鼓楼区市场监督管理局,113501020036012589,抽查1号,抽查,2025/6/3,1,,x\n".repeat(100);
+    // Heads of another category, which end the reading; and a quote that is not closed.
+    let other = "行政相对人名称,行政相对人代码_1(统一社会信用代码),行政许可决定文书名称,行政许可决定文书号,许可类别,许可证书名称,许可编号,许可内容,许可决定日期,有效期自,有效期至,许可机关,许可机关统一社会信用代码\n";
+    for (key, end) in [("heads", other), ("quote", "\"福州,x\n")] {
+        let desk = desk();
+        let text = format!("{heads}{rows}{end}{}", rows.repeat(200));
+        let hand_in = || {
+            let pieces: Vec<_> = text.as_bytes().chunks(4_096).map(|p| Ok(Bytes::copy_from_slice(p))).collect();
+            let (pieces, digest) = digested(Box::pin(stream::iter(pieces)));
+            let source = InputSource::new(pieces, InputFormat::Csv, "/nowhere".into(), Some(digest));
+            desk.submissions.hand_in(keyed(key), source)
+        };
+        let first = answered(hand_in().await.unwrap());
+        assert!(first.rejected >= 100 && first.rejected < 1_000, "{key}: {first:?}");
+        match hand_in().await {
+            Ok(SubmissionOutcome::Repeated(again)) => {
+                assert_eq!((again.read, again.answer), (first.read, first.answer))
+            }
+            other => panic!("{key}: {other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_submission_that_is_given_up_frees_its_key_and_has_no_answer() {
     let desk = desk();
