@@ -114,6 +114,7 @@ impl Batcher {
                 findings: Vec::new(),
             };
             let looked = policy.and_then(|p| DedupLookup { index, unsealed: &unsealed }.look(&checked, p).ok());
+            result.by_id |= looked.is_none();
             let looked = looked.unwrap_or_else(by_id);
             let fate = match looked.held {
                 Some(held) if held.in_force => RowFate::Duplicate { held: held.id },

@@ -311,6 +311,24 @@ async fn nothing_is_called_new_before_the_index_has_what_was_fetched() {
     running.stop().await;
 }
 
+/// F5: what is looked for by its id alone is told so. It is a duplicate, but nobody knows what would be said of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_was_looked_for_by_its_id_alone_is_told_so() {
+    let bench = Bench::new().shut(true);
+    let mut running = bench.run(1 << 30);
+    running.carry = None;
+    // The index is behind, and does not catch up while it is waited for.
+    running.followed.0.send_replace(Place(100));
+    let new = running.hand_in(0..1).await.unwrap();
+    assert_eq!((new.staged(), new.by_id), (1, true));
+    let again = running.hand_in(0..1).await.unwrap();
+    assert_eq!((again.duplicates(), again.by_id), (1, true));
+    running.followed.1.send_modify(|p| p.cursor = Place(100));
+    let again = running.hand_in(0..2).await.unwrap();
+    assert_eq!((again.duplicates(), again.staged(), again.by_id), (1, 1, false));
+    running.stop().await;
+}
+
 /// Whoever waits for a disk that has failed is not told to wait for the parent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_disk_is_told_as_a_failed_disk() {

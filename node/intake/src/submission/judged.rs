@@ -7,7 +7,7 @@ use super::{
     known::{RowTag, TakenRow, Terms},
     terms::policy,
 };
-use crate::{DedupPolicy, JudgedRow, RowChunk, RowFate};
+use crate::{DedupPolicy, JudgedRow, RowChunk, RowFate, RowOutcome};
 use std::sync::Arc;
 use tally_protocol::finding::Severity;
 use tally_store::index::SubjectMark;
@@ -42,13 +42,15 @@ pub(super) struct Tagged {
 
 impl Tagged {
     /// The row as one that may be known next time, and whether its place is known already: it is in the own log, and nothing is
-    /// said of it, not even that something was brought into form.
-    pub(super) fn taken(self, row: &JudgedRow, fate: RowFate) -> Option<(TakenRow, bool)> {
+    /// said of it, not even that something was brought into form. What the rules note of a row they note once, when it is taken;
+    /// what is noted by what is held is told each time.
+    pub(super) fn taken(self, row: &JudgedRow, outcome: &RowOutcome) -> Option<(TakenRow, bool)> {
         let (tag, id) = (self.tag?, row.id?);
-        if !row.changes.is_empty() || row.reply.is_some() || row.findings.iter().any(|f| f.severity > Severity::Note) {
+        let is_asked = row.findings.iter().any(|f| f.severity > Severity::Note) || !outcome.findings.is_empty();
+        if is_asked || !row.changes.is_empty() || row.reply.is_some() {
             return None;
         }
-        let (index, is_placed) = match fate {
+        let (index, is_placed) = match outcome.fate {
             RowFate::Accepted { index } => (index, true),
             RowFate::Duplicate { held } if held == id => (0, false),
             RowFate::Duplicate { .. } | RowFate::Superseded { .. } | RowFate::Staged | RowFate::Rejected => {
@@ -87,4 +89,29 @@ pub(super) fn judge(
         let tags = tags.into_iter().zip(&judged).map(tagged).collect();
         JudgedChunk { rows, known, tags, judged, rest, policy }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HeldFinding, submission::tests::judged_row};
+
+    /// F8: a note by what is held is told each time that the row comes, so the row is read each time.
+    #[test]
+    fn a_row_is_remembered_only_if_nothing_is_said_by_what_is_held() {
+        let row = judged_row();
+        let held = row.id.unwrap();
+        let taken = |fate: RowFate, findings: &[(HeldFinding, Severity)]| {
+            let tagged = Tagged { tag: Some(RowTag::default()), subject: SubjectMark::default() };
+            tagged.taken(&row, &RowOutcome { fate, findings: findings.to_vec() }).map(|(_, is_placed)| is_placed)
+        };
+        assert_eq!(taken(RowFate::Accepted { index: 1 }, &[]), Some(true));
+        assert_eq!(taken(RowFate::Duplicate { held }, &[]), Some(false));
+        for severity in [Severity::Note, Severity::Question] {
+            for found in [HeldFinding::OtherName("x".into()), HeldFinding::NoSubject, HeldFinding::OtherForm(held)] {
+                assert_eq!(taken(RowFate::Duplicate { held }, &[(found.clone(), severity)]), None, "{found:?}");
+                assert_eq!(taken(RowFate::Accepted { index: 1 }, &[(found, severity)]), None);
+            }
+        }
+    }
 }

@@ -77,6 +77,16 @@ fn row(n: usize) -> String {
     )
 }
 
+/// A row of which nothing is said.
+pub(crate) fn judged_row() -> crate::JudgedRow {
+    let handle = charter("350102/e1".parse().unwrap());
+    let (charter, terms) = (handle.charter(), SubmissionTerms::default());
+    let context = terms.row_context(charter.charter(), "350102".parse().unwrap());
+    let row = crate::RowChunk::Lines(vec![(1, row(1).into_bytes())]).judged(&context).remove(0);
+    assert!(row.record.is_some() && row.changes.is_empty(), "{row:?}");
+    row
+}
+
 fn keyed(key: &str) -> Submission {
     let meta = SubmissionMeta {
         source: "http".to_owned(),

@@ -320,9 +320,8 @@ impl Upload {
             match row.id.and_then(|_| outcomes.next()) {
                 Some(outcome) => {
                     keep.corrections.extend(correction(&row, &outcome.fate));
-                    let fate = outcome.fate.clone();
+                    taken.extend(tagged.taken(&row, &outcome).filter(|_| !result.by_id));
                     self.conclude(&mut row, outcome, differ.remove(&place));
-                    taken.extend(tagged.taken(&row, fate));
                 }
                 None => self.answer.rejected += 1,
             }
