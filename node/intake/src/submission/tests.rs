@@ -205,6 +205,33 @@ async fn a_table_that_is_read_in_part_is_known_by_the_whole_of_it() {
     }
 }
 
+/// F4: the same rows as a load of history, of another unit or division, or read otherwise, are another submission.
+#[tokio::test]
+async fn a_key_refuses_the_same_content_under_other_terms() {
+    let desk = desk();
+    let hand_in = |terms: SubmissionTerms, format| {
+        let (pieces, digest) = digested(Box::pin(stream::iter([Ok(Bytes::from("no json"))])));
+        let source = InputSource::new(pieces, format, "/nowhere".into(), Some(digest));
+        desk.submissions.hand_in(Submission { terms, ..keyed("a") }, source)
+    };
+    let plain = SubmissionTerms::default;
+    let text = |text: &str| Some(text.to_owned());
+    answered(hand_in(plain(), InputFormat::Ndjson).await.unwrap());
+    for (terms, format) in [
+        (SubmissionTerms { backfill: true, ..plain() }, InputFormat::Ndjson),
+        (SubmissionTerms { category: text("spot_check"), ..plain() }, InputFormat::Ndjson),
+        (SubmissionTerms { unit: text("spot_check"), ..plain() }, InputFormat::Ndjson),
+        (SubmissionTerms { division: Some("350103".parse().unwrap()), ..plain() }, InputFormat::Ndjson),
+        (plain(), InputFormat::Csv),
+    ] {
+        let again = hand_in(terms.clone(), format).await;
+        assert!(matches!(again, Err(SubmissionError::KeyReused)), "{terms:?} {format:?}: {again:?}");
+    }
+    // What its token may do is not the client's word.
+    let allowed = SubmissionTerms { rights: Some(crate::Rights::default()), ..plain() };
+    assert!(matches!(hand_in(allowed, InputFormat::Ndjson).await, Ok(SubmissionOutcome::Repeated(_))));
+}
+
 #[tokio::test]
 async fn a_submission_that_is_given_up_frees_its_key_and_has_no_answer() {
     let desk = desk();
