@@ -5,6 +5,7 @@
 //! It only remembers, in bounded memory, and forgets at a stop. Whether the record still stands as it did is the index's to say:
 //! a row is a duplicate by this only if nothing has come since that could change the answer. All other rows go the long way.
 
+use super::ahead::CommonForm;
 use crate::{Rights, RowChunk, RowContext};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tally_protocol::{finding::Severity, ids::LogId, record::RecordId};
@@ -45,6 +46,26 @@ pub(super) struct TakenRow {
     pub(super) index: u64,
     pub(super) id: RecordId,
     pub(super) subject: SubjectMark,
+}
+
+/// Rows of a chunk that are known and stand as they did.
+#[derive(Debug)]
+pub(super) struct KnownPart {
+    /// As they came.
+    pub(super) rows: RowChunk,
+    /// Where they stood in the chunk.
+    pub(super) places: Vec<usize>,
+    /// Their numbers.
+    pub(super) forms: Vec<CommonForm>,
+}
+
+impl KnownPart {
+    /// Takes off those that stood at a place or behind it.
+    pub(super) fn split_off(&mut self, place: usize) -> Self {
+        let at = self.places.partition_point(|p| *p < place);
+        let (places, forms) = (self.places.split_off(at), self.forms.split_off(at));
+        Self { rows: self.rows.split_off(at), places, forms }
+    }
 }
 
 /// The rows that are known. Cheap to clone; all clones are one.
@@ -110,14 +131,14 @@ impl KnownRows {
         self.0.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes off the rows that are known and stand as they did, and counts them; the tags of those that are left, in order. A row
-    /// of which a reader has to say something has none that anything is remembered by.
+    /// Takes off the rows that are known and stand as they did; the tags of those that are left, in order. A row of which a reader
+    /// has to say something has none that anything is remembered by.
     pub(super) fn take_off(
         &self,
         terms: &Terms<'_>,
         index: &DedupIndex,
         rows: &mut RowChunk,
-    ) -> (u64, Vec<Option<RowTag>>) {
+    ) -> (KnownPart, Vec<Option<RowTag>>) {
         let mut tags = self.tags(terms, rows);
         let buckets = self.buckets();
         let found: Vec<Option<KnownRow>> = tags.iter().map(|tag| buckets.find((*tag)?)).collect();
@@ -133,16 +154,12 @@ impl KnownRows {
         // What cannot be told now is looked at as ever.
         let stand = if asked.is_empty() { Vec::new() } else { index.stand(terms.own, &asked).unwrap_or_default() };
         let mut stand = stand.into_iter();
-        let known: Vec<bool> =
-            found.iter().map(|row| row.is_some() && stand.next().is_some_and(|stands| stands)).collect();
-        let count = known.iter().filter(|known| **known).count() as u64;
-        if count > 0 {
-            let mut left = known.iter();
-            rows.retain(|| left.next().is_none_or(|known| !known));
-            let mut left = known.iter();
-            tags.retain(|_| left.next().is_none_or(|known| !known));
-        }
-        (count, tags)
+        let known: Vec<Option<CommonForm>> = found.iter().map(|row| row.and_then(|_| stand.next().flatten())).collect();
+        let (mut row, mut tag) = (known.iter(), known.iter());
+        let rows = rows.take_out(|| row.next().is_some_and(Option::is_some));
+        tags.retain(|_| tag.next().is_none_or(Option::is_none));
+        let (places, forms) = known.iter().enumerate().filter_map(|(place, form)| Some((place, (*form)?))).unzip();
+        (KnownPart { rows, places, forms }, tags)
     }
 
     /// Remembers rows whose records are durable in the own log, and of which nothing was said.

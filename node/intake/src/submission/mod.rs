@@ -15,6 +15,7 @@
 //!
 //! Not known here: who may hand in, how many may at the same time, and how an outcome is shown.
 
+mod ahead;
 mod answer;
 mod differs;
 mod errors;
