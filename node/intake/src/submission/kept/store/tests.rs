@@ -189,6 +189,34 @@ fn the_name_of_a_removed_answer_is_not_given_again() {
     assert!(fs::read(dir.path().join("answers/index.ndjson")).unwrap().is_empty());
 }
 
+/// F9: an answer that could not be put in its place leaves nothing, also where its rows were written to the end.
+#[test]
+fn an_answer_that_cannot_be_finished_leaves_no_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), KeptLimits::default());
+    let answers = dir.path().join("answers");
+    let left = || fs::read_dir(&answers).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect::<Vec<_>>();
+    for in_the_way in [phrases::FILE, META_FILE] {
+        let mut writer = store.writer(of_token("a", None));
+        writer.write(vec![rejected(1, "x")], &[]).unwrap();
+        let part = left().into_iter().find(|p| p.extension().is_some()).unwrap();
+        fs::create_dir(part.join(in_the_way)).unwrap();
+        writer.finish(&mut SubmissionAnswer::default(), None).unwrap_err();
+        drop(writer);
+        assert_eq!(left(), [answers.join("plain")], "{in_the_way}");
+    }
+    // What another has made is not its own.
+    let next = store.next_id();
+    let (day, number) = next.rsplit_once('-').unwrap();
+    let part = answers.join(format!("{day}-{:04}.part", number.parse::<u32>().unwrap() + 1));
+    fs::write(&part, "").unwrap();
+    let mut writer = store.writer(of_token("a", None));
+    writer.write(vec![rejected(1, "x")], &[]).unwrap_err();
+    drop(writer);
+    assert!(part.exists());
+    assert_eq!(store.room(&token("a")).map_err(|e| e.to_string()), Ok(()));
+}
+
 /// What is given up while it is written leaves its room to others.
 #[test]
 fn an_answer_that_is_given_up_gives_its_room_back() {
