@@ -53,8 +53,8 @@ impl Batcher {
     /// Why a batch that closes now must be staged: what came before it is, and nothing is on its way that it would follow. The
     /// core refuses by itself what follows a batch that it refused.
     fn comes_behind_staged(&self) -> Option<NotSealed> {
-        let staged = self.flying.is_empty() && !self.staged.is_empty();
-        self.refused.as_ref().filter(|_| staged).map(|(why, _)| why.clone())
+        let behind = self.flying.is_empty() && (self.cut || !self.staged.is_empty());
+        self.refused.as_ref().filter(|_| behind).map(|(why, _)| why.clone())
     }
 
     /// The records of a closed batch may not be signed: they are staged, and whoever waits for them is answered.

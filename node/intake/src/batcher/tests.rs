@@ -252,6 +252,44 @@ async fn a_batch_behind_one_that_was_refused_is_not_sealed_before_it() {
     running.stop().await;
 }
 
+/// What was judged with rows in sight that were then neither signed nor staged is not taken without them.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_taken_that_rests_on_rows_for_which_there_was_no_room() {
+    let bench = Bench::new();
+    bench.refuses_first.store(1, Ordering::Relaxed);
+    let mut running = bench.run(20_000);
+    running.carry = None;
+    let busy = bench.disk.lock().await;
+    let submit = |range: std::ops::Range<u64>| {
+        running.handle.submit(RecordChunk::of(range.map(checked).collect(), DedupPolicy::default()))
+    };
+    let first = submit(0..900).await.unwrap();
+    while bench.batches.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let answers = [first, submit(900..901).await.unwrap()];
+    while running.handle.chunks.capacity() < CHUNKS {
+        tokio::task::yield_now().await;
+    }
+    drop(busy);
+    for answer in answers {
+        let refused = answer.await.unwrap();
+        assert!(matches!(refused, Err(ChunkError::StagedFull(NotSealed::Frozen(_)))), "{refused:?}");
+    }
+    assert_eq!((bench.sealed(), running.book.counts().records), (Vec::new(), 0));
+    // Handed in again, they are new.
+    let again = async {
+        loop {
+            if let Ok(result) = running.hand_in(0..901).await {
+                return result;
+            }
+        }
+    };
+    let again = tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
+    assert_eq!((again.accepted(), bench.sealed()), (901, ids(0..901)));
+    running.stop().await;
+}
+
 /// What is told as lost is held by nobody: it is not a duplicate when it comes again.
 #[tokio::test(flavor = "multi_thread")]
 async fn staged_rows_that_are_lost_are_taken_when_they_are_handed_in_again() {
