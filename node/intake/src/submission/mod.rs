@@ -138,7 +138,7 @@ impl Submissions {
     /// Hands in what a source says.
     ///
     /// Cancel-safe: if the future is dropped, records that the batcher has been given are taken all the same, no answer is
-    /// kept, and the key is free again. The same handed in again finds them to be duplicates.
+    /// kept unless that had begun, and the key is free again. The same handed in again finds them to be duplicates.
     ///
     /// # Errors
     /// [`SubmissionError`]; what was accepted until then is durable.
@@ -148,7 +148,7 @@ impl Submissions {
         mut source: impl RowSource,
     ) -> Result<SubmissionOutcome, SubmissionError> {
         let Submission { terms, mut meta } = submission;
-        let _claim = match &meta.idempotency_key {
+        let claim = match &meta.idempotency_key {
             None => None,
             Some(key) => {
                 let claim = self.keys.claim(meta.token.as_deref(), key).ok_or(SubmissionError::KeyInUse)?;
@@ -172,6 +172,8 @@ impl Submissions {
         }
         let (digest, so_far) = (source.digest(), Box::new(answer.counts()));
         let kept = writer.run(move |w| {
+            // Where the client goes away meanwhile, the answer is kept all the same: the key is in use until then.
+            let _claim = claim;
             w.finish(&mut answer, digest)?;
             // Where only a part of the rows went is no range of them.
             if answer.staged > 0 {

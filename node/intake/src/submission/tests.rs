@@ -5,7 +5,7 @@ use crate::{
     BatcherHandle, ChunkResult, DedupPolicy, HeldFinding, InputFormat, RecordChunk, RowFate, RowOutcome, digested,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use std::{
     fmt::Write as _,
     sync::{Arc, atomic::AtomicBool},
@@ -256,6 +256,45 @@ async fn a_submission_that_is_given_up_frees_its_key_and_has_no_answer() {
     assert_eq!(desk.submissions.kept().list(10, None).unwrap().len(), 0);
     let answer = answered(desk.submissions.hand_in(keyed("a"), source("no json".to_owned())).await.unwrap());
     assert_eq!((answer.read, answer.rejected), (1, 1));
+    assert_eq!(desk.submissions.kept().list(10, None).unwrap().len(), 1);
+}
+
+/// A client that goes away while its answer is being kept and asks again gets that one, and not a second.
+#[tokio::test]
+async fn a_key_is_in_use_until_its_answer_is_kept() {
+    let desk = desk();
+    let answers = desk.submissions.kept().dir().to_owned();
+    // Whoever keeps an answer waits until somebody reads its index.
+    let index = answers.join("index.ndjson");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &index, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let hand_in = || desk.submissions.hand_in(keyed("a"), source("no json".to_owned()));
+    let has_begun = async {
+        let named = |e: io::Result<std::fs::DirEntry>| e.unwrap().file_name().into_string().unwrap();
+        let is_there = |name: String| name.starts_with("350102-") && !name.ends_with(".part");
+        while !std::fs::read_dir(&answers).unwrap().map(named).any(is_there) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        ended = hand_in() => panic!("nobody reads the index: {ended:?}"),
+        () = has_begun => {}
+    }
+    // Whether a key is free is told at once.
+    let second = hand_in().now_or_never();
+    let reading = tokio::task::spawn_blocking(move || std::fs::read(index).unwrap());
+    assert!(!reading.await.unwrap().is_empty());
+    assert!(matches!(second, Some(Err(SubmissionError::KeyInUse))), "{second:?}");
+    let third = async {
+        loop {
+            match hand_in().await {
+                Err(SubmissionError::KeyInUse) => tokio::task::yield_now().await,
+                ended => return ended,
+            }
+        }
+    };
+    let third = tokio::time::timeout(std::time::Duration::from_secs(20), third).await.unwrap();
+    assert!(matches!(third, Ok(SubmissionOutcome::Repeated(_))), "{third:?}");
     assert_eq!(desk.submissions.kept().list(10, None).unwrap().len(), 1);
 }
 
