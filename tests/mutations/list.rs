@@ -18,6 +18,7 @@ pub(crate) struct Mutation {
 }
 
 mod disk;
+mod intake;
 mod words;
 
 const JOURNAL: &[&str] = &["-p", "tally-journal", "--lib"];
@@ -47,5 +48,5 @@ const fn sampled(mutation: Mutation) -> Mutation {
 
 /// All of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Mutation> {
-    disk::LIST.iter().chain(words::LIST)
+    disk::LIST.iter().chain(intake::LIST).chain(words::LIST)
 }

@@ -107,7 +107,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         ("file" = Option<String>, Query, description = "Name of the file, for the kept answer"),
         ("backfill" = Option<bool>, Query, description = "The rows are a load of history, which does not count as late"),
         ("dry_run" = Option<bool>, Query, description = "Nothing is taken or kept; `trial` tells what would become of each row"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 200 printable ASCII characters. A repetition with the same key and content gets the first answer", min_length = 1, max_length = 200, pattern = "^[!-~]([ -~]*[!-~])?$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 200 printable ASCII characters. A repetition with the same key, content and terms gets the first answer", min_length = 1, max_length = 200, pattern = "^[!-~]([ -~]*[!-~])?$"),
     ),
     request_body(
         description = "The rows",
@@ -118,7 +118,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         (status = 400, description = "The input broke off, or a parameter is not valid"),
         (status = 409, description = "A submission with this key is under way (`in_progress`), or what it corrects was changed meanwhile (`changed`)"),
         (status = 415, description = "A content type that is not read here"),
-        (status = 422, description = "The file is no table or list of records, or the key came with another content"),
+        (status = 422, description = "The file is no table or list of records, or the key came with another content or other terms"),
         (status = 503, description = "Not now; Retry-After says when"),
         (status = 507, description = "The disk is nearly full, as many rows are staged as may be, or as many answers are kept as may be (`answers_full`)"),
     )

@@ -243,6 +243,9 @@ pub(super) struct Meta {
     heads: Vec<String>,
     /// BLAKE3 of the input, where it was known when the answer was given.
     digest: Option<String>,
+    /// BLAKE3 of the terms under which it was handed in, where the client named a key.
+    #[schema(required = false)]
+    terms: Option<String>,
     /// The client's own key for this submission.
     idempotency_key: Option<String>,
     /// Counts, as in `Answer`.
@@ -382,6 +385,7 @@ mod tests {
         same::<Answer>(&GivenAnswer { answer: Box::new(answer), repeated: true });
         same::<Meta>(&SubmissionMeta {
             folder: text(),
+            terms: text(),
             not_kept,
             ended: ended(),
             format: text(),

@@ -100,6 +100,43 @@ fn a_row_that_is_known_is_answered_as_one_that_is_read() {
     assert!(!list(&desk.again("file.ndjson", file.as_bytes())[5]).is_empty());
 }
 
+/// F7: what stands before a known row in its own file is not held yet when that row is known.
+#[test]
+fn what_stands_before_a_known_row_in_its_file_is_seen() {
+    let (knows, mut reads) = (Desk::open(), Desk::open());
+    let file = lines();
+    for desk in [&knows, &reads] {
+        desk.change(&file);
+        desk.again("file.ndjson", file.as_bytes());
+    }
+    reads.restart();
+    let before = knows.known();
+    wait_for("rows are known", seconds(20), || {
+        knows.again("file.ndjson", file.as_bytes());
+        (knows.known() >= before + ROWS).then_some(())
+    });
+    let of = |n: u64| record(n, COUNTY);
+    let (withdraw, form) = (
+        |n: u64| version(n, COUNTY, "withdraw", "1"),
+        |n: u64, form: &str| version(n, COUNTY, "create", "1").replace(&format!("-{n}号"), form),
+    );
+    // So many known rows between them that they are not judged together, but while the first is on its way.
+    let others = || (20..ROWS).cycle().take(500).map(of).collect::<Vec<_>>().join("\n");
+    for (what, lines) in [
+        ("a withdrawal", [withdraw(2), of(2)].join("\n")),
+        ("a withdrawal far before", [withdraw(3), others(), of(3)].join("\n")),
+        ("a number in another form", [form(5, "－５号"), of(5)].join("\n")),
+        ("a number in another form far before", [form(6, "－６号"), others(), of(6)].join("\n")),
+        ("one behind it", [of(7), withdraw(7)].join("\n")),
+    ] {
+        let [told, read] = [&knows, &reads].map(|desk| desk.again("again.ndjson", lines.as_bytes()));
+        assert_eq!(told, read, "{what}");
+        assert_eq!(told[1], 1, "{what}: {told}");
+        let said = list(&told[5]).len() + list(&told[6]).len();
+        assert!(said > 0 || what == "one behind it", "{what}: {told}");
+    }
+}
+
 fn register(desk: &Desk, name: &str, day: &str) {
     let base = Sheet::registration(name, SUBJECT_CODE, day);
     let handed = hand_in(&desk.federation, "base.csv", base.csv().as_bytes(), &["--unit", UNIT_CODE]);

@@ -135,6 +135,7 @@ fn batcher_of(
         says: false,
         patience: None,
         refused: None,
+        cut: false,
         look_at: Instant::now(),
         written_at: None,
         mailbox,
@@ -172,6 +173,8 @@ struct Batcher {
     patience: Option<Instant>,
     /// The core refused to seal although the gate seemed open, and it is not asked again before this.
     refused: Option<(NotSealed, Instant)>,
+    /// Rows were on their way that were neither signed nor staged: what came behind them may rest on them, and goes the same way.
+    cut: bool,
     /// When the backlog is looked at next.
     look_at: Instant,
     /// When something was staged last, if the disk has not been told since that it is durable.
@@ -426,7 +429,7 @@ impl Batcher {
                 self.waiting.iter_mut().filter(|w| w.waits_for(number)).for_each(|w| w.sealed(number, range));
             }
             Some(Err(why)) => {
-                self.stage_batch(number, &flying.records, &why).await?;
+                self.is_refused(number, &flying.records, &why).await?;
                 self.was_refused(why);
             }
             None => {

@@ -63,6 +63,9 @@ pub struct ChunkResult {
     pub staged: Vec<StagedRun>,
     /// Why they could not be signed.
     pub because: Option<NotSealed>,
+    /// Some rows were looked for by their ids alone, as the index could not answer: that nothing is said of such a row does not mean
+    /// that there is nothing to say.
+    pub by_id: bool,
 }
 
 impl ChunkResult {

@@ -114,6 +114,7 @@ impl Batcher {
                 findings: Vec::new(),
             };
             let looked = policy.and_then(|p| DedupLookup { index, unsealed: &unsealed }.look(&checked, p).ok());
+            result.by_id |= looked.is_none();
             let looked = looked.unwrap_or_else(by_id);
             let fate = match looked.held {
                 Some(held) if held.in_force => RowFate::Duplicate { held: held.id },
@@ -149,7 +150,8 @@ impl Batcher {
         Ok(Ok(()))
     }
 
-    /// A batch that was on its way may not be signed: its records are staged in its place, each chunk's by itself.
+    /// A batch that was on its way may not be signed: its records are staged in its place, each chunk's by itself. Behind the first
+    /// for which there is no room none is staged before all that was judged with it in sight is answered.
     pub(super) async fn stage_batch(
         &mut self,
         number: u64,
@@ -162,7 +164,7 @@ impl Batcher {
             let rows = w.taken_from(number);
             let fresh: Vec<_> = rows.iter().filter_map(|(_, at)| left.get_mut(*at)?.take().cloned()).collect();
             let mut result = std::mem::take(&mut w.result);
-            match self.keep_staged(&fresh, why, &mut result).await? {
+            match self.keep_unless_cut(&fresh, why, &mut result).await? {
                 Ok(()) => rows.iter().for_each(|(row, _)| result.set(*row, RowFate::Staged)),
                 Err(full) => w.failed = Some(full),
             }
@@ -170,7 +172,7 @@ impl Batcher {
         }
         // Of chunks that were refused meanwhile: another may be told that it hands in the same.
         let rest: Vec<_> = left.into_iter().flatten().cloned().collect();
-        let refused = self.keep_staged(&rest, why, &mut ChunkResult::default()).await?.is_err();
+        let refused = self.keep_unless_cut(&rest, why, &mut ChunkResult::default()).await?.is_err();
         self.with_room(StagedStore::flush).await?;
         self.written_at = Some(Instant::now());
         // Whoever waits for this batch may wait for a record of it that was not kept.
@@ -180,6 +182,23 @@ impl Batcher {
             waiting.iter_mut().filter(concerned).for_each(|w| w.failed = Some(full.clone()));
         }
         self.waiting = waiting;
+        self.cut &= !(self.flying.is_empty() && self.open.is_empty());
         Ok(())
+    }
+
+    /// Stages records of a batch that was on its way, if all before them were.
+    async fn keep_unless_cut(
+        &mut self,
+        fresh: &[Record],
+        why: &NotSealed,
+        result: &mut ChunkResult,
+    ) -> Result<Result<(), ChunkError>, JournalError> {
+        if self.cut && !fresh.is_empty() {
+            self.sources.index.forget_pending(fresh.iter().map(Record::id).collect::<Vec<_>>().iter());
+            return Ok(Err(ChunkError::StagedFull(why.clone())));
+        }
+        let kept = self.keep_staged(fresh, why, result).await?;
+        self.cut |= kept.is_err();
+        Ok(kept)
     }
 }

@@ -21,13 +21,15 @@ struct Bench {
     shut: Arc<AtomicBool>,
     refuses: Arc<AtomicBool>,
     fails: Arc<AtomicBool>,
+    /// So many batches are refused, and none behind them.
+    refuses_first: Arc<AtomicUsize>,
     /// While it is locked, the driver answers nothing.
     disk: Arc<tokio::sync::Mutex<()>>,
     /// A batch closes so long after its first record, whoever waits.
     close_after: Duration,
     /// What the driver has sealed, in order.
     sealed: Arc<Mutex<Vec<RecordId>>>,
-    /// How many batches that were.
+    /// How many batches came to the driver.
     batches: Arc<AtomicUsize>,
 }
 
@@ -46,9 +48,9 @@ struct Running {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (shut, refuses, fails, disk, sealed, batches) = Default::default();
+        let (shut, refuses, fails, refuses_first, disk, sealed, batches) = Default::default();
         let close_after = Duration::from_millis(BATCH_CLOSE_MS);
-        Self { dir, shut, refuses, fails, disk, close_after, sealed, batches }
+        Self { dir, shut, refuses, fails, refuses_first, disk, close_after, sealed, batches }
     }
 
     fn shut(self, shut: bool) -> Self {
@@ -95,18 +97,20 @@ impl Bench {
     /// Seals what comes; or refuses, or ends without an answer, as a driver does whose disk has failed.
     fn driver(&self, mut mail: mpsc::Receiver<Mail>) -> impl FnOnce() + Send + use<> {
         let (sealed, refuses, fails) = (self.sealed.clone(), self.refuses.clone(), self.fails.clone());
-        let (disk, batches) = (self.disk.clone(), self.batches.clone());
+        let (disk, batches, first) = (self.disk.clone(), self.batches.clone(), self.refuses_first.clone());
         move || {
             while let Some(message) = mail.blocking_recv() {
                 let Mail::Seal { records, reply, .. } = message else { return };
+                batches.fetch_add(1, Ordering::Relaxed);
                 let _written = disk.blocking_lock();
                 if fails.load(Ordering::Relaxed) {
                     return;
                 }
-                batches.fetch_add(1, Ordering::Relaxed);
                 let mut sealed = lock(&sealed);
                 let start = sealed.len() as u64;
-                let result = match refuses.load(Ordering::Relaxed) {
+                let one_less = |left: usize| left.checked_sub(1);
+                let is_first = first.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+                let result = match is_first || refuses.load(Ordering::Relaxed) {
                     true => Err(NotSealed::Frozen("two histories".into())),
                     false => {
                         sealed.extend(records.iter().map(Record::id));
@@ -220,6 +224,72 @@ async fn rows_on_their_way_when_signing_ends_are_staged_and_not_refused() {
     running.stop().await;
 }
 
+/// F1: the second may amend the first. It waits open while the first is on its way, and that one is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_behind_one_that_was_refused_is_not_sealed_before_it() {
+    let bench = Bench::new();
+    bench.refuses_first.store(1, Ordering::Relaxed);
+    let mut running = bench.run(1 << 30);
+    running.carry = None;
+    let busy = bench.disk.lock().await;
+    let submit = |n| running.handle.submit(RecordChunk::of(vec![checked(n)], DedupPolicy::default()));
+    let first = submit(0).await.unwrap();
+    while bench.batches.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let answers = [first, submit(1).await.unwrap()];
+    while running.handle.chunks.capacity() < CHUNKS {
+        tokio::task::yield_now().await;
+    }
+    drop(busy);
+    for answer in answers {
+        let result = answer.await.unwrap().unwrap();
+        assert_eq!((result.accepted(), result.staged()), (1, 1), "{result:?}");
+        assert!(matches!(result.because, Some(NotSealed::Frozen(_))), "{result:?}");
+    }
+    running.worked_off().await;
+    assert_eq!(bench.sealed(), ids(0..2));
+    running.stop().await;
+}
+
+/// What was judged with rows in sight that were then neither signed nor staged is not taken without them.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_taken_that_rests_on_rows_for_which_there_was_no_room() {
+    let bench = Bench::new();
+    bench.refuses_first.store(1, Ordering::Relaxed);
+    let mut running = bench.run(20_000);
+    running.carry = None;
+    let busy = bench.disk.lock().await;
+    let submit = |range: std::ops::Range<u64>| {
+        running.handle.submit(RecordChunk::of(range.map(checked).collect(), DedupPolicy::default()))
+    };
+    let first = submit(0..900).await.unwrap();
+    while bench.batches.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let answers = [first, submit(900..901).await.unwrap()];
+    while running.handle.chunks.capacity() < CHUNKS {
+        tokio::task::yield_now().await;
+    }
+    drop(busy);
+    for answer in answers {
+        let refused = answer.await.unwrap();
+        assert!(matches!(refused, Err(ChunkError::StagedFull(NotSealed::Frozen(_)))), "{refused:?}");
+    }
+    assert_eq!((bench.sealed(), running.book.counts().records), (Vec::new(), 0));
+    // Handed in again, they are new.
+    let again = async {
+        loop {
+            if let Ok(result) = running.hand_in(0..901).await {
+                return result;
+            }
+        }
+    };
+    let again = tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
+    assert_eq!((again.accepted(), bench.sealed()), (901, ids(0..901)));
+    running.stop().await;
+}
+
 /// What is told as lost is held by nobody: it is not a duplicate when it comes again.
 #[tokio::test(flavor = "multi_thread")]
 async fn staged_rows_that_are_lost_are_taken_when_they_are_handed_in_again() {
@@ -276,6 +346,24 @@ async fn nothing_is_called_new_before_the_index_has_what_was_fetched() {
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut waits).await.is_err(), "the index is behind");
     running.followed.1.send_modify(|p| p.cursor = Place(200));
     assert_eq!(waits.await.unwrap().range, Some((21, 22)));
+    running.stop().await;
+}
+
+/// F5: what is looked for by its id alone is told so. It is a duplicate, but nobody knows what would be said of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_was_looked_for_by_its_id_alone_is_told_so() {
+    let bench = Bench::new().shut(true);
+    let mut running = bench.run(1 << 30);
+    running.carry = None;
+    // The index is behind, and does not catch up while it is waited for.
+    running.followed.0.send_replace(Place(100));
+    let new = running.hand_in(0..1).await.unwrap();
+    assert_eq!((new.staged(), new.by_id), (1, true));
+    let again = running.hand_in(0..1).await.unwrap();
+    assert_eq!((again.duplicates(), again.by_id), (1, true));
+    running.followed.1.send_modify(|p| p.cursor = Place(100));
+    let again = running.hand_in(0..2).await.unwrap();
+    assert_eq!((again.duplicates(), again.staged(), again.by_id), (1, 1, false));
     running.stop().await;
 }
 

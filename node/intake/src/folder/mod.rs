@@ -18,6 +18,7 @@
 //! Each folder has a thread of its own, which alone touches it: a share that hangs holds that thread and nothing else. Only
 //! handing in is asynchronous, and the thread waits for it.
 
+mod answered;
 mod away;
 mod file;
 mod held;
@@ -29,6 +30,7 @@ use crate::{
     Rights,
     submission::{SubmissionAnswer, Submissions},
 };
+use answered::Answered;
 use away::PutAway;
 use held::{Found, HeldFolder, PlaceError};
 use inbox::Inbox;
@@ -140,7 +142,7 @@ enum FileEnd {
 /// Watches a folder until `stop` becomes true. It blocks, and wants a thread of its own; that may outlive the stop for as
 /// long as its folder hangs, and hands in nothing any more.
 pub fn watch(folder: Folder, stop: watch::Receiver<bool>, runtime: Handle) {
-    Watcher { folder, stop, runtime, places: None, told: None, passed_over: BTreeSet::new() }.run();
+    Watcher::new(folder, stop, runtime).run();
 }
 
 /// A folder at work.
@@ -154,6 +156,8 @@ struct Watcher {
     told: Option<String>,
     /// What lies in `work` and is no file of its own, as it was told.
     passed_over: BTreeSet<OsString>,
+    /// Files in `work` that have their answer.
+    answered: Answered,
 }
 
 /// Why a round could not be worked.
@@ -168,30 +172,31 @@ enum RoundError {
 }
 
 impl Watcher {
+    fn new(folder: Folder, stop: watch::Receiver<bool>, runtime: Handle) -> Self {
+        let (passed_over, answered) = (BTreeSet::new(), Answered::default());
+        Self { folder, stop, runtime, places: None, told: None, passed_over, answered }
+    }
+
     fn run(&mut self) {
-        let poll = Duration::from_millis(self.folder.section.poll_ms.max(50));
         let mut inbox = Inbox::new(Duration::from_millis(self.folder.section.settle_ms));
         let mut away = PutAway::default();
         while !self.is_stopped() {
-            let worked = match self.round(&mut inbox, &mut away) {
-                Ok(worked) => {
+            let pause = match self.round(&mut inbox, &mut away) {
+                Ok(pause) => {
                     // Also what another watcher said of it, before the config was read again.
-                    let path = &self.folder.path;
-                    self.folder.troubles.note(path, None);
+                    self.folder.troubles.note(&self.folder.path, None);
                     if self.told.take().is_some() {
                         tracing::info!(event = "folder.restored", ?path, "the drop folder can be used again");
                     }
-                    worked
+                    pause
                 }
                 Err(e) => {
                     self.places = None;
                     self.tell(&e);
-                    false
+                    self.poll()
                 }
             };
-            if !worked {
-                self.pause(poll);
-            }
+            self.pause(pause);
         }
         // Of a folder that is watched no more nothing is said.
         self.folder.troubles.note(&self.folder.path, None);
@@ -222,6 +227,11 @@ impl Watcher {
         Ok(self.places.insert(held))
     }
 
+    /// Pause between two looks at the folder.
+    fn poll(&self) -> Duration {
+        Duration::from_millis(self.folder.section.poll_ms.max(50))
+    }
+
     fn is_stopped(&self) -> bool {
         *self.stop.borrow()
     }
@@ -232,35 +242,51 @@ impl Watcher {
         let _ = self.runtime.block_on(async { tokio::time::timeout(time, stop.wait_for(|s| *s)).await.map(drop) });
     }
 
-    /// Hands in everything that is ready; answers whether there was anything.
-    fn round(&mut self, inbox: &mut Inbox, away: &mut PutAway) -> Result<bool, RoundError> {
+    /// Hands in everything that is ready; answers when to look again.
+    fn round(&mut self, inbox: &mut Inbox, away: &mut PutAway) -> Result<Duration, RoundError> {
         let places = self.in_place()?;
         away.take_back(&places.inbox);
         inbox.take_ready(places)?;
         let work = places.work.clone();
         let (mut any, mut later, mut passed_over) = (false, false, BTreeSet::new());
-        for file in work.names()? {
+        let files = work.names()?;
+        self.answered.keep_only(&files);
+        for file in files {
             if self.is_stopped() {
-                return Ok(false);
+                return Ok(Duration::ZERO);
             }
             let before = match work.look(&file)? {
-                Some(Found::File(state)) => Some(state),
+                Some(Found::File(state)) => state,
                 Some(Found::Linked | Found::Other) => {
                     passed_over.insert(file);
                     continue;
                 }
                 None => continue,
             };
-            let done = match self.hand_in(&work, &file) {
+            let end = match self.answered.take(&file, before) {
+                Some(end) => end,
+                None if self.answered.is_full() => FileEnd::Later("other files wait to be put away".into()),
+                None => self.hand_in(&work, &file),
+            };
+            let done = match end {
                 FileEnd::Later(why) => Err(why),
-                end => self.put_away(&work, &file, &end).map(|at| away.watch(at, before)).map_err(|e| e.to_string()),
+                end => match self.put_away(&work, &file, &end) {
+                    Ok(at) => {
+                        away.watch(at, Some(before));
+                        Ok(())
+                    }
+                    Err(e) => {
+                        self.answered.keep(file.clone(), before, end);
+                        Err(format!("it has its answer and cannot be put away: {e}"))
+                    }
+                },
             };
             // One that cannot be done does not stop the others.
             match done {
                 Ok(()) => any = true,
                 Err(reason) => {
                     let file = work.shown(&file);
-                    tracing::warn!(event = "folder.later", ?file, %reason, "handed in again later");
+                    tracing::warn!(event = "folder.later", ?file, %reason, "tried again later");
                     later = true;
                 }
             }
@@ -270,10 +296,11 @@ impl Watcher {
             tracing::warn!(event = "folder.linked", ?file, "passed over: it is no file of its own; take it away");
         }
         self.passed_over = passed_over;
-        if later {
-            self.pause(AGAIN_AFTER);
-        }
-        Ok(any && !later)
+        Ok(match (later, any) {
+            (true, _) => AGAIN_AFTER,
+            (false, true) => Duration::ZERO,
+            (false, false) => self.poll(),
+        })
     }
 
     /// Hands in a file, and waits for its answer. After a stop there is none for long: the next start hands it in again.
@@ -302,11 +329,18 @@ impl Watcher {
         let dir = self.in_place()?.of_day(taken, &tally_clock::today().to_string())?;
         let target = outcome::free_name(&dir, file)?;
         let submissions = &self.folder.submissions;
-        outcome::write(&dir, &target, end, (submissions.kept(), submissions.spool()))?;
-        work.rename(file, &dir, &target)?;
+        let written = outcome::write(&dir, &target, end, (submissions.kept(), submissions.spool()));
+        if let Err(e) = written.and_then(|()| work.rename(file, &dir, &target)) {
+            // Else each try would leave a receipt more, without its file.
+            outcome::remove(&dir, &target);
+            return Err(e.into());
+        }
         dir.sync()?;
         let file = dir.shown(&target);
         tracing::info!(event = "folder.answered", ?file, "a file has its answer");
         Ok((dir, target))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ const LISTED: usize = 200;
 
 /// Longest name of a file, in bytes; the longest ending that is put beside it needs some of them.
 const NAME_MAX: usize = 255;
-const ENDINGS: [&str; 3] = [".receipt.txt", ".receipt.json", "_需更正.xlsx"];
+const ENDINGS: [&str; 4] = [".receipt.txt", ".receipt.json", "_需更正.xlsx", "_需更正.csv"];
 
 /// A name still free in a folder, for the file and for everything written beside it.
 pub(super) fn free_name(folder: &HeldFolder, file: &OsStr) -> io::Result<OsString> {
@@ -56,6 +56,17 @@ fn beside(file: &OsStr, end: &str) -> OsString {
     let mut name = file.to_owned();
     name.push(end);
     name
+}
+
+/// Removes what was written beside a file that could not be put there, as far as that can be done.
+pub(super) fn remove(folder: &HeldFolder, file: &OsStr) {
+    for ending in ENDINGS {
+        let name = beside(file, ending);
+        if let Err(e) = folder.remove(&name) {
+            let file = folder.shown(&name);
+            tracing::warn!(event = "folder.left", ?file, reason = %e, "a receipt without its file stays: take it away");
+        }
+    }
 }
 
 /// Writes receipt, answer and the rows to correct. `spool`: a folder for what a workbook needs meanwhile.

@@ -45,9 +45,10 @@ pub(super) async fn read_text(sink: &mut impl RowSink, mut pieces: InputPieces) 
     let forward = tokio::spawn(async move {
         while let Some(piece) = pieces.next().await {
             if send.send(piece).await.is_err() {
-                return;
+                break;
             }
         }
+        pieces
     });
     let source = PieceReader::new(receive);
     let heads = words(sink);
@@ -64,8 +65,14 @@ pub(super) async fn read_text(sink: &mut impl RowSink, mut pieces: InputPieces) 
         Ok(TableRead { format, notes: Vec::new(), instead: None })
     })
     .await;
-    let _ = forward.await;
-    result
+    let rest = forward.await;
+    result?;
+    // The table ended before the input did, and has its answer: by the digest of all of it a repetition is known.
+    let mut rest = rest.map_err(|_| InputError::stopping())?;
+    while let Some(piece) = rest.next().await {
+        piece.map_err(InputError::BrokenOff)?;
+    }
+    Ok(())
 }
 
 /// The heads that a table of this sink may have.

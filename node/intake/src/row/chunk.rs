@@ -112,12 +112,38 @@ impl RowChunk {
         judged
     }
 
-    /// Keeps the rows for which `keep` says so, asked in their order.
-    pub fn retain(&mut self, mut keep: impl FnMut() -> bool) {
+    /// Takes out the rows for which `goes` says so, asked in their order.
+    #[must_use]
+    pub fn take_out(&mut self, mut goes: impl FnMut() -> bool) -> Self {
         match self {
-            Self::Lines(lines) => lines.retain(|_| keep()),
-            Self::Table(_, rows) => rows.retain(|_| keep()),
+            Self::Lines(lines) => Self::Lines(lines.extract_if(.., |_| goes()).collect()),
+            Self::Table(columns, rows) => Self::Table(columns.clone(), rows.extract_if(.., |_| goes()).collect()),
         }
+    }
+
+    /// Puts rows back that were taken out, each chunk's with the places where its rows stood.
+    #[must_use]
+    pub fn put_back(self, places: &[usize], others: Self, other_places: &[usize]) -> Self {
+        match (self, others) {
+            (Self::Lines(rows), Self::Lines(others)) => Self::Lines(in_place(rows, places, others, other_places)),
+            (Self::Table(columns, rows), Self::Table(_, others)) => {
+                Self::Table(columns, in_place(rows, places, others, other_places))
+            }
+            // What was taken out of a chunk is of its kind.
+            (chunk, _) => chunk,
+        }
+    }
+
+    /// These rows, and behind them those that came after.
+    #[must_use]
+    pub fn followed_by(mut self, others: Self) -> Self {
+        match (&mut self, others) {
+            (Self::Lines(lines), Self::Lines(others)) => lines.extend(others),
+            (Self::Table(_, rows), Self::Table(_, others)) => rows.extend(others),
+            // What was taken off a chunk is of its kind.
+            _ => {}
+        }
+        self
     }
 
     /// Takes off the rows from a place on.
@@ -128,4 +154,11 @@ impl RowChunk {
             Self::Table(columns, rows) => Self::Table(columns.clone(), rows.split_off(at.min(rows.len()))),
         }
     }
+}
+
+fn in_place<R>(rows: Vec<R>, places: &[usize], others: Vec<R>, other_places: &[usize]) -> Vec<R> {
+    let all = places.iter().zip(rows).chain(other_places.iter().zip(others));
+    let mut all: Vec<(&usize, R)> = all.collect();
+    all.sort_by_key(|(place, _)| **place);
+    all.into_iter().map(|(_, row)| row).collect()
 }

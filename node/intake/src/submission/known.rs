@@ -5,11 +5,13 @@
 //! It only remembers, in bounded memory, and forgets at a stop. Whether the record still stands as it did is the index's to say:
 //! a row is a duplicate by this only if nothing has come since that could change the answer. All other rows go the long way.
 
+use super::ahead::CommonForm;
 use crate::{Rights, RowChunk, RowContext};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tally_protocol::{finding::Severity, ids::LogId, record::RecordId};
 use tally_sheet::Row;
 use tally_store::index::{DedupIndex, SubjectMark};
+use tally_topology::catalog::{Bound, Catalog};
 
 /// Bytes that say which row, under which terms.
 const TAG_BYTES: usize = 12;
@@ -44,6 +46,26 @@ pub(super) struct TakenRow {
     pub(super) index: u64,
     pub(super) id: RecordId,
     pub(super) subject: SubjectMark,
+}
+
+/// Rows of a chunk that are known and stand as they did.
+#[derive(Debug)]
+pub(super) struct KnownPart {
+    /// As they came.
+    pub(super) rows: RowChunk,
+    /// Where they stood in the chunk.
+    pub(super) places: Vec<usize>,
+    /// Their numbers.
+    pub(super) forms: Vec<CommonForm>,
+}
+
+impl KnownPart {
+    /// Takes off those that stood at a place or behind it.
+    pub(super) fn split_off(&mut self, place: usize) -> Self {
+        let at = self.places.partition_point(|p| *p < place);
+        let (places, forms) = (self.places.split_off(at), self.forms.split_off(at));
+        Self { rows: self.rows.split_off(at), places, forms }
+    }
 }
 
 /// The rows that are known. Cheap to clone; all clones are one.
@@ -109,14 +131,14 @@ impl KnownRows {
         self.0.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes off the rows that are known and stand as they did, and counts them; the tags of those that are left, in order. A row
-    /// of which a reader has to say something has none that anything is remembered by.
+    /// Takes off the rows that are known and stand as they did; the tags of those that are left, in order. A row of which a reader
+    /// has to say something has none that anything is remembered by.
     pub(super) fn take_off(
         &self,
         terms: &Terms<'_>,
         index: &DedupIndex,
         rows: &mut RowChunk,
-    ) -> (u64, Vec<Option<RowTag>>) {
+    ) -> (KnownPart, Vec<Option<RowTag>>) {
         let mut tags = self.tags(terms, rows);
         let buckets = self.buckets();
         let found: Vec<Option<KnownRow>> = tags.iter().map(|tag| buckets.find((*tag)?)).collect();
@@ -132,16 +154,12 @@ impl KnownRows {
         // What cannot be told now is looked at as ever.
         let stand = if asked.is_empty() { Vec::new() } else { index.stand(terms.own, &asked).unwrap_or_default() };
         let mut stand = stand.into_iter();
-        let known: Vec<bool> =
-            found.iter().map(|row| row.is_some() && stand.next().is_some_and(|stands| stands)).collect();
-        let count = known.iter().filter(|known| **known).count() as u64;
-        if count > 0 {
-            let mut left = known.iter();
-            rows.retain(|| left.next().is_none_or(|known| !known));
-            let mut left = known.iter();
-            tags.retain(|_| left.next().is_none_or(|known| !known));
-        }
-        (count, tags)
+        let known: Vec<Option<CommonForm>> = found.iter().map(|row| row.and_then(|_| stand.next().flatten())).collect();
+        let (mut row, mut tag) = (known.iter(), known.iter());
+        let rows = rows.take_out(|| row.next().is_some_and(Option::is_some));
+        tags.retain(|_| tag.next().is_none_or(Option::is_none));
+        let (places, forms) = known.iter().enumerate().filter_map(|(place, form)| Some((place, (*form)?))).unzip();
+        (KnownPart { rows, places, forms }, tags)
     }
 
     /// Remembers rows whose records are durable in the own log, and of which nothing was said.
@@ -186,6 +204,13 @@ pub(super) struct Terms<'t> {
     pub(super) policy: crate::DedupPolicy,
 }
 
+/// Whether one day after another more may be said of a row: that it comes late, or that a day in it lies before today. Else the
+/// day changes nothing that is said of a duplicate, but for the year: it says what is history.
+fn is_by_day(catalog: &Catalog) -> bool {
+    let asks_late = catalog.rule("V020").and_then(|r| r.severity).is_some_and(|s| s >= Severity::Question);
+    asks_late || catalog.categories().any(|c| c.fields().iter().any(|f| f.not_before == Some(Bound::Today)))
+}
+
 fn part(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
     out.extend_from_slice(bytes);
@@ -194,17 +219,19 @@ fn part(out: &mut Vec<u8>, bytes: &[u8]) {
 impl Terms<'_> {
     fn mark(&self, rows: &RowChunk) -> [u8; 32] {
         let RowContext { charter, me, today, category, unit, division, rights, backfill } = self.context;
-        let catalog = charter.catalogs().current(today);
-        // A row that comes late may be asked about by how late it is; else the day changes nothing that is said of a duplicate,
-        // but for the year: it says what is history.
-        let by_day = catalog.rule("V020").and_then(|r| r.severity).is_some_and(|s| s >= Severity::Question);
+        let catalogs = charter.catalogs();
+        // A row is judged by the version that it claims, as long as that is in force; else by the current one.
+        let claimed: Vec<_> = catalogs.versions().iter().filter(|c| c.in_force(today)).collect();
+        let versions: Vec<&str> = claimed.iter().map(|c| &*c.version).collect();
+        let current = catalogs.current(today);
+        let by_day = is_by_day(current) || claimed.iter().any(|c| is_by_day(c));
         let day = if by_day { today.to_string() } else { today.year().to_string() };
         let of_rights =
             |Rights { unit, divisions, categories }: &Rights| format!("{unit:?}{divisions:?}{categories:?}");
         let mut bytes = Vec::new();
         let words = [
             format!("{} {me} {} {backfill} {:?}", self.own, charter.version(), self.policy),
-            format!("{:?} {} {day}", charter.rules_mark(), catalog.version),
+            format!("{:?} {} {versions:?} {day}", charter.rules_mark(), current.version),
             format!("{category:?} {unit:?} {division:?}"),
             rights.map(of_rights).unwrap_or_default(),
         ];
@@ -214,5 +241,54 @@ impl Terms<'_> {
             columns.fields.iter().for_each(|field| part(&mut bytes, field.as_deref().unwrap_or_default().as_bytes()));
         }
         *blake3::hash(&bytes).as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tally_topology::{catalog::SHIPPED, charter::Charter, sample};
+
+    /// A charter with the shipped catalog, and one after it.
+    fn charter(from: &str, more: &str) -> Charter {
+        let newest = sample::charter(SHIPPED).catalogs().versions().last().unwrap().version.to_string();
+        let next = format!("[[catalog]]\nversion = \"next\"\nextends = \"{newest}\"\neffective = \"{from}\"\n{more}");
+        sample::charter(&format!("{SHIPPED}\n{next}"))
+    }
+
+    fn mark(charter: &Charter, today: &str) -> [u8; 32] {
+        let (me, category, unit, division, rights) = ("350102".parse().unwrap(), None, None, None, None);
+        let today = today.parse().unwrap();
+        let context = RowContext { charter, me, today, category, unit, division, rights, backfill: false };
+        let terms = Terms { context, own: "350102/e1".parse().unwrap(), policy: crate::DedupPolicy::default() };
+        terms.mark(&RowChunk::Lines(Vec::new()))
+    }
+
+    const LATE: &str = "[[catalog.rule]]\nid = \"V020\"\nseverity = \"question\"\nzh = \"a\"\nen = \"a\"\n";
+
+    /// F6: a row is judged by the version that it claims, and is known only as long as that stands as it did.
+    #[test]
+    fn every_version_that_a_row_may_claim_is_among_its_terms() {
+        // `next` ends on the 15th, and a version that begins on the 1st is the current one meanwhile.
+        let newer = "[[catalog]]\nversion = \"newer\"\nextends = \"next\"\neffective = \"2027-12-01\"\n";
+        let ending = charter("2027-11-01", &format!("until = \"2027-12-15\"\n{newer}"));
+        assert_eq!(&*ending.catalogs().current("2027-12-02".parse().unwrap()).version, "newer");
+        assert_eq!(mark(&ending, "2027-12-02"), mark(&ending, "2027-12-15"));
+        assert_ne!(mark(&ending, "2027-12-15"), mark(&ending, "2027-12-16"), "it may not be claimed any more");
+        assert_ne!(mark(&ending, "2027-11-30"), mark(&ending, "2027-12-01"), "another may be claimed");
+        let far = charter("2027-11-01", newer);
+        assert_eq!(mark(&far, "2027-12-02"), mark(&far, "2027-12-31"));
+    }
+
+    /// F6: of a row that claims another version than the current one, lateness is asked by that one.
+    #[test]
+    fn lateness_is_asked_by_any_version_that_a_row_may_claim() {
+        let on = |charter: &Charter, day: &str| mark(charter, day);
+        let off = "[[catalog]]\nversion = \"newer\"\nextends = \"next\"\neffective = \"2027-12-01\"\n".to_owned()
+            + &LATE.replace("question", "note");
+        let asks = charter("2027-11-01", &format!("{LATE}{off}"));
+        assert_ne!(on(&asks, "2027-12-02"), on(&asks, "2027-12-03"), "the version before asks still");
+        let never = charter("2027-11-01", &format!("{}{off}", LATE.replace("question", "note")));
+        assert_eq!(on(&never, "2027-12-02"), on(&never, "2027-12-03"));
     }
 }

@@ -15,6 +15,7 @@
 //!
 //! Not known here: who may hand in, how many may at the same time, and how an outcome is shown.
 
+mod ahead;
 mod answer;
 mod differs;
 mod errors;
@@ -81,8 +82,11 @@ pub enum SubmissionError {
     /// Another one with the same key is under way.
     #[error("a submission with this Idempotency-Key is under way")]
     KeyInUse,
-    /// The key came before with another content.
-    #[error("this Idempotency-Key came before with another content: use a new key for new content")]
+    /// The key came before with another content, or with the same under other terms.
+    #[error(
+        "this Idempotency-Key came before with another content, or under other terms (category, unit, division, format or \
+         backfill): use a new key for what is new"
+    )]
     KeyReused,
     /// The answer that was given under this key is gone.
     #[error("there is no answer {0}; answers are kept {days} days", days = kept::KEPT_DAYS)]
@@ -134,7 +138,7 @@ impl Submissions {
     /// Hands in what a source says.
     ///
     /// Cancel-safe: if the future is dropped, records that the batcher has been given are taken all the same, no answer is
-    /// kept, and the key is free again. The same handed in again finds them to be duplicates.
+    /// kept unless that had begun, and the key is free again. The same handed in again finds them to be duplicates.
     ///
     /// # Errors
     /// [`SubmissionError`]; what was accepted until then is durable.
@@ -143,12 +147,13 @@ impl Submissions {
         submission: Submission,
         mut source: impl RowSource,
     ) -> Result<SubmissionOutcome, SubmissionError> {
-        let Submission { terms, meta } = submission;
-        let _claim = match &meta.idempotency_key {
+        let Submission { terms, mut meta } = submission;
+        let claim = match &meta.idempotency_key {
             None => None,
             Some(key) => {
                 let claim = self.keys.claim(meta.token.as_deref(), key).ok_or(SubmissionError::KeyInUse)?;
-                if let Some(answer) = self.repeated(meta.owner(), key.clone(), &mut source).await? {
+                let mark = meta.terms.insert(terms.mark(source.format())).clone();
+                if let Some(answer) = self.repeated(meta.owner(), (key.clone(), mark), &mut source).await? {
                     return Ok(SubmissionOutcome::Repeated(Box::new(answer)));
                 }
                 Some(claim)
@@ -167,6 +172,8 @@ impl Submissions {
         }
         let (digest, so_far) = (source.digest(), Box::new(answer.counts()));
         let kept = writer.run(move |w| {
+            // Where the client goes away meanwhile, the answer is kept all the same: the key is in use until then.
+            let _claim = claim;
             w.finish(&mut answer, digest)?;
             // Where only a part of the rows went is no range of them.
             if answer.staged > 0 {
@@ -202,11 +209,11 @@ impl Submissions {
         Ok(Box::new(answer))
     }
 
-    /// The answer that was given when this key came before. The input must be the same.
+    /// The answer that was given when this key came before. The input must be the same, and its terms.
     async fn repeated(
         &self,
         owner: AnswerOwner,
-        key: String,
+        (key, terms): (String, String),
         source: &mut impl RowSource,
     ) -> Result<Option<SubmissionAnswer>, SubmissionError> {
         let store = self.kept.clone();
@@ -214,7 +221,7 @@ impl Submissions {
         let Some(found) = find.await.map_err(|_| SubmissionError::Stopping)?? else { return Ok(None) };
         let broken_off = |why| SubmissionError::Ended { why, so_far: Box::default() };
         source.read_through().await.map_err(broken_off)?;
-        if found.digest != source.digest() {
+        if found.digest != source.digest() || found.terms.is_some_and(|before| before != terms) {
             return Err(SubmissionError::KeyReused);
         }
         let (store, staged) = (self.kept.clone(), self.intake.staged.clone());
@@ -228,4 +235,4 @@ impl Submissions {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -22,6 +22,11 @@ pub trait RowSource: Send {
     /// BLAKE3 of what was read, in hexadecimal digits, where it is known.
     fn digest(&self) -> Option<String>;
 
+    /// As what it is to be read, where that may be told otherwise the next time.
+    fn format(&self) -> &'static str {
+        ""
+    }
+
     /// Whether the source is unchanged since before it was read. A changed source was perhaps not read to its end, so it gets
     /// no answer.
     fn is_unchanged(&mut self) -> impl Future<Output = bool> + Send {
@@ -66,5 +71,9 @@ impl RowSource for InputSource {
 
     fn digest(&self) -> Option<String> {
         self.digest.as_ref().map(InputDigest::hex)
+    }
+
+    fn format(&self) -> &'static str {
+        self.format.name()
     }
 }

@@ -44,6 +44,15 @@ pub struct SubmissionTerms {
 }
 
 impl SubmissionTerms {
+    /// BLAKE3, in hexadecimal digits, of what a client says of its rows beside them: the same rows under other terms are another
+    /// submission. What its token may do is the operator's word, not the client's.
+    pub(super) fn mark(&self, format: &str) -> String {
+        let Self { category, unit, division, rights: _, backfill } = self;
+        // As JSON, no value reads as two.
+        let said = serde_json::json!([format, category, unit, division.map(|d| d.to_string()), backfill]);
+        blake3::hash(said.to_string().as_bytes()).to_hex().to_string()
+    }
+
     /// As what its rows are judged today, at the node `me`.
     pub fn row_context<'a>(&'a self, charter: &'a Charter, me: Division) -> RowContext<'a> {
         RowContext {

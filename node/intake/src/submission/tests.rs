@@ -6,7 +6,7 @@ use crate::{
     digested,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use std::{
     fmt::Write as _,
     sync::{Arc, atomic::AtomicBool},
@@ -54,13 +54,13 @@ impl HeldReader for TwoHeld {
     }
 }
 
-struct Desk {
-    submissions: Submissions,
+pub(crate) struct Desk {
+    pub(crate) submissions: Submissions,
     chunks: mpsc::Receiver<RecordChunk>,
     _dir: tempfile::TempDir,
 }
 
-fn desk() -> Desk {
+pub(crate) fn desk() -> Desk {
     desk_within(KeptLimits::default())
 }
 
@@ -82,6 +82,16 @@ fn row(n: usize) -> String {
     format!(
         r#"{{"category":"spot_check","catalog_version":"2026.1","producer_name":"{name}","producer_uscc":"{unit}","producer_division":"350102","submitter_name":"{name}","submitter_uscc":"{unit}","submitter_division":"350102","produced_on":"2025-06-03","operation":"create","business_key":"{unit}|抽查{n}号|{subject}","subject_type":"enterprise","subject_name":"福州榕盛餐饮管理有限公司","subject_uscc":"{subject}","authority_name":"{name}","authority_uscc":"{unit}","task_no":"抽查{n}号","check_type":"1","checked_on":"2025-06-03","check_result":"1"}}"#
     )
+}
+
+/// A row of which nothing is said.
+pub(crate) fn judged_row() -> crate::JudgedRow {
+    let handle = charter("350102/e1".parse().unwrap());
+    let (charter, terms) = (handle.charter(), SubmissionTerms::default());
+    let context = terms.row_context(charter.charter(), "350102".parse().unwrap());
+    let row = crate::RowChunk::Lines(vec![(1, row(1).into_bytes())]).judged(&context).remove(0);
+    assert!(row.record.is_some() && row.changes.is_empty(), "{row:?}");
+    row
 }
 
 fn keyed(key: &str) -> Submission {
@@ -216,6 +226,60 @@ async fn a_key_answers_the_same_again_and_refuses_another_content() {
     assert_eq!(desk.submissions.kept().list(10, None).unwrap().len(), 1);
 }
 
+/// F3: a table that cannot be read to its end has an answer all the same, and is known when the whole of it comes again.
+#[tokio::test]
+async fn a_table_that_is_read_in_part_is_known_by_the_whole_of_it() {
+    let heads = "检查实施机关,检查实施机关代码,检查任务编号,类型,日期,结果,主体名称,主体代码\n";
+    let rows = "福州市鼓楼区市场监督管理局,113501020036012589,抽查1号,抽查,2025/6/3,1,,x\n".repeat(100);
+    // Heads of another category, which end the reading; and a quote that is not closed.
+    let other = "行政相对人名称,行政相对人代码_1(统一社会信用代码),行政许可决定文书名称,行政许可决定文书号,许可类别,许可证书名称,许可编号,许可内容,许可决定日期,有效期自,有效期至,许可机关,许可机关统一社会信用代码\n";
+    for (key, end) in [("heads", other), ("quote", "\"福州,x\n")] {
+        let desk = desk();
+        let text = format!("{heads}{rows}{end}{}", rows.repeat(200));
+        let hand_in = || {
+            let pieces: Vec<_> = text.as_bytes().chunks(4_096).map(|p| Ok(Bytes::copy_from_slice(p))).collect();
+            let (pieces, digest) = digested(Box::pin(stream::iter(pieces)));
+            let source = InputSource::new(pieces, InputFormat::Csv, "/nowhere".into(), Some(digest));
+            desk.submissions.hand_in(keyed(key), source)
+        };
+        let first = answered(hand_in().await.unwrap());
+        assert!(first.rejected >= 100 && first.rejected < 1_000, "{key}: {first:?}");
+        match hand_in().await {
+            Ok(SubmissionOutcome::Repeated(again)) => {
+                assert_eq!((again.read, again.answer), (first.read, first.answer))
+            }
+            other => panic!("{key}: {other:?}"),
+        }
+    }
+}
+
+/// F4: the same rows as a load of history, of another unit or division, or read otherwise, are another submission.
+#[tokio::test]
+async fn a_key_refuses_the_same_content_under_other_terms() {
+    let desk = desk();
+    let hand_in = |terms: SubmissionTerms, format| {
+        let (pieces, digest) = digested(Box::pin(stream::iter([Ok(Bytes::from("no json"))])));
+        let source = InputSource::new(pieces, format, "/nowhere".into(), Some(digest));
+        desk.submissions.hand_in(Submission { terms, ..keyed("a") }, source)
+    };
+    let plain = SubmissionTerms::default;
+    let text = |text: &str| Some(text.to_owned());
+    answered(hand_in(plain(), InputFormat::Ndjson).await.unwrap());
+    for (terms, format) in [
+        (SubmissionTerms { backfill: true, ..plain() }, InputFormat::Ndjson),
+        (SubmissionTerms { category: text("spot_check"), ..plain() }, InputFormat::Ndjson),
+        (SubmissionTerms { unit: text("spot_check"), ..plain() }, InputFormat::Ndjson),
+        (SubmissionTerms { division: Some("350103".parse().unwrap()), ..plain() }, InputFormat::Ndjson),
+        (plain(), InputFormat::Csv),
+    ] {
+        let again = hand_in(terms.clone(), format).await;
+        assert!(matches!(again, Err(SubmissionError::KeyReused)), "{terms:?} {format:?}: {again:?}");
+    }
+    // What its token may do is not the client's word.
+    let allowed = SubmissionTerms { rights: Some(crate::Rights::default()), ..plain() };
+    assert!(matches!(hand_in(allowed, InputFormat::Ndjson).await, Ok(SubmissionOutcome::Repeated(_))));
+}
+
 #[tokio::test]
 async fn a_submission_that_is_given_up_frees_its_key_and_has_no_answer() {
     let desk = desk();
@@ -240,6 +304,45 @@ async fn a_submission_that_is_given_up_frees_its_key_and_has_no_answer() {
     assert_eq!(desk.submissions.kept().list(10, None).unwrap().len(), 0);
     let answer = answered(desk.submissions.hand_in(keyed("a"), source("no json".to_owned())).await.unwrap());
     assert_eq!((answer.read, answer.rejected), (1, 1));
+    assert_eq!(desk.submissions.kept().list(10, None).unwrap().len(), 1);
+}
+
+/// A client that goes away while its answer is being kept and asks again gets that one, and not a second.
+#[tokio::test]
+async fn a_key_is_in_use_until_its_answer_is_kept() {
+    let desk = desk();
+    let answers = desk.submissions.kept().dir().to_owned();
+    // Whoever keeps an answer waits until somebody reads its index.
+    let index = answers.join("index.ndjson");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &index, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let hand_in = || desk.submissions.hand_in(keyed("a"), source("no json".to_owned()));
+    let has_begun = async {
+        let named = |e: io::Result<std::fs::DirEntry>| e.unwrap().file_name().into_string().unwrap();
+        let is_there = |name: String| name.starts_with("350102-") && !name.ends_with(".part");
+        while !std::fs::read_dir(&answers).unwrap().map(named).any(is_there) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        ended = hand_in() => panic!("nobody reads the index: {ended:?}"),
+        () = has_begun => {}
+    }
+    // Whether a key is free is told at once.
+    let second = hand_in().now_or_never();
+    let reading = tokio::task::spawn_blocking(move || std::fs::read(index).unwrap());
+    assert!(!reading.await.unwrap().is_empty());
+    assert!(matches!(second, Some(Err(SubmissionError::KeyInUse))), "{second:?}");
+    let third = async {
+        loop {
+            match hand_in().await {
+                Err(SubmissionError::KeyInUse) => tokio::task::yield_now().await,
+                ended => return ended,
+            }
+        }
+    };
+    let third = tokio::time::timeout(std::time::Duration::from_secs(20), third).await.unwrap();
+    assert!(matches!(third, Ok(SubmissionOutcome::Repeated(_))), "{third:?}");
     assert_eq!(desk.submissions.kept().list(10, None).unwrap().len(), 1);
 }
 

@@ -7,6 +7,7 @@
 use super::{
     ERRORS_BYTES_MAX, EarlyEnd, HOPELESS_ROWS, InputNote, IntakeHandle, KeptRow, ListedErrors, SubmissionAnswer,
     SubmissionTerms, Trial,
+    ahead::RowsAhead,
     answer::NotesByField,
     differs::{COMPARED_MAX, Differing, Meeting, differing},
     judged::{JUDGED_BYTES, JudgedChunk, Tagged, judge},
@@ -84,8 +85,16 @@ pub struct Upload {
     compared: usize,
     /// Nothing is taken: it is only told what would become of the rows.
     trial: Option<Box<Trial>>,
-    judging: VecDeque<JoinHandle<JudgedChunk>>,
+    judging: VecDeque<JudgingChunk>,
     waiting: VecDeque<SubmittedChunk>,
+    /// The numbers of rows on their way.
+    ahead: RowsAhead,
+}
+
+/// A chunk being judged, and the mark that was taken when that began.
+struct JudgingChunk {
+    mark: u64,
+    judged: JoinHandle<JudgedChunk>,
 }
 
 impl std::fmt::Debug for Upload {
@@ -122,8 +131,8 @@ impl Upload {
         let answer = SubmissionAnswer { log: Some(log), ..SubmissionAnswer::default() };
         let (judging, waiting) = (VecDeque::new(), VecDeque::new());
         let (notes, errors, terms) = (NotesByField::default(), ListedErrors::default(), Arc::new(terms));
-        let (waiting_bytes, compared, trial) = (0, 0, None);
-        Self { intake, terms, answer, notes, errors, waiting_bytes, writer, compared, trial, judging, waiting }
+        let (waiting_bytes, compared, trial, ahead) = (0, 0, None, RowsAhead::default());
+        Self { intake, terms, answer, notes, errors, waiting_bytes, writer, compared, trial, judging, waiting, ahead }
     }
 
     /// The same, of which nothing is to be taken.
@@ -152,7 +161,7 @@ impl Upload {
             return Ok(());
         }
         self.answer.read += rows.len() as u64;
-        let judging = self.judge(rows);
+        let judging = self.judge(rows, true);
         self.judging.push_back(judging);
         while self.judging.len() > JUDGING {
             self.submit(RecordChunk::followed).await?;
@@ -160,8 +169,9 @@ impl Upload {
         Ok(())
     }
 
-    fn judge(&self, rows: RowChunk) -> JoinHandle<JudgedChunk> {
-        judge(&self.intake, &self.terms, rows, self.trial.is_none())
+    fn judge(&self, rows: RowChunk, may_be_known: bool) -> JudgingChunk {
+        let judged = judge(&self.intake, &self.terms, rows, may_be_known && self.trial.is_none());
+        JudgingChunk { mark: self.ahead.mark(), judged }
     }
 
     /// Whether rows are not looked at any more, because all before them were rejected: then they are counted. They are still
@@ -219,19 +229,26 @@ impl Upload {
 
     /// The oldest judged chunk goes to the batcher.
     async fn submit(&mut self, chunk: MakeChunk) -> Result<(), UploadError> {
-        let Some(judging) = self.judging.pop_front() else { return Ok(()) };
-        let JudgedChunk { rows, known, tags, mut judged, rest, policy } =
-            judging.await.map_err(|e| match e.is_panic() {
-                true => UploadError::Internal,
-                false => ChunkError::Stopping.into(),
-            })?;
+        let Some(JudgingChunk { mark, judged }) = self.judging.pop_front() else { return Ok(()) };
+        let judged = judged.await.map_err(|e| match e.is_panic() {
+            true => UploadError::Internal,
+            false => ChunkError::Stopping.into(),
+        })?;
+        if judged.is_overtaken(|form| self.ahead.has(mark, form)) {
+            // What stands before a known row may change what is to be said of it: all are read.
+            let judging = self.judge(judged.into_rows(), false);
+            self.judging.push_front(judging);
+            return Ok(());
+        }
+        let (known, forms) = (judged.known(), judged.forms());
+        let JudgedChunk { rows, tags, mut judged, rest, policy, .. } = judged;
         self.answer.duplicate += known;
         let totals = &self.intake.batcher.totals;
         totals.duplicate.fetch_add(known, Ordering::Relaxed);
         totals.known.fetch_add(known, Ordering::Relaxed);
         if !rest.is_empty() {
             // Before whatever came after them.
-            let judging = self.judge(rest);
+            let judging = self.judge(rest, true);
             self.judging.push_front(judging);
         }
         if self.trial.is_some() {
@@ -244,6 +261,7 @@ impl Upload {
         };
         let bytes = judged.iter().flat_map(|r| &r.findings).map(Finding::bytes).sum();
         self.waiting_bytes += bytes;
+        self.ahead.sent(forms);
         self.waiting.push_back(SubmittedChunk { rows, tags, judged, bytes, result });
         // Chunks of which nothing could be taken hold many findings: they do not wait for others.
         let settled = |w: &VecDeque<SubmittedChunk>| w.front().is_some_and(|w| w.result.is_none());
@@ -300,6 +318,7 @@ impl Upload {
             Some(answer) => answer.await.map_err(|_| ChunkError::Stopping)??,
             None => ChunkResult::default(),
         };
+        self.ahead.settled(self.judging.iter().map(|j| j.mark).min());
         if let Some((from, to)) = result.range {
             let a = &mut self.answer;
             a.from = Some(a.from.map_or(from, |f| f.min(from)));
@@ -320,9 +339,8 @@ impl Upload {
             match row.id.and_then(|_| outcomes.next()) {
                 Some(outcome) => {
                     keep.corrections.extend(correction(&row, &outcome.fate));
-                    let fate = outcome.fate.clone();
+                    taken.extend(tagged.taken(&row, &outcome).filter(|_| !result.by_id));
                     self.conclude((place, &mut row), outcome, &mut differ);
-                    taken.extend(tagged.taken(&row, fate));
                 }
                 None => self.answer.rejected += 1,
             }

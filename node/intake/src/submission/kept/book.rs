@@ -211,6 +211,11 @@ impl AnswerBook {
         *highest = name.number.max(*highest);
     }
 
+    /// The highest names of days of which an answer may be kept.
+    pub(super) fn highest(&self) -> impl Iterator<Item = AnswerName> {
+        self.numbers.iter().map(|(day, number)| AnswerName { day: *day, number: *number })
+    }
+
     /// The next name of a day; none is given twice.
     pub(super) fn next(&mut self, day: u32) -> AnswerName {
         let highest = self.numbers.entry(day).or_default();

@@ -1,7 +1,8 @@
 //! One short line for each answer in a folder, so that a start need not read the answers themselves.
 //!
-//! The folders are the truth: an answer that has no line is read once, and a line without a folder is left out. So nothing
-//! is flushed here.
+//! The folders are the truth: an answer that has no line is read once. A line without a folder is that of a name that was given
+//! and is given no more; of such only the highest of each day stays, until that day is cleared away. Only the removal of an
+//! answer is flushed here: whatever else is lost is read from the folders.
 //!
 //! ```text
 //! data/answers/index.ndjson    name, owner, bytes and hash of the key, a line
@@ -35,6 +36,9 @@ pub(super) struct IndexLine {
     /// Hash of the client's own key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    /// It tells of the name only, which is given no more; the rest says nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) gone: bool,
 }
 
 fn hex(hash: KeyHash) -> String {
@@ -43,7 +47,7 @@ fn hex(hash: KeyHash) -> String {
 
 impl IndexLine {
     pub(super) fn new(id: String, owner: AnswerOwner, (bytes, rows): (u64, bool), key: Option<KeyHash>) -> Self {
-        Self { id, owner, bytes, rows, key: key.map(hex) }
+        Self { id, owner, bytes, rows, key: key.map(hex), gone: false }
     }
 
     pub(super) fn key(&self) -> Option<KeyHash> {
@@ -79,12 +83,24 @@ pub(super) fn add(dir: &Path, line: &IndexLine) -> io::Result<()> {
     File::options().append(true).create(true).open(dir.join(FILE))?.write_all(&text)
 }
 
-/// The lines of all answers in folders.
+/// Adds the line of a name that is given no more, though its answer goes. It is on the disk when this returns.
+pub(super) fn add_gone(dir: &Path, name: AnswerName, division: Division) -> io::Result<()> {
+    add(dir, &gone(name, division))?;
+    File::open(dir.join(FILE))?.sync_all()
+}
+
+/// A program before this leaves such a line out.
+fn gone(name: AnswerName, division: Division) -> IndexLine {
+    IndexLine { gone: true, ..IndexLine::new(name.id(division), AnswerOwner::default(), (0, false), None) }
+}
+
+/// The lines of all answers in folders, and of the highest name of each day.
 pub(super) fn lines(book: &AnswerBook, division: Division) -> Vec<IndexLine> {
     let line = |(owner, name, bytes, rows, key): (&AnswerOwner, AnswerName, u64, bool, Option<KeyHash>)| {
         IndexLine::new(name.id(division), owner.clone(), (bytes, rows), key)
     };
-    book.folders().map(line).collect()
+    // The last line of a name counts: one that has a folder has its own after this.
+    book.highest().map(|name| gone(name, division)).chain(book.folders().map(line)).collect()
 }
 
 /// Writes all of it anew.
@@ -95,6 +111,6 @@ pub(super) fn write(dir: &Path, lines: Vec<IndexLine>) -> io::Result<()> {
         serde_json::to_writer(&mut out, &line)?;
         out.write_all(b"\n")?;
     }
-    out.flush()?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     fs::rename(new, dir.join(FILE))
 }

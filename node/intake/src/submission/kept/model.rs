@@ -37,6 +37,10 @@ pub struct SubmissionMeta {
     /// BLAKE3 of the input, where it was known when the answer was given.
     #[serde(default)]
     pub digest: Option<String>,
+    /// BLAKE3 of the terms under which it was handed in, where the client named a key; an answer of a program before this has
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<String>,
     /// The client's own key for this submission.
     #[serde(default)]
     pub idempotency_key: Option<String>,

@@ -70,7 +70,7 @@ impl SubmissionStore {
             }
             let Some(name) = AnswerName::read(id, division) else { continue };
             book.seen(name);
-            let line = indexed.remove(&name);
+            let line = indexed.remove(&name).filter(|line| !line.gone);
             unindexed |= line.is_none();
             // An answer that cannot be read costs itself.
             let Some(line) = line.or_else(|| line_of(&entry.path(), id)) else { continue };
@@ -85,7 +85,9 @@ impl SubmissionStore {
                 book.add_all(head.owner(), name, (place, false), head.key());
             }
         })?;
-        if unindexed || !indexed.is_empty() {
+        // Their answers were removed: their names are not given to others.
+        indexed.keys().for_each(|name| book.seen(*name));
+        if unindexed || indexed.keys().any(|name| book.highest().all(|highest| highest != *name)) {
             index::write(&dir, index::lines(&book, division))?;
         }
         Ok(Self { dir, division, book: Arc::new(Mutex::new(book)), plain, index: Arc::default() })
@@ -157,6 +159,10 @@ impl SubmissionStore {
         let Some(name) = self.name(id) else { return Ok(false) };
         if !matches!(self.place(name), Some((_, AnswerPlace::Folder(_)))) {
             return Ok(false);
+        }
+        {
+            let _one = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+            index::add_gone(&self.dir, name, self.division)?;
         }
         remove_folder(&self.dir.join(id))?;
         self.book().remove(name);

@@ -40,6 +40,8 @@ pub struct AnswerWriter {
     owner: AnswerOwner,
     meta: SubmissionMeta,
     rows: Option<BufWriter<File>>,
+    /// The folder that it has made, as long as that is no answer: it goes with the writer.
+    unfinished: Option<PathBuf>,
     rows_kept: u64,
     /// Bytes for which room was taken.
     reserved: u64,
@@ -59,6 +61,7 @@ impl AnswerWriter {
             store,
             meta,
             rows: None,
+            unfinished: None,
             rows_kept: 0,
             reserved: 0,
             bytes: 0,
@@ -179,8 +182,11 @@ impl AnswerWriter {
         let meta = serde_json::to_vec_pretty(&self.meta).map_err(io::Error::other)?;
         put(&part.join(phrases::FILE), &serde_json::to_vec(self.phrases.phrases()).map_err(io::Error::other)?)?;
         put(&part.join(META_FILE), &meta)?;
-        fs::rename(&part, self.store.dir().join(&self.meta.id))?;
+        let folder = self.store.dir().join(&self.meta.id);
+        fs::rename(&part, &folder)?;
+        self.unfinished = Some(folder);
         store::sync(self.store.dir())?;
+        self.unfinished = None;
         let bytes = (self.bytes + meta.len() as u64).max(LEAST_BYTES);
         self.store.is_kept(&self.meta, (std::mem::take(&mut self.reserved), bytes))
     }
@@ -196,6 +202,7 @@ impl AnswerWriter {
             }
             let part = self.part();
             fs::create_dir(&part)?;
+            self.unfinished = Some(part.clone());
             self.rows = Some(BufWriter::new(File::create(part.join(ROWS_FILE))?));
         }
         self.rows.as_mut().ok_or_else(|| io::Error::other("no file of rows"))
@@ -214,11 +221,11 @@ impl Drop for AnswerWriter {
         if self.reserved > 0 {
             self.store.release(&self.owner, self.reserved);
         }
-        if let Some(rows) = self.rows.take() {
-            let part = self.part();
+        if let Some(unfinished) = self.unfinished.take() {
+            let rows = self.rows.take();
             blocking::detached(move || {
                 drop(rows);
-                let _ = fs::remove_dir_all(part);
+                let _ = fs::remove_dir_all(unfinished);
             });
         }
     }

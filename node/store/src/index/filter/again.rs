@@ -75,12 +75,16 @@ impl DedupIndex {
 
     /// Of records of `log`, each given by its index, the beginning of its id and its subject, those of which a row that comes again
     /// is a duplicate and nothing else is to be said: held, the only version of its number in whatever form, in force, and its
-    /// subject called as before. In their order; while the index is not whole, none.
+    /// subject called as before. In their order, of each the hash of its number's form; while the index is not whole, none.
     ///
     /// # Errors
     /// The engine's.
-    pub fn stand(&self, log: LogId, asked: &[(u64, [u8; 3], SubjectMark)]) -> Result<Vec<bool>, EngineError> {
-        let mut stand = vec![false; asked.len()];
+    pub fn stand(
+        &self,
+        log: LogId,
+        asked: &[(u64, [u8; 3], SubjectMark)],
+    ) -> Result<Vec<Option<[u8; 16]>>, EngineError> {
+        let mut stand = vec![None; asked.len()];
         if !self.complete.load(Ordering::Acquire) || !self.whole.load(Ordering::Acquire) {
             return Ok(stand);
         }
@@ -94,10 +98,11 @@ impl DedupIndex {
         for (stands, (index, beginning, subject)) in stand.iter_mut().zip(asked) {
             let Ok(at) = held.binary_search_by_key(index, |(_, e)| e.index) else { continue };
             let Some((id, e)) = held.get(at).filter(|(id, _)| id.0.0.starts_with(beginning)) else { continue };
-            *stands = !self.is_lost(log, *index)
+            let as_before = !self.is_lost(log, *index)
                 && self.is_called_as_before(*subject)
                 && self.is_alone(e)
                 && is_in_force(&in_force, log, *id, e)?;
+            *stands = as_before.then(|| e.content.forms().common());
         }
         Ok(stand)
     }

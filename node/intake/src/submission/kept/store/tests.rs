@@ -158,6 +158,65 @@ fn junk_of_one_token_stays_inside_its_sum() {
     assert!(store.room(&token("a")).is_ok() && store.load(&newest).unwrap().is_none());
 }
 
+/// F10: whoever corrects rows of an answer that was removed does not mark those of another.
+#[test]
+fn the_name_of_a_removed_answer_is_not_given_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || open(dir.path(), KeptLimits::default());
+    let store = open();
+    let ids: Vec<_> = (0..2).map(|_| kept(&store, of_token("a", Some("k")), 1).answer.unwrap()).collect();
+    // A stop came amid the removal: the answer is still its owner's.
+    index::add_gone(store.dir(), store.name(&ids[1]).unwrap(), division()).unwrap();
+    let store = open();
+    assert_eq!(store.list(9, Some(&token("a"))).unwrap().len(), 2);
+    assert!(store.remove(&ids[1]).unwrap());
+    // However often it starts, and whenever old answers are cleared away.
+    for prunes in [false, true, true, false] {
+        let store = open();
+        if prunes {
+            store.prune_old(tally_clock::today()).unwrap();
+        }
+        assert!(store.next_id().ends_with("-0003"), "{prunes}");
+        let found = store.by_key(&token("a"), "k").unwrap().map(|m| m.id);
+        assert_eq!((store.list(9, None).unwrap().len(), found.as_ref()), (1, Some(&ids[0])));
+    }
+    // Of a folder that somebody took away by hand too.
+    fs::remove_dir_all(dir.path().join("answers").join(&ids[0])).unwrap();
+    assert!(open().next_id().ends_with("-0003"));
+    // Its day is cleared away, and its name with it.
+    let store = open();
+    store.prune_old(tally_clock::today().checked_add(jiff::Span::new().days(KEPT_DAYS + 1)).unwrap()).unwrap();
+    assert!(fs::read(dir.path().join("answers/index.ndjson")).unwrap().is_empty());
+}
+
+/// F9: an answer that could not be put in its place leaves nothing, also where its rows were written to the end.
+#[test]
+fn an_answer_that_cannot_be_finished_leaves_no_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), KeptLimits::default());
+    let answers = dir.path().join("answers");
+    let left = || fs::read_dir(&answers).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect::<Vec<_>>();
+    for in_the_way in [phrases::FILE, META_FILE] {
+        let mut writer = store.writer(of_token("a", None));
+        writer.write(vec![rejected(1, "x")], &[]).unwrap();
+        let part = left().into_iter().find(|p| p.extension().is_some()).unwrap();
+        fs::create_dir(part.join(in_the_way)).unwrap();
+        writer.finish(&mut SubmissionAnswer::default(), None).unwrap_err();
+        drop(writer);
+        assert_eq!(left(), [answers.join("plain")], "{in_the_way}");
+    }
+    // What another has made is not its own.
+    let next = store.next_id();
+    let (day, number) = next.rsplit_once('-').unwrap();
+    let part = answers.join(format!("{day}-{:04}.part", number.parse::<u32>().unwrap() + 1));
+    fs::write(&part, "").unwrap();
+    let mut writer = store.writer(of_token("a", None));
+    writer.write(vec![rejected(1, "x")], &[]).unwrap_err();
+    drop(writer);
+    assert!(part.exists());
+    assert_eq!(store.room(&token("a")).map_err(|e| e.to_string()), Ok(()));
+}
+
 /// What is given up while it is written leaves its room to others.
 #[test]
 fn an_answer_that_is_given_up_gives_its_room_back() {
