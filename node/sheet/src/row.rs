@@ -39,7 +39,7 @@ pub enum MarkKind {
     Merged(Arc<MergedRange>),
     /// A bare number that may be a day: so many days from the end of 1899 on, as [`day_text`] reads it.
     Day(u32),
-    /// A number whose format shows another text than its digits, or nothing; its digits were read.
+    /// A value whose format shows another text, which is not worked out here, or nothing; the value was read.
     ShownOtherwise,
     /// A line goes through it: people strike out what no longer holds.
     Struck,

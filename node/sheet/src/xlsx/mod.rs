@@ -6,6 +6,7 @@ mod cell;
 mod facts;
 mod format;
 mod merged;
+mod shape;
 
 use super::{CELLS_MAX, ROW_BYTES_MAX, Row, SheetError, Take, guard};
 use crate::column_name;
