@@ -6,7 +6,7 @@ use crate::{
     row::{MarkKind, NO_RESULT, is_error_text},
 };
 use calamine::{DataRef, ExcelDateTime, Style};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Numbers from here on have more than 15 digits, which a spreadsheet does not keep.
 const EXACT_BELOW: f64 = 1e15;
@@ -28,6 +28,8 @@ pub(super) struct CellReader {
     is_1904: bool,
     /// Formulas without a result, by row and column from 0.
     no_result: BTreeSet<(u32, u32)>,
+    /// Shared texts through a part of which a line goes.
+    struck: HashSet<String>,
 }
 
 /// What a style does to a cell.
@@ -46,7 +48,12 @@ impl CellReader {
             format: format(s).filter(|f| !f.is_plain()),
             struck: s.font.as_ref().is_some_and(calamine::Font::has_strikethrough),
         };
-        Self { looks: styles.iter().map(looks).collect(), is_1904, no_result }
+        Self { looks: styles.iter().map(looks).collect(), is_1904, no_result, struck: HashSet::new() }
+    }
+
+    /// With the shared texts through a part of which a line goes.
+    pub(super) fn with_struck(self, struck: HashSet<String>) -> Self {
+        Self { struck, ..self }
     }
 
     /// Puts in the cells of a row that a formula has no result for and that the file leaves out.
@@ -90,7 +97,8 @@ impl CellReader {
             row.cells.resize(column + 1, String::new());
         }
         let bytes = text.len() + 16;
-        if !text.is_empty() && self.looks.get(style).is_some_and(|l| l.struck) {
+        let in_part = || matches!(value, DataRef::SharedString(s) if self.struck.contains(*s));
+        if !text.is_empty() && (self.looks.get(style).is_some_and(|l| l.struck) || in_part()) {
             row.mark(column, MarkKind::Struck);
         }
         if let Some(cell) = row.cells.get_mut(column) {

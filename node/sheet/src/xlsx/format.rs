@@ -44,6 +44,8 @@ struct Section {
     condition: Option<Condition>,
     shape: NumberShape,
     kind: SectionKind,
+    /// Shown as a fraction or with an exponent.
+    in_parts: bool,
     /// Letters of days and times that stand in it.
     letters: String,
 }
@@ -103,7 +105,9 @@ impl CellFormat {
 
     /// Whether it shows each value as it is.
     pub(super) fn is_plain(&self) -> bool {
-        let plain = |s: &Section| s.kind == SectionKind::Digits && s.condition.is_none() && s.letters.is_empty();
+        // A number may have more decimals than there are places.
+        let plain =
+            |s: &Section| s.kind == SectionKind::Digits && s.shape.tokens == [Token::General] && s.condition.is_none();
         // Below zero the sign may be shown by a colour alone.
         self.numbers.len() < 2 && self.numbers.iter().all(plain) && self.texts.as_ref().is_none_or(Section::is_value)
     }
@@ -117,6 +121,9 @@ impl CellFormat {
         }
         let Some((section, signed)) = self.section(f) else { return Shown::Otherwise };
         match section.kind {
+            SectionKind::Digits | SectionKind::Shaped if !section.in_parts && section.shape.rounds(f, &plain) => {
+                Shown::Otherwise
+            }
             SectionKind::Digits if signed || f >= 0.0 || section.shape.has_sign() => Shown::Itself,
             SectionKind::Dash if f == 0.0 => Shown::Itself,
             SectionKind::Shaped if signed => Shown::Text(section.shape.text(f, plain)),
@@ -203,9 +210,10 @@ impl Section {
             condition: None,
             shape: NumberShape::default(),
             kind: SectionKind::Otherwise,
+            in_parts: false,
             letters: String::new(),
         };
-        let (mut otherwise, mut in_parts, mut of_text, mut commas) = (false, false, false, 0);
+        let (mut otherwise, mut of_text, mut commas) = (false, false, 0);
         let shape = &mut section.shape;
         let mut chars = code.chars();
         loop {
@@ -223,7 +231,7 @@ impl Section {
                 commas = 0;
             }
             match c {
-                '0' | '#' | '?' if shape.tokens.contains(&Token::Fraction) => {}
+                '0' | '#' | '?' if shape.tokens.contains(&Token::Fraction) => shape.decimals += 1,
                 '0' => shape.tokens.push(Token::Digit { zero: true }),
                 '#' | '?' => shape.tokens.push(Token::Digit { zero: false }),
                 '.' => shape.tokens.push(Token::Fraction),
@@ -249,8 +257,8 @@ impl Section {
                     of_text = true;
                     shape.tokens.push(Token::General);
                 }
-                '/' if section.letters.is_empty() => in_parts = true,
-                'E' | 'e' if chars.as_str().starts_with(['+', '-']) => in_parts = true,
+                '/' if section.letters.is_empty() => section.in_parts = true,
+                'E' | 'e' if chars.as_str().starts_with(['+', '-']) => section.in_parts = true,
                 c if c.is_ascii_alphabetic() => {
                     otherwise = true;
                     section.letters.extend(c.to_lowercase().filter(|c| matches!(c, 'y' | 'e' | 'm' | 'd' | 'h' | 's')));
@@ -261,9 +269,9 @@ impl Section {
         shape.thousands += commas;
         // What a fraction or an exponent shows is the number, if nothing stands beside it.
         section.kind = match () {
-            () if otherwise || (in_parts && shape.has_text()) => SectionKind::Otherwise,
+            () if otherwise || (section.in_parts && shape.has_text()) => SectionKind::Otherwise,
             () if of_text => SectionKind::Value,
-            () if in_parts => SectionKind::Digits,
+            () if section.in_parts => SectionKind::Digits,
             () => match shape.kind() {
                 ShapeKind::Digits => SectionKind::Digits,
                 ShapeKind::Text => SectionKind::Shaped,
@@ -369,6 +377,12 @@ mod tests {
             ("[>9]0", 7.0, Shown::Otherwise),
             ("[<>0]0;\"零\"", 0.0, text("零")),
             ("[>99]0;000", -7.0, Shown::Otherwise),
+            ("0.00", 1.25, Shown::Itself),
+            ("0.00", 1.255, Shown::Otherwise),
+            ("0\"号\"", 12.6, Shown::Otherwise),
+            ("0%", 0.155, Shown::Otherwise),
+            ("0.0,", 15_500.0, text("15.5")),
+            ("# ?/?", 0.5, Shown::Itself),
         ] {
             assert_eq!(shown(code, number), wanted, "{code} {number}");
         }
@@ -393,7 +407,14 @@ mod tests {
         ] {
             assert_eq!(shown(code, 5.0), Shown::Itself, "{code}");
         }
-        for (code, plain) in [("General", true), ("@", true), ("0.00", true), ("0;[Red]0", false), ("yyyy", false)] {
+        for (code, plain) in [
+            ("General", true),
+            ("@", true),
+            ("0.00", false),
+            ("0;[Red]0", false),
+            ("yyyy", false),
+            ("[DBNum1]General", false),
+        ] {
             assert_eq!(CellFormat::of(code).is_plain(), plain, "{code}");
         }
     }

@@ -7,6 +7,8 @@ pub(super) struct NumberShape {
     pub(super) percent: bool,
     /// Thousands that are left out, as powers of 1,000.
     pub(super) thousands: i32,
+    /// Places behind the point.
+    pub(super) decimals: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +69,18 @@ impl NumberShape {
         }
     }
 
+    /// Whether a number has more decimals than it shows: then it is shown rounded. `plain` writes one out.
+    pub(super) fn rounds(&self, number: f64, plain: impl Fn(f64) -> String) -> bool {
+        let digits = plain(self.scaled(number));
+        let has_places = self.tokens.iter().any(|t| matches!(t, Token::Digit { .. }));
+        has_places && digits.split_once('.').is_some_and(|(_, fraction)| fraction.len() > self.decimals)
+    }
+
+    /// What of a number is written out, without its sign.
+    fn scaled(&self, number: f64) -> f64 {
+        number.abs() * if self.percent { 100.0 } else { 1.0 } / 1000_f64.powi(self.thousands)
+    }
+
     /// A text with what stands around it.
     pub(super) fn around(&self, text: &str) -> String {
         let one = |token: &Token| match token {
@@ -78,8 +92,7 @@ impl NumberShape {
 
     /// The text of a number that has this format; `plain` writes a number out.
     pub(super) fn text(&self, number: f64, plain: impl Fn(f64) -> String) -> String {
-        let scaled = number.abs() * if self.percent { 100.0 } else { 1.0 } / 1000_f64.powi(self.thousands);
-        let digits = plain(scaled);
+        let digits = plain(self.scaled(number));
         let (whole, fraction) = digits.split_once('.').map_or((digits.as_str(), ""), |(w, f)| (w, f));
         let places = self.tokens.iter().filter(|t| matches!(t, Token::Digit { .. })).count();
         let pointed = self.tokens.contains(&Token::Fraction);
