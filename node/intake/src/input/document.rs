@@ -14,6 +14,17 @@ pub(super) enum TextInput {
     Table,
 }
 
+/// Whether a text begins as JSON does, and as no table does.
+pub(super) fn is_json(first: &[u8]) -> bool {
+    let text = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first).trim_ascii_start();
+    let (opens, within) = text.split_first().map_or((None, &[][..]), |(opens, within)| (Some(opens), within));
+    match (opens, within.trim_ascii_start().first()) {
+        (Some(b'{'), within) => within == Some(&b'"'),
+        (Some(b'['), within) => within == Some(&b'{'),
+        _ => false,
+    }
+}
+
 /// Looks at the first bytes of a text, in UTF-8.
 pub(super) fn look(first: &[u8]) -> TextInput {
     let text = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first);
@@ -45,6 +56,17 @@ pub(super) fn look(first: &[u8]) -> TextInput {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// JSON with the name of a table was refused for its heads.
+    #[test]
+    fn json_is_known_whatever_it_is_called() {
+        for text in ["{\"a\":1}", "\u{feff} {\n \"a\": 1}", "[{\"a\":1}]", "[\n  {"] {
+            assert!(is_json(text.as_bytes()), "{text}");
+        }
+        for text in ["", "{", "[1]", "{a},b", "[甲],乙", "\"a\",b", "{}", "a,{\"b\"}"] {
+            assert!(!is_json(text.as_bytes()), "{text}");
+        }
+    }
 
     #[test]
     fn one_document_is_told_from_a_record_a_line() {

@@ -105,7 +105,8 @@ pub async fn read_input(
         first.extend_from_slice(&piece.map_err(InputError::BrokenOff)?);
     }
     let kind = tally_sheet::sniff(&first);
-    if (kind, format) == (FileKind::Text, InputFormat::Ndjson) {
+    // What a file is counts, not its name.
+    if kind == FileKind::Text && (format == InputFormat::Ndjson || document::is_json(&first)) {
         return json::read(sink, first, pieces).await;
     }
     let pieces: InputPieces = Box::pin(futures_util::stream::iter([Ok(Bytes::from(first))]).chain(pieces));
