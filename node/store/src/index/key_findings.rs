@@ -120,10 +120,11 @@ fn of_form(in_force: &InForce<'_>, v: &HeldKeyVersion, others: &[&KeyVersions]) 
 pub fn other_form(held: RecordId) -> (String, String) {
     let id: String = held.to_string().chars().take(SHOWN_ID).collect();
     let en = format!(
-        "a record is held whose number differs from this one only in brackets, width, spaces or dashes: record {id}: if it is the same document, amend or withdraw one of the two"
+        "a record is held whose number differs from this one only in the way of writing (brackets, width, spaces, dashes, zeros before a number, Chinese numerals): record {id}: if it is the same document, amend or withdraw one of the two"
     );
-    let zh =
-        format!("疑似同一文号：已有记录 {id}，文号仅括号、全半角、空格或连接号不同，如为同一文书请变更或撤销其中一条");
+    let zh = format!(
+        "疑似同一文号：已有记录 {id}，文号仅写法不同（括号、全半角、空格、连接号、数字前的零、“第”字或中文数字），如为同一文书请变更或撤销其中一条"
+    );
     (en, zh)
 }
 
