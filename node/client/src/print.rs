@@ -58,14 +58,21 @@ fn told(text: &str) -> Cow<'_, str> {
 }
 
 /// Lines of which the English of a fault with a code (`E1103: ...`) is left out where the next says the same in Chinese,
-/// indented below it. Any other line is `told` as it can be, also one that is not known in Chinese.
+/// indented below it, or in the same words as the catalog. Any other line is `told` as it can be, also one that is not known in Chinese.
 fn without_english(lines: &[&str], told: impl Fn(&str) -> String) -> String {
     let mut out = String::new();
     for (n, line) in lines.iter().enumerate() {
         let below = lines.get(n + 1).is_some_and(|next| next.starts_with(' ') && is_chinese(next));
         match fault(line).filter(|_| below) {
             Some(code) => out += &format!("{}\n", code.replace(": ", "：")),
-            None => out += &format!("{}\n", told(line)),
+            None => {
+                let in_chinese = told(line);
+                // What the next line says in Chinese already is said once.
+                let next = lines.get(n + 1).map(|next| next.trim());
+                if next != Some(in_chinese.trim()) || next == Some(line.trim()) {
+                    out += &format!("{in_chinese}\n");
+                }
+            }
         }
     }
     out
@@ -178,6 +185,9 @@ mod tests {
         assert_eq!(of("tally: E1103: the key at x is another: so\n  公钥与令牌不符\n"), told);
         assert_eq!(of("tally：E1103: the key at x is another\n  公钥与令牌不符\n"), told);
         assert_eq!(of("E1107: it waits\nand nothing else\n"), "E1107: it waits\nand nothing else\n");
+        let known = |line: &str| if line.contains("Read it") { "  请告知\n".trim_end() } else { line }.to_owned();
+        let twice = without_english(&["code", "  Read it out.", "  请告知", "same", "same"], known);
+        assert_eq!(twice, "code\n  请告知\nsame\nsame\n", "what the catalog and the next line say is said once");
         let unknown = "  1 [some_code] nobody has put this into Chinese\n      原因：见上\n";
         assert_eq!(of(unknown), unknown, "what is not known is never left out");
     }

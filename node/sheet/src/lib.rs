@@ -13,7 +13,7 @@ mod xlsx;
 mod xml_bounds;
 
 pub use csv::{CsvFound, CsvOptions, KnownHeads, read_csv};
-pub use decode::Encoding;
+pub use decode::{Encoding, read_text, text_beginning};
 pub use row::{CellMark, MarkKind, MergedRange, Row, Take, column_name, day_text};
 pub use write::{CellKind, Column, ROWS_MAX, too_many_rows, write_csv_row, write_xlsx};
 pub use xlsx::{SheetLooks, XlsxFound, read_xlsx};
@@ -26,7 +26,7 @@ pub const ROW_BYTES_MAX: usize = 1 << 20;
 /// What a file really is, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
-    /// Text: CSV, TSV or NDJSON.
+    /// Text: CSV, TSV or JSON.
     Text,
     /// A zip archive: XLSX, perhaps.
     Zip,

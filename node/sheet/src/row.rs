@@ -39,7 +39,7 @@ pub enum MarkKind {
     Merged(Arc<MergedRange>),
     /// A bare number that may be a day: so many days from the end of 1899 on, as [`day_text`] reads it.
     Day(u32),
-    /// A number whose format shows another text than its digits, or nothing; its digits were read.
+    /// A value whose format shows another text, which is not worked out here, or nothing; the value was read.
     ShownOtherwise,
     /// A line goes through it: people strike out what no longer holds.
     Struck,
@@ -94,9 +94,28 @@ pub(super) fn is_error_text(text: &str) -> bool {
     if text.starts_with('=') {
         return PICTURES.iter().any(|p| text.starts_with(p));
     }
+    // As LibreOffice writes the errors that have no name.
+    if let Some(number) = text.strip_prefix("Err:") {
+        return number.len() == 3 && number.bytes().all(|b| b.is_ascii_digit());
+    }
     text.starts_with('#')
         && (ERROR_TEXTS.iter().any(|e| e.eq_ignore_ascii_case(text))
             || (text.len() > 2 && text.bytes().all(|b| b == b'#')))
+}
+
+/// Whether a text is a formula: a function, a place, or a number with a sign behind it. What only keeps a value text
+/// (`="0123"`) is none.
+fn is_formula(text: &str) -> bool {
+    let Some(formula) = text.trim().strip_prefix('=') else { return false };
+    let begins = formula.trim_start_matches(['+', '-', '(', '$', '@']).starts_with(|c: char| c.is_ascii_alphanumeric());
+    (begins && formula.contains(['(', '+', '-', '*', '/', '&', ':', '!', '$'])) || is_place(formula)
+}
+
+/// Whether a text is a cell of a spreadsheet: `AB12`.
+fn is_place(text: &str) -> bool {
+    let letters = text.bytes().take_while(u8::is_ascii_uppercase).count();
+    let digits = text.get(letters..).unwrap_or_default();
+    (1..=3).contains(&letters) && (1..=7).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// What is no text for a person: white space, control characters (the end marks and filling of old systems), and signs that
@@ -123,10 +142,16 @@ impl Row {
         self.marks.push(CellMark { column, kind });
     }
 
-    /// Marks the cells whose text is an error of a spreadsheet.
+    /// Marks the cells of a text that are an error of a spreadsheet, or a formula: whoever opens it there sees the result.
     pub(super) fn mark_error_texts(&mut self) {
-        let errors = self.cells.iter().enumerate().filter(|(_, text)| is_error_text(text));
-        self.marks.extend(errors.map(|(column, _)| CellMark { column, kind: MarkKind::ErrorValue }));
+        for (column, text) in self.cells.iter().enumerate() {
+            let kind = match text.trim_start().as_bytes().first() {
+                Some(b'#' | b'=' | b'E') if is_error_text(text) => MarkKind::ErrorValue,
+                Some(b'=') if is_formula(text) => MarkKind::NoResult,
+                _ => continue,
+            };
+            self.marks.push(CellMark { column, kind });
+        }
     }
 }
 
@@ -173,11 +198,22 @@ mod tests {
 
     #[test]
     fn errors_of_spreadsheets_are_known_and_texts_that_only_begin_so_are_not() {
-        for error in ["#N/A", " #ref! ", "#DIV/0!", "####", NO_RESULT, "=DISPIMG(\"ID_1F\",1)"] {
+        for error in ["#N/A", " #ref! ", "#DIV/0!", "####", NO_RESULT, "=DISPIMG(\"ID_1F\",1)", "Err:502"] {
             assert!(is_error_text(error), "{error}");
         }
-        for text in ["", "#", "##", "#1 楼", "N/A", "#N/A 说明", "=1+2", "DISPIMG"] {
+        for text in ["", "#", "##", "#1 楼", "N/A", "#N/A 说明", "=1+2", "DISPIMG", "Err:5", "Err"] {
             assert!(!is_error_text(text), "{text}");
+        }
+    }
+
+    /// A07: a formula in a CSV was stored as it stands, where a person sees its result.
+    #[test]
+    fn formulas_are_told_from_texts_that_begin_with_an_equals_sign() {
+        for formula in ["=1+1", "=VLOOKUP(A1,B:B,1)", "=A1", " =-A1*2", "=Sheet1!A1", "=(1/3)", "=$B$2", "=TODAY()"] {
+            assert!(is_formula(formula), "{formula}");
+        }
+        for text in ["=", "==", "=甲", "=\"0123\"", "=abc", "= ", "甲=1+1", "=>", "1+1", "", "=见附件(1)"] {
+            assert!(!is_formula(text), "{text}");
         }
     }
 

@@ -67,7 +67,7 @@ impl XmlBounds {
     }
 
     /// Whether a sheet has what its cells alone do not tell: formulas, merged cells, filters, rows or columns that are
-    /// hidden. It may be told of one that has none.
+    /// hidden; or a table of texts some that are struck out in part. It may be told of one that has none.
     pub(super) fn is_special(&self) -> bool {
         self.special
     }
@@ -167,6 +167,7 @@ impl XmlBounds {
         let name = name.and_then(|name| name.rsplit(|byte| *byte == b':').next()).unwrap_or_default();
         self.special |= match name {
             b"f" | b"mergeCell" | b"autoFilter" => true,
+            b"strike" => self.part == Part::SharedTexts,
             b"row" | b"col" => [&b" hidden"[..], b" ht=", b" width="].iter().any(|part| hides(tag, part)),
             _ => false,
         };

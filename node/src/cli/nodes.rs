@@ -198,10 +198,12 @@ pub(super) async fn show(args: ShowArgs) -> Result<Exit, Failure> {
             Value::Array(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
             other => other.to_string(),
         };
-        outln!("{}  {value}", pad(name, 16));
+        // A name may be a word of the catalog's.
+        let value = if name == "name" { value.into() } else { said(&value) };
+        outln!("{}  {value}", pad(&said(name), 16));
     }
     for (number, epoch) in node.epochs.iter().enumerate() {
-        outln!("epoch {}  link {}", number + 1, epoch.link);
+        outln!("{} {}  {} {}", said("epoch"), number + 1, said("link"), epoch.link);
     }
     Ok(Exit::Done)
 }

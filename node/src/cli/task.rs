@@ -11,6 +11,7 @@ use tally_console::{NewTask, Steer};
 use tally_protocol::tame::tame;
 use tally_reconcile::task::{Task, TaskKind, TaskState};
 use tally_sheet::text::pad;
+use tally_texts::said;
 
 /// A node that does not answer is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -123,37 +124,27 @@ fn show(task: &[u8], json: bool) -> Result<(), Failure> {
 }
 
 fn list(tasks: &[Task]) {
-    outln!(
-        "{}",
-        [
-            "ID     ",
-            "STATE    ",
-            "KIND                  ",
-            "PROGRESS                    ",
-            "STARTED              ",
-            "REASON"
-        ]
-        .join("  ")
-    );
+    let heads = [("ID", 7), ("STATE", 9), ("KIND", 22), ("PROGRESS", 28), ("STARTED", 21), ("REASON", 0)];
+    outln!("{}", heads.map(|(head, width)| pad(&said(head), width)).join("  "));
     for t in tasks {
         let kind = match &t.kind {
-            TaskKind::Verify { log: None } => "verify".to_owned(),
-            TaskKind::Verify { log: Some(log) } => format!("verify {log}"),
+            TaskKind::Verify { log: None } => said("verify").into_owned(),
+            TaskKind::Verify { log: Some(log) } => format!("{} {log}", said("verify")),
             TaskKind::Reconcile { with, repair, .. } => {
-                format!("{} {with}", if *repair { "repair" } else { "reconcile" })
+                format!("{} {with}", said(if *repair { "repair" } else { "reconcile" }))
             }
-            TaskKind::Restore => "restore".to_owned(),
-            TaskKind::Rebuild => "rebuild index".to_owned(),
+            TaskKind::Restore => said("restore").into_owned(),
+            TaskKind::Rebuild => said("rebuild index").into_owned(),
         };
         let state = serde_json::to_value(t.state).ok().and_then(|s| s.as_str().map(str::to_owned)).unwrap_or_default();
         outln!(
             "{}  {}  {}  {}  {}  {}",
             pad(&t.id, 7),
-            pad(&state, 9),
+            pad(&said(&state), 9),
             pad(&kind, 22),
-            pad(&progress(t), 28),
+            pad(&said(&progress(t)), 28),
             pad(t.started.as_deref().unwrap_or("-"), 21),
-            t.reason
+            said(&t.reason)
         );
     }
 }

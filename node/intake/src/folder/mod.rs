@@ -184,7 +184,8 @@ impl Watcher {
             let pause = match self.round(&mut inbox, &mut away) {
                 Ok(pause) => {
                     // Also what another watcher said of it, before the config was read again.
-                    self.folder.troubles.note(&self.folder.path, None);
+                    let path = &self.folder.path;
+                    self.folder.troubles.note(path, None);
                     if self.told.take().is_some() {
                         tracing::info!(event = "folder.restored", ?path, "the drop folder can be used again");
                     }

@@ -1,49 +1,47 @@
-//! Text that calls itself NDJSON and is something else: one JSON document over several lines, or around all records; another
-//! encoding; or a table. Of it a reader of lines would only say of each line that it is no JSON.
+//! Text that calls itself NDJSON, and what it is: a record a line; records in one JSON document, in a list or on several lines
+//! each; or a table.
 
-use tally_sheet::SheetError;
+use super::records::JsonRecords;
 
 /// What a text is, by its beginning.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TextInput {
     /// One JSON object a line.
     Lines,
+    /// JSON, but not a record a line.
+    Document,
     /// No line of it begins as JSON does, and the first one is cut into cells: a table.
     Table,
-    /// JSON, but not a record a line.
-    Refused(SheetError),
 }
 
-/// Looks at the first bytes of a text.
-pub(super) fn look(first: &[u8]) -> TextInput {
-    if first.starts_with(b"\xff\xfe") || first.starts_with(b"\xfe\xff") {
-        let en = "the file is UTF-16: records as JSON are read in UTF-8 only, so save it as UTF-8";
-        return TextInput::Refused(SheetError::new(
-            "json_encoding",
-            1,
-            en,
-            "该文件为 UTF-16 编码，JSON 只接受 UTF-8，请另存为 UTF-8 后再报",
-        ));
+/// Whether a text begins as JSON does, and as no table does.
+pub(super) fn is_json(first: &[u8]) -> bool {
+    let text = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first).trim_ascii_start();
+    let (opens, within) = text.split_first().map_or((None, &[][..]), |(opens, within)| (Some(opens), within));
+    match (opens, within.trim_ascii_start().first()) {
+        (Some(b'{'), within) => within == Some(&b'"'),
+        (Some(b'['), within) => within == Some(&b'{'),
+        _ => false,
     }
+}
+
+/// Looks at the first bytes of a text, in UTF-8.
+pub(super) fn look(first: &[u8]) -> TextInput {
     let text = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first);
     // The last of the lines is perhaps cut.
     let mut lines = text.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).peekable();
     let Some(line) = lines.peek().copied() else { return TextInput::Lines };
     if line.first() == Some(&b'[') {
-        return TextInput::Refused(document(
-            "all records stand in one list [ ... ]",
-            "所有记录写在同一个列表 [ … ] 中",
-        ));
+        return TextInput::Document;
     }
     if line.first() == Some(&b'{') {
-        let is_whole = lines.nth(1).is_some();
-        let goes_on = matches!(line, b"{") || (is_whole && matches!(line.last(), Some(b'{' | b'[' | b',' | b':')));
-        return match goes_on {
-            true if line.ends_with(b"},") => TextInput::Refused(document(
-                "a comma stands behind each record, as in a list",
-                "每条记录后有逗号，是列表的一部分",
-            )),
-            true => TextInput::Refused(document("a record stands on several lines", "一条记录写成了多行")),
+        let second = lines.nth(1);
+        let goes_on =
+            matches!(line, b"{") || (second.is_some() && matches!(line.last(), Some(b'{' | b'[' | b',' | b':')));
+        // Of one object around all records there is no second line, or that one is no object.
+        let is_alone = second.is_none_or(|line| line.first() != Some(&b'{'));
+        return match goes_on || (is_alone && JsonRecords::is_wrapped(text)) {
+            true => TextInput::Document,
             false => TextInput::Lines,
         };
     }
@@ -55,51 +53,50 @@ pub(super) fn look(first: &[u8]) -> TextInput {
     }
 }
 
-fn document(en: &str, zh: &str) -> SheetError {
-    SheetError::new(
-        "json_document",
-        1,
-        format!(
-            "this is one JSON document, not a record a line: {en}. Export it as NDJSON (JSON Lines: one {{...}} a line, without commas behind them), or as CSV or XLSX"
-        ),
-        format!(
-            "该文件是一个完整的 JSON 文档，不是每行一条记录：{zh}；请导出为 NDJSON（JSON Lines，每行一个 {{…}}，行末不加逗号），或导出为 CSV、XLSX"
-        ),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// JSON with the name of a table was refused for its heads.
+    #[test]
+    fn json_is_known_whatever_it_is_called() {
+        for text in ["{\"a\":1}", "\u{feff} {\n \"a\": 1}", "[{\"a\":1}]", "[\n  {"] {
+            assert!(is_json(text.as_bytes()), "{text}");
+        }
+        for text in ["", "{", "[1]", "{a},b", "[甲],乙", "\"a\",b", "{}", "a,{\"b\"}"] {
+            assert!(!is_json(text.as_bytes()), "{text}");
+        }
+    }
+
     #[test]
     fn one_document_is_told_from_a_record_a_line() {
-        for (text, zh) in [
-            ("[{\"a\":1}]", "列表"),
-            ("\u{feff} [\n  {\"a\":1}\n]", "列表"),
-            ("{\n  \"a\": 1\n}\n", "多行"),
-            ("{\"RECORDS\":[\n{\n\"a\":1}]}\n", "多行"),
-            ("{\"a\": 1,\n\"b\": 2}\n", "多行"),
-            ("{\"a\":1},\n{\"a\":2},\n", "逗号"),
+        for text in [
+            "[{\"a\":1}]",
+            "\u{feff} [\n  {\"a\":1}\n]",
+            "{\n  \"a\": 1\n}\n",
+            "{\"RECORDS\":[\n{\n\"a\":1}]}\n",
+            "{\"RECORDS\":[{\"a\":1},{\"a\":2}]}\n",
+            "{\"code\":0,\"data\":{\"rows\":[{\"a\":1},{",
+            "{\"a\": 1,\n\"b\": 2}\n",
+            "{\"a\":1},\n{\"a\":2},\n",
         ] {
-            let TextInput::Refused(why) = look(text.as_bytes()) else { panic!("{text}") };
-            assert!(why.code == "json_document" && why.message_zh.contains(zh), "{text}: {why:?}");
+            assert_eq!(look(text.as_bytes()), TextInput::Document, "{text}");
         }
         for text in [
             "",
             "\n",
             "{\"a\":1}",
             "{\"a\":1}\n{\"b\":2}\n",
+            "{\"a\":[{\"b\":2}]}\n{\"a\":[{\"b\":2}]}\n",
             "x\n{\"a\":1}\n",
             "{\"a\":1,",
             "{\"a\":1}\n{\n",
             "no json",
         ] {
-            assert!(matches!(look(text.as_bytes()), TextInput::Lines), "{text}");
+            assert_eq!(look(text.as_bytes()), TextInput::Lines, "{text}");
         }
         for text in ["a,b\n1,2\n", "名称|代码\n"] {
-            assert!(matches!(look(text.as_bytes()), TextInput::Table), "{text}");
+            assert_eq!(look(text.as_bytes()), TextInput::Table, "{text}");
         }
-        assert!(matches!(look(b"\xff\xfe{\0"), TextInput::Refused(_)));
     }
 }

@@ -3,7 +3,7 @@
 use tally_protocol::limits::RECORD_BYTES_MAX;
 
 /// Longest line that is kept; of a longer one only so much is, which is enough to refuse it.
-const LINE_BYTES_MAX: usize = 4 * RECORD_BYTES_MAX + 2;
+pub(super) const LINE_BYTES_MAX: usize = 4 * RECORD_BYTES_MAX + 2;
 
 /// Collects pieces until there are whole lines. Blank lines are passed over but counted, so that numbers are those
 /// of an editor.

@@ -4,8 +4,10 @@
 //! Nothing here knows what a record is, who hands it in, or what becomes of a row: that is the sink's.
 
 mod document;
+mod json;
 mod lines;
 mod pieces;
+mod records;
 mod sink;
 mod table;
 mod tabular;
@@ -15,9 +17,8 @@ pub use lines::LineSplitter;
 pub use pieces::{InputDigest, InputPieces, digested, file_pieces};
 pub use sink::RowSink;
 
-use crate::{RowChunk, UploadError};
+use crate::UploadError;
 use bytes::Bytes;
-use document::TextInput;
 use futures_util::StreamExt as _;
 use std::{io, path::Path};
 use tally_sheet::{FileKind, SheetError};
@@ -26,15 +27,13 @@ use tally_sheet::{FileKind, SheetError};
 pub(crate) const CHUNK_ROWS: usize = 2_000;
 /// See [`CHUNK_ROWS`].
 pub(crate) const CHUNK_BYTES: usize = 256 << 10;
-/// Bytes that are cut into lines at once.
-const PART_BYTES: usize = 4 << 10;
 /// Bytes looked at to know what the input is.
 const SNIFF_BYTES: usize = 512;
 
 /// How an input is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputFormat {
-    /// One JSON object a line.
+    /// JSON: one object a line, or a document that holds them.
     Ndjson,
     /// CSV or TSV.
     Csv,
@@ -106,37 +105,15 @@ pub async fn read_input(
         first.extend_from_slice(&piece.map_err(InputError::BrokenOff)?);
     }
     let kind = tally_sheet::sniff(&first);
-    let text = document::look(&first);
+    // What a file is counts, not its name.
+    if kind == FileKind::Text && (format == InputFormat::Ndjson || document::is_json(&first)) {
+        return json::read(sink, first, pieces).await;
+    }
     let pieces: InputPieces = Box::pin(futures_util::stream::iter([Ok(Bytes::from(first))]).chain(pieces));
     match (kind, format) {
         // A byte of an archive cannot begin a line of JSON or a head.
         (FileKind::Zip, _) => workbook::read(sink, pieces, spool).await,
-        (FileKind::Text, InputFormat::Ndjson) => match text {
-            TextInput::Lines => ndjson(sink, pieces).await,
-            TextInput::Table => tabular::read_text(sink, pieces).await,
-            TextInput::Refused(why) => Err(why.into()),
-        },
-        (FileKind::Text, InputFormat::Csv | InputFormat::Xlsx) => tabular::read_text(sink, pieces).await,
+        (FileKind::Text, _) => tabular::read_text(sink, pieces).await,
         (kind, _) => Ok(tally_sheet::refuse(kind)?),
     }
-}
-
-async fn ndjson(sink: &mut impl RowSink, mut pieces: InputPieces) -> Result<(), InputError> {
-    let mut lines = LineSplitter::default();
-    let (mut chunk, mut bytes): (Vec<(u64, Vec<u8>)>, usize) = (Vec::new(), 0);
-    while let Some(piece) = pieces.next().await {
-        // A large piece is fed in parts, so that a chunk stays near its size.
-        for part in piece.map_err(InputError::BrokenOff)?.chunks(PART_BYTES) {
-            lines.feed(part, |n, line| {
-                bytes += line.len();
-                chunk.push((n, line.to_vec()));
-            });
-            if bytes >= CHUNK_BYTES || chunk.len() >= CHUNK_ROWS {
-                sink.rows(RowChunk::Lines(std::mem::take(&mut chunk))).await?;
-                bytes = 0;
-            }
-        }
-    }
-    lines.finish(|n, line| chunk.push((n, line.to_vec())));
-    sink.rows(RowChunk::Lines(chunk)).await
 }

@@ -80,6 +80,7 @@ pub(super) fn judged_cells(context: &RowContext<'_>, columns: &TableColumns, row
         overfull(&mut judged, columns, row);
     }
     sparse(&mut judged, columns, row);
+    cut_short(&mut judged, columns, row);
     judged
 }
 
@@ -224,5 +225,31 @@ fn sparse(judged: &mut JudgedRow, columns: &TableColumns, row: &Row) {
         ),
         format!("该行仅填写 {filled}/{all} 格（{first}）：如为合计、签章或标题请删除该行，如为数据请补全"),
     )];
+    judged.changes.clear();
+}
+
+/// A row that is refused and ends long before the last head, with fields behind its end that must be filled in, was cut by a
+/// line end that belongs to a text, or is the rest of one: it is told once.
+fn cut_short(judged: &mut JudgedRow, columns: &TableColumns, row: &Row) {
+    /// So many fields behind the end are no chance.
+    const WANTING: usize = 3;
+    if judged.record.is_some() || judged.findings.len() <= SPARSE_FINDINGS || columns.heads.len() < SPARSE_COLUMNS {
+        return;
+    }
+    let there = row.cells.iter().rposition(|c| !c.trim().is_empty()).map_or(0, |last| last + 1);
+    let behind = |f: &&Finding| {
+        f.code == "V001" && columns.fields.iter().skip(there).any(|field| field.as_deref() == Some(&*f.field))
+    };
+    if judged.findings.iter().filter(behind).count() < WANTING {
+        return;
+    }
+    let heads = columns.heads.len();
+    let en = format!(
+        "the row ends behind {there} of {heads} cells, and what must be filled in is wanting behind: perhaps a line end within a text cut it. Put that cell in quotation marks, or fill in the rest"
+    );
+    let zh = format!(
+        "该行只到第 {there} 格（表头 {heads} 列），其后必填项均为空：可能因内容中的换行被分成两行，请将该单元格用引号括起，或补全后再报"
+    );
+    judged.findings = vec![Finding::reject("F006", "", en, zh).named("row_cut")];
     judged.changes.clear();
 }

@@ -127,7 +127,8 @@ pub(super) fn fields<'l>(category: &'l Category, object: &mut Object<'l>) {
     for (mark, name, value) in object.marked_members() {
         let is_it = |mark_of: NameMark, id: &str| mark_of == mark && id == name;
         while fields.next_if(|f| !is_it(f.mark, &f.id) && &*f.id < name).is_some() {}
-        if fields.next_if(|f| is_it(f.mark, &f.id)).is_none() && matches!(value, Value::Text(_) | Value::Integer(_)) {
+        // What no field can hold is refused as the value of its field.
+        if fields.next_if(|f| is_it(f.mark, &f.id)).is_none() && *value != Value::Null {
             others.push(name.to_owned());
         }
     }

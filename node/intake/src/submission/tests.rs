@@ -276,7 +276,7 @@ async fn a_key_refuses_the_same_content_under_other_terms() {
         assert!(matches!(again, Err(SubmissionError::KeyReused)), "{terms:?} {format:?}: {again:?}");
     }
     // What its token may do is not the client's word.
-    let allowed = SubmissionTerms { rights: Some(crate::Rights::default()), ..plain() };
+    let allowed = SubmissionTerms { rights: Some(Rights::default()), ..plain() };
     assert!(matches!(hand_in(allowed, InputFormat::Ndjson).await, Ok(SubmissionOutcome::Repeated(_))));
 }
 

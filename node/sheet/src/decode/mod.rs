@@ -6,7 +6,7 @@ mod lines;
 
 use super::SheetError;
 use encoding_rs::{Decoder, GB18030, UTF_8, UTF_16BE, UTF_16LE};
-use std::io::Read;
+use std::{io::Read, ops::ControlFlow};
 
 /// Bytes read at once.
 const PIECE: usize = 64 << 10;
@@ -33,6 +33,30 @@ impl Encoding {
             Self::Utf16 => "UTF-16",
         }
     }
+}
+
+/// The beginning of a text as UTF-8, and its encoding as far as that shows it; `None`: plain ASCII.
+pub fn text_beginning(first: &[u8]) -> (Option<Encoding>, Vec<u8>) {
+    let (mut text, mut out) = (Text::new(first), Vec::new());
+    while text.next(&mut out).is_ok_and(|more| more) {}
+    (text.encoding, out)
+}
+
+/// Reads a text of whatever encoding as UTF-8, piece by piece, with `\n` at the ends of lines; `Break` ends the reading. What
+/// cannot be decoded comes out as U+FFFD.
+///
+/// # Errors
+/// [`SheetError`]: the bytes stopped coming, or another encoding begins at a line; after the text before it was handed over.
+pub fn read_text(source: impl Read, take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<(), SheetError> {
+    let (mut text, mut piece, mut line) = (Text::new(source), Vec::new(), 1);
+    while text.next(&mut piece).map_err(|e| SheetError::io(&e))? {
+        line += memchr::memchr_iter(b'\n', &piece).count() as u64;
+        if take(&piece).is_break() {
+            return Ok(());
+        }
+        piece.clear();
+    }
+    text.mixed(line).map_or(Ok(()), Err)
 }
 
 /// A reader of text. What cannot be decoded comes out as U+FFFD. Line ends come out as `\n`, also at the end of the input.

@@ -1,12 +1,12 @@
 //! One cell as a person sees it: its text, and what is to be known of it.
 
-use super::format::{self, NumberShape};
+use super::format::{CellFormat, Shown, ShownDay};
 use crate::{
     CELLS_MAX, ROW_BYTES_MAX, Row,
     row::{MarkKind, NO_RESULT, is_error_text},
 };
-use calamine::{DataRef, Style};
-use std::collections::BTreeSet;
+use calamine::{DataRef, ExcelDateTime, Style};
+use std::collections::{BTreeSet, HashSet};
 
 /// Numbers from here on have more than 15 digits, which a spreadsheet does not keep.
 const EXACT_BELOW: f64 = 1e15;
@@ -23,33 +23,37 @@ const DAYS_TO_1904: f64 = 1_462.0;
 /// Reads the cells of a sheet.
 #[derive(Debug)]
 pub(super) struct CellReader {
-    /// For each style, what its format makes of a number.
-    shapes: Vec<Option<NumberShape>>,
-    /// For each style, what else is to be known of a cell that has it.
+    /// For each style, what it does to a cell.
     looks: Vec<StyleLooks>,
     is_1904: bool,
     /// Formulas without a result, by row and column from 0.
     no_result: BTreeSet<(u32, u32)>,
+    /// Shared texts through a part of which a line goes.
+    struck: HashSet<String>,
 }
 
-/// What a style does to a cell besides.
-#[derive(Debug, Clone, Copy, Default)]
+/// What a style does to a cell.
+#[derive(Debug, Default)]
 struct StyleLooks {
-    /// Numbers are shown as a text that is not read.
-    otherwise: bool,
+    /// Its format, if that may show anything but the value.
+    format: Option<CellFormat>,
     /// A line goes through the text.
     struck: bool,
 }
 
 impl CellReader {
     pub(super) fn new(styles: &[Style], is_1904: bool, no_result: BTreeSet<(u32, u32)>) -> Self {
-        let shape = |s: &Style| NumberShape::of(&s.number_format.as_ref()?.format_code);
+        let format = |s: &Style| Some(CellFormat::of(&s.number_format.as_ref()?.format_code));
         let looks = |s: &Style| StyleLooks {
-            otherwise: s.number_format.as_ref().is_some_and(|f| format::shows_otherwise(&f.format_code)),
+            format: format(s).filter(|f| !f.is_plain()),
             struck: s.font.as_ref().is_some_and(calamine::Font::has_strikethrough),
         };
-        let (shapes, looks) = (styles.iter().map(shape).collect(), styles.iter().map(looks).collect());
-        Self { shapes, looks, is_1904, no_result }
+        Self { looks: styles.iter().map(looks).collect(), is_1904, no_result, struck: HashSet::new() }
+    }
+
+    /// With the shared texts through a part of which a line goes.
+    pub(super) fn with_struck(self, struck: HashSet<String>) -> Self {
+        Self { struck, ..self }
     }
 
     /// Puts in the cells of a row that a formula has no result for and that the file leaves out.
@@ -93,7 +97,8 @@ impl CellReader {
             row.cells.resize(column + 1, String::new());
         }
         let bytes = text.len() + 16;
-        if !text.is_empty() && self.looks.get(style).is_some_and(|l| l.struck) {
+        let in_part = || matches!(value, DataRef::SharedString(s) if self.struck.contains(*s));
+        if !text.is_empty() && (self.looks.get(style).is_some_and(|l| l.struck) || in_part()) {
             row.mark(column, MarkKind::Struck);
         }
         if let Some(cell) = row.cells.get_mut(column) {
@@ -102,39 +107,21 @@ impl CellReader {
         bytes
     }
 
+    /// What the format of a style shows, if that may be anything but the value.
+    fn format(&self, style: usize) -> Option<&CellFormat> {
+        self.looks.get(style)?.format.as_ref()
+    }
+
     /// The text of a cell, if there is any.
     fn text(&self, row: &mut Row, column: usize, value: &DataRef<'_>, style: usize) -> Option<String> {
-        let said = |row: &mut Row, text: &str| {
-            if is_error_text(text) {
-                row.mark(column, MarkKind::ErrorValue);
-            }
-            text.to_owned()
-        };
         Some(match value {
             DataRef::Empty => return None,
-            DataRef::String(s) | DataRef::DateTimeIso(s) | DataRef::DurationIso(s) => said(row, s),
-            DataRef::SharedString(s) => said(row, s),
+            DataRef::String(s) | DataRef::DateTimeIso(s) | DataRef::DurationIso(s) => self.said(row, column, s, style),
+            DataRef::SharedString(s) => self.said(row, column, s, style),
             DataRef::Bool(b) => if *b { "TRUE" } else { "FALSE" }.to_owned(),
             DataRef::Int(n) => self.number(row, column, *n as f64, style),
             DataRef::Float(f) => self.number(row, column, *f, style),
-            DataRef::DateTime(d) if d.is_duration() => number(d.as_f64()),
-            // A time of day alone, as it is shown: a day before 1900 was never seen.
-            DataRef::DateTime(d) if (0.0..1.0).contains(&d.as_f64()) && !self.is_1904 => {
-                let (.., h, min, s, _) = d.to_ymd_hms_milli();
-                format!("{h:02}:{min:02}:{s:02}")
-            }
-            // A spreadsheet shows no day for it.
-            DataRef::DateTime(d) if (d.as_f64() < 0.0 && !self.is_1904) || d.as_f64() >= DAYS_END => {
-                row.mark(column, MarkKind::ErrorValue);
-                NO_DAY.to_owned()
-            }
-            DataRef::DateTime(d) => {
-                let (y, m, day, h, min, s, _) = d.to_ymd_hms_milli();
-                match (h, min, s) {
-                    (0, 0, 0) => format!("{y:04}-{m:02}-{day:02}"),
-                    _ => format!("{y:04}-{m:02}-{day:02} {h:02}:{min:02}:{s:02}"),
-                }
-            }
+            DataRef::DateTime(d) => self.day(row, column, d, style),
             DataRef::Error(e) => {
                 row.mark(column, MarkKind::ErrorValue);
                 e.to_string()
@@ -142,23 +129,66 @@ impl CellReader {
         })
     }
 
+    /// A text as its format shows it.
+    fn said(&self, row: &mut Row, column: usize, text: &str, style: usize) -> String {
+        if is_error_text(text) {
+            row.mark(column, MarkKind::ErrorValue);
+        }
+        match self.format(style).map(|f| f.text(text)) {
+            Some(Shown::Text(shown)) if !text.is_empty() => return shown,
+            Some(Shown::Otherwise) if !text.trim().is_empty() => row.mark(column, MarkKind::ShownOtherwise),
+            _ => {}
+        }
+        text.to_owned()
+    }
+
+    /// A number that the reader of cells takes for a day, by its format.
+    fn day(&self, row: &mut Row, column: usize, d: &ExcelDateTime, style: usize) -> String {
+        let shown = self.format(style).map(CellFormat::day);
+        // It looks at no escaped letters.
+        if shown == Some(ShownDay::Number) {
+            return self.number(row, column, d.as_f64(), style);
+        }
+        if d.is_duration() {
+            row.mark(column, MarkKind::ShownOtherwise);
+            return number(d.as_f64());
+        }
+        // A time of day alone, as it is shown: a day before 1900 was never seen.
+        if (0.0..1.0).contains(&d.as_f64()) && !self.is_1904 {
+            let (.., h, min, s, _) = d.to_ymd_hms_milli();
+            return format!("{h:02}:{min:02}:{s:02}");
+        }
+        // A spreadsheet shows no day for it.
+        if (d.as_f64() < 0.0 && !self.is_1904) || d.as_f64() >= DAYS_END {
+            row.mark(column, MarkKind::ErrorValue);
+            return NO_DAY.to_owned();
+        }
+        if shown == Some(ShownDay::Part) {
+            row.mark(column, MarkKind::ShownOtherwise);
+        }
+        let (y, m, day, h, min, s, _) = d.to_ymd_hms_milli();
+        match (h, min, s) {
+            _ if shown == Some(ShownDay::Day) => format!("{y:04}-{m:02}-{day:02}"),
+            (0, 0, 0) => format!("{y:04}-{m:02}-{day:02}"),
+            _ => format!("{y:04}-{m:02}-{day:02} {h:02}:{min:02}:{s:02}"),
+        }
+    }
+
+    /// A number as its format shows it.
     fn number(&self, row: &mut Row, column: usize, f: f64, style: usize) -> String {
         if f.abs() >= EXACT_BELOW {
             row.mark(column, MarkKind::DigitsLost);
         }
-        if self.looks.get(style).is_some_and(|l| l.otherwise) {
-            row.mark(column, MarkKind::ShownOtherwise);
+        match self.format(style).map(|format| format.number(f, number)) {
+            Some(Shown::Text(shown)) => return shown,
+            Some(Shown::Otherwise) => row.mark(column, MarkKind::ShownOtherwise),
+            Some(Shown::Itself) | None => {}
         }
-        match self.shapes.get(style).and_then(Option::as_ref) {
-            Some(shape) => shape.text(f, number),
-            None => {
-                let days = if self.is_1904 { f + DAYS_TO_1904 } else { f };
-                if DAYS.contains(&days) {
-                    row.mark(column, MarkKind::Day(days as u32));
-                }
-                number(f)
-            }
+        let days = if self.is_1904 { f + DAYS_TO_1904 } else { f };
+        if DAYS.contains(&days) {
+            row.mark(column, MarkKind::Day(days as u32));
         }
+        number(f)
     }
 }
 

@@ -23,6 +23,8 @@ const MERGES_MAX: usize = 200_000;
 const NO_RESULT_MAX: usize = 1 << 20;
 /// Most rows of a sheet.
 const ROWS_MAX: u32 = 1 << 20;
+/// Most bytes of texts that are struck out in part and of which it is told.
+const STRUCK_BYTES_MAX: usize = 4 << 20;
 /// Most array formulas whose cells lie in one row.
 const ARRAYS_MAX: usize = 256;
 
@@ -38,6 +40,8 @@ pub(super) struct SheetFacts {
     pub(super) filtered: bool,
     /// Row and column, from 0.
     pub(super) no_result: BTreeSet<(u32, u32)>,
+    /// Shared texts through a part of which a line goes.
+    pub(super) struck: HashSet<String>,
 }
 
 fn broken(e: impl std::fmt::Display) -> SheetError {
@@ -60,10 +64,13 @@ pub(super) fn look(path: &Path, sheet: &str, special: &HashSet<String>) -> Resul
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
     let (target, recalculates) = member_of(&mut archive, sheet)?;
     let index = member(&archive, &target).ok_or_else(|| broken("a sheet's part is not there"))?;
-    if !special.contains(&target) {
-        return Ok(SheetFacts::default());
-    }
     let mut facts = SheetFacts::default();
+    if let Some(texts) = special.iter().find(|name| name.contains("sharedstrings")).and_then(|n| member(&archive, n)) {
+        facts.struck = struck_texts(&mut archive, texts)?;
+    }
+    if !special.contains(&target) {
+        return Ok(facts);
+    }
     let mut scan = Scan { recalculates, ..Scan::default() };
     events(&mut archive, index, &mut |event, text| scan.take(event, text, &mut facts))?;
     facts.merges.sort_by_key(|m| m.first_row);
@@ -104,6 +111,31 @@ fn member_of(archive: &mut ZipArchive<BufReader<File>>, sheet: &str) -> Result<(
     let target = target.ok_or_else(|| broken("a sheet's part is not named"))?;
     let whole = if target.starts_with('/') { target } else { format!("xl/{target}") };
     Ok((plain(&whole), recalculates))
+}
+
+/// The shared texts through a part of which a line goes: style and format of a cell do not tell it.
+fn struck_texts(archive: &mut ZipArchive<BufReader<File>>, index: usize) -> Result<HashSet<String>, SheetError> {
+    let (mut struck, mut text, mut bytes) = (HashSet::new(), String::new(), 0);
+    let (mut is_struck, mut in_text, mut spoken) = (false, false, false);
+    events(archive, index, &mut |tag, piece| {
+        match tag {
+            Tag::Start(_, "si") => (text, is_struck) = (String::new(), false),
+            Tag::Start(e, "strike") => is_struck |= attribute(e, "val")?.is_none_or(|v| !matches!(&*v, "0" | "false")),
+            // How a text is spoken is shown above it.
+            Tag::Start(_, "rPh") => spoken = true,
+            Tag::End("rPh") => spoken = false,
+            Tag::Start(_, "t") => in_text = !spoken,
+            Tag::End("t") => in_text = false,
+            Tag::Text if in_text => text += piece,
+            Tag::End("si") if is_struck && bytes + text.len() <= STRUCK_BYTES_MAX => {
+                bytes += text.len();
+                struck.insert(std::mem::take(&mut text));
+            }
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(struck)
 }
 
 /// A tag with its local name.

@@ -6,6 +6,7 @@ mod cell;
 mod facts;
 mod format;
 mod merged;
+mod shape;
 
 use super::{CELLS_MAX, ROW_BYTES_MAX, Row, SheetError, Take, guard};
 use crate::column_name;
@@ -110,7 +111,8 @@ fn rows(
 ) -> Result<SheetLooks, SheetError> {
     let is_1904 = book.has_1904_epoch();
     let mut cells = book.worksheet_cells_reader(sheet).map_err(|e| broken(0, e))?;
-    let reader = CellReader::new(cells.styles(), is_1904, std::mem::take(&mut facts.no_result));
+    let reader = CellReader::new(cells.styles(), is_1904, std::mem::take(&mut facts.no_result))
+        .with_struck(std::mem::take(&mut facts.struck));
     let mut merges = Merges::new(std::mem::take(&mut facts.merges));
     let mut seen = Seen::default();
     let (mut row, mut bytes) = (Row::default(), 0);

@@ -92,13 +92,22 @@ fn what_is_struck_out_or_shown_otherwise_is_marked() {
     let file = book(|b| {
         let sheet = b.add_worksheet();
         sheet.write_string_with_format(0, 0, "甲", &Format::new().set_font_strikethrough()).unwrap();
-        sheet.write_number_with_format(0, 1, 1, &Format::new().set_num_format("[=1]\"男\";\"女\"")).unwrap();
-        sheet.write_number_with_format(0, 2, 7, &Format::new().set_num_format("0000")).unwrap();
+        sheet.write_number_with_format(0, 1, 1, &Format::new().set_num_format("[DBNum1]General")).unwrap();
+        for (column, value, format) in [(2, 7.0, "0000"), (3, 1.0, "[=1]\"男\";\"女\""), (4, 0.0, "0;-0;;@")] {
+            sheet.write_number_with_format(0, column, value, &Format::new().set_num_format(format)).unwrap();
+        }
+        sheet.write_string_with_format(0, 5, "12", &Format::new().set_num_format("\"榕许\"@\"号\"")).unwrap();
+        for (column, value, format) in
+            [(6, 46_328.5, "yyyy-mm-dd"), (7, 46_328.0, "yyyy\"年\"m\"月\""), (8, 1.5, "[h]:mm"), (9, 3.0, "0!D000")]
+        {
+            sheet.write_number_with_format(0, column, value, &Format::new().set_num_format(format)).unwrap();
+        }
     });
     let (rows, _) = read(file.path());
     let marks: Vec<_> = rows[0].marks.iter().map(|m| (m.column, &m.kind)).collect();
-    assert_eq!(marks, [(0, &MarkKind::Struck), (1, &MarkKind::ShownOtherwise)]);
-    assert_eq!(rows[0].cells, ["甲", "1", "0007"]);
+    let otherwise = &MarkKind::ShownOtherwise;
+    assert_eq!(marks, [(0, &MarkKind::Struck), (1, otherwise), (4, otherwise), (7, otherwise), (8, otherwise)]);
+    assert_eq!(rows[0].cells, ["甲", "1", "0007", "男", "0", "榕许12号", "2026-11-02", "2026-11-02", "1.5", "0D003"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::super::{Exit, Failure, node::proved};
 use tally_console::HeldWhole;
 use tally_protocol::{join::JoinRequest, keys::Signer, note::Note, tame::tame};
+use tally_texts::said;
 use tally_topology::{
     charter::{Replacement, with_node, with_replacement},
     join::{node_of, open_join},
@@ -72,5 +73,6 @@ pub(in super::super) fn list(request: &JoinRequest, since: &str, via: Option<Str
         Some(log) => outln!("{division} {name}   another machine, after {log}   since {since}   code {code}"),
     }
     let came = via.map_or_else(|| "asked here".to_owned(), |via| format!("came by {via}"));
-    outln!("  {}   invited by {}   {came}", invite.level, invite.by);
+    let by = format!("invited by {}", invite.by);
+    outln!("  {}   {}   {}", said(&invite.level.to_string()), said(&by), said(&came));
 }

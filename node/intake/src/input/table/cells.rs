@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tally_sheet::{CellMark, MarkKind, MergedRange, Row, SheetError, column_name, day_text};
 use tally_topology::{
     catalog::{Field, FieldType},
-    judge::shown,
+    judge::{masked, shown},
 };
 
 /// One past the last cell that holds anything.
@@ -65,13 +65,15 @@ fn marks(head: &TableHead, row: &mut Row, notes: &mut Vec<InputNote>) {
             }
             MarkKind::Day(_) => {}
             MarkKind::ShownOtherwise => {
-                let name = column_name(mark.column);
+                let (name, cell) = (column_name(mark.column), if field.personal { masked(cell) } else { shown(cell) });
                 let en = format!(
-                    "numbers are stored as their digits, though the sheet shows a text for them by their format: {cell} in {name}{}",
+                    "values are stored as the cells hold them, though the sheet shows another text or nothing by their format: {cell} in {name}{}",
                     row.line
                 );
-                let zh =
-                    format!("数字按原值保存，表格中按单元格格式显示为其他文字：{name}{} 的 {cell}，请核对", row.line);
+                let zh = format!(
+                    "按单元格原值保存，表格中按单元格格式显示为其他文字或不显示：{name}{} 的 {cell}，请核对",
+                    row.line
+                );
                 notes.push(noted(title, "shown_otherwise", row.line, en, zh));
             }
             MarkKind::Struck => {

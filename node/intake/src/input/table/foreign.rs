@@ -118,8 +118,25 @@ pub(super) fn is_unit_row(row: &Row) -> bool {
     there.peek().is_some() && there.all(|text| is_unit(&text))
 }
 
+/// Whether all heads stand in one cell.
+fn is_quoted_whole(words: &HeadWords, row: &Row) -> bool {
+    let [one] = row.cells.as_slice() else { return false };
+    [',', '\t', ';'].iter().any(|sign| {
+        let cells: Vec<String> = one.split(*sign).map(str::to_owned).collect();
+        cells.len() >= KNOWN_MIN && words.known(&cells) >= KNOWN_MIN
+    })
+}
+
 /// What stands between the cells of a table in which no heads are found, if that is why.
 pub(super) fn strange_delimiter(words: &HeadWords, rows: &[Row]) -> Option<SheetError> {
+    if let Some(row) = rows.iter().find(|row| is_quoted_whole(words, row)) {
+        let en = format!(
+            "row {} is one cell: a quotation mark stands before and behind the whole line. Put marks around single cells only",
+            row.line
+        );
+        let zh = format!("第 {} 行整行被引号括成了一个单元格；引号只应括起单个单元格，请重新导出为标准 CSV", row.line);
+        return Some(SheetError::new("strange_delimiter", row.line, en, zh));
+    }
     let known = |sign: &str, row: &Row| {
         let one = row.cells.join(",");
         let cells: Vec<String> = one.split(sign).map(str::to_owned).collect();

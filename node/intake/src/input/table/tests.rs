@@ -247,6 +247,9 @@ fn another_sign_between_the_heads_is_named() {
         let fault = cells(&[&[&heads], &[&["甲公司", "1"].join(sign)]]).2.unwrap();
         assert_eq!(fault.code, "strange_delimiter", "{sign}: {fault:?}");
     }
+    let heads = HEADS.join(",");
+    let fault = cells(&[&[&heads], &[&["甲公司", "1"].join(",")]]).2.unwrap();
+    assert!(fault.message_zh.contains("整行"), "{fault:?}");
 }
 
 /// A10: a comma that belongs to a text moved the cells behind it, and each of them was refused for its own reason.

@@ -13,7 +13,7 @@ const KEPT_DIGITS: usize = 15;
 
 /// Half-width, upper case, without spaces and signs that nobody sees.
 pub(super) fn code(value: &str, changes: &mut Vec<Change>) -> Option<String> {
-    if value.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase() || b == b'-') {
+    if value.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase() || b == b'-') || holds_other_digits(value) {
         return None;
     }
     let unseen = !value.is_ascii() && value.chars().any(is_unseen);
@@ -35,6 +35,12 @@ pub(super) fn code(value: &str, changes: &mut Vec<Change>) -> Option<String> {
     (formed != value).then_some(formed)
 }
 
+/// Whether a text holds digits that are compatible with plain ones and mean something else or more: raised, in circles, parts.
+pub(super) fn holds_other_digits(value: &str) -> bool {
+    !value.is_ascii()
+        && value.chars().any(|c| c.is_numeric() && !c.is_ascii_digit() && !matches!(c, '０'..='９' | '〇'))
+}
+
 /// Digits that a program wrote as a number with a point, where no digit can have been lost.
 pub(super) fn whole(code: &str) -> Option<&str> {
     let (whole, zeros) = code.split_once('.')?;
@@ -46,7 +52,8 @@ pub(super) fn whole(code: &str) -> Option<&str> {
 }
 
 pub(super) fn amount(value: &str, in_wan: bool) -> Option<String> {
-    if value.bytes().all(|b| b.is_ascii_digit() || b == b'.') && !value.starts_with('.') && !value.ends_with('.') {
+    let is_plain = value.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if (is_plain && !value.starts_with('.') && !value.ends_with('.')) || holds_other_digits(value) {
         return None;
     }
     let text: String = value.nfkc().filter(|c| !is_unseen(*c)).map(|c| if is_blank(c) { ' ' } else { c }).collect();
@@ -77,7 +84,10 @@ fn ungrouped(text: &str) -> Option<String> {
 
 /// What is wrong with an amount that is none, in English and Chinese.
 pub(super) fn amount_trouble(field: &Field, value: &str) -> (String, String) {
-    let text: String = value.nfkc().filter(|c| !is_margin(*c)).collect();
+    let text: String = match holds_other_digits(value) {
+        true => value.to_owned(),
+        false => value.nfkc().filter(|c| !is_margin(*c)).collect(),
+    };
     let parts = text.split_once('.').filter(|(w, p)| [w, p].iter().all(|t| t.bytes().all(|b| b.is_ascii_digit())));
     let told = |en: &str, zh: &str| (en.to_owned(), zh.to_owned());
     if is_short_number(&text) || (text.contains(['e', 'E']) && text.starts_with(|c: char| c.is_ascii_digit())) {
@@ -218,6 +228,9 @@ mod tests {
             ("1,234 567", None),
             (",5", None),
             ("1,", None),
+            ("1²", None),
+            ("①", None),
+            ("1½", None),
         ] {
             assert_eq!(amount(written, true).as_deref(), stored, "{written}");
         }
@@ -229,11 +242,21 @@ mod tests {
             ("1.1234567", "7 decimals"),
             ("15000元", "unit"),
             ("约1.5", "约"),
+            ("1²", "²"),
             ("99999999999999999", "too long"),
         ] {
             let (en, zh) = amount_trouble(&fine, value);
             assert!(en.contains(part) && !zh.is_empty(), "{value}: {en}");
         }
+    }
+
+    /// Of a code and a day a raised digit was one like any other.
+    #[test]
+    fn digits_that_mean_something_else_are_no_digits() {
+        for value in ["9135010②MA2TE5T1X0", "³5010", "½", "Ⅷ"] {
+            assert_eq!(code(value, &mut Vec::new()), None, "{value}");
+        }
+        assert_eq!(code("３５０１０２", &mut Vec::new()).as_deref(), Some("350102"));
     }
 
     #[test]
@@ -265,6 +288,7 @@ mod tests {
             ("party_uscc", "91350102MA2TE5T1XI", "letter I"),
             ("party_uscc", "91350102MA2TE5T1X\u{1f}0", "U+001F"),
             ("party_uscc", "91350102甲A2TE5T1X0", "甲 U+7532"),
+            ("party_uscc", "9135010②MA2TE5T1X0", "② U+2461"),
             ("party_org_code", "1234567", "zeros at the front"),
             ("producer_division", "35010", "zeros at the front"),
         ] {

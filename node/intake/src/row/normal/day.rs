@@ -26,13 +26,13 @@ const CHINA_ZONES: [&str; 6] = ["Asia/Shanghai", "Asia/Chongqing", "Asia/Harbin"
 /// Longest text that is looked at, in bytes: "2026-11-01T16:00:00.000000000+08:00[Asia/Shanghai]" has 50.
 const BYTES_MAX: usize = 96;
 
-/// The day that a value means, as it is stored, if it is not in that form already.
-pub(super) fn day(value: &str) -> Option<(String, Change)> {
+/// The day that a value means, as it is stored, if it is not in that form already. `is_end`: it may mean that there is none.
+pub(super) fn day(value: &str, is_end: bool) -> Option<(String, Change)> {
     let b = value.as_bytes();
     if b.len() == 10 && b[4] == b'-' && b[7] == b'-' {
         return None;
     }
-    if LONG_TERM_WORDS.contains(&value) {
+    if is_end && LONG_TERM_WORDS.contains(&value) {
         return Some((LONG_TERM.to_owned(), Change::DateForm));
     }
     let text = written(value)?;
@@ -65,7 +65,7 @@ fn in_china(at: DateTime, offset: Offset) -> Option<Date> {
 
 /// The value in half-width characters, with plain spaces only.
 fn written(value: &str) -> Option<Cow<'_, str>> {
-    if value.len() > BYTES_MAX {
+    if value.len() > BYTES_MAX || super::code::holds_other_digits(value) {
         return None;
     }
     if value.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {

@@ -170,7 +170,7 @@ fn formed(field: &Field, value: &str, changes: &mut Vec<Change>) -> Option<Strin
             text::clean(value, field.max, changes)
         }
         FieldType::Date => {
-            let (day, change) = day::day(value)?;
+            let (day, change) = day::day(value, is_end(field))?;
             told(Some(day), change)
         }
         FieldType::Integer if code::whole(value).is_some() => {
@@ -185,6 +185,11 @@ fn formed(field: &Field, value: &str, changes: &mut Vec<Change>) -> Option<Strin
             code::code(value, changes)
         }
     }
+}
+
+/// Whether a day is the last one of a time, which may have no end.
+fn is_end(field: &Field) -> bool {
+    field.id.ends_with("_until") || matches!(&*field.id, "due_on" | "invalid_on")
 }
 
 fn listed(field: &Field, value: &str) -> Option<String> {

@@ -46,8 +46,23 @@ pub(super) fn clean(value: &str, most: u32, changes: &mut Vec<Change>) -> Option
 }
 
 /// Whether a text holds signs as a program writes them where they cannot stand: line ends and tabs of a database (`\n`), and
-/// characters of a web page (`&amp;`, `&#26228;`) or of a source text (`\u699c`). A path of a file holds none.
+/// characters and tags of a web page (`&amp;`, `&#26228;`, `<br>`), of a source text (`\u699c`) or of a workbook (`_x000D_`). A path of a file holds none.
 pub(super) fn is_escaped(value: &str) -> bool {
+    let of_office = |at: usize| {
+        let hex = value.get(at + 2..at + 6).filter(|_| value.get(at..at + 2) == Some("_x"));
+        value.get(at + 6..at + 7) == Some("_") && hex.is_some_and(|h| h.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    let tag = |at: usize| {
+        let name = value.get(at + 1..).unwrap_or_default().trim_start_matches('/');
+        let name: String = name.chars().take_while(char::is_ascii_alphanumeric).take(8).collect();
+        ["br", "p", "div", "span", "font", "td", "b", "strong"].contains(&name.to_ascii_lowercase().as_str())
+            && value.get(at..).is_some_and(|rest| rest.contains('>'))
+    };
+    if memchr::memchr_iter(b'_', value.as_bytes()).any(of_office)
+        || memchr::memchr_iter(b'<', value.as_bytes()).any(tag)
+    {
+        return true;
+    }
     let Some(at) = memchr::memchr2(b'\\', b'&', value.as_bytes()) else { return false };
     let rest = &value[at..];
     let is_path = value.get(1..3) == Some(":\\") || value.starts_with("\\\\");
@@ -133,11 +148,33 @@ mod tests {
 
     #[test]
     fn signs_as_programs_write_them_are_noticed() {
-        for text in ["第一行\\n第二行", "甲\\t乙", "福州\\u699c公司", "福州&#26228;公司", "甲&amp;乙", "甲&nbsp;乙"]
-        {
+        for text in [
+            "第一行\\n第二行",
+            "甲\\t乙",
+            "福州\\u699c公司",
+            "福州&#26228;公司",
+            "甲&amp;乙",
+            "甲&nbsp;乙",
+            "甲<br>乙",
+            "<p>甲</p>",
+            "甲_x000D_乙",
+        ] {
             assert!(is_escaped(text), "{text}");
         }
-        for text in ["甲&乙", "A&B;C", "C:\\new\\table", "\\\\server\\names", "甲\\乙", "R&D", "&", "\\", "&#;"] {
+        for text in [
+            "甲&乙",
+            "A&B;C",
+            "C:\\new\\table",
+            "\\\\server\\names",
+            "甲\\乙",
+            "R&D",
+            "&",
+            "\\",
+            "&#;",
+            "甲<乙>",
+            "a_x_b",
+            "A<b",
+        ] {
             assert!(!is_escaped(text), "{text}");
         }
     }

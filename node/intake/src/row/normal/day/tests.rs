@@ -3,7 +3,7 @@
 use super::*;
 
 fn as_stored(value: &str) -> String {
-    day(value).map_or_else(|| value.to_owned(), |(v, _)| v)
+    day(value, true).map_or_else(|| value.to_owned(), |(v, _)| v)
 }
 
 #[test]
@@ -37,7 +37,9 @@ fn days_as_they_are_written() {
     ] {
         assert_eq!(as_stored(value), "2026-11-02", "{value}");
     }
-    assert_eq!((as_stored("长期"), day("2026-11-02")), ("2099-12-31".to_owned(), None));
+    assert_eq!((as_stored("长期"), day("2026-11-02", true)), ("2099-12-31".to_owned(), None));
+    // What has no end has no such beginning.
+    assert_eq!(day("长期", false), None);
 }
 
 /// A01: the day is that in China, however the offset is written.
@@ -68,7 +70,7 @@ fn an_instant_is_the_day_that_it_is_in_china() {
         ("2028-02-28T16:00:00Z", "2028-02-29"),
         ("２０２６－１１－０１Ｔ１６：００：００Ｚ", "2026-11-02"),
     ] {
-        assert_eq!(day(value), Some((expected.to_owned(), Change::DayInChina)), "{value}");
+        assert_eq!(day(value, true), Some((expected.to_owned(), Change::DayInChina)), "{value}");
     }
     for local in [
         "2026-11-01T23:59:59+08:00",
@@ -78,7 +80,7 @@ fn an_instant_is_the_day_that_it_is_in_china() {
         "2026-11-01 16:00:00 GMT+0800 (中国标准时间)",
         "2026-11-01T16:00:00[Asia/Shanghai]",
     ] {
-        assert_eq!(day(local), Some(("2026-11-01".to_owned(), Change::DateForm)), "{local}");
+        assert_eq!(day(local, true), Some(("2026-11-01".to_owned(), Change::DateForm)), "{local}");
     }
 }
 
@@ -90,7 +92,7 @@ fn the_end_of_a_day_is_the_start_of_the_next() {
         ("2026-11-01T24:00:00Z", "2026-11-02", Change::DayInChina),
         ("2026-11-01T24:00:00+08:00", "2026-11-02", Change::EndOfDay),
     ] {
-        assert_eq!(day(value), Some((expected.to_owned(), change)), "{value}");
+        assert_eq!(day(value, true), Some((expected.to_owned(), change)), "{value}");
     }
 }
 
@@ -119,7 +121,7 @@ fn what_is_no_day_is_left_as_it_was_written() {
         "",
         &"2".repeat(500),
     ] {
-        assert_eq!(day(value), None, "{value}");
+        assert_eq!(day(value, true), None, "{value}");
     }
     assert_eq!(as_stored("2026/13/01"), "2026-13-01", "the rules say that there is no such day");
 }
