@@ -165,7 +165,7 @@ fn within_bound(report: &FindingsReport) -> FindingsReport {
     kept
 }
 
-/// Keeps what was told, of each report at most [`REPORT_KEPT_BYTES`].
+/// Keeps what was told, of each report at most 2 KiB.
 ///
 /// # Errors
 /// The engine's.
