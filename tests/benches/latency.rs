@@ -4,13 +4,9 @@
 //! other, each on a connection of its own. The way to the receipt is three flushes, one at each level: read the figures in
 //! flushes, not in milliseconds.
 
-use std::{
-    fs::File,
-    io::Write as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use tally_tests::{
-    COUNTY, Federation, LINE, free_port,
+    COUNTY, Federation, LINE, flushes, free_port,
     http::{Body, request},
     list, run,
     sample::records,
@@ -25,17 +21,6 @@ fn middle_and_late(mut all: Vec<Duration>) -> (f64, f64) {
     all.sort_unstable();
     let at = |part: f64| all[((all.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
     (at(0.5), at(0.99))
-}
-
-/// Small writes with a flush each, as a journal does it.
-fn flushes(path: &str, count: usize) -> Vec<Duration> {
-    let mut file = File::create(path).expect("a file");
-    let one = |_| {
-        let start = Instant::now();
-        file.write_all(&[7; 700]).and_then(|()| file.sync_data()).expect("a flush");
-        start.elapsed()
-    };
-    (0..count).map(one).collect()
 }
 
 fn main() {

@@ -6,8 +6,6 @@
 
 use serde_json::json;
 use std::{
-    fs::File,
-    io::Write as _,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tally_tests::{
-    CITY, COUNTY, Federation, LINE, PROVINCE, free_port,
+    CITY, COUNTY, Federation, LINE, PROVINCE, flushes, free_port,
     http::{Body, request},
     list, run,
     sample::records,
@@ -31,17 +29,6 @@ fn spread(mut all: Vec<Duration>) -> serde_json::Value {
     all.sort_unstable();
     let at = |part: f64| (all[((all.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e5).round() / 100.0;
     json!({ "p50": at(0.5), "p99": at(0.99), "most": at(1.0) })
-}
-
-/// Small writes with a flush each, as a journal does it.
-fn flushes(path: &str, count: usize) -> Vec<Duration> {
-    let mut file = File::create(path).expect("a file");
-    let one = |_| {
-        let start = Instant::now();
-        file.write_all(&[7; 700]).and_then(|()| file.sync_data()).expect("a flush");
-        start.elapsed()
-    };
-    (0..count).map(one).collect()
 }
 
 fn main() {

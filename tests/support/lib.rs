@@ -7,6 +7,7 @@ mod ask;
 pub mod damage;
 mod federation;
 pub mod feeder;
+mod flush;
 pub mod http;
 mod log;
 pub mod pages;
@@ -21,6 +22,7 @@ mod wait;
 
 pub use agree::named;
 pub use federation::{CITY, COUNTY, FEDERATION, Federation, LINE, NEIGHBOUR, PROVINCE, Plan, origin};
+pub use flush::flushes;
 pub use ports::free_port;
 pub use program::{Ran, run, tally};
 pub use wait::{poll, seconds, wait_for};
