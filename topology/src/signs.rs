@@ -109,14 +109,13 @@ pub fn named(c: char) -> (String, &'static str, &'static str) {
 const FOLDED_BYTES_MAX: usize = 4_096;
 
 /// A document number as it is compared with others: half-width capital letters, `-` for every dash, `〔〕` for every pair of
-/// brackets, no gaps; numbers in digits, without zeros before them and without 第. Most numbers are written so, and are given
-/// back as they are.
+/// brackets, and no gaps. Most numbers are written so, and are given back as they are.
 pub fn folded(number: &str) -> Cow<'_, str> {
     let is_folded = |c: char| match c {
         '〔' | '〕' | '|' | '-' | '.' | '/' | '_' | ':' | '0'..='9' | 'A'..='Z' => true,
         c => matches!(c, '\u{4e00}'..='\u{9fff}'),
     };
-    if number.len() > FOLDED_BYTES_MAX || (number.chars().all(is_folded) && !has_other_numbers(number)) {
+    if number.chars().all(is_folded) || number.len() > FOLDED_BYTES_MAX {
         return number.into();
     }
     let category = CodePointMapData::<GeneralCategory>::new();
@@ -134,92 +133,7 @@ pub fn folded(number: &str) -> Cow<'_, str> {
     // What is compatible first: a full-width bracket is a bracket then, and a wide space a space.
     let formed = number.nfkc().filter_map(fold).flat_map(char::to_uppercase);
     let text: String = formed.collect();
-    let parts: Vec<_> = text.split('|').map(numbers_in_digits).collect();
-    let text = parts.join("|");
     if text == number { number.into() } else { text.into() }
-}
-
-/// The digit that a Chinese numeral is, or the power of ten that it counts.
-fn numeral(c: char) -> Option<(u64, bool)> {
-    Some(match c {
-        '〇' | '零' => (0, false),
-        '一' | '壹' => (1, false),
-        '二' | '贰' => (2, false),
-        '三' | '叁' => (3, false),
-        '四' | '肆' => (4, false),
-        '五' | '伍' => (5, false),
-        '六' | '陆' => (6, false),
-        '七' | '柒' => (7, false),
-        '八' | '捌' => (8, false),
-        '九' | '玖' => (9, false),
-        '十' | '拾' => (10, true),
-        '百' | '佰' => (100, true),
-        '千' | '仟' => (1_000, true),
-        _ => return None,
-    })
-}
-
-/// Whether a number stands in a text otherwise than in digits without zeros before them.
-fn has_other_numbers(text: &str) -> bool {
-    let zeros = text.as_bytes().windows(2).enumerate().any(|(at, two)| {
-        let leads = at.checked_sub(1).and_then(|at| text.as_bytes().get(at)).is_none_or(|b| !b.is_ascii_digit());
-        leads && matches!(two, [b'0', b'0'..=b'9'])
-    });
-    zeros || text.chars().any(|c| c == '第' || numeral(c).is_some())
-}
-
-/// A part of a business key with its numbers in digits; a credit code is none of numbers.
-fn numbers_in_digits(part: &str) -> Cow<'_, str> {
-    let is_code = part.len() == 18 && part.bytes().all(|b| b.is_ascii_alphanumeric());
-    if is_code || !has_other_numbers(part) {
-        return part.into();
-    }
-    let (mut out, mut rest) = (String::with_capacity(part.len()), part);
-    while let Some(c) = rest.chars().next() {
-        let is_one: fn(char) -> bool =
-            if c.is_ascii_digit() { |c| c.is_ascii_digit() } else { |c| numeral(c).is_some() };
-        let end = rest.find(|c| !is_one(c)).unwrap_or(rest.len());
-        let (run, behind) = rest.split_at(end);
-        if run.is_empty() {
-            out.push(c);
-            rest = rest.get(c.len_utf8()..).unwrap_or_default();
-            continue;
-        }
-        let digits = if c.is_ascii_digit() { Some(run.to_owned()) } else { in_digits(run) };
-        if let Some(digits) = digits {
-            if out.ends_with('第') {
-                out.pop();
-            }
-            let short = digits.trim_start_matches('0');
-            out += if short.is_empty() { "0" } else { short };
-        } else {
-            out += run;
-        }
-        rest = behind;
-    }
-    out.into()
-}
-
-/// Chinese numerals in digits: one for each (二〇二六), or with their powers of ten (一百零二); none: they are no number.
-fn in_digits(run: &str) -> Option<String> {
-    let numerals: Vec<(u64, bool)> = run.chars().filter_map(numeral).collect();
-    if numerals.iter().all(|(_, is_power)| !is_power) {
-        return Some(numerals.iter().map(|(digit, _)| digit.to_string()).collect());
-    }
-    let (mut sum, mut digit, mut last) = (0, None, u64::MAX);
-    for (value, is_power) in numerals {
-        match (is_power, digit) {
-            // Powers fall; a ten at the front counts once.
-            (true, _) if value >= last || (digit.is_none() && sum > 0) => return None,
-            (true, _) => {
-                sum += digit.take().unwrap_or(1) * value;
-                last = value;
-            }
-            (false, Some(0) | None) => digit = Some(value),
-            (false, Some(_)) => return None,
-        }
-    }
-    Some((sum + digit.unwrap_or(0)).to_string())
 }
 
 #[cfg(test)]
@@ -287,33 +201,6 @@ mod tests {
         {
             assert_ne!(folded(other), one, "{other}");
         }
-        for (one, others) in [
-            (
-                "榕鼓许〔2026〕9号",
-                &["榕鼓许〔2026〕09号", "榕鼓许〔2026〕第009号", "榕鼓许〔二〇二六〕第九号", "榕鼓许[2026]九号"][..],
-            ),
-            ("罚〔2026〕12号", &["罚〔2026〕十二号", "罚〔2026〕012号", "罚〔2026〕一二号", "罚（2026）第拾贰号"]),
-            ("罚〔2026〕102号", &["罚〔2026〕一百零二号", "罚〔2026〕第0102号", "罚〔2026〕壹佰零贰号"]),
-            ("罚〔2026〕0号", &["罚〔2026〕000号", "罚〔2026〕零号"]),
-            ("罚20号", &["罚二十号", "罚第020号", "罚二〇号"]),
-            ("罚1310号", &["罚一千三百一十号", "罚01310号"]),
-        ] {
-            assert!(matches!(folded(one), Cow::Borrowed(_)), "{one}");
-            for other in others {
-                assert_eq!(folded(other), one, "{other}");
-            }
-        }
-        for (a, b) in [
-            ("罚10号", "罚1号"),
-            ("罚100号", "罚十号"),
-            ("罚九号", "罚十号"),
-            ("罚十百号", "罚1000号"),
-            ("罚第号", "罚号"),
-        ] {
-            assert_ne!(folded(a), folded(b), "{a} {b}");
-        }
-        let code = "11350102MA01T05X08";
-        assert_eq!(folded(&format!("{code}|第09号|{code}")), format!("{code}|9号|{code}"));
         let long = "（".repeat(FOLDED_BYTES_MAX);
         assert_eq!(folded(&long), long, "what is no number is left alone");
     }

@@ -122,10 +122,10 @@ pub fn other_form(held: Option<RecordId>) -> (String, String) {
     let id = held.map(|id| id.to_string().chars().take(SHOWN_ID).collect::<String>());
     let (which, which_zh) = id.map(|id| (format!(": record {id}"), format!(" {id}"))).unwrap_or_default();
     let en = format!(
-        "a record is held whose number differs from this one only in the way of writing (brackets, width, spaces, dashes, zeros before a number, Chinese numerals){which}: if it is the same document, amend or withdraw one of the two"
+        "a record is held whose number differs from this one only in brackets, width, spaces or dashes{which}: if it is the same document, amend or withdraw one of the two"
     );
     let zh = format!(
-        "疑似同一文号：已有记录{which_zh}，文号仅写法不同（括号、全半角、空格、连接号、数字前的零、“第”字或中文数字），如为同一文书请变更或撤销其中一条"
+        "疑似同一文号：已有记录{which_zh}，文号仅括号、全半角、空格或连接号不同，如为同一文书请变更或撤销其中一条"
     );
     (en, zh)
 }

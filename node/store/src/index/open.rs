@@ -29,7 +29,7 @@ const FOLDER: &str = "fjall";
 const ROOM_BYTES: u64 = 128 << 20;
 
 /// Changes when the entries change their form; an index of another form is rebuilt.
-const FORMAT: u32 = 11;
+const FORMAT: u32 = 10;
 
 /// The index of a node.
 #[derive(Debug)]
